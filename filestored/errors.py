@@ -1,0 +1,82 @@
+"""What can go wrong, one sentence each.
+
+Errors say what happened to the bytes, in words that may be shown to a client; which
+status code that becomes is the wire's business (``web.replies``). Everything that is
+not in this tree is a fault of ours.
+"""
+
+
+class FilestoredError(Exception):
+    """The root of every error that filestored raises on purpose."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text or (type(self).__doc__ or "").strip()
+
+
+class MalformedDigest(FilestoredError):
+    """The text is not a digest of the algorithm in use."""
+
+
+class UnknownAlgorithm(FilestoredError):
+    """No hash algorithm of that name is available here."""
+
+
+class NotFound(FilestoredError):
+    """Nothing is stored under that name."""
+
+
+class AlreadyExists(FilestoredError):
+    """Something is stored under that name already."""
+
+
+class UploadRefused(FilestoredError):
+    """The root of the reasons for which bytes are not taken in; nothing of them remains."""
+
+
+class TooLarge(UploadRefused):
+    """The body is larger than this server accepts."""
+
+
+class DigestMismatch(UploadRefused):
+    """The bytes received do not have the digest that was announced."""
+
+
+class LengthMismatch(UploadRefused):
+    """The number of bytes received is not the number that was announced."""
+
+
+class Collision(UploadRefused):
+    """Other bytes with the same digest are stored already; they were left unchanged."""
+
+
+class StorageFull(UploadRefused):
+    """There is no room left to store the body."""
+
+
+class WritesSuspended(UploadRefused):
+    """Writing is suspended after an input/output error; reading goes on."""
+
+
+class Overloaded(UploadRefused):
+    """The server has as many uploads under way, or files open, as it can serve."""
+
+
+class BodyError(FilestoredError):
+    """The root of the ways in which a request's body fails to arrive."""
+
+
+class BodyLost(BodyError):
+    """The connection ended before the body did."""
+
+
+class BodyStalled(BodyError):
+    """The body stopped arriving, or arrived too slowly."""
+
+
+class BodyMalformed(BodyError):
+    """The framing of the body is broken."""
+
+
+class UnusableStore(FilestoredError):
+    """The directory cannot serve as a store; the message says why and what would help."""

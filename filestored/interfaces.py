@@ -1,0 +1,238 @@
+"""Every interface on one page.
+
+Three seams hold the house together. The wire (``web/``) asks an `IStore`; the store asks
+an `IBackend`; a request that can stream provides `IStreamedRequest`. Nobody asks which
+class an object has: a fast path is an optional interface, asked for with ``providedBy``.
+
+Values that cross a seam (`Stored`) stand here too.
+
+Interfaces say *blocking* where a call may wait for a disk: such calls belong in an I/O
+thread. All others return at once and are made in the reactor's thread only.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.web.iweb import IRequest
+from zope.interface import Attribute, Interface
+
+from filestored.digest import Algorithm, Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a finished upload amounts to: its digest, its size in bytes, and whether it is new."""
+
+    digest: Digest
+    size: int
+    created: bool
+
+
+# --- the asynchronous store: what the wire sees ---------------------------------------------
+
+
+class IStore(Interface):
+    """Distinct byte strings, each kept once under its digest."""
+
+    algorithm: Algorithm = Attribute("The algorithm of the digests that name what is stored.")
+
+    def upload(expected: Iterable[Digest] = (), length: int | None = None) -> "IUpload":
+        """Begin to take in a byte string.
+
+        `expected` are digests, of any algorithm, that the bytes must turn out to have;
+        `length` is their number as announced, or None. Raises `UploadRefused` at once when
+        it is known already that nothing could be stored.
+        """
+
+    def open(digest: Digest) -> "Deferred[IBlob]":
+        """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob."""
+
+    def delete(digest: Digest) -> "Deferred[bool]":
+        """Forget `digest`. True when it was stored; deleting what is not there is an answer, no error.
+
+        A blob that is open goes on to give its bytes.
+        """
+
+    def digests(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
+        """At most `limit` stored digests in ascending order, from the first behind `after` on."""
+
+
+class IUpload(IConsumer):
+    """One byte string on its way in. Ends with exactly one of `commit` and `abort`.
+
+    A producer registered with it is paused while the disk is behind: back-pressure from the
+    disk to the client's socket is `registerProducer`.
+    """
+
+    def write(data: bytes) -> None:
+        """Take the next bytes. Raises `TooLarge` as soon as they are too many; the caller then aborts.
+
+        Errors of the disk are kept for `commit`; bytes that follow one are dropped.
+        """
+
+    def commit() -> "Deferred[Stored]":
+        """All bytes have been written: make them durable, then give them their name.
+
+        Fires when a power cut could no longer lose them. Fails with an `UploadRefused`,
+        or with `OSError`; nothing remains then.
+        """
+
+    def abort() -> None:
+        """Drop everything. Always allowed, also twice, during and after `commit`; no error."""
+
+
+class IBlob(Interface):
+    """An open stored byte string. One owner closes it, whatever happens."""
+
+    digest: Digest = Attribute("Its digest.")
+    size: int = Attribute("Its size in bytes.")
+
+    def produce(consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
+        """Write the bytes of the half-open range to `consumer`, as a push producer.
+
+        Fires when the last one was written and the producer unregistered; fails with
+        `OSError` when they cannot be read, or with `CancelledError` when the consumer stops it.
+        """
+
+    def close() -> None:
+        """Let go of the bytes. Also allowed twice, and while producing."""
+
+
+class IFileBacked(Interface):
+    """Optional, of a blob: its bytes are those of a regular file."""
+
+    def fileno() -> int:
+        """The descriptor of the file, valid until the blob is closed."""
+
+
+# --- the blocking backend: what the store sees ----------------------------------------------
+
+
+class IBackend(Interface):
+    """Where bytes rest. Blocking throughout; called in I/O threads, by many at once.
+
+    It neither hashes nor counts nor limits: the store above does that once for all backends.
+    """
+
+    def begin() -> "ISink":
+        """A place for the bytes of one upload that nobody else can see. Raises `OSError`."""
+
+    def settle(digests: Iterable[Digest]) -> None:
+        """Make the names given by `ISink.publish`, or taken by `delete`, durable. Raises `OSError`.
+
+        One call serves many: this is what group commit saves on.
+        """
+
+    def open(digest: Digest) -> "IStoredFile":
+        """Open what is stored under `digest`; raises `NotFound` or `OSError`."""
+
+    def delete(digest: Digest) -> bool:
+        """Take the name away; True when there was one. Durable after `settle`."""
+
+    def digests(after: Digest | None, limit: int) -> list[Digest]:
+        """At most `limit` digests in ascending order, behind `after`."""
+
+    def free_space() -> int:
+        """How many bytes could still be written, less the reserve that is always kept free."""
+
+
+class ISink(Interface):
+    """The bytes of one upload while they have no name. Blocking.
+
+    The order is the store's safety: `write`*, `seal`, `publish`, then `IBackend.settle`.
+    `discard` is allowed at any time, also after `publish` (it then only frees resources),
+    and is always called last.
+    """
+
+    def write(data: bytes | bytearray | memoryview) -> None:
+        """Append all of `data`. Raises `OSError`."""
+
+    def seal() -> None:
+        """Make the bytes durable and unchangeable. Raises `OSError`; never to be tried again then."""
+
+    def publish(digest: Digest) -> bool:
+        """Give the sealed bytes their name; True when they are new, False when they were there.
+
+        Never replaces good bytes. Raises `Collision` when other bytes that truly have this
+        digest hold the name; bytes that do not have it are moved aside and replaced.
+        """
+
+    def discard() -> None:
+        """Let go of everything held; never raises."""
+
+
+class IStoredFile(Interface):
+    """An open file of a backend. Blocking, but for `size`."""
+
+    size: int = Attribute("Its size in bytes.")
+
+    def read(offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset` on; empty at the end. Raises `OSError`."""
+
+    def close() -> None:
+        """Let go of the file. Called exactly once."""
+
+
+# --- requests that stream: what ``http/`` offers to ``web/`` --------------------------------
+
+
+class IBody(Interface):
+    """The body of a request, not read before somebody asks for it."""
+
+    present: bool = Attribute("Whether the request has a body at all, if only one of zero bytes.")
+    length: int | None = Attribute("Its announced length in bytes, or None when it comes in chunks.")
+
+    def deliver(consumer: IConsumer) -> "Deferred[None]":
+        """Write the body to `consumer`, as its push producer, and unregister at the end.
+
+        Called at most once. This is the moment at which a waiting client is told to continue.
+        Fires when the whole body was written; fails with a `BodyError`, or with what
+        ``consumer.write`` raised.
+        """
+
+
+class IStreamedRequest(IRequest):
+    """A request that is rendered at the end of its headers, before its body has arrived."""
+
+    body: "IBody" = Attribute("The body.")
+
+
+class ITakesFiles(Interface):
+    """Optional, of a request: it can send a range of a file by itself."""
+
+    def write_file(descriptor: int, start: int, stop: int) -> "Deferred[None]":
+        """Send the bytes of the half-open range as the next part of the response.
+
+        Fires when the descriptor is no longer needed, also when the connection is lost
+        (which `notifyFinish` reports). Fails with `OSError` when the file cannot be read, or
+        ends too early; the response can't be completed then.
+        """
+
+
+class IAccessLog(Interface):
+    """Somebody who is told of each request that was answered."""
+
+    def record(entry: "AccessEntry") -> None:
+        """Note one request; formatting and writing may happen later."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEntry:
+    """One answered request, as the combined log format wants it.
+
+    `moment` in seconds since the epoch, `duration` in seconds, `sent` in bytes of body;
+    texts as they came from the client, unchecked.
+    """
+
+    moment: float
+    peer: str
+    method: bytes
+    target: bytes
+    version: bytes
+    status: int
+    sent: int
+    referer: bytes | None
+    agent: bytes | None
+    duration: float

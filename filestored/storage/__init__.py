@@ -1,0 +1,1 @@
+"""Where bytes rest: blocking backends, and one asynchronous store above them. Knows no HTTP."""
