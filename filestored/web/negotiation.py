@@ -1,0 +1,38 @@
+"""Text or JSON: what the `Accept` field asks for (RFC 9110 section 12.5.1).
+
+In: the field's value. Out: whether JSON is wanted. Text is the default: it wins when
+nothing is said and when both are wanted alike, so browsers and plain curl get text and
+whoever names ``application/json`` gets that.
+"""
+
+import re
+
+
+def wants_json(accept: bytes | None) -> bool:
+    """Whether JSON (``application/json`` or ``application/problem+json``) is preferred to text."""
+    if accept is None:
+        return False
+    weights = dict(_weighted(member) for member in accept.lower().split(b","))
+    json = max(_quality(weights, b"application/json"), _quality(weights, b"application/problem+json"))
+    return json > _quality(weights, b"text/plain")
+
+
+def _weighted(member: bytes) -> tuple[bytes, float]:
+    """A media range and its weight. Parameters other than q don't matter here."""
+    media, *parameters = (part.strip(b" \t") for part in member.split(b";"))
+    for parameter in parameters:
+        if parameter.startswith(b"q="):
+            return media, float(parameter[2:]) if _WEIGHT.fullmatch(parameter[2:]) else 0.0
+    return media, 1.0
+
+
+def _quality(weights: dict[bytes, float], media: bytes) -> float:
+    """The weight of `media`: that of the most specific range that covers it."""
+    family = media.partition(b"/")[0] + b"/*"
+    for covering in (media, family, b"*/*"):
+        if covering in weights:
+            return weights[covering]
+    return 0.0
+
+
+_WEIGHT = re.compile(rb"0(\.[0-9]{0,3})?|1(\.0{0,3})?")

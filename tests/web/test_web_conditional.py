@@ -1,0 +1,81 @@
+"""The table of RFC 9110 section 13.2.2, for a file that is there and for one that is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.web.conditional import Verdict, judge, range_applies
+
+OURS = b'"abc"'
+
+MATCHING = [b"*", b" * ", b'"abc"', b'"x", "abc"', b'"x","abc" ,, "y"', b'\t"abc"']
+WEAKLY_MATCHING = [*MATCHING, b'W/"abc"', b'"x", W/"abc"']
+OTHERS = [b"", b'"x"', b"abc", b'"ab', b'w/"abc"', b'"a,bc"', b'W/"x"', b"**", b'"abc";', b'""']
+
+
+@pytest.mark.parametrize("listed", MATCHING)
+def test_if_match_that_names_our_tag_lets_the_request_proceed(listed):
+    assert judge(OURS, listed, None, reading=True) == Verdict.PROCEED
+
+
+@pytest.mark.parametrize("listed", [*OTHERS, b'W/"abc"'])
+def test_if_match_without_our_strong_tag_fails(listed):
+    assert judge(OURS, listed, None, reading=True) == Verdict.FAILED
+
+
+@pytest.mark.parametrize("listed", WEAKLY_MATCHING)
+def test_if_none_match_that_names_our_tag_is_not_modified_for_a_reader(listed):
+    assert judge(OURS, None, listed, reading=True) == Verdict.NOT_MODIFIED
+
+
+@pytest.mark.parametrize("listed", WEAKLY_MATCHING)
+def test_if_none_match_that_names_our_tag_fails_for_a_writer(listed):
+    assert judge(OURS, None, listed, reading=False) == Verdict.FAILED
+
+
+@pytest.mark.parametrize("listed", OTHERS)
+def test_if_none_match_without_our_tag_lets_the_request_proceed(listed):
+    assert judge(OURS, None, listed, reading=True) == Verdict.PROCEED
+
+
+@pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
+def test_nothing_stored_fails_every_if_match(listed):
+    assert judge(None, listed, None, reading=False) == Verdict.FAILED
+
+
+@pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
+def test_nothing_stored_passes_every_if_none_match(listed):
+    assert judge(None, None, listed, reading=False) == Verdict.PROCEED
+
+
+def test_if_match_is_asked_before_if_none_match():
+    assert judge(OURS, b'"x"', OURS, reading=True) == Verdict.FAILED
+    assert judge(OURS, OURS, OURS, reading=True) == Verdict.NOT_MODIFIED
+
+
+@pytest.mark.parametrize("stored", [OURS, None])
+def test_a_request_without_preconditions_proceeds(stored):
+    assert judge(stored, None, None, reading=True) == Verdict.PROCEED
+
+
+@pytest.mark.parametrize(
+    ("if_range", "expected"),
+    [
+        (None, True),
+        (b'"abc"', True),
+        (b' "abc" ', True),
+        (b'W/"abc"', False),
+        (b'"x"', False),
+        (b"*", False),
+        (b'"abc", "x"', False),
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", False),
+        (b"", False),
+    ],
+)
+def test_if_range_is_compared_strongly(if_range, expected):
+    assert expected == range_applies(OURS, if_range)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_any_bytes_get_a_verdict(if_match, if_none_match):
+    assert judge(OURS, if_match, if_none_match, reading=True) in Verdict

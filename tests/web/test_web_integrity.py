@@ -1,0 +1,73 @@
+"""Digest fields of RFC 9530, read and written."""
+
+import contextlib
+from base64 import b64encode
+from hashlib import sha256, sha512
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.digest import Digest, algorithm
+from filestored.errors import MalformedDigest
+from filestored.web.integrity import announced, repr_digest
+
+SHA256 = sha256(b"x")
+SHA512 = sha512(b"x")
+FIELD256 = b"sha-256=:" + b64encode(SHA256.digest()) + b":"
+FIELD512 = b"sha-512=:" + b64encode(SHA512.digest()) + b":"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (FIELD256, [Digest("sha256", SHA256.hexdigest())]),
+        (FIELD512, [Digest("sha512", SHA512.hexdigest())]),
+        (
+            FIELD512 + b", " + FIELD256,
+            [Digest("sha256", SHA256.hexdigest()), Digest("sha512", SHA512.hexdigest())],
+        ),
+        (FIELD256 + b";parameter=1", [Digest("sha256", SHA256.hexdigest())]),
+        (b"md5=:1B2M2Y8AsgTpgAmY7PhCfg==:, crc32c=:AAAA:, unheard-of=1", []),
+        (b"", []),
+    ],
+)
+def test_the_digests_that_count_are_read(value, expected):
+    assert expected == announced(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"sha-256=abc",
+        b"sha-256=:AAAA:",
+        b"sha-256=::",
+        b"sha-256",
+        b'sha-256="text"',
+        b"sha-256=(:AAAA: :AAAA:)",
+        b"SHA-256=" + FIELD256[8:],
+        FIELD256 + b",",
+        FIELD256[:-1],
+        b"\xff",
+    ],
+)
+def test_a_malformed_field_is_an_error(value):
+    with pytest.raises(MalformedDigest):
+        announced(value)
+
+
+@given(st.binary(max_size=100), st.booleans())
+def test_any_bytes_are_digests_or_malformed(value, keyed):
+    with contextlib.suppress(MalformedDigest):
+        announced(b"sha-256=" + value if keyed else value)
+
+
+@pytest.mark.parametrize("name", ["sha256", "sha512"])
+def test_what_is_announced_is_what_would_be_read(name):
+    digest = algorithm(name).finish(algorithm(name).new())
+    assert [digest] == announced(repr_digest(digest))
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "blake2b"])
+def test_other_algorithms_are_not_announced(name):
+    assert repr_digest(algorithm(name).finish(algorithm(name).new())) is None
