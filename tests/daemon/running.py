@@ -1,0 +1,221 @@
+"""A real twistd, started as an operator starts it, for tests.
+
+`start` runs ``twistd`` on a port that the kernel picks, with its store, log and pidfile in a
+directory of the test. When it returns, the daemon has said that it is ready, over the very
+socket that systemd would offer: so nothing here guesses at ports, or waits for a fixed time.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
+PATIENCE = 30.0
+"""How many seconds a daemon may take to do what a test waits for, on a busy machine."""
+
+
+@dataclass
+class Running:
+    """A daemon that runs: where it listens, and where it keeps things."""
+
+    directory: str
+    pid: int
+    process: "subprocess.Popen[bytes]"
+    address: str
+    port: int
+    statuses: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The root of its URLs, with the slash."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def store(self) -> str:
+        """The directory of its store."""
+        return os.path.join(self.directory, "store")
+
+    @property
+    def log(self) -> str:
+        """All that it has logged so far."""
+        return read(os.path.join(self.directory, "log")) + read(os.path.join(self.directory, "stderr"))
+
+    def workers(self) -> list[int]:
+        """The process ids of its children."""
+        return children(self.pid)
+
+    def connect(self) -> socket.socket:
+        """A new connection to it."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def kill(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        if self.process.pid == self.pid:
+            return self.process.poll() is not None
+        return not os.path.exists(f"/proc/{self.pid}")
+
+    def end(self) -> None:
+        """End it, if it runs still: politely, then not, and its workers with it."""
+        mine = self.workers()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if not self.ended():
+                self.kill(number)
+                _until(self.ended, 10.0)
+        for pid in mine:
+            _until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), 10.0)
+        self.process.wait()
+
+
+def start(
+    directory: str,
+    started: list[Running],
+    *options: str,
+    listen: str = "tcp:0:interface=127.0.0.1",
+    twistd: tuple[str, ...] = ("-n",),
+    tac: bool = False,
+    environment: Mapping[str, str] | None = None,
+    wrap: tuple[str, ...] = (),
+    log: bool = True,
+) -> Running:
+    """Start a daemon with these options of filestored, and wait until it is ready.
+
+    `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap`
+    is a command that runs it. A daemon that ends instead of becoming ready is an `AssertionError` with
+    what it wrote.
+    """
+    os.makedirs(directory, exist_ok=True)
+    notifications = os.path.join(directory, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(notifications)
+        try:
+            process = _spawn(
+                directory,
+                [*wrap, *command(directory, options, listen, twistd, tac, log)],
+                environment_of(directory, options, listen, tac, log, environment),
+            )
+            running = _ready(directory, receiver, process)
+        finally:
+            os.unlink(notifications)
+    started.append(running)
+    return running
+
+
+def arguments(directory: str, options: tuple[str, ...], listen: str, log: bool) -> list[str]:
+    """The options of filestored for a daemon in this directory."""
+    logged = ["--log", os.path.join(directory, "log")] if log else []
+    endpoint = ["--listen", listen] if listen else []
+    return [*endpoint, "--store", os.path.join(directory, "store"), *logged, *options]
+
+
+def command(
+    directory: str, options: tuple[str, ...], listen: str, twistd: tuple[str, ...], tac: bool, log: bool
+) -> list[str]:
+    """The command line of twistd for one of the two doors."""
+    common = [sys.executable, TWISTD, *twistd, "--pidfile", os.path.join(directory, "pid")]
+    if tac:
+        return [*common, "-y", os.path.join(ROOT, "filestored.tac")]
+    return [*common, "filestored", *arguments(directory, options, listen, log)]
+
+
+def environment_of(
+    directory: str,
+    options: tuple[str, ...],
+    listen: str,
+    tac: bool,
+    log: bool,
+    more: Mapping[str, str] | None,
+) -> dict[str, str]:
+    """The environment of the daemon: ours, with our sources and the notify socket in it."""
+    found = {**os.environ, "PYTHONPATH": ROOT, "NOTIFY_SOCKET": os.path.join(directory, "notify")}
+    if tac:
+        found["FILESTORED_OPTIONS"] = " ".join(arguments(directory, options, listen, log))
+    return {**found, **(more or {})}
+
+
+def run(*args: str, cwd: str, timeout: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+    """Run twistd to its end, with our sources."""
+    return subprocess.run(
+        [sys.executable, TWISTD, *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until something is so."""
+    assert _until(condition, PATIENCE), f"still not so after {PATIENCE:g} s: {what}"
+
+
+def read(path: str) -> str:
+    """The text of a file; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of the children of a process."""
+    return [int(number) for number in read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def _until(condition: Callable[[], object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _spawn(directory: str, line: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    with open(os.path.join(directory, "stderr"), "ab") as errors:
+        return subprocess.Popen(
+            line, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+        )
+
+
+def _ready(directory: str, receiver: socket.socket, process: "subprocess.Popen[bytes]") -> Running:
+    """Read notifications until the one that says READY; its status names the address."""
+    receiver.settimeout(0.1)
+    deadline = time.monotonic() + PATIENCE
+    statuses: list[str] = []
+    while time.monotonic() < deadline:
+        try:
+            message = receiver.recv(4096).decode()
+        except TimeoutError:
+            output = read(os.path.join(directory, "stderr")) + read(os.path.join(directory, "log"))
+            assert process.poll() in (None, 0), f"ended with {process.poll()}: {output}"
+            continue
+        statuses.append(message)
+        if "READY=1" in message:
+            return _described(directory, process, message, statuses)
+    process.kill()
+    process.wait()
+    raise AssertionError(f"not ready: {statuses} {read(os.path.join(directory, 'stderr'))}")
+
+
+def _described(
+    directory: str, process: "subprocess.Popen[bytes]", message: str, statuses: list[str]
+) -> Running:
+    pid = int(read(os.path.join(directory, "pid")) or process.pid)
+    address = re.search(r"STATUS=listening on (.*)", message)
+    assert address, message
+    port = re.search(r":(\d+)$", address[1].split(",")[0])
+    return Running(directory, pid, process, address[1], int(port[1]) if port else 0, statuses)
