@@ -138,6 +138,10 @@ class IBackend(Interface):
         """How many bytes could still be written, less the reserve that is always kept free."""
 
 
+class IOpensQuickly(Interface):
+    """Optional, of a backend: its `open` takes microseconds, and may be called in the reactor's thread."""
+
+
 class ISink(Interface):
     """The bytes of one upload while they have no name. Blocking.
 
@@ -197,6 +201,9 @@ class IStreamedRequest(IRequest):
     """A request that is rendered at the end of its headers, before its body has arrived."""
 
     body: "IBody" = Attribute("The body.")
+
+    def abort() -> None:
+        """End the connection at once, so that nobody takes what was sent for a whole response."""
 
 
 class ITakesFiles(Interface):
