@@ -1,0 +1,71 @@
+"""Who may begin an upload: decided before its first byte, without waiting for anything.
+
+An upload enters with the length it announces, and leaves when nothing of it is in progress
+any more. Refused are those that are too large, for which there is no room, or too many at
+once, and all of them while writes are suspended.
+
+How much room there is, is hearsay: the figure comes with the results of the I/O threads, once
+per batch, and after each refusal a job asks for a new one. Rejected: asking the file system
+here, which may be a dead network disk and would stop the reactor.
+"""
+
+from twisted.python.failure import Failure
+
+from filestored.errors import Overloaded, StorageFull, TooLarge, UploadRefused
+from filestored.interfaces import IBackend
+from filestored.storage.health import Health
+from filestored.storage.jobs import Run
+
+
+class Admission:
+    """The door of one store. `max_size` in bytes; `in_flight` counts the uploads inside."""
+
+    def __init__(
+        self, backend: IBackend, run: Run, health: Health, *, max_size: int, max_uploads: int
+    ) -> None:
+        self.max_size = max_size
+        self.in_flight = 0
+        self.refused = 0
+        self._backend = backend
+        self._run = run
+        self._health = health
+        self._max_uploads = max_uploads
+        self._free = backend.free_space()
+        self._asking = False
+
+    def enter(self, length: int | None) -> None:
+        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`."""
+        try:
+            self._check(length or 0)
+        except UploadRefused:
+            self.refused += 1
+            raise
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        """Nothing of an upload that entered is in progress any more."""
+        self.in_flight -= 1
+
+    def hear(self, free: int | None) -> None:
+        """Note how many bytes may still be written; None when that could not be found out."""
+        if free is not None:
+            self._free = free
+
+    def _check(self, length: int) -> None:
+        if length > self.max_size:
+            raise TooLarge
+        self._health.check()
+        if self.in_flight >= self._max_uploads:
+            raise Overloaded
+        if self._free < max(length, 1):
+            self._ask()
+            raise StorageFull
+
+    def _ask(self) -> None:
+        if not self._asking:
+            self._asking = True
+            self._run(self._backend.free_space).addBoth(self._answered)
+
+    def _answered(self, free: int | Failure) -> None:
+        self._asking = False
+        self.hear(None if isinstance(free, Failure) else free)

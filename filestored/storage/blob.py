@@ -1,0 +1,160 @@
+"""An open stored byte string, and how its bytes get to a consumer.
+
+A `Blob` owns an `IStoredFile` and reads it in I/O threads. Closing it is allowed at any
+time: the file is let go when no read is under way, and whoever was being produced to is told.
+A `FileBlob` is one whose bytes are a regular file; those who can send a range of a file by
+themselves ask for `IFileBacked`.
+
+A `Delivery` is the push producer of one range: it reads a piece, waits while it is paused,
+writes, and goes on. At most one piece is held.
+"""
+
+import errno
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.digest import Digest
+from filestored.interfaces import IBlob, IFileBacked, IStoredFile
+from filestored.storage.health import Health
+from filestored.storage.jobs import Run
+
+PIECE = 256 * 1024
+"""Bytes that are read at a time."""
+
+SLOW_TO_CLOSE = 1024 * 1024
+"""Bytes from which on closing a file is left to a thread: freeing a deleted one takes time."""
+
+
+@implementer(IBlob)
+class Blob:
+    """The bytes named `digest`, in `file`."""
+
+    __slots__ = ("_closed", "_delivery", "_file", "_health", "_reading", "_run", "digest", "size")
+
+    def __init__(self, digest: Digest, file: IStoredFile, run: Run, health: Health) -> None:
+        self.digest = digest
+        self.size = file.size
+        self._file = file
+        self._run = run
+        self._health = health
+        self._delivery: Delivery | None = None
+        self._reading = False
+        self._closed = False
+
+    def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
+        """Send a range, one range at a time; cancelling what is returned stops it."""
+        assert self._delivery is None, "one range at a time"
+        delivery = self._delivery = Delivery(self, consumer, start, stop)
+        done: Deferred[None] = Deferred(lambda _: delivery.stopProducing())
+
+        def finish(result: Failure | None) -> None:
+            if not done.called:
+                done.callback(result)
+
+        Deferred.fromCoroutine(self._deliver(delivery)).addBoth(finish)
+        return done
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """Some bytes from `start` on, at least one and none behind `stop`. Raises `OSError`."""
+        self._reading = True
+        try:
+            data = await self._run(self._file.read, start, min(PIECE, stop - start))
+        except OSError as error:
+            self._health.judge(error)
+            raise
+        finally:
+            self._reading = False
+            if self._closed:
+                self._release()
+        if not data:
+            raise OSError(errno.EIO, "the file ended before its bytes did")
+        return data
+
+    def close(self) -> None:
+        """Let go of the file as soon as no read is under way; stop producing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._delivery is not None:
+            self._delivery.stopProducing()
+        if not self._reading:
+            self._release()
+
+    async def _deliver(self, delivery: "Delivery") -> None:
+        try:
+            await delivery.run()
+        finally:
+            self._delivery = None
+
+    def _release(self) -> None:
+        if self.size >= SLOW_TO_CLOSE:
+            self._run(self._file.close)
+        else:
+            self._file.close()
+
+
+@implementer(IBlob, IFileBacked)
+class FileBlob(Blob):
+    """The bytes named `digest`, in a regular file."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, digest: Digest, file: IStoredFile, run: Run, health: Health, descriptor: int) -> None:
+        super().__init__(digest, file, run, health)
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The file's descriptor, valid until the blob is closed."""
+        return self._descriptor
+
+
+@implementer(IPushProducer)
+class Delivery:
+    """The bytes of `blob` from `start` to `stop` on their way to `consumer`."""
+
+    def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:
+        self._blob = blob
+        self._consumer = consumer
+        self._start = start
+        self._stop = stop
+        self._paused: Deferred[None] | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Write all bytes. Raises `OSError`, or `CancelledError` once it was stopped."""
+        self._consumer.registerProducer(self, True)
+        try:
+            while self._start < self._stop:
+                await self._turn()
+                piece = await self._blob.read(self._start, self._stop)
+                await self._turn()
+                self._start += len(piece)
+                self._consumer.write(piece)
+        finally:
+            self._consumer.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Write nothing until `resumeProducing`."""
+        if self._paused is None and not self._stopped:
+            self._paused = Deferred()
+
+    def resumeProducing(self) -> None:
+        """Go on writing."""
+        paused, self._paused = self._paused, None
+        if paused is not None:
+            paused.callback(None)
+
+    def stopProducing(self) -> None:
+        """Write nothing any more."""
+        self._stopped = True
+        self.resumeProducing()
+
+    async def _turn(self) -> None:
+        """Wait until writing is allowed. Raises `CancelledError` when it never will be again."""
+        while self._paused is not None:
+            await self._paused
+        if self._stopped:
+            raise CancelledError

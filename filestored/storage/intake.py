@@ -1,0 +1,73 @@
+"""The blocking half of an upload: bytes come in, are hashed and written, and get a name.
+
+An `Intake` lives in I/O threads, one job at a time; `upload.Upload` sees to that. The sink is
+begun with the first bytes, so an upload without any that are worth a job never opens a file.
+Bytes are hashed with the store's algorithm and with those of all the digests they are
+expected to have.
+"""
+
+from collections.abc import Iterable
+
+from filestored.digest import Algorithm, Digest, Hasher, algorithm
+from filestored.errors import DigestMismatch
+from filestored.interfaces import IBackend, ISink
+
+
+class Intake:
+    """One byte string on its way to `backend`, where its `own` algorithm names it."""
+
+    def __init__(self, backend: IBackend, own: Algorithm, expected: Iterable[Digest]) -> None:
+        self._backend = backend
+        self._own = own
+        self._expected = tuple(expected)
+        self._hashers: dict[str, tuple[Algorithm, Hasher]] = {own.name: (own, own.new())}
+        for name in {digest.algorithm for digest in self._expected} - {own.name}:
+            other = algorithm(name)
+            self._hashers[name] = (other, other.new())
+        self._sink: ISink | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to `discard`."""
+        return self._sink is not None
+
+    def absorb(self, data: bytearray) -> None:
+        """Hash and write the next bytes. Blocking; raises `OSError`."""
+        if self._sink is None:
+            self._sink = self._backend.begin()
+        self._hash(data)
+        self._sink.write(data)
+
+    def digest(self, data: bytes | bytearray = b"") -> Digest:
+        """The digest of everything, `data` being the end of it.
+
+        Raises `DigestMismatch` when an expected digest is not what came out.
+        """
+        self._hash(data)
+        found = {name: own.finish(hasher) for name, (own, hasher) in self._hashers.items()}
+        if any(found[digest.algorithm] != digest for digest in self._expected):
+            raise DigestMismatch
+        return found[self._own.name]
+
+    def complete(self, data: bytearray) -> tuple[Digest, bool]:
+        """Take the last bytes, seal, publish: all but the flush of the name. Blocking.
+
+        Returns the digest and whether it is new. Raises `UploadRefused` or `OSError`.
+        """
+        self.absorb(data)
+        digest = self.digest()
+        assert self._sink is not None, "absorb has begun it"
+        self._sink.seal()
+        created = self._sink.publish(digest)
+        self.discard()
+        return digest, created
+
+    def discard(self) -> None:
+        """Let go of what is held; nothing remains that has not been published. Blocking."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.discard()
+
+    def _hash(self, data: bytes | bytearray) -> None:
+        for _, hasher in self._hashers.values():
+            hasher.update(data)

@@ -1,0 +1,114 @@
+"""Files in memory: small and true. A store that forgets when the process ends.
+
+It keeps every clause of `IBackend` and runs the same contract suite as the disk, so tests
+of all other floors use it as their store. `capacity` makes it run full like a disk.
+"""
+
+import errno
+import threading
+from collections.abc import Iterable
+
+from zope.interface import implementer
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import Collision, NotFound
+from filestored.interfaces import IBackend, ISink, IStoredFile
+
+
+@implementer(IBackend)
+class MemoryBackend:
+    """Byte strings in a dictionary, `capacity` bytes of them at most."""
+
+    def __init__(self, algorithm: Algorithm, capacity: int = 2**40) -> None:
+        self._algorithm = algorithm
+        self._capacity = capacity
+        self._files: dict[Digest, bytes] = {}
+        self._lock = threading.Lock()
+
+    def begin(self) -> ISink:
+        """A sink that gathers its bytes."""
+        return MemorySink(self)
+
+    def settle(self, digests: Iterable[Digest]) -> None:
+        """Memory has nothing to flush."""
+
+    def open(self, digest: Digest) -> "MemoryFile":
+        """What is stored; it stays readable when deleted."""
+        try:
+            return MemoryFile(self._files[digest])
+        except KeyError:
+            raise NotFound from None
+
+    def delete(self, digest: Digest) -> bool:
+        """Take the bytes away; whoever has them open keeps them."""
+        with self._lock:
+            return self._files.pop(digest, None) is not None
+
+    def digests(self, after: Digest | None, limit: int) -> list[Digest]:
+        """The digests behind `after`, in order."""
+        with self._lock:
+            names = sorted(self._files, key=str)
+        return [digest for digest in names if not after or digest.hex > after.hex][:limit]
+
+    def free_space(self) -> int:
+        """What is left of the capacity."""
+        with self._lock:
+            return self._capacity - sum(map(len, self._files.values()))
+
+    def put(self, digest: Digest, data: bytes) -> bool:
+        """Store `data` as `ISink.publish` demands; True when it is new."""
+        with self._lock:
+            stored = self._files.get(digest)
+            if stored == data:
+                return False
+            if stored is not None and self._digest(stored) == digest:
+                raise Collision
+            self._files[digest] = data
+            return True
+
+    def _digest(self, data: bytes) -> Digest:
+        hasher = self._algorithm.new()
+        hasher.update(data)
+        return self._algorithm.finish(hasher)
+
+
+@implementer(ISink)
+class MemorySink:
+    """An upload to a `MemoryBackend`."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self._data = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; raises `OSError` (ENOSPC) beyond the capacity."""
+        if len(self._data) + len(data) > self._backend.free_space():
+            raise OSError(errno.ENOSPC, "the memory set aside for files is full")
+        self._data += data
+
+    def seal(self) -> None:
+        """Memory has nothing to flush."""
+
+    def publish(self, digest: Digest) -> bool:
+        """Hand the bytes to the backend."""
+        return self._backend.put(digest, bytes(self._data))
+
+    def discard(self) -> None:
+        """Forget the bytes."""
+        self._data = bytearray()
+
+
+@implementer(IStoredFile)
+class MemoryFile:
+    """An open file in memory; `size` in bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """A slice of the bytes."""
+        return self._data[offset : offset + count]
+
+    def close(self) -> None:
+        """Memory has nothing to let go of."""

@@ -1,0 +1,83 @@
+"""Where files go that turned out to be bad: ``quarantine/``, with the reason beside them.
+
+A suspect comes in by its shard directory and name, and leaves that name free for good bytes.
+Nothing is ever deleted here by the daemon: what a file was, and when it rotted, is evidence
+that belongs to the operator.
+
+Two uploads may find the same bad file at once, in two processes. The second must not carry
+off the good file that the first has put in its place, so whoever moves holds a lock on
+the directory and looks again whether the name still means the suspect.
+"""
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from filestored.storage.calls import Calls
+from filestored.storage.scratch import DIRECTORY
+
+QUARANTINE = "quarantine"
+"""The name of the directory."""
+
+
+class Quarantine:
+    """The quarantine of the store whose directory is open as `root`. Blocking."""
+
+    def __init__(self, root: int, calls: Calls) -> None:
+        self._root = root
+        self._calls = calls
+
+    def take(self, suspect: os.stat_result, name: str, shard: int, reason: str) -> bool:
+        """Move `suspect` out of `shard`; False when `name` means another file by now.
+
+        The name is durably in quarantine then; that it left the shard is for the next flush of
+        the shard to make durable. Raises `OSError`.
+        """
+        with self._alone() as here:
+            if not self._is_still(suspect, name, shard):
+                return False
+            place = f"{name}.{secrets.token_hex(4)}"
+            self._explain(place, reason, here)
+            self._calls.rename(name, place, src_dir_fd=shard, dst_dir_fd=here)
+            self._calls.fsync(here)
+            return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[int]:
+        """The directory, opened anew: a lock taken twice on one open file is taken once."""
+        here = self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root)
+        try:
+            self._calls.flock(here, fcntl.LOCK_EX)
+            yield here
+        finally:
+            os.close(here)
+
+    def _is_still(self, suspect: os.stat_result, name: str, shard: int) -> bool:
+        try:
+            now = self._calls.stat(name, dir_fd=shard, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return _identity(now) == _identity(suspect)
+
+    def _explain(self, place: str, reason: str, here: int) -> None:
+        name = place + ".reason"
+        descriptor = self._calls.open(name, _CREATE, 0o440, dir_fd=here)
+        try:
+            self._calls.write(descriptor, reason.encode() + b"\n")
+            self._calls.fsync(descriptor)
+        except OSError:
+            with suppress(OSError):
+                self._calls.unlink(name, dir_fd=here)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
+
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,0 +1,154 @@
+"""Files that have no name yet: written first, made durable, and only then linked to a name.
+
+A `Scratch` is such a file. It comes from a `Workshop`, which asks the file system for files
+without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
+does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
+their owner; `Workshop.sweep` removes those whose lock nobody holds.
+
+Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
+replaces what has that name already.
+
+Rejected: ``rename``, which replaces; names with the owner's process id, which come round.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+from contextlib import suppress
+
+from filestored.storage.calls import Calls
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a directory is opened that must be one itself, and not a link to one."""
+
+TMP = "tmp"
+"""The name of the directory for files that cannot do without a name."""
+
+
+class Scratch:
+    """A file on its way to a name. Blocking; used by one thread at a time."""
+
+    def __init__(self, descriptor: int, calls: Calls, name: str = "", directory: int = -1) -> None:
+        self.descriptor = descriptor
+        self._calls = calls
+        self._name = name
+        self._directory = directory
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append all of `data`, however short the writes are that the system makes."""
+        rest = memoryview(data)
+        while rest:
+            written = self._calls.write(self.descriptor, rest)
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
+            rest = rest[written:]
+
+    def seal(self) -> None:
+        """Make the bytes read-only and durable. After a failure the file is of no use any more."""
+        self._calls.fchmod(self.descriptor, 0o440)
+        self._calls.fsync(self.descriptor)
+
+    def link(self, name: str, directory: int) -> None:
+        """Give the file a name in a directory; raises `FileExistsError` when that is taken."""
+        path = f"/proc/self/fd/{self.descriptor}"
+        self._calls.link(path, name, dst_dir_fd=directory, follow_symlinks=True)
+
+    def discard(self) -> None:
+        """Let go of the file; what was linked stays. Never raises; also allowed twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor < 0:
+            return
+        if self._name:
+            with suppress(OSError):
+                self._calls.unlink(self._name, dir_fd=self._directory)
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+class Workshop:
+    """Where the scratch files of one store come from. `root` is the descriptor of its directory."""
+
+    def __init__(self, root: int, calls: Calls) -> None:
+        self._root = root
+        self._calls = calls
+        self._tmp = -1 if self._can_do_without_names() else self._open_tmp()
+
+    def open(self) -> Scratch:
+        """A new empty file. Raises `OSError`."""
+        if self._tmp < 0:
+            return Scratch(self._open_unnamed(), self._calls)
+        while True:
+            scratch = self._open_named()
+            if scratch:
+                return scratch
+
+    def sweep(self) -> None:
+        """Remove the files in ``tmp/`` whose owner is dead, if there ever was such a directory."""
+        try:
+            tmp = self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+        except FileNotFoundError:
+            return
+        try:
+            for name in os.listdir(tmp):
+                self._sweep_one(name, tmp)
+        finally:
+            os.close(tmp)
+
+    def close(self) -> None:
+        """Let go of ``tmp/``."""
+        tmp, self._tmp = self._tmp, -1
+        if tmp >= 0:
+            os.close(tmp)
+
+    def _can_do_without_names(self) -> bool:
+        try:
+            os.close(self._open_unnamed())
+        except OSError as error:
+            if error.errno in _NO_TMPFILE:
+                return False
+            raise
+        return True
+
+    def _open_unnamed(self) -> int:
+        return self._calls.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._root)
+
+    def _open_tmp(self) -> int:
+        with suppress(FileExistsError):
+            self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
+        return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+
+    def _open_named(self) -> Scratch | None:
+        """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
+        name = secrets.token_hex(16)
+        descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=self._tmp)
+        scratch = Scratch(descriptor, self._calls, name, self._tmp)
+        try:
+            self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._calls.fstat(descriptor).st_nlink:
+                return scratch
+        except BlockingIOError:
+            pass
+        except OSError:
+            scratch.discard()
+            raise
+        scratch.discard()
+        return None
+
+    def _sweep_one(self, name: str, tmp: int) -> None:
+        try:
+            descriptor = self._calls.open(name, _INSPECT, dir_fd=tmp)
+        except OSError:
+            return
+        try:
+            self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._calls.unlink(name, dir_fd=tmp)
+        except OSError:
+            pass  # it has a living owner, or the next start will remove it
+        finally:
+            os.close(descriptor)
+
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_INSPECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}

@@ -1,0 +1,139 @@
+"""The bytes of one upload on their way to a name on disk.
+
+`DiskSink` writes to a `Scratch` file and links it to its digest. When that name is taken,
+the file there is examined, all from one descriptor:
+
+- gone meanwhile: link again
+- the same bytes: they are stored already, and stay
+- other bytes, which do not have this digest: they have rotted. They go to quarantine, ours
+  take their place: the upload has healed the store
+- other bytes which do have it: a collision. Nothing changes, and it is an error
+
+Rejected: trusting the name and the size. Comparing costs one read of what the client has
+just sent, and is what makes a re-upload a repair.
+"""
+
+import errno
+import os
+import stat
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import Collision
+from filestored.interfaces import ISink
+from filestored.storage.calls import Calls
+from filestored.storage.quarantine import Quarantine
+from filestored.storage.scratch import Scratch
+
+READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How a stored file is opened: no link is followed, and no FIFO waited for."""
+
+_PIECE = 1024 * 1024
+_ATTEMPTS = 100
+
+
+@implementer(ISink)
+class DiskSink:
+    """An upload to the shards of one store."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        shards: dict[str, int],
+        quarantine: Quarantine,
+        algorithm: Algorithm,
+        calls: Calls,
+    ) -> None:
+        self._scratch = scratch
+        self._shards = shards
+        self._quarantine = quarantine
+        self._algorithm = algorithm
+        self._calls = calls
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append to the scratch file."""
+        self._scratch.write(data)
+
+    def seal(self) -> None:
+        """Make it 0440 and flush it."""
+        self._scratch.seal()
+
+    def publish(self, digest: Digest) -> bool:
+        """Link it to its name, dealing with whatever holds that name."""
+        shard = self._shards[digest.shard]
+        for _ in range(_ATTEMPTS):
+            try:
+                self._scratch.link(digest.hex, shard)
+                return True
+            except FileExistsError:
+                if self._is_stored(digest, shard):
+                    return False
+        raise OSError(errno.EBUSY, "the name is taken and given up all the time")
+
+    def discard(self) -> None:
+        """Let go of the scratch file."""
+        self._scratch.discard()
+
+    def _is_stored(self, digest: Digest, shard: int) -> bool:
+        """Whether the holder of the name has our bytes; if not, the name is free now."""
+        try:
+            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=shard)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO):
+                raise
+            self._remove_stranger(digest, shard)
+            return False
+        try:
+            return self._holds_ours(descriptor, digest, shard)
+        finally:
+            os.close(descriptor)
+
+    def _holds_ours(self, descriptor: int, digest: Digest, shard: int) -> bool:
+        status = self._calls.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self._move_aside(status, digest, shard, "it is not a regular file")
+        elif self._same_bytes(descriptor, status.st_size):
+            return True
+        elif self._rehash(descriptor) == digest:
+            self._log.critical("two contents with the digest {digest}", digest=digest.hex)
+            raise Collision
+        else:
+            self._move_aside(
+                status, digest, shard, f"its bytes do not have the {digest.algorithm} of its name"
+            )
+        return False
+
+    def _remove_stranger(self, digest: Digest, shard: int) -> None:
+        try:
+            status = self._calls.stat(digest.hex, dir_fd=shard, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self._move_aside(status, digest, shard, "it is not a regular file")
+
+    def _move_aside(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
+        if self._quarantine.take(suspect, digest.hex, shard, reason):
+            self._log.error("{digest} moved to quarantine: {reason}", digest=digest.hex, reason=reason)
+
+    def _same_bytes(self, theirs: int, size: int) -> bool:
+        ours = self._scratch.descriptor
+        if self._calls.fstat(ours).st_size != size:
+            return False
+        return all(
+            self._calls.pread(ours, _PIECE, offset) == self._calls.pread(theirs, _PIECE, offset)
+            for offset in range(0, size, _PIECE)
+        )
+
+    def _rehash(self, descriptor: int) -> Digest:
+        hasher = self._algorithm.new()
+        offset = 0
+        while piece := self._calls.pread(descriptor, _PIECE, offset):
+            hasher.update(piece)
+            offset += len(piece)
+        return self._algorithm.finish(hasher)

@@ -1,0 +1,166 @@
+"""The store that the wire sees: any backend, with everything a backend need not know.
+
+Admission, hashing, expected digests, the size limit, the translation of errors and the
+statistics stand here and in the modules around it, once, above every backend::
+
+    upload -> Admission -> Upload (the pump) -> Intake (hash, sink) -> GroupCommit -> Stored
+    open   -> backend -> Blob
+    delete -> backend -> GroupCommit -> whether it was there
+
+Blocking calls go through `run` into I/O threads. The one exception is a backend that
+provides `IOpensQuickly`: a thread costs more than its `open` does.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import NotFound
+from filestored.interfaces import (
+    IBackend,
+    IBlob,
+    IFileBacked,
+    IOpensQuickly,
+    IStore,
+    IStoredFile,
+    IUpload,
+    Stored,
+)
+from filestored.storage.admission import Admission
+from filestored.storage.blob import Blob, FileBlob
+from filestored.storage.commit import GroupCommit
+from filestored.storage.health import Health
+from filestored.storage.intake import Intake
+from filestored.storage.jobs import Run
+from filestored.storage.upload import Upload
+
+MAX_SIZE = 5 * 1024**3
+"""Bytes of the largest upload, unless the operator says otherwise."""
+
+MAX_UPLOADS = 64
+"""Uploads in flight at once."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a store has done since it was opened: numbers of events, and of bytes."""
+
+    uploads: int = 0
+    uploaded_bytes: int = 0
+    created: int = 0
+    failed_uploads: int = 0
+    opened: int = 0
+    not_found: int = 0
+    deleted: int = 0
+
+
+@implementer(IStore)
+class Store:
+    """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
+
+    `run` takes blocking work to an I/O thread. `max_size` is in bytes, `max_uploads` how many
+    may be in flight at once.
+    """
+
+    def __init__(
+        self,
+        backend: IBackend,
+        algorithm: Algorithm,
+        run: Run,
+        *,
+        max_size: int = MAX_SIZE,
+        max_uploads: int = MAX_UPLOADS,
+    ) -> None:
+        self.algorithm = algorithm
+        self.statistics = Statistics()
+        self._backend = backend
+        self._run = run
+        self._opens_quickly = IOpensQuickly.providedBy(backend)
+        self._health = Health()
+        self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
+        self._group = GroupCommit(backend, run, self._health, self._admission.hear)
+
+    @property
+    def degraded(self) -> str | None:
+        """Why writing is suspended, or None while all is well."""
+        return self._health.degraded
+
+    @property
+    def uploads_in_flight(self) -> int:
+        """How many uploads have begun and not ended."""
+        return self._admission.in_flight
+
+    @property
+    def refused_uploads(self) -> int:
+        """How many uploads were not let in since the store was opened."""
+        return self._admission.refused
+
+    def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
+        """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
+        self._admission.enter(length)
+        return Upload(
+            Intake(self._backend, self.algorithm, expected),
+            self._group,
+            self._health,
+            self._run,
+            length=length,
+            limit=self._admission.max_size,
+            ended=self._ended,
+        )
+
+    def open(self, digest: Digest) -> "Deferred[IBlob]":
+        """See `IStore.open`; done on the spot where the backend opens quickly."""
+        if not self._opens_quickly:
+            return Deferred.fromCoroutine(self._open(digest))
+        try:
+            return succeed(self._blob(digest, self._backend.open(digest)))
+        except (NotFound, OSError) as error:
+            return fail(self._unopened(error))
+
+    def delete(self, digest: Digest) -> "Deferred[bool]":
+        """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`."""
+        return Deferred.fromCoroutine(self._delete(digest))
+
+    def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
+        """See `IStore.digests`."""
+        return self._run(self._backend.digests, after, limit)
+
+    async def _open(self, digest: Digest) -> IBlob:
+        try:
+            return self._blob(digest, await self._run(self._backend.open, digest))
+        except (NotFound, OSError) as error:
+            raise self._unopened(error) from None
+
+    def _blob(self, digest: Digest, file: IStoredFile) -> IBlob:
+        self.statistics.opened += 1
+        if IFileBacked.providedBy(file):
+            return FileBlob(digest, file, self._run, self._health, file.fileno())
+        return Blob(digest, file, self._run, self._health)
+
+    def _unopened(self, error: Exception) -> Exception:
+        self.statistics.not_found += isinstance(error, NotFound)
+        return self._health.judge(error)
+
+    async def _delete(self, digest: Digest) -> bool:
+        self._health.check()
+        try:
+            deleted = await self._run(self._backend.delete, digest)
+            if deleted:
+                await self._group.settle(digest)
+        except OSError as error:
+            judged = self._health.judge(error)
+            raise judged from (None if judged is error else error)
+        self.statistics.deleted += deleted
+        return deleted
+
+    def _ended(self, stored: Stored | None) -> None:
+        self._admission.leave()
+        if stored is None:
+            self.statistics.failed_uploads += 1
+            return
+        self.statistics.uploads += 1
+        self.statistics.uploaded_bytes += stored.size
+        self.statistics.created += stored.created

@@ -1,0 +1,208 @@
+"""The pump: from a producer in the reactor to a file in an I/O thread.
+
+Bytes that are written gather here. When there are `PIECE` of them, and no job of this upload
+is under way, one job hashes and writes all that has gathered. With more than `BACKLOG`
+gathered and in the job together, the producer is paused; with half of that, resumed::
+
+    write -> [ gathering ] -> job: hash + write -> [ gathering ] -> job ...
+                 commit -> last job: hash, write, compare, seal, publish -> settle -> Stored
+
+A body of at most `SMALL` bytes needs no job of its own: it is hashed here, and the group commit
+begins, fills, seals and publishes it together with others.
+
+The sink belongs to the job that is under way. An `abort` meanwhile leaves a mark, and the
+sink is discarded when the job has ended.
+
+Bytes gather in one bytearray, not in a list of what came: a client that sends them by ones
+and twos would make that list forty times their size.
+
+Rejected: a queue and a thread per upload (a thread waits for a slow client then); a pull
+producer (every body here is pushed by a connection).
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IProducer, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.errors import LengthMismatch, TooLarge
+from filestored.interfaces import IUpload, Stored
+from filestored.storage.commit import GroupCommit
+from filestored.storage.health import Health
+from filestored.storage.intake import Intake
+from filestored.storage.jobs import Run
+
+PIECE = 256 * 1024
+"""Bytes that are worth a job."""
+
+BACKLOG = 1024 * 1024
+"""Bytes in memory, of one upload, from which on its producer has to wait."""
+
+SMALL = 64 * 1024
+"""Bytes that may be hashed in the reactor's thread."""
+
+
+@implementer(IUpload)
+class Upload:
+    """One upload of `length` bytes (None: unknown), of at most `limit`.
+
+    `ended` is called once, with what was stored or None, when nothing of it is in progress any more.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        group: GroupCommit,
+        health: Health,
+        run: Run,
+        *,
+        length: int | None,
+        limit: int,
+        ended: Callable[[Stored | None], None],
+    ) -> None:
+        self._intake = intake
+        self._group = group
+        self._health = health
+        self._run = run
+        self._length = length
+        self._limit = limit
+        self._ended = ended
+        self._size = 0
+        self._gathered = bytearray()
+        self._working = 0
+        self._idle: Deferred[None] | None = None
+        self._error: Exception | None = None
+        self._committing = False
+        self._aborted = False
+        self._producer: IPushProducer | None = None
+        self._paused = False
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Take bytes from a push producer; it is paused while the disk is behind."""
+        if self._producer is not None:
+            raise RuntimeError("another producer is registered already")
+        if not streaming:
+            raise ValueError("an upload takes push producers only")
+        self._producer = IPushProducer(producer)
+        self._throttle()
+
+    def unregisterProducer(self) -> None:
+        """The producer has written its last byte."""
+        self._producer = None
+        self._paused = False
+
+    def write(self, data: bytes) -> None:
+        """Gather `data`. Raises `TooLarge`; what follows an error or the end is dropped."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise TooLarge
+        if self._error is None and not (self._aborted or self._committing):
+            self._gathered += data
+            self._pump()
+            self._throttle()
+
+    def commit(self) -> "Deferred[Stored]":
+        """Keep the bytes. Fails with `CancelledError` when `abort` came before they were taken to the disk."""
+        # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
+        done: Deferred[Stored] = Deferred()
+        self._committing = True
+        Deferred.fromCoroutine(self._commit()).chainDeferred(done)
+        return done
+
+    def abort(self) -> None:
+        """Drop everything, as soon as no job is under way. What is being committed already may be stored."""
+        if self._aborted:
+            return
+        self._aborted = True
+        self._drop()
+        if not (self._committing or self._working):
+            Deferred.fromCoroutine(self._end(None))
+
+    async def _commit(self) -> Stored:
+        stored = None
+        try:
+            await self._rest()
+            stored = await self._store()
+            return stored
+        except OSError as error:
+            judged = self._health.judge(error)
+            raise judged from (None if judged is error else error)
+        finally:
+            await self._end(stored)
+
+    async def _store(self) -> Stored:
+        """All bytes are here and no job is under way: keep them."""
+        if self._error is not None:
+            raise self._error
+        if self._aborted:
+            raise CancelledError
+        if self._length not in (None, self._size):
+            raise LengthMismatch
+        self._health.check()
+        if self._size <= SMALL and not self._intake.begun:
+            data = self._take()
+            digest = self._intake.digest(data)
+            return Stored(digest, self._size, await self._group.commit(digest, data))
+        digest, created = await self._run(self._intake.complete, self._take())
+        await self._group.settle(digest)
+        return Stored(digest, self._size, created)
+
+    async def _end(self, stored: Stored | None) -> None:
+        """Leave nothing behind; the caller makes sure that this happens once."""
+        self._drop()
+        if self._intake.begun:
+            await self._run(self._intake.discard)
+        self._ended(stored)
+
+    def _pump(self) -> None:
+        """Send what has gathered on to a job, if it is worth one and none is under way."""
+        if len(self._gathered) >= PIECE and not self._working:
+            self._working = len(self._gathered)
+            self._run(self._intake.absorb, self._take()).addBoth(self._absorbed)
+
+    def _absorbed(self, result: Failure | None) -> None:
+        self._working = 0
+        if isinstance(result, Failure):
+            self._error = self._health.judge(_exception(result))
+            self._drop()
+        if self._idle is not None:
+            self._idle.callback(None)
+        elif self._aborted:
+            Deferred.fromCoroutine(self._end(None))
+        else:
+            self._pump()
+            self._throttle()
+
+    async def _rest(self) -> None:
+        """Wait for the job that is under way."""
+        if self._working:
+            self._idle = Deferred()
+            await self._idle
+
+    def _take(self) -> bytearray:
+        data, self._gathered = self._gathered, bytearray()
+        return data
+
+    def _drop(self) -> None:
+        """Forget what has gathered, and let the producer run dry."""
+        self._take()
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """Pause or resume the producer, as the backlog demands."""
+        if self._producer is None:
+            return
+        backlog = len(self._gathered) + self._working
+        if not self._paused and backlog > BACKLOG:
+            self._paused = True
+            self._producer.pauseProducing()
+        elif self._paused and (backlog <= BACKLOG // 2 or self._aborted):
+            self._paused = False
+            self._producer.resumeProducing()
+
+
+def _exception(failure: Failure) -> Exception:
+    assert isinstance(failure.value, Exception)
+    return failure.value
