@@ -1,0 +1,85 @@
+"""From a resource tree to an answer: traversal, and the contract of `twisted.web` resources.
+
+A resource returns bytes, or `NOT_DONE_YET` and answers later; it raises `UnsupportedMethod`, or
+anything. Each of these becomes exactly one response.
+"""
+
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+
+if TYPE_CHECKING:
+    from filestored.http.request import Request
+
+_log = Logger()
+
+
+def render_tree(root: IResource, request: "Request") -> None:
+    """Have the resource that `request` addresses answer it."""
+    try:
+        resource = getChildForRequest(root, request)
+    except Exception:
+        answer_fault(request, Failure())
+    else:
+        render(resource, request)
+
+
+def render(resource: IResource, request: "Request") -> None:
+    """Have `resource` answer `request`."""
+    try:
+        body = resource.render(request)
+    except UnsupportedMethod as error:
+        _answer_unsupported(resource, request, error)
+    except Exception:
+        answer_fault(request, Failure())
+    else:
+        _answer(request, body)
+
+
+def answer_fault(request: "Request", reason: Failure) -> None:
+    """Log a fault of ours and answer 500, or end a response that has begun already."""
+    _log.failure("{method} failed", reason, method=request.method.decode())
+    if request.finished:
+        return
+    if request.startedWriting:
+        request.abort()
+        return
+    answer_line(request, 500, "internal server error")
+
+
+def answer_line(request: "Request", status: int, line: str) -> None:
+    """Answer with a status and one plain line."""
+    body = line.encode() + b"\n"
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
+def _answer(request: "Request", body: object) -> None:
+    if body is NOT_DONE_YET:
+        return
+    if not isinstance(body, bytes):
+        answer_fault(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
+        return
+    if body and not request.has(b"content-type"):
+        request.setHeader(b"Content-Type", b"text/html")
+    if not request.has(b"content-length") and request.code not in (204, 304):
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
+def _answer_unsupported(resource: IResource, request: "Request", error: UnsupportedMethod) -> None:
+    allowed: list[bytes] = list(error.allowedMethods)
+    if request.method == b"HEAD" and b"GET" in allowed:
+        request.method = b"GET"  # The request knows that no body is to be sent.
+        render(resource, request)
+        return
+    request.setHeader(b"Allow", b", ".join(allowed))
+    answer_line(request, 405, "method not allowed")

@@ -1,0 +1,261 @@
+"""The request that a `twisted.web` resource is rendered with.
+
+What a resource says (`setHeader`, `write`, `finish`) becomes one head and one stream of bytes,
+given to the connection as an `Exchange`. Field values are made safe on the way out: no resource
+can split a response. One that turns out shorter or longer than announced ends the connection
+instead of being taken for whole.
+"""
+
+import os
+from errno import EIO
+from math import ceil
+from typing import Protocol, cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IConsumer, IProducer, IPullProducer, IPushProducer, ITransport
+from twisted.python.failure import Failure
+from twisted.web.http import CACHED, stringToDatetime
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from filestored.http.body import Body
+from filestored.http.head import RequestHead
+from filestored.http.incoming import IncomingRequest
+from filestored.http.pulling import Puller
+from filestored.http.rendering import answer_fault, render
+from filestored.http.response import ResponseFields, format_head
+from filestored.interfaces import IStreamedRequest, ITakesFiles
+
+SMALL = 64 * 1024
+"""File ranges up to this size, in bytes, leave in one piece with the head."""
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Exchange(Protocol):
+    """What a request needs of its connection: one response goes out."""
+
+    @property
+    def transport(self) -> ITransport:
+        """The connection's transport."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client has not taken yet what was sent."""
+
+    def keeps_alive(self, delimited: bool) -> bool:
+        """Whether another request may follow on the connection.
+
+        Asked once, before the head is sent; `delimited` says that the response's end is marked.
+        """
+
+    def send(self, data: bytes, more: bool = False) -> None:
+        """Send bytes; `more` says that a file follows."""
+
+    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
+        """Send a range of a file."""
+
+    def responded(self) -> None:
+        """All of the response was sent."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+@implementer(IStreamedRequest, IConsumer)
+class Request(IncomingRequest, ResponseFields):
+    """A request that is answered through `write` and `finish`."""
+
+    def __init__(self, head: RequestHead, body: Body, exchange: Exchange) -> None:
+        IncomingRequest.__init__(self, head, body, exchange.transport)
+        ResponseFields.__init__(self)
+        self.startedWriting = False
+        self.finished = False
+        self.sent_length = 0
+        self._exchange = exchange
+        self._announced: int | None = None
+        self._bodiless = head.method == b"HEAD"
+        self._chunked = False
+        self._lost = False
+        self._producer: IPushProducer | None = None
+        self._finish_waiters: list[Deferred[None]] = []
+        self._last_modified = 0
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the response's body; the head goes before the first."""
+        if self._lost:
+            return
+        piece = self._head_once() + self._frame(data)
+        if piece:
+            self._exchange.send(piece)
+            self._pause_if_behind()
+
+    def finish(self) -> None:
+        """The response is complete."""
+        if self._lost:
+            return
+        if self.finished:
+            raise RuntimeError("the response has been finished already")
+        if not self.startedWriting and not self._bodiless and not self.has(b"content-length"):
+            self.setHeader(b"Content-Length", b"0")
+        last = self._head_once() + (_LAST_CHUNK if self._chunked else b"")
+        if last:
+            self._exchange.send(last)
+        self.finished = True
+        if self._bodiless or self._announced in (None, self.sent_length):
+            self._exchange.responded()
+        else:
+            self._exchange.abort()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource has failed; see `twisted.web.server.Request.processingFailed`."""
+        answer_fault(self, reason)
+        return reason
+
+    def render(self, resource: IResource) -> None:
+        """Have another resource answer; see `twisted.web.server.Request.render`."""
+        render(resource, self)
+
+    def abort(self) -> None:
+        """See `IStreamedRequest.abort`."""
+        self._exchange.abort()
+
+    def notifyFinish(self) -> Deferred[None]:
+        """Fires when the response has gone out; fails when the connection was lost before."""
+        waiter: Deferred[None] = Deferred()
+        self._finish_waiters.append(waiter)
+        return waiter
+
+    def _head_once(self) -> bytes:
+        """The head of the response before its first byte, nothing after."""
+        if self.startedWriting:
+            return b""
+        self.startedWriting = True
+        self._announced = self.content_length()
+        self._bodiless = self._bodiless or self.code in (204, 304)
+        http11 = self.clientproto == b"HTTP/1.1"
+        self._chunked = self._announced is None and not self._bodiless and http11
+        delimited = self._bodiless or self._chunked or self._announced is not None
+        fields = self.response_lines()
+        if self._chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        if not self._exchange.keeps_alive(delimited):
+            fields.append((b"Connection", b"close"))
+        elif not http11:
+            fields.append((b"Connection", b"keep-alive"))
+        return format_head(self.code, self.code_message, fields)
+
+    def _frame(self, data: bytes) -> bytes:
+        if self._bodiless or not data:
+            return b""
+        self.sent_length += len(data)
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+
+    # --- IConsumer ------------------------------------------------------------------------------
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Have the rest of the body written by `producer`, at the pace of the client."""
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        if self._lost:
+            producer.stopProducing()
+            return
+        self._producer = (
+            cast("IPushProducer", producer) if streaming else Puller(cast("IPullProducer", producer))
+        )
+        self._pause_if_behind()
+
+    def unregisterProducer(self) -> None:
+        """The producer has written everything."""
+        producer, self._producer = self._producer, None
+        if isinstance(producer, Puller):
+            producer.unregistered()
+
+    def _pause_if_behind(self) -> None:
+        if self._producer is not None and self._exchange.pending:
+            self._producer.pauseProducing()
+
+    # --- from the channel -----------------------------------------------------------------------
+
+    def drained(self) -> None:
+        """The client has taken everything that was sent so far."""
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def gone_out(self) -> None:
+        """The response has left."""
+        for waiter in self._take_waiters():
+            waiter.callback(None)
+
+    def connection_lost(self, reason: Failure) -> None:
+        """The connection was lost before the response had left."""
+        self._lost = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        for waiter in self._take_waiters():
+            waiter.errback(reason)
+
+    def _take_waiters(self) -> list[Deferred[None]]:
+        waiters, self._finish_waiters = self._finish_waiters, []
+        return waiters
+
+    # --- the old conditionals of IRequest ---------------------------------------------------
+
+    def setLastModified(self, when: float) -> object:
+        """See `twisted.web.iweb.IRequest.setLastModified`."""
+        self._last_modified = max(self._last_modified, ceil(when))
+        try:
+            since = stringToDatetime(self._head.value(b"if-modified-since") or b"")
+        except ValueError:
+            return None
+        if since < self._last_modified:
+            return None
+        self.setResponseCode(304)
+        return CACHED
+
+    def setETag(self, etag: bytes) -> object:
+        """See `twisted.web.iweb.IRequest.setETag`."""
+        if etag:
+            self.setHeader(b"ETag", etag)
+        tags = (self._head.value(b"if-none-match") or b"").replace(b",", b" ").split()
+        if etag not in tags and b"*" not in tags:
+            return None
+        self.setResponseCode(304 if self.method in (b"GET", b"HEAD") else 412)
+        return CACHED
+
+
+@implementer(ITakesFiles)
+class FileTakingRequest(Request):
+    """A request on a connection that sends files by itself."""
+
+    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
+        """See `ITakesFiles.write_file`."""
+        if self._lost:
+            return succeed(None)
+        head = self._head_once()
+        if self._bodiless:
+            self._exchange.send(head)
+            return succeed(None)
+        if stop - start <= SMALL:
+            return self._write_small(head, descriptor, start, stop)
+        self.sent_length += stop - start
+        before, after = self._chunk_frame(stop - start)
+        self._exchange.send(head + before, more=True)
+        done = self._exchange.send_file(descriptor, start, stop)
+        if after:
+            self._exchange.send(after)
+        return done
+
+    def _write_small(self, head: bytes, descriptor: int, start: int, stop: int) -> Deferred[None]:
+        try:
+            data = os.pread(descriptor, stop - start, start)
+            if len(data) < stop - start:
+                raise OSError(EIO, "the file is shorter than it was")
+        except OSError:
+            return fail()
+        self._exchange.send(head + self._frame(data))
+        return succeed(None)
+
+    def _chunk_frame(self, size: int) -> tuple[bytes, bytes]:
+        return (b"%x\r\n" % size, b"\r\n") if self._chunked else (b"", b"")

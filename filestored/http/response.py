@@ -1,0 +1,170 @@
+"""The head of a response: the fields that a resource sets, and their form on the wire.
+
+RFC 9110 section 6.6.1 for ``Date``, RFC 9112 section 4 for the status line.
+"""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from time import time
+
+from twisted.web.http import datetimeToString
+from twisted.web.http_headers import Headers
+
+from filestored.http.head import Field
+
+SERVER = b"filestored"
+
+_LINE_BREAKS = re.compile(rb"[\r\n\0]+")
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class ResponseFields:
+    """The writing half of `twisted.web.iweb.IRequest`, as far as the head goes.
+
+    Fields rest in a plain dictionary until somebody asks for `responseHeaders`; from then on they
+    rest there.
+    """
+
+    def __init__(self) -> None:
+        self.code = 200
+        self.code_message: bytes | None = None
+        self.cookies: list[bytes] = []
+        self._fields: dict[bytes, Field] = {}
+        self._headers: Headers | None = None
+
+    @property
+    def responseHeaders(self) -> Headers:
+        """The fields as Twisted keeps them; what is changed here is sent."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in self._fields.values():
+                self._headers.setRawHeaders(name, [value])
+        return self._headers
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status, and a phrase other than the usual one."""
+        self.code = code
+        self.code_message = message
+
+    def setHeader(self, k: bytes | str, v: bytes | str) -> None:
+        """Set a field, in place of one of that name."""
+        name, value = _encoded(k), _safe(_encoded(v))
+        if self._headers is None:
+            self._fields[name.lower()] = (name, value)
+        else:
+            self._headers.setRawHeaders(name, [value])
+
+    def addCookie(
+        self,
+        k: bytes | str,
+        v: bytes | str,
+        expires: bytes | str | None = None,
+        domain: bytes | str | None = None,
+        path: bytes | str | None = None,
+        max_age: bytes | str | None = None,
+        comment: bytes | str | None = None,
+        secure: bool | None = None,
+        httpOnly: bool = False,
+        sameSite: bytes | str | None = None,
+    ) -> None:
+        """Set a cookie; see `twisted.web.http.Request.addCookie`."""
+        attributes = {
+            b"Expires": expires,
+            b"Domain": domain,
+            b"Path": path,
+            b"Max-Age": max_age,
+            b"Comment": comment,
+            b"SameSite": sameSite,
+        }
+        parts = [_cookie_part(k) + b"=" + _cookie_part(v)]
+        parts += [
+            name + b"=" + _cookie_part(value) for name, value in attributes.items() if value is not None
+        ]
+        parts += [name for name, wanted in ((b"Secure", secure), (b"HttpOnly", httpOnly)) if wanted]
+        self.cookies.append(b"; ".join(parts))
+
+    def redirect(self, url: bytes | str) -> None:
+        """Answer 302 with that location."""
+        self.setResponseCode(302)
+        self.setHeader(b"Location", url)
+
+    def has(self, name: bytes) -> bool:
+        """Whether the field of that lower-case name is set."""
+        return name in self._fields if self._headers is None else self._headers.hasHeader(name)
+
+    def content_length(self) -> int | None:
+        """The announced length of the body in bytes."""
+        if self._headers is None:
+            field = self._fields.get(b"content-length")
+            return None if field is None else int(field[1])
+        values = self._headers.getRawHeaders(b"content-length")
+        return int(values[-1]) if values else None
+
+    def response_lines(self) -> list[Field]:
+        """All fields in the order in which they were set, cookies last."""
+        if self._headers is None:
+            lines = list(self._fields.values())
+        else:
+            lines = [
+                (name, _safe(value)) for name, values in self._headers.getAllRawHeaders() for value in values
+            ]
+        lines.extend((b"Set-Cookie", cookie) for cookie in self.cookies)
+        return lines
+
+
+def format_head(status: int, phrase: bytes | None, fields: Iterable[Field]) -> bytes:
+    """Status line, ``Server``, ``Date``, the given fields, and the empty line.
+
+    `phrase` replaces the usual one of the status; fields must be free of CR and LF.
+    """
+    if phrase is None and status in _STATUS_LINES:
+        line = _STATUS_LINES[status]
+    else:
+        line = b"HTTP/1.1 %d %b\r\n" % (status, _safe(phrase or b""))
+    return line + _clock.lines() + b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n"
+
+
+def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
+    """A whole response of one plain line, behind which the connection ends."""
+    body = reason.encode() + b"\n"
+    fields = (
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Connection", b"close"),
+        *extra,
+    )
+    return format_head(status, None, fields) + body
+
+
+class _Clock:
+    """The fields that all responses of one second share."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._lines = b""
+
+    def lines(self) -> bytes:
+        second = int(time())
+        if second != self._second:
+            self._second = second
+            self._lines = b"Server: %b\r\nDate: %b\r\n" % (SERVER, datetimeToString(second))
+        return self._lines
+
+
+_clock = _Clock()
+
+
+def _encoded(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def _safe(value: bytes) -> bytes:
+    """The value without line breaks, so that it stays one field."""
+    return _LINE_BREAKS.sub(b" ", value) if _LINE_BREAKS.search(value) else value
+
+
+def _cookie_part(text: bytes | str) -> bytes:
+    return _safe(_encoded(text)).replace(b";", b" ")

@@ -1,0 +1,53 @@
+"""A range of a file, straight from the kernel to the socket: ``sendfile(2)``.
+
+Where the kernel cannot do that for a file system, the bytes are read and written instead, and
+nobody notices.
+"""
+
+import os
+from errno import EINVAL, EIO, ENOSYS, EOPNOTSUPP
+from socket import socket
+
+from twisted.internet.defer import Deferred
+
+TURN = 1024 * 1024
+"""Bytes sent in one go, after which other connections have their turn."""
+
+_UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
+
+
+class FileRange:
+    """The half-open range of a file that waits to be sent; `done` fires when it has gone, or can't go."""
+
+    def __init__(self, descriptor: int, start: int, stop: int) -> None:
+        self._descriptor = descriptor
+        self._position = start
+        self._stop = stop
+        self.done: Deferred[None] = Deferred()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of the range is left to send."""
+        return self._position >= self._stop
+
+    def send(self, to: socket) -> int:
+        """Send a part of the range; answer its size in bytes.
+
+        Raises `BlockingIOError` when the socket is full, `OSError` for other errors of socket and file;
+        a file that ends before the range does is an ``EIO``.
+        """
+        count = min(self._stop - self._position, TURN)
+        try:
+            sent = os.sendfile(to.fileno(), self._descriptor, self._position, count)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            sent = self._read_and_send(to, count)
+        if sent == 0:
+            raise OSError(EIO, "the file is shorter than it was")
+        self._position += sent
+        return sent
+
+    def _read_and_send(self, to: socket, count: int) -> int:
+        data = os.pread(self._descriptor, min(count, TURN // 4), self._position)
+        return to.send(data) if data else 0

@@ -1,0 +1,128 @@
+"""All connections of one worker: who is there, how long they may stay, how they end.
+
+The factory makes a `Channel` for each connection and renders requests from one resource tree.
+One coarse clock, running only while somebody is connected, sweeps over all connections;
+none of them sets a timer of its own.
+"""
+
+from time import time
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITransport
+from twisted.internet.protocol import Factory
+from twisted.web.resource import IResource
+
+from filestored.http.channel import Channel
+from filestored.http.head import RequestHead
+from filestored.http.limits import Limits
+from filestored.http.rendering import render_tree
+from filestored.http.request import Request
+from filestored.interfaces import AccessEntry, IAccessLog
+
+SWEEP = 0.5
+"""Seconds between two looks at all connections."""
+
+
+class HTTPFactory(Factory):
+    """Serves a resource tree; one for each worker, shared by all of its ports.
+
+    `clock` gives monotonic seconds; `access_log` is told of each answer.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        root: IResource,
+        clock: IReactorTime,
+        limits: Limits | None = None,
+        access_log: IAccessLog | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.now = clock.seconds()
+        self.draining = False
+        self._root = root
+        self._clock = clock
+        self._access_log = access_log
+        self._channels: set[Channel] = set()
+        self._sweep_call: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._channels)
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:
+        """A channel for a new connection."""
+        if self._sweep_call is None:
+            self.now = self._clock.seconds()
+        return Channel(self)
+
+    def drain(self) -> Deferred[None]:
+        """Let requests under way finish and idle connections go; fires when none is left."""
+        self.draining = True
+        for channel in list(self._channels):
+            channel.close_if_idle()
+        if not self._channels:
+            return succeed(None)
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        return drained
+
+    def abort(self) -> None:
+        """End all connections at once."""
+        for channel in list(self._channels):
+            channel.abort()
+
+    # --- from the channels ----------------------------------------------------------------------
+
+    def opened(self, channel: Channel) -> bool:
+        """See `filestored.http.channel.Server.opened`."""
+        self._channels.add(channel)
+        if self._sweep_call is None:
+            self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        return len(self._channels) <= self.limits.connections
+
+    def closed(self, channel: Channel) -> None:
+        """See `filestored.http.channel.Server.closed`."""
+        self._channels.discard(channel)
+        if self._channels:
+            return
+        if self._sweep_call is not None:
+            self._sweep_call.cancel()
+            self._sweep_call = None
+        waiting, self._drained = self._drained, []
+        for drained in waiting:
+            drained.callback(None)
+
+    def render(self, request: Request) -> None:
+        """See `filestored.http.channel.Server.render`."""
+        render_tree(self._root, request)
+
+    def answered(
+        self, transport: ITransport, head: RequestHead | None, status: int, sent: int, since: float
+    ) -> None:
+        """See `filestored.http.channel.Server.answered`."""
+        if self._access_log is None:
+            return
+        self._access_log.record(
+            AccessEntry(
+                moment=time(),
+                peer=getattr(transport.getPeer(), "host", "-"),
+                method=head.method if head else b"-",
+                target=head.target if head else b"-",
+                version=head.version if head else b"-",
+                status=status,
+                sent=sent,
+                referer=head.value(b"referer") if head else None,
+                agent=head.value(b"user-agent") if head else None,
+                duration=self._clock.seconds() - since,
+            )
+        )
+
+    def _sweep(self) -> None:
+        self.now = now = self._clock.seconds()
+        self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        for channel in list(self._channels):
+            channel.tick(now)
