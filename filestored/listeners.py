@@ -1,0 +1,124 @@
+"""The listening sockets: opened once, as any Twisted endpoint says, and shared by all who accept.
+
+Flow: an endpoint string is parsed before the daemon forks, where an error still has a terminal;
+`Listeners.open` listens, with the privileges of the start. From then on the owner only holds the
+sockets, it never accepts: whoever serves, in this process or a child, takes an `acceptor.Acceptor` to a
+`Listening`, and the port stays open however often one of them dies.
+
+Rejected: SO_REUSEPORT, where the connections that wait in a dying worker's own queue are lost, and
+which no Unix socket has.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from filestored.refusals import CannotStart, one_line
+
+BACKLOG = 1024
+"""How many connections may wait to be accepted, unless the endpoint says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listening socket as others may take it over: who described it, its descriptor and family."""
+
+    endpoint: str
+    descriptor: int
+    family: int
+
+
+def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """The endpoint that a string describes; raises `ValueError` with one line on why it does not."""
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:
+        # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
+        raise ValueError(f"--listen {text}: {_explained(text, error)}") from error
+    return endpoint
+
+
+class Listeners:
+    """The sockets that this process has opened and keeps, but does not accept from."""
+
+    def __init__(self, endpoints: Iterable[tuple[str, IStreamServerEndpoint]]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._ports: list[tuple[str, Any]] = []
+
+    def open(self) -> None:
+        """Listen on all of them; raises `CannotStart` when one cannot be had."""
+        for text, endpoint in self._endpoints:
+            self._ports.append((text, _opened(text, endpoint)))
+
+    def listening(self) -> list[Listening]:
+        """The sockets, for those who accept."""
+        return [Listening(text, port.fileno(), port.socket.family) for text, port in self._ports]
+
+    def addresses(self) -> list[str]:
+        """Where one can connect to, as a person would write it."""
+        return [_written(port.getHost()) for _, port in self._ports]
+
+    def close(self) -> "Deferred[Any]":
+        """Let go of them. The sockets are closed when the last process that shares them has done so."""
+        ports, self._ports = self._ports, []
+        return DeferredList([port.stopListening() for _, port in ports])
+
+
+class _Nobody(Factory):
+    """Refuses whoever should slip in before we stop reading."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> None:
+        """Refuse."""
+        return
+
+
+def _opened(text: str, endpoint: IStreamServerEndpoint) -> Any:
+    port: Any = _now(text, endpoint.listen(_Nobody()))
+    port.stopReading()
+    if "backlog=" not in text:
+        port.socket.listen(BACKLOG)  # again, on a listening socket, changes only this number
+    return port
+
+
+def _now(text: str, listening: "Deferred[IListeningPort]") -> IListeningPort:
+    """The port; every endpoint of Twisted listens at once, and a start can't wait for another."""
+    results: list[IListeningPort | Failure] = []
+    listening.addBoth(results.append)
+    if not results:
+        listening.cancel()
+        raise CannotStart(f"{text}: this endpoint does not listen at once")
+    if isinstance(results[0], Failure):
+        raise CannotStart(f"{text}: {_reason(results[0])}")
+    return results[0]
+
+
+def _reason(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
+        return error.socketError.strerror or str(error)
+    return one_line(error)
+
+
+def _explained(text: str, error: Exception) -> str:
+    if text.startswith("systemd:"):
+        return "systemd has passed no such socket to this process (LISTEN_FDS, LISTEN_FDNAMES)"
+    if text.startswith(("ssl:", "tls:")) and "nknown endpoint type" in str(error):
+        return "this endpoint needs: pip install 'filestored[tls]'"
+    return one_line(error)
+
+
+def _written(address: Any) -> str:
+    if hasattr(address, "host"):
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{host}:{address.port}"
+    name = address.name or b""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

@@ -1,0 +1,171 @@
+"""The command line: ``twistd [twistd options] filestored [options]``.
+
+Flow: twistd, or ``filestored.tac``, hands the words to `Options`; each text goes through a pure
+function of ``settings``; `Options.settings` is the result. A bad value ends the program with one
+line on stderr and status 1, before anything is daemonised.
+
+Rejected: letting `usage.UsageError` travel up to twistd, which prints two pages of help to stdout and
+the reason below them.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from loguru import logger
+from twisted.python import usage
+
+from filestored.digest import NAMES
+from filestored.refusals import refuse
+from filestored.settings import (
+    LogSettings,
+    Settings,
+    parse_level,
+    parse_retention,
+    parse_seconds,
+    parse_size,
+    parse_workers,
+)
+
+DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
+"""Where we listen unless told otherwise."""
+
+_T = TypeVar("_T")
+
+
+class Options(usage.Options):
+    """The options of filestored."""
+
+    longdesc = (
+        "A file server that keeps every distinct content once, under its hash. Relative paths start "
+        "at twistd's --rundir, else where twistd was started."
+    )
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["store", None, "store", "Directory where files rest; made when missing."],
+        ["images", None, "images", "Directory for accounts and images. Reserved: 0.1 does not use it yet."],
+        ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: md5]"],
+        ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
+        ["workers", None, "auto", "Number of processes; auto is one per core."],
+        ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
+        ["log-level", None, "INFO", "Least level to log: debug info warning error critical."],
+        [
+            "log-rotation",
+            None,
+            None,
+            "Begin a new log file at '100 MB', '1 day' or '00:00'; old ones are gzipped.",
+        ],
+        ["log-retention", None, None, "Rotated files to keep: a number, or a time such as '10 days'."],
+        ["access-log", None, "", "File for the access log, in combined format; - is the log, empty is off."],
+        ["drain", None, "30", "Seconds that a stop waits for running requests."],
+    ]
+    optFlags: ClassVar[list[list[str | None]]] = [["log-json", None, "Log one JSON object a line."]]
+    compData = usage.Completions(
+        optActions={
+            "store": usage.CompleteDirs(),
+            "images": usage.CompleteDirs(),
+            "log": usage.CompleteFiles(),
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._endpoints: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock, ssl:443:privateKey=key.pem,
+        systemd:domain=INET:index=0. [default: tcp:9000:interface=127.0.0.1]
+        """  # noqa: D205, D400, D415  # twistd shows this whole text as help
+        self._endpoints.append(endpoint)
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        from filestored import __version__
+
+        print(f"filestored {__version__}")  # noqa: T201  # the answer to a question on the command line
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Read the words; one that cannot be read ends the program with one line."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            refuse(error)
+
+    def parseArgs(self, *words: str) -> None:
+        """Take no words that are not options."""
+        if words:
+            raise usage.UsageError(f"what is {words[0]!r}? Everything here is an option; see --help")
+
+    def postOptions(self) -> None:
+        """Check what is said to twistd itself, then every value."""
+        for name, instead in _NOT_OURS.items():
+            if self._of_twistd(name):
+                raise usage.UsageError(f"twistd's --{name} does not work with filestored: {instead}")
+        self.settings = self._read()
+
+    def _read(self) -> Settings:
+        return Settings(
+            listen=tuple(self._endpoints) or (DEFAULT_ENDPOINT,),
+            store=self._path("store"),
+            images=self._path("images"),
+            hash_name=self["hash"],
+            max_size=self._parsed("max-size", parse_size),
+            workers=self._parsed("workers", parse_workers),
+            drain=self._parsed("drain", parse_seconds),
+            access_log=self._file("access-log")
+            if self["access-log"] not in ("", "-")
+            else self["access-log"],
+            log=self._read_log(),
+        )
+
+    def _read_log(self) -> LogSettings:
+        retention = self["log-retention"]
+        if retention and not self["log-rotation"]:
+            raise usage.UsageError("--log-retention needs --log-rotation")
+        self._parsed("log-rotation", lambda text: _understood(rotation=text or None))
+        self._parsed(
+            "log-retention", lambda text: _understood(retention=parse_retention(text) if text else None)
+        )
+        return LogSettings(
+            file=self._file("log") if self["log"] else None,
+            level=self._parsed("log-level", parse_level),
+            rotation=self["log-rotation"] or None,
+            retention=parse_retention(retention) if retention else None,
+            json=bool(self["log-json"]),
+        )
+
+    def _parsed(self, name: str, parse: Callable[[str], _T]) -> _T:
+        try:
+            return parse(self[name])
+        except ValueError as error:
+            raise usage.UsageError(f"--{name}: {error}") from None
+
+    def _path(self, name: str) -> str:
+        if not self[name] or "\0" in self[name]:
+            raise usage.UsageError(f"--{name}: a path is needed")
+        return os.path.abspath(os.path.join(self._of_twistd("rundir") or "", self[name]))
+
+    def _file(self, name: str) -> str:
+        path = self._path(name)
+        if not os.path.isdir(os.path.dirname(path)):
+            raise usage.UsageError(f"--{name}: there is no directory {os.path.dirname(path)}")
+        if os.path.isdir(path):
+            raise usage.UsageError(f"--{name}: {path} is a directory")
+        return path
+
+    def _of_twistd(self, name: str) -> Any:
+        """An option of twistd itself; None behind the other door, where we do not see them."""
+        parent = getattr(self, "parent", None)
+        return None if parent is None else parent.get(name)
+
+
+_NOT_OURS = {
+    "logfile": "say --log behind the word filestored",
+    "syslog": "say --log behind the word filestored, or let systemd take its stderr",
+    "chroot": "use RootDirectory= of systemd, or a container",
+}
+
+
+def _understood(**file_options: Any) -> None:
+    """Let loguru read texts that are its own; raises `ValueError`. The delay keeps it from making a file."""
+    logger.remove(logger.add("/nonexistent/filestored", delay=True, **file_options))

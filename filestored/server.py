@@ -1,0 +1,64 @@
+"""What one process serves: sockets it accepts from, a factory, its I/O threads, its access log.
+
+Flow: `Server.start` with the sockets that somebody has opened -> connections; `Server.stop` accepts no
+more at once, lets running requests finish within the time for draining, then cuts the rest off.
+
+The same object serves alone in twistd's own process and in each worker; it gets everything it
+needs in its constructor.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.threadpool import ThreadPool
+
+from filestored.acceptor import Acceptor, accept_from
+from filestored.accesslog import AccessLog
+from filestored.http.server import HTTPFactory
+from filestored.listeners import Listening
+
+
+class Server:
+    """One process's share of the work. `drain` is how many seconds a stop waits for running requests."""
+
+    def __init__(
+        self, reactor: Any, factory: HTTPFactory, pool: ThreadPool, access_log: AccessLog | None, drain: float
+    ) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._pool = pool
+        self._access_log = access_log
+        self._drain = drain
+        self._acceptors: list[Acceptor] = []
+
+    def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
+        """Serve on these sockets. Fires when it does, which is at once."""
+        self._pool.start()
+        for each in listening:
+            self._acceptors.append(accept_from(self._reactor, each, self._factory))
+        return succeed(None)
+
+    def stop(self) -> "Deferred[None]":
+        """Finish; fires when the last connection and the last thread are gone."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def abort(self) -> None:
+        """End all connections now; `stop`, which has been called, then fires soon."""
+        self._factory.abort()
+
+    def reopen(self) -> None:
+        """Open the files of logs anew."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    async def _stop(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.stopListening()
+        patience = self._reactor.callLater(self._drain, self._factory.abort)
+        await self._factory.drain()
+        if patience.active():
+            patience.cancel()
+        if self._access_log is not None:
+            self._access_log.close()
+        self._pool.stop()

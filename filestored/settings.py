@@ -1,0 +1,112 @@
+"""What the operator decided, as values: parsed once, handed to every process.
+
+Flow: the texts of the command line go through the pure functions here, which raise `ValueError`
+with the reason, and become one frozen `Settings`. A worker process gets the same value as JSON.
+
+Rejected: reading the options again in each worker; two readings could differ.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+"""Bytes per unit of a size, by its name in lower case."""
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""The levels of the log, from the most talkative on."""
+
+MOST_WORKERS = 256
+"""More processes than this on one machine are a typing error."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where the log goes: `file` is None for stderr; `rotation` and `retention` as loguru reads them."""
+
+    file: str | None = None
+    level: str = "INFO"
+    rotation: str | None = None
+    retention: str | int | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the command line decides.
+
+    `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means the store's
+    own; `access_log` is a path, ``-`` for the log, or empty for none.
+    """
+
+    listen: tuple[str, ...]
+    store: str
+    images: str
+    hash_name: str | None
+    max_size: int
+    workers: int
+    drain: float
+    access_log: str
+    log: LogSettings
+
+    def to_json(self) -> str:
+        """This value as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """The value that `to_json` wrote."""
+        found = json.loads(text)
+        return cls(**{**found, "listen": tuple(found["listen"]), "log": LogSettings(**found["log"])})
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes, at least 1, from ``5GiB``, ``500 MB`` or ``1024``; raises `ValueError`."""
+    match = re.fullmatch(r"([0-9]{1,18})\s*([a-z]*)", text.strip().lower(), re.ASCII)
+    if match is None or match[2] not in UNITS:
+        raise ValueError(f"{text!r} is not a size; write it like 5GiB, 500MB or 1048576")
+    size = int(match[1]) * UNITS[match[2]]
+    if size < 1:
+        raise ValueError("a size is at least one byte")
+    return size
+
+
+def parse_workers(text: str) -> int:
+    """A number of processes from ``4`` or ``auto``, which is one per core that we may use."""
+    if text.strip().lower() == "auto":
+        return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MOST_WORKERS:
+        raise ValueError(f"{text!r} is neither auto nor a number of processes from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    """A duration in seconds, zero or more, from a decimal number; raises `ValueError`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{text!r} is not a number of seconds; write it like 30 or 2.5")
+    return seconds
+
+
+def parse_level(text: str) -> str:
+    """A level of the log, in any case of letters; raises `ValueError`."""
+    level = text.strip().upper()
+    if level not in LEVELS:
+        raise ValueError(f"{text!r} is not a level; choose one of {', '.join(LEVELS)}")
+    return level
+
+
+def parse_retention(text: str) -> str | int:
+    """How many rotated files to keep, or for how long: ``7`` or ``10 days``."""
+    return int(text) if re.fullmatch("[0-9]{1,6}", text.strip(), re.ASCII) else text
