@@ -37,6 +37,8 @@ class IStore(Interface):
     """Distinct byte strings, each kept once under its digest."""
 
     algorithm: Algorithm = Attribute("The algorithm of the digests that name what is stored.")
+    max_size: int = Attribute("How many bytes one upload may have at most.")
+    degraded: str | None = Attribute("Why nothing can be written, for the operator; None while all is well.")
 
     def upload(expected: Iterable[Digest] = (), length: int | None = None) -> "IUpload":
         """Begin to take in a byte string.
@@ -197,7 +199,7 @@ class IBody(Interface):
         """
 
 
-class IStreamedRequest(IRequest):
+class IStreamedRequest(IRequest, IConsumer):
     """A request that is rendered at the end of its headers, before its body has arrived."""
 
     body: "IBody" = Attribute("The body.")

@@ -75,6 +75,7 @@ class Store:
         max_uploads: int = MAX_UPLOADS,
     ) -> None:
         self.algorithm = algorithm
+        self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
         self._run = run

@@ -13,6 +13,8 @@ ours hold no comma, so ours can't turn up where the sender did not write it.
 
 from enum import Enum, auto
 
+from filestored.digest import Digest
+
 
 class Verdict(Enum):
     """What the preconditions say: go on, 304, or 412."""
@@ -20,6 +22,11 @@ class Verdict(Enum):
     PROCEED = auto()
     NOT_MODIFIED = auto()
     FAILED = auto()
+
+
+def entity_tag(digest: Digest) -> bytes:
+    """The strong entity tag of what is stored under `digest`."""
+    return b'"%s"' % digest.hex.encode("ascii")
 
 
 def judge(

@@ -3,14 +3,15 @@
 In: the field's value and the file's size. Out: half-open spans, or None for "send it
 whole". A server may ignore any `Range`, so everything is ignored that is malformed, in
 another unit, or greedy: more than `MOST_RANGES`, not ascending, overlapping. What remains
-can't cost more than the file itself, but for the frames between the parts; those are
-counted too, and must stay below `MOST_OVERHEAD`.
+can't cost more than the file itself, but for the frames around the parts (`Parts`), which
+whoever sends them holds against `MOST_OVERHEAD`.
 
 Rejected: merging and sorting ranges for the client (section 15.3.7.2 allows it). Those who
 send such ranges are broken or hostile, and a 200 serves both.
 """
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 
 Span = tuple[int, int]
@@ -20,7 +21,7 @@ MOST_RANGES = 8
 """How many ranges one request may name."""
 
 MOST_OVERHEAD = 1024
-"""By how many bytes an answer in several parts may be longer than the file."""
+"""By how many bytes a body in several parts may be longer than the file."""
 
 
 def select(value: bytes, size: int) -> list[Span] | None:
@@ -49,23 +50,28 @@ def unsatisfied(size: int) -> bytes:
     return b"bytes */%d" % size
 
 
-def part_heads(spans: list[Span], size: int, kind: bytes, boundary: bytes) -> tuple[list[bytes], bytes]:
-    """What stands before each part of a multipart/byteranges body, and behind the last one.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A multipart/byteranges body (section 14.6): each span with the bytes before it, and the last bytes.
 
-    `kind` is the media type of the file. The first head has no line break before it.
+    `length` is that of the whole body.
     """
-    heads = [
-        b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n"
-        % (boundary, kind, content_range(span, size))
-        for span in spans
-    ]
-    heads[0] = heads[0][2:]
-    return heads, b"\r\n--%s--\r\n" % boundary
 
+    boundary: bytes
+    spans: list[Span]
+    heads: list[bytes]
+    tail: bytes
+    length: int
 
-def total(spans: list[Span]) -> int:
-    """How many bytes the spans cover, counting each by itself."""
-    return sum(stop - start for start, stop in spans)
+    @classmethod
+    def of(cls, spans: list[Span], size: int, kind: bytes, boundary: bytes) -> "Parts":
+        """Put spans of a file of `size` bytes and media type `kind` into frames."""
+        opening = b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: " % (boundary, kind)
+        heads = [b"%s%s\r\n\r\n" % (opening, content_range(span, size)) for span in spans]
+        heads[0] = heads[0].removeprefix(b"\r\n")
+        tail = b"\r\n--%s--\r\n" % boundary
+        length = sum(map(len, heads)) + sum(stop - start for start, stop in spans) + len(tail)
+        return cls(boundary, spans, heads, tail, length)
 
 
 def _resolve(spec: bytes, size: int) -> Span | None:

@@ -1,0 +1,145 @@
+"""Stored files as resources: ``/?file_hash=H`` and ``/files/H``.
+
+Both name a file by its hash, one in the query, one in the path; what can be done with it is
+the same and stands in `StoredFile`. `Front` adds the upload of something whose hash is not
+known yet, `Files` the upload under a known one.
+
+A POST does not know beforehand what it will turn out to store, so its preconditions are
+judged afterwards: 412 says that nothing has changed.
+"""
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+
+from filestored.digest import Digest
+from filestored.errors import NotFound
+from filestored.interfaces import IStore, IStreamedRequest, Stored
+from filestored.web.conditional import Verdict, entity_tag, judge
+from filestored.web.download import send
+from filestored.web.fields import combined
+from filestored.web.integrity import repr_digest
+from filestored.web.refusal import Refusal, precondition_failed
+from filestored.web.replies import TEXT, Page, prefers_json, reply, reply_json
+from filestored.web.upload import Announcement, receive
+
+
+class StoredFile(Page):
+    """Reading and deleting; `name` finds the text of the hash in a request."""
+
+    allowedMethods: Sequence[bytes] = (b"DELETE", b"GET", b"HEAD")
+
+    def __init__(self, store: IStore, name: Callable[[IRequest], bytes]) -> None:
+        super().__init__()
+        self._store = store
+        self._name = name
+
+    def render_GET(self, request: IStreamedRequest) -> Deferred[None]:
+        """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
+        return self._store.open(self._digest(request)).addCallback(send, request)
+
+    render_HEAD = render_GET
+
+    async def render_DELETE(self, request: IRequest) -> None:
+        """200 and gone; 404; 412."""
+        digest = self._digest(request)
+        if _forbidden(request, entity_tag(digest)):
+            raise precondition_failed() if await self._is_stored(digest) else NotFound()
+        if not await self._store.delete(digest):
+            raise NotFound
+        reply(request, 200, b"")
+
+    def _digest(self, request: IRequest) -> Digest:
+        return self._store.algorithm.parse(self._name(request).decode("ascii", "replace"))
+
+    async def _is_stored(self, digest: Digest) -> bool:
+        try:
+            blob = await self._store.open(digest)
+        except NotFound:
+            return False
+        blob.close()
+        return True
+
+
+class Front(StoredFile):
+    """``/``: upload, and files named in the query."""
+
+    allowedMethods = (b"DELETE", b"GET", b"HEAD", b"POST")
+
+    def __init__(self, store: IStore) -> None:
+        super().__init__(store, _hash_in_query)
+
+    async def render_POST(self, request: IStreamedRequest) -> None:
+        """200 and the hash; 412 when ``If-None-Match`` forbids that it was there already."""
+        stored = await receive(request.body, Announcement.of(request), self._store)
+        _acknowledge(request, 200, stored)
+
+
+class Files(StoredFile):
+    """``/files/``: files named in the path."""
+
+    allowedMethods = (b"DELETE", b"GET", b"HEAD", b"PUT")
+
+    def __init__(self, store: IStore) -> None:
+        super().__init__(store, _hash_in_path)
+
+    async def render_PUT(self, request: IStreamedRequest) -> None:
+        """201 when it is new, 200 when it was there; 422 when the bytes have another hash."""
+        digest = self._digest(request)
+        announcement = Announcement.of(request)
+        if _is_conditional(request):
+            stored_before = await self._is_stored(digest)
+            if _forbidden(request, entity_tag(digest) if stored_before else None):
+                raise precondition_failed()
+        stored = await receive(request.body, announcement, self._store, [digest])
+        _acknowledge(request, 201 if stored.created else 200, stored)
+
+
+def _hash_in_query(request: IRequest) -> bytes:
+    named: list[bytes] = [*request.args.get(b"file_hash", ()), *request.args.get(b"hash", ())]
+    if len(named) != 1:
+        raise Refusal(400, "Name one file by its hash: /?file_hash=HASH")
+    return named[0]
+
+
+def _hash_in_path(request: IRequest) -> bytes:
+    if len(request.postpath) != 1 or not request.postpath[0]:
+        raise NotFound
+    name: bytes = request.postpath[0]
+    return name
+
+
+def _is_conditional(request: IRequest) -> bool:
+    return any(request.getHeader(name) is not None for name in (b"if-match", b"if-none-match"))
+
+
+def _forbidden(request: IRequest, tag: bytes | None) -> bool:
+    """Whether a condition forbids to change a file that has `tag` now, None being no file."""
+    if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
+    return judge(tag, if_match, if_none_match, reading=False) is Verdict.FAILED
+
+
+def _acknowledge(request: IRequest, status: int, stored: Stored) -> None:
+    """Tell the hash of what is now on disk."""
+    digest = stored.digest
+    tag = entity_tag(digest)
+    before = None if stored.created else tag
+    if judge(before, None, combined(request, b"if-none-match"), reading=False) is Verdict.FAILED:
+        raise precondition_failed()
+    place = f"/files/{digest}"
+    fields = [(b"Location", place.encode()), (b"ETag", tag)]
+    integrity = repr_digest(digest)
+    if integrity is not None:
+        fields.append((b"Repr-Digest", integrity))
+    if prefers_json(request):
+        answer = {
+            "hash": digest.hex,
+            "algorithm": digest.algorithm,
+            "size": stored.size,
+            "created": stored.created,
+            "url": place,
+        }
+        reply_json(request, status, answer, fields=fields)
+    else:
+        reply(request, status, digest.hex.encode(), TEXT, fields)

@@ -1,0 +1,160 @@
+"""A multipart/form-data body (RFC 7578) on its way into the store.
+
+Bytes of the form flow in as they arrive; the bytes of its first file flow out, into an
+`IUpload`. Everything else is dropped while it passes: fields, further files, whatever
+follows the closing boundary. The producer of the form is registered with the upload, so
+that a slow disk pauses the client.
+
+A part is a file when it has a filename. An empty one is what browsers send for a file that
+was not chosen, and makes no file. Names are not kept, so it does not matter what they say.
+
+Digests announced with a form are those of the form as it was sent (RFC 9530 section 2), not
+of the file in it. They are computed here, chunk by chunk, because only here the whole form
+passes by. Rejected: to ignore them; somebody asked for a check.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterable
+
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from twisted.internet.interfaces import IConsumer, IProducer
+from zope.interface import implementer
+
+from filestored.digest import Digest, algorithm
+from filestored.errors import DigestMismatch, TooLarge
+from filestored.interfaces import IUpload
+from filestored.web.refusal import Refusal
+
+MOST_PARTS = 16
+"""Parts of one form."""
+
+MOST_PART_LINES = 16
+"""Header lines of one part."""
+
+PART_HEAD = 8 * 1024
+"""Bytes of the header lines of one part."""
+
+FIELD = 64 * 1024
+"""Bytes of a part that is not a file."""
+
+MOST_AROUND = MOST_PARTS * (PART_HEAD + FIELD)
+"""Bytes by which a form may be longer than the largest file."""
+
+BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+"""A boundary: 1 to 70 characters (RFC 2046 section 5.1.1)."""
+
+
+@implementer(IConsumer)
+class FormUpload:
+    """The consumer of a form of at most `limit` bytes: `write` what arrives, then `finish`."""
+
+    def __init__(self, upload: IUpload, boundary: str, announced: Iterable[Digest], limit: int) -> None:
+        self._upload = upload
+        self._checks = [(digest, algorithm(digest.algorithm).new()) for digest in announced]
+        self._parser = PushMultipartParser(
+            boundary,
+            max_header_size=PART_HEAD,
+            max_header_count=MOST_PART_LINES,
+            max_segment_count=MOST_PARTS,
+            strict=True,
+        )
+        self._part: MultipartSegment | None = None
+        self._take: Callable[[bytes], None] = self._drop
+        self._room = limit
+        self._found = False
+        self._over = False
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Let the upload pause and resume whoever sends the form."""
+        self._upload.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Nobody sends any more."""
+        self._upload.unregisterProducer()
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the form.
+
+        Raises `TooLarge`, and `Refusal` for what is no form or beyond its limits.
+        """
+        self._room -= len(data)
+        if self._room < 0:
+            raise TooLarge
+        for _, hasher in self._checks:
+            hasher.update(data)
+        if self._over:
+            return
+        try:
+            self._parse(data)
+        except ParserLimitReached:
+            raise _beyond_limits() from None
+        except MultipartError:
+            raise _malformed() from None
+
+    def finish(self) -> None:
+        """The form has ended. Raises `Refusal` when it is not whole, or has no file, and `DigestMismatch`."""
+        if not self._over and not _is_complete(self._parser):
+            raise _malformed()
+        if not self._found:
+            raise Refusal(400, "There is no file in the form.")
+        if any(bytes.fromhex(digest.hex) != hasher.digest() for digest, hasher in self._checks):
+            raise DigestMismatch
+
+    def _parse(self, data: bytes) -> None:
+        event: MultipartSegment | bytes | None = b""
+        for event in self._parser.parse(data):
+            if isinstance(event, bytes):
+                self._take(event)
+            elif event is not None:
+                self._begin(event)
+        # The strict parser takes bytes behind its end for an error, even a final line break.
+        self._over = event is None and _is_complete(self._parser)
+
+    def _begin(self, part: MultipartSegment) -> None:
+        if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
+            raise _beyond_limits()
+        self._part = part
+        if not _is_file(part):
+            self._take = self._drop_field
+        elif self._found:
+            self._take = self._drop
+        else:
+            self._found = True
+            self._take = self._upload.write
+
+    def _drop(self, data: bytes) -> None:
+        """Bytes of a file that is not wanted."""
+
+    def _drop_field(self, data: bytes) -> None:
+        assert self._part is not None
+        if self._part.bytes_received > FIELD:
+            raise _beyond_limits()
+
+
+def _is_complete(parser: PushMultipartParser) -> bool:
+    """Whether the closing boundary was seen. Only closing a parser tells, so a copy is closed."""
+    try:
+        copy.copy(parser).close()
+    except MultipartError:
+        return False
+    return True
+
+
+def _is_file(part: MultipartSegment) -> bool:
+    return bool(part.filename) or bool(
+        _EXTENDED_FILENAME.search(_QUOTED.sub("", part["Content-Disposition"]))
+    )
+
+
+def _malformed() -> Refusal:
+    return Refusal(400, "The form is malformed.")
+
+
+def _beyond_limits() -> Refusal:
+    return Refusal(413, "The form has too many parts, or a field or part header that is too large.")
+
+
+# RFC 7578 section 4.2 forbids it, and some clients send it for names beyond ASCII.
+_EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

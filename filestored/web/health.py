@@ -1,0 +1,31 @@
+"""`/health`: what a load balancer or a monitor asks (200 or 503).
+
+Degraded means that nothing can be written until a restart, while reading goes on. The reason
+is for the operator, in the log; it may name paths, so it isn't told here.
+"""
+
+from twisted.web.iweb import IRequest
+
+from filestored.interfaces import IStore
+from filestored.web.replies import Page, reply_json
+
+_SUSPENDED = "Writing is suspended; reading goes on."
+
+
+class HealthPage(Page):
+    """The state of `store` as JSON: 200 ``{"status": "ok"}``, or 503 ``{"status": "degraded", …}``."""
+
+    def __init__(self, store: IStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def render_GET(self, request: IRequest) -> None:
+        """200, or 503 while writing is suspended."""
+        if self._store.degraded is None:
+            reply_json(request, 200, {"status": "ok"})
+        else:
+            reply_json(
+                request, 503, {"status": "degraded", "detail": "Writing is suspended; reading goes on."}
+            )
+
+    render_HEAD = render_GET

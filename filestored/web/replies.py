@@ -1,0 +1,151 @@
+"""Answers: the base of all our resources, and THE table from error to status.
+
+A resource derives from `Page` and has methods `render_GET` and so on, named in
+`allowedMethods`. Each may be a coroutine, or return a Deferred, or answer at once with
+`reply`. What it raises becomes an answer here: a `Refusal` says itself which; an error of
+filestored is looked up in `STATUSES`; everything else is a 500 that is logged with its
+cause and shown to nobody.
+
+Errors are one plain line, or ``application/problem+json`` (RFC 9457) for clients that prefer
+JSON. They consist of our own sentences only: nothing a client sent comes back.
+
+A client that leaves needs no care here. Its body fails with `BodyLost`, a blob on its way to it
+is stopped, and what is written to its request is dropped. What is under way without either
+(an open, a delete, a commit) comes to its end as it would have. Rejected: to cancel the
+coroutine; it gains nothing, and a cancelled open would leave a descriptor behind.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from filestored import errors
+from filestored.web.fields import combined
+from filestored.web.negotiation import wants_json
+from filestored.web.refusal import Field, Refusal
+
+STATUSES: dict[type[Exception], int] = {
+    errors.MalformedDigest: 400,
+    errors.LengthMismatch: 400,
+    errors.BodyMalformed: 400,
+    errors.NotFound: 404,
+    errors.BodyStalled: 408,
+    errors.Collision: 409,
+    errors.TooLarge: 413,
+    errors.DigestMismatch: 422,
+    errors.WritesSuspended: 503,
+    errors.Overloaded: 503,
+    errors.StorageFull: 507,
+}
+"""The status that each error becomes. What is not here is a fault of ours: 500."""
+
+RETRY_AFTER: dict[type[Exception], bytes] = {errors.Overloaded: b"1", errors.WritesSuspended: b"60"}
+"""After how many seconds it may be worth trying again."""
+
+TEXT = b"text/plain; charset=utf-8"
+JSON = b"application/json"
+
+_NOBODY_THERE = (CancelledError, errors.BodyLost)
+_FAULT = "The server failed to do this. The fault is ours, and was logged."
+_UNCACHED: tuple[Field, ...] = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
+_log = Logger()
+
+
+class Page(Resource):
+    """A leaf of the tree. Methods other than `allowedMethods` are answered 405."""
+
+    isLeaf = True
+    allowedMethods: Sequence[bytes] = (b"GET", b"HEAD")
+
+    def render(self, request: IRequest) -> int:
+        """Let the method answer, now or later; answer for it when it fails."""
+        maybeDeferred(self._method(request), request).addErrback(_answer_failure, request)
+        return NOT_DONE_YET
+
+    def _method(self, request: IRequest) -> Callable[[IRequest], object]:
+        if request.method not in self.allowedMethods:
+            return self._refuse_method
+        method: Callable[[IRequest], object] = getattr(self, "render_" + request.method.decode("ascii"))
+        return method
+
+    def _refuse_method(self, request: IRequest) -> None:
+        allowed = b", ".join(self.allowedMethods)
+        raise Refusal(405, "This method is not allowed here.", (b"Allow", allowed))
+
+
+class Missing(Page):
+    """Answers every method with 404: there is no such place in the tree."""
+
+    def render(self, request: IRequest) -> int:
+        """Answer 404."""
+        refuse(request, Refusal(404, "There is nothing at this address."))
+        return NOT_DONE_YET
+
+
+def reply(
+    request: IRequest, status: int, body: bytes, kind: bytes = TEXT, fields: Sequence[Field] = ()
+) -> None:
+    """Send a whole small answer of media type `kind`, which nobody is to cache."""
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", kind)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    for name, value in (*_UNCACHED, *fields):
+        request.setHeader(name, value)
+    if request.method != b"HEAD":
+        request.write(body)
+    request.finish()
+
+
+def reply_json(
+    request: IRequest, status: int, value: object, kind: bytes = JSON, fields: Sequence[Field] = ()
+) -> None:
+    """Send `value` as JSON."""
+    reply(request, status, json.dumps(value).encode("ascii") + b"\n", kind, fields)
+
+
+def prefers_json(request: IRequest) -> bool:
+    """Whether the client wants JSON rather than text."""
+    return wants_json(combined(request, b"accept"))
+
+
+def refuse(request: IRequest, refusal: Refusal) -> None:
+    """Answer with an error, as text or as a problem."""
+    sentence = str(refusal)
+    if not prefers_json(request):
+        reply(request, refusal.status, sentence.encode() + b"\n", TEXT, refusal.fields)
+        return
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": sentence,
+    }
+    reply_json(request, refusal.status, problem, b"application/problem+json", refusal.fields)
+
+
+def refusal_for(error: BaseException | None) -> Refusal | None:
+    """The answer that `error` becomes, or None when it is a fault of ours."""
+    if isinstance(error, Refusal):
+        return error
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            wait = RETRY_AFTER.get(kind)
+            return Refusal(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
+    return None
+
+
+def _answer_failure(failure: Failure, request: IRequest) -> None:
+    if failure.check(*_NOBODY_THERE):
+        return
+    refusal = refusal_for(failure.value)
+    if refusal is None:
+        _log.failure("a request failed", failure)
+        refusal = Refusal(500, _FAULT)
+    refuse(request, refusal)

@@ -1,0 +1,98 @@
+"""An upload: from the body of a request into the store.
+
+In: a request of which only the head has arrived. First everything is asked that the head can
+answer (`Announcement.of`), and refused before the client sends a byte more. Then `receive`
+makes an upload of the store the consumer of the body; the store's disk and the client's
+socket pause each other through it, and nothing is kept here. Out: what was `Stored`, or an
+error, and then nothing of it remains.
+
+A form is unpacked (`form`). Every other type of content is the file itself, also
+``application/x-www-form-urlencoded``, which is what ``curl --data-binary`` says of any bytes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from multipart import parse_options_header
+from twisted.web.iweb import IRequest
+
+from filestored.digest import Digest
+from filestored.errors import TooLarge
+from filestored.interfaces import IBody, IStore, IStreamedRequest, Stored
+from filestored.web.fields import combined, single
+from filestored.web.form import BOUNDARY, MOST_AROUND, FormUpload
+from filestored.web.integrity import announced
+from filestored.web.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the head of a request says of its body.
+
+    `boundary` is that of a form, None for plain content; `digests` are those of the content.
+    """
+
+    boundary: str | None
+    digests: tuple[Digest, ...]
+
+    @classmethod
+    def of(cls, request: IStreamedRequest) -> "Announcement":
+        """Read it. Raises `Refusal` or `MalformedDigest` for a body that is not taken."""
+        coding = combined(request, b"content-encoding") or b"identity"
+        if coding.strip().lower() != b"identity":
+            raise Refusal(415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity"))
+        if combined(request, b"content-range") is not None:
+            raise Refusal(400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5).")
+        if not request.body.present:
+            raise Refusal(400, "The request has no body. An empty file has a Content-Length of 0.")
+        return cls(_boundary(request), tuple(_digests(request)))
+
+
+async def receive(
+    body: IBody, announcement: Announcement, store: IStore, expected: Iterable[Digest] = ()
+) -> Stored:
+    """Store the body, or the first file of the form that it is; it must have the `expected` digests.
+
+    Raises `UploadRefused`, `BodyError` or `Refusal`; nothing is stored then.
+    """
+    if announcement.boundary is not None:
+        return await _receive_form(body, announcement.boundary, announcement.digests, store, expected)
+    upload = store.upload((*expected, *announcement.digests), body.length)
+    try:
+        await body.deliver(upload)
+        return await upload.commit()
+    finally:
+        upload.abort()  # after a commit there is nothing left to drop
+
+
+async def _receive_form(
+    body: IBody, boundary: str, digests: Iterable[Digest], store: IStore, expected: Iterable[Digest]
+) -> Stored:
+    limit = store.max_size + MOST_AROUND
+    if body.length is not None and body.length > limit:
+        raise TooLarge
+    upload = store.upload(expected)
+    form = FormUpload(upload, boundary, digests, limit)
+    try:
+        await body.deliver(form)
+        form.finish()
+        return await upload.commit()
+    finally:
+        upload.abort()
+
+
+def _boundary(request: IRequest) -> str | None:
+    kind, options = parse_options_header((single(request, b"content-type") or b"").decode("latin-1"))
+    if kind != "multipart/form-data":
+        return None
+    boundary: str = options.get("boundary", "")
+    if not BOUNDARY.fullmatch(boundary):
+        raise Refusal(400, "The form's boundary is missing or malformed.")
+    return boundary
+
+
+def _digests(request: IRequest) -> Iterable[Digest]:
+    for name in (b"content-digest", b"repr-digest"):
+        value = combined(request, name)
+        if value is not None:
+            yield from announced(value)
