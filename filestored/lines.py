@@ -64,8 +64,8 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def _encodable(word: str) -> str:
-    """A pattern for a word any of whose characters may be percent-encoded."""
-    return "".join(f"(?:{re.escape(letter)}|%{ord(letter):02x})" for letter in word)
+    """A pattern for a word of letters and slashes, each of which may be percent-encoded."""
+    return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
 
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")

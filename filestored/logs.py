@@ -20,6 +20,7 @@ import shutil
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any, Protocol
 
 from loguru import logger
@@ -102,7 +103,8 @@ class LoguruSink:
     def reopen(self) -> None:
         """Open the file again under its name; the old one is let go when that has worked."""
         old, self._handler = self._handler, self._add()
-        logger.remove(old)
+        with suppress(OSError):  # what a full disk has kept it from writing
+            logger.remove(old)
 
     def _add(self) -> int:
         common: dict[str, Any] = {
@@ -189,7 +191,16 @@ def _compress_aside(path: str) -> None:
 
 
 def _compress(path: str) -> None:
-    with open(path, "rb") as plain, gzip.open(f"{path}.part", "wb", compresslevel=6) as packed:
-        shutil.copyfileobj(plain, packed)
-    os.replace(f"{path}.part", f"{path}.gz")
-    os.unlink(path)
+    """Whatever fails, no line is lost: the uncompressed file goes only when the other one is there."""
+    part = f"{path}.part"
+    try:
+        with open(path, "rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
+            shutil.copyfileobj(plain, packed)
+        os.link(part, f"{path}.gz")
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # retention was quicker
+    except OSError as error:
+        _complain(f"filestored: {path} stays uncompressed: {error}\n")
+    with suppress(OSError):
+        os.unlink(part)

@@ -55,7 +55,12 @@ class Options(usage.Options):
             "Begin a new log file at '100 MB', '1 day' or '00:00'; old ones are gzipped.",
         ],
         ["log-retention", None, None, "Rotated files to keep: a number, or a time such as '10 days'."],
-        ["access-log", None, "", "File for the access log, in combined format; - is the log, empty is off."],
+        [
+            "access-log",
+            None,
+            None,
+            "File for the access log, in combined format; - is the log. [default: off]",
+        ],
         ["drain", None, "30", "Seconds that a stop waits for running requests."],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [["log-json", None, "Log one JSON object a line."]]
@@ -112,9 +117,7 @@ class Options(usage.Options):
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", parse_workers),
             drain=self._parsed("drain", parse_seconds),
-            access_log=self._file("access-log")
-            if self["access-log"] not in ("", "-")
-            else self["access-log"],
+            access_log="-" if self["access-log"] == "-" else self._file("access-log") or "",
             log=self._read_log(),
         )
 
@@ -127,7 +130,7 @@ class Options(usage.Options):
             "log-retention", lambda text: _understood(retention=parse_retention(text) if text else None)
         )
         return LogSettings(
-            file=self._file("log") if self["log"] else None,
+            file=self._file("log"),
             level=self._parsed("log-level", parse_level),
             rotation=self["log-rotation"] or None,
             retention=parse_retention(retention) if retention else None,
@@ -145,7 +148,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: a path is needed")
         return os.path.abspath(os.path.join(self._of_twistd("rundir") or "", self[name]))
 
-    def _file(self, name: str) -> str:
+    def _file(self, name: str) -> str | None:
+        """The absolute path of a file that could be made; None when none is wanted."""
+        if not self[name]:
+            return None
         path = self._path(name)
         if not os.path.isdir(os.path.dirname(path)):
             raise usage.UsageError(f"--{name}: there is no directory {os.path.dirname(path)}")

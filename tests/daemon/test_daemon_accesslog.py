@@ -1,0 +1,150 @@
+"""The access log: combined format, in batches, and not to be forged."""
+
+import os
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from zope.interface.verify import verifyObject
+
+from filestored.accesslog import BATCH, AccessLog, FileWriter, LogWriter, combined
+from filestored.interfaces import AccessEntry, IAccessLog
+
+COMBINED = re.compile(
+    r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
+)
+
+
+def entry(**changes):
+    fields = {
+        "moment": 1700000000.9,
+        "peer": "127.0.0.1",
+        "method": b"GET",
+        "target": b"/files/abc",
+        "version": b"HTTP/1.1",
+        "status": 200,
+        "sent": 123,
+        "referer": None,
+        "agent": b"curl/8",
+    }
+    return AccessEntry(**{**fields, **changes})
+
+
+def test_an_entry_in_the_combined_format():
+    assert (
+        '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /files/abc HTTP/1.1" 200 123 "-" "curl/8"'
+        == combined(entry())
+    )
+
+
+def test_a_token_in_the_target_or_the_referer_is_masked():
+    shown = combined(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
+    assert "s3cr3t" not in shown
+    assert 2 == shown.count("***")
+
+
+def test_a_client_cannot_forge_a_field_or_a_line():
+    shown = combined(entry(agent=b'x" 200 0\n1.1.1.1 - - \x1b[31m\\'))
+    assert r'"x\x22 200 0\x0A1.1.1.1 - - \x1B[31m\x5C"' in shown
+
+
+@given(st.binary(), st.binary(), st.text(), st.none() | st.binary(), st.none() | st.binary())
+def test_whatever_clients_send_is_one_line_of_the_format(method, target, peer, referer, agent):
+    shown = combined(entry(method=method, target=target, peer=peer, referer=referer, agent=agent))
+    assert COMBINED.fullmatch(shown)
+
+
+class Lines:
+    def __init__(self):
+        self.batches = []
+        self.reopened = self.closed = 0
+
+    def write(self, lines):
+        self.batches.append(list(lines))
+
+    def reopen(self):
+        self.reopened += 1
+
+    def close(self):
+        self.closed += 1
+
+
+def test_it_provides_what_the_wire_asks_for():
+    assert verifyObject(IAccessLog, AccessLog(Clock(), Lines()))
+
+
+def test_entries_of_one_second_are_written_together():
+    clock, lines = Clock(), Lines()
+    log = AccessLog(clock, lines)
+    log.record(entry())
+    log.record(entry(status=404))
+    assert [] == lines.batches
+    clock.advance(1)
+    assert [2] == [len(batch) for batch in lines.batches]
+    assert [] == clock.getDelayedCalls()
+
+
+def test_a_full_batch_does_not_wait():
+    clock, lines = Clock(), Lines()
+    log = AccessLog(clock, lines)
+    for _ in range(BATCH + 1):
+        log.record(entry())
+    assert [BATCH] == [len(batch) for batch in lines.batches]
+    clock.advance(1)
+    assert [BATCH, 1] == [len(batch) for batch in lines.batches]
+
+
+def test_closing_writes_the_rest():
+    clock, lines = Clock(), Lines()
+    log = AccessLog(clock, lines)
+    log.record(entry())
+    log.close()
+    assert (1, 1, []) == (len(lines.batches), lines.closed, clock.getDelayedCalls())
+
+
+def test_reopening_writes_the_rest_to_the_old_file(tmp_path):
+    log = AccessLog(Clock(), FileWriter(str(tmp_path / "access")))
+    log.record(entry(status=201))
+    os.rename(tmp_path / "access", tmp_path / "access.1")
+    log.reopen()
+    log.record(entry(status=202))
+    log.close()
+    assert " 201 " in (tmp_path / "access.1").read_text()
+    assert " 202 " in (tmp_path / "access").read_text()
+
+
+def test_a_full_disk_costs_lines_and_nothing_else():
+    log = AccessLog(Clock(), FileWriter("/dev/full"))
+    log.record(entry())
+    log.flush()
+    log.record(entry())
+    log.close()
+
+
+def test_a_file_that_cannot_be_reopened_is_kept(tmp_path):
+    (tmp_path / "d").mkdir()
+    log = AccessLog(Clock(), FileWriter(str(tmp_path / "d" / "access")))
+    os.rename(tmp_path / "d", tmp_path / "moved")
+    log.reopen()
+    log.record(entry())
+    log.close()
+    assert 1 == (tmp_path / "moved" / "access").read_text().count("\n")
+
+
+def test_the_log_gets_one_event_for_each_line():
+    events = []
+    globalLogPublisher.addObserver(events.append)
+    log = AccessLog(Clock(), LogWriter())
+    log.record(entry(target=b"/{brace}"))
+    log.record(entry())
+    log.close()
+    globalLogPublisher.removeObserver(events.append)
+    assert ["/{brace}" in event["line"] for event in events] == [True, False]
+
+
+@pytest.mark.parametrize("peer", ["", "a b", "\n"])
+def test_a_peer_is_one_word(peer):
+    assert COMBINED.fullmatch(combined(entry(peer=peer)))
