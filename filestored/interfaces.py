@@ -231,7 +231,7 @@ class IAccessLog(Interface):
 class AccessEntry:
     """One answered request, as the combined log format wants it.
 
-    `moment` in seconds since the epoch, `duration` in seconds, `sent` in bytes of body;
+    `moment` of the answer in seconds since the epoch, `sent` in bytes of body;
     texts as they came from the client, unchecked.
     """
 
@@ -244,4 +244,3 @@ class AccessEntry:
     sent: int
     referer: bytes | None
     agent: bytes | None
-    duration: float

@@ -74,9 +74,7 @@ class Server(Shape):
     def render(self, request: Request) -> None:
         """Have a request answered."""
 
-    def answered(
-        self, peer: ITransport, head: RequestHead | None, status: int, sent: int, since: float
-    ) -> None:
+    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
         """Note an answer in the access log; `head` is None where there was none."""
 
 
@@ -125,9 +123,11 @@ class Channel(Protocol):
         if self._advancing:
             return  # A response ended while its request was read: the loop below goes on.
         self._advancing = True
-        while self._unread and _READERS[self._phase](self):
-            pass
-        self._advancing = False
+        try:
+            while self._unread and _READERS[self._phase](self):
+                pass
+        finally:
+            self._advancing = False
         self._throttle()
 
     def _throttle(self) -> None:
@@ -167,10 +167,11 @@ class Channel(Protocol):
         except BodyMalformed as error:
             self._abandon(error)
             return False
+        if complete:
+            self._enter(Phase.RESPONSE)
         if body:
             self._body.received(body)
         if complete:
-            self._phase = Phase.RESPONSE
             self._body.ended()
         return True
 
@@ -225,7 +226,7 @@ class Channel(Protocol):
             self.close()
 
     def _note(self, request: Request, status: int) -> None:
-        self._server.answered(self.transport, self._head, status, request.sent_length, self._since)
+        self._server.answered(self.transport, self._head, status, request.sent_length)
 
     # --- the exchange that a request sees ----------------------------------------------------
 
@@ -266,6 +267,8 @@ class Channel(Protocol):
         self._when_drained(self._conclude)
 
     def _when_drained(self, action: Callable[[], None]) -> None:
+        if self._phase is Phase.GONE:
+            return
         if self._outlet.pending:
             self._on_drained = action
         else:
@@ -284,7 +287,7 @@ class Channel(Protocol):
         """Answer what is no request, and end."""
         self._unread = b""
         self._enter(Phase.LINGER)
-        self._server.answered(self.transport, None, status, 0, self._since)
+        self._server.answered(self.transport, None, status, 0)
         self._outlet.write(format_refusal(status, reason, *fields))
         self._when_drained(self._linger)
 
@@ -329,12 +332,12 @@ class Channel(Protocol):
         """Twisted says: the connection is gone."""
         self._phase = Phase.GONE
         self._unread = b""
-        self._outlet.lost()
         request, self._request = self._request, None
         if request is not None:
-            self._body.failed(BodyLost())
             self._note(request, request.code if request.startedWriting else CLIENT_CLOSED)
+            self._body.failed(BodyLost())
             request.connection_lost(reason)
+        self._outlet.lost()
         self._server.closed(self)
 
     # --- time -------------------------------------------------------------------------------------

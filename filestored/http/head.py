@@ -136,9 +136,8 @@ def parse_head(head: bytes, limits: Limits) -> RequestHead:
         raise BadRequest(400, "the target is no plain path")
     if method not in _METHODS_OF_LLHTTP:
         head = b"POST" + head[len(method) :]
-    fields, keep_alive = _parse_fields(head, limits)
-    framing = _framing(version, fields)
-    return RequestHead(method, target, path, query, version, fields, keep_alive, *framing)
+    fields = _parse_fields(head, limits)
+    return RequestHead(method, target, path, query, version, fields, *_framing(version, fields))
 
 
 def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -165,12 +164,10 @@ class _Fields:
         self.complete = True
 
 
-def _parse_fields(head: bytes, limits: Limits) -> tuple[list[Field], bool]:
-    """The header fields, and whether the connection may be used again."""
+def _parse_fields(head: bytes, limits: Limits) -> list[Field]:
     report = _Fields()
-    parser = HttpRequestParser(report)
     try:
-        parser.feed_data(head)
+        HttpRequestParser(report).feed_data(head)
     except HttpParserUpgrade:
         pass  # An upgrade is an offer; to ignore it is to decline it (RFC 9110 section 7.8).
     except HttpParserError as error:
@@ -182,10 +179,11 @@ def _parse_fields(head: bytes, limits: Limits) -> tuple[list[Field], bool]:
         len(name) + len(value) > limits.field_line - len(b": ") for name, value in fields
     ):
         raise BadRequest(431, "the request has too many or too long header fields")
-    return fields, parser.should_keep_alive()
+    return fields
 
 
 class _Framing(NamedTuple):
+    keep_alive: bool
     length: int | None
     chunked: bool
     expects_continue: bool
@@ -194,19 +192,28 @@ class _Framing(NamedTuple):
 def _framing(version: bytes, fields: list[Field]) -> _Framing:
     """What the fields say of the body, checked where llhttp is more lenient than we are."""
     found: dict[bytes, bytes] = {}
+    connection = b""
     for name, value in fields:
         if name in _FRAMING_FIELDS:
             if name in found:
                 raise BadRequest(400, f"several {name.decode()} fields")
             found[name] = value
+        elif name == b"connection":
+            connection += b"," + value.lower()
     if found.pop(b"host", None) is None and version == b"HTTP/1.1":
         raise BadRequest(400, "a request needs exactly one Host field")
+    keep_alive = _keep_alive(version, connection)
     if not found:
-        return _NO_BODY
-    return _Framing(_length(found), _chunked(found, version), _expects_continue(found, version))
+        return _Framing(keep_alive, None, chunked=False, expects_continue=False)
+    return _Framing(keep_alive, _length(found), _chunked(found, version), _expects_continue(found, version))
 
 
-_NO_BODY = _Framing(None, chunked=False, expects_continue=False)
+def _keep_alive(version: bytes, connection: bytes) -> bool:
+    """RFC 9112 section 9.3, from the joined values of the ``Connection`` fields in lower case."""
+    if not connection:
+        return version == b"HTTP/1.1"
+    options = [option.strip() for option in connection.split(b",")]
+    return b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options)
 
 
 def _length(found: dict[bytes, bytes]) -> int | None:

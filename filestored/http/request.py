@@ -8,13 +8,13 @@ instead of being taken for whole.
 
 import os
 from errno import EIO
-from math import ceil
+from math import ceil, inf
 from typing import Protocol, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IProducer, IPullProducer, IPushProducer, ITransport
 from twisted.python.failure import Failure
-from twisted.web.http import CACHED, stringToDatetime
+from twisted.web.http import CACHED, datetimeToString, stringToDatetime
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
@@ -205,11 +205,9 @@ class Request(IncomingRequest, ResponseFields):
     def setLastModified(self, when: float) -> object:
         """See `twisted.web.iweb.IRequest.setLastModified`."""
         self._last_modified = max(self._last_modified, ceil(when))
-        try:
-            since = stringToDatetime(self._head.value(b"if-modified-since") or b"")
-        except ValueError:
-            return None
-        if since < self._last_modified:
+        self.setHeader(b"Last-Modified", datetimeToString(self._last_modified))
+        since = self._head.value(b"if-modified-since")
+        if since is None or _seconds(since) < self._last_modified:
             return None
         self.setResponseCode(304)
         return CACHED
@@ -223,6 +221,14 @@ class Request(IncomingRequest, ResponseFields):
             return None
         self.setResponseCode(304 if self.method in (b"GET", b"HEAD") else 412)
         return CACHED
+
+
+def _seconds(date: bytes) -> float:
+    """Seconds since the epoch; of a malformed date long ago."""
+    try:
+        return cast("int", stringToDatetime(date))
+    except (ValueError, IndexError):
+        return -inf
 
 
 @implementer(ITakesFiles)

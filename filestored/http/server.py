@@ -100,9 +100,7 @@ class HTTPFactory(Factory):
         """See `filestored.http.channel.Server.render`."""
         render_tree(self._root, request)
 
-    def answered(
-        self, transport: ITransport, head: RequestHead | None, status: int, sent: int, since: float
-    ) -> None:
+    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
         """See `filestored.http.channel.Server.answered`."""
         if self._access_log is None:
             return
@@ -117,7 +115,6 @@ class HTTPFactory(Factory):
                 sent=sent,
                 referer=head.value(b"referer") if head else None,
                 agent=head.value(b"user-agent") if head else None,
-                duration=self._clock.seconds() - since,
             )
         )
 

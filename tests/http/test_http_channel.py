@@ -1,0 +1,426 @@
+"""One connection from outside: order, keep-alive, 100-continue, early answers, deadlines."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
+from filestored.http.limits import Limits
+from tests.wire import Wire, parse_answers
+
+POST = b"POST /collect HTTP/1.1\r\nHost: x\r\n"
+
+
+@implementer(IConsumer)
+class Collector:
+    """Takes a body, and does with its producer what the test says."""
+
+    def __init__(self, limit=None):
+        self.data = b""
+        self.limit = limit
+        self.producer = None
+
+    def registerProducer(self, producer, streaming):
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self):
+        self.producer = None
+
+    def write(self, data):
+        self.data += data
+        if self.limit is not None and len(self.data) > self.limit:
+            raise TooLarge
+
+
+class Collect(Resource):
+    """Collects the body of a POST and answers how it went."""
+
+    isLeaf = True
+
+    def __init__(self, limit=None):
+        super().__init__()
+        self.limit = limit
+        self.outcome = None
+
+    def render_POST(self, request):
+        self.collector = Collector(self.limit)
+        request.body.deliver(self.collector).addCallbacks(
+            lambda _: self.answer(request, 200, b"took %d" % len(self.collector.data)),
+            lambda failure: self.answer(request, 400, failure.type.__name__.encode(), failure),
+        )
+        return NOT_DONE_YET
+
+    def answer(self, request, status, line, failure=None):
+        self.outcome = failure.type if failure else status
+        request.setResponseCode(status)
+        request.write(line)
+        request.finish()
+
+
+class Later(Resource):
+    """Answers when the test says so."""
+
+    isLeaf = True
+
+    def __init__(self):
+        super().__init__()
+        self.requests = []
+        self.lost = []
+
+    def render_GET(self, request):
+        self.requests.append(request)
+        request.notifyFinish().addErrback(lambda failure: self.lost.append(request))
+        return NOT_DONE_YET
+
+    def answer(self, index, text):
+        request = self.requests[index]
+        request.setHeader(b"Content-Length", b"%d" % len(text))
+        request.write(text)
+        request.finish()
+
+
+class Refuse(Resource):
+    """Refuses without looking at the body."""
+
+    isLeaf = True
+
+    def render_POST(self, request):
+        request.setResponseCode(403)
+        return b"no"
+
+
+class Fail(Resource):
+    """Fails, before or after its answer has begun."""
+
+    isLeaf = True
+
+    def render_GET(self, request):
+        if request.args.get(b"begun"):
+            request.setHeader(b"Content-Length", b"10")
+            request.write(b"12345")
+        raise ZeroDivisionError("secret")
+
+
+class Short(Resource):
+    """Announces more than it sends."""
+
+    isLeaf = True
+
+    def render_GET(self, request):
+        request.setHeader(b"Content-Length", b"10")
+        request.write(b"12345")
+        request.finish()
+        return NOT_DONE_YET
+
+
+class Missing(Resource):
+    """Is not there, and neither is anything below."""
+
+    def getChild(self, path, request):
+        return self
+
+    def render(self, request):
+        request.setResponseCode(404)
+        return b"not here"
+
+
+@pytest.fixture
+def root():
+    root = Missing()
+    root.later, root.collect = Later(), Collect()
+    root.putChild(b"later", root.later)
+    root.putChild(b"collect", root.collect)
+    root.putChild(b"little", Collect(limit=10))
+    root.putChild(b"refuse", Refuse())
+    root.putChild(b"fail", Fail())
+    root.putChild(b"short", Short())
+    return root
+
+
+@pytest.fixture
+def wire(root):
+    return Wire(root)
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+# --- order ------------------------------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_order(wire, root):
+    wire.send(get("/later") + get("/nothing") + get("/later"))
+    assert (b"", 1) == (wire.received(), len(root.later.requests))
+    root.later.answer(0, b"first")
+    root.later.answer(1, b"third")
+    answers = wire.answers("GET", "GET", "GET")
+    assert [(200, b"first"), (404, answers[1].body), (200, b"third")] == [(a.status, a.body) for a in answers]
+
+
+def test_bytes_behind_a_request_that_is_being_answered_stay_in_the_socket(wire, root):
+    wire.send(get("/later") + get("/later"))
+    assert "paused" == wire.transport.producerState
+    root.later.answer(0, b"")
+    assert "producing" == wire.transport.producerState
+
+
+def test_ten_thousand_pipelined_requests_in_one_piece_are_all_answered(wire):
+    wire.send(get("/nothing") * 10_000)
+    assert 10_000 == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_a_body_at_hand_that_nobody_reads_does_not_end_the_connection(wire):
+    wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + get("/nothing"))
+    assert [403, 404] == [answer.status for answer in wire.answers("POST", "GET")]
+
+
+# --- the end of a connection ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_head", "kept"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+    ],
+)
+def test_a_connection_is_kept_when_the_client_wants_it(wire, request_head, kept):
+    wire.send(request_head)
+    (answer,) = wire.answers("GET")
+    assert kept == wire.connected
+    assert {True: answer.fields.get("connection"), False: "close"}[kept] == answer.fields.get("connection")
+
+
+def test_an_answer_of_unknown_length_is_chunked_for_http_1_1_and_ends_the_connection_for_1_0(wire, root):
+    wire.send(get("/later"))
+    root.later.requests[0].write(b"abc")
+    root.later.requests[0].write(b"def")
+    root.later.requests[0].finish()
+    assert wire.received().endswith(b"\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+    wire.send(b"GET /later HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    root.later.requests[1].write(b"abc")
+    root.later.requests[1].finish()
+    assert wire.received().endswith(b"\r\n\r\nabc")
+    assert not wire.connected
+
+
+def test_an_early_refusal_is_answered_and_ends_the_connection(wire):
+    wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc")
+    (answer,) = wire.answers("POST")
+    assert (403, "close", b"no") == (answer.status, answer.fields["connection"], answer.body)
+    assert not wire.connected
+
+
+def test_bad_requests_are_answered_once_and_end_the_connection(wire):
+    wire.send(get("/nothing") + b"garbage\r\n\r\n" + get("/nothing"))
+    assert [404, 400] == [answer.status for answer in wire.answers("GET", "GET")]
+    assert not wire.connected
+
+
+def test_a_fault_is_500_and_says_nothing(wire, caught_failures):
+    answer = wire.ask("GET", "/fail")
+    assert (500, b"internal server error\n") == (answer.status, answer.body)
+    assert [ZeroDivisionError] == caught_failures()
+
+
+def test_a_fault_after_the_answer_has_begun_cuts_the_connection(wire, caught_failures):
+    wire.send(get("/fail?begun=1"))
+    assert not wire.connected
+    assert [ZeroDivisionError] == caught_failures()
+
+
+def test_an_answer_shorter_than_announced_cuts_the_connection(wire):
+    wire.send(get("/short") + get("/nothing"))
+    assert 1 == wire.received().count(b"HTTP/1.1")
+    assert not wire.connected
+
+
+def test_a_resource_hears_of_a_lost_connection(wire, root):
+    wire.send(get("/later"))
+    wire.hang_up()
+    assert root.later.requests == root.later.lost
+    root.later.answer(0, b"too late")
+
+
+# --- bodies -----------------------------------------------------------------------------------------
+
+
+def test_a_body_reaches_its_consumer(wire):
+    assert b"took 5" == wire.ask("POST", "/collect", b"hello").body
+    wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert b"took 3" == wire.answers("POST")[0].body
+
+
+def test_a_client_is_told_to_continue_when_the_body_is_wanted(wire):
+    wire.send(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    assert b"HTTP/1.1 100 Continue\r\n\r\n" == wire.received()
+    wire.send(b"abc")
+    assert b"took 3" == wire.answers("POST")[0].body
+    assert wire.connected
+
+
+def test_a_client_is_not_told_to_continue_when_the_request_is_refused(wire):
+    wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    (answer,) = wire.answers("POST")
+    assert (403, "close") == (answer.status, answer.fields["connection"])
+
+
+def test_a_client_that_does_not_wait_is_not_told_to_continue(wire):
+    wire.send(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc")
+    assert b"100" not in wire.received()
+
+
+def test_a_paused_consumer_pauses_the_transport(wire, root):
+    wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
+    producer = root.collect.collector.producer
+    producer.pauseProducing()
+    wire.send(b"def")
+    assert (b"abc", "paused") == (root.collect.collector.data, wire.transport.producerState)
+    producer.resumeProducing()
+    assert (b"abcdef", "producing") == (root.collect.collector.data, wire.transport.producerState)
+    wire.send(b"ghi")
+    assert b"took 9" == wire.answers("POST")[0].body
+
+
+@pytest.mark.parametrize("last", [b"x" * 20, b"x" * 8])
+def test_a_consumer_that_fails_ends_the_delivery(wire, last):
+    wire.send(b"POST /little HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n" + b"x" * 10)
+    wire.send(last[:8])
+    assert (400, b"TooLarge") == ((answer := wire.answers("POST")[0]).status, answer.body)
+
+
+def test_broken_chunks_end_the_delivery_and_the_connection(wire, root):
+    wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n" + get("/nothing"))
+    (answer,) = wire.answers("POST")
+    assert (BodyMalformed, "close") == (root.collect.outcome, answer.fields["connection"])
+    assert not wire.connected
+
+
+def test_a_lost_connection_ends_the_delivery(wire, root):
+    wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
+    wire.hang_up()
+    assert BodyLost == root.collect.outcome
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 0\r\n\r\n", b"\r\n"])
+def test_an_empty_body_is_delivered_at_once(wire, framing):
+    wire.send(POST + framing)
+    assert b"took 0" == wire.answers("POST")[0].body
+
+
+# --- time -------------------------------------------------------------------------------------------
+
+
+def test_an_idle_connection_is_closed_after_30_seconds(wire):
+    wire.ask("GET", "/nothing")
+    wire.wait(29)
+    assert wire.connected
+    wire.wait(2)
+    assert not wire.connected
+
+
+def test_a_head_has_10_seconds_whatever_drips_in(wire):
+    for byte in get("/nothing" + "x" * 30)[:18]:
+        wire.send(bytes([byte]))
+        wire.wait(0.5)
+    assert wire.connected
+    for byte in b"xxxxxxxxx":
+        wire.send(bytes([byte]))
+        wire.wait(0.5)
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in wire.received()
+    assert not wire.connected
+
+
+def test_a_silent_body_ends_the_delivery_after_30_seconds(wire, root):
+    wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
+    wire.wait(29)
+    assert root.collect.outcome is None
+    wire.wait(2)
+    assert BodyStalled == root.collect.outcome
+    assert "close" == wire.answers("POST")[0].fields["connection"]
+
+
+def test_a_dripping_body_ends_the_delivery_after_60_seconds(wire, root):
+    wire.send(POST + b"Content-Length: 999999\r\n\r\n")
+    for _ in range(59):
+        wire.send(b"x" * 100)
+        wire.wait(1)
+    assert root.collect.outcome is None
+    for _ in range(3):
+        wire.send(b"x" * 100)
+        wire.wait(1)
+    assert BodyStalled == root.collect.outcome
+
+
+def test_a_body_that_we_do_not_want_yet_is_not_late(wire, root):
+    wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
+    root.collect.collector.producer.pauseProducing()
+    wire.wait(120)
+    assert root.collect.outcome is None
+    root.collect.collector.producer.resumeProducing()
+    wire.send(b"defghi")
+    assert 200 == root.collect.outcome
+
+
+def test_a_reader_that_takes_nothing_for_60_seconds_is_cut_off(wire, root):
+    wire.send(get("/later"))
+    root.later.requests[0].write(b"x")
+    wire.transport.producer.pauseProducing()
+    wire.wait(59)
+    assert wire.connected
+    wire.wait(2)
+    assert not wire.connected
+    assert root.later.requests == root.later.lost
+
+
+def test_a_slow_answer_of_ours_is_nobodys_fault(wire, root):
+    wire.send(get("/later"))
+    wire.wait(300)
+    root.later.answer(0, b"at last")
+    assert b"at last" == wire.answers("GET")[0].body
+
+
+def test_no_timer_runs_while_nobody_is_connected(wire):
+    assert wire.clock.getDelayedCalls()
+    wire.hang_up()
+    assert [] == wire.clock.getDelayedCalls()
+
+
+# --- the whole server ------------------------------------------------------------------------------
+
+
+def test_connections_beyond_the_limit_are_answered_503(root):
+    wire = Wire(root, Limits(connections=1))
+    first = wire.transport
+    wire.connect()
+    (answer,) = parse_answers(wire.received(), False, "GET")
+    assert (503, "1") == (answer.status, answer.fields["retry-after"])
+    assert first.connected
+
+
+def test_draining_closes_idle_connections_and_lets_requests_finish(root):
+    wire = Wire(root)
+    idle = wire.transport
+    wire.connect()
+    wire.send(get("/later"))
+    drained: Deferred[None] = wire.factory.drain()
+    assert not idle.connected
+    assert not drained.called
+    root.later.answer(0, b"done")
+    assert "close" == wire.answers("GET")[0].fields["connection"]
+    assert drained.called
+
+
+def test_aborting_ends_requests_under_way(root):
+    wire = Wire(root)
+    wire.send(get("/later"))
+    wire.factory.abort()
+    assert not wire.connected
+    assert root.later.requests == root.later.lost

@@ -1,0 +1,93 @@
+"""What h11 rejects in the framing of a request, we reject too (and more)."""
+
+import h11
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from filestored.http.head import BadRequest, HeadReader
+from filestored.http.limits import Limits
+
+TOKENS = st.sampled_from(
+    [
+        *(b"GET", b"POST", b"/", b"*", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"),
+        *(b" ", b"  ", b"\t", b"\r\n", b"\n", b"\r", b":", b",", b"(", b"@", b'"'),
+        *(b"\x00", b"\x0b", b"\x7f", b"\x80", b"\xff", b"A", b"x", b"5", b"-1"),
+        *(b"Host", b"host", b"Content-Length", b"Transfer-Encoding", b"chunked", b"gzip"),
+        *(b"Connection", b"close"),
+    ]
+)
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(b"Host: x", b"Host: y", b"\x0bHost: x", b"Expect: 100-continue", b""),
+            *(b"Content-Length: 5", b"Content-Length: 05", b"Content-Length: 5, 5", b"Content-Length: 6"),
+            *(b"Content-Length:5 ", b"Content-Length: 5\t", b"content-length: +5"),
+            *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked ", b"Transfer-Encoding:\tchunked"),
+            *(b"Transfer-Encoding: x, chunked", b"Transfer-Encoding: chunked, identity"),
+            *(b"Transfer_Encoding: chunked", b"Transfer-Encoding : chunked", b" Transfer-Encoding: chunked"),
+            *(b"A:", b"A: \x01", b"A: b\x0c", b"A: \xe9"),
+            *(b"A: b\rContent-Length: 9", b"A: b\nContent-Length: 9"),
+        ]
+    ),
+    max_size=5,
+)
+START = st.sampled_from(
+    [b"POST / HTTP/1.1", b"POST / HTTP/1.0", b"GET / HTTP/1.1", b"POST /  HTTP/1.1", b"FOO / HTTP/1.1"]
+)
+
+
+def ours(wire: bytes):
+    """The framing we see: method, target and body length, or None for no request (yet)."""
+    try:
+        found = HeadReader(Limits()).feed(wire)
+    except BadRequest:
+        return None
+    return found and (found[0].method, found[0].target, found[0].chunked, found[0].length)
+
+
+def theirs(wire: bytes):
+    """The same, as h11 sees it."""
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(wire)
+    try:
+        request = server.next_event()
+    except h11.RemoteProtocolError:
+        return None
+    if not isinstance(request, h11.Request):
+        return None
+    fields = dict(request.headers)
+    length = fields.get(b"content-length")
+    return (
+        request.method,
+        request.target,
+        b"transfer-encoding" in fields,
+        None if length is None else int(length),
+    )
+
+
+def check(wire: bytes) -> None:
+    seen = ours(wire)
+    if seen is not None:
+        assert theirs(wire) == seen
+
+
+@settings(max_examples=1000)
+@given(START, LINES)
+@example(b"POST / HTTP/1.1", [b"Host: x", b"Transfer-Encoding: chunked", b"Content-Length: 5"])
+def test_heads_of_odd_lines_are_seen_as_h11_sees_them_or_refused(start, lines):
+    check(b"\r\n".join([start, *lines, b"", b""]))
+
+
+@settings(max_examples=1000)
+@given(st.lists(TOKENS, max_size=24))
+def test_heads_of_odd_tokens_are_seen_as_h11_sees_them_or_refused(tokens):
+    check(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(tokens) + b"\r\n\r\n")
+    check(b"".join(tokens) + b"\r\n\r\n")
+
+
+@settings(max_examples=500)
+@given(st.integers(0, 60), st.binary(min_size=1, max_size=3))
+def test_a_head_with_bytes_changed_is_seen_as_h11_sees_it_or_refused(position, change):
+    wire = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nA: bcd\r\n\r\n"
+    check(wire[:position] + change + wire[position + len(change) :])
+    check(wire[:position] + change + wire[position:])

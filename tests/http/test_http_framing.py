@@ -1,0 +1,136 @@
+"""Bodies: the same bytes come out however they are cut, and what breaks RFC 9112 does not."""
+
+import itertools
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.errors import BodyMalformed
+from filestored.http.framing import ChunkedReader, LengthReader
+from filestored.http.limits import Limits
+
+CHUNKED = b"5\r\nhello\r\n1;name=value\r\n \r\n00A\r\nworld\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n"
+BODY = b"hello world\r\nabc"
+
+
+def chunked() -> ChunkedReader:
+    return ChunkedReader(Limits())
+
+
+def read_all(reader, pieces):
+    body, rest, complete = b"", b"", False
+    for piece in pieces:
+        if complete:
+            rest += piece
+            continue
+        part, rest, complete = reader.feed(piece)
+        body += part
+    return body, rest, complete
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+@pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
+def test_a_body_is_read_whole(reader, data):
+    assert (BODY, b"", True) == read_all(reader, [data])
+
+
+@pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
+def test_a_body_is_read_byte_by_byte(reader, data):
+    assert (BODY, b"", True) == read_all(reader, bytewise(data))
+
+
+@pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
+def test_a_body_ends_before_the_garbage_behind_it(reader, data):
+    assert (BODY, b"GET / \x00\xff", True) == read_all(reader, [data + b"GET / \x00\xff"])
+
+
+def test_an_unfinished_body_is_not_complete():
+    for end in range(len(CHUNKED)):
+        assert not read_all(chunked(), [CHUNKED[:end]])[2]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.data())
+def test_chunks_of_any_size_cut_anywhere_give_the_same_body(parts, data):
+    wire = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(wire)), max_size=12)) | {0, len(wire)})
+    pieces = [wire[a:b] for a, b in itertools.pairwise(cuts)]
+    assert (b"".join(parts), b"", True) == read_all(chunked(), pieces)
+
+
+BROKEN = [
+    b"\r\nabc\r\n0\r\n\r\n",
+    b"x\r\n",
+    b"0x3\r\nabc\r\n",
+    b"+3\r\nabc\r\n",
+    b"-3\r\nabc\r\n",
+    b"3 \r\nabc\r\n",
+    b" 3\r\nabc\r\n",
+    b"3\nabc\r\n0\r\n\r\n",
+    b"3\r\nabcd\r\n0\r\n\r\n",
+    b"3\r\nabc0\r\n\r\n",
+    b"3\r\nabc\n0\r\n\r\n",
+    b"3\rabc\r\n",
+    b"ffffffffffffffffff\r\n",
+    b"3;" + b"a" * 260 + b"\r\nabc\r\n",
+    b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    b"0\r\nbad trailer\r\n\r\n",
+    b"0\r\nA: b\nc\r\n\r\n",
+    b"0\r\n" + b"A: " + b"b" * 8200 + b"\r\n\r\n",
+    b"0\r\n" + b"A: b\r\n" * 1400 + b"\r\n",
+    b"3" * 300,
+]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_broken_chunks_are_malformed_whole_and_byte_by_byte(data):
+    with pytest.raises(BodyMalformed):
+        read_all(chunked(), [data])
+    with pytest.raises(BodyMalformed):
+        read_all(chunked(), bytewise(data))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"3",
+                b"0",
+                b"a",
+                b"\r\n",
+                b"\n",
+                b"\r",
+                b";",
+                b"=",
+                b" ",
+                b"abc",
+                b"x",
+                b":",
+                b"\x00",
+                b"F",
+                b"-",
+            ]
+        ),
+        max_size=14,
+    )
+)
+def test_nothing_that_h11_takes_for_broken_is_read(tokens):
+    wire = b"".join(tokens)
+    try:
+        body, rest, complete = read_all(chunked(), [wire])
+    except BodyMalformed:
+        return
+    if not complete:
+        return
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + wire)
+    assert isinstance(server.next_event(), h11.Request)
+    theirs = b""
+    while isinstance(event := server.next_event(), h11.Data):
+        theirs += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert (theirs, server.trailing_data[0]) == (body, rest)
