@@ -1,0 +1,188 @@
+"""Methods, errors and their form: what every answer of the tree has in common."""
+
+import errno
+import json
+
+import pytest
+
+from filestored import errors
+from filestored.digest import algorithm
+from filestored.errors import FilestoredError
+from filestored.storage.memory import MemoryBackend
+from filestored.web.replies import STATUSES
+
+NAME = "0" * 32
+ALLOWED = {"/": "DELETE, GET, HEAD, POST", f"/files/{NAME}": "DELETE, GET, HEAD, PUT", "/health": "GET, HEAD"}
+
+
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        *[
+            ("/", method)
+            for method in ("PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "BREW", "get", "render")
+        ],
+        *[(f"/files/{NAME}", method) for method in ("POST", "PATCH", "OPTIONS", "LINK", "BREW", "Put")],
+        *[("/health", method) for method in ("POST", "DELETE")],
+    ],
+)
+def test_any_other_method_is_405_with_allow(wire, target, method):
+    answer = wire.ask(method, target)
+    assert (answer.status, answer.fields["allow"]) == (405, ALLOWED[target])
+
+
+def test_405_comes_before_the_body(wire):
+    wire.send(b"BREW / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    assert wire.received().startswith(b"HTTP/1.1 405 ")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "BREW"])
+def test_a_place_that_is_not_in_the_tree_is_404(wire, method):
+    assert wire.ask(method, "/nowhere").status == 404
+
+
+# --- the form of an error ----------------------------------------------------------------------
+
+
+def test_an_error_is_one_plain_line(wire):
+    answer = wire.ask("GET", f"/files/{NAME}")
+    assert answer.body == b"Nothing is stored under that name.\n"
+    assert answer.fields["content-type"] == "text/plain; charset=utf-8"
+    assert answer.fields["cache-control"] == "no-store"
+    assert answer.fields["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/problem+json", "text/*;q=0.1, application/*"]
+)
+def test_an_error_is_a_problem_for_those_who_prefer_json(wire, accept):
+    answer = wire.ask("GET", f"/files/{NAME}", Accept=accept)
+    assert answer.fields["content-type"] == "application/problem+json"
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Nothing is stored under that name.",
+    }
+
+
+def test_an_error_to_head_has_no_body(wire):
+    answer = wire.ask("HEAD", f"/files/{NAME}")
+    assert (answer.status, answer.body) == (404, b"")
+    assert int(answer.fields["content-length"]) > 0
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
+@pytest.mark.parametrize(
+    ("method", "target", "fields"),
+    [
+        ("GET", "/MARK", {}),
+        ("GET", "/files/MARK", {}),
+        ("GET", "/?file_hash=MARK", {}),
+        ("GET", f"/files/{NAME}?name=MARK", {}),
+        ("MARK", "/", {}),
+        ("POST", "/", {"Content_Encoding": "MARK"}),
+        ("POST", "/", {"Content_Digest": "MARK"}),
+        ("POST", "/", {"Content_Type": "multipart/form-data; boundary=MARK"}),
+        ("POST", "/", {"Content_Range": "MARK"}),
+        ("PUT", f"/files/{NAME}", {"If_Match": "MARK"}),
+    ],
+)
+def test_no_error_echoes_what_was_sent(wire, accept, method, target, fields):
+    body = b"MARK" if method in ("POST", "PUT") else None
+    answer = wire.ask(method, target, body, Accept=accept, **fields)
+    assert answer.status >= 400
+    assert "MARK" not in f"{answer.fields}{answer.body}"
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def leaves(kind):
+    below = kind.__subclasses__()
+    return [leaf for each in below for leaf in leaves(each)] if below else [kind]
+
+
+def test_every_error_that_a_client_can_cause_has_a_status():
+    started_by_operators = {errors.UnknownAlgorithm, errors.UnusableStore}
+    nobody_to_tell = {errors.BodyLost}
+    for_images = {errors.AlreadyExists}
+    ours = {kind for kind in leaves(FilestoredError) if kind.__module__ == "filestored.errors"}
+    assert ours - started_by_operators - nobody_to_tell - for_images == set(STATUSES)
+
+
+class Broken(MemoryBackend):
+    """A backend whose methods fail, as told: ``Broken(settle=OSError(...))``."""
+
+    def __init__(self, **faults):
+        super().__init__(algorithm("md5"))
+        for name, fault in faults.items():
+            setattr(self, name, self._fail(fault))
+
+    @staticmethod
+    def _fail(fault):
+        def failing(*_):
+            raise fault
+
+        return failing
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_fault_is_500_and_logged_with_its_cause_and_not_told(make_wire, logged, method):
+    fault = OSError(errno.ENOTDIR, "secret/path")
+    wire = make_wire(Broken(open=fault, delete=fault))
+    answer = wire.ask(method, f"/files/{NAME}", Accept="application/json")
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+    assert logged() == [fault]
+    assert wire.ask("GET", "/health").status == 200
+
+
+def test_a_bug_is_500_too_and_the_connection_goes_on(make_wire, logged):
+    bug = ZeroDivisionError("secret")
+    wire = make_wire(Broken(begin=bug))
+    assert wire.ask("POST", "/", b"hello").status == 500
+    assert logged() == [bug]
+    assert wire.ask("GET", f"/files/{NAME}").status == 404
+
+
+def test_a_full_disk_is_507_and_reading_and_deleting_go_on(make_wire):
+    wire = make_wire(MemoryBackend(algorithm("md5"), capacity=8))
+    target = wire.ask("POST", "/", b"hello").fields["location"]
+    assert wire.ask("POST", "/", b"world").status == 507
+    assert wire.ask("GET", target).body == b"hello"
+    assert wire.ask("DELETE", target).status == 200
+    assert wire.ask("POST", "/", b"world").status == 200
+
+
+def test_a_disk_that_runs_full_while_a_body_arrives_is_507(make_wire):
+    wire = make_wire(MemoryBackend(algorithm("md5"), capacity=8))
+    body = b"9\r\n123456789\r\n0\r\n\r\n"
+    assert wire.ask("POST", "/", body, Transfer_Encoding="chunked").status == 507
+    assert wire.store.uploads_in_flight == 0
+
+
+def test_an_input_output_error_suspends_writing_and_health_says_so(make_wire, logged):
+    wire = make_wire(Broken(begin=OSError(errno.EIO, "secret")))
+    assert json.loads(wire.ask("GET", "/health").body) == {"status": "ok"}
+    assert wire.ask("POST", "/", b"hello").status == 500
+    refused = wire.ask("POST", "/", b"hello")
+    assert (refused.status, refused.fields["retry-after"]) == (503, "60")
+    health = wire.ask("GET", "/health")
+    assert (health.status, json.loads(health.body)["status"]) == (503, "degraded")
+    assert b"secret" not in health.body
+    assert wire.ask("HEAD", "/health").status == 503
+    assert wire.ask("GET", f"/files/{NAME}").status == 404
+
+
+def test_one_upload_too_many_is_503_with_retry_after(make_wire):
+    wire = make_wire(max_uploads=1)
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel")
+    busy = wire.channel, wire.transport
+    wire.connect()
+    answer = wire.ask("POST", "/", b"hello")
+    assert (answer.status, answer.fields["retry-after"]) == (503, "1")
+    wire.channel, wire.transport = busy
+    wire.send(b"lo")
+    (answer,) = wire.answers("POST")
+    assert answer.status == 200

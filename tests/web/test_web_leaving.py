@@ -1,0 +1,113 @@
+"""Clients that leave in the middle, and files that can't be read to their end."""
+
+import errno
+
+import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from filestored.digest import algorithm
+from filestored.storage.memory import MemoryBackend
+
+HELLO = "5d41402abc4b2a76b9719d911017c592"
+
+
+class Later:
+    """An I/O thread whose jobs are done when the test says so."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def __call__(self, function, /, *args, **kwargs):
+        done = Deferred()
+        self.jobs.append((done, function, args, kwargs))
+        return done
+
+    def work(self):
+        jobs, self.jobs = self.jobs, []
+        for done, function, args, kwargs in jobs:
+            maybeDeferred(function, *args, **kwargs).chainDeferred(done)
+
+
+class Counting(MemoryBackend):
+    """A backend that knows how many files are open."""
+
+    def __init__(self):
+        super().__init__(algorithm("md5"))
+        self.opened = 0
+
+    def open(self, digest):
+        file = super().open(digest)
+        self.opened += 1
+        close = file.close
+
+        def closing():
+            self.opened -= 1
+            close()
+
+        file.close = closing
+        return file
+
+
+def finish(later):
+    while later.jobs:
+        later.work()
+
+
+@pytest.fixture
+def later_wire(make_wire):
+    later = Later()
+    wire = make_wire(Counting(), run=later)
+    wire.later, wire.backend = later, wire.store._backend
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
+    finish(later)
+    wire.received()
+    return wire
+
+
+@pytest.mark.parametrize("jobs", range(4))
+@pytest.mark.parametrize("fields", ["", "Range: bytes=0-0,2-2\r\n", 'If-None-Match: "x"\r\n'])
+def test_a_reader_that_leaves_at_any_time_leaves_no_open_file(later_wire, logged, jobs, fields):
+    later_wire.send(f"GET /files/{HELLO} HTTP/1.1\r\nHost: h\r\n{fields}\r\n".encode())
+    for _ in range(jobs):
+        later_wire.later.work()
+    later_wire.hang_up()
+    finish(later_wire.later)
+    assert later_wire.backend.opened == 0
+    assert logged() == []
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+@pytest.mark.parametrize("jobs", range(4))
+def test_a_writer_that_leaves_at_any_time_leaves_nothing_open(later_wire, logged, method, jobs):
+    later_wire.send(
+        f"{method} /files/{HELLO} HTTP/1.1\r\nHost: h\r\nIf-Match: *\r\nContent-Length: 5\r\n\r\nhel".encode()
+    )
+    for _ in range(jobs):
+        later_wire.later.work()
+    later_wire.hang_up()
+    finish(later_wire.later)
+    assert later_wire.backend.opened == 0
+    assert later_wire.store.uploads_in_flight == 0
+    assert logged() == []
+
+
+def test_a_file_that_cannot_be_read_to_its_end_ends_the_connection(make_wire, logged):
+    wire = make_wire()
+    target = wire.ask("POST", "/", b"hello").fields["location"]
+    rotten = OSError(errno.EIO, "the disk is dying")
+
+    def fail(*_):
+        raise rotten
+
+    class Rotten(MemoryBackend):
+        def open(self, digest):
+            file = super().open(digest)
+            file.read = fail
+            return file
+
+    wire = make_wire(Rotten(algorithm("md5")))
+    wire.ask("POST", "/", b"hello")
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert not wire.connected
+    assert b"500" not in wire.received()
+    assert logged() == [rotten]
