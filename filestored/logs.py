@@ -9,14 +9,12 @@ One process owns the log file. If several wrote it, each would rotate it, and lo
 others still wrote to the file renamed. One writer, fed through pipes, needs no locks, and a worker's
 last words arrive even if it is killed: a line is in the pipe when the call returns.
 
-Rejected: loguru's ``enqueue``, whose thread does not survive the fork; loguru's own ``compression``, which
-runs on the thread that logs, here the reactor's; ``diagnose``, which prints variables, secrets among them.
+Rejected: loguru's ``enqueue``, whose thread does not survive the fork; ``diagnose``, which prints variables,
+secrets among them.
 """
 
-import gzip
 import json
 import os
-import shutil
 import sys
 import threading
 from collections import deque
@@ -27,6 +25,7 @@ from loguru import logger
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
+from filestored.archive import Archive, Retention
 from filestored.lines import Line, line_of
 from filestored.settings import LogSettings
 
@@ -119,11 +118,14 @@ class LoguruSink:
         return logger.add(
             self._path,
             rotation=self._settings.rotation,
-            retention=self._settings.retention if self._settings.rotation else None,
-            compression=_compress_aside if self._settings.rotation else None,
+            compression=self._archive(self._path).take if self._settings.rotation else None,
             errors="backslashreplace",
             **common,
         )
+
+    def _archive(self, path: str) -> Archive:
+        retention = self._settings.retention
+        return Archive(path, Retention.parse(retention) if retention else Retention(), _complain)
 
 
 class PipeSink:
@@ -153,19 +155,19 @@ def _write(sink: Sink, line: Line) -> None:
     try:
         sink.write(line)
     except (OSError, ValueError) as error:
-        _complain(f"filestored: a line of the log is lost ({error}): {line.text}\n")
+        _complain(f"a line of the log is lost ({error}): {line.text}")
 
 
 def _reopen(sink: Sink) -> None:
     try:
         sink.reopen()
     except OSError as error:
-        _complain(f"filestored: the log cannot be opened again: {error}\n")
+        _complain(f"the log cannot be opened again: {error}")
 
 
 def _complain(text: str) -> None:
     try:
-        os.write(2, text.encode("utf-8", "backslashreplace"))
+        os.write(2, f"filestored: {text}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         return  # nobody is left to tell
 
@@ -183,24 +185,3 @@ def _as_json(record: Any) -> str:
         }
     )
     return "{extra[json]}\n"
-
-
-def _compress_aside(path: str) -> None:
-    """Compress a rotated file in a thread of its own; the uncompressed one goes last."""
-    threading.Thread(target=_compress, args=(path,), name=f"gzip {path}").start()
-
-
-def _compress(path: str) -> None:
-    """Whatever fails, no line is lost: the uncompressed file goes only when the other one is there."""
-    part = f"{path}.part"
-    try:
-        with open(path, "rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
-            shutil.copyfileobj(plain, packed)
-        os.link(part, f"{path}.gz")
-        os.unlink(path)
-    except FileNotFoundError:
-        pass  # retention was quicker
-    except OSError as error:
-        _complain(f"filestored: {path} stays uncompressed: {error}\n")
-    with suppress(OSError):
-        os.unlink(part)

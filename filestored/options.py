@@ -15,13 +15,13 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
+from filestored.archive import Retention
 from filestored.digest import NAMES
 from filestored.refusals import refuse
 from filestored.settings import (
     LogSettings,
     Settings,
     parse_level,
-    parse_retention,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -125,15 +125,13 @@ class Options(usage.Options):
         retention = self["log-retention"]
         if retention and not self["log-rotation"]:
             raise usage.UsageError("--log-retention needs --log-rotation")
-        self._parsed("log-rotation", lambda text: _understood(rotation=text or None))
-        self._parsed(
-            "log-retention", lambda text: _understood(retention=parse_retention(text) if text else None)
-        )
+        self._parsed("log-rotation", lambda text: _check_rotation(text or None))
+        self._parsed("log-retention", lambda text: Retention.parse(text) if text else None)
         return LogSettings(
             file=self._file("log"),
             level=self._parsed("log-level", parse_level),
             rotation=self["log-rotation"] or None,
-            retention=parse_retention(retention) if retention else None,
+            retention=retention or None,
             json=bool(self["log-json"]),
         )
 
@@ -172,6 +170,6 @@ _NOT_OURS = {
 }
 
 
-def _understood(**file_options: Any) -> None:
-    """Let loguru read texts that are its own; raises `ValueError`. The delay keeps it from making a file."""
-    logger.remove(logger.add("/nonexistent/filestored", delay=True, **file_options))
+def _check_rotation(text: str | None) -> None:
+    """Let loguru read what only loguru can; raises `ValueError`. The delay keeps it from making a file."""
+    logger.remove(logger.add("/nonexistent/filestored", delay=True, rotation=text))

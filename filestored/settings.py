@@ -30,12 +30,12 @@ MOST_WORKERS = 256
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Where the log goes: `file` is None for stderr; `rotation` and `retention` as loguru reads them."""
+    """Where the log goes: `file` is None for stderr; `rotation` is loguru's, `retention` ours."""
 
     file: str | None = None
     level: str = "INFO"
     rotation: str | None = None
-    retention: str | int | None = None
+    retention: str | None = None
     json: bool = False
 
 
@@ -105,8 +105,3 @@ def parse_level(text: str) -> str:
     if level not in LEVELS:
         raise ValueError(f"{text!r} is not a level; choose one of {', '.join(LEVELS)}")
     return level
-
-
-def parse_retention(text: str) -> str | int:
-    """How many rotated files to keep, or for how long: ``7`` or ``10 days``."""
-    return int(text) if re.fullmatch("[0-9]{1,6}", text.strip(), re.ASCII) else text

@@ -51,6 +51,11 @@ def unpacked(path):
         return file.read()
 
 
+def finish_archives():
+    for thread in [each for each in threading.enumerate() if each.name.startswith("archive ")]:
+        thread.join()
+
+
 def test_lines_before_the_sink_are_kept_in_order():
     observer, sink = LogObserver(), Collector()
     log = Logger(observer=observer)
@@ -129,11 +134,10 @@ def test_text_that_is_no_unicode_is_written_all_the_same(tmp_path):
 
 
 def test_rotation_compresses_and_loses_no_line(tmp_path):
-    sink = LoguruSink(LogSettings(rotation="2 KB", retention=100), str(tmp_path / "log"))
+    sink = LoguruSink(LogSettings(rotation="2 KB"), str(tmp_path / "log"))
     for number in range(200):
         sink.write(line(f"number {number:03}."))
-    for thread in [each for each in threading.enumerate() if each.name.startswith("gzip ")]:
-        thread.join()
+    finish_archives()
     rotated = glob.glob(str(tmp_path / "*.gz"))
     assert len(rotated) > 3
     assert len(rotated) + 1 == len(os.listdir(tmp_path))
@@ -143,13 +147,17 @@ def test_rotation_compresses_and_loses_no_line(tmp_path):
     }
 
 
-def test_retention_keeps_so_many_files(tmp_path):
-    sink = LoguruSink(LogSettings(rotation="1 KB", retention=2), str(tmp_path / "log"))
+def test_retention_keeps_so_many_files_and_nothing_else_is_touched(tmp_path):
+    for name in ("log.conf", "log.1", "other.log"):
+        (tmp_path / name).write_text("mine")
+    sink = LoguruSink(LogSettings(rotation="1 KB", retention="2"), str(tmp_path / "log"))
     for number in range(200):
         sink.write(line(f"number {number}"))
-        for thread in [each for each in threading.enumerate() if each.name.startswith("gzip ")]:
-            thread.join()
-    assert len(os.listdir(tmp_path)) <= 4
+    finish_archives()
+    names = set(os.listdir(tmp_path)) - {"log", "log.conf", "log.1", "other.log"}
+    assert 2 == len(names)
+    assert all(name.endswith(".gz") for name in names)
+    assert 4 == len(set(os.listdir(tmp_path)) - names)
 
 
 def test_reopening_after_a_move_begins_a_new_file(tmp_path):

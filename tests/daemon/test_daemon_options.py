@@ -53,7 +53,7 @@ def test_every_option_arrives(tmp_path):
     assert ("tcp:1", "unix:/x") == settings.listen
     assert ("/s", "/i", "sha256") == (settings.store, settings.images, settings.hash_name)
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
-    assert (log, "DEBUG", "10 MB", 3, True) == (
+    assert (log, "DEBUG", "10 MB", "3", True) == (
         settings.log.file,
         settings.log.level,
         settings.log.rotation,

@@ -10,7 +10,6 @@ from filestored.settings import (
     LogSettings,
     Settings,
     parse_level,
-    parse_retention,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -82,10 +81,6 @@ def test_an_unknown_level_is_refused():
         parse_level("loud")
 
 
-def test_retention_is_a_count_or_a_time():
-    assert [7, "10 days"] == [parse_retention("7"), parse_retention("10 days")]
-
-
 def test_settings_survive_the_way_to_a_worker():
     settings = Settings(
         listen=("tcp:1", 'unix:/a "b"'),
@@ -96,7 +91,7 @@ def test_settings_survive_the_way_to_a_worker():
         workers=2,
         drain=2.5,
         access_log="-",
-        log=LogSettings(file="/l", rotation="1 MB", retention=7, json=True),
+        log=LogSettings(file="/l", rotation="1 MB", retention="7", json=True),
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()

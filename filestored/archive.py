@@ -1,0 +1,97 @@
+"""Rotated log files: compressed aside, and forgotten when they are old.
+
+Flow: loguru has moved a full log file out of the way and hands its new path to `Archive.take` -> a
+thread, one at a time, compresses it and then removes what is beyond the retention. The thread that
+logs, which is the reactor's, waits for none of that.
+
+Rejected: loguru's own retention and compression. They run on the thread that logs, and beside a
+thread of ours they would stumble over files that it has just removed.
+"""
+
+import glob
+import gzip
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400} | {
+    "year": 365 * 86400
+}
+"""Seconds per unit of a retention."""
+
+_DATED = "[0-9][0-9][0-9][0-9]-*"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which rotated files stay: the youngest `count`, or those younger than `seconds`; None sets no limit."""
+
+    count: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Retention":
+        """Read ``7`` or ``10 days``; raises `ValueError`."""
+        match = re.fullmatch(r"([0-9]{1,6})(?:\s*([a-z]+?)s?)?", text.strip().lower(), re.ASCII)
+        if match is None or match[2] not in (None, *UNITS):
+            raise ValueError(f"{text!r} is neither a number of files nor a time such as '10 days'")
+        if match[2] is None:
+            return cls(count=int(match[1]))
+        return cls(seconds=float(int(match[1]) * UNITS[match[2]]))
+
+    def surplus(self, ages: dict[str, float]) -> list[str]:
+        """The files to be removed, given the age in seconds of each."""
+        youngest_first = sorted(ages, key=lambda path: ages[path])
+        beyond = youngest_first[self.count :] if self.count is not None else []
+        return [path for path in youngest_first if path in beyond or self._too_old(ages[path])]
+
+    def _too_old(self, age: float) -> bool:
+        return self.seconds is not None and age > self.seconds
+
+
+class Archive:
+    """The rotated files of the log at `path`; `complain` takes a line about what has gone wrong."""
+
+    def __init__(self, path: str, retention: Retention, complain: Callable[[str], None]) -> None:
+        root, extension = os.path.splitext(path)
+        self._pattern = f"{glob.escape(root)}.{_DATED}{glob.escape(extension)}"
+        self._retention = retention
+        self._complain = complain
+        self._one_at_a_time = threading.Lock()
+
+    def take(self, path: str) -> None:
+        """Take a file that has been rotated out. Returns at once."""
+        threading.Thread(target=self._keep, args=(path,), name=f"archive {path}").start()
+
+    def _keep(self, path: str) -> None:
+        with self._one_at_a_time:
+            try:
+                compress(path)
+                for old in self._retention.surplus(self._ages()):
+                    os.unlink(old)
+            except OSError as error:
+                self._complain(f"the archive of the log is incomplete: {error}")
+
+    def _ages(self) -> dict[str, float]:
+        now = time.time()
+        paths = glob.glob(self._pattern) + glob.glob(f"{self._pattern}.gz")
+        return {path: now - os.stat(path).st_mtime for path in paths}
+
+
+def compress(path: str) -> None:
+    """Turn a file into ``path.gz``; whatever fails, one of the two is there and whole. Raises `OSError`."""
+    part = f"{path}.gz.part"
+    try:
+        with open(path, "rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
+            shutil.copyfileobj(plain, packed)
+        shutil.copystat(path, part)
+        os.link(part, f"{path}.gz")  # unlike a rename, never in place of another file
+        os.unlink(path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)

@@ -1,0 +1,78 @@
+"""Which rotated files stay, and that none is lost on the way into the archive."""
+
+import gzip
+import os
+
+import pytest
+
+from filestored.archive import Archive, Retention, compress
+
+DAY = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", Retention(count=7)),
+        ("0", Retention(count=0)),
+        ("10 days", Retention(seconds=10 * DAY)),
+        ("1 day", Retention(seconds=DAY)),
+        ("2weeks", Retention(seconds=14 * DAY)),
+        (" 90 Minutes ", Retention(seconds=5400.0)),
+    ],
+)
+def test_a_retention_is_a_count_or_a_time(text, expected):
+    assert expected == Retention.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5 days", "10 parsecs", "days", "7 7"])
+def test_what_is_no_retention_is_refused(text):
+    with pytest.raises(ValueError):
+        Retention.parse(text)
+
+
+AGES = {"new": 1.0, "old": 3 * DAY, "older": 9 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("retention", "expected"),
+    [
+        (Retention(), []),
+        (Retention(count=5), []),
+        (Retention(count=1), ["old", "older"]),
+        (Retention(count=0), ["new", "old", "older"]),
+        (Retention(seconds=5 * DAY), ["older"]),
+        (Retention(seconds=0.0), ["new", "old", "older"]),
+    ],
+)
+def test_the_files_beyond_a_retention(retention, expected):
+    assert expected == retention.surplus(AGES)
+
+
+def test_a_compressed_file_keeps_its_bytes_and_its_age(tmp_path):
+    path = str(tmp_path / "log.2020")
+    with open(path, "wb") as file:
+        file.write(b"hello" * 1000)
+    os.utime(path, (1e9, 1e9))
+    compress(path)
+    assert ["log.2020.gz"] == os.listdir(tmp_path)
+    assert 1e9 == os.stat(f"{path}.gz").st_mtime
+    with gzip.open(f"{path}.gz") as file:
+        assert b"hello" * 1000 == file.read()
+
+
+def test_a_file_of_the_same_name_is_not_overwritten(tmp_path):
+    path = str(tmp_path / "log.2020")
+    (tmp_path / "log.2020").write_bytes(b"second")
+    (tmp_path / "log.2020.gz").write_bytes(b"first")
+    with pytest.raises(FileExistsError):
+        compress(path)
+    assert {"log.2020": b"second", "log.2020.gz": b"first"} == {
+        name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)
+    }
+
+
+def test_what_goes_wrong_is_told(tmp_path):
+    said = []
+    Archive(str(tmp_path / "log"), Retention(), said.append)._keep(str(tmp_path / "nothing"))
+    assert ["the archive of the log is incomplete"] == [line.split(":")[0] for line in said]
