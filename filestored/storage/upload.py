@@ -1,8 +1,8 @@
 """The pump: from a producer in the reactor to a file in an I/O thread.
 
 Bytes that are written gather here. When there are `PIECE` of them, and no job of this upload
-is under way, one job hashes and writes all that has gathered. With more than `BACKLOG`
-gathered and in the job together, the producer is paused; with half of that, resumed::
+is under way, one job hashes and writes all that has gathered, while the next bytes gather. When
+more than `BACKLOG` of them wait for the job to end, the producer is paused until it does::
 
     write -> [ gathering ] -> job: hash + write -> [ gathering ] -> job ...
                  commit -> last job: hash, write, compare, seal, publish -> settle -> Stored
@@ -21,6 +21,7 @@ producer (every body here is pushed by a connection).
 """
 
 from collections.abc import Callable
+from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProducer, IPushProducer
@@ -37,8 +38,8 @@ from filestored.storage.jobs import Run
 PIECE = 256 * 1024
 """Bytes that are worth a job."""
 
-BACKLOG = 1024 * 1024
-"""Bytes in memory, of one upload, from which on its producer has to wait."""
+BACKLOG = 512 * 1024
+"""Bytes waiting from which on the producer has to wait, too; about as many more are in the job."""
 
 SMALL = 64 * 1024
 """Bytes that may be hashed in the reactor's thread."""
@@ -71,7 +72,7 @@ class Upload:
         self._ended = ended
         self._size = 0
         self._gathered = bytearray()
-        self._working = 0
+        self._working = False
         self._idle: Deferred[None] | None = None
         self._error: Exception | None = None
         self._committing = False
@@ -85,7 +86,7 @@ class Upload:
             raise RuntimeError("another producer is registered already")
         if not streaming:
             raise ValueError("an upload takes push producers only")
-        self._producer = IPushProducer(producer)
+        self._producer = cast(IPushProducer, producer)  # `streaming` says that it is one
         self._throttle()
 
     def unregisterProducer(self) -> None:
@@ -104,7 +105,7 @@ class Upload:
             self._throttle()
 
     def commit(self) -> "Deferred[Stored]":
-        """Keep the bytes. Fails with `CancelledError` when `abort` came before they were taken to the disk."""
+        """Keep the bytes. Fails with `CancelledError` when `abort` came before they reached the disk."""
         # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
         done: Deferred[Stored] = Deferred()
         self._committing = True
@@ -159,11 +160,11 @@ class Upload:
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
         if len(self._gathered) >= PIECE and not self._working:
-            self._working = len(self._gathered)
+            self._working = True
             self._run(self._intake.absorb, self._take()).addBoth(self._absorbed)
 
     def _absorbed(self, result: Failure | None) -> None:
-        self._working = 0
+        self._working = False
         if isinstance(result, Failure):
             self._error = self._health.judge(_exception(result))
             self._drop()
@@ -194,11 +195,11 @@ class Upload:
         """Pause or resume the producer, as the backlog demands."""
         if self._producer is None:
             return
-        backlog = len(self._gathered) + self._working
-        if not self._paused and backlog > BACKLOG:
+        behind = len(self._gathered) > BACKLOG
+        if behind and not self._paused:
             self._paused = True
             self._producer.pauseProducing()
-        elif self._paused and (backlog <= BACKLOG // 2 or self._aborted):
+        elif self._paused and not behind:
             self._paused = False
             self._producer.resumeProducing()
 

@@ -1,0 +1,48 @@
+"""The backends, each of which passes one contract suite, and a store on disk to work with."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from filestored.interfaces import IBackend
+from filestored.storage.calls import Calls
+from filestored.storage.disk import DiskBackend
+from filestored.storage.layout import prepare
+from filestored.storage.memory import MemoryBackend
+from tests.storage.contract import MD5, without_tmpfile
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where a store may be made; nothing is there yet."""
+    return str(tmp_path_factory.mktemp("home") / "store")
+
+
+@pytest.fixture
+def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
+    """A function that opens the store at `place`, with the calls it is given; prepared with others."""
+    opened = []
+
+    def open_it(calls: Calls | None = None, reserve: int = 0) -> DiskBackend:
+        backend = DiskBackend(place, prepare(place), calls, reserve)
+        opened.append(backend)
+        return backend
+
+    yield open_it
+    for backend in opened:
+        backend.close()
+
+
+@pytest.fixture
+def disk(open_disk: Callable[..., DiskBackend]) -> DiskBackend:
+    """An empty store on disk."""
+    return open_disk()
+
+
+@pytest.fixture(params=["memory", "disk", "disk without O_TMPFILE"])
+def backend(request: pytest.FixtureRequest) -> IBackend:
+    """Each backend in turn."""
+    if request.param == "memory":
+        return MemoryBackend(MD5)
+    open_it = request.getfixturevalue("open_disk")
+    return open_it() if request.param == "disk" else open_it(without_tmpfile())

@@ -1,0 +1,210 @@
+"""The directory of a store: what is refused, what is made, and by many at once."""
+
+import fcntl
+import json
+import os
+import stat
+
+import pytest
+
+from filestored.errors import UnknownAlgorithm, UnusableStore
+from filestored.storage.layout import DEFAULT_HASH, SHARDS, inspect, prepare
+from tests.storage.contract import watched, without_tmpfile
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def test_a_store_that_does_not_exist_yet_is_fine_and_stays_so(place):
+    assert (DEFAULT_HASH, "sha256") == (inspect(place).name, inspect(place, "sha256").name)
+    assert not os.path.exists(place)
+
+
+def test_a_new_store_has_all_its_furniture(place):
+    assert prepare(place, "sha256").name == "sha256"
+    with open(place + "/FORMAT") as file:
+        record = json.load(file)
+    assert (1, "sha256", 36) == (record["format"], record["hash"], len(record["id"]))
+    assert sorted([*SHARDS, "FORMAT", "quarantine"]) == sorted(os.listdir(place))
+    assert {0o700} == {mode_of(place), *(mode_of(f"{place}/{name}") for name in [*SHARDS, "quarantine"])}
+    assert mode_of(place + "/FORMAT") == 0o440
+
+
+def test_a_store_remembers_its_algorithm_and_id(place):
+    prepare(place, "blake2b")
+    with open(place + "/FORMAT") as file:
+        before = file.read()
+    assert ("blake2b", "blake2b") == (prepare(place).name, inspect(place).name)
+    with open(place + "/FORMAT") as file:
+        assert before == file.read()
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_another_hash_is_refused_with_a_line_that_names_both(place, look):
+    prepare(place, "md5")
+    with pytest.raises(UnusableStore, match="named by md5, not by sha256 as --hash asks") as caught:
+        look(place, "sha256")
+    assert place in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_an_unknown_hash_is_refused(place, look):
+    with pytest.raises(UnknownAlgorithm):
+        look(place, "crc32")
+    assert not os.path.exists(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_store_that_others_may_write_into_is_refused(place, look, mode):
+    prepare(place)
+    os.chmod(place, mode)
+    with pytest.raises(UnusableStore, match=f"others may write into it .mode {mode:04o}."):
+        look(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_symbolic_link_is_refused(place, look, slash):
+    prepare(place)
+    os.symlink(place, place + "-link")
+    with pytest.raises(UnusableStore, match="symbolic link"):
+        look(place + "-link" + slash)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_what_is_no_directory_is_refused(place, look):
+    write(place, "")
+    with pytest.raises(UnusableStore, match="not a directory"):
+        look(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_a_directory_full_of_other_things_is_refused_and_untouched(place, look):
+    os.mkdir(place, 0o755)
+    write(place + "/thesis.txt", "years of work")
+    with pytest.raises(UnusableStore, match="not empty"):
+        look(place)
+    assert (["thesis.txt"], 0o755) == (os.listdir(place), mode_of(place))
+
+
+def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
+    os.mkdir(place, 0o755)
+    write(place + "/.gitkeep", "")
+    assert inspect(place).name == DEFAULT_HASH
+    assert ([".gitkeep"], 0o755) == (os.listdir(place), mode_of(place))
+    prepare(place)
+    assert (True, 0o700) == (os.path.exists(place + "/FORMAT"), mode_of(place))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"format": 2, "hash": "md5", "id": "x"}', "format 2"),
+        ('{"format": 1, "hash": "md5"}', "cannot be read"),
+        ('{"format": 1, "hash": 5, "id": "x"}', "cannot be read"),
+        ("[]", "cannot be read"),
+        ("", "cannot be read"),
+        ("{" * 10000, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_a_format_that_is_not_understood_is_refused(place, look, text, complaint):
+    prepare(place)
+    os.unlink(place + "/FORMAT")
+    write(place + "/FORMAT", text)
+    with pytest.raises(UnusableStore, match=complaint):
+        look(place)
+
+
+def test_an_algorithm_of_a_later_version_is_refused(place):
+    prepare(place)
+    os.unlink(place + "/FORMAT")
+    write(place + "/FORMAT", '{"format": 1, "hash": "sha4", "id": "x"}')
+    with pytest.raises(UnknownAlgorithm, match="sha4"):
+        inspect(place)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo"])
+def test_a_format_that_is_no_file_is_refused_at_once(place, kind):
+    prepare(place)
+    os.rename(place + "/FORMAT", place + "/elsewhere")
+    if kind == "symlink":
+        os.symlink(place + "/elsewhere", place + "/FORMAT")
+    else:
+        os.mkfifo(place + "/FORMAT")
+    with pytest.raises(UnusableStore):
+        inspect(place)
+
+
+def test_a_missing_parent_is_one_clear_line(place):
+    with pytest.raises(UnusableStore, match="No such file or directory"):
+        prepare(place + "/below/nothing")
+
+
+def test_a_parent_that_is_missing_is_found_before_anything_is_started(place):
+    assert inspect(place + "/below/nothing").name == DEFAULT_HASH
+
+
+def test_a_shard_that_was_lost_is_made_again(place):
+    prepare(place)
+    os.rmdir(place + "/7f")
+    prepare(place)
+    assert os.path.isdir(place + "/7f")
+
+
+def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(place):
+    prepare(place)
+    os.mkdir(place + "/tmp", 0o700)
+    write(place + "/tmp/dead", "half an upload")
+    os.chmod(place + "/tmp/dead", 0o440)
+    write(place + "/tmp/living", "half an upload")
+    write(place + "/.probe-dead", "")
+    with open(place + "/tmp/living") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        prepare(place)
+        assert ["living"] == os.listdir(place + "/tmp")
+    prepare(place)
+    assert [] == os.listdir(place + "/tmp")
+    assert not os.path.exists(place + "/.probe-dead")
+
+
+@pytest.mark.parametrize("name", ["write", "fsync", "link", "unlink"])
+def test_a_probe_that_fails_is_an_unusable_store(place, name):
+    prepare(place)
+
+    def fail(called, args):
+        if called == name:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(UnusableStore, match="Input/output error"):
+        prepare(place, calls=watched(fail))
+
+
+@pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+def test_many_processes_prepare_one_store_at_once(place, calls):
+    reader, writer = os.pipe()
+    children = []
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            try:
+                os.read(reader, 1)
+                os._exit(0 if prepare(place, "sha1", calls).name == "sha1" else 1)
+            except BaseException:
+                os._exit(2)
+        children.append(child)
+    os.write(writer, b"x" * len(children))
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    os.close(reader)
+    os.close(writer)
+    assert [0] * len(children) == statuses
+    assert set() == set(os.listdir(place)) - {*SHARDS, "FORMAT", "quarantine", "tmp"}
+    assert inspect(place).name == "sha1"
