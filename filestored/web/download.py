@@ -16,7 +16,7 @@ request that is not there costs one look.
 
 from secrets import token_hex
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -33,7 +33,7 @@ from filestored.web.ranges import (
     select,
     unsatisfied,
 )
-from filestored.web.refusal import Refusal, precondition_failed
+from filestored.web.refusal import Field, Refusal, precondition_failed
 
 KIND = b"application/octet-stream"
 """The media type of every file: whatever it is, it is not for a browser to find out."""
@@ -51,47 +51,72 @@ _FIXED = (
 _log = Logger()
 
 
-def send(blob: IBlob, request: IStreamedRequest) -> Deferred[None]:
+def send(blob: IBlob, request: IStreamedRequest) -> Deferred[None] | None:
     """Answer a GET or HEAD with what is in `blob`, and close it.
 
-    Fails with `Refusal` (400, 412, 416) as long as nothing was sent.
+    Raises `Refusal` (400, 412, 416) as long as nothing was sent; never fails later. None says
+    that all is done already.
     """
-    return maybeDeferred(_answer, blob, request).addBoth(_close, blob)
+    try:
+        content = _begin(blob, request)
+    except BaseException:
+        blob.close()
+        raise
+    if content is None:
+        blob.close()
+        request.finish()
+        return None
+    if isinstance(content, Parts):
+        sending = Deferred.fromCoroutine(_send_parts(blob, request, content))
+    else:
+        sending = _transfer(blob, request, content)
+    return sending.addBoth(_conclude, blob, request)
 
 
-def _close(outcome: Failure | None, blob: IBlob) -> Failure | None:
-    blob.close()
-    return outcome
-
-
-def _answer(blob: IBlob, request: IStreamedRequest) -> Deferred[None]:
-    tag = entity_tag(blob.digest)
+def _begin(blob: IBlob, request: IRequest) -> Span | Parts | None:
+    """Decide what to send, and set status and fields accordingly. None is a response without content."""
+    tag, size = entity_tag(blob.digest), blob.size
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
     verdict = judge(tag, if_match, if_none_match, reading=True)
     if verdict is Verdict.FAILED:
         raise precondition_failed()
     if verdict is Verdict.NOT_MODIFIED:
-        return _send_not_modified(request, tag, blob.size)
-    spans = _spans(request, tag, blob.size)
+        _announce(request, 304, size, (b"ETag", tag), (b"Cache-Control", CACHE_CONTROL))
+        return None
+    content = _content(request, tag, size)
     _set_fields(request, tag)
-    if len(spans) > 1:
-        parts = Parts.of(spans, blob.size, KIND, token_hex(8).encode("ascii"))
-        if parts.length <= blob.size + MOST_OVERHEAD:
-            return Deferred.fromCoroutine(_send_parts(blob, request, parts))
-    if len(spans) == 1:
-        return _send_range(blob, request, spans[0])
-    return _send_span(blob, request, (0, blob.size))
+    if isinstance(content, Parts):
+        _announce(request, 206, content.length, (b"Content-Type", content.kind))
+    elif content is not None:
+        _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
+    else:
+        _announce(request, 200, size)
+        content = (0, size)
+    return content if size and request.method == b"GET" else None
 
 
-def _spans(request: IRequest, tag: bytes, size: int) -> list[Span]:
-    """The ranges asked for, none being the whole file. Raises `Refusal` 416."""
+def _content(request: IRequest, tag: bytes, size: int) -> Span | Parts | None:
+    """The range or ranges asked for, None being the whole file. Raises `Refusal` 416."""
     wanted = combined(request, b"range")
     if wanted is None or request.method != b"GET" or not range_applies(tag, combined(request, b"if-range")):
-        return []
+        return None
     spans = select(wanted, size)
-    if spans == []:
+    if spans is None:
+        return None
+    if not spans:
         raise Refusal(416, "The file has no such range.", (b"Content-Range", unsatisfied(size)))
-    return spans or []
+    if len(spans) == 1:
+        return spans[0]
+    parts = Parts.of(spans, size, KIND, token_hex(8).encode("ascii"))
+    return parts if parts.length <= size + MOST_OVERHEAD else None
+
+
+def _announce(request: IRequest, status: int, length: int, *fields: Field) -> None:
+    """Set the status, the length that a GET answered 200 or 206 has (RFC 9110 section 8.6), and `fields`."""
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Length", b"%d" % length)
+    for name, value in fields:
+        request.setHeader(name, value)
 
 
 def _set_fields(request: IRequest, tag: bytes) -> None:
@@ -114,46 +139,11 @@ def _set_disposition(request: IRequest) -> None:
         raise Refusal(400, "The name is not UTF-8.") from None
 
 
-def _send_not_modified(request: IRequest, tag: bytes, size: int) -> Deferred[None]:
-    request.setResponseCode(304)
-    request.setHeader(b"ETag", tag)
-    request.setHeader(b"Cache-Control", CACHE_CONTROL)
-    request.setHeader(b"Content-Length", b"%d" % size)  # that of a 200 (RFC 9110 section 8.6)
-    request.finish()
-    return succeed(None)
-
-
-def _send_range(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None]:
-    request.setResponseCode(206)
-    request.setHeader(b"Content-Range", content_range(span, blob.size))
-    return _send_span(blob, request, span)
-
-
-def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None]:
-    """Send the rest of the head, and the span as the only content."""
-    request.setHeader(b"Content-Length", b"%d" % (span[1] - span[0]))
-    if request.method == b"HEAD" or span[0] == span[1]:
-        request.finish()
-        return succeed(None)
-    return _transfer(blob, request, span).addCallbacks(
-        _finish, _break_off, (request,), errbackArgs=(request,)
-    )
-
-
 async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: Parts) -> None:
-    kind = b"multipart/byteranges; boundary=" + parts.boundary
-    request.setResponseCode(206)
-    request.setHeader(b"Content-Type", kind)
-    request.setHeader(b"Content-Length", b"%d" % parts.length)
-    try:
-        for head, span in zip(parts.heads, parts.spans, strict=True):
-            request.write(head)
-            await _transfer(blob, request, span)
-    except Exception:
-        _break_off(Failure(), request)
-    else:
-        request.write(parts.tail)
-        request.finish()
+    for head, span in zip(parts.heads, parts.spans, strict=True):
+        request.write(head)
+        await _transfer(blob, request, span)
+    request.write(parts.tail)
 
 
 def _transfer(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None]:
@@ -163,12 +153,11 @@ def _transfer(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[No
     return blob.produce(request, *span)
 
 
-def _finish(_: None, request: IRequest) -> None:
-    request.finish()
-
-
-def _break_off(failure: Failure, request: IStreamedRequest) -> None:
-    """The response can't be completed: break the connection, unless the client has."""
-    if not failure.check(CancelledError):
-        _log.failure("a file could not be sent to its end", failure)
+def _conclude(outcome: Failure | None, blob: IBlob, request: IStreamedRequest) -> None:
+    """Everything was sent; or it can't be, then the connection is broken, unless the client did that."""
+    blob.close()
+    if outcome is None:
+        request.finish()
+    elif not outcome.check(CancelledError):
+        _log.failure("a file could not be sent to its end", outcome)
         request.abort()

@@ -63,6 +63,11 @@ class Parts:
     tail: bytes
     length: int
 
+    @property
+    def kind(self) -> bytes:
+        """The media type of the whole body."""
+        return b"multipart/byteranges; boundary=" + self.boundary
+
     @classmethod
     def of(cls, spans: list[Span], size: int, kind: bytes, boundary: bytes) -> "Parts":
         """Put spans of a file of `size` bytes and media type `kind` into frames."""
