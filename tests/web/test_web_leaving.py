@@ -3,29 +3,12 @@
 import errno
 
 import pytest
-from twisted.internet.defer import Deferred, maybeDeferred
 
 from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
+from tests.web.later import Later
 
 HELLO = "5d41402abc4b2a76b9719d911017c592"
-
-
-class Later:
-    """An I/O thread whose jobs are done when the test says so."""
-
-    def __init__(self):
-        self.jobs = []
-
-    def __call__(self, function, /, *args, **kwargs):
-        done = Deferred()
-        self.jobs.append((done, function, args, kwargs))
-        return done
-
-    def work(self):
-        jobs, self.jobs = self.jobs, []
-        for done, function, args, kwargs in jobs:
-            maybeDeferred(function, *args, **kwargs).chainDeferred(done)
 
 
 class Counting(MemoryBackend):
@@ -48,18 +31,13 @@ class Counting(MemoryBackend):
         return file
 
 
-def finish(later):
-    while later.jobs:
-        later.work()
-
-
 @pytest.fixture
 def later_wire(make_wire):
     later = Later()
     wire = make_wire(Counting(), run=later)
     wire.later, wire.backend = later, wire.store._backend
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
-    finish(later)
+    later.finish()
     wire.received()
     return wire
 
@@ -71,7 +49,7 @@ def test_a_reader_that_leaves_at_any_time_leaves_no_open_file(later_wire, logged
     for _ in range(jobs):
         later_wire.later.work()
     later_wire.hang_up()
-    finish(later_wire.later)
+    later_wire.later.finish()
     assert later_wire.backend.opened == 0
     assert logged() == []
 
@@ -85,7 +63,7 @@ def test_a_writer_that_leaves_at_any_time_leaves_nothing_open(later_wire, logged
     for _ in range(jobs):
         later_wire.later.work()
     later_wire.hang_up()
-    finish(later_wire.later)
+    later_wire.later.finish()
     assert later_wire.backend.opened == 0
     assert later_wire.store.uploads_in_flight == 0
     assert logged() == []
