@@ -45,8 +45,13 @@ class DiskBackend:
         self._calls = calls or Calls()
         self._reserve = reserve
         self._root = self._calls.open(path, DIRECTORY)
-        self._shards = self._open_shards(path)
-        self._workshop = Workshop(self._root, self._calls)
+        self._shards: dict[str, int] = {}
+        try:
+            self._workshop = Workshop(self._root, self._calls)
+            self._open_shards(path)
+        except BaseException:
+            self._close_directories()
+            raise
         self._quarantine = Quarantine(self._root, self._calls)
 
     def begin(self) -> ISink:
@@ -105,22 +110,18 @@ class DiskBackend:
     def close(self) -> None:
         """Let go of the directories. Nothing may be under way any more."""
         self._workshop.close()
+        self._close_directories()
+
+    def _open_shards(self, path: str) -> None:
+        device = os.fstat(self._root).st_dev
+        for name in SHARDS:
+            self._shards[name] = shard = self._calls.open(name, DIRECTORY, dir_fd=self._root)
+            if os.fstat(shard).st_dev != device:
+                raise UnusableStore(f"the store {path} spans file systems: {name} is on another one")
+
+    def _close_directories(self) -> None:
         for descriptor in (*self._shards.values(), self._root):
             os.close(descriptor)
-
-    def _open_shards(self, path: str) -> dict[str, int]:
-        device = os.fstat(self._root).st_dev
-        shards: dict[str, int] = {}
-        try:
-            for name in SHARDS:
-                shards[name] = self._calls.open(name, DIRECTORY, dir_fd=self._root)
-                if os.fstat(shards[name]).st_dev != device:
-                    raise UnusableStore(f"the store {path} spans file systems: {name} is on another one")
-        except BaseException:
-            for descriptor in (*shards.values(), self._root):
-                os.close(descriptor)
-            raise
-        return shards
 
     def _list(self, shard: str) -> list[Digest]:
         """What one shard holds; read through a descriptor of its own, which has its own position."""

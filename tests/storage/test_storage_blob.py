@@ -1,0 +1,165 @@
+"""An open byte string: ranges, pauses, and everything that may happen in between."""
+
+import errno
+import os
+
+import pytest
+from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from filestored.storage.store import Store
+from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
+
+DATA = bytes(range(256)) * 4096
+NAME = digest_of(DATA)
+
+
+@implementer(IConsumer)
+class Sponge:
+    """A consumer that keeps what it gets, and does something at each piece."""
+
+    def __init__(self, at_each=lambda: None) -> None:
+        self.data = b""
+        self.producer = None
+        self.at_each = at_each
+
+    def registerProducer(self, producer, streaming) -> None:
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def write(self, data) -> None:
+        self.data += data
+        self.at_each()
+
+
+@pytest.fixture
+def bench():
+    return Workbench()
+
+
+@pytest.fixture
+def open_blob(backend):
+    """A function that opens the data of this module."""
+    put(backend, DATA)
+
+    def open_it(run=maybeDeferred):
+        answer = Store(backend, MD5, run).open(NAME)
+        if not answer.called:
+            run.do_all()
+        return outcome(answer)
+
+    return open_it
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, len(DATA)), (0, 0), (0, 1), (5, 500_000), (len(DATA) - 1, len(DATA)), (9, 9)]
+)
+def test_a_range_is_produced(open_blob, start, stop):
+    blob, sponge = open_blob(), Sponge()
+    assert outcome(blob.produce(sponge, start, stop)) is None
+    assert (DATA[start:stop], None) == (sponge.data, sponge.producer)
+    blob.close()
+
+
+def test_one_range_after_the_other_is_produced(open_blob):
+    blob, sponge = open_blob(), Sponge()
+    for start in (0, 100):
+        outcome(blob.produce(sponge, start, start + 10))
+    assert DATA[0:10] + DATA[100:110] == sponge.data
+    blob.close()
+
+
+def test_nothing_is_written_or_read_while_it_is_paused(open_blob, bench):
+    blob, sponge = open_blob(bench), Sponge()
+    answer = blob.produce(sponge, 0, len(DATA))
+    assert verifyObject(IPushProducer, sponge.producer)
+    sponge.producer.pauseProducing()
+    bench.do_all()
+    assert (b"", 0) == (sponge.data, len(bench.jobs))
+    sponge.producer.resumeProducing()
+    sponge.producer.resumeProducing()
+    assert DATA[: len(sponge.data)] == sponge.data != b""
+    bench.do_all()
+    assert (None, DATA) == (outcome(answer), sponge.data)
+    blob.close()
+    bench.do_all()
+
+
+def test_a_consumer_may_pause_and_resume_at_each_piece(open_blob):
+    blob = open_blob()
+
+    def hiccup():
+        sponge.producer.pauseProducing()
+        sponge.producer.resumeProducing()
+
+    sponge = Sponge(hiccup)
+    assert outcome(blob.produce(sponge, 0, len(DATA))) is None
+    assert DATA == sponge.data
+    blob.close()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("end", ["stop", "close", "cancel"])
+def test_producing_ends_when_it_is_told_to(open_blob, bench, paused, end):
+    blob, sponge = open_blob(bench), Sponge()
+    answer = blob.produce(sponge, 0, len(DATA))
+    bench.do_one()
+    written = len(sponge.data)
+    if paused:
+        sponge.producer.pauseProducing()
+        bench.do_all()
+    {"stop": sponge.producer.stopProducing, "close": blob.close, "cancel": answer.cancel}[end]()
+    bench.do_all()
+    assert (CancelledError, None) == (type(outcome(answer)), sponge.producer)
+    assert written == len(sponge.data)
+    blob.close()
+    blob.close()
+    bench.do_all()
+
+
+def test_closing_while_a_piece_is_written_is_safe(open_blob):
+    blob = open_blob()
+    sponge = Sponge(lambda: blob.close())
+    assert isinstance(outcome(blob.produce(sponge, 0, len(DATA))), CancelledError)
+    assert DATA.startswith(sponge.data)
+
+
+def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
+    put(disk, DATA)
+    blob = outcome(Store(disk, MD5, bench).open(NAME))
+    blob.produce(Sponge(), 0, len(DATA)).addErrback(lambda failure: None)
+    blob.close()
+    assert len(DATA) == os.fstat(blob.fileno()).st_size
+    bench.do_all()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(blob.fileno())
+
+
+def test_a_file_that_has_shrunk_is_an_error_and_not_a_short_answer(disk, place):
+    put(disk, DATA)
+    blob, sponge = outcome(Store(disk, MD5, maybeDeferred).open(NAME)), Sponge()
+    path = f"{place}/{NAME.shard}/{NAME.hex}"
+    os.chmod(path, 0o600)
+    os.truncate(path, 300_000)
+    assert errno.EIO == outcome(blob.produce(sponge, 0, len(DATA))).errno
+    assert (300_000, None) == (len(sponge.data), sponge.producer)
+    blob.close()
+
+
+def test_a_read_error_is_reported_and_suspends_writing(open_disk):
+    def fail(name, args):
+        if name == "pread":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = open_disk(watched(fail))
+    put(disk, DATA)
+    store = Store(disk, MD5, maybeDeferred)
+    blob = outcome(store.open(NAME))
+    assert errno.EIO == outcome(blob.produce(Sponge(), 0, 1)).errno
+    assert store.degraded
+    blob.close()

@@ -1,0 +1,162 @@
+"""Group commit: who is in which batch, in which order, and who fails with whom."""
+
+import errno
+
+import pytest
+
+from filestored.errors import WritesSuspended
+from filestored.interfaces import Stored
+from filestored.storage.health import FlushFailed
+from filestored.storage.memory import MemoryBackend, MemorySink
+from filestored.storage.store import Store
+from tests.storage.contract import MD5, Workbench, digest_of, outcome
+
+
+class Diary(MemoryBackend):
+    """A backend that writes down what is asked of it, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(MD5)
+        self.log: list[str] = []
+        self.fail: set[str] = set()
+
+    def note(self, event: str) -> None:
+        self.log.append(event)
+        if event in self.fail:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def begin(self):
+        return DiarySink(self)
+
+    def settle(self, digests):
+        self.note(f"settle {len(list(digests))}")
+
+
+class DiarySink(MemorySink):
+    """A sink of a `Diary`."""
+
+    def __init__(self, backend: Diary) -> None:
+        super().__init__(backend)
+        self._diary = backend
+
+    def seal(self):
+        self._diary.note(f"seal {bytes(self._data[:1]).decode()}")
+
+    def publish(self, digest):
+        self._diary.note(f"publish {bytes(self._data[:1]).decode()}")
+        return super().publish(digest)
+
+
+@pytest.fixture
+def diary():
+    return Diary()
+
+
+@pytest.fixture
+def bench():
+    return Workbench()
+
+
+@pytest.fixture
+def store(diary, bench):
+    return Store(diary, MD5, bench)
+
+
+def send(store, data):
+    upload = store.upload()
+    upload.write(data)
+    return upload.commit()
+
+
+def test_a_lone_upload_does_not_wait_for_company(store, bench):
+    answer = send(store, b"a")
+    bench.do_one()
+    assert Stored(digest_of(b"a"), 1, True) == outcome(answer)
+    assert not bench.jobs
+
+
+def test_what_queued_during_a_batch_is_the_next_batch(store, diary, bench):
+    answers = [send(store, data) for data in (b"a", b"b", b"c", b"d")]
+    assert 1 == len(bench.jobs)
+    bench.do_one()
+    bench.do_one()
+    assert not bench.jobs
+    assert [1, 1, 1, 1] == [outcome(answer).size for answer in answers]
+    assert ["settle 1", "settle 3"] == [event for event in diary.log if event.startswith("settle")]
+
+
+def test_all_are_sealed_before_one_is_named_and_all_named_before_the_flush(store, diary, bench):
+    send(store, b"x")
+    answers = [send(store, data) for data in (b"a", b"b")]
+    bench.do_one()
+    del diary.log[:]
+    bench.do_one()
+    assert ["seal a", "seal b", "publish a", "publish b", "settle 2"] == diary.log
+    assert [True, True] == [outcome(answer).created for answer in answers]
+
+
+def test_nobody_is_answered_before_the_flush(store, diary, bench):
+    answer = send(store, b"a")
+    answer.addCallback(lambda stored: diary.note("answer"))
+    bench.do_one()
+    assert ["settle 1", "answer"] == diary.log[-2:]
+
+
+def test_a_delete_shares_the_flush_of_uploads(store, diary, bench):
+    outcome_of_first = send(store, b"z")
+    bench.do_all()
+    assert outcome(outcome_of_first).created
+    deletion = store.delete(digest_of(b"z"))
+    answers = [send(store, data) for data in (b"a", b"b")]
+    assert 2 == len(bench.jobs)
+    bench.do_one()
+    bench.do_one()
+    bench.do_one()
+    assert "settle 2" == diary.log[-1]
+    assert (True, True, True) == (outcome(deletion), *(outcome(answer).created for answer in answers))
+
+
+def test_a_delete_of_nothing_needs_no_flush(store, diary, bench):
+    deletion = store.delete(digest_of(b"z"))
+    bench.do_all()
+    assert (False, []) == (outcome(deletion), diary.log)
+
+
+def test_a_large_upload_seals_by_itself_and_joins_for_the_name_only(store, diary, bench):
+    large, small = send(store, b"L" * 100_000), send(store, b"s")
+    bench.do_all()
+    assert ["seal L", "publish L", "seal s", "publish s", "settle 1", "settle 1"] == diary.log
+    assert (100_000, 1) == (outcome(large).size, outcome(small).size)
+
+
+@pytest.mark.parametrize("step", ["seal b", "publish b"])
+def test_one_member_that_fails_fails_alone(store, diary, bench, step):
+    diary.fail.add(step)
+    send(store, b"x")
+    answers = [send(store, data) for data in (b"a", b"b", b"c")]
+    bench.do_all()
+    first, second, third = map(outcome, answers)
+    assert (True, errno.EIO, True) == (first.created, second.errno, third.created)
+    assert [digest_of(b"a"), digest_of(b"c"), digest_of(b"x")] == sorted(
+        diary.digests(None, 9), key=[digest_of(b"a"), digest_of(b"c"), digest_of(b"x")].index
+    )
+    assert store.degraded
+
+
+def test_a_failed_flush_fails_its_whole_batch_and_whoever_queued_behind(store, diary, bench):
+    send(store, b"x")
+    batch = [send(store, data) for data in (b"a", b"b")]
+    bench.do_one()
+    diary.fail.add("settle 2")
+    behind = [send(store, b"c"), store.delete(digest_of(b"x"))]
+    bench.do_all()
+    assert [FlushFailed, FlushFailed] == [type(outcome(answer)) for answer in batch]
+    assert [WritesSuspended] * 2 == [type(outcome(answer)) for answer in behind]
+    assert 0 == store.uploads_in_flight
+
+
+def test_bytes_that_were_there_already_are_not_vouched_for_after_a_failed_flush(store, diary, bench):
+    diary.fail.add("settle 1")
+    first, again = send(store, b"a"), send(store, b"a")
+    bench.do_all()
+    assert [FlushFailed, WritesSuspended] == [type(outcome(answer)) for answer in (first, again)]

@@ -1,0 +1,369 @@
+"""The store above any backend: admission, expected digests, errors, statistics, many at once."""
+
+import errno
+import os
+import shutil
+import subprocess
+from functools import partial
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import capturedLogs
+from twisted.python.threadpool import ThreadPool
+from zope.interface.verify import verifyObject
+
+from filestored.digest import NAMES, algorithm
+from filestored.errors import (
+    DigestMismatch,
+    LengthMismatch,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    UploadRefused,
+    WritesSuspended,
+)
+from filestored.interfaces import IBlob, IFileBacked, IOpensQuickly, IStore, IUpload, Stored
+from filestored.storage.disk import DiskBackend
+from filestored.storage.layout import prepare
+from filestored.storage.memory import MemoryBackend
+from filestored.storage.store import Store
+from tests.storage.contract import HELLO, MD5, Workbench, digest_of, files_below, outcome, read, watched
+
+
+@pytest.fixture
+def store(backend):
+    """A store above each backend."""
+    return Store(backend, MD5, maybeDeferred)
+
+
+def send(store, data, **arguments):
+    upload = store.upload(**arguments)
+    upload.write(data)
+    return upload.commit()
+
+
+@pytest.fixture
+def pool():
+    """Real I/O threads."""
+    threads = ThreadPool(0, 8)
+    threads.start()
+    yield partial(deferToThreadPool, reactor, threads)
+    threads.stop()
+
+
+def test_everything_provides_its_interface(store):
+    upload = store.upload()
+    assert verifyObject(IStore, store)
+    assert verifyObject(IUpload, upload)
+    upload.abort()
+    outcome(send(store, HELLO))
+    blob = outcome(store.open(digest_of(HELLO)))
+    assert verifyObject(IBlob, blob)
+    assert IFileBacked.providedBy(blob) == IOpensQuickly.providedBy(store._backend)
+    blob.close()
+
+
+def test_a_blob_of_a_file_lends_its_descriptor(disk):
+    store = Store(disk, MD5, maybeDeferred)
+    outcome(send(store, HELLO))
+    blob = outcome(store.open(digest_of(HELLO)))
+    assert verifyObject(IFileBacked, blob)
+    assert HELLO == os.pread(blob.fileno(), 100, 0)
+    blob.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 262144, 2_000_000])
+def test_what_is_uploaded_is_stored(store, backend, size):
+    data = os.urandom(size)
+    assert Stored(digest_of(data), size, True) == outcome(send(store, data, length=size))
+    assert Stored(digest_of(data), size, False) == outcome(send(store, data))
+    assert data == read(backend, digest_of(data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_algorithm_can_name_a_store(place, name):
+    own = prepare(place, name) and algorithm(name)
+    disk = DiskBackend(place, own, reserve=0)
+    stored = outcome(send(Store(disk, own, maybeDeferred), HELLO))
+    assert (digest_of(HELLO, own), HELLO) == (stored.digest, read(disk, stored.digest))
+    assert [stored.digest] == disk.digests(None, 9)
+    disk.close()
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [HELLO, b"x" * 300_000])
+def test_expected_digests_of_any_algorithm_are_checked(store, data):
+    expected = [digest_of(data, algorithm(name)) for name in ("sha256", "md5", "sha512")]
+    assert outcome(send(store, data, expected=expected)).created
+    for wrong in expected:
+        refused = outcome(send(store, data + b"!", expected=[wrong]))
+        assert isinstance(refused, DigestMismatch)
+    assert [digest_of(data)] == outcome(store.digests())
+
+
+@pytest.mark.parametrize("data", [HELLO, b"x" * 300_000])
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_an_announced_length_must_be_kept(store, data, difference):
+    assert isinstance(outcome(send(store, data, length=len(data) + difference)), LengthMismatch)
+    assert ([], 0) == (outcome(store.digests()), store.uploads_in_flight)
+
+
+def test_an_announced_length_beyond_the_limit_is_refused_at_once(backend):
+    store = Store(backend, MD5, maybeDeferred, max_size=10)
+    with pytest.raises(TooLarge):
+        store.upload(length=11)
+    assert outcome(send(store, b"0123456789", length=10)).created
+    assert (0, 1) == (store.uploads_in_flight, store.refused_uploads)
+
+
+def test_bytes_beyond_the_limit_are_refused_as_soon_as_they_come(backend):
+    store = Store(backend, MD5, maybeDeferred, max_size=300_000)
+    upload = store.upload()
+    upload.write(b"x" * 300_000)
+    with pytest.raises(TooLarge):
+        upload.write(b"x")
+    upload.abort()
+    assert ([], 0) == (outcome(store.digests()), store.uploads_in_flight)
+
+
+def test_too_many_uploads_at_once_are_refused_until_one_ends(store):
+    store = Store(MemoryBackend(MD5), MD5, maybeDeferred, max_uploads=3)
+    uploads = [store.upload() for _ in range(3)]
+    with pytest.raises(Overloaded):
+        store.upload()
+    uploads[0].abort()
+    uploads[1].commit()
+    assert 1 == store.uploads_in_flight
+    store.upload().abort()
+    uploads[2].abort()
+    assert 0 == store.uploads_in_flight
+
+
+def test_a_length_for_which_there_is_no_room_is_refused_at_once():
+    store = Store(MemoryBackend(MD5, capacity=100), MD5, maybeDeferred)
+    with pytest.raises(StorageFull):
+        store.upload(length=101)
+    assert outcome(send(store, b"x" * 100, length=100)).created
+    with pytest.raises(StorageFull):
+        store.upload()
+    assert outcome(store.delete(digest_of(b"x" * 100)))
+    assert outcome(send(store, b"y" * 100)).created
+
+
+def test_room_that_others_made_is_heard_of_after_the_first_refusal():
+    backend = MemoryBackend(MD5, capacity=100)
+    bench = Workbench()
+    store = Store(backend, MD5, bench)
+    backend.put(digest_of(b"x" * 100), b"x" * 100)
+    assert store.upload(length=100).abort() is None
+    answer = send(store, b"y")
+    bench.do_all()
+    assert isinstance(outcome(answer), StorageFull)
+    backend.delete(digest_of(b"x" * 100))
+    with pytest.raises(StorageFull):
+        store.upload()
+    bench.do_all()
+    store.upload().abort()
+
+
+@pytest.mark.parametrize("size", [100, 500_000])
+def test_a_disk_that_runs_full_under_an_upload_refuses_it_and_recovers(size):
+    backend = MemoryBackend(MD5, capacity=90)
+    store = Store(backend, MD5, maybeDeferred)
+    assert isinstance(outcome(send(store, b"x" * size)), StorageFull)
+    assert (None, 0) == (store.degraded, store.uploads_in_flight)
+    assert outcome(send(store, b"x" * 90)).created
+
+
+# --- a dying disk ----------------------------------------------------------------------------
+
+
+def failing(name, code):
+    """Calls of which one fails for good."""
+
+    def fail(called, args):
+        if called == name:
+            raise OSError(code, os.strerror(code))
+
+    return watched(fail)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("write", errno.EIO), ("fsync", errno.EIO), ("link", errno.EROFS)]
+)
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_an_input_output_error_suspends_writing_and_nothing_else(open_disk, name, code, size):
+    clean = Store(open_disk(), MD5, maybeDeferred)
+    outcome(send(clean, HELLO))
+    store = Store(open_disk(failing(name, code)), MD5, maybeDeferred)
+    with capturedLogs() as logged:
+        assert code == outcome(send(store, b"x" * size)).errno
+        with pytest.raises(WritesSuspended):
+            store.upload()
+    assert 1 == len([event for event in logged if "suspended" in event.get("log_format", "")])
+    assert isinstance(outcome(store.delete(digest_of(HELLO))), WritesSuspended)
+    assert os.strerror(code) in store.degraded
+    blob = outcome(store.open(digest_of(HELLO)))
+    assert 5 == blob.size
+    blob.close()
+
+
+def test_a_flush_of_a_directory_that_fails_for_any_reason_suspends_writing(open_disk):
+    flushes = []
+
+    def fail_second(name, args):
+        if name == "fsync":
+            flushes.append(args)
+            if len(flushes) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(open_disk(watched(fail_second)), MD5, maybeDeferred)
+    refused = outcome(send(store, HELLO))
+    assert (True, False) == (isinstance(refused, OSError), isinstance(refused, UploadRefused))
+    assert "a directory could not be flushed" in store.degraded
+    assert 2 == len(flushes)
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_an_overload(open_disk):
+    outcome(send(Store(open_disk(), MD5, maybeDeferred), HELLO))
+    disk, codes = None, []
+
+    def fail(name, args):
+        if name == "open" and codes:
+            raise OSError(codes.pop(), "out of descriptors")
+
+    disk = open_disk(watched(fail))
+    store = Store(disk, MD5, maybeDeferred)
+    codes.append(errno.EMFILE)
+    assert isinstance(outcome(store.open(digest_of(HELLO))), Overloaded)
+    codes.append(errno.EIO)
+    assert errno.EIO == outcome(store.open(digest_of(HELLO))).errno
+    assert store.degraded
+
+
+# --- reading, deleting, counting -------------------------------------------------------------
+
+
+def test_what_is_not_there_is_not_found(store):
+    assert isinstance(outcome(store.open(digest_of(HELLO))), NotFound)
+    assert isinstance(outcome(store.open(digest_of(HELLO, algorithm("sha256")))), NotFound)
+    assert outcome(store.delete(digest_of(HELLO))) is False
+
+
+def test_statistics_count_what_happened(store):
+    for data in (HELLO, HELLO, b"world!"):
+        outcome(send(store, data))
+    outcome(send(store, b"x", length=2))
+    outcome(store.open(digest_of(HELLO))).close()
+    outcome(store.open(digest_of(b"?")))
+    outcome(store.delete(digest_of(HELLO)))
+    counted = store.statistics
+    assert (3, 16, 2, 1) == (counted.uploads, counted.uploaded_bytes, counted.created, counted.failed_uploads)
+    assert (1, 1, 1) == (counted.opened, counted.not_found, counted.deleted)
+
+
+def test_100_000_crafted_names_reach_nothing(disk):
+    store = Store(disk, MD5, maybeDeferred)
+    missed = 0
+    for number in range(100_000):
+        name = MD5.parse(f"{number:032x}")
+        missed += isinstance(outcome(store.open(name)), NotFound)
+    assert 100_000 == missed
+
+
+# --- real threads, processes and disks -------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("size", [4096, 1_000_000])
+async def test_the_same_file_from_64_clients_is_stored_once(open_disk, place, pool, size):
+    stores = [Store(open_disk(), MD5, pool) for _ in range(2)]
+    data = os.urandom(size)
+    stored = await gatherResults([send(stores[number % 2], data) for number in range(64)])
+    assert [False] * 63 + [True] == sorted(answer.created for answer in stored)
+    assert {digest_of(data)} == {answer.digest for answer in stored}
+    (name,) = files_below(place)
+    assert (1, size) == (os.stat(f"{place}/{name}").st_nlink, os.stat(f"{place}/{name}").st_size)
+
+
+@pytest_twisted.ensureDeferred
+async def test_uploads_of_all_sizes_at_once_all_arrive(open_disk, pool):
+    disk = open_disk()
+    store = Store(disk, MD5, pool)
+    contents = [os.urandom(size) for size in (0, 1, 100, 65536, 65537, 300_000, 1_500_000) for _ in range(8)]
+    stored = await gatherResults([send(store, data) for data in contents])
+    assert [digest_of(data) for data in contents] == [answer.digest for answer in stored]
+    assert all(data == read(disk, digest_of(data)) for data in contents)
+    assert 0 == store.uploads_in_flight
+
+
+def test_the_same_file_from_many_processes_is_stored_once(open_disk, place):
+    disks = [open_disk() for _ in range(4)]
+    reader, writer = os.pipe()
+    children = []
+    for disk in disks:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.read(reader, 1)
+                store = Store(disk, MD5, maybeDeferred)
+                answers = [outcome(send(store, b"%d" % number)) for number in range(100)]
+                os._exit(sum(answer.created for answer in answers))
+            except BaseException:
+                os._exit(255)
+        children.append(child)
+    os.write(writer, b"x" * len(children))
+    created = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    os.close(reader)
+    os.close(writer)
+    assert 100 == sum(created)
+    assert 100 == len(files_below(place))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MiB where we may mount one; else a directory that stands in for it."""
+    path = str(tmp_path / "small")
+    os.mkdir(path, 0o700)
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", path]
+    mounted = shutil.which("mount") and subprocess.run(command, capture_output=True).returncode == 0
+    yield path, bool(mounted)
+    if mounted:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_a_full_disk_refuses_uploads_serves_deletes_and_recovers(small_disk):
+    path, mounted = small_disk
+    room = [4_000_000]
+
+    def ration(name, args):
+        if name == "write" and not mounted:
+            room[0] -= len(args[1])
+            if room[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    own = prepare(path + "/store")
+    disk = DiskBackend(path + "/store", own, watched(ration), reserve=0 if mounted else -(2**62))
+    store = Store(disk, MD5, maybeDeferred)
+    kept = []
+    while isinstance(stored := send_or_refuse(store, os.urandom(700_000)), Stored):
+        kept.append(stored.digest)
+    assert (StorageFull, None, True) == (type(stored), store.degraded, len(kept) > 2)
+    assert 700_000 == len(read(disk, kept[0]))
+    assert outcome(store.delete(kept[0])) is True
+    room[0] += 1_400_000
+    assert isinstance(send_or_refuse(store, os.urandom(500_000)), Stored)
+    disk.close()
+
+
+def send_or_refuse(store, data):
+    try:
+        return outcome(send(store, data))
+    except UploadRefused as error:
+        return error

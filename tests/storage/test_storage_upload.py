@@ -1,0 +1,199 @@
+"""The pump: back-pressure, small bodies, and uploads that end in every other way."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from filestored.errors import StorageFull
+from filestored.storage.memory import MemoryBackend
+from filestored.storage.store import Store
+from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome, read
+
+PIECE = b"p" * 65536
+
+
+@implementer(IPushProducer)
+class Tap:
+    """A producer that only remembers whether it may run."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.log.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.log.append("resume")
+
+    def stopProducing(self) -> None:
+        self.log.append("stop")
+
+
+@pytest.fixture
+def bench():
+    return Workbench()
+
+
+@pytest.fixture
+def store(disk, bench):
+    return Store(disk, MD5, bench)
+
+
+def test_a_small_body_takes_no_job_until_its_commit(store, bench):
+    upload = store.upload()
+    upload.write(PIECE)
+    assert 0 == len(bench.jobs)
+    answer = upload.commit()
+    assert 1 == len(bench.jobs)
+    bench.do_one()
+    assert digest_of(PIECE) == outcome(answer).digest
+
+
+def test_at_most_one_job_is_under_way_however_much_comes(store, bench):
+    upload = store.upload()
+    for _ in range(100):
+        upload.write(PIECE)
+    assert 1 == len(bench.jobs)
+    answer = upload.commit()
+    while bench.jobs:
+        assert 1 == len(bench.jobs)
+        bench.do_one()
+    assert digest_of(PIECE * 100) == outcome(answer).digest
+
+
+def test_a_producer_is_paused_while_the_disk_is_behind(store, bench):
+    tap, upload = Tap(), store.upload()
+    upload.registerProducer(tap, True)
+    written = 0
+    while not tap.log:
+        upload.write(PIECE)
+        written += len(PIECE)
+    assert (["pause"], True) == (tap.log, written <= 1024 * 1024)
+    bench.do_one()
+    assert (["pause", "resume"], 1) == (tap.log, len(bench.jobs))
+    upload.unregisterProducer()
+    answer = upload.commit()
+    bench.do_all()
+    assert digest_of(b"p" * written) == outcome(answer).digest
+
+
+def test_bytes_that_come_by_twos_do_not_fill_the_memory(store):
+    upload = store.upload()
+    tracemalloc.start()
+    for number in range(400_000):
+        upload.write(b"%02d" % (number % 100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    upload.abort()
+    assert peak < 2 * 1024 * 1024
+
+
+def test_a_pull_producer_is_refused(store):
+    upload = store.upload()
+    with pytest.raises(ValueError, match="push producers only"):
+        upload.registerProducer(Tap(), False)
+    upload.abort()
+
+
+def test_a_second_producer_is_refused(store):
+    upload = store.upload()
+    upload.registerProducer(Tap(), True)
+    with pytest.raises(RuntimeError):
+        upload.registerProducer(Tap(), True)
+    upload.abort()
+
+
+# --- other ends ------------------------------------------------------------------------------
+
+
+def test_an_abort_during_a_job_waits_for_its_end(store, bench, place):
+    tap, upload = Tap(), store.upload()
+    upload.registerProducer(tap, True)
+    while not tap.log:
+        upload.write(PIECE)
+    upload.abort()
+    upload.abort()
+    assert (1, 1, ["pause", "resume"]) == (store.uploads_in_flight, len(bench.jobs), tap.log)
+    upload.write(PIECE)
+    bench.do_all()
+    assert (0, []) == (store.uploads_in_flight, files_below(place))
+    assert 1 == store.statistics.failed_uploads
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000, 3_000_000])
+def test_an_abort_leaves_nothing(store, bench, place, size):
+    upload = store.upload()
+    upload.write(b"x" * size)
+    bench.do_all()
+    upload.abort()
+    bench.do_all()
+    assert (0, []) == (store.uploads_in_flight, files_below(place))
+
+
+def test_an_abort_after_commit_while_bytes_are_still_written_ends_it(store, bench, place):
+    upload = store.upload()
+    upload.write(PIECE * 5)
+    answer = upload.commit()
+    upload.abort()
+    bench.do_all()
+    assert (CancelledError, 0, []) == (type(outcome(answer)), store.uploads_in_flight, files_below(place))
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
+    upload = store.upload()
+    upload.write(b"x" * size)
+    answer = upload.commit()
+    while len(bench.jobs) and not store.statistics.uploads:
+        bench.do_one()
+        upload.abort() if size == 10 else None
+    upload.abort()
+    assert (True, 0) == (outcome(answer).created, store.uploads_in_flight)
+
+
+@pytest.mark.parametrize("jobs", range(4))
+def test_a_commit_that_its_caller_cancels_goes_on_unseen(store, bench, jobs):
+    upload = store.upload()
+    upload.write(b"x" * 300_000)
+    answer = upload.commit()
+    for _ in range(min(jobs, len(bench.jobs))):
+        bench.do_one()
+    if not answer.called:
+        answer.cancel()
+        assert isinstance(outcome(answer), CancelledError)
+    bench.do_all()
+    assert 0 == store.uploads_in_flight
+
+
+def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench):
+    store = Store(MemoryBackend(MD5, capacity=100_000), MD5, bench)
+    tap, upload = Tap(), store.upload()
+    upload.registerProducer(tap, True)
+    while not tap.log:
+        upload.write(PIECE)
+    bench.do_one()
+    for _ in range(100):
+        upload.write(PIECE)
+    assert (["pause", "resume"], 0) == (tap.log, len(bench.jobs))
+    answer = upload.commit()
+    bench.do_all()
+    assert isinstance(outcome(answer), StorageFull)
+    assert 0 == store.uploads_in_flight
+
+
+@given(st.lists(st.binary(max_size=200).map(lambda data: data * 997), max_size=12))
+def test_however_the_bytes_are_cut_they_are_the_same_bytes(pieces):
+    backend = MemoryBackend(MD5)
+    upload = Store(backend, MD5, maybeDeferred).upload()
+    for piece in pieces:
+        upload.write(piece)
+    whole = b"".join(pieces)
+    assert (digest_of(whole), len(whole)) == (lambda stored: (stored.digest, stored.size))(
+        outcome(upload.commit())
+    )
+    assert whole == read(backend, digest_of(whole))
