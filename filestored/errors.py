@@ -58,6 +58,10 @@ class WritesSuspended(UploadRefused):
     """Writing is suspended after an input/output error; reading goes on."""
 
 
+class NotAnImage(UploadRefused):
+    """The bytes are not an image."""
+
+
 class Overloaded(UploadRefused):
     """The server has as many uploads under way, or files open, as it can serve."""
 
@@ -76,6 +80,10 @@ class BodyStalled(BodyError):
 
 class BodyMalformed(BodyError):
     """The framing of the body is broken."""
+
+
+class UnusableSize(FilestoredError):
+    """A thumbnail has a width or a height, or both, from 1 to 2048 pixels."""
 
 
 class UnusableStore(FilestoredError):

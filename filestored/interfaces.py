@@ -109,6 +109,36 @@ class IFileBacked(Interface):
         """The descriptor of the file, valid until the blob is closed."""
 
 
+# --- pictures: what the image API sees -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture made of a large one: its media type, such as ``image/jpeg``, and its bytes."""
+
+    content_type: str
+    data: bytes
+
+
+class IPictures(Interface):
+    """Looks into stored images. What is in them is nobody's word to trust, so that is done far away."""
+
+    def verify(blob: IBlob) -> "Deferred[None]":
+        """Make sure that the bytes of `blob` are one image, from the first byte to the last.
+
+        Fails with `NotAnImage` unless they decode completely and nothing else follows; with
+        `Overloaded` or `StorageFull` when nobody can tell now; with `OSError` when the bytes
+        can't be read. Reads the whole blob; the caller closes it, and not before.
+        """
+
+    def thumbnail(blob: IBlob, width: int | None, height: int | None) -> "Deferred[Thumbnail]":
+        """The picture in `blob`, upright, without metadata, at most `width` by `height` pixels large.
+
+        None leaves a side free; the proportions stay, and nothing is ever enlarged. Fails with
+        `UnusableSize` when no side is given or one is out of bounds, else as `verify` does.
+        """
+
+
 # --- the blocking backend: what the store sees ----------------------------------------------
 
 
