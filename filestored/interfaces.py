@@ -230,7 +230,10 @@ class IBody(Interface):
 
 
 class IStreamedRequest(IRequest, IConsumer):
-    """A request that is rendered at the end of its headers, before its body has arrived."""
+    """A request that is rendered at the end of its headers, before its body has arrived.
+
+    What is written to it after its connection was lost is dropped, `finish` included.
+    """
 
     body: "IBody" = Attribute("The body.")
 

@@ -79,6 +79,8 @@ class Front(StoredFile):
 class Files(StoredFile):
     """``/files/``: files named in the path."""
 
+    isLeaf = True
+
     allowedMethods = (b"DELETE", b"GET", b"HEAD", b"PUT")
 
     def __init__(self, store: IStore) -> None:

@@ -61,10 +61,13 @@ _log = Logger()
 
 
 class Page(Resource):
-    """A leaf of the tree. Methods other than `allowedMethods` are answered 405."""
+    """A place in the tree. Methods other than `allowedMethods` are answered 405, places below it 404."""
 
-    isLeaf = True
     allowedMethods: Sequence[bytes] = (b"GET", b"HEAD")
+
+    def getChild(self, path: bytes, request: IRequest) -> Resource:
+        """Whatever was not put here."""
+        return Missing()
 
     def render(self, request: IRequest) -> int:
         """Let the method answer, now or later; answer for it when it fails."""
@@ -84,6 +87,8 @@ class Page(Resource):
 
 class Missing(Page):
     """Answers every method with 404: there is no such place in the tree."""
+
+    isLeaf = True
 
     def render(self, request: IRequest) -> int:
         """Answer 404."""

@@ -4,29 +4,20 @@
     /files/<hash>     read, delete, upload under a known hash
     /health           whether writing works
 
-Whoever adds a place to the tree puts a child here.
+Everything else is 404. Whoever adds a place to the tree puts a child here.
 """
 
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
 from filestored.interfaces import IStore
 from filestored.web.files import Files, Front
 from filestored.web.health import HealthPage
-from filestored.web.replies import Missing
-
-
-class Site(Resource):
-    """The root: what is not in the tree is a 404 of our own make."""
-
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Whatever was not put here."""
-        return Missing()
+from filestored.web.replies import Page
 
 
 def make_site(store: IStore) -> Resource:
     """The tree that serves the files of `store`."""
-    root = Site()
+    root = Page()
     root.putChild(b"", Front(store))
     root.putChild(b"files", Files(store))
     root.putChild(b"health", HealthPage(store))

@@ -37,8 +37,10 @@ def test_405_comes_before_the_body(wire):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "BREW"])
-def test_a_place_that_is_not_in_the_tree_is_404(wire, method):
-    assert wire.ask(method, "/nowhere").status == 404
+@pytest.mark.parametrize("target", ["/nowhere", "//", "//x", f"//?file_hash={NAME}", "/health/", "/health/x"])
+def test_a_place_that_is_not_in_the_tree_is_404(wire, method, target):
+    answer = wire.ask(method, target)
+    assert (answer.status, answer.body) == (404, b"There is nothing at this address.\n")
 
 
 # --- the form of an error ----------------------------------------------------------------------
