@@ -86,7 +86,7 @@ class Upload:
             raise RuntimeError("another producer is registered already")
         if not streaming:
             raise ValueError("an upload takes push producers only")
-        self._producer = cast(IPushProducer, producer)  # `streaming` says that it is one
+        self._producer = cast("IPushProducer", producer)  # `streaming` says that it is one
         self._throttle()
 
     def unregisterProducer(self) -> None:

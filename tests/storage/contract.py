@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from filestored.digest import Algorithm, Digest, algorithm
-from filestored.interfaces import IBackend
+from filestored.interfaces import IBackend, IStore, Stored
 from filestored.storage.calls import Calls
 
 MD5 = algorithm("md5")
@@ -48,6 +48,13 @@ def read(backend: IBackend, digest: Digest) -> bytes:
         return file.read(0, file.size)
     finally:
         file.close()
+
+
+def send(store: IStore, data: bytes, **arguments: Any) -> "Deferred[Stored]":
+    """Upload `data` in one piece."""
+    upload = store.upload(**arguments)
+    upload.write(data)
+    return upload.commit()
 
 
 def outcome(answer: "Deferred[Any]") -> Any:

@@ -9,7 +9,7 @@ from filestored.interfaces import Stored
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
-from tests.storage.contract import MD5, Workbench, digest_of, outcome
+from tests.storage.contract import MD5, Workbench, digest_of, outcome, send
 
 
 class Diary(MemoryBackend):
@@ -60,12 +60,6 @@ def bench():
 @pytest.fixture
 def store(diary, bench):
     return Store(diary, MD5, bench)
-
-
-def send(store, data):
-    upload = store.upload()
-    upload.write(data)
-    return upload.commit()
 
 
 def test_a_lone_upload_does_not_wait_for_company(store, bench):
