@@ -118,9 +118,10 @@ class FileWriter:
 
 
 class LogWriter:
-    """Puts each line into the log."""
+    """Puts each line into the log, under the name ``access``."""
 
-    _log = Logger(namespace="access")
+    def __init__(self) -> None:
+        self._log = Logger(namespace="access")
 
     def write(self, lines: Sequence[str]) -> None:
         """Log each line."""

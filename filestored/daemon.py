@@ -98,7 +98,9 @@ class Daemon(Service):
             self._log.failure("cannot start")
             raise CannotStart(one_line(error)) from error
         on_reopen(self._reactor, self._reopen)
-        started.addCallback(self._started).addErrback(self._failed)
+        # Not before the reactor runs: until then a SIGTERM finds nobody who would end things in order.
+        self._reactor.callWhenRunning(started.addCallback, self._started)
+        started.addErrback(self._failed)
 
     def stopService(self) -> "Deferred[None]":
         """Drain and end; fires when everything is closed."""

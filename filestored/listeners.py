@@ -5,15 +5,21 @@ Flow: an endpoint string is parsed before the daemon forks, where an error still
 sockets, it never accepts: whoever serves, in this process or a child, takes an `acceptor.Acceptor` to a
 `Listening`, and the port stays open however often one of them dies.
 
+A socket that systemd has handed to us is only borrowed. Twisted's ports shut a socket down when they
+close, for everybody who shares it; `Borrowed` closes our copy, and systemd goes on listening while we
+restart.
+
 Rejected: SO_REUSEPORT, where the connections that wait in a dying worker's own queue are lost, and
 which no Unix socket has.
 """
 
+import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
@@ -38,7 +44,7 @@ class Listening:
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """The endpoint that a string describes; raises `ValueError` with one line on why it does not."""
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+        endpoint: IStreamServerEndpoint = serverFromString(_BorrowingReactor(reactor), text)
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
         raise ValueError(f"--listen {text}: {_explained(text, error)}") from error
@@ -63,12 +69,42 @@ class Listeners:
 
     def addresses(self) -> list[str]:
         """Where one can connect to, as a person would write it."""
-        return [_written(port.getHost()) for _, port in self._ports]
+        return [_written(port.socket.getsockname()) for _, port in self._ports]
 
     def close(self) -> "Deferred[Any]":
         """Let go of them. The sockets are closed when the last process that shares them has done so."""
         ports, self._ports = self._ports, []
         return DeferredList([port.stopListening() for _, port in ports])
+
+
+class Borrowed:
+    """A listening socket of somebody else, in the place of a port of Twisted's."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.socket = socket.socket(fileno=os.dup(descriptor))
+        self.fileno = self.socket.fileno
+
+    def stopReading(self) -> None:
+        """Nothing to do: it never reads."""
+
+    def stopListening(self) -> "Deferred[None]":
+        """Close our copy."""
+        self.socket.close()
+        return succeed(None)
+
+
+class _BorrowingReactor:
+    """A reactor that borrows the descriptors it is handed."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> Borrowed:
+        """Take the place of `IReactorSocket.adoptStreamPort`."""
+        return Borrowed(descriptor)
 
 
 class _Nobody(Factory):
@@ -84,7 +120,7 @@ class _Nobody(Factory):
 def _opened(text: str, endpoint: IStreamServerEndpoint) -> Any:
     port: Any = _now(text, endpoint.listen(_Nobody()))
     port.stopReading()
-    if "backlog=" not in text:
+    if not isinstance(port, Borrowed) and "backlog=" not in text:
         port.socket.listen(BACKLOG)  # again, on a listening socket, changes only this number
     return port
 
@@ -117,8 +153,8 @@ def _explained(text: str, error: Exception) -> str:
 
 
 def _written(address: Any) -> str:
-    if hasattr(address, "host"):
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        return f"{host}:{address.port}"
-    name = address.name or b""
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    """A socket's name as a person would write it."""
+    if isinstance(address, tuple):
+        host, port, *_ = address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address.decode("utf-8", "backslashreplace") if isinstance(address, bytes) else str(address)

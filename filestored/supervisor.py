@@ -64,8 +64,6 @@ class Backoff:
 class Supervisor:
     """Keeps ``settings.workers`` processes running; `log` takes their lines."""
 
-    _log = Logger()
-
     def __init__(self, reactor: Any, settings: Settings, log: Callable[[Line], None]) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -102,7 +100,7 @@ class Supervisor:
 class _Place:
     """A place for one worker at a time: spawns it, and spawns the next when it dies."""
 
-    _log = Logger(namespace="filestored.supervisor")
+    _log = Logger()
 
     def __init__(
         self,

@@ -12,9 +12,11 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
@@ -78,8 +80,7 @@ class Leash:
         data = os.read(0, 4096)
         if not data:
             self._reactor.removeReader(self)
-            if self._reactor.running:
-                self._reactor.stop()
+            self._end()
             return
         *words, self._rest = (self._rest + data).split(b"\n")
         for _ in filter(b"reopen".__eq__, words):
@@ -90,11 +91,16 @@ class Leash:
         return 0
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends; nothing is left to do."""
+        """The other end hung up, as epoll puts it when nothing is left to read."""
+        self._end()
 
     def logPrefix(self) -> str:
         """Who we are in the log."""
         return "Leash"
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # it may be ending already
+            self._reactor.stop()
 
 
 def _charge() -> tuple[dict[str, Any], bytes]:

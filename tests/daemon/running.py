@@ -7,6 +7,7 @@ socket that systemd would offer: so nothing here guesses at ports, or waits for 
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -87,60 +88,45 @@ def start(
     environment: Mapping[str, str] | None = None,
     wrap: tuple[str, ...] = (),
     log: bool = True,
+    inherit: tuple[int, ...] = (),
 ) -> Running:
     """Start a daemon with these options of filestored, and wait until it is ready.
 
-    `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap`
-    is a command that runs it. A daemon that ends instead of becoming ready is an `AssertionError` with
-    what it wrote.
+    `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap` is a
+    command that runs it, with the descriptors `inherit`. A daemon that ends instead of becoming
+    ready is an `AssertionError` with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
+    words = [
+        *(["--listen", listen] if listen else []),
+        *("--store", os.path.join(directory, "store")),
+        *(["--log", os.path.join(directory, "log")] if log else []),
+        *options,
+    ]
+    door = ["-y", os.path.join(ROOT, "filestored.tac")] if tac else ["filestored", *words]
+    pidfile = os.path.join(directory, "pid")
     notifications = os.path.join(directory, "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+    changes = {"PYTHONPATH": ROOT, "NOTIFY_SOCKET": notifications, "FILESTORED_OPTIONS": shlex.join(words)}
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver,
+        open(os.path.join(directory, "stderr"), "ab") as errors,
+    ):
         receiver.bind(notifications)
         try:
-            process = _spawn(
-                directory,
-                [*wrap, *command(directory, options, listen, twistd, tac, log)],
-                environment_of(directory, options, listen, tac, log, environment),
+            process = subprocess.Popen(
+                [*wrap, sys.executable, TWISTD, *twistd, "--pidfile", pidfile, *door],
+                cwd=directory,
+                env={**os.environ, **changes, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=inherit,
             )
             running = _ready(directory, receiver, process)
         finally:
             os.unlink(notifications)
     started.append(running)
     return running
-
-
-def arguments(directory: str, options: tuple[str, ...], listen: str, log: bool) -> list[str]:
-    """The options of filestored for a daemon in this directory."""
-    logged = ["--log", os.path.join(directory, "log")] if log else []
-    endpoint = ["--listen", listen] if listen else []
-    return [*endpoint, "--store", os.path.join(directory, "store"), *logged, *options]
-
-
-def command(
-    directory: str, options: tuple[str, ...], listen: str, twistd: tuple[str, ...], tac: bool, log: bool
-) -> list[str]:
-    """The command line of twistd for one of the two doors."""
-    common = [sys.executable, TWISTD, *twistd, "--pidfile", os.path.join(directory, "pid")]
-    if tac:
-        return [*common, "-y", os.path.join(ROOT, "filestored.tac")]
-    return [*common, "filestored", *arguments(directory, options, listen, log)]
-
-
-def environment_of(
-    directory: str,
-    options: tuple[str, ...],
-    listen: str,
-    tac: bool,
-    log: bool,
-    more: Mapping[str, str] | None,
-) -> dict[str, str]:
-    """The environment of the daemon: ours, with our sources and the notify socket in it."""
-    found = {**os.environ, "PYTHONPATH": ROOT, "NOTIFY_SOCKET": os.path.join(directory, "notify")}
-    if tac:
-        found["FILESTORED_OPTIONS"] = " ".join(arguments(directory, options, listen, log))
-    return {**found, **(more or {})}
 
 
 def run(*args: str, cwd: str, timeout: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
@@ -182,13 +168,6 @@ def _until(condition: Callable[[], object], seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _spawn(directory: str, line: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    with open(os.path.join(directory, "stderr"), "ab") as errors:
-        return subprocess.Popen(
-            line, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
-        )
 
 
 def _ready(directory: str, receiver: socket.socket, process: "subprocess.Popen[bytes]") -> Running:
