@@ -76,6 +76,7 @@ class Store:
     ) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
+        self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
         self._run = run
