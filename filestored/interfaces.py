@@ -10,7 +10,7 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -237,6 +237,9 @@ class IStreamedRequest(IRequest, IConsumer):
 
     body: "IBody" = Attribute("The body.")
 
+    def set_fields(fields: Mapping[bytes, bytes]) -> None:
+        """Set several fields of the response, as `filestored.http.response.prepare` formats them."""
+
     def abort() -> None:
         """End the connection at once, so that nobody takes what was sent for a whole response."""
 
@@ -244,12 +247,12 @@ class IStreamedRequest(IRequest, IConsumer):
 class ITakesFiles(Interface):
     """Optional, of a request: it can send a range of a file by itself."""
 
-    def write_file(descriptor: int, start: int, stop: int) -> "Deferred[None]":
+    def write_file(descriptor: int, start: int, stop: int) -> "Deferred[None] | None":
         """Send the bytes of the half-open range as the next part of the response.
 
-        Fires when the descriptor is no longer needed, also when the connection is lost
-        (which `notifyFinish` reports). Fails with `OSError` when the file cannot be read, or
-        ends too early; the response can't be completed then.
+        None when the descriptor is no longer needed; else fires when it is not, also when the
+        connection is lost (which `notifyFinish` reports). Raises, or fails with, `OSError` when
+        the file cannot be read or ends too early; the response can't be completed then.
         """
 
 

@@ -26,8 +26,9 @@ from zope.interface import implementer
 
 from filestored.errors import BodyError, BodyLost, BodyMalformed, BodyStalled
 from filestored.http.body import Body
+from filestored.http.fields import BadRequest, Field, FieldBlock
 from filestored.http.framing import ChunkedReader, LengthReader
-from filestored.http.head import BadRequest, Field, HeadReader, RequestHead
+from filestored.http.head import HeadReader, RequestHead
 from filestored.http.limits import Limits
 from filestored.http.outlet import IStreamTransport, SocketOutlet, outlet_for
 from filestored.http.patience import Silence, Slowness
@@ -189,14 +190,21 @@ class Channel(Protocol):
 
     def _serve(self, head: RequestHead) -> None:
         self._head = head
-        self._body = Body(head.has_body, head.length, self._body_wanted)
-        self._framing = ChunkedReader(self._limits) if head.chunked else LengthReader(head.length or 0)
-        self._enter(Phase.RESPONSE if self._body.complete else Phase.BODY)
-        self._body_silence.relax()
-        self._body_slowness.relax()
-        self._continue = CONTINUE if head.expects_continue else b""
+        fields = head.fields
+        self._body = Body(fields.has_body, fields.length, self._body_wanted)
+        if self._body.complete:
+            self._enter(Phase.RESPONSE)
+        else:
+            self._expect_body(fields)
         request = self._request = self._request_class(head, self._body, self)
         self._server.render(request)
+
+    def _expect_body(self, fields: FieldBlock) -> None:
+        self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
+        self._continue = CONTINUE if fields.expects_continue else b""
+        self._body_silence.relax()
+        self._body_slowness.relax()
+        self._enter(Phase.BODY)
 
     def _body_wanted(self) -> None:
         """Somebody wants the body, perhaps again."""
@@ -242,7 +250,7 @@ class Channel(Protocol):
         self._persistent = (
             delimited
             and self._phase is Phase.RESPONSE
-            and self._head.keep_alive
+            and self._head.fields.keep_alive
             and not self._server.draining
         )
         return self._persistent

@@ -55,26 +55,26 @@ class IncomingRequest:
     def requestHeaders(self) -> Headers:
         """All header fields as Twisted keeps them."""
         headers = Headers()
-        for name, value in self._head.fields:
+        for name, value in self._head.fields.lines:
             headers.addRawHeader(name, value)
         return headers
 
     def getHeader(self, key: bytes | str) -> bytes | str | None:
         """The last value of a field, of the type of its name; None when it was not sent."""
         if isinstance(key, bytes):
-            return self._head.value(key.lower())
-        value = self._head.value(key.lower().encode())
+            return self._head.fields.last.get(key.lower())
+        value = self._head.fields.last.get(key.lower().encode())
         return None if value is None else value.decode("utf-8", "replace")
 
     def getAllHeaders(self) -> dict[bytes, bytes]:
         """The last value of every field."""
-        return dict(self._head.fields)
+        return dict(self._head.fields.last)
 
     @cached_property
     def received_cookies(self) -> dict[bytes, bytes]:
         """The cookies that were sent; none when they are malformed."""
         try:
-            cookies = SimpleCookie((self._head.value(b"cookie") or b"").decode("latin-1"))
+            cookies = SimpleCookie((self._head.fields.last.get(b"cookie") or b"").decode("latin-1"))
         except CookieError:
             return {}
         return {name.encode("latin-1"): morsel.value.encode("latin-1") for name, morsel in cookies.items()}
@@ -104,7 +104,7 @@ class IncomingRequest:
 
     def getRequestHostname(self) -> bytes:
         """The host that the client meant, without a port."""
-        value = self._head.value(b"host")
+        value = self._head.fields.last.get(b"host")
         if not value:
             return str(getattr(self.getHost(), "host", "localhost")).encode()
         if value.startswith(b"["):
@@ -121,7 +121,7 @@ class IncomingRequest:
 
     @cached_property
     def _credentials(self) -> tuple[bytes, bytes]:
-        scheme, _, encoded = (self._head.value(b"authorization") or b"").partition(b" ")
+        scheme, _, encoded = (self._head.fields.last.get(b"authorization") or b"").partition(b" ")
         if scheme.lower() != b"basic":
             return b"", b""
         try:
@@ -159,7 +159,7 @@ class IncomingRequest:
 
     def _url(self, segments: list[bytes]) -> bytes:
         scheme = b"https" if self.isSecure() else b"http"
-        host = self._head.value(b"host") or self.getRequestHostname()
+        host = self._head.fields.last.get(b"host") or self.getRequestHostname()
         return b"%b://%b/%b" % (scheme, host, b"/".join(segments))
 
 

@@ -69,7 +69,7 @@ def _answer(request: "Request", body: object) -> None:
         return
     if body and not request.has(b"content-type"):
         request.setHeader(b"Content-Type", b"text/html")
-    if not request.has(b"content-length") and request.code not in (204, 304):
+    if body and not request.has(b"content-length"):
         request.setHeader(b"Content-Length", b"%d" % len(body))
     request.write(body)
     request.finish()

@@ -11,7 +11,7 @@ from errno import EIO
 from math import ceil, inf
 from typing import Protocol, cast
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IPullProducer, IPushProducer, ITransport
 from twisted.python.failure import Failure
 from twisted.web.http import CACHED, datetimeToString, stringToDatetime
@@ -28,6 +28,9 @@ from filestored.interfaces import IStreamedRequest, ITakesFiles
 
 SMALL = 64 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
+
+BODILESS = (204, 304)
+"""Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -96,7 +99,9 @@ class Request(IncomingRequest, ResponseFields):
             return
         if self.finished:
             raise RuntimeError("the response has been finished already")
-        if not self.startedWriting and not self._bodiless and not self.has(b"content-length"):
+        if not (
+            self.startedWriting or self._bodiless or self.code in BODILESS or self.has(b"content-length")
+        ):
             self.setHeader(b"Content-Length", b"0")
         last = self._head_once() + (_LAST_CHUNK if self._chunked else b"")
         if last:
@@ -132,18 +137,18 @@ class Request(IncomingRequest, ResponseFields):
             return b""
         self.startedWriting = True
         self._announced = self.content_length()
-        self._bodiless = self._bodiless or self.code in (204, 304)
+        self._bodiless = self._bodiless or self.code in BODILESS
         http11 = self.clientproto == b"HTTP/1.1"
         self._chunked = self._announced is None and not self._bodiless and http11
         delimited = self._bodiless or self._chunked or self._announced is not None
-        fields = self.response_lines()
+        lines = self.field_lines()
         if self._chunked:
-            fields.append((b"Transfer-Encoding", b"chunked"))
+            lines.append(b"Transfer-Encoding: chunked")
         if not self._exchange.keeps_alive(delimited):
-            fields.append((b"Connection", b"close"))
+            lines.append(b"Connection: close")
         elif not http11:
-            fields.append((b"Connection", b"keep-alive"))
-        return format_head(self.code, self.code_message, fields)
+            lines.append(b"Connection: keep-alive")
+        return format_head(self.code, self.code_message, lines)
 
     def _frame(self, data: bytes) -> bytes:
         if self._bodiless or not data:
@@ -206,7 +211,7 @@ class Request(IncomingRequest, ResponseFields):
         """See `twisted.web.iweb.IRequest.setLastModified`."""
         self._last_modified = max(self._last_modified, ceil(when))
         self.setHeader(b"Last-Modified", datetimeToString(self._last_modified))
-        since = self._head.value(b"if-modified-since")
+        since = self._head.fields.last.get(b"if-modified-since")
         if since is None or _seconds(since) < self._last_modified:
             return None
         self.setResponseCode(304)
@@ -216,7 +221,7 @@ class Request(IncomingRequest, ResponseFields):
         """See `twisted.web.iweb.IRequest.setETag`."""
         if etag:
             self.setHeader(b"ETag", etag)
-        tags = (self._head.value(b"if-none-match") or b"").replace(b",", b" ").split()
+        tags = (self._head.fields.last.get(b"if-none-match") or b"").replace(b",", b" ").split()
         if etag not in tags and b"*" not in tags:
             return None
         self.setResponseCode(304 if self.method in (b"GET", b"HEAD") else 412)
@@ -235,16 +240,17 @@ def _seconds(date: bytes) -> float:
 class FileTakingRequest(Request):
     """A request on a connection that sends files by itself."""
 
-    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
+    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
         """See `ITakesFiles.write_file`."""
         if self._lost:
-            return succeed(None)
-        head = self._head_once()
+            return None
         if self._bodiless:
-            self._exchange.send(head)
-            return succeed(None)
+            self.write(b"")
+            return None
         if stop - start <= SMALL:
-            return self._write_small(head, descriptor, start, stop)
+            self.write(_read(descriptor, start, stop))
+            return None
+        head = self._head_once()
         self.sent_length += stop - start
         before, after = self._chunk_frame(stop - start)
         self._exchange.send(head + before, more=True)
@@ -253,15 +259,12 @@ class FileTakingRequest(Request):
             self._exchange.send(after)
         return done
 
-    def _write_small(self, head: bytes, descriptor: int, start: int, stop: int) -> Deferred[None]:
-        try:
-            data = os.pread(descriptor, stop - start, start)
-            if len(data) < stop - start:
-                raise OSError(EIO, "the file is shorter than it was")
-        except OSError:
-            return fail()
-        self._exchange.send(head + self._frame(data))
-        return succeed(None)
-
     def _chunk_frame(self, size: int) -> tuple[bytes, bytes]:
         return (b"%x\r\n" % size, b"\r\n") if self._chunked else (b"", b"")
+
+
+def _read(descriptor: int, start: int, stop: int) -> bytes:
+    data = os.pread(descriptor, stop - start, start)
+    if len(data) < stop - start:
+        raise OSError(EIO, "the file is shorter than it was")
+    return data

@@ -4,35 +4,42 @@ RFC 9110 section 6.6.1 for ``Date``, RFC 9112 section 4 for the status line.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from http import HTTPStatus
 from time import time
 
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 
-from filestored.http.head import Field
+from filestored.http.fields import Field
 
 SERVER = b"filestored"
 
 _LINE_BREAKS = re.compile(rb"[\r\n\0]+")
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
+
+
+PreparedFields = dict[bytes, bytes]
+"""Fields of responses as finished lines without line end, by lower-case name; see `prepare`."""
+
+
+def prepare(*fields: Field) -> PreparedFields:
+    """Format fields that many responses share, once, for `ResponseFields.set_fields`."""
+    return {name.lower(): _line(name, value) for name, value in fields}
 
 
 class ResponseFields:
     """The writing half of `twisted.web.iweb.IRequest`, as far as the head goes.
 
-    Fields rest in a plain dictionary until somebody asks for `responseHeaders`; from then on they
-    rest there.
+    Fields rest as finished lines until somebody asks for `responseHeaders`; from then on they rest
+    there.
     """
 
     def __init__(self) -> None:
         self.code = 200
         self.code_message: bytes | None = None
         self.cookies: list[bytes] = []
-        self._fields: dict[bytes, Field] = {}
+        self._lines: PreparedFields = {}
         self._headers: Headers | None = None
 
     @property
@@ -40,7 +47,8 @@ class ResponseFields:
         """The fields as Twisted keeps them; what is changed here is sent."""
         if self._headers is None:
             self._headers = Headers()
-            for name, value in self._fields.values():
+            for line in self._lines.values():
+                name, _, value = line.partition(b": ")
                 self._headers.setRawHeaders(name, [value])
         return self._headers
 
@@ -51,11 +59,20 @@ class ResponseFields:
 
     def setHeader(self, k: bytes | str, v: bytes | str) -> None:
         """Set a field, in place of one of that name."""
-        name, value = _encoded(k), _safe(_encoded(v))
+        name, value = _encoded(k), _encoded(v)
         if self._headers is None:
-            self._fields[name.lower()] = (name, value)
+            self._lines[name.lower()] = _line(name, value)
         else:
             self._headers.setRawHeaders(name, [value])
+
+    def set_fields(self, fields: Mapping[bytes, bytes]) -> None:
+        """Set several fields, in place of those of their names."""
+        if self._headers is None:
+            self._lines.update(fields)
+        else:
+            for line in fields.values():
+                name, _, value = line.partition(b": ")
+                self._headers.setRawHeaders(name, [value])
 
     def addCookie(
         self,
@@ -93,38 +110,38 @@ class ResponseFields:
 
     def has(self, name: bytes) -> bool:
         """Whether the field of that lower-case name is set."""
-        return name in self._fields if self._headers is None else self._headers.hasHeader(name)
+        return name in self._lines if self._headers is None else self._headers.hasHeader(name)
 
     def content_length(self) -> int | None:
         """The announced length of the body in bytes."""
         if self._headers is None:
-            field = self._fields.get(b"content-length")
-            return None if field is None else int(field[1])
+            line = self._lines.get(b"content-length")
+            return None if line is None else int(line[len(b"content-length: ") :])
         values = self._headers.getRawHeaders(b"content-length")
         return int(values[-1]) if values else None
 
-    def response_lines(self) -> list[Field]:
+    def field_lines(self) -> list[bytes]:
         """All fields in the order in which they were set, cookies last."""
         if self._headers is None:
-            lines = list(self._fields.values())
+            lines = list(self._lines.values())
         else:
-            lines = [
-                (name, _safe(value)) for name, values in self._headers.getAllRawHeaders() for value in values
-            ]
-        lines.extend((b"Set-Cookie", cookie) for cookie in self.cookies)
+            raw = self._headers.getAllRawHeaders()
+            lines = [_line(name, value) for name, values in raw for value in values]
+        if self.cookies:
+            lines += [_line(b"Set-Cookie", cookie) for cookie in self.cookies]
         return lines
 
 
-def format_head(status: int, phrase: bytes | None, fields: Iterable[Field]) -> bytes:
-    """Status line, ``Server``, ``Date``, the given fields, and the empty line.
+def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
+    """Status line, ``Server``, ``Date``, the given finished lines, and the empty line.
 
-    `phrase` replaces the usual one of the status; fields must be free of CR and LF.
+    `phrase` replaces the usual one of the status.
     """
     if phrase is None and status in _STATUS_LINES:
-        line = _STATUS_LINES[status]
+        first = _STATUS_LINES[status]
     else:
-        line = b"HTTP/1.1 %d %b\r\n" % (status, _safe(phrase or b""))
-    return line + _clock.lines() + b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n"
+        first = _LINE_BREAKS.sub(b" ", b"HTTP/1.1 %d %b" % (status, phrase or b""))
+    return b"\r\n".join([first, _clock.lines(), *lines, b"", b""])
 
 
 def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
@@ -136,7 +153,7 @@ def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
         (b"Connection", b"close"),
         *extra,
     )
-    return format_head(status, None, fields) + body
+    return format_head(status, None, list(prepare(*fields).values())) + body
 
 
 class _Clock:
@@ -150,7 +167,7 @@ class _Clock:
         second = int(time())
         if second != self._second:
             self._second = second
-            self._lines = b"Server: %b\r\nDate: %b\r\n" % (SERVER, datetimeToString(second))
+            self._lines = b"Server: %b\r\nDate: %b" % (SERVER, datetimeToString(second))
         return self._lines
 
 
@@ -161,10 +178,13 @@ def _encoded(text: bytes | str) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
-def _safe(value: bytes) -> bytes:
-    """The value without line breaks, so that it stays one field."""
-    return _LINE_BREAKS.sub(b" ", value) if _LINE_BREAKS.search(value) else value
+def _line(name: bytes, value: bytes) -> bytes:
+    """One field, which stays one whatever its value holds."""
+    line = b"%b: %b" % (name, value)
+    if b"\n" in line or b"\r" in line or b"\0" in line:
+        return _LINE_BREAKS.sub(b" ", line)
+    return line
 
 
 def _cookie_part(text: bytes | str) -> bytes:
-    return _safe(_encoded(text)).replace(b";", b" ")
+    return _encoded(text).replace(b";", b" ")

@@ -113,8 +113,8 @@ class HTTPFactory(Factory):
                 version=head.version if head else b"-",
                 status=status,
                 sent=sent,
-                referer=head.value(b"referer") if head else None,
-                agent=head.value(b"user-agent") if head else None,
+                referer=head.fields.last.get(b"referer") if head else None,
+                agent=head.fields.last.get(b"user-agent") if head else None,
             )
         )
 

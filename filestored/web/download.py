@@ -16,11 +16,11 @@ request that is not there costs one look.
 
 from secrets import token_hex
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 
+from filestored.http.response import prepare
 from filestored.interfaces import IBlob, IFileBacked, IStreamedRequest, ITakesFiles
 from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
 from filestored.web.disposition import content_disposition
@@ -41,7 +41,7 @@ KIND = b"application/octet-stream"
 CACHE_CONTROL = b"public, max-age=31536000, immutable"
 """What a hash names never changes."""
 
-_FIXED = (
+_FIXED = prepare(
     (b"Content-Type", KIND),
     (b"Accept-Ranges", b"bytes"),
     (b"Cache-Control", CACHE_CONTROL),
@@ -66,14 +66,17 @@ def send(blob: IBlob, request: IStreamedRequest) -> Deferred[None] | None:
         blob.close()
         request.finish()
         return None
-    if isinstance(content, Parts):
-        sending = Deferred.fromCoroutine(_send_parts(blob, request, content))
-    else:
+    try:
         sending = _transfer(blob, request, content)
+    except OSError:
+        sending = fail()
+    if sending is None:
+        _conclude(None, blob, request)
+        return None
     return sending.addBoth(_conclude, blob, request)
 
 
-def _begin(blob: IBlob, request: IRequest) -> Span | Parts | None:
+def _begin(blob: IBlob, request: IStreamedRequest) -> Span | Parts | None:
     """Decide what to send, and set status and fields accordingly. None is a response without content."""
     tag, size = entity_tag(blob.digest), blob.size
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
@@ -95,7 +98,7 @@ def _begin(blob: IBlob, request: IRequest) -> Span | Parts | None:
     return content if size and request.method == b"GET" else None
 
 
-def _content(request: IRequest, tag: bytes, size: int) -> Span | Parts | None:
+def _content(request: IStreamedRequest, tag: bytes, size: int) -> Span | Parts | None:
     """The range or ranges asked for, None being the whole file. Raises `Refusal` 416."""
     wanted = combined(request, b"range")
     if wanted is None or request.method != b"GET" or not range_applies(tag, combined(request, b"if-range")):
@@ -111,7 +114,7 @@ def _content(request: IRequest, tag: bytes, size: int) -> Span | Parts | None:
     return parts if parts.length <= size + MOST_OVERHEAD else None
 
 
-def _announce(request: IRequest, status: int, length: int, *fields: Field) -> None:
+def _announce(request: IStreamedRequest, status: int, length: int, *fields: Field) -> None:
     """Set the status, the length that a GET answered 200 or 206 has (RFC 9110 section 8.6), and `fields`."""
     request.setResponseCode(status)
     request.setHeader(b"Content-Length", b"%d" % length)
@@ -119,15 +122,14 @@ def _announce(request: IRequest, status: int, length: int, *fields: Field) -> No
         request.setHeader(name, value)
 
 
-def _set_fields(request: IRequest, tag: bytes) -> None:
+def _set_fields(request: IStreamedRequest, tag: bytes) -> None:
     if b"?" in request.uri:
         _set_disposition(request)
     request.setHeader(b"ETag", tag)
-    for name, value in _FIXED:
-        request.setHeader(name, value)
+    request.set_fields(_FIXED)
 
 
-def _set_disposition(request: IRequest) -> None:
+def _set_disposition(request: IStreamedRequest) -> None:
     """Offer the file under the name of the query. Raises `Refusal` when there are several."""
     names = request.args.get(b"name", ())
     if len(names) > 1:
@@ -139,14 +141,23 @@ def _set_disposition(request: IRequest) -> None:
         raise Refusal(400, "The name is not UTF-8.") from None
 
 
+def _transfer(blob: IBlob, request: IStreamedRequest, content: Span | Parts) -> Deferred[None] | None:
+    """Send what was asked for; None says that it has gone already. Raises `OSError`, or fails with it."""
+    if isinstance(content, Parts):
+        return Deferred.fromCoroutine(_send_parts(blob, request, content))
+    return _send_span(blob, request, content)
+
+
 async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: Parts) -> None:
     for head, span in zip(parts.heads, parts.spans, strict=True):
         request.write(head)
-        await _transfer(blob, request, span)
+        sending = _send_span(blob, request, span)
+        if sending is not None:
+            await sending
     request.write(parts.tail)
 
 
-def _transfer(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None]:
+def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None] | None:
     """Send bytes of the file, on the shortest way that both ends know."""
     if IFileBacked.providedBy(blob) and ITakesFiles.providedBy(request):
         return request.write_file(blob.fileno(), *span)

@@ -4,19 +4,18 @@ In: a request. Out: one value for each field name, however many lines it was sen
 (RFC 9110 section 5.3), or a refusal where a second line can't be meant.
 """
 
-from twisted.web.iweb import IRequest
-
+from filestored.interfaces import IStreamedRequest
 from filestored.web.refusal import Refusal
 
 
-def combined(request: IRequest, name: bytes) -> bytes | None:
+def combined(request: IStreamedRequest, name: bytes) -> bytes | None:
     """The value of a list field, its lines joined by commas; None when it is absent."""
     if request.getHeader(name) is None:  # cheaper than making `requestHeaders`, and most are absent
         return None
     return b", ".join(request.requestHeaders.getRawHeaders(name))
 
 
-def single(request: IRequest, name: bytes) -> bytes | None:
+def single(request: IStreamedRequest, name: bytes) -> bytes | None:
     """The value of a field that has one value only. Raises `Refusal` when it was sent twice."""
     lines = request.requestHeaders.getRawHeaders(name, ())
     if len(lines) > 1:

@@ -11,7 +11,6 @@ judged afterwards: 412 says that nothing has changed.
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.web.iweb import IRequest
 
 from filestored.digest import Digest
 from filestored.errors import NotFound
@@ -30,7 +29,7 @@ class StoredFile(Page):
 
     allowedMethods: Sequence[bytes] = (b"DELETE", b"GET", b"HEAD")
 
-    def __init__(self, store: IStore, name: Callable[[IRequest], bytes]) -> None:
+    def __init__(self, store: IStore, name: Callable[[IStreamedRequest], bytes]) -> None:
         super().__init__()
         self._store = store
         self._name = name
@@ -41,7 +40,7 @@ class StoredFile(Page):
 
     render_HEAD = render_GET
 
-    async def render_DELETE(self, request: IRequest) -> None:
+    async def render_DELETE(self, request: IStreamedRequest) -> None:
         """200 and gone; 404; 412."""
         digest = self._digest(request)
         if _forbidden(request, entity_tag(digest)):
@@ -50,7 +49,7 @@ class StoredFile(Page):
             raise NotFound
         reply(request, 200, b"")
 
-    def _digest(self, request: IRequest) -> Digest:
+    def _digest(self, request: IStreamedRequest) -> Digest:
         return self._store.algorithm.parse(self._name(request).decode("ascii", "replace"))
 
     async def _is_stored(self, digest: Digest) -> bool:
@@ -98,31 +97,31 @@ class Files(StoredFile):
         _acknowledge(request, 201 if stored.created else 200, stored)
 
 
-def _hash_in_query(request: IRequest) -> bytes:
+def _hash_in_query(request: IStreamedRequest) -> bytes:
     named: list[bytes] = [*request.args.get(b"file_hash", ()), *request.args.get(b"hash", ())]
     if len(named) != 1:
         raise Refusal(400, "Name one file by its hash: /?file_hash=HASH")
     return named[0]
 
 
-def _hash_in_path(request: IRequest) -> bytes:
+def _hash_in_path(request: IStreamedRequest) -> bytes:
     if len(request.postpath) != 1 or not request.postpath[0]:
         raise NotFound
     name: bytes = request.postpath[0]
     return name
 
 
-def _is_conditional(request: IRequest) -> bool:
+def _is_conditional(request: IStreamedRequest) -> bool:
     return any(request.getHeader(name) is not None for name in (b"if-match", b"if-none-match"))
 
 
-def _forbidden(request: IRequest, tag: bytes | None) -> bool:
+def _forbidden(request: IStreamedRequest, tag: bytes | None) -> bool:
     """Whether a condition forbids to change a file that has `tag` now, None being no file."""
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
     return judge(tag, if_match, if_none_match, reading=False) is Verdict.FAILED
 
 
-def _acknowledge(request: IRequest, status: int, stored: Stored) -> None:
+def _acknowledge(request: IStreamedRequest, status: int, stored: Stored) -> None:
     """Tell the hash of what is now on disk."""
     digest = stored.digest
     tag = entity_tag(digest)

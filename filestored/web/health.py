@@ -4,9 +4,7 @@ Degraded means that nothing can be written until a restart, while reading goes o
 is for the operator, in the log; it may name paths, so it isn't told here.
 """
 
-from twisted.web.iweb import IRequest
-
-from filestored.interfaces import IStore
+from filestored.interfaces import IStore, IStreamedRequest
 from filestored.web.replies import Page, reply_json
 
 _SUSPENDED = "Writing is suspended; reading goes on."
@@ -19,7 +17,7 @@ class HealthPage(Page):
         super().__init__()
         self._store = store
 
-    def render_GET(self, request: IRequest) -> None:
+    def render_GET(self, request: IStreamedRequest) -> None:
         """200, or 503 while writing is suspended."""
         if self._store.degraded is None:
             reply_json(request, 200, {"status": "ok"})

@@ -18,15 +18,17 @@ coroutine; it gains nothing, and a cancelled open would leave a descriptor behin
 import json
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from inspect import iscoroutine
 
-from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from filestored import errors
+from filestored.http.response import prepare
+from filestored.interfaces import IStreamedRequest
 from filestored.web.fields import combined
 from filestored.web.negotiation import wants_json
 from filestored.web.refusal import Field, Refusal
@@ -54,9 +56,11 @@ RETRY_AFTER: dict[type[Exception], bytes] = {errors.Overloaded: b"1", errors.Wri
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
+Method = Callable[[IStreamedRequest], object]
+
 _NOBODY_THERE = (CancelledError, errors.BodyLost)
 _FAULT = "The server failed to do this. The fault is ours, and was logged."
-_UNCACHED: tuple[Field, ...] = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
+_UNCACHED = prepare((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _log = Logger()
 
 
@@ -65,22 +69,32 @@ class Page(Resource):
 
     allowedMethods: Sequence[bytes] = (b"GET", b"HEAD")
 
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
+    def getChild(self, path: bytes, request: IStreamedRequest) -> Resource:
         """Whatever was not put here."""
         return Missing()
 
-    def render(self, request: IRequest) -> int:
+    def render(self, request: IStreamedRequest) -> int:
         """Let the method answer, now or later; answer for it when it fails."""
-        maybeDeferred(self._method(request), request).addErrback(_answer_failure, request)
+        try:
+            answering = self._method(request)(request)
+        except Exception:
+            _answer_failure(Failure(), request)
+            return NOT_DONE_YET
+        if iscoroutine(answering):
+            answering = Deferred.fromCoroutine(answering)
+        if isinstance(answering, Deferred):
+            answering.addErrback(_answer_failure, request)
         return NOT_DONE_YET
 
-    def _method(self, request: IRequest) -> Callable[[IRequest], object]:
+    def _method(self, request: IStreamedRequest) -> "Method":
         if request.method not in self.allowedMethods:
             return self._refuse_method
-        method: Callable[[IRequest], object] = getattr(self, "render_" + request.method.decode("ascii"))
+        method: Callable[[IStreamedRequest], object] = getattr(
+            self, "render_" + request.method.decode("ascii")
+        )
         return method
 
-    def _refuse_method(self, request: IRequest) -> None:
+    def _refuse_method(self, request: IStreamedRequest) -> None:
         allowed = b", ".join(self.allowedMethods)
         raise Refusal(405, "This method is not allowed here.", (b"Allow", allowed))
 
@@ -90,20 +104,21 @@ class Missing(Page):
 
     isLeaf = True
 
-    def render(self, request: IRequest) -> int:
+    def render(self, request: IStreamedRequest) -> int:
         """Answer 404."""
         refuse(request, Refusal(404, "There is nothing at this address."))
         return NOT_DONE_YET
 
 
 def reply(
-    request: IRequest, status: int, body: bytes, kind: bytes = TEXT, fields: Sequence[Field] = ()
+    request: IStreamedRequest, status: int, body: bytes, kind: bytes = TEXT, fields: Sequence[Field] = ()
 ) -> None:
     """Send a whole small answer of media type `kind`, which nobody is to cache."""
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", kind)
     request.setHeader(b"Content-Length", b"%d" % len(body))
-    for name, value in (*_UNCACHED, *fields):
+    request.set_fields(_UNCACHED)
+    for name, value in fields:
         request.setHeader(name, value)
     if request.method != b"HEAD":
         request.write(body)
@@ -111,18 +126,18 @@ def reply(
 
 
 def reply_json(
-    request: IRequest, status: int, value: object, kind: bytes = JSON, fields: Sequence[Field] = ()
+    request: IStreamedRequest, status: int, value: object, kind: bytes = JSON, fields: Sequence[Field] = ()
 ) -> None:
     """Send `value` as JSON."""
     reply(request, status, json.dumps(value).encode("ascii") + b"\n", kind, fields)
 
 
-def prefers_json(request: IRequest) -> bool:
+def prefers_json(request: IStreamedRequest) -> bool:
     """Whether the client wants JSON rather than text."""
     return wants_json(combined(request, b"accept"))
 
 
-def refuse(request: IRequest, refusal: Refusal) -> None:
+def refuse(request: IStreamedRequest, refusal: Refusal) -> None:
     """Answer with an error, as text or as a problem."""
     sentence = str(refusal)
     if not prefers_json(request):
@@ -148,7 +163,7 @@ def refusal_for(error: BaseException | None) -> Refusal | None:
     return None
 
 
-def _answer_failure(failure: Failure, request: IRequest) -> None:
+def _answer_failure(failure: Failure, request: IStreamedRequest) -> None:
     if failure.check(*_NOBODY_THERE):
         return
     refusal = refusal_for(failure.value)

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from multipart import parse_options_header
-from twisted.web.iweb import IRequest
 
 from filestored.digest import Digest
 from filestored.errors import TooLarge
@@ -81,7 +80,7 @@ async def _receive_form(
         upload.abort()
 
 
-def _boundary(request: IRequest) -> str | None:
+def _boundary(request: IStreamedRequest) -> str | None:
     kind, options = parse_options_header((single(request, b"content-type") or b"").decode("latin-1"))
     if kind != "multipart/form-data":
         return None
@@ -91,7 +90,7 @@ def _boundary(request: IRequest) -> str | None:
     return boundary
 
 
-def _digests(request: IRequest) -> Iterable[Digest]:
+def _digests(request: IStreamedRequest) -> Iterable[Digest]:
     for name in (b"content-digest", b"repr-digest"):
         value = combined(request, name)
         if value is not None:

@@ -4,7 +4,8 @@ import h11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filestored.http.head import BadRequest, HeadReader
+from filestored.http.fields import BadRequest
+from filestored.http.head import HeadReader
 from filestored.http.limits import Limits
 
 TOKENS = st.sampled_from(
@@ -42,7 +43,7 @@ def ours(wire: bytes):
         found = HeadReader(Limits()).feed(wire)
     except BadRequest:
         return None
-    return found and (found[0].method, found[0].target, found[0].chunked, found[0].length)
+    return found and (found[0].method, found[0].target, found[0].fields.chunked, found[0].fields.length)
 
 
 def theirs(wire: bytes):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.http.head import BadRequest, HeadReader
+from filestored.http.fields import BadRequest
+from filestored.http.head import HeadReader
 from filestored.http.limits import Limits
 
 LIMITS = Limits()
@@ -40,8 +41,13 @@ def test_a_head_is_taken_apart():
         head.query,
         head.version,
     )
-    assert [(b"host", b"x"), (b"accept", b"*/*")] == head.fields
-    assert (True, False, None, b"") == (head.keep_alive, head.has_body, head.length, rest)
+    assert [(b"host", b"x"), (b"accept", b"*/*")] == head.fields.lines
+    assert (True, False, None, b"") == (
+        head.fields.keep_alive,
+        head.fields.has_body,
+        head.fields.length,
+        rest,
+    )
 
 
 def test_a_head_may_come_byte_by_byte():
@@ -77,7 +83,7 @@ def test_a_head_may_be_cut_anywhere(cuts):
 )
 def test_a_connection_is_kept_as_the_version_has_it_unless_asked_otherwise(line, fields, keep_alive):
     head, _ = read(head_of(line, "Host: x", *fields))
-    assert keep_alive == head.keep_alive
+    assert keep_alive == head.fields.keep_alive
 
 
 @pytest.mark.parametrize(
@@ -94,13 +100,13 @@ def test_a_connection_is_kept_as_the_version_has_it_unless_asked_otherwise(line,
 )
 def test_the_framing_of_the_body_is_known_at_the_end_of_the_head(fields, length, chunked):
     head, _ = read(post(*fields))
-    assert (length, chunked) == (head.length, head.chunked)
+    assert (length, chunked) == (head.fields.length, head.fields.chunked)
 
 
 @pytest.mark.parametrize("method", ["BREW", "PROPFIND", "get", "SETUP", "M-SEARCH", "CONNECT"])
 def test_methods_that_nobody_knows_are_read_like_others(method):
     head, _ = read(head_of(f"{method} / HTTP/1.1", "Host: x", "Content-Length: 3"))
-    assert (method.encode(), 3) == (head.method, head.length)
+    assert (method.encode(), 3) == (head.method, head.fields.length)
 
 
 @pytest.mark.parametrize(
