@@ -1,8 +1,9 @@
-"""Text or JSON: what the `Accept` field asks for (RFC 9110 section 12.5.1).
+"""Text, JSON or HTML: what the `Accept` field asks for (RFC 9110 section 12.5.1).
 
-In: the field's value. Out: whether JSON is wanted. Text is the default: it wins when
+In: the field's value. Out: whether JSON is wanted, or HTML. Text is the default: it wins when
 nothing is said and when both are wanted alike, so browsers and plain curl get text and
-whoever names ``application/json`` gets that.
+whoever names ``application/json`` gets that. HTML has to be named too: ``*/*``, which every tool
+sends, does not ask for a page.
 """
 
 import re
@@ -15,6 +16,15 @@ def wants_json(accept: bytes | None) -> bool:
     weights = dict(_weighted(member) for member in accept.lower().split(b","))
     json = max(_quality(weights, b"application/json"), _quality(weights, b"application/problem+json"))
     return json > _quality(weights, b"text/plain")
+
+
+def wants_html(accept: bytes | None) -> bool:
+    """Whether a page is wanted: ``text/html`` is named, and nothing else of ours preferred to it."""
+    if accept is None or b"html" not in accept.lower():
+        return False
+    weights = dict(_weighted(member) for member in accept.lower().split(b","))
+    others = max(_quality(weights, b"text/plain"), _quality(weights, b"application/json"))
+    return 0.0 < weights.get(b"text/html", 0.0) >= others
 
 
 def _weighted(member: bytes) -> tuple[bytes, float]:

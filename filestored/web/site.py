@@ -1,8 +1,10 @@
 """The whole tree on one page.
 
-    /                 upload; read and delete by ?file_hash=
+    /                 upload; read and delete by ?file_hash=; for browsers, a page
     /files/<hash>     read, delete, upload under a known hash
     /health           whether writing works
+    /openapi.json     all of this, described
+    /static/<name>    what the page is made of
 
 Everything else is 404. Whoever adds a place to the tree puts a child here.
 """
@@ -10,7 +12,8 @@ Everything else is 404. Whoever adds a place to the tree puts a child here.
 from twisted.web.resource import Resource
 
 from filestored.interfaces import IStore
-from filestored.web.files import Files, Front
+from filestored.web.browser import Asset, FrontDoor, make_static
+from filestored.web.files import Files
 from filestored.web.health import HealthPage
 from filestored.web.replies import Page
 
@@ -18,7 +21,9 @@ from filestored.web.replies import Page
 def make_site(store: IStore) -> Resource:
     """The tree that serves the files of `store`."""
     root = Page()
-    root.putChild(b"", Front(store))
+    root.putChild(b"", FrontDoor(store))
     root.putChild(b"files", Files(store))
     root.putChild(b"health", HealthPage(store))
+    root.putChild(b"openapi.json", Asset("openapi.json"))
+    root.putChild(b"static", make_static())
     return root
