@@ -61,6 +61,13 @@ class IStore(Interface):
         """At most `limit` stored digests in ascending order, from the first behind `after` on."""
 
 
+class IOpensAtOnce(Interface):
+    """Optional, of a store: it opens without waiting for anything worth a Deferred."""
+
+    def open_at_once(digest: Digest) -> "IBlob":
+        """What `IStore.open` fires with, or raises what it fails with."""
+
+
 class IUpload(IConsumer):
     """One byte string on its way in. Ends with exactly one of `commit` and `abort`.
 

@@ -14,8 +14,8 @@ provides `IOpensQuickly`: a thread costs more than its `open` does.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound
@@ -23,6 +23,7 @@ from filestored.interfaces import (
     IBackend,
     IBlob,
     IFileBacked,
+    IOpensAtOnce,
     IOpensQuickly,
     IStore,
     IStoredFile,
@@ -80,7 +81,8 @@ class Store:
         self.statistics = Statistics()
         self._backend = backend
         self._run = run
-        self._opens_quickly = IOpensQuickly.providedBy(backend)
+        if IOpensQuickly.providedBy(backend):
+            alsoProvides(self, IOpensAtOnce)
         self._health = Health()
         self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
         self._group = GroupCommit(backend, run, self._health, self._admission.hear)
@@ -115,12 +117,16 @@ class Store:
 
     def open(self, digest: Digest) -> "Deferred[IBlob]":
         """See `IStore.open`; done on the spot where the backend opens quickly."""
-        if not self._opens_quickly:
-            return Deferred.fromCoroutine(self._open(digest))
+        if IOpensAtOnce.providedBy(self):
+            return maybeDeferred(self.open_at_once, digest)
+        return Deferred.fromCoroutine(self._open(digest))
+
+    def open_at_once(self, digest: Digest) -> IBlob:
+        """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
         try:
-            return succeed(self._blob(digest, self._backend.open(digest)))
+            return self._blob(digest, self._backend.open(digest))
         except (NotFound, OSError) as error:
-            return fail(self._unopened(error))
+            raise self._unopened(error) from None
 
     def delete(self, digest: Digest) -> "Deferred[bool]":
         """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`."""

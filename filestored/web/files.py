@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from filestored.digest import Digest
 from filestored.errors import NotFound
-from filestored.interfaces import IStore, IStreamedRequest, Stored
+from filestored.interfaces import IOpensAtOnce, IStore, IStreamedRequest, Stored
 from filestored.web.conditional import Verdict, entity_tag, judge
 from filestored.web.download import send
 from filestored.web.fields import combined
@@ -34,9 +34,12 @@ class StoredFile(Page):
         self._store = store
         self._name = name
 
-    def render_GET(self, request: IStreamedRequest) -> Deferred[None]:
+    def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
-        return self._store.open(self._digest(request)).addCallback(send, request)
+        digest = self._digest(request)
+        if IOpensAtOnce.providedBy(self._store):
+            return send(self._store.open_at_once(digest), request)
+        return self._store.open(digest).addCallback(send, request)
 
     render_HEAD = render_GET
 
