@@ -1,0 +1,46 @@
+"""The bounds within which a decoder works: what the kernel lets one process have (setrlimit(2)).
+
+A decoder has all its files open before `confine` and needs nothing else; the bounds are about what a hostile
+file can make it take. Beyond the memory it gets no more, and raises; beyond the time a signal
+ends it (SIGXCPU). Both mean: not an image that we would touch.
+
+Rejected: one process with bounds for all pictures. Time adds up, and a decoder that was taken over by one
+file would see the next.
+"""
+
+import resource
+from dataclasses import dataclass
+
+RESULT = 16 * 1024 * 1024
+"""Bytes of the largest thumbnail that a decoder may write."""
+
+_DESCRIPTORS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`memory` in bytes of address space, `seconds` of processor time; both per picture.
+
+    The default memory is enough for the largest picture with four bytes per pixel, twice.
+    """
+
+    memory: int = 1024 * 1024 * 1024
+    seconds: int = 10
+
+
+def confine(bounds: Bounds) -> None:
+    """Put this process behind the bounds, for ever."""
+    _limit(resource.RLIMIT_AS, bounds.memory)
+    _limit(resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1)
+    _limit(resource.RLIMIT_FSIZE, RESULT)
+    _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def _limit(which: int, soft: int, hard: int | None = None) -> None:
+    """Lower a limit; the operator's own, when lower, stays."""
+    _, most = resource.getrlimit(which)
+    wanted = soft if hard is None else hard
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    resource.setrlimit(which, (min(soft, wanted), wanted))
