@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -55,6 +56,18 @@ class Running:
     def connect(self) -> socket.socket:
         """A new connection to it."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    @contextmanager
+    def notifications(self) -> Iterator[socket.socket]:
+        """The socket that it tells systemd things on, from now on."""
+        path = os.path.join(self.directory, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(path)
+            receiver.settimeout(PATIENCE)
+            try:
+                yield receiver
+            finally:
+                os.unlink(path)
 
     def kill(self, number: int) -> None:
         """Send it a signal."""

@@ -89,7 +89,8 @@ import os, socket, sys
 listening = socket.socket()
 listening.bind(("127.0.0.1", 0))
 listening.listen()
-os.dup2(listening.fileno(), 3, inheritable=True)
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
 os.execv(sys.argv[1], sys.argv[1:])
 """

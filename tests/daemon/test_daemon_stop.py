@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import socket
 
 import pytest
 
@@ -111,10 +110,7 @@ def nothing_more(connection):
         return b""
 
 
-def test_the_stop_is_told_to_systemd(tmp_path, start_daemon):
-    daemon = start_daemon("--workers", "1")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(os.path.join(daemon.directory, "notify"))
-        receiver.settimeout(20)
+def test_the_stop_is_told_to_systemd(daemon):
+    with daemon.notifications() as receiver:
         daemon.kill(signal.SIGTERM)
         assert "STOPPING=1" in receiver.recv(1000).decode()

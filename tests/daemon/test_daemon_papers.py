@@ -1,0 +1,122 @@
+"""What stands beside the code is true: units, scripts, the README's commands, the package's metadata."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+
+from tests.daemon.running import ROOT, TWISTD, read
+
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"
+CHECK = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"
+
+
+def text(*names):
+    return read(os.path.join(ROOT, *names))
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ru.md"])
+def test_both_pages_have_the_two_commands_and_every_option(page):
+    assert INSTALL in text(page)
+    assert CHECK in text(page)
+    for name in ("listen", "store", "images", "hash", "max-size", "workers", "log", "access-log", "drain"):
+        assert f"--{name}" in text(page)
+
+
+@pytest.mark.parametrize("path", [(".ci", "run"), (".github", "workflows", "checks.yml")])
+def test_what_checks_a_change_runs_the_command_of_the_readme(path):
+    assert CHECK in text(*path)
+
+
+def test_both_pages_show_the_same_commands():
+    fenced = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    assert fenced.findall(text("README.md")) == fenced.findall(text("README.ru.md"))
+
+
+def test_twistd_finds_the_plugin():
+    assert "filestored" in [maker.tapname for maker in getPlugins(IServiceMaker)]
+
+
+def test_the_plugin_folders_are_no_packages():
+    for folder in ("twisted", os.path.join("twisted", "plugins")):
+        assert "__init__.py" not in os.listdir(os.path.join(ROOT, folder))
+
+
+@pytest.mark.needs("shellcheck")
+@pytest.mark.parametrize("path", ["deploy/filestored.init", ".ci/run"])
+def test_a_script_has_no_faults(path):
+    done = subprocess.run(["shellcheck", path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "" == done.stdout
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_the_unit_is_sandboxed():
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "deploy/filestored.service"],
+        cwd=ROOT,
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    score = re.search(r"exposure level for filestored.service: ([0-9.]+)", done.stdout)
+    assert score, done.stderr
+    assert float(score[1]) <= 1.5
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The SysV script with settings of this test; ends what it has started."""
+    port_file = tmp_path / "home" / "s"
+    (tmp_path / "home").mkdir()
+    (tmp_path / "twistd").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {TWISTD} "$@"\n')
+    (tmp_path / "twistd").chmod(0o755)
+    (tmp_path / "defaults").write_text(
+        f"TWISTD={tmp_path}/twistd\nRUNAS=\nHOME_DIR={tmp_path}/home\nPIDFILE={tmp_path}/pid\n"
+        f"LOGFILE={tmp_path}/logs/log\nOPTIONS='--workers 1 --listen unix:{port_file}'\n"
+    )
+
+    def run(action):
+        return subprocess.run(
+            [os.path.join(ROOT, "deploy", "filestored.init"), action],
+            env={**os.environ, "FILESTORED_DEFAULTS": str(tmp_path / "defaults")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    yield run
+    run("stop")
+
+
+def test_the_script_starts_restarts_and_stops(script, tmp_path):
+    assert (3, 2) == (script("status").returncode, script("nonsense").returncode)
+    assert 0 == script("start").returncode
+    first = read(tmp_path / "pid")
+    assert 0 == script("status").returncode
+    assert f"process {first}" in script("start").stdout
+    assert 0 == script("restart").returncode
+    second = read(tmp_path / "pid")
+    assert first != second
+    assert 0 == script("force-reload").returncode
+    assert 0 == script("stop").returncode
+    assert (0, 3) == (script("stop").returncode, script("status").returncode)
+    assert 3 == read(tmp_path / "logs" / "log").count("Server Shut Down.")
+
+
+def test_a_stale_pidfile_is_told_and_overcome(script, tmp_path):
+    (tmp_path / "pid").write_text("1")
+    assert 1 == script("status").returncode
+    (tmp_path / "pid").write_text("4194304")
+    assert 0 == script("start").returncode
+    assert 0 == script("status").returncode
+
+
+def test_a_missing_program_is_told(script, tmp_path):
+    os.unlink(tmp_path / "twistd")
+    done = script("start")
+    assert (5, 1) == (done.returncode, done.stderr.count("\n"))
