@@ -218,6 +218,30 @@ class IStoredFile(Interface):
         """Let go of the file. Called exactly once."""
 
 
+class IRecords(Interface):
+    """Small named values, each verb atomic between processes, and durable when it returns. Blocking.
+
+    A name is a path of non-empty segments without a leading dot, such as ``accounts/anna/account``.
+    To lose a race is an answer, not an error. All raise `OSError`, after which it is unknown
+    whether the verb has done its work.
+    """
+
+    def create(name: str, value: bytes) -> bool:
+        """Give `name` a value, unless it has one. True when it was this call that gave it."""
+
+    def replace(name: str, old: bytes, new: bytes) -> bool:
+        """Give `name` the value `new` if it has the value `old`. True when it had."""
+
+    def remove(name: str, old: bytes) -> bool:
+        """Take `name` away if it has the value `old`. True when it had."""
+
+    def read(name: str) -> bytes | None:
+        """The value of `name`, None when it has none."""
+
+    def names(prefix: str) -> list[str]:
+        """All names that begin with `prefix` and a slash, in order."""
+
+
 # --- requests that stream: what ``http/`` offers to ``web/`` --------------------------------
 
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import Collision, NotFound
-from filestored.interfaces import IBackend, ISink, IStoredFile
+from filestored.interfaces import IBackend, IRecords, ISink, IStoredFile
 
 
 @implementer(IBackend)
@@ -112,3 +112,42 @@ class MemoryFile:
 
     def close(self) -> None:
         """Memory has nothing to let go of."""
+
+
+@implementer(IRecords)
+class MemoryRecords:
+    """Small named values in a dictionary."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def create(self, name: str, value: bytes) -> bool:
+        """Keep the value, unless there is one."""
+        with self._lock:
+            if name in self._values:
+                return False
+            self._values[name] = value
+            return True
+
+    def replace(self, name: str, old: bytes, new: bytes) -> bool:
+        """Keep the new value instead of the old one."""
+        with self._lock:
+            if self._values.get(name) != old:
+                return False
+            self._values[name] = new
+            return True
+
+    def remove(self, name: str, old: bytes) -> bool:
+        """Forget the value."""
+        with self._lock:
+            return self._values.get(name) == old and self._values.pop(name) == old
+
+    def read(self, name: str) -> bytes | None:
+        """The value, or None."""
+        return self._values.get(name)
+
+    def names(self, prefix: str) -> list[str]:
+        """All names below the prefix."""
+        with self._lock:
+            return sorted(name for name in self._values if name.startswith(prefix + "/"))

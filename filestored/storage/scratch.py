@@ -44,9 +44,9 @@ class Scratch:
                 raise OSError(errno.EIO, "nothing was written")
             rest = rest[written:]
 
-    def seal(self) -> None:
-        """Make the bytes read-only and durable. After a failure the file is of no use any more."""
-        self._calls.fchmod(self.descriptor, 0o440)
+    def seal(self, mode: int = 0o440) -> None:
+        """Make the bytes durable, and no more than `mode` allows. After a failure the file is of no use."""
+        self._calls.fchmod(self.descriptor, mode)
         self._calls.fsync(self.descriptor)
 
     def link(self, name: str, directory: int) -> None:

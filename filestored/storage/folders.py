@@ -1,0 +1,98 @@
+"""The directories below a held one: opened step by step, made durably, walked.
+
+No step follows a symbolic link, so no path leads outside. Each opening is an open file of its
+own: a lock (`flock`) taken twice on one open file is taken once.
+
+A directory is made on the way to what is put there. Before a process puts something into a
+directory for the first time it flushes all that are above: whoever made them may have died before
+he did that, and then what is below would vanish with the next power cut.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from filestored.storage.calls import Calls
+from filestored.storage.health import FlushFailed
+from filestored.storage.scratch import DIRECTORY
+
+_REMEMBERED = 10_000
+
+
+class Folders:
+    """The directories below the one that is open as `root`. Blocking."""
+
+    def __init__(self, root: int, calls: Calls) -> None:
+        self._root = root
+        self._calls = calls
+        self._settled: set[tuple[str, ...]] = set()
+
+    def open(self, segments: Sequence[str]) -> int:
+        """A new descriptor of a directory. Raises `FileNotFoundError`, also for what is none."""
+        directory = self._calls.open(".", DIRECTORY, dir_fd=self._root)
+        for segment in segments:
+            above = directory
+            try:
+                directory = self._step(segment, above)
+            finally:
+                os.close(above)
+        return directory
+
+    @contextmanager
+    def opened(self, segments: Sequence[str]) -> Iterator[int]:
+        """A directory, for a while."""
+        directory = self.open(segments)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def made(self, segments: Sequence[str]) -> Iterator[int]:
+        """A directory that is durably there, made if need be. Raises `OSError`."""
+        for length in range(1, len(segments) + 1):
+            self._make(tuple(segments[:length]))
+        with self.opened(segments) as directory:
+            yield directory
+
+    def flush(self, directory: int) -> None:
+        """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
+        try:
+            self._calls.fsync(directory)
+        except OSError as error:
+            raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
+
+    def walk(self, directory: int, prefix: str) -> Iterator[str]:
+        """The paths of all regular files below a directory that is open, each with `prefix` in front."""
+        with self._calls.scandir(directory) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+            files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        for name in files:
+            yield f"{prefix}/{name}"
+        for name in folders:
+            below = self._step(name, directory)
+            try:
+                yield from self.walk(below, f"{prefix}/{name}")
+            finally:
+                os.close(below)
+
+    def _step(self, segment: str, above: int) -> int:
+        try:
+            return self._calls.open(segment, DIRECTORY, dir_fd=above)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+            raise
+
+    def _make(self, segments: tuple[str, ...]) -> None:
+        if segments in self._settled:
+            return
+        with self.opened(segments[:-1]) as above:
+            with suppress(FileExistsError):
+                self._calls.mkdir(segments[-1], 0o700, dir_fd=above)
+            self.flush(above)
+        if len(self._settled) >= _REMEMBERED:
+            self._settled.clear()
+        self._settled.add(segments)

@@ -1,0 +1,86 @@
+"""A directory of ours: what stores of files and of records have in common.
+
+It is a directory itself and no link to one, belongs to us, nobody else may write into it, and a
+``FORMAT`` says what it holds. An empty one may be taken; one that is full of other things
+is left alone.
+
+The order decides a race: entries are listed before ``FORMAT`` is read, and ``FORMAT`` is made before
+anything else. Whoever lists something and then finds no ``FORMAT`` looks at somebody else's
+directory.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from filestored.errors import UnusableStore
+from filestored.storage import format as formats
+from filestored.storage.calls import Calls
+from filestored.storage.scratch import DIRECTORY, TMP, Workshop
+
+
+@contextmanager
+def explained(path: str, noun: str) -> Iterator[None]:
+    """Say of which directory an error speaks, and turn those of the system into one line, too."""
+    try:
+        yield
+    except UnusableStore as error:
+        raise UnusableStore(f"the {noun} {path} cannot be used: {error}") from None
+    except OSError as error:
+        raise UnusableStore(f"the {noun} {path} cannot be used: {error.strerror or error}") from error
+
+
+def open_directory(path: str) -> int:
+    """Open a directory without following a link. Raises `UnusableStore` or `OSError`."""
+    path = path.rstrip("/") or "/"
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        raise UnusableStore("it is a symbolic link; name the directory itself")
+    if not stat.S_ISDIR(mode):
+        raise UnusableStore("it is not a directory")
+    return os.open(path, DIRECTORY)
+
+
+def check_access(status: os.stat_result, *, shedding: bool) -> None:
+    """Raise `UnusableStore` unless it is ours, and ours only; `shedding` root accepts any owner."""
+    if status.st_uid != os.geteuid() and not shedding:
+        raise UnusableStore(
+            f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        raise UnusableStore(f"others may write into it (mode {mode:04o}); chmod it to 0700")
+
+
+def read_format(root: int, noun: str) -> formats.Format | None:
+    """Its format; None for an empty directory. Raises `UnusableStore` for one that is not ours to fill."""
+    strangers = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP]
+    found = formats.read(root)
+    if strangers and not found:
+        raise UnusableStore(f"it is not empty and has no {formats.NAME} file, so it is no {noun}")
+    return found
+
+
+def take(root: int, path: str, contents: str, calls: Calls) -> None:
+    """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
+    calls.fchmod(root, 0o700)
+    _flush_parent(path, calls)
+    workshop = Workshop(root, calls)
+    try:
+        formats.create(root, workshop, contents)
+    finally:
+        workshop.close()
+
+
+def _flush_parent(path: str, calls: Calls) -> None:
+    """Make the name of the directory itself durable, where we may read the one above."""
+    with suppress(PermissionError):
+        parent = calls.open(os.path.dirname(os.path.abspath(path)), _ANY_DIRECTORY)
+        try:
+            calls.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+_ANY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

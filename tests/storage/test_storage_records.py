@@ -1,0 +1,333 @@
+"""Small named values: one contract for every kind, and what the disk adds to it."""
+
+import os
+import stat
+import threading
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from filestored.errors import UnusableStore
+from filestored.interfaces import IRecords
+from filestored.storage import layout
+from filestored.storage.health import FlushFailed
+from filestored.storage.memory import MemoryRecords
+from filestored.storage.records import DiskRecords, inspect, prepare
+from tests.storage.contract import watched, without_tmpfile
+
+NAME = "accounts/anna/account"
+
+
+@pytest.fixture
+def open_records(place):
+    """A function that opens the records at `place`, with the calls it is given."""
+    opened = []
+
+    def open_it(calls=None):
+        prepare(place, "images")
+        opened.append(DiskRecords(place, calls))
+        return opened[-1]
+
+    yield open_it
+    for records in opened:
+        records.close()
+
+
+@pytest.fixture(params=["memory", "disk", "disk without O_TMPFILE"])
+def records(request):
+    if request.param == "memory":
+        return MemoryRecords()
+    open_it = request.getfixturevalue("open_records")
+    return open_it() if request.param == "disk" else open_it(without_tmpfile())
+
+
+# --- the contract --------------------------------------------------------------------------------
+
+
+def test_records_provide_their_interface(records):
+    assert verifyObject(IRecords, records)
+
+
+def test_what_was_created_is_read(records):
+    assert records.create(NAME, b"one")
+    assert b"one" == records.read(NAME)
+
+
+@pytest.mark.parametrize("name", [NAME, "account", "accounts/anna"])
+def test_what_is_not_there_is_none(records, name):
+    records.create("accounts/bert/account", b"x")
+    assert records.read(name) is None
+
+
+def test_a_record_is_created_once(records):
+    assert [True, False, False] == [records.create(NAME, value) for value in (b"one", b"one", b"two")]
+    assert b"one" == records.read(NAME)
+
+
+def test_replacing_wants_the_old_value(records):
+    assert not records.replace(NAME, b"", b"new")
+    records.create(NAME, b"one")
+    assert [False, True, False] == [records.replace(NAME, old, b"two") for old in (b"two", b"one", b"one")]
+    assert b"two" == records.read(NAME)
+
+
+def test_removing_wants_the_value(records):
+    assert not records.remove(NAME, b"")
+    records.create(NAME, b"one")
+    assert [False, True, False] == [records.remove(NAME, value) for value in (b"two", b"one", b"one")]
+    assert records.read(NAME) is None
+    assert records.create(NAME, b"again")
+
+
+def test_names_are_those_below_a_prefix_in_order(records):
+    for name in ("a/c/2", "a/b", "a/c/10", "ab/x", "b"):
+        records.create(name, b"")
+    assert ["a/b", "a/c/10", "a/c/2"] == records.names("a")
+    assert ["a/c/10", "a/c/2"] == records.names("a/c")
+    assert [] == records.names("nothing")
+    assert [] == records.names("nothing/below")
+
+
+def test_names_keep_every_character(records):
+    name = "names/Ёжик в %тумане% 🦔~.png"
+    records.create(name, b"x")
+    assert [name] == records.names("names")
+    assert b"x" == records.read(name)
+
+
+def test_of_many_at_once_one_creates(records):
+    assert [False] * 15 + [True] == at_once(lambda number: records.create(NAME, b"%d" % number), 16)
+
+
+def test_of_many_at_once_one_replaces(records):
+    records.create(NAME, b"old")
+    assert [False] * 15 + [True] == at_once(lambda number: records.replace(NAME, b"old", b"%d" % number), 16)
+
+
+def test_of_many_at_once_one_removes(records):
+    records.create(NAME, b"old")
+    assert [False] * 15 + [True] == at_once(lambda _: records.remove(NAME, b"old"), 16)
+
+
+def test_no_change_is_lost(records):
+    records.create(NAME, b"0")
+
+    def count(_):
+        while True:
+            held = records.read(NAME)
+            if records.replace(NAME, held, b"%d" % (int(held) + 1)):
+                return True
+
+    at_once(count, 24)
+    assert b"24" == records.read(NAME)
+
+
+def at_once(work, many):
+    outcomes = []
+    threads = [threading.Thread(target=lambda n=n: outcomes.append(work(n))) for n in range(many)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
+
+
+# --- the disk ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/a", "a/", "a//b", ".", "..", "a/../b", ".a/b", "a/.next", "a\0b", "a" * 256, "ж" * 128],
+)
+def test_a_name_that_could_lead_elsewhere_is_none(open_records, name):
+    records = open_records()
+    for verb in (lambda: records.create(name, b""), lambda: records.read(name), lambda: records.names(name)):
+        with pytest.raises(ValueError, match="not the name of a record"):
+            verb()
+
+
+def test_a_person_can_read_the_tree(open_records, place):
+    open_records().create(NAME, b"hello\n")
+    path = os.path.join(place, NAME)
+    with open(path) as file:
+        assert "hello\n" == file.read()
+    assert 0o400 == stat.S_IMODE(os.stat(path).st_mode)
+    assert {0o700} == {
+        stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode),
+        stat.S_IMODE(os.stat(place).st_mode),
+    }
+
+
+@pytest.mark.parametrize("planted", ["symlink", "fifo", "directory"])
+def test_what_is_no_file_is_not_there(open_records, place, planted):
+    records = open_records()
+    records.create("a/good", b"good")
+    path = place + "/a/planted"
+    if planted == "symlink":
+        os.symlink(place + "/a/good", path)
+    elif planted == "fifo":
+        os.mkfifo(path)
+    else:
+        os.mkdir(path)
+    assert records.read("a/planted") is None
+    assert ["a/good"] == records.names("a")
+
+
+def test_a_linked_directory_is_not_entered(open_records, place, tmp_path):
+    records = open_records()
+    (tmp_path / "secret").write_bytes(b"secret")
+    os.symlink(tmp_path, place + "/a")
+    assert records.read("a/secret") is None
+    assert [] == records.names("a")
+    with pytest.raises(OSError):
+        records.create("a/mine", b"x")
+    assert ["secret"] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["create", "replace", "remove"])
+def test_the_bytes_are_flushed_before_the_name_and_the_name_before_the_answer(open_records, verb):
+    calls = []
+    records = open_records(watched(lambda name, _: calls.append(name)))
+    records.create(NAME, b"old")
+    calls.clear()
+    if verb == "create":
+        records.create("accounts/anna/other", b"new")
+        expected = ["fsync", "link", "fsync"]
+    elif verb == "replace":
+        records.replace(NAME, b"old", b"new")
+        expected = ["fsync", "flock", "unlink", "link", "rename", "fsync"]
+    else:
+        records.remove(NAME, b"old")
+        expected = ["flock", "unlink", "fsync"]
+    assert expected == [name for name in calls if name in {"fsync", "link", "rename", "unlink", "flock"}]
+
+
+def test_directories_are_durable_before_what_is_put_into_them(open_records):
+    calls = []
+    first = open_records()
+    first.create(NAME, b"")
+    second = open_records(watched(lambda name, _: calls.append(name)))
+    for name in ("one", "two"):
+        second.create(f"accounts/anna/{name}", b"")
+    changes = [name for name in calls if name in {"fsync", "link", "mkdir"}]
+    assert ["fsync", "mkdir", "fsync", "mkdir", "fsync", "link", "fsync", "fsync", "link", "fsync"] == changes
+
+
+@pytest.mark.parametrize("verb", ["create", "replace", "remove"])
+def test_a_directory_that_cannot_be_flushed_is_a_failure(open_records, verb):
+    failing = set()
+
+    def fail(name, args):
+        if name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode) and failing:
+            raise OSError(5, "Input/output error")
+
+    records = open_records(watched(fail))
+    records.create(NAME, b"old")
+    failing.add("now")
+    with pytest.raises(FlushFailed):
+        {
+            "create": lambda: records.create("accounts/anna/other", b""),
+            "replace": lambda: records.replace(NAME, b"old", b"new"),
+            "remove": lambda: records.remove(NAME, b"old"),
+        }[verb]()
+
+
+@pytest.mark.parametrize("verb", ["create", "replace", "remove"])
+@pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+def test_a_death_at_any_call_leaves_the_old_value_or_the_new(place, verb, calls):
+    def work(records):
+        if verb == "create":
+            records.create(NAME, b"new")
+        elif verb == "replace":
+            records.replace(NAME, b"old", b"new")
+        else:
+            records.remove(NAME, b"old")
+
+    prepare(place, "images")
+    allowed = {"create": {None, b"new"}, "replace": {b"old", b"new"}, "remove": {b"old", None}}[verb]
+    site, ended = 0, False
+    while not ended:
+        _set(place, None if verb == "create" else b"old")
+        ended = _dies_at(site, place, work, calls)
+        prepare(place, "images")
+        records = DiskRecords(place)
+        held = records.read(NAME)
+        assert held in allowed
+        assert ([NAME] if held is not None else []) == records.names("accounts")
+        assert [] == [name for name in os.listdir(place) if name not in {"FORMAT", "accounts", "tmp"}]
+        if os.path.isdir(place + "/tmp"):
+            assert [] == os.listdir(place + "/tmp")
+        assert records.create(NAME, b"x") or records.replace(NAME, held, b"x")
+        records.close()
+        site += 1
+    assert site > 5
+
+
+def _set(place, value):
+    records = DiskRecords(place)
+    held = records.read(NAME)
+    if held is not None:
+        records.remove(NAME, held)
+    if value is not None:
+        records.create(NAME, value)
+    records.close()
+
+
+def _dies_at(site, place, work, calls):
+    """Do `work` in a process that dies before its call number `site`; True when it ended before."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def die(*_):
+            nonlocal count
+            if count == site:
+                os._exit(9)
+            count += 1
+
+        try:
+            work(DiskRecords(place, watched(die, calls)))
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 0
+
+
+# --- the directory -------------------------------------------------------------------------------
+
+
+def test_a_directory_that_does_not_exist_yet_is_fine_and_stays_so(place):
+    inspect(place, "images")
+    assert not os.path.exists(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_a_store_of_files_is_no_place_for_images(place, look):
+    layout.prepare(place, "md5")
+    with pytest.raises(UnusableStore, match="named by md5, and not a place for images"):
+        look(place, "images")
+
+
+def test_a_place_for_images_is_no_store_of_files(place):
+    prepare(place, "images")
+    with pytest.raises(Exception, match="images"):
+        layout.prepare(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_a_directory_full_of_other_things_is_left_alone(place, look):
+    os.mkdir(place)
+    os.mkdir(place + "/photos")
+    with pytest.raises(UnusableStore, match="not empty"):
+        look(place, "images")
+    assert ["photos"] == os.listdir(place)
+
+
+@pytest.mark.parametrize("look", [inspect, prepare])
+def test_a_directory_that_others_may_write_into_is_refused(place, look):
+    prepare(place, "images")
+    os.chmod(place, 0o770)
+    with pytest.raises(UnusableStore, match="others may write"):
+        look(place, "images")
