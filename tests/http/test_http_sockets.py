@@ -1,0 +1,246 @@
+"""Over real sockets: files from the kernel, slow readers, resets, and answers that can be read.
+
+The clients are blocking sockets in threads; the server runs in the reactor as it does in the daemon.
+"""
+
+import os
+import socket
+import struct
+import time
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from filestored.http import sendfile
+from filestored.http.limits import Limits
+from filestored.http.server import HTTPFactory
+from filestored.interfaces import ITakesFiles
+
+CONTENT = os.urandom(1 << 20) * 5 + b"the end"
+
+
+class FileOf(Resource):
+    """Sends a range of a file, and notes how that ended."""
+
+    isLeaf = True
+
+    def __init__(self, path, announced=None):
+        super().__init__()
+        self.path = path
+        self.announced = announced
+        self.ends = []
+
+    def render_GET(self, request):
+        assert ITakesFiles.providedBy(request)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        start, stop = (int(request.args[name][0]) for name in (b"start", b"stop"))
+        if request.args.get(b"length"):
+            request.setHeader(b"Content-Length", b"%d" % (stop - start))
+        request.notifyFinish().addBoth(lambda outcome: self.ends.append(outcome))
+
+        def done(outcome):
+            os.close(descriptor)
+            if outcome is None:
+                request.finish()
+            else:
+                request.abort()
+
+        sending = request.write_file(descriptor, start, stop)
+        if sending is None:
+            done(None)
+        else:
+            sending.addBoth(done)
+        return NOT_DONE_YET
+
+
+class Refuse(Resource):
+    """Refuses every upload at once."""
+
+    isLeaf = True
+
+    def render_POST(self, request):
+        request.setResponseCode(413)
+        return b"too large"
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT)
+    root = Resource()
+    root.file = FileOf(str(path))
+    root.putChild(b"file", root.file)
+    root.putChild(b"refuse", Refuse())
+    return root
+
+
+@pytest.fixture
+def serve(root):
+    """A server of `root` on loopback; answers its port."""
+    factory = HTTPFactory(root, reactor, Limits(linger_time=0.5))
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    yield port.getHost().port
+    pytest_twisted.blockon(port.stopListening())
+    factory.abort()
+    pytest_twisted.blockon(factory.drain())
+
+
+def connect(port: int, receive_buffer: int | None = None) -> socket.socket:
+    client = socket.socket()
+    client.settimeout(20)
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def read_to_end(client: socket.socket, pause: float = 0) -> bytes:
+    pieces = []
+    while piece := client.recv(256 * 1024):
+        pieces.append(piece)
+        time.sleep(pause)
+    return b"".join(pieces)
+
+
+def get_range(start: int, stop: int, length: bool = True) -> bytes:
+    flag = "&length=1" if length else ""
+    return (
+        f"GET /file?start={start}&stop={stop}{flag} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    )
+
+
+def exchange(port: int, request: bytes, **options) -> bytes:
+    with connect(port, options.pop("receive_buffer", None)) as client:
+        client.sendall(request)
+        return read_to_end(client, **options)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(0, 0), (0, 1), (5, 70), (0, 64 * 1024), (1, 64 * 1024 + 2), (3, len(CONTENT)), (0, len(CONTENT))],
+)
+@pytest_twisted.ensureDeferred
+async def test_ranges_of_a_file_arrive_whole(serve, start, stop):
+    answer = await deferToThread(exchange, serve, get_range(start, stop))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % (stop - start) in head
+    assert CONTENT[start:stop] == body
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_of_unannounced_length_is_one_chunk(serve):
+    answer = await deferToThread(exchange, serve, get_range(0, 100_000, length=False))
+    assert answer.endswith(b"\r\n\r\n186a0\r\n" + CONTENT[:100_000] + b"\r\n0\r\n\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_reader_gets_everything(serve):
+    answer = await deferToThread(
+        exchange, serve, get_range(0, len(CONTENT)), receive_buffer=8192, pause=0.001
+    )
+    assert answer.endswith(CONTENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_the_kernel_cannot_send_files_they_are_read_and_written(serve, monkeypatch):
+    def unsupported(*args):
+        raise OSError(sendfile.EINVAL, "not on this file system")
+
+    monkeypatch.setattr(os, "sendfile", unsupported)
+    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)))
+    assert answer.endswith(b"\r\n\r\n" + CONTENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_has_become_shorter_cuts_the_connection(serve, root):
+    stop = len(CONTENT) + 10
+    answer = await deferToThread(try_exchange, serve, get_range(0, stop))
+    assert len(answer.partition(b"\r\n\r\n")[2]) < stop
+    assert root.file.ends[0] is not None
+
+
+def try_exchange(port: int, request: bytes) -> bytes:
+    with connect(port) as client:
+        client.sendall(request)
+        pieces = []
+        try:
+            while piece := client.recv(1 << 20):
+                pieces.append(piece)
+        except ConnectionResetError:
+            pass
+        return b"".join(pieces)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_resets_in_mid_file_is_noticed(serve, root):
+    await deferToThread(reset_in_mid_file, serve)
+    for _ in range(100):
+        if root.file.ends:
+            break
+        await deferToThread(time.sleep, 0.02)
+    assert root.file.ends[0] is not None
+
+
+def reset_in_mid_file(port: int) -> None:
+    with connect(port, 8192) as client:
+        client.sendall(get_range(0, len(CONTENT)))
+        client.recv(100)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest_twisted.ensureDeferred
+async def test_pipelined_files_arrive_in_order(serve):
+    requests = [get_range(i * 1000, i * 400_000 + 1000).replace(b"close", b"keep-alive") for i in range(5)]
+    requests.append(get_range(0, 5))
+    answer = await deferToThread(exchange, serve, b"".join(requests))
+    bodies = [CONTENT[i * 1000 : i * 400_000 + 1000] for i in range(5)] + [CONTENT[:5]]
+    position = 0
+    for body in bodies:
+        position = answer.index(b"\r\n\r\n", position) + 4
+        assert answer[position : position + len(body)] == body
+        position += len(body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_early_refusal_can_be_read_by_a_client_that_is_still_sending(serve):
+    assert (await deferToThread(send_much, serve)).startswith(b"HTTP/1.1 413 ")
+
+
+def send_much(port: int) -> bytes:
+    """Send more than is drained, without reading; then read the answer, as plain clients do."""
+    with connect(port) as client:
+        client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        client.sendall(b"x" * 48 * 1024)
+        return read_to_end(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_never_stops_sending_is_cut_off(serve):
+    assert await deferToThread(send_without_end, serve)
+
+
+def send_without_end(port: int) -> bool:
+    with connect(port) as client:
+        client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
+        try:
+            for _ in range(1000):
+                client.sendall(b"x" * 64 * 1024)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+    return False
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_closes_its_side_first_is_answered(serve):
+    assert (await deferToThread(half_close, serve)).endswith(CONTENT[:200_000])
+
+
+def half_close(port: int) -> bytes:
+    with connect(port) as client:
+        client.sendall(get_range(0, 200_000))
+        client.shutdown(socket.SHUT_WR)
+        return read_to_end(client)
