@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "filestored"
 
 VALUES = {"interfaces", "errors", "digest"}
-ROOMS = {"storage": 1, "http": 1, "web": 3}
+ROOMS = {"storage": 1, "http": 1, "images": 2, "web": 3}
 """The floors of the folders; `VALUES` are floor 0, every other module of the package is floor 4."""
 
 FILE_MODULES = {"pathlib", "shutil", "tempfile", "io", "mmap", "glob"}

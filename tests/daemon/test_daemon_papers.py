@@ -120,3 +120,20 @@ def test_a_missing_program_is_told(script, tmp_path):
     os.unlink(tmp_path / "twistd")
     done = script("start")
     assert (5, 1) == (done.returncode, done.stderr.count("\n"))
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.needs("wget")
+@pytest.mark.needs("aria2c")
+def test_the_examples_work_as_they_stand(daemon, tmp_path):
+    (examples,) = re.findall(r"^```sh\n(echo .*?)^```", text("README.md"), re.MULTILINE | re.DOTALL)
+    script = examples.replace("curl ", "curl -sS --fail-with-body ").replace(
+        "localhost:9000", f"127.0.0.1:{daemon.port}"
+    )
+    done = subprocess.run(
+        ["sh", "-ex"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+    assert 4 <= done.stdout.count("5442cd9823006a683e6614aadf74b72e")
+    assert "Hello, files\n" == read(tmp_path / "again.txt") == read(tmp_path / "eightfold.txt")
+    assert '"size": 13' in done.stdout
