@@ -21,7 +21,8 @@ _DESCRIPTORS = 16
 class Bounds:
     """`memory` in bytes of address space, `seconds` of processor time; both per picture.
 
-    The default memory is enough for the largest picture with four bytes per pixel, twice.
+    The default memory is enough for 100 million pixels in all formats but WebP, whose decoder takes
+    16 bytes for each.
     """
 
     memory: int = 1024 * 1024 * 1024

@@ -35,6 +35,7 @@ QUALITY = 82
 
 _PLUGINS = ("Bmp", "Gif", "Jpeg", "Mpo", "Png", "Ppm", "Sgi", "Sun", "Tiff", "WebP", "Xbm")
 _ORIENTATION = 0x0112
+_STRIP = 64  # rows of what is left of a strip
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,7 +82,7 @@ def thumbnail(file: BinaryIO, width: int, height: int) -> tuple[str, bytes]:
         image.draft(None, (2 * box[0], 2 * box[1]))  # a JPEG is decoded small to begin with
         image.load()
         turn = _UPRIGHT.get(_orientation(image))  # anew: Pillow turns a TIFF while it loads
-        small = _simple(image)
+        small = _reduced(image, box)
     small.thumbnail(box, Image.Resampling.LANCZOS)
     if turn is not None:
         small = small.transpose(turn)
@@ -127,6 +128,30 @@ def _orientation(image: Image.Image) -> int:
     except (OSError, SyntaxError, TypeError, ValueError):
         return 1
     return found if isinstance(found, int) else 1
+
+
+def _reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+    """Roughly smaller, still at least twice as large as `box`, in a simple mode.
+
+    Done in strips: what a whole large picture becomes on the way takes two or three times its memory.
+    """
+    factor = int(max(image.width / box[0], image.height / box[1]) / 2)
+    if factor < 2:
+        return _simple(image)
+    strips = [_simple(_strip(image, top, factor)).reduce(factor) for top in _tops(image.height, factor)]
+    whole = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
+    for number, strip in enumerate(strips):
+        whole.paste(strip, (0, number * strips[0].height))
+    whole.info = image.info
+    return whole
+
+
+def _tops(height: int, factor: int) -> range:
+    return range(0, height, _STRIP * factor)
+
+
+def _strip(image: Image.Image, top: int, factor: int) -> Image.Image:
+    return image.crop((0, top, image.width, min(top + _STRIP * factor, image.height)))
 
 
 def _simple(image: Image.Image) -> Image.Image:
