@@ -30,6 +30,10 @@ class AlreadyExists(FilestoredError):
     """Something is stored under that name already."""
 
 
+class UnknownToken(FilestoredError):
+    """No account has this token."""
+
+
 class UploadRefused(FilestoredError):
     """The root of the reasons for which bytes are not taken in; nothing of them remains."""
 

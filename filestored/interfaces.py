@@ -10,7 +10,7 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -48,8 +48,12 @@ class IStore(Interface):
         it is known already that nothing could be stored.
         """
 
-    def open(digest: Digest) -> "Deferred[IBlob]":
-        """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob."""
+    def open(digest: Digest, view: "View | None" = None) -> "Deferred[IBlob]":
+        """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob.
+
+        `view` makes of the stored file the one that is read in its place, such as one that
+        decompresses; it is given the file to close, and must not read yet.
+        """
 
     def delete(digest: Digest) -> "Deferred[bool]":
         """Forget `digest`. True when it was stored; deleting what is not there is an answer, no error.
@@ -116,7 +120,85 @@ class IFileBacked(Interface):
         """The descriptor of the file, valid until the blob is closed."""
 
 
-# --- pictures: what the image API sees -------------------------------------------------------
+# --- images: what the image API sees -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is known of a stored image.
+
+    `name` as its owner gave it, media type, `size` of the original in bytes, the `blob` that its bytes are
+    stored under, and whether they are stored `packed`, which is compressed with gzip.
+    """
+
+    name: str
+    media_type: str
+    size: int
+    blob: Digest
+    packed: bool
+
+
+class IImages(Interface):
+    """Accounts, each with a token that opens it, and the images in them."""
+
+    pictures: "IPictures | None" = Attribute("Who looks into images, when somebody does.")
+
+    def register(username: str) -> "Deferred[str]":
+        """A token for a new account; fails with `AlreadyExists`, or `UploadRefused`."""
+
+    def token_of(username: str) -> "Deferred[str]":
+        """The token of an account; fails with `NotFound`."""
+
+    def enter(token: str) -> "Deferred[IGallery]":
+        """The account that `token` opens; fails with `UnknownToken`."""
+
+
+class IGallery(Interface):
+    """The images of one account, for somebody who has shown its token.
+
+    All that changes something fails with `UnknownToken` once the token was renewed, with
+    `UploadRefused` when nothing can be written, or with `OSError`; nothing has changed then.
+    """
+
+    def upload(replacing: str | None = None) -> "Deferred[IImageUpload]":
+        """Begin to take in an image: a new one, or what the id `replacing` is to mean from then on.
+
+        Fails with `NotFound` when there is no image to replace.
+        """
+
+    def ids() -> "Deferred[dict[str, str]]":
+        """The ids of all images by their names."""
+
+    def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+        """An image and its bytes: as they are stored if `packed` says so of a packed one, else the original.
+
+        Fails with `NotFound`. The caller closes the blob.
+        """
+
+    def delete(identity: str) -> "Deferred[None]":
+        """Delete an image; fails with `NotFound`."""
+
+    def renew_token() -> "Deferred[str]":
+        """A new token for the account. The old one is dead when this fires, and this gallery closed."""
+
+
+class IImageUpload(IConsumer):
+    """One image on its way in; an `IUpload` that wants to know a name, and images only."""
+
+    def begin(name: str) -> None:
+        """The file that follows has this name. Called once, before any `write`."""
+
+    def write(data: bytes) -> None:
+        """As `IUpload.write`; also raises `NotAnImage` as soon as the first bytes say so."""
+
+    def commit() -> "Deferred[str]":
+        """As `IUpload.commit`; fires with the image's id. Fails also with `NotAnImage` or `AlreadyExists`."""
+
+    def abort() -> None:
+        """As `IUpload.abort`."""
+
+
+# --- pictures: who looks into images -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +298,10 @@ class IStoredFile(Interface):
 
     def close() -> None:
         """Let go of the file. Called exactly once."""
+
+
+View = Callable[[IStoredFile], IStoredFile]
+"""What makes of a file another one that reads it in another way."""
 
 
 class IRecords(Interface):

@@ -29,6 +29,7 @@ from filestored.interfaces import (
     IStoredFile,
     IUpload,
     Stored,
+    View,
 )
 from filestored.storage.admission import Admission
 from filestored.storage.blob import Blob, FileBlob
@@ -63,7 +64,7 @@ class Store:
     """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
 
     `run` takes blocking work to an I/O thread. `max_size` is in bytes, `max_uploads` how many
-    may be in flight at once.
+    may be in flight at once. `health` is shared with whatever else writes to the same disk.
     """
 
     def __init__(
@@ -74,16 +75,16 @@ class Store:
         *,
         max_size: int = MAX_SIZE,
         max_uploads: int = MAX_UPLOADS,
+        health: Health | None = None,
     ) -> None:
         self.algorithm = algorithm
-        self.max_size = max_size
         self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
         self._run = run
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
-        self._health = Health()
+        self._health = health or Health()
         self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
         self._group = GroupCommit(backend, run, self._health, self._admission.hear)
 
@@ -115,16 +116,16 @@ class Store:
             ended=self._ended,
         )
 
-    def open(self, digest: Digest) -> "Deferred[IBlob]":
+    def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
         """See `IStore.open`; done on the spot where the backend opens quickly."""
         if IOpensAtOnce.providedBy(self):
-            return maybeDeferred(self.open_at_once, digest)
-        return Deferred.fromCoroutine(self._open(digest))
+            return maybeDeferred(self.open_at_once, digest, view)
+        return Deferred.fromCoroutine(self._open(digest, view))
 
-    def open_at_once(self, digest: Digest) -> IBlob:
+    def open_at_once(self, digest: Digest, view: View | None = None) -> IBlob:
         """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
         try:
-            return self._blob(digest, self._backend.open(digest))
+            return self._blob(digest, self._backend.open(digest), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
@@ -136,14 +137,16 @@ class Store:
         """See `IStore.digests`."""
         return self._run(self._backend.digests, after, limit)
 
-    async def _open(self, digest: Digest) -> IBlob:
+    async def _open(self, digest: Digest, view: View | None) -> IBlob:
         try:
-            return self._blob(digest, await self._run(self._backend.open, digest))
+            return self._blob(digest, await self._run(self._backend.open, digest), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
-    def _blob(self, digest: Digest, file: IStoredFile) -> IBlob:
+    def _blob(self, digest: Digest, file: IStoredFile, view: View | None) -> IBlob:
         self.statistics.opened += 1
+        if view is not None:
+            file = view(file)
         if IFileBacked.providedBy(file):
             return FileBlob(digest, file, self._run, self._health, file.fileno())
         return Blob(digest, file, self._run, self._health)
