@@ -23,15 +23,16 @@ class Body:
     `changed` is called whenever the answer of `wanting` has changed.
     """
 
+    wanting = False
+    _consumer: IConsumer | None = None
+    _delivery: Deferred[None] | None = None
+    _error: BodyError | None = None
+
     def __init__(self, present: bool, length: int | None, changed: Callable[[], None]) -> None:
         self.present = present
         self.length = length
         self.complete = not present or length == 0
-        self.wanting = False
         self._changed = changed
-        self._consumer: IConsumer | None = None
-        self._delivery: Deferred[None] | None = None
-        self._error: BodyError | None = None
 
     @property
     def untouched(self) -> bool:

@@ -28,6 +28,8 @@ class IncomingRequest:
     (see `filestored.http.buffered`).
     """
 
+    _root_url: bytes | None = None
+
     def __init__(self, head: RequestHead, body: Body, transport: ITransport) -> None:
         self.method = head.method
         self.uri = head.target
@@ -38,7 +40,6 @@ class IncomingRequest:
         self.prepath: list[bytes] = []
         self.postpath = _segments(head.path)
         self._head = head
-        self._root_url: bytes | None = None
 
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:

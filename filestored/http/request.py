@@ -67,22 +67,26 @@ class Exchange(Protocol):
 
 @implementer(IStreamedRequest, IConsumer)
 class Request(IncomingRequest, ResponseFields):
-    """A request that is answered through `write` and `finish`."""
+    """A request that is answered through `write` and `finish`.
+
+    What most requests never change is a default of the class, so that making one costs little.
+    """
+
+    startedWriting = False
+    finished = False
+    sent_length = 0
+    _announced: int | None = None
+    _chunked = False
+    _lost = False
+    _producer: IPushProducer | None = None
+    _finish_waiters: tuple[Deferred[None], ...] = ()
+    _last_modified = 0
 
     def __init__(self, head: RequestHead, body: Body, exchange: Exchange) -> None:
         IncomingRequest.__init__(self, head, body, exchange.transport)
-        ResponseFields.__init__(self)
-        self.startedWriting = False
-        self.finished = False
-        self.sent_length = 0
+        self._lines = {}
         self._exchange = exchange
-        self._announced: int | None = None
         self._bodiless = head.method == b"HEAD"
-        self._chunked = False
-        self._lost = False
-        self._producer: IPushProducer | None = None
-        self._finish_waiters: list[Deferred[None]] = []
-        self._last_modified = 0
 
     def write(self, data: bytes) -> None:
         """Send a piece of the response's body; the head goes before the first."""
@@ -128,7 +132,7 @@ class Request(IncomingRequest, ResponseFields):
     def notifyFinish(self) -> Deferred[None]:
         """Fires when the response has gone out; fails when the connection was lost before."""
         waiter: Deferred[None] = Deferred()
-        self._finish_waiters.append(waiter)
+        self._finish_waiters += (waiter,)
         return waiter
 
     def _head_once(self) -> bytes:
@@ -201,8 +205,8 @@ class Request(IncomingRequest, ResponseFields):
         for waiter in self._take_waiters():
             waiter.errback(reason)
 
-    def _take_waiters(self) -> list[Deferred[None]]:
-        waiters, self._finish_waiters = self._finish_waiters, []
+    def _take_waiters(self) -> tuple[Deferred[None], ...]:
+        waiters, self._finish_waiters = self._finish_waiters, ()
         return waiters
 
     # --- the old conditionals of IRequest ---------------------------------------------------

@@ -35,12 +35,11 @@ class ResponseFields:
     there.
     """
 
-    def __init__(self) -> None:
-        self.code = 200
-        self.code_message: bytes | None = None
-        self.cookies: list[bytes] = []
-        self._lines: PreparedFields = {}
-        self._headers: Headers | None = None
+    code = 200
+    code_message: bytes | None = None
+    cookies: tuple[bytes, ...] = ()
+    _lines: PreparedFields
+    _headers: Headers | None = None
 
     @property
     def responseHeaders(self) -> Headers:
@@ -101,7 +100,7 @@ class ResponseFields:
             name + b"=" + _cookie_part(value) for name, value in attributes.items() if value is not None
         ]
         parts += [name for name, wanted in ((b"Secure", secure), (b"HttpOnly", httpOnly)) if wanted]
-        self.cookies.append(b"; ".join(parts))
+        self.cookies += (b"; ".join(parts),)
 
     def redirect(self, url: bytes | str) -> None:
         """Answer 302 with that location."""
