@@ -19,8 +19,11 @@ from filestored.archive import Retention
 from filestored.digest import NAMES
 from filestored.refusals import refuse
 from filestored.settings import (
+    MAX_CONNECTIONS,
+    MAX_UPLOADS,
     LogSettings,
     Settings,
+    parse_count,
     parse_level,
     parse_seconds,
     parse_size,
@@ -45,6 +48,18 @@ class Options(usage.Options):
         ["images", None, "images", "Directory for accounts and images. Reserved: 0.1 does not use it yet."],
         ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: md5]"],
         ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
+        [
+            "max-connections",
+            None,
+            str(MAX_CONNECTIONS),
+            "Connections at once in each process; those beyond are answered 503.",
+        ],
+        [
+            "max-uploads",
+            None,
+            str(MAX_UPLOADS),
+            "Uploads in flight at once in each process; those beyond are answered 503.",
+        ],
         ["workers", None, "auto", "Number of processes; auto is one per core."],
         ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
         ["log-level", None, "INFO", "Least level to log: debug info warning error critical."],
@@ -119,6 +134,8 @@ class Options(usage.Options):
             drain=self._parsed("drain", parse_seconds),
             access_log="-" if self["access-log"] == "-" else self._file("access-log") or "",
             log=self._read_log(),
+            max_connections=self._parsed("max-connections", parse_count),
+            max_uploads=self._parsed("max-uploads", parse_count),
         )
 
     def _read_log(self) -> LogSettings:

@@ -15,6 +15,7 @@ from twisted.python.threadpool import ThreadPool
 
 from filestored.accesslog import AccessLog, FileWriter, LogWriter
 from filestored.daemon import Body, Daemon
+from filestored.descriptors import make_room
 from filestored.errors import FilestoredError
 from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
@@ -33,9 +34,6 @@ from filestored.web.site import make_site
 
 IO_THREADS = 16
 """Threads of a process that wait for the disk. More of them would only queue there."""
-
-MAX_UPLOADS = 64
-"""Uploads in flight in one process; the next one is answered 503."""
 
 
 def makeService(options: Options) -> Daemon:
@@ -61,6 +59,7 @@ def makeService(options: Options) -> Daemon:
 
 def make_server(reactor: Any, settings: Settings) -> Server:
     """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
+    make_room(settings.max_connections, settings.max_uploads)
     algorithm = prepare(settings.store, settings.hash_name)
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
     store = Store(
@@ -68,10 +67,11 @@ def make_server(reactor: Any, settings: Settings) -> Server:
         algorithm,
         partial(deferToThreadPool, reactor, pool),
         max_size=settings.max_size,
-        max_uploads=MAX_UPLOADS,
+        max_uploads=settings.max_uploads,
     )
     access_log = _access_log(reactor, settings.access_log)
-    factory = HTTPFactory(make_site(store), reactor, Limits(), access_log)
+    limits = Limits(connections=settings.max_connections)
+    factory = HTTPFactory(make_site(store), reactor, limits, access_log)
     return Server(reactor, factory, pool, access_log, settings.drain)
 
 

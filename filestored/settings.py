@@ -27,6 +27,12 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MOST_WORKERS = 256
 """More processes than this on one machine are a typing error."""
 
+MAX_CONNECTIONS = 4000
+"""Connections of one process, unless the operator says otherwise."""
+
+MAX_UPLOADS = 64
+"""Uploads in flight in one process, unless the operator says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
@@ -44,7 +50,8 @@ class Settings:
     """Everything that the command line decides.
 
     `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means the store's
-    own; `access_log` is a path, ``-`` for the log, or empty for none.
+    own; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
+    `max_uploads` are those of each process.
     """
 
     listen: tuple[str, ...]
@@ -56,6 +63,8 @@ class Settings:
     drain: float
     access_log: str
     log: LogSettings
+    max_connections: int = MAX_CONNECTIONS
+    max_uploads: int = MAX_UPLOADS
 
     def to_json(self) -> str:
         """This value as one line of JSON."""
@@ -85,6 +94,13 @@ def parse_workers(text: str) -> int:
         return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
     if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MOST_WORKERS:
         raise ValueError(f"{text!r} is neither auto nor a number of processes from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def parse_count(text: str) -> int:
+    """A number from 1 to 999,999 of things at once; raises `ValueError`."""
+    if not re.fullmatch("[0-9]{1,6}", text.strip(), re.ASCII) or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number from 1 to 999999")
     return int(text)
 
 

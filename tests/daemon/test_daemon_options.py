@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert len(os.sched_getaffinity(0)) == settings.workers
     assert "" == settings.access_log
     assert 30.0 == settings.drain
+    assert (4000, 64) == (settings.max_connections, settings.max_uploads)
     assert (None, "INFO", None, None, False) == (
         settings.log.file,
         settings.log.level,
@@ -38,6 +39,7 @@ def test_every_option_arrives(tmp_path):
     settings = parsed(
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
+        *("--max-connections", "10000", "--max-uploads", "256"),
         *(
             "--log",
             log,
@@ -53,6 +55,7 @@ def test_every_option_arrives(tmp_path):
     assert ("tcp:1", "unix:/x") == settings.listen
     assert ("/s", "/i", "sha256") == (settings.store, settings.images, settings.hash_name)
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
+    assert (10000, 256) == (settings.max_connections, settings.max_uploads)
     assert (log, "DEBUG", "10 MB", "3", True) == (
         settings.log.file,
         settings.log.level,

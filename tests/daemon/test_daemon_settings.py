@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from filestored.settings import (
     LogSettings,
     Settings,
+    parse_count,
     parse_level,
     parse_seconds,
     parse_size,
@@ -56,6 +57,16 @@ def test_a_number_of_workers_is_taken_as_it_is():
     assert [1, 7, 256] == [parse_workers(text) for text in ("1", "7", "256")]
 
 
+@pytest.mark.parametrize("text", ["", "0", "-1", "1000000", "many", "1.5", "1e3", "٣"])
+def test_what_is_no_count_is_refused(text):
+    with pytest.raises(ValueError, match="from 1 to 999999"):
+        parse_count(text)
+
+
+def test_a_count_is_taken_as_it_is():
+    assert [1, 10000, 999999] == [parse_count(text) for text in ("1", "10000", "999999")]
+
+
 @pytest.mark.parametrize("text", ["", "0", "-1", "257", "many", "1.5", "99999", "٣"])
 def test_what_is_no_number_of_workers_is_refused(text):
     with pytest.raises(ValueError):
@@ -92,6 +103,8 @@ def test_settings_survive_the_way_to_a_worker():
         drain=2.5,
         access_log="-",
         log=LogSettings(file="/l", rotation="1 MB", retention="7", json=True),
+        max_connections=7,
+        max_uploads=8,
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()

@@ -1,0 +1,50 @@
+"""A process may open as many files as what it serves needs, within what it is allowed."""
+
+import resource
+
+import pytest
+from twisted.logger import globalLogPublisher
+
+from filestored.descriptors import make_room, needed
+
+
+@pytest.fixture
+def limits():
+    """Set the soft limit for a test; what it was returns. The hard one could not be raised again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda number: resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def events():
+    found = []
+    globalLogPublisher.addObserver(found.append)
+    yield found
+    globalLogPublisher.removeObserver(found.append)
+
+
+def soft_limit():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_a_low_limit_is_raised_to_what_is_needed(limits):
+    limits(600)
+    make_room(100, 64)
+    assert needed(100, 64) == soft_limit() > 600
+
+
+def test_a_limit_that_is_enough_stays_as_it_is(limits):
+    limits(900)
+    make_room(100, 64)
+    assert 900 == soft_limit()
+
+
+def test_where_the_hard_limit_is_too_low_it_is_used_whole_and_the_operator_hears_it(limits, events):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits(600)
+    make_room(hard, 64)
+    assert hard == soft_limit()
+    assert [hard] == [
+        event["hard"] for event in events if event.get("log_namespace") == "filestored.descriptors"
+    ]
