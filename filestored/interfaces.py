@@ -142,6 +142,7 @@ class IImages(Interface):
     """Accounts, each with a token that opens it, and the images in them."""
 
     pictures: "IPictures | None" = Attribute("Who looks into images, when somebody does.")
+    max_size: int = Attribute("How many bytes one image may have at most.")
 
     def register(username: str) -> "Deferred[str]":
         """A token for a new account; fails with `AlreadyExists`, or `UploadRefused`."""

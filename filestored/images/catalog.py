@@ -1,0 +1,184 @@
+"""What images an account has: ids, names, and what is known of each. Blocking, on records alone.
+
+::
+
+    accounts/anna/images/aB3x        the image: name, media type, size, hash, where its bytes are
+    accounts/anna/names/cat.png      the claim: the name belongs to image aB3x
+
+An image is there if its record exists and its name is claimed for it. So every change comes down to
+one atomic step, before which nothing has changed for anybody, and after which everything has:
+
+- add: the record first, then the claim, which decides
+- replace under the same name: the record alone
+- replace under a new name: first claim that, then the record decides; the old claim goes last
+- remove: the record, which decides; the claim goes last
+
+A claim without its image is left by somebody who died, or belongs to somebody who is about to replace:
+nobody can tell. Whoever wants the name first touches the record that the claim names
+(`_fence`), so that a change about to be decided there fails and is tried anew, and then takes the
+claim over. For that to be safe each attempt to replace reads the record before it claims, and
+each claim and each record differs from every other that there ever was (``turn``).
+"""
+
+import errno
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+from filestored.errors import AlreadyExists, NotFound
+from filestored.images.accounts import ACCOUNTS
+from filestored.images.entries import Entry, claim_for, claimed_by, refreshed
+from filestored.images.names import escaped
+from filestored.interfaces import Image, IRecords
+
+IDENTITY = re.compile("[A-Za-z0-9_-]{4}")
+"""What an image id looks like."""
+
+IMAGES = "images"
+NAMES = "names"
+
+_ATTEMPTS = 100
+_ID_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image that is there: its record and claim as they are kept, and what the record says."""
+
+    record: bytes
+    claim: bytes
+    image: Image
+
+
+class Catalog:
+    """The images of the account `username`."""
+
+    def __init__(self, records: IRecords, username: str) -> None:
+        self._records = records
+        self._home = f"{ACCOUNTS}/{username}"
+
+    def add(self, image: Image) -> str:
+        """Keep a new image; returns its id. Raises `AlreadyExists` when its name is taken."""
+        identity, record = self._create(image)
+        if self._claim(image.name, identity) is None:
+            with suppress(OSError):  # without a claim it is not there; the next start removes it
+                self._records.remove(self._image(identity), record)
+            raise _name_taken()
+        return identity
+
+    def read(self, identity: str) -> Image:
+        """The image with this id. Raises `NotFound`."""
+        return self._get(identity).image
+
+    def ids(self) -> dict[str, str]:
+        """The ids of all images by their names."""
+        folder = f"{self._home}/{IMAGES}"
+        found = {}
+        for name in self._records.names(folder):
+            identity = name.removeprefix(f"{folder}/")
+            entry = self._find(identity)
+            if entry is not None:
+                found[entry.image.name] = identity
+        return found
+
+    def replace(self, identity: str, image: Image) -> Image:
+        """Let the id mean another image; returns the old one. Raises `NotFound` or `AlreadyExists`."""
+        for _ in range(_ATTEMPTS):
+            old = self._get(identity)
+            renamed = image.name != old.image.name
+            claim = self._claim(image.name, identity) if renamed else old.claim
+            if claim is None:
+                raise _name_taken()
+            if self._records.replace(self._image(identity), old.record, Entry.of(image).to_record()):
+                if renamed:
+                    self._release(old.image.name, old.claim)
+                return old.image
+            if renamed and self._records.read(self._image(identity)) is None:
+                self._release(image.name, claim)
+        raise _never_quiet()
+
+    def remove(self, identity: str) -> Image:
+        """Forget an image; returns what it was. Raises `NotFound`."""
+        for _ in range(_ATTEMPTS):
+            old = self._get(identity)
+            if self._records.remove(self._image(identity), old.record):
+                self._release(old.image.name, old.claim)
+                return old.image
+        raise _never_quiet()
+
+    def _create(self, image: Image) -> tuple[str, bytes]:
+        """A record under an id that nobody has. Nobody sees it yet."""
+        record = Entry.of(image).to_record()
+        for _ in range(_ATTEMPTS):
+            identity = secrets.token_urlsafe(_ID_BYTES)
+            if self._records.create(self._image(identity), record):
+                return identity, record
+        raise OSError(errno.ENOSPC, "there are no ids left in this account")
+
+    def _get(self, identity: str) -> _Found:
+        found = self._find(identity) if IDENTITY.fullmatch(identity) else None
+        if found is None:
+            raise NotFound("Image does not exist")
+        return found
+
+    def _find(self, identity: str) -> _Found | None:
+        """The image, if it is there; looks again when it has changed between the two looks."""
+        place = self._image(identity)
+        record = self._records.read(place)
+        while record is not None:
+            image = Entry.from_record(record).image
+            claim = self._records.read(self._name(image.name))
+            if claim is not None and claimed_by(claim) == identity:
+                return _Found(record, claim, image)
+            before, record = record, self._records.read(place)
+            if before == record:
+                return None
+        return None
+
+    def _claim(self, name: str, identity: str) -> bytes | None:
+        """Claim a name for an image; returns the claim, None when another image has the name."""
+        claim = claim_for(name, identity)
+        for _ in range(_ATTEMPTS):
+            if self._records.create(self._name(name), claim):
+                return claim
+            held = self._records.read(self._name(name))
+            if held is None:
+                continue
+            if claimed_by(held) != identity:
+                verdict = self._fence(claimed_by(held), name)
+                if verdict is None:
+                    return None
+                if not verdict:
+                    continue
+            if self._records.replace(self._name(name), held, claim):
+                return claim
+        raise _never_quiet()
+
+    def _fence(self, identity: str, name: str) -> bool | None:
+        """Keep an image from getting a name. None when it has it, False when it changed meanwhile."""
+        record = self._records.read(self._image(identity))
+        if record is None:
+            return True
+        if Entry.from_record(record).image.name == name:
+            return None
+        return self._records.replace(self._image(identity), record, refreshed(record))
+
+    def _release(self, name: str, claim: bytes) -> None:
+        """Give up a claim, if it is still that one. One that stays harms nobody, so errors do not count."""
+        with suppress(OSError):
+            self._records.remove(self._name(name), claim)
+
+    def _image(self, identity: str) -> str:
+        return f"{self._home}/{IMAGES}/{identity}"
+
+    def _name(self, name: str) -> str:
+        return f"{self._home}/{NAMES}/{escaped(name)}"
+
+
+def _name_taken() -> AlreadyExists:
+    return AlreadyExists("An image of this name exists")
+
+
+def _never_quiet() -> OSError:
+    return OSError(errno.EBUSY, "others change the same image or name all the time")

@@ -1,0 +1,57 @@
+"""The image room: accounts, and the galleries that their tokens open.
+
+Everything is kept through two interfaces: `IRecords` for what is small and has a name, and `IStore`
+for bytes. Where either keeps it is nobody's business here.
+"""
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from filestored.images.accounts import Accounts
+from filestored.images.catalog import Catalog
+from filestored.images.clerk import Clerk
+from filestored.images.gallery import Gallery
+from filestored.interfaces import IGallery, IImages, IPictures, IRecords, IStore
+from filestored.storage.health import Health
+from filestored.storage.jobs import Run
+
+
+@implementer(IImages)
+class ImageRoom:
+    """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
+
+    `run` takes blocking work to an I/O thread, `health` is that of `blobs`, `pictures` looks into images.
+    """
+
+    def __init__(
+        self,
+        records: IRecords,
+        key: bytes,
+        blobs: IStore,
+        run: Run,
+        health: Health,
+        pictures: IPictures | None = None,
+    ) -> None:
+        self.pictures = pictures
+        self.max_size = blobs.max_size
+        self._records = records
+        self._accounts = Accounts(records, key)
+        self._blobs = blobs
+        self._clerk = Clerk(run, health)
+
+    def register(self, username: str) -> "Deferred[str]":
+        """See `IImages.register`."""
+        return Deferred.fromCoroutine(self._clerk.change(self._accounts.register, username))
+
+    def token_of(self, username: str) -> "Deferred[str]":
+        """See `IImages.token_of`."""
+        return Deferred.fromCoroutine(self._clerk.look(self._accounts.token_of, username))
+
+    def enter(self, token: str) -> "Deferred[IGallery]":
+        """See `IImages.enter`."""
+        return Deferred.fromCoroutine(self._enter(token))
+
+    async def _enter(self, token: str) -> IGallery:
+        account = await self._clerk.look(self._accounts.enter, token)
+        catalog = Catalog(self._records, account.name)
+        return Gallery(account, self._accounts, catalog, self._blobs, self._clerk, self.pictures)
