@@ -15,7 +15,7 @@ build step.
 from hashlib import sha256
 from importlib.resources import files
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
 from filestored.interfaces import IStore, IStreamedRequest
@@ -84,12 +84,12 @@ class FrontDoor(Front):
         super().__init__(store)
         self._page = Asset("page/index.html", (b"Content-Security-Policy", POLICY), (b"Vary", b"Accept"))
 
-    def render_GET(self, request: IStreamedRequest) -> Deferred[None]:
+    def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """The page, or what `Front` answers."""
         if _names_a_file(request) or not wants_html(combined(request, b"accept")):
             return super().render_GET(request)
         self._page.render_GET(request)
-        return succeed(None)
+        return None
 
     render_HEAD = render_GET
 

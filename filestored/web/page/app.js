@@ -31,7 +31,7 @@ export const TEXTS = {
     waiting: "Waiting", sending: "{done} of {size} · {percent}", flushing: "Writing to disk",
     stored: "Stored", stored_before: "Was stored already: same hash, nothing written.",
     is_stored: "{name} is stored.", began: "Uploading {name}", broke: "{name}: {reason}",
-    cancelled: "Cancelled", no_files: "There is no file in what was dropped.",
+    cancelled: "Cancelled",
     also_curl: "The same from a terminal:", api: "API description",
     error_0: "The connection broke off. The server may be down, or the file larger than it takes.",
     error_400: "The server did not understand that.", error_401: "This token is not valid any more.",
@@ -40,6 +40,7 @@ export const TEXTS = {
     error_408: "The upload stalled.", error_409: "That name is taken already.",
     error_413: "The file is larger than this server accepts.", error_503: "The server is busy. Try again in a moment.",
     error_507: "The server's disk is full.", error_other: "The server answered {status}.",
+    error_400_hash: "That is no hash of this server.",
     error_404_account: "There is no account of that name.",
     error_409_account: "An account of that name exists already.",
     error_409_file: "A different file with the same hash is stored already.",
@@ -68,7 +69,7 @@ export const TEXTS = {
     waiting: "В очереди", sending: "{done} из {size} · {percent}", flushing: "Запись на диск",
     stored: "Сохранён", stored_before: "Уже хранится: тот же хэш, ничего не записано.",
     is_stored: "Файл {name} сохранён.", began: "Загружается {name}", broke: "{name}: {reason}",
-    cancelled: "Отменено", no_files: "Среди перетащенного нет файлов.",
+    cancelled: "Отменено",
     also_curl: "То же из терминала:", api: "Описание API",
     error_0: "Соединение прервалось. Возможно, сервер остановлен или файл больше допустимого.",
     error_400: "Сервер не понял запрос.", error_401: "Этот токен больше не действует.",
@@ -77,6 +78,7 @@ export const TEXTS = {
     error_408: "Загрузка остановилась.", error_409: "Это имя уже занято.",
     error_413: "Файл больше, чем принимает этот сервер.", error_503: "Сервер занят. Повторите чуть позже.",
     error_507: "На диске сервера нет места.", error_other: "Сервер ответил: {status}.",
+    error_400_hash: "Это не хэш этого сервера.",
     error_404_account: "Аккаунта с таким именем нет.",
     error_409_account: "Аккаунт с таким именем уже есть.",
     error_409_file: "Под этим хэшем уже хранится другой файл.",
@@ -151,7 +153,7 @@ async function ask(path, method = "GET", headers = JSON_PLEASE) {
   try {
     const response = await fetch(address(path), { method, headers, credentials: "omit" });
     const is_json = /[/+]json/.test(response.headers.get("Content-Type") ?? "");
-    return { status: response.status, value: is_json ? await response.json() : null, response };
+    return { status: response.status, value: is_json ? parsed(await response.text()) : null, response };
   } catch {
     return { status: 0, value: null };
   }
@@ -194,7 +196,12 @@ function failure(status, where) {
 // --- small parts -----------------------------------------------------------------------------------
 
 const find = (id) => document.getElementById(id);
-const clone = (id) => find(id).content.firstElementChild.cloneNode(true);
+
+function clone(id) {
+  const copied = find(id).content.firstElementChild.cloneNode(true);
+  for (const element of copied.querySelectorAll("[data-text]")) say(element, element.dataset.text);
+  return copied;
+}
 
 /** Tell those who listen instead of looking. */
 const announce = (key, values) => say(find("announcement"), key, values);
@@ -386,7 +393,7 @@ async function find_file(event) {
   const hash = find("fetch-hash").value.trim().toLowerCase();
   const state = find("fetch-state");
   const { status, response } = await ask(`files/${encodeURIComponent(hash)}`, "HEAD");
-  if (status !== 200) return tell(state, ...failure(status), true);
+  if (status !== 200) return tell(state, ...failure(status, "hash"), true);
   const entry = kept.get(hash) ?? { name: hash, size: Number(response.headers.get("Content-Length")) };
   forget_rows(hash);
   show_file(new Row(find("file-list"), entry.name, entry.size), hash, "stored");
@@ -641,7 +648,6 @@ function move_between_tabs(event) {
 function take(files) {
   const images = current_tab().id === "tab-images";
   if (images && !account) return find("account-name").focus();
-  if (!files.length) return announce("no_files");
   for (const file of [...files].reverse()) images ? upload_image(file) : upload_file(file);
 }
 

@@ -1,0 +1,197 @@
+"""Files on the page, as somebody with a mouse has them: chosen, dropped, found, downloaded, deleted."""
+
+import hashlib
+import re
+import urllib.error
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.needs("chromium")
+
+DROP = """([form, files]) => {
+    const carried = new DataTransfer();
+    for (const [name, text] of files) carried.items.add(new File([text], name));
+    for (const kind of ["dragover", "drop"])
+        form.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+}"""
+
+WATCH_PROGRESS = """() => {
+    window.shares = [];
+    new MutationObserver(() => {
+        const bar = document.querySelector("progress");
+        if (bar) window.shares.push(bar.value);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def named(name, content):
+    return {"name": name, "mimeType": "text/plain", "buffer": content}
+
+
+def choose(page, *files):
+    page.set_input_files("#file-input", list(files))
+
+
+def drop(page, *files):
+    page.evaluate(DROP, [page.query_selector("#file-form"), [[name, text] for name, text in files]])
+
+
+def row(page, name):
+    return page.locator("#file-list > li", has_text=name)
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def status(url, method="GET"):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method)) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def slow_down(page, bytes_per_second):
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+    session.send("Network.emulateNetworkConditions", limits)
+
+
+def test_a_chosen_file_is_uploaded_and_its_hash_shown(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("poem.txt", b"roses"))
+    expect(row(page, "poem.txt").locator(".hash")).to_have_text(md5(b"roses"))
+    expect(row(page, "poem.txt").locator(".state")).to_have_text("Stored")
+    assert status(f"{daemon.url}files/{md5(b'roses')}") == 200
+
+
+def test_several_files_are_dropped_at_once_and_keep_their_order(open_page, daemon):
+    page = open_page(daemon.url)
+    drop(page, *[(f"{number}.txt", f"content {number}") for number in range(5)])
+    expect(page.locator("#file-list .hash:visible")).to_have_count(5)
+    assert [f"{number}.txt" for number in range(5)] == page.locator("#file-list .name").all_text_contents()
+    expect(row(page, "3.txt").locator(".hash")).to_have_text(md5(b"content 3"))
+
+
+def test_an_empty_file_is_a_file(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("empty.txt", b""))
+    expect(row(page, "empty.txt").locator(".hash")).to_have_text(md5(b""))
+
+
+def test_the_progress_of_an_upload_is_shown(open_page, daemon):
+    page = open_page(daemon.url)
+    page.evaluate(WATCH_PROGRESS)
+    slow_down(page, 1_000_000)
+    choose(page, named("long.bin", bytes(1_500_000)))
+    expect(row(page, "long.bin").locator(".state")).to_have_text(re.compile(r"of 1\.5 MB · \d+%"))
+    expect(row(page, "long.bin").locator(".hash")).to_be_visible(timeout=30_000)
+    shares = page.evaluate("() => window.shares")
+    assert any(0 < share < 1 for share in shares)
+    assert shares == sorted(shares)
+
+
+def test_a_cancelled_upload_leaves_nothing_and_can_be_tried_again(open_page, daemon):
+    page = open_page(daemon.url)
+    slow_down(page, 200_000)
+    content = bytes(800_000)
+    choose(page, named("long.bin", content))
+    row(page, "long.bin").get_by_role("button", name="Cancel").click()
+    expect(row(page, "long.bin").locator(".state")).to_have_text("Cancelled")
+    assert status(f"{daemon.url}files/{md5(content)}") == 404
+    slow_down(page, -1)
+    row(page, "long.bin").get_by_role("button", name="Try again").click()
+    expect(row(page, "long.bin").locator(".hash")).to_have_text(md5(content))
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(open_page, start_daemon):
+    page = open_page(start_daemon("--workers", "1", "--max-size", "1KiB").url)
+    choose(page, named("large.bin", bytes(2048)), named("small.bin", bytes(1024)))
+    expect(row(page, "large.bin").locator(".state")).to_have_text(
+        "The file is larger than this server accepts."
+    )
+    expect(row(page, "small.bin").locator(".state")).to_have_text("Stored")
+
+
+def test_a_server_that_is_gone_is_told_in_words(open_page, daemon):
+    page = open_page(daemon.url)
+    daemon.end()
+    choose(page, named("late.txt", b"late"))
+    expect(row(page, "late.txt").locator(".state")).to_contain_text("The connection broke off.")
+
+
+def test_the_same_file_again_is_said_to_be_there_and_listed_once(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("one.txt", b"same"))
+    expect(row(page, "one.txt").locator(".hash")).to_be_visible()
+    choose(page, named("two.txt", b"same"))
+    expect(row(page, "two.txt").locator(".state")).to_contain_text("Was stored already")
+    expect(page.locator("#file-list > li")).to_have_count(1)
+
+
+def test_a_file_is_downloaded_under_its_name_with_equal_bytes(open_page, daemon):
+    page = open_page(daemon.url)
+    content = bytes(range(256)) * 999
+    choose(page, named("наряд №1.bin", content))
+    with page.expect_download() as downloading:
+        row(page, "наряд №1.bin").get_by_role("link", name="Download").click()
+    assert "наряд №1.bin" == downloading.value.suggested_filename
+    with open(downloading.value.path(), "rb") as file:
+        assert content == file.read()
+
+
+def test_a_file_is_deleted_when_the_question_is_answered_with_yes(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("gone.txt", b"gone"))
+    for answer, found in (("Cancel", 200), ("Delete", 404)):
+        row(page, "gone.txt").get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Delete gone.txt for everybody")
+        page.get_by_role("dialog").get_by_role("button", name=answer).click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(row(page, "gone.txt")).to_have_count(1 if found == 200 else 0)
+        assert status(f"{daemon.url}files/{md5(b'gone')}") == found
+
+
+def test_the_hash_is_copied(open_page, daemon):
+    page = open_page(daemon.url, permissions=["clipboard-read", "clipboard-write"])
+    choose(page, named("poem.txt", b"roses"))
+    row(page, "poem.txt").get_by_role("button", name="Copy hash").click()
+    expect(row(page, "poem.txt").locator(".copy")).to_have_text("Copied")
+    assert md5(b"roses") == page.evaluate("() => navigator.clipboard.readText()")
+
+
+def test_the_list_outlives_a_reload_but_not_the_tab(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("poem.txt", b"roses"))
+    expect(row(page, "poem.txt").locator(".hash")).to_be_visible()
+    page.reload()
+    expect(row(page, "poem.txt").locator(".hash")).to_have_text(md5(b"roses"))
+    expect(open_page(daemon.url).locator("#file-list > li")).to_have_count(0)
+
+
+def test_a_file_is_found_by_its_hash(open_page, daemon):
+    page = open_page(daemon.url)
+    urllib.request.urlopen(daemon.url, b"roses").close()
+    for text, said in (
+        ("nonsense", "That is no hash of this server."),
+        (md5(b"never"), "Nothing is stored under that name."),
+        (md5(b"roses").upper(), "Found: it is in the list above."),
+    ):
+        page.fill("#fetch-hash", text)
+        page.get_by_role("button", name="Find").click()
+        expect(page.locator("#fetch-state")).to_have_text(said)
+    expect(page.locator("#file-list .hash")).to_have_text(md5(b"roses"))
+    expect(page.locator("#file-list .size")).to_have_text("5 bytes")
+
+
+def test_a_name_that_is_markup_is_shown_as_text(open_page, daemon):
+    page = open_page(daemon.url)
+    name = "<img src=x onerror=alert(1)>&amp;.txt"
+    drop(page, (name, "x"))
+    expect(page.locator("#file-list .name")).to_have_text(name)
+    expect(page.locator("#file-list img")).to_have_count(0)
