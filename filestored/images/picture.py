@@ -56,8 +56,8 @@ def prepare() -> None:
     """Load what may be needed, once, and set the bounds: no decoder opens a module later."""
     for plugin in _PLUGINS:
         import_module(f"PIL.{plugin}ImagePlugin")
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns from here on, and refuses twice as much
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread for each core would burst the bound on memory
 

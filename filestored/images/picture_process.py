@@ -98,9 +98,9 @@ class PictureProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """It is no more; who still waits for it will have to come again."""
         self.usable = False
+        self.gone.callback(None)
         if self._answer is not None and not self._answer.called:
             self._answer.errback(Overloaded())
-        self.gone.callback(None)
 
     async def _deliver(self, blob: IBlob) -> None:
         """Write the bytes. Raises `OSError`; when the process stops taking them the answer tells."""

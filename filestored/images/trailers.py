@@ -24,8 +24,8 @@ def after_jpeg(data: bytes | mmap, end: int) -> int:
         start = _ZEROS.match(data, end).end()  # type: ignore[union-attr]  # matches nothing, too
         if data[start : start + 3] == b"\xff\xd8\xff":
             end = jpeg(data, start)
-        elif data[start + 4 : start + 8] == b"ftyp":
-            return boxes(data, start)
+        elif (video := _VIDEO.match(data, end)) is not None:
+            return boxes(data, video.end())
         else:
             return len(data) if _has_directory(data, end, start) else end
 
@@ -50,3 +50,5 @@ def _has_directory(data: bytes | mmap, end: int, start: int) -> bool:
 
 
 _ZEROS = re.compile(rb"\0*")
+_VIDEO = re.compile(rb"\0*?(?=.{4}ftyp)", re.DOTALL)
+"""Zeros up to an ISO media file, whose first box begins with some as well."""

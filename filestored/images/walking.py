@@ -34,7 +34,7 @@ def boxes(data: bytes | mmap, start: int) -> int:
     (ISO 14496-12, section 4.2).
     """
     at = start
-    while _BOX.match(data, at) is not None:
+    while at <= len(data) and _BOX.match(data, at) is not None:
         (size,) = struct.unpack_from(">I", data, at)
         if size == 1:
             (size,) = struct.unpack_from(">Q", data, at + 8)

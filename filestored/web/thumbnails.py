@@ -9,12 +9,10 @@ reading the request. The image behind an id may change, and is for its owner onl
 
 import re
 
-from twisted.web.iweb import IRequest
-
 from filestored.errors import UnusableSize
 from filestored.images.darkroom import box
 from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IBlob
+from filestored.interfaces import IBlob, IStreamedRequest
 from filestored.web.conditional import Verdict, judge
 from filestored.web.fields import combined
 from filestored.web.refusal import Field, precondition_failed
@@ -31,12 +29,12 @@ _FIXED: tuple[Field, ...] = (
 )
 
 
-def wants_thumbnail(request: IRequest) -> bool:
+def wants_thumbnail(request: IStreamedRequest) -> bool:
     """Whether the query names a width or a height."""
     return any(name in request.args for name in _NAMES)
 
 
-async def render_thumbnail(request: IRequest, blob: IBlob, thumbnails: Thumbnails) -> None:
+async def render_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: Thumbnails) -> None:
     """Answer a GET or HEAD with a thumbnail of the image in `blob`, and close it.
 
     Raises `UnusableSize` (400), `Refusal` (412), or as `IPictures.thumbnail` does; nothing was sent then.
@@ -63,7 +61,7 @@ async def render_thumbnail(request: IRequest, blob: IBlob, thumbnails: Thumbnail
     request.finish()
 
 
-def _write(request: IRequest, content_type: str, data: bytes) -> None:
+def _write(request: IStreamedRequest, content_type: str, data: bytes) -> None:
     request.setResponseCode(200)
     request.setHeader(b"Content-Type", content_type.encode("ascii"))
     request.setHeader(b"Content-Length", b"%d" % len(data))
@@ -71,7 +69,7 @@ def _write(request: IRequest, content_type: str, data: bytes) -> None:
         request.write(data)
 
 
-def _side(request: IRequest, name: bytes) -> int | None:
+def _side(request: IStreamedRequest, name: bytes) -> int | None:
     """The length of a side in pixels; None when it is not asked for. Raises `UnusableSize`."""
     values = request.args.get(name, ())
     if not values:

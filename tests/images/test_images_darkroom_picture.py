@@ -1,0 +1,229 @@
+"""What Pillow is asked to do, here in the test's own process: every sample is one of ours."""
+
+import tempfile
+from io import BytesIO
+
+import pytest
+from PIL import Image, ImageCms
+
+from filestored.images import picture
+from tests.images.samples import (
+    CAMERA,
+    HALF_A_JPEG,
+    PICTURE,
+    SAMPLES,
+    SCRIPT,
+    SVG,
+    encode,
+    laborious_gif,
+    png_of,
+)
+
+picture.prepare()
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+ORIENTATION = 0x0112
+
+
+def in_a_file(data):
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller is one
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def is_image(data: bytes) -> bool:
+    with in_a_file(data) as file:
+        try:
+            picture.verify(file)
+        except Exception:  # whatever a decoder raises
+            return False
+        return True
+
+
+def make(data: bytes, width: int = 2048, height: int = 2048) -> Image.Image:
+    with in_a_file(data) as file:
+        media_type, made = picture.thumbnail(file, width, height)
+    image = Image.open(BytesIO(made))
+    assert media_type == f"image/{image.format.lower()}"
+    return image
+
+
+def near(color, expected) -> bool:
+    return all(abs(one - other) < 40 for one, other in zip(color, expected, strict=True))
+
+
+# --- verify ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_format_is_an_image(name):
+    assert is_image(SAMPLES[name])
+
+
+@pytest.mark.parametrize("name", CAMERA)
+def test_a_jpeg_of_a_camera_is_an_image(name):
+    assert is_image(CAMERA[name])
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_truncated_image_is_none(name, part):
+    assert not is_image(SAMPLES[name][: int(len(SAMPLES[name]) * part) - 3])
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("tiff")])
+def test_an_image_with_a_script_behind_it_is_none(name):
+    assert not is_image(SAMPLES[name] + SCRIPT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GIF89a",
+        HALF_A_JPEG,
+        SVG,
+        SAMPLES["gif"] + SCRIPT,
+        b"\x76\x2f\x31\x01" + bytes(100),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+        SAMPLES["png"][:-20] + b"\0" * 8 + SAMPLES["png"][-12:],
+    ],
+    ids=["nothing", "six bytes", "half", "SVG", "GIF and script", "EXR", "PostScript", "PNG with a hole"],
+)
+def test_what_is_no_image_is_none(data):
+    assert not is_image(data)
+
+
+@pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
+def test_a_bomb_is_no_image(side):
+    assert not is_image(png_of(side, 10_000))
+
+
+def test_too_many_frames_are_no_image():
+    assert is_image(laborious_gif(8, picture.MOST_FRAMES))
+    assert not is_image(laborious_gif(8, picture.MOST_FRAMES + 1))
+
+
+def test_a_broken_frame_of_an_animation_is_noticed():
+    data = bytearray(SAMPLES["png animated"])
+    at = data.rindex(b"fdAT") + 12
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    assert not is_image(bytes(data))
+
+
+# --- thumbnails ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_format_makes_a_thumbnail(name):
+    assert max(make(SAMPLES[name], 30, 30).size) == min(30, max(Image.open(BytesIO(SAMPLES[name])).size))
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((2048, 2048), (97, 61)),
+        ((97, 61), (97, 61)),
+        ((50, 2048), (50, 31)),
+        ((2048, 30), (48, 30)),
+        ((50, 50), (50, 31)),
+        ((50, 10), (16, 10)),
+        ((1, 1), (1, 1)),
+    ],
+)
+def test_a_thumbnail_fits_keeps_its_proportions_and_never_grows(box, expected):
+    assert make(SAMPLES["png"], *box).size == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "expected"),
+    [((4000, 10), (100, 100), (100, 1)), ((3, 9000), (20, 30), (1, 30)), ((1001, 777), (64, 64), (64, 50))],
+)
+def test_a_picture_much_larger_than_its_thumbnail_keeps_its_proportions(size, box, expected):
+    assert make(encode(Image.new("RGB", size, RED), "PNG"), *box).size == expected
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "I", "RGB", "RGBA", "LA"])
+def test_white_stays_white_in_every_mode_however_large(mode):
+    white = {"I;16": 65535, "I": 65535, "P": 1, "LA": (255, 255), "RGBA": (255,) * 4}
+    image = Image.new(mode, (900, 700), white.get(mode, "white"))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    small = make(encode(image, "TIFF" if mode == "I" else "PNG"), 20, 20).convert("RGB")
+    assert small.getextrema() == ((255, 255),) * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (SAMPLES["png"], "JPEG"),
+        (SAMPLES["jpeg in cmyk"], "JPEG"),
+        (SAMPLES["png with alpha"], "WEBP"),
+        (encode(PICTURE.convert("P"), "PNG", transparency=0), "WEBP"),
+        (encode(PICTURE, "PNG", transparency=(1, 2, 3)), "WEBP"),
+    ],
+)
+def test_what_can_be_seen_through_becomes_a_webp(data, expected):
+    assert make(data, 40, 40).format == expected
+
+
+def four_corners(orientation: int, kind: str, mode: str = "RGB") -> bytes:
+    """A picture that lies as `orientation` says: upright, 60 by 40, red on top left, blue on top right."""
+    upright = Image.new(mode, (60, 40), "white")
+    upright.paste("red", (0, 0, 20, 20))
+    upright.paste("blue", (40, 0, 60, 20))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    lying = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    if kind == "TIFF":
+        return encode(lying, kind, tiffinfo={ORIENTATION: orientation})
+    return encode(lying, kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_thumbnail_stands_upright(kind, orientation):
+    small = make(four_corners(orientation, kind), 30, 2048)
+    assert small.size == (30, 20)
+    corners = [small.convert("RGB").getpixel(point) for point in ((4, 4), (25, 4), (4, 15), (25, 15))]
+    assert [near(*pair) for pair in zip(corners, (RED, BLUE, WHITE, WHITE), strict=True)] == [True] * 4
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_makes_no_sense_is_upright(orientation):
+    assert make(four_corners(orientation, "JPEG")).size == (60, 40)
+
+
+def test_a_height_bounds_the_upright_picture():
+    assert make(four_corners(6, "JPEG"), 2048, 20).size == (30, 20)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA")])
+def test_a_thumbnail_tells_nothing_about_its_maker(kind, mode):
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    settings = {"comment": b"SECRET"} if kind == "JPEG" else {}
+    data = encode(PICTURE.convert(mode), kind, exif=exif, icc_profile=profile, xmp=b"SECRET", **settings)
+    small = make(data, 40, 40)
+    assert not {"exif", "icc_profile", "comment", "xmp"} & set(small.info)
+    assert dict(small.getexif()) == {}
+
+
+def test_colours_of_a_profile_become_those_of_srgb():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    broken = encode(PICTURE, "PNG", icc_profile=profile.tobytes())
+    plain = encode(PICTURE, "PNG")
+    assert make(broken, 20, 20).tobytes() == make(plain, 20, 20).tobytes()
+    nonsense = encode(PICTURE, "PNG", icc_profile=b"nonsense")
+    assert make(nonsense, 20, 20).tobytes() == make(plain, 20, 20).tobytes()

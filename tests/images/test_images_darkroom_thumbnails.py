@@ -1,0 +1,275 @@
+"""Thumbnails that were made once: the directory, and the answers made of it."""
+
+import errno
+import os
+from io import BytesIO
+
+import pytest
+import pytest_twisted
+from PIL import Image
+from twisted.internet import reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
+
+from filestored.digest import algorithm
+from filestored.errors import NotAnImage
+from filestored.images.darkroom import Darkroom
+from filestored.images.thumbnails import TOUCHED_AFTER, ThumbnailCache, Thumbnails, prefix
+from filestored.interfaces import Thumbnail
+from filestored.storage.memory import MemoryBackend
+from filestored.storage.store import Store
+from filestored.web.replies import Page
+from filestored.web.thumbnails import render_thumbnail, wants_thumbnail
+from tests.images.samples import PICTURE, SAMPLES, SVG
+from tests.wire import Wire
+
+MD5 = algorithm("md5")
+ONE, OTHER = MD5.parse("1" * 32), MD5.parse("2" * 32)
+JPEG = Thumbnail("image/jpeg", b"\xff\xd8\xff a small picture")
+WEBP = Thumbnail("image/webp", b"RIFF another")
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def place(tmp_path):
+    return str(tmp_path / "images" / "thumbnails")
+
+
+@pytest.fixture
+def open_cache(place):
+    opened = []
+
+    def open_it(**settings):
+        opened.append(ThumbnailCache(place, **settings))
+        return opened[-1]
+
+    yield open_it
+    for cache in opened:
+        cache.close()
+
+
+# --- the directory ---------------------------------------------------------------------------
+
+
+def test_what_was_put_is_there_for_every_worker(open_cache, place):
+    first, second = open_cache(), open_cache()
+    assert first.get("a") is None
+    first.put("a", JPEG)
+    first.put("b", WEBP)
+    assert [second.get("a"), second.get("b"), second.get("c")] == [JPEG, WEBP, None]
+    assert sorted(os.listdir(place)) == ["a.jpg", "b.webp"]
+
+
+def test_nobody_else_can_look_into_the_directory(open_cache, place):
+    open_cache().put("a", JPEG)
+    assert oct(os.stat(place).st_mode & 0o777) == "0o700"
+    assert oct(os.stat(os.path.join(place, "a.jpg")).st_mode & 0o777) == "0o600"
+
+
+def test_putting_again_replaces(open_cache):
+    cache = open_cache()
+    cache.put("a", JPEG)
+    cache.put("a", Thumbnail("image/jpeg", b"new"))
+    assert cache.get("a") == Thumbnail("image/jpeg", b"new")
+
+
+def test_all_sizes_of_one_image_are_forgotten_together(open_cache):
+    cache = open_cache()
+    names = [prefix(ONE) + "1x1", prefix(ONE) + "2x2", prefix(OTHER) + "1x1"]
+    for name in names:
+        cache.put(name, JPEG)
+    cache.forget(ONE)
+    cache.forget(ONE)
+    assert [cache.get(name) for name in names] == [None, None, JPEG]
+
+
+def test_the_oldest_go_when_there_is_no_room(open_cache, place):
+    cache = open_cache(room=1000)
+    for age in range(12):
+        cache.put(f"n{age:02}", Thumbnail("image/jpeg", b"x" * 100))
+        os.utime(os.path.join(place, f"n{age:02}.jpg"), (NOW + age, NOW + age))
+    left = sorted(os.listdir(place))
+    assert left == [f"n{age:02}.jpg" for age in range(12 - len(left), 12)]
+    assert sum(os.stat(os.path.join(place, name)).st_size for name in left) <= 1000
+
+
+def test_what_others_and_crashes_have_left_is_cleared_by_a_new_worker(open_cache, place):
+    open_cache(room=10**6).put("old", Thumbnail("image/jpeg", b"x" * 900))
+    for name in (".left-by-a-crash", "old.jpg"):
+        with open(os.path.join(place, name), "wb") as file:
+            file.write(bytes(900))
+        os.utime(os.path.join(place, name), (NOW - 99, NOW - 99))
+    open_cache(room=1000).put("new", JPEG)
+    assert os.listdir(place) == ["new.jpg"]
+
+
+def test_what_is_used_is_young_again(open_cache, place):
+    cache = open_cache()
+    cache.put("a", JPEG)
+    path = os.path.join(place, "a.jpg")
+    os.utime(path, (1000, 1000))
+    assert open_cache(now=lambda: 1000 + TOUCHED_AFTER).get("a") == JPEG
+    assert os.stat(path).st_mtime == 1000
+    assert open_cache(now=lambda: 1001 + TOUCHED_AFTER).get("a") == JPEG
+    assert os.stat(path).st_mtime > 1000
+
+
+def test_a_link_in_the_directory_is_not_followed(open_cache, place, tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    cache = open_cache()
+    os.symlink(tmp_path / "secret", os.path.join(place, "a.jpg"))
+    with pytest.raises(OSError) as caught:
+        cache.get("a")
+    assert caught.value.errno == errno.ELOOP
+    cache.put("a", JPEG)
+    assert cache.get("a") == JPEG
+    assert (tmp_path / "secret").read_bytes() == b"secret"
+
+
+def test_a_write_that_fails_leaves_nothing(open_cache, place):
+    cache = open_cache()
+    os.mkdir(os.path.join(place, "a.jpg"))
+    with pytest.raises(IsADirectoryError):
+        cache.put("a", JPEG)
+    assert os.listdir(place) == ["a.jpg"]
+
+
+# --- the answers -----------------------------------------------------------------------------
+
+
+class Gallery(Page):
+    """Answers every path with a thumbnail of the one image that there is."""
+
+    def __init__(self, store, digest, thumbnails):
+        super().__init__()
+        self._store, self._digest, self._thumbnails = store, digest, thumbnails
+
+    async def render_GET(self, request):
+        assert wants_thumbnail(request)
+        await render_thumbnail(request, await self._store.open(self._digest), self._thumbnails)
+
+    render_HEAD = render_GET
+
+
+class Gone(ThumbnailCache):
+    """A directory on a dead disk."""
+
+    def get(self, *args):
+        raise OSError(errno.EIO, "dead")
+
+    put = forget = get
+
+
+@pytest.fixture
+def darkroom():
+    room = Darkroom(reactor)
+    yield room
+    pytest_twisted.blockon(room.stop())
+
+
+@pytest.fixture
+def ask(darkroom, open_cache, place):
+    """A function that asks for a thumbnail of an image, and waits for the answer."""
+    store = Store(MemoryBackend(MD5), MD5, maybeDeferred)
+
+    async def ask_it(data, query, method="GET", cache=None, **fields):
+        upload = store.upload()
+        upload.write(data)
+        stored = await upload.commit()
+        thumbnails = Thumbnails(darkroom, cache or open_cache(), maybeDeferred)
+        root = Resource()
+        root.putChild(b"image", Gallery(store, stored.digest, thumbnails))
+        wire = Wire(root)
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+        wire.send(f"{method} /image{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n".encode())
+        while wire.connected and not wire.transport.disconnecting:
+            await deferLater(reactor, 0.01)
+        (answer,) = wire.answers(method)
+        return answer
+
+    return ask_it
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thumbnail_is_answered_with_its_type_and_a_tag(ask):
+    answer = await ask(SAMPLES["png"], "?width=50")
+    assert (answer.status, answer.fields["content-type"]) == (200, "image/jpeg")
+    assert Image.open(BytesIO(answer.body)).size == (50, 31)
+    assert answer.fields["cache-control"] == "private, no-cache"
+    assert answer.fields["x-content-type-options"] == "nosniff"
+    assert answer.fields["content-length"] == str(len(answer.body))
+    assert answer.fields["etag"].endswith('-50x2048"')
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_a_thumbnail_is_told_so(ask):
+    tag = (await ask(SAMPLES["png"], "?height=20")).fields["etag"]
+    answer = await ask(SAMPLES["png"], "?height=20", If_None_Match=tag)
+    assert (answer.status, answer.body, answer.fields["etag"]) == (304, b"", tag)
+    assert (await ask(SAMPLES["png"], "?height=21", If_None_Match=tag)).status == 200
+    assert (await ask(SAMPLES["png"], "?height=20", If_Match='"other"')).status == 412
+
+
+@pytest_twisted.ensureDeferred
+async def test_head_has_the_fields_of_get_and_no_body(ask):
+    answer, expected = await ask(SAMPLES["png"], "?width=9", "HEAD"), await ask(SAMPLES["png"], "?width=9")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.fields["content-length"] == expected.fields["content-length"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?width=",
+        "?width=0",
+        "?width=-1",
+        "?width=1.5",
+        "?width=%D9%A1",
+        "?width=9999999999",
+        "?width=2049",
+        "?width=1&width=1",
+        "?width=1&height=x",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_size_that_makes_no_sense_is_answered_400(ask, query):
+    assert (await ask(SAMPLES["png"], query)).status == 400
+    assert (await ask(SAMPLES["png"], query, If_None_Match="*")).status == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_image_is_answered_406(ask):
+    answer = await ask(SVG, "?width=5")
+    assert (answer.status, answer.body.decode().strip()) == (406, str(NotAnImage()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_second_time_nothing_is_decoded(ask, darkroom):
+    first = await ask(SAMPLES["png"], "?width=40")
+    await darkroom.stop()
+    assert await ask(SAMPLES["png"], "?width=40&height=2048") == first
+    assert (await ask(SAMPLES["png"], "?width=41")).status == 503
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dead_disk_costs_time_and_no_answers(ask, place):
+    cache = Gone(place)
+    answers = [await ask(SAMPLES["png"], "?width=40", cache=cache) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    cache.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_made_of_a_deleted_image_is_forgotten(darkroom, open_cache, place):
+    store = Store(MemoryBackend(MD5), MD5, maybeDeferred)
+    upload = store.upload()
+    upload.write(SAMPLES["png with alpha"])
+    blob = await store.open((await upload.commit()).digest)
+    thumbnails = Thumbnails(darkroom, open_cache(), maybeDeferred)
+    made = await thumbnails.make(blob, 10, 10)
+    assert (made.content_type, Image.open(BytesIO(made.data)).size) == ("image/webp", (10, 6))
+    assert len(os.listdir(place)) == 1
+    await thumbnails.forget(blob.digest)
+    assert os.listdir(place) == []
+    assert PICTURE.size == (97, 61)
