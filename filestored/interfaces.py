@@ -10,7 +10,7 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -39,6 +39,13 @@ class IStore(Interface):
     algorithm: Algorithm = Attribute("The algorithm of the digests that name what is stored.")
     max_size: int = Attribute("How many bytes one upload may have at most.")
     degraded: str | None = Attribute("Why nothing can be written, for the operator; None while all is well.")
+
+    def parse(text: str) -> Digest:
+        """Read the name of a file as clients write it; raises `MalformedDigest`.
+
+        Takes digests of `algorithm`, and of those by which files were named before the store moved
+        to it. All of them may be opened and deleted; what is uploaded gets one of `algorithm`.
+        """
 
     def upload(expected: Iterable[Digest] = (), length: int | None = None) -> "IUpload":
         """Begin to take in a byte string.
@@ -141,7 +148,6 @@ class Image:
 class IImages(Interface):
     """Accounts, each with a token that opens it, and the images in them."""
 
-    pictures: "IPictures | None" = Attribute("Who looks into images, when somebody does.")
     max_size: int = Attribute("How many bytes one image may have at most.")
 
     def register(username: str) -> "Deferred[str]":
@@ -187,7 +193,7 @@ class IImageUpload(IConsumer):
     """One image on its way in; an `IUpload` that wants to know a name, and images only."""
 
     def begin(name: str) -> None:
-        """The file that follows has this name. Called once, before any `write`."""
+        """The file that follows has this name. Called once, before any `write`; raises `UnusableName`."""
 
     def write(data: bytes) -> None:
         """As `IUpload.write`; also raises `NotAnImage` as soon as the first bytes say so."""
@@ -264,6 +270,32 @@ class IOpensQuickly(Interface):
     """Optional, of a backend: its `open` takes microseconds, and may be called in the reactor's thread."""
 
 
+class IFormerNames(Interface):
+    """Optional, of a backend: its files once had names of other algorithms, which are remembered."""
+
+    former: Sequence[Algorithm] = Attribute("The algorithms of these names; their lengths all differ.")
+
+    def current(digest: Digest) -> Digest:
+        """The name under which a file named `digest` once would rest now, be it there or not.
+
+        Takes microseconds, and may be called in the reactor's thread. Raises `NotFound` for a
+        name that no file had, or `OSError`.
+        """
+
+
+class IFlushesTogether(Interface):
+    """Optional, of a backend: one flush makes everything durable, for less than many flushes cost."""
+
+    def saves(files: int, digests: Collection[Digest]) -> bool:
+        """Whether `flush` costs less than to seal `files` sinks with a flush each, and to settle `digests`."""
+
+    def flush() -> None:
+        """Make durable what was sealed without a flush, and all names given or taken before the call.
+
+        Blocking. Raises `OSError`; it is unknown then what is durable, and no later flush can tell.
+        """
+
+
 class ISink(Interface):
     """The bytes of one upload while they have no name. Blocking.
 
@@ -275,8 +307,11 @@ class ISink(Interface):
     def write(data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`. Raises `OSError`."""
 
-    def seal() -> None:
-        """Make the bytes durable and unchangeable. Raises `OSError`; never to be tried again then."""
+    def seal(flush: bool = True) -> None:
+        """Make the bytes unchangeable and durable. Raises `OSError`; never to be tried again then.
+
+        Without `flush` they are durable after `IFlushesTogether.flush`, and not to be published before.
+        """
 
     def publish(digest: Digest) -> bool:
         """Give the sealed bytes their name; True when they are new, False when they were there.

@@ -1,58 +1,81 @@
 """Files on a disk: ``ab/abcdef…`` below one directory, each written once and never changed.
 
-The directory has been made a store by `layout.prepare`. Its 256 shards are held open from
-start to end: opening a file is one `openat(2)` with a bare name, no path that anybody could
-bend; and a flush of a shard that fails is told to every process that had it open by
-then, so no other worker can take the next, empty flush for a success.
+The directory has been made a store by `layout.prepare`. Its 256 shards are held open (see
+`shards`): opening a file is one `openat(2)` with a bare name.
 
 Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `settle` flushes the
-shards. Download: one `openat`, one `fstat` that must say *regular file*; symbolic links,
+shards; for a crowd, `flush` does that and the work of every `seal` at once. Download: one `openat`, one `fstat` that must say *regular file*; symbolic links,
 FIFOs and directories that somebody planted are not there.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 from zope.interface import implementer
 
-from filestored.digest import SHARD_DIGITS, Algorithm, Digest
-from filestored.errors import MalformedDigest, NotFound, UnusableStore
-from filestored.interfaces import IBackend, IFileBacked, IOpensQuickly, ISink, IStoredFile
+from filestored.digest import Algorithm, Digest
+from filestored.errors import NotFound
+from filestored.interfaces import IBackend, IFileBacked, IFormerNames, IOpensQuickly, ISink, IStoredFile
+from filestored.storage.aliases import FormerNames
 from filestored.storage.calls import Calls
-from filestored.storage.layout import SHARDS
+from filestored.storage.flush import can_be_trusted
+from filestored.storage.premises import explained
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.scratch import DIRECTORY, Workshop
+from filestored.storage.shards import Shards
 from filestored.storage.sink import READ_ONLY, DiskSink
+from filestored.storage.tenancy import share
 
 RESERVE = 256 * 1024 * 1024
 """Bytes that are always kept free, or a hundredth of the file system if that is more."""
 
 
-@implementer(IBackend, IOpensQuickly)
+@implementer(IBackend, IOpensQuickly, IFormerNames)
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
-    `reserve` is in bytes. Raises `UnusableStore` when a shard is not a directory of the same
-    file system, or `OSError`. Close it when it is not needed any more.
+    `reserve` is in bytes. Raises `UnusableStore` when a shard is not a directory of the same file
+    system, or the store is being moved to another algorithm. Close it when it is not needed any more.
     """
 
     def __init__(
-        self, path: str, algorithm: Algorithm, calls: Calls | None = None, reserve: int = RESERVE
+        self,
+        path: str,
+        algorithm: Algorithm,
+        calls: Calls | None = None,
+        reserve: int = RESERVE,
+        crowd: int | None = None,
     ) -> None:
         self._algorithm = algorithm
         self._calls = calls or Calls()
         self._reserve = reserve
-        self._root = self._calls.open(path, DIRECTORY)
-        self._shards: dict[str, int] = {}
-        try:
+        with explained(path, "store"), ExitStack() as opened:
+            self._root = self._calls.open(path, DIRECTORY)
+            opened.callback(os.close, self._root)
+            found = share(self._root, algorithm.name, self._calls)
             self._workshop = Workshop(self._root, self._calls)
-            self._open_shards(path)
-        except BaseException:
-            self._close_directories()
-            raise
+            opened.callback(self._workshop.close)
+            self._rooms = Shards(self._root, self._calls)
+            opened.callback(self._rooms.close)
+            self._former = FormerNames(self._root, found.aliases, algorithm, self._calls)
+            opened.callback(self._former.close)
+            self._opened = opened.pop_all()
+        self._shards = self._rooms.descriptors
         self._quarantine = Quarantine(self._root, self._calls)
+        self._crowd = crowd or (CROWD if can_be_trusted(os.fstat(self._root).st_dev) else sys.maxsize)
+
+    @property
+    def former(self) -> Sequence[Algorithm]:
+        """The algorithms that the store has left."""
+        return self._former.algorithms
+
+    def current(self, digest: Digest) -> Digest:
+        """What the aliases say."""
+        return self._former.current(digest)
 
     def begin(self) -> ISink:
         """A sink on a scratch file."""
@@ -60,8 +83,15 @@ class DiskBackend:
 
     def settle(self, digests: Iterable[Digest]) -> None:
         """Flush each shard that is concerned once."""
-        for name in sorted({digest.shard for digest in digests}):
-            self._calls.fsync(self._shards[name])
+        self._rooms.settle(digests)
+
+    def saves(self, files: int, digests: Collection[Digest]) -> bool:
+        """Whether so many flushes would be needed without `flush`, and it can be trusted here."""
+        return files + len({digest.shard for digest in digests}) >= self._crowd
+
+    def flush(self) -> None:
+        """`syncfs`, through the descriptor that has been open from the start: it is told every error since."""
+        self._calls.syncfs(self._root)
 
     def open(self, digest: Digest) -> "DiskFile":
         """One `openat` and one `fstat`; what is no regular file is not there."""
@@ -90,14 +120,7 @@ class DiskBackend:
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """The regular files that are named like digests, shard after shard."""
-        found: list[Digest] = []
-        first = after.shard if after else SHARDS[0]
-        for name in SHARDS[SHARDS.index(first) :]:
-            names = self._list(name)
-            found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
-            if len(found) >= limit:
-                break
-        return found[:limit]
+        return self._rooms.digests(self._algorithm, after, limit)
 
     def free_space(self) -> int:
         """What `statvfs` says, less the reserve; nothing when the inodes are used up."""
@@ -109,36 +132,7 @@ class DiskBackend:
 
     def close(self) -> None:
         """Let go of the directories. Nothing may be under way any more."""
-        self._workshop.close()
-        self._close_directories()
-
-    def _open_shards(self, path: str) -> None:
-        device = os.fstat(self._root).st_dev
-        for name in SHARDS:
-            self._shards[name] = shard = self._calls.open(name, DIRECTORY, dir_fd=self._root)
-            if os.fstat(shard).st_dev != device:
-                raise UnusableStore(f"the store {path} spans file systems: {name} is on another one")
-
-    def _close_directories(self) -> None:
-        for descriptor in (*self._shards.values(), self._root):
-            os.close(descriptor)
-
-    def _list(self, shard: str) -> list[Digest]:
-        """What one shard holds; read through a descriptor of its own, which has its own position."""
-        assert len(shard) == SHARD_DIGITS
-        descriptor = self._calls.open(".", DIRECTORY, dir_fd=self._shards[shard])
-        try:
-            with self._calls.scandir(descriptor) as entries:
-                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-        finally:
-            os.close(descriptor)
-        return [digest for name in names if (digest := self._parse(name)) and digest.shard == shard]
-
-    def _parse(self, name: str) -> Digest | None:
-        try:
-            return self._algorithm.parse(name)
-        except MalformedDigest:
-            return None
+        self._opened.close()
 
 
 @implementer(IStoredFile, IFileBacked)

@@ -21,12 +21,10 @@ from filestored.storage.calls import Calls
 from filestored.storage.premises import check_access, explained, open_directory, read_format, take
 from filestored.storage.quarantine import QUARANTINE
 from filestored.storage.scratch import Workshop
+from filestored.storage.shards import NAMES as SHARDS
 
 DEFAULT_HASH = "md5"
 """The algorithm of a new store for which the operator names none."""
-
-SHARDS = tuple(f"{number:02x}" for number in range(256))
-"""The names of the directories that files rest in."""
 
 Lookup = Callable[[str], Algorithm]
 """What finds an algorithm by its name; raises `UnknownAlgorithm`."""
@@ -81,7 +79,7 @@ def _furnish(root: int, hash_name: str | None, calls: Calls, lookup: Lookup) -> 
     found = formats.read(root)
     assert found, "nobody takes FORMAT away"
     agreed = _agreed(found, hash_name, lookup)
-    _make_rooms(root, calls)
+    make_rooms(root, calls)
     workshop = Workshop(root, calls)
     try:
         _probe(root, workshop, calls)
@@ -92,12 +90,19 @@ def _furnish(root: int, hash_name: str | None, calls: Calls, lookup: Lookup) -> 
 
 
 def _agreed(found: formats.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:
+    if found.moving_to:
+        raise UnusableStore(
+            f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}"
+        )
     if hash_name not in (None, found.hash):
         raise UnusableStore(f"its files are named by {found.hash}, not by {hash_name} as --hash asks")
+    for name in found.aliases:
+        lookup(name)
     return lookup(found.hash)
 
 
-def _make_rooms(root: int, calls: Calls) -> None:
+def make_rooms(root: int, calls: Calls) -> None:
+    """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
     present = set(os.listdir(root))
     for name in (*SHARDS, QUARANTINE):
         if name not in present:

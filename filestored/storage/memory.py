@@ -6,21 +6,28 @@ of all other floors use it as their store. `capacity` makes it run full like a d
 
 import errno
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest
+from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import Collision, NotFound
-from filestored.interfaces import IBackend, IRecords, ISink, IStoredFile
+from filestored.interfaces import IBackend, IFormerNames, IRecords, ISink, IStoredFile
 
 
-@implementer(IBackend)
+@implementer(IBackend, IFormerNames)
 class MemoryBackend:
-    """Byte strings in a dictionary, `capacity` bytes of them at most."""
+    """Byte strings in a dictionary, `capacity` bytes of them at most.
 
-    def __init__(self, algorithm: Algorithm, capacity: int = 2**40) -> None:
-        self._algorithm = algorithm
+    `former` maps names that files had to those that they have.
+    """
+
+    def __init__(
+        self, own: Algorithm, capacity: int = 2**40, former: Mapping[Digest, Digest] | None = None
+    ) -> None:
+        self._algorithm = own
+        self._names = former or {}
+        self.former = tuple(map(algorithm, sorted({digest.algorithm for digest in self._names})))
         self._capacity = capacity
         self._files: dict[Digest, bytes] = {}
         self._lock = threading.Lock()
@@ -55,6 +62,13 @@ class MemoryBackend:
         with self._lock:
             return self._capacity - sum(map(len, self._files.values()))
 
+    def current(self, digest: Digest) -> Digest:
+        """What the mapping says."""
+        try:
+            return self._names[digest]
+        except KeyError:
+            raise NotFound from None
+
     def put(self, digest: Digest, data: bytes) -> bool:
         """Store `data` as `ISink.publish` demands; True when it is new."""
         with self._lock:
@@ -86,7 +100,7 @@ class MemorySink:
             raise OSError(errno.ENOSPC, "the memory set aside for files is full")
         self._data += data
 
-    def seal(self) -> None:
+    def seal(self, flush: bool = True) -> None:
         """Memory has nothing to flush."""
 
     def publish(self, digest: Digest) -> bool:

@@ -23,6 +23,7 @@ from filestored.interfaces import (
     IBackend,
     IBlob,
     IFileBacked,
+    IFormerNames,
     IOpensAtOnce,
     IOpensQuickly,
     IStore,
@@ -81,6 +82,8 @@ class Store:
         self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
+        self._former = IFormerNames(backend, None)
+        self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
         self._run = run
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
@@ -102,6 +105,10 @@ class Store:
     def refused_uploads(self) -> int:
         """How many uploads were not let in since the store was opened."""
         return self._admission.refused
+
+    def parse(self, text: str) -> Digest:
+        """See `IStore.parse`; how long a text is says which algorithm it is of."""
+        return self._former_by_length.get(len(text), self.algorithm).parse(text)
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
@@ -125,21 +132,30 @@ class Store:
     def open_at_once(self, digest: Digest, view: View | None = None) -> IBlob:
         """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
         try:
-            return self._blob(digest, self._backend.open(digest), view)
+            return self._blob(digest, self._backend.open(self._current(digest)), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
     def delete(self, digest: Digest) -> "Deferred[bool]":
-        """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`."""
+        """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`.
+
+        A former name and the present one go together: what is deleted by one has no other.
+        """
         return Deferred.fromCoroutine(self._delete(digest))
 
     def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """See `IStore.digests`."""
         return self._run(self._backend.digests, after, limit)
 
+    def _current(self, digest: Digest) -> Digest:
+        """The name that the backend knows. Raises `NotFound` or `OSError`."""
+        if digest.algorithm == self.algorithm.name or self._former is None:
+            return digest
+        return self._former.current(digest)
+
     async def _open(self, digest: Digest, view: View | None) -> IBlob:
         try:
-            return self._blob(digest, await self._run(self._backend.open, digest), view)
+            return self._blob(digest, await self._run(self._backend.open, self._current(digest)), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
@@ -158,9 +174,12 @@ class Store:
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()
         try:
-            deleted = await self._run(self._backend.delete, digest)
+            current = self._current(digest)
+            deleted = await self._run(self._backend.delete, current)
             if deleted:
-                await self._group.settle(digest)
+                await self._group.settle(current)
+        except NotFound:
+            return False
         except OSError as error:
             judged = self._health.judge(error)
             raise judged from (None if judged is error else error)

@@ -53,7 +53,11 @@ class StoredFile(Page):
         reply(request, 200, b"")
 
     def _digest(self, request: IStreamedRequest) -> Digest:
-        return self._store.algorithm.parse(self._name(request).decode("ascii", "replace"))
+        """A present name, or one from before the store moved to its algorithm; the answer keeps to it."""
+        return self._store.parse(self._text(request))
+
+    def _text(self, request: IStreamedRequest) -> str:
+        return self._name(request).decode("ascii", "replace")
 
     async def _is_stored(self, digest: Digest) -> bool:
         try:
@@ -89,8 +93,11 @@ class Files(StoredFile):
         super().__init__(store, _hash_in_path)
 
     async def render_PUT(self, request: IStreamedRequest) -> None:
-        """201 when it is new, 200 when it was there; 422 when the bytes have another hash."""
-        digest = self._digest(request)
+        """201 when it is new, 200 when it was there; 422 when the bytes have another hash.
+
+        400 also for the former name of a file: what is new gets a present one only.
+        """
+        digest = self._store.algorithm.parse(self._text(request))
         announcement = Announcement.of(request)
         if _is_conditional(request):
             stored_before = await self._is_stored(digest)

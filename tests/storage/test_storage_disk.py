@@ -181,7 +181,7 @@ def test_a_shard_that_is_a_symbolic_link_is_refused(place):
     prepare(place)
     os.rmdir(place + "/5d")
     os.symlink("/tmp", place + "/5d")
-    with pytest.raises(OSError, match="5d"):
+    with pytest.raises(UnusableStore, match="5d"):
         DiskBackend(place, MD5)
 
 

@@ -107,7 +107,7 @@ def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"format": 2, "hash": "md5", "id": "x"}', "format 2"),
+        ('{"format": 3, "hash": "md5", "id": "x"}', "format 3"),
         ('{"format": 1, "hash": "md5"}', "cannot be read"),
         ('{"format": 1, "hash": 5, "id": "x"}', "cannot be read"),
         ("[]", "cannot be read"),

@@ -1,0 +1,145 @@
+"""The names that files had before their store moved to another algorithm: ``aliases/<algorithm>``.
+
+One text file for each algorithm that was left, which ``grep`` reads as well as we do. A line is a former
+digest, a space and the digest of the same bytes under the next algorithm; where the bytes had rotted
+and have no other name, there are dashes. Lines are in order and equally long, so a name is found by
+halving, in twenty reads for a million lines, and nothing is kept in memory::
+
+    5d41402abc4b2a76b9719d911017c592 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+
+What a line says stays true for ever, whatever becomes of the file: deleted, it has neither name; uploaded
+again, it has both. So the file is written once, and nobody who deletes or heals need look at it.
+
+Rejected: hard links under the former names. A delete would have to find and remove them, too, and a file
+that is healed would go on rotting under its other name. A symbolic link for each takes an inode each.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from filestored.digest import Algorithm, Digest, algorithm
+from filestored.errors import MalformedDigest, NotFound, UnusableStore
+from filestored.storage.calls import Calls
+from filestored.storage.folders import Folders
+from filestored.storage.sink import READ_ONLY
+
+ALIASES = "aliases"
+"""The name of the directory."""
+
+ROTTEN = b"-"
+"""Fills the place of the new name of a file that has none."""
+
+
+class Aliases:
+    """One file of aliases, open as `descriptor`, from names of `old` to names of `new`. Blocking."""
+
+    def __init__(self, descriptor: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
+        self.old = old
+        self._new = new
+        self._descriptor = descriptor
+        self._calls = calls
+        self._digits = 2 * old.size
+        self._width = line_width(old, new)
+        size = calls.fstat(descriptor).st_size
+        self._count, rest = divmod(size, self._width)
+        if rest:
+            raise UnusableStore(f"{ALIASES}/{old.name} is damaged; restore it from a copy")
+
+    def find(self, name: Digest) -> Digest:
+        """The next name of what was once called `name`. Raises `NotFound` or `OSError`."""
+        wanted = name.hex.encode("ascii")
+        low, high = 0, self._count
+        while low < high:
+            middle = (low + high) // 2
+            line = self._calls.pread(self._descriptor, self._width, middle * self._width)
+            if line[: self._digits] == wanted:
+                return self._second(line)
+            if line[: self._digits] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        raise NotFound
+
+    def pairs(self) -> Iterator[tuple[Digest, Digest]]:
+        """All lines in order, but those of rotten files. Raises `OSError`."""
+        for number in range(self._count):
+            line = self._calls.pread(self._descriptor, self._width, number * self._width)
+            if not is_rotten(line):
+                yield self.old.parse(line[: self._digits].decode("ascii", "replace")), self._second(line)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+    def _second(self, line: bytes) -> Digest:
+        if is_rotten(line):
+            raise NotFound
+        try:
+            return self._new.parse(line[self._digits + 1 : -1].decode("ascii", "replace"))
+        except MalformedDigest:
+            raise OSError(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
+
+
+class FormerNames:
+    """The aliases of a store whose directory is open as `root`, from the first algorithm to its `own`.
+
+    `names` are the algorithms that it left, in that order. Raises `UnusableStore` or `OSError`.
+    """
+
+    def __init__(self, root: int, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
+        self._own = own
+        self._steps: dict[str, Aliases] = {}
+        try:
+            for old, new in pairwise([*map(algorithm, names), own]):
+                self._steps[old.name] = open_aliases(root, old, new, calls)
+        except BaseException:
+            self.close()
+            raise
+        self.algorithms = tuple(step.old for step in self._steps.values())
+
+    def current(self, digest: Digest) -> Digest:
+        """See `IFormerNames.current`: one step for each time that the store has moved since."""
+        while digest.algorithm != self._own.name:
+            step = self._steps.get(digest.algorithm)
+            if step is None:
+                raise NotFound
+            digest = step.find(digest)
+        return digest
+
+    def close(self) -> None:
+        """Close all files."""
+        for step in self._steps.values():
+            step.close()
+
+
+def open_aliases(root: int, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:
+    """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
+    try:
+        with Folders(root, calls).opened([ALIASES]) as directory:
+            descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
+    except FileNotFoundError:
+        raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
+    try:
+        return Aliases(descriptor, old, new, calls)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
+    """A line of `width` bytes; None is the new name of a rotten file."""
+    return (old.hex.encode("ascii") + b" " + (new.hex.encode("ascii") if new else b"")).ljust(
+        width - 1, ROTTEN
+    ) + b"\n"
+
+
+def is_rotten(line: bytes) -> bool:
+    """Whether a whole line says that the bytes had rotted."""
+    return line.endswith(ROTTEN + b"\n")
+
+
+def line_width(old: Algorithm, new: Algorithm) -> int:
+    """Bytes of a line: both names in hexadecimal, a space, a line feed."""
+    return 2 * old.size + 2 * new.size + 2
