@@ -1,0 +1,73 @@
+"""A running daemon and its description agree: schemathesis makes up requests, fitting and unfitting ones.
+
+Whatever it asks, no answer may be a 5xx, or one that the document does not foresee: its status, media
+type, fields and form. The twin at the end takes a promise out of the document, and must fail.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+SCHEMATHESIS = os.path.join(os.path.dirname(sys.executable), "schemathesis")
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+)
+EXAMPLES = 20
+"""Requests that are made up for each operation, beside those that follow from the document."""
+
+
+def run(directory, daemon, *options, document="openapi.json", accept="*/*", known=None):
+    """Run schemathesis; `known` are values for parameters, by place and name."""
+    config = os.path.join(directory, "schemathesis.toml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("[parameters]\n")
+        file.writelines(
+            f"{json.dumps(name)} = {json.dumps(value)}\n" for name, value in (known or {}).items()
+        )
+    where = document if os.path.isabs(document) else daemon.url + document
+    line = [SCHEMATHESIS, "--config-file", config, "run", where, "--url", daemon.url, "--no-color"]
+    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", "1"]
+    line += ["--checks", ",".join(CHECKS), "--warnings", "off", "--header", f"Accept: {accept}", *options]
+    return subprocess.run(line, cwd=directory, capture_output=True, text=True, check=False, timeout=110)
+
+
+def assert_agrees(outcome, daemon):
+    assert 0 == outcome.returncode, outcome.stdout[-6000:] + outcome.stderr[-2000:]
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html,*/*;q=0.8"])
+def test_every_answer_is_as_described(tmp_path, daemon, accept):
+    assert_agrees(run(tmp_path, daemon, accept=accept), daemon)
+
+
+def test_every_answer_about_a_stored_file_is_as_described(tmp_path, daemon):
+    with urllib.request.urlopen(daemon.url, b"hello") as answer:
+        name = answer.read().decode()
+    known = {"path.hash": name, "query.file_hash": name}
+    outcome = run(tmp_path, daemon, "--exclude-method", "DELETE", "--include-tag", "files", known=known)
+    assert_agrees(outcome, daemon)
+
+
+def test_a_promise_that_is_not_kept_is_found(tmp_path, daemon):
+    with urllib.request.urlopen(f"{daemon.url}openapi.json") as answer:
+        document = json.load(answer)
+    del document["paths"]["/files/{hash}"]["delete"]["responses"]["404"]
+    document["components"]["schemas"]["Health"]["properties"]["status"] = {"enum": ["splendid"]}
+    changed = os.path.join(tmp_path, "changed.json")
+    with open(changed, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    outcome = run(tmp_path, daemon, document=changed)
+    assert 1 == outcome.returncode
+    assert "DELETE /files/{hash}" in outcome.stdout
+    assert "GET /health" in outcome.stdout

@@ -1,0 +1,88 @@
+"""The description of the API: valid, about this version, and about all that is there."""
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+from twisted.internet.defer import maybeDeferred
+
+from filestored import __version__
+from filestored.digest import algorithm
+from filestored.storage.memory import MemoryBackend
+from filestored.storage.store import Store
+from filestored.web.site import make_site
+from tests.wire import Wire
+
+WHERE = "urn:openapi"
+METHODS = {"get", "head", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture
+def tree():
+    md5 = algorithm("md5")
+    return make_site(Store(MemoryBackend(md5), md5, maybeDeferred))
+
+
+@pytest.fixture
+def wire(tree):
+    return Wire(tree)
+
+
+@pytest.fixture
+def document(wire):
+    return json.loads(wire.ask("GET", "/openapi.json").body)
+
+
+def examples(node, place="#"):
+    """Each example in the document, with the place of the media type or parameter that it is for."""
+    if isinstance(node, list):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if key == "examples" and isinstance(value, dict):
+            yield from ((place, example["value"]) for example in value.values())
+        else:
+            part = str(key).replace("~", "~0").replace("/", "~1")
+            yield from examples(value, f"{place}/{part}")
+
+
+def test_the_document_is_valid(document):
+    validate(document)
+
+
+def test_the_document_is_about_this_version(document):
+    assert __version__ == document["info"]["version"]
+
+
+def test_the_document_names_exactly_the_methods_that_are_allowed(wire, document):
+    for path, item in document["paths"].items():
+        answer = wire.ask("BREW", re.sub(r"\{\w+\}", "0" * 32, path))
+        described = sorted(method.upper() for method in METHODS & set(item))
+        assert (405, described) == (answer.status, answer.fields["allow"].split(", ")), path
+
+
+def test_the_document_describes_every_place_that_is_served(tree, document):
+    described = {path.split("/")[1] for path in document["paths"]}
+    of_the_page = {"static"}
+    assert described | of_the_page == {name.decode() for name in tree.children}
+
+
+def test_every_example_is_what_its_schema_says(document):
+    registry = Registry().with_resource(WHERE, Resource(contents=document, specification=DRAFT202012))
+    found = list(examples(document))
+    assert len(found) > 20
+    for place, example in found:
+        schema = {"$ref": f"{WHERE}{place.replace(' ', '%20')}/schema"}
+        assert [] == list(Draft202012Validator(schema, registry=registry).iter_errors(example)), place
+
+
+def test_every_operation_is_summed_up_and_has_a_name_of_its_own(document):
+    operations = [item[method] for item in document["paths"].values() for method in METHODS & set(item)]
+    assert all(operation["summary"] for operation in operations)
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
