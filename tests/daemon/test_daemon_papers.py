@@ -8,6 +8,7 @@ import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
+from filestored.options import Options
 from tests.daemon.running import ROOT, TWISTD, read
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"
@@ -22,13 +23,22 @@ def text(*names):
 def test_both_pages_have_the_two_commands_and_every_option(page):
     assert INSTALL in text(page)
     assert CHECK in text(page)
-    for name in ("listen", "store", "images", "hash", "max-size", "workers", "log", "access-log", "drain"):
-        assert f"--{name}" in text(page)
+    options = [name for name, *_ in Options.optParameters + Options.optFlags]
+    assert [] == [name for name in ("listen", *options) if f"| `--{name}" not in text(page)]
 
 
-@pytest.mark.parametrize("path", [(".ci", "run"), (".github", "workflows", "checks.yml")])
-def test_what_checks_a_change_runs_the_command_of_the_readme(path):
-    assert CHECK in text(*path)
+def test_what_checks_a_change_runs_the_command_of_the_readme():
+    assert CHECK in text(".ci", "run")
+    assert "run: bash .ci/run" in text(".github", "workflows", "checks.yml")
+
+
+def test_ci_installs_every_tool_that_a_test_needs():
+    tools = set()
+    for folder, _, names in os.walk(os.path.join(ROOT, "tests")):
+        for name in [name for name in names if name.endswith(".py")]:
+            tools |= set(re.findall(r'mark\.needs\("([^"]+)"', text(folder, name)))
+    assert {"curl", "wget", "openssl"} <= tools
+    assert [] == sorted(tool for tool in tools if f"[{tool}]=" not in text(".ci", "run"))
 
 
 def test_both_pages_show_the_same_commands():
