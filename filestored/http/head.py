@@ -96,8 +96,14 @@ class HeadReader:
         line, found, _ = data.partition(_CRLF)
         if found:
             _read_request_line(line)
+            self._check_last_line(data)
         elif not _REQUEST_LINE_BEGUN.fullmatch(line):
             raise BadRequest(400, "this is no HTTP request")
+
+    def _check_last_line(self, data: bytes) -> None:
+        """Refuse a field that is too long before its end has come."""
+        if len(data) - data.rindex(_CRLF) - len(_CRLF) > self._limits.field_line:
+            raise BadRequest(431, "a header field is too long")
 
     def _check_size(self, data: bytes, size: int) -> None:
         line = self._limits.request_line

@@ -184,6 +184,7 @@ def test_a_refusal_does_not_wait_for_the_end_of_the_head():
     assert 400 == refusal(b"GET / HTTP/1.1\r\nHost: x\n")
     assert 505 == refusal(b"GET / HTTP/3.0\r\n")
     assert 431 == refusal(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000)
+    assert 431 == refusal(b"GET / HTTP/1.1\r\nA: " + b"a" * 9000)
 
 
 @pytest.mark.parametrize("target", ["/", "/a..b", "/...", "/a/..b", "/%41", "/a//b", "/?x=%2f..%00/../"])

@@ -1,0 +1,204 @@
+"""The rows of the wire's table that store something, and what they promise beside."""
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from tests.wire_contract.raw import FORM, JSON, RAW, Peer, ask, chunked, form, head
+
+UNSTORED = hashlib.md5(b"nobody ever stored this").hexdigest()
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def read_back(port, digest):
+    return ask(port, "GET", f"/files/{digest}").body
+
+
+def test_a_form_stores_its_first_file_and_answers_the_hash_alone(port, fresh):
+    content = fresh()
+    answer = ask(port, "POST", "/", FORM, body=form(content))
+    assert (200, md5(content).encode()) == (answer.status, answer.body)
+    assert answer.fields["content-type"].startswith("text/plain")
+    assert content == read_back(port, md5(content))
+
+
+def test_fields_before_the_file_and_files_behind_it_are_drained(port, fresh, files):
+    first, second = fresh(), fresh()
+    field = b'--frontier\r\nContent-Disposition: form-data; name="a"\r\n\r\nvalue\r\n'
+    body = field + form(first)[: -len(b"--frontier--\r\n")] + form(second)
+    answer = ask(port, "POST", "/", FORM, body=body)
+    assert (200, md5(first).encode()) == (answer.status, answer.body)
+    assert not {md5(second), md5(b"value")} & files()
+
+
+def test_a_form_without_a_file_is_400_and_stores_nothing(port, files):
+    before = files()
+    field = b'--frontier\r\nContent-Disposition: form-data; name="a"\r\n\r\nvalue\r\n--frontier--\r\n'
+    assert 400 == ask(port, "POST", "/", FORM, body=field).status
+    assert before == files()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("application/octet-stream", "text/plain; charset=utf-8", "application/x-www-form-urlencoded"),
+        *("application/json", "image/png", "multipart/mixed; boundary=x", ""),
+    ],
+)
+def test_a_body_of_any_other_type_is_the_file(port, fresh, kind):
+    content = fresh()
+    fields = [f"Content-Type: {kind}"] if kind else []
+    answer = ask(port, "POST", "/", *fields, body=content)
+    assert (200, md5(content).encode()) == (answer.status, answer.body)
+    assert content == read_back(port, md5(content))
+
+
+@pytest.mark.parametrize("kind", [RAW, FORM], ids=["raw", "form"])
+def test_a_body_may_come_in_chunks(port, fresh, kind):
+    content = fresh() * 100
+    body = form(content) if kind == FORM else content
+    pieces = [body[start : start + 7] for start in range(0, len(body), 7)]
+    with Peer(port) as peer:
+        peer.send(head("POST", "/", [kind, CHUNKED]) + chunked(*pieces))
+        answer = peer.answer("POST")
+    assert (200, md5(content).encode()) == (answer.status, answer.body)
+    assert content == read_back(port, md5(content))
+
+
+@pytest.mark.parametrize("kind", [RAW, FORM], ids=["raw", "form"])
+def test_a_body_may_come_byte_by_byte(port, fresh, kind):
+    content = fresh()
+    body = form(content) if kind == FORM else content
+    with Peer(port) as peer:
+        for byte in head("POST", "/", [kind, f"Content-Length: {len(body)}"]) + body:
+            peer.send(bytes([byte]))
+        answer = peer.answer("POST")
+    assert (200, md5(content).encode()) == (answer.status, answer.body)
+
+
+@pytest.mark.parametrize("body", [b"", form(b"")], ids=["raw", "form"])
+def test_a_file_of_zero_bytes_is_a_file_like_any_other(port, body):
+    answer = ask(port, "POST", "/", FORM if body else RAW, body=body)
+    assert (200, md5(b"").encode()) == (answer.status, answer.body)
+    assert b"" == read_back(port, md5(b""))
+
+
+def test_a_put_of_zero_bytes_is_a_file_too(port):
+    ask(port, "DELETE", f"/files/{md5(b'')}")
+    assert 201 == ask(port, "PUT", f"/files/{md5(b'')}", body=b"").status
+
+
+@pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("PUT", f"/files/{UNSTORED}")])
+def test_an_upload_without_a_body_is_400(port, method, target):
+    assert 400 == ask(port, method, target, RAW).status
+
+
+def test_an_upload_from_http_1_0_is_taken(port, fresh):
+    content = fresh()
+    with Peer(port) as peer:
+        peer.send(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+        assert md5(content).encode() == peer.answer("POST").body
+        assert b"" == peer.remainder()
+
+
+def test_uploading_what_is_stored_answers_200_and_the_same_hash(port, stored):
+    digest, content = stored
+    answer = ask(port, "POST", "/", RAW, body=content)
+    assert (200, digest.encode()) == (answer.status, answer.body)
+
+
+def test_if_none_match_of_anything_makes_a_second_upload_412(port, stored, fresh):
+    digest, content = stored
+    assert 412 == ask(port, "POST", "/", RAW, "If-None-Match: *", body=content).status
+    assert 412 == ask(port, "PUT", f"/files/{digest}", "If-None-Match: *", body=content).status
+    assert 200 == ask(port, "POST", "/", RAW, "If-None-Match: *", body=fresh()).status
+
+
+def test_a_put_is_201_then_200(port, fresh):
+    content = fresh()
+    target = f"/files/{md5(content)}"
+    assert [201, 200] == [ask(port, "PUT", target, body=content).status for _ in range(2)]
+    assert content == read_back(port, md5(content))
+
+
+def test_a_put_of_other_bytes_is_422_and_stores_nothing(port, fresh, files):
+    content = fresh()
+    before = files()
+    assert 422 == ask(port, "PUT", f"/files/{UNSTORED}", body=content).status
+    assert before == files()
+    assert 404 == ask(port, "GET", f"/files/{UNSTORED}").status
+
+
+def test_a_put_in_chunks_is_checked_as_well(port, fresh):
+    content = fresh()
+    for target, expected in (md5(content), 201), (UNSTORED, 422):
+        with Peer(port) as peer:
+            peer.send(head("PUT", f"/files/{target}", [CHUNKED]) + chunked(content[:3], content[3:]))
+            assert expected == peer.answer("PUT").status
+
+
+@pytest.mark.parametrize("name", ["x", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 40, "%30" * 31])
+def test_a_put_under_what_is_no_hash_is_400(port, name):
+    assert 400 == ask(port, "PUT", f"/files/{name}", body=b"x").status
+
+
+def test_success_carries_location_and_tag(port, fresh):
+    content = fresh()
+    digest = md5(content)
+    for answer in (
+        ask(port, "POST", "/", RAW, body=content),
+        ask(port, "PUT", f"/files/{digest}", body=content),
+    ):
+        assert f"/files/{digest}" == answer.fields["location"]
+        assert f'"{digest}"' == answer.fields["etag"]
+        assert "repr-digest" not in answer.fields  # RFC 9530 has none for md5
+
+
+def test_json_is_answered_to_those_who_accept_it(port, fresh):
+    content = fresh()
+    told = [ask(port, "POST", "/", RAW, JSON, body=content) for _ in range(2)]
+    assert ["application/json"] * 2 == [answer.fields["content-type"].split(";")[0] for answer in told]
+    first, second = (json.loads(answer.body) for answer in told)
+    assert {"hash", "algorithm", "size", "created", "url"} == set(first)
+    assert (md5(content), "md5", len(content)) == (first["hash"], first["algorithm"], first["size"])
+    assert first["url"].endswith(f"/files/{md5(content)}")
+    assert (True, False) == (first["created"], second["created"])
+
+
+DIGESTS = pytest.mark.parametrize("name", ["Content-Digest", "Repr-Digest"])
+ALGORITHMS = pytest.mark.parametrize(("key", "function"), [("sha-256", "sha256"), ("sha-512", "sha512")])
+
+
+def digest_field(name, key, function, content):
+    value = base64.b64encode(hashlib.new(function, content).digest()).decode()
+    return f"{name}: {key}=:{value}:"
+
+
+@DIGESTS
+@ALGORITHMS
+def test_a_digest_sent_along_is_checked(port, fresh, files, name, key, function):
+    content = fresh()
+    right = digest_field(name, key, function, content)
+    wrong = digest_field(name, key, function, content + b"!")
+    before = files()
+    assert 422 == ask(port, "POST", "/", RAW, wrong, body=content).status
+    assert before == files()
+    assert 200 == ask(port, "POST", "/", RAW, right, body=content).status
+
+
+@pytest.mark.parametrize("value", ["sha-256=:AAAA:", "sha-256=x", "sha-256", ":::", "sha-256=:!!!!:"])
+def test_a_digest_that_cannot_be_right_is_refused(port, fresh, value):
+    assert ask(port, "POST", "/", RAW, f"Repr-Digest: {value}", body=fresh()).status in {400, 422}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "unheard-of"])
+def test_a_coding_of_the_content_is_415_before_the_body(port, coding):
+    with Peer(port) as peer:
+        peer.send(head("POST", "/", [RAW, f"Content-Encoding: {coding}", "Content-Length: 100"]))
+        assert 415 == peer.answer("POST").status
