@@ -45,7 +45,7 @@ def _give_way() -> None:
     """Let the kernel prefer anybody else, for the processor and for being alive."""
     os.setsid()
     os.nice(5)
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
 
 
@@ -94,12 +94,13 @@ def _spool(pieces: Iterator[bytes]) -> BinaryIO:
 
 def _develop(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> Verdict:
     """Look into the file in a process of its own, and say how that ended."""
+    parent = os.getpid()
     try:
         child = os.fork()
     except OSError:
         return Verdict.UNDECIDED
     if child == 0:
-        _in_the_dark(job, file, result, bounds)
+        _in_the_dark(job, file, result, bounds, parent)
     _wait(child)
     _, status = os.waitpid(child, 0)
     if status == 0:
@@ -123,14 +124,14 @@ def _wait(child: int) -> None:
         os.close(handle)
 
 
-def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> NoReturn:
+def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds, parent: int) -> NoReturn:
     """The life of the fork."""
     status = _REFUSED
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        confine(bounds)
+        confine(bounds, parent)
         if job.box is None:
             picture.verify(file)
         else:

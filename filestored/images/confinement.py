@@ -2,19 +2,25 @@
 
 A decoder has all its files open before `confine` and needs nothing else; the bounds are about what a hostile
 file can make it take. Beyond the memory it gets no more, and raises; beyond the time a signal
-ends it (SIGXCPU). Both mean: not an image that we would touch.
+ends it (SIGXCPU). Both mean: not an image that we would touch. When its parent ends, it does.
 
 Rejected: one process with bounds for all pictures. Time adds up, and a decoder that was taken over by one
 file would see the next.
 """
 
+import ctypes
+import errno
+import os
 import resource
+import signal
 from dataclasses import dataclass
 
 RESULT = 16 * 1024 * 1024
 """Bytes of the largest thumbnail that a decoder may write."""
 
 _DESCRIPTORS = 16
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +35,20 @@ class Bounds:
     seconds: int = 10
 
 
-def confine(bounds: Bounds) -> None:
-    """Put this process behind the bounds, for ever."""
+def confine(bounds: Bounds, parent: int) -> None:
+    """Put this process behind the bounds, for ever; it ends with `parent`, whose process id that is."""
+    _ends_with(parent)
     _limit(resource.RLIMIT_AS, bounds.memory)
     _limit(resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1)
     _limit(resource.RLIMIT_FSIZE, RESULT)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _limit(resource.RLIMIT_CORE, 0)
+
+
+def _ends_with(parent: int) -> None:
+    """Have the kernel end us when our parent does (prctl(2)), or now, if that was before."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
+        raise ProcessLookupError(errno.ESRCH, "the parent is no more")
 
 
 def _limit(which: int, soft: int, hard: int | None = None) -> None:

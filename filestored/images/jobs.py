@@ -8,6 +8,8 @@ import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from filestored.images.confinement import RESULT
+
 MOST_LINE = 1024
 """Bytes of a line, at most."""
 
@@ -65,9 +67,34 @@ class Answer:
             answer = cls(Verdict(found["verdict"]), str(found["media_type"]), int(found["size"]))
         except (KeyError, TypeError) as error:
             raise ValueError(line) from error
-        if answer.media_type not in ("", *MEDIA_TYPES):
+        if answer.media_type not in ("", *MEDIA_TYPES) or not 0 <= answer.size <= RESULT:
             raise ValueError(line)
         return answer
+
+
+class AnswerReader:
+    """Puts an answer together from the pieces in which it arrives."""
+
+    def __init__(self) -> None:
+        self._line = b""
+        self._answer: Answer | None = None
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> tuple[Answer, bytes] | None:
+        """The answer and its bytes, as soon as they are there. Raises `ValueError` for anything else."""
+        if self._answer is None:
+            self._line, newline, data = (self._line + data).partition(b"\n")
+            if len(self._line) > MOST_LINE:
+                raise ValueError("no answer is that long")
+            if not newline:
+                return None
+            self._answer = Answer.from_line(self._line)
+        self._data += data
+        if len(self._data) > self._answer.size:
+            raise ValueError("more follows than was announced")
+        if len(self._data) < self._answer.size:
+            return None
+        return self._answer, bytes(self._data)
 
 
 def _line(value: dict[str, object]) -> bytes:

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 
 import filestored
 from filestored.errors import NotAnImage, Overloaded, StorageFull
-from filestored.images.confinement import RESULT, Bounds
-from filestored.images.jobs import MOST_LINE, Answer, Job, Verdict
+from filestored.images.confinement import Bounds
+from filestored.images.jobs import Answer, AnswerReader, Job, Verdict
 from filestored.interfaces import IBlob, Thumbnail
 
 ERRORS = {Verdict.REFUSED: NotAnImage, Verdict.UNDECIDED: Overloaded, Verdict.FULL: StorageFull}
@@ -43,7 +43,7 @@ class PictureProcess(ProcessProtocol):
         self.gone: Deferred[None] = Deferred()
         self._reactor = reactor
         self._deadline = deadline
-        self._received = b""
+        self._reader = AnswerReader()
         self._answer: Deferred[_Result] | None = None
         arguments = ["-P", "-m", "filestored.images.chamber", str(bounds.memory), str(bounds.seconds)]
         reactor.spawnProcess(
@@ -57,6 +57,7 @@ class PictureProcess(ProcessProtocol):
     async def develop(self, job: Job, blob: IBlob) -> _Result:
         """Have the job done on the bytes of `blob`. Raises as `IPictures` says."""
         answer = self._answer = Deferred()
+        self._reader = AnswerReader()
         patience = self._reactor.callLater(self._deadline, self.kill)
         try:
             self.transport.write(job.to_line())
@@ -79,21 +80,16 @@ class PictureProcess(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         """Gather the answer; nothing comes unasked."""
-        self._received += data
-        if self._answer is None or self._answer.called or len(self._received) > MOST_LINE + RESULT:
+        if self._answer is None or self._answer.called:
             self.kill()
             return
-        line, newline, rest = self._received.partition(b"\n")
-        if not newline:
-            return
         try:
-            answer = Answer.from_line(line)
+            found = self._reader.feed(data)
         except ValueError:
             self.kill()
             return
-        if len(rest) == answer.size:
-            self._received = b""
-            self._settle(answer, rest)
+        if found is not None:
+            self._settle(*found)
 
     def processEnded(self, reason: Failure) -> None:
         """It is no more; who still waits for it will have to come again."""

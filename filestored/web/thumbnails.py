@@ -4,7 +4,8 @@ In: a request that `wants_thumbnail` and the open blob of the image it names. Ou
 or WebP, 304 for who has it already, 400 for a size that makes no sense.
 
 Its entity tag is made of the image's digest and the size, so that an answer of 304 costs no more than
-reading the request. The image behind an id may change, and is for its owner only: caches ask each time.
+reading the request; it is a weak one, for another version of Pillow may write other bytes. The image
+behind an id may change, and is for its owner only: caches ask each time.
 """
 
 import re
@@ -52,7 +53,7 @@ async def render_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: T
             made = await thumbnails.make(blob, width, height)
     finally:
         blob.close()
-    for name, value in (*_FIXED, (b"ETag", tag)):
+    for name, value in (*_FIXED, (b"ETag", b"W/" + tag)):
         request.setHeader(name, value)
     if made is None:
         request.setResponseCode(304)

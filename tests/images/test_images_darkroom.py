@@ -296,6 +296,15 @@ async def test_a_chamber_that_dies_is_replaced(darkroom, blob_of):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_decoder_ends_with_its_chamber(darkroom, blob_of):
+    checked = darkroom.verify(await blob_of(LABORIOUS))
+    fork = await a_fork_of(darkroom)
+    os.kill(*processes_of(darkroom), signal.SIGKILL)
+    assert await outcome(checked) is Overloaded
+    await until(lambda: ended(fork))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_chamber_that_dies_while_it_takes_a_file_is_replaced(darkroom, blob_of):
     blob = Slow(10**6)
     checked = darkroom.verify(blob)

@@ -1,0 +1,57 @@
+"""What a worker and its chamber say to each other."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.images.confinement import RESULT
+from filestored.images.jobs import MOST_LINE, Answer, AnswerReader, Job, Verdict
+
+DONE = Answer(Verdict.DONE, "image/webp", 5)
+
+
+@pytest.mark.parametrize("job", [Job(0), Job(2**40), Job(7, (1, 2048))])
+def test_a_job_arrives_as_it_was_sent(job):
+    assert Job.from_line(job.to_line()) == job
+
+
+@pytest.mark.parametrize("answer", [DONE, Answer(Verdict.REFUSED), Answer(Verdict.FULL)])
+def test_an_answer_arrives_as_it_was_sent(answer):
+    assert Answer.from_line(answer.to_line()) == answer
+
+
+def test_an_answer_is_put_together_whole_and_bytewise():
+    sent = DONE.to_line() + b"bytes"
+    assert AnswerReader().feed(sent) == (DONE, b"bytes")
+    reader = AnswerReader()
+    assert [reader.feed(bytes([byte])) for byte in sent] == [None] * (len(sent) - 1) + [(DONE, b"bytes")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        DONE.to_line() + b"bytes and garbage",
+        b"x" * (MOST_LINE + 1),
+        b"\n",
+        b"null\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"verdict": "fine", "media_type": "", "size": 0}\n',
+        b'{"verdict": "done", "media_type": "text/html", "size": 0}\n',
+        b'{"verdict": "done", "media_type": "", "size": -1}\n',
+        b'{"verdict": "done", "media_type": "", "size": %d}\n' % (RESULT + 1),
+        b'{"verdict": "done", "media_type": "", "size": null}\n',
+    ],
+)
+def test_anything_else_is_no_answer(line):
+    with pytest.raises(ValueError):
+        AnswerReader().feed(line)
+
+
+@given(st.lists(st.binary(max_size=50)))
+def test_garbage_is_no_answer_and_no_fault(pieces):
+    reader = AnswerReader()
+    with suppress(ValueError):
+        assert [reader.feed(piece) for piece in pieces] == [None] * len(pieces)
