@@ -22,9 +22,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, ILoggingContext, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from filestored.refusals import CannotStart, one_line
 
@@ -107,10 +108,15 @@ class _BorrowingReactor:
         return Borrowed(descriptor)
 
 
+@implementer(ILoggingContext)
 class _Nobody(Factory):
     """Refuses whoever should slip in before we stop reading."""
 
     noisy = False
+
+    def logPrefix(self) -> str:
+        """Whose port it is, in the log."""
+        return "filestored"
 
     def buildProtocol(self, addr: IAddress | None) -> None:
         """Refuse."""
