@@ -16,8 +16,8 @@ A_CONNECTION = 2
 AN_UPLOAD = 1
 """Descriptors of an upload besides those of its connection."""
 
-OUR_OWN = 512
-"""Descriptors of everything else: the directories of a store, logs, pipes, libraries."""
+OUR_OWN = 768
+"""Descriptors of everything else: the directories of two stores, logs, pipes, libraries."""
 
 _log = Logger()
 

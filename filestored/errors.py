@@ -62,6 +62,10 @@ class WritesSuspended(UploadRefused):
     """Writing is suspended after an input/output error; reading goes on."""
 
 
+class UnusableName(UploadRefused):
+    """The file has no name, or one that is too long."""
+
+
 class NotAnImage(UploadRefused):
     """The bytes are not an image."""
 

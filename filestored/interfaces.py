@@ -10,7 +10,7 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -149,6 +149,7 @@ class IImages(Interface):
     """Accounts, each with a token that opens it, and the images in them."""
 
     max_size: int = Attribute("How many bytes one image may have at most.")
+    degraded: str | None = Attribute("Why nothing can be written, for the operator; None while all is well.")
 
     def register(username: str) -> "Deferred[str]":
         """A token for a new account; fails with `AlreadyExists`, or `UploadRefused`."""
@@ -287,7 +288,7 @@ class IFlushesTogether(Interface):
     """Optional, of a backend: one flush makes everything durable, for less than many flushes cost."""
 
     def saves(files: int, digests: Collection[Digest]) -> bool:
-        """Whether `flush` costs less than to seal `files` sinks with a flush each, and to settle `digests`."""
+        """Whether `flush` costs less than to flush so many sealed files, and to settle `digests`."""
 
     def flush() -> None:
         """Make durable what was sealed without a flush, and all names given or taken before the call.

@@ -45,7 +45,7 @@ class Options(usage.Options):
     )
     optParameters: ClassVar[list[list[str | None]]] = [
         ["store", None, "store", "Directory where files rest; made when missing."],
-        ["images", None, "images", "Directory for accounts and images. Reserved: 0.1 does not use it yet."],
+        ["images", None, "images", "Directory for accounts and images; made when missing."],
         ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: md5]"],
         ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
         [
@@ -78,7 +78,15 @@ class Options(usage.Options):
         ],
         ["drain", None, "30", "Seconds that a stop waits for running requests."],
     ]
-    optFlags: ClassVar[list[list[str | None]]] = [["log-json", None, "Log one JSON object a line."]]
+    optFlags: ClassVar[list[list[str | None]]] = [
+        ["log-json", None, "Log one JSON object a line."],
+        [
+            "open-registration",
+            None,
+            "Make image accounts for, and tell their tokens to, whoever names a user, from anywhere; "
+            "else only from this machine.",
+        ],
+    ]
     compData = usage.Completions(
         optActions={
             "store": usage.CompleteDirs(),
@@ -128,6 +136,7 @@ class Options(usage.Options):
             listen=tuple(self._endpoints) or (DEFAULT_ENDPOINT,),
             store=self._path("store"),
             images=self._path("images"),
+            open_registration=bool(self["open-registration"]),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", parse_workers),

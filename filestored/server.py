@@ -7,7 +7,7 @@ The same object serves alone in twistd's own process and in each worker; it gets
 needs in its constructor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,16 +20,26 @@ from filestored.listeners import Listening
 
 
 class Server:
-    """One process's share of the work. `drain` is how many seconds a stop waits for running requests."""
+    """One process's share of the work.
+
+    `drain` is how many seconds a stop waits for running requests; `stop_helpers` ends what has helped them.
+    """
 
     def __init__(
-        self, reactor: Any, factory: HTTPFactory, pool: ThreadPool, access_log: AccessLog | None, drain: float
+        self,
+        reactor: Any,
+        factory: HTTPFactory,
+        pool: ThreadPool,
+        access_log: AccessLog | None,
+        drain: float,
+        stop_helpers: "Callable[[], Deferred[None]] | None" = None,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._pool = pool
         self._access_log = access_log
         self._drain = drain
+        self._stop_helpers = stop_helpers
         self._acceptors: list[Acceptor] = []
 
     def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
@@ -59,6 +69,8 @@ class Server:
         await self._factory.drain()
         if patience.active():
             patience.cancel()
+        if self._stop_helpers is not None:
+            await self._stop_helpers()
         if self._access_log is not None:
             self._access_log.close()
         self._pool.stop()

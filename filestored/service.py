@@ -13,12 +13,14 @@ from typing import Any
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from filestored import imageservice
 from filestored.accesslog import AccessLog, FileWriter, LogWriter
 from filestored.daemon import Body, Daemon
 from filestored.descriptors import make_room
 from filestored.errors import FilestoredError
 from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
+from filestored.imageservice import ImageService
 from filestored.listeners import Listeners, parse_endpoint
 from filestored.logs import LogObserver
 from filestored.notify import Notifier
@@ -43,6 +45,7 @@ def makeService(options: Options) -> Daemon:
     settings = options.settings
     try:
         inspect(settings.store, settings.hash_name)
+        imageservice.inspect(settings.images)
         endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
     except (FilestoredError, ValueError) as error:
         refuse(error)
@@ -62,17 +65,26 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     make_room(settings.max_connections, settings.max_uploads)
     algorithm = prepare(settings.store, settings.hash_name)
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
+    run = partial(deferToThreadPool, reactor, pool)
     store = Store(
         DiskBackend(settings.store, algorithm),
         algorithm,
-        partial(deferToThreadPool, reactor, pool),
+        run,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
     )
+    images = ImageService(
+        reactor, settings.images, run, max_size=settings.max_size, max_uploads=settings.max_uploads
+    )
+    site = make_site(
+        store,
+        images.images,
+        open_registration=settings.open_registration,
+        thumbnails=images.thumbnails,
+    )
     access_log = _access_log(reactor, settings.access_log)
-    limits = Limits(connections=settings.max_connections)
-    factory = HTTPFactory(make_site(store), reactor, limits, access_log)
-    return Server(reactor, factory, pool, access_log, settings.drain)
+    factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
+    return Server(reactor, factory, pool, access_log, settings.drain, images.stop)
 
 
 def _body(reactor: Any, settings: Settings, observer: LogObserver) -> Callable[[], Body]:
@@ -85,6 +97,7 @@ def _body(reactor: Any, settings: Settings, observer: LogObserver) -> Callable[[
 def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supervisor:
     """A supervisor; what would make every worker fail fails here first."""
     prepare(settings.store, settings.hash_name)
+    imageservice.prepare(settings.images)
     if access_log := _access_log(reactor, settings.access_log):
         access_log.close()
     return Supervisor(reactor, settings, observer.write)

@@ -65,6 +65,7 @@ class Settings:
     log: LogSettings
     max_connections: int = MAX_CONNECTIONS
     max_uploads: int = MAX_UPLOADS
+    open_registration: bool = False
 
     def to_json(self) -> str:
         """This value as one line of JSON."""

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IProducer
 from zope.interface import implementer
 
 from filestored.errors import NotAnImage
+from filestored.images.names import last_part
 from filestored.images.recognition import ENOUGH, media_type
 from filestored.interfaces import IImageUpload, IUpload, Stored
 
@@ -41,7 +42,7 @@ class Arrival:
 
     def begin(self, name: str) -> None:
         """See `IImageUpload.begin`."""
-        self._name = name
+        self._name = last_part(name)
 
     def write(self, data: bytes) -> None:
         """See `IImageUpload.write`."""

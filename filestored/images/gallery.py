@@ -6,7 +6,7 @@ them an image. What fails before that step leaves nothing but bytes that no reco
 deleted here, or by the next start. What a replaced image was is deleted behind that step.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -23,6 +23,9 @@ from filestored.images.clerk import Clerk
 from filestored.images.packing import Unpacked, is_packed
 from filestored.interfaces import IBlob, IGallery, IImageUpload, Image, IPictures, IStore, Stored, View
 
+Gone = Callable[[Digest], Awaitable[None]]
+"""Is told which bytes were deleted; never fails."""
+
 
 @implementer(IGallery)
 class Gallery:
@@ -38,6 +41,7 @@ class Gallery:
         blobs: IStore,
         clerk: Clerk,
         pictures: IPictures | None,
+        gone: Gone | None,
     ) -> None:
         self._account = account
         self._accounts = accounts
@@ -45,6 +49,7 @@ class Gallery:
         self._blobs = blobs
         self._clerk = clerk
         self._pictures = pictures
+        self._gone = gone
 
     def upload(self, replacing: str | None = None) -> "Deferred[IImageUpload]":
         """See `IGallery.upload`."""
@@ -148,6 +153,8 @@ class Gallery:
             await self._blobs.delete(digest)
         except (FilestoredError, OSError):
             self._log.failure("bytes of an image that is gone could not be deleted")
+        if self._gone is not None:
+            await self._gone(digest)
 
 
 def _original(image: Image) -> View | None:

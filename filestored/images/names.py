@@ -12,6 +12,8 @@ which no escape can look like.
 import hashlib
 import re
 
+from filestored.errors import UnusableName
+
 LONGEST = 255
 """Bytes of UTF-8 in a name."""
 
@@ -20,16 +22,16 @@ _KEPT = 100
 
 
 def last_part(path: str) -> str:
-    """The name at the end of a path. Raises `ValueError` with a sentence when there is none, or a bad one."""
+    """The name at the end of a path. Raises `UnusableName` when there is none, or a bad one."""
     name = re.split(r"[/\\]", path)[-1]
     try:
         size = len(name.encode("utf-8"))
     except UnicodeEncodeError:
-        raise ValueError("The name of the file is not Unicode text.") from None
+        raise UnusableName("The name of the file is not Unicode text.") from None
     if not name:
-        raise ValueError("The file has no name.")
+        raise UnusableName("The file has no name.")
     if size > LONGEST:
-        raise ValueError(f"The name of the file is longer than {LONGEST} bytes.")
+        raise UnusableName(f"The name of the file is longer than {LONGEST} bytes.")
     return name
 
 

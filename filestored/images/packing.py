@@ -95,11 +95,11 @@ class PackingSink:
             self._compressor = new_compressor() if _pays(data) else None
         self._inner.write(self._compressor.compress(data) if self._compressor else data)
 
-    def seal(self) -> None:
+    def seal(self, flush: bool = True) -> None:
         """Write the end of the compression, then seal."""
         if self._compressor:
             self._inner.write(self._compressor.flush())
-        self._inner.seal()
+        self._inner.seal(flush)
 
     def publish(self, digest: Digest) -> bool:
         """As `inner` does."""

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from filestored.images.accounts import Accounts
 from filestored.images.catalog import Catalog
 from filestored.images.clerk import Clerk
-from filestored.images.gallery import Gallery
+from filestored.images.gallery import Gallery, Gone
 from filestored.interfaces import IGallery, IImages, IPictures, IRecords, IStore
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
@@ -20,7 +20,8 @@ from filestored.storage.jobs import Run
 class ImageRoom:
     """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
 
-    `run` takes blocking work to an I/O thread, `health` is that of `blobs`, `pictures` looks into images.
+    `run` takes blocking work to an I/O thread, `health` is that of `blobs`. `pictures` looks into images;
+    `gone` is told of bytes that are deleted.
     """
 
     def __init__(
@@ -31,13 +32,21 @@ class ImageRoom:
         run: Run,
         health: Health,
         pictures: IPictures | None = None,
+        gone: Gone | None = None,
     ) -> None:
-        self.pictures = pictures
         self.max_size = blobs.max_size
         self._records = records
         self._accounts = Accounts(records, key)
         self._blobs = blobs
+        self._health = health
         self._clerk = Clerk(run, health)
+        self._pictures = pictures
+        self._gone = gone
+
+    @property
+    def degraded(self) -> str | None:
+        """Why writing is suspended, or None while all is well."""
+        return self._health.degraded
 
     def register(self, username: str) -> "Deferred[str]":
         """See `IImages.register`."""
@@ -54,4 +63,4 @@ class ImageRoom:
     async def _enter(self, token: str) -> IGallery:
         account = await self._clerk.look(self._accounts.enter, token)
         catalog = Catalog(self._records, account.name)
-        return Gallery(account, self._accounts, catalog, self._blobs, self._clerk, self.pictures)
+        return Gallery(account, self._accounts, catalog, self._blobs, self._clerk, self._pictures, self._gone)

@@ -24,9 +24,9 @@ class Verdict(Enum):
     FAILED = auto()
 
 
-def entity_tag(digest: Digest) -> bytes:
-    """The strong entity tag of what is stored under `digest`."""
-    return b'"%s"' % digest.hex.encode("ascii")
+def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
+    """The strong entity tag of what is stored under `digest`; each form of it has a suffix of its own."""
+    return b'"%s%s"' % (digest.hex.encode("ascii"), suffix)
 
 
 def judge(

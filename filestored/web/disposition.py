@@ -1,12 +1,12 @@
-"""`Content-Disposition` for a name that somebody put into a link (RFC 6266, RFC 8187).
+"""`Content-Disposition` for a name that somebody else has chosen (RFC 6266, RFC 8187).
 
-In: the bytes of ``?name=``. Out: the field's value. The name is a stranger's: it must not
-end the field, escape the directory of the one who saves it, or show another ending than
-it has. So it loses its path, all control and formatting characters (the ones that reverse
-the writing direction among them), and the dots and spaces at its ends; what remains is
+In: the bytes of ``?name=``, or of an image's name. Out: the field's value. The name is a
+stranger's: it must not end the field, escape the directory of the one who saves it, or show another
+ending than it has. So it loses its path, all control and formatting characters (the ones that
+reverse the writing direction among them), and the dots and spaces at its ends; what remains is
 cut to `MOST_BYTES`.
 
-The answer is always an attachment: a browser saves these bytes, it doesn't show them.
+A file is always an attachment: a browser saves these bytes, it doesn't show them. An image may be shown.
 """
 
 import re
@@ -17,16 +17,16 @@ MOST_BYTES = 255
 """The longest name in bytes of UTF-8: what file systems take."""
 
 
-def content_disposition(name: bytes) -> bytes:
-    """The field's value; ``attachment`` alone when nothing of `name` is left.
+def content_disposition(name: bytes, kind: str = "attachment") -> bytes:
+    """The field's value; its `kind` alone when nothing of `name` is left.
 
     Raises ValueError when `name` is not UTF-8.
     """
     safe = _safe(name.decode("utf-8"))
     if not safe:
-        return b"attachment"
+        return kind.encode("ascii")
     plain = _UNQUOTABLE.sub("_", safe)
-    value = f'attachment; filename="{plain}"'
+    value = f'{kind}; filename="{plain}"'
     if plain != safe:
         value += f"; filename*=UTF-8''{quote(safe, safe=_ATTRIBUTE_CHARACTERS)}"
     return value.encode("ascii")

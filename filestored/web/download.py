@@ -14,13 +14,14 @@ This is the hot path. No coroutine runs for a whole file or one range, and a fie
 request that is not there costs one look.
 """
 
+from dataclasses import dataclass
 from secrets import token_hex
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.http.response import prepare
+from filestored.http.response import PreparedFields, prepare
 from filestored.interfaces import IBlob, IFileBacked, IStreamedRequest, ITakesFiles
 from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
 from filestored.web.disposition import content_disposition
@@ -41,24 +42,48 @@ KIND = b"application/octet-stream"
 CACHE_CONTROL = b"public, max-age=31536000, immutable"
 """What a hash names never changes."""
 
-_FIXED = prepare(
-    (b"Content-Type", KIND),
-    (b"Accept-Ranges", b"bytes"),
-    (b"Cache-Control", CACHE_CONTROL),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"Content-Security-Policy", b"default-src 'none'; sandbox"),
-)
 _log = Logger()
 
 
-def send(blob: IBlob, request: IStreamedRequest) -> Deferred[None] | None:
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """How stored bytes are presented.
+
+    `kind` is their media type, and `fields` go with it; `kept` are those that a 304 repeats.
+    `ranged` says whether parts of them can be had. `tag_suffix` tells their entity tag from that of another
+    form of the same. `disposition` is sent as it is; if None, the query may name the file.
+    """
+
+    kind: bytes
+    fields: PreparedFields
+    kept: PreparedFields
+    ranged: bool = True
+    tag_suffix: bytes = b""
+    disposition: bytes | None = None
+
+
+FILE = Dress(
+    KIND,
+    prepare(
+        (b"Content-Type", KIND),
+        (b"Accept-Ranges", b"bytes"),
+        (b"Cache-Control", CACHE_CONTROL),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Content-Security-Policy", b"default-src 'none'; sandbox"),
+    ),
+    prepare((b"Cache-Control", CACHE_CONTROL)),
+)
+"""A file: public bytes without a type, for ever the same."""
+
+
+def send(blob: IBlob, request: IStreamedRequest, dress: Dress = FILE) -> Deferred[None] | None:
     """Answer a GET or HEAD with what is in `blob`, and close it.
 
     Raises `Refusal` (400, 412, 416) as long as nothing was sent; never fails later. None says
     that all is done already.
     """
     try:
-        content = _begin(blob, request)
+        content = _begin(blob, request, dress)
     except BaseException:
         blob.close()
         raise
@@ -76,18 +101,19 @@ def send(blob: IBlob, request: IStreamedRequest) -> Deferred[None] | None:
     return sending.addBoth(_conclude, blob, request)
 
 
-def _begin(blob: IBlob, request: IStreamedRequest) -> Span | Parts | None:
+def _begin(blob: IBlob, request: IStreamedRequest, dress: Dress) -> Span | Parts | None:
     """Decide what to send, and set status and fields accordingly. None is a response without content."""
-    tag, size = entity_tag(blob.digest), blob.size
+    tag, size = entity_tag(blob.digest, dress.tag_suffix), blob.size
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
     verdict = judge(tag, if_match, if_none_match, reading=True)
     if verdict is Verdict.FAILED:
         raise precondition_failed()
     if verdict is Verdict.NOT_MODIFIED:
-        _announce(request, 304, size, (b"ETag", tag), (b"Cache-Control", CACHE_CONTROL))
+        request.set_fields(dress.kept)
+        _announce(request, 304, size, (b"ETag", tag))
         return None
-    content = _content(request, tag, size)
-    _set_fields(request, tag)
+    content = _content(request, tag, size, dress)
+    _set_fields(request, tag, dress)
     if isinstance(content, Parts):
         _announce(request, 206, content.length, (b"Content-Type", content.kind))
     elif content is not None:
@@ -98,10 +124,12 @@ def _begin(blob: IBlob, request: IStreamedRequest) -> Span | Parts | None:
     return content if size and request.method == b"GET" else None
 
 
-def _content(request: IStreamedRequest, tag: bytes, size: int) -> Span | Parts | None:
+def _content(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | Parts | None:
     """The range or ranges asked for, None being the whole file. Raises `Refusal` 416."""
     wanted = combined(request, b"range")
-    if wanted is None or request.method != b"GET" or not range_applies(tag, combined(request, b"if-range")):
+    if wanted is None or request.method != b"GET" or not dress.ranged:
+        return None
+    if not range_applies(tag, combined(request, b"if-range")):
         return None
     spans = select(wanted, size)
     if spans is None:
@@ -110,7 +138,7 @@ def _content(request: IStreamedRequest, tag: bytes, size: int) -> Span | Parts |
         raise Refusal(416, "The file has no such range.", (b"Content-Range", unsatisfied(size)))
     if len(spans) == 1:
         return spans[0]
-    parts = Parts.of(spans, size, KIND, token_hex(8).encode("ascii"))
+    parts = Parts.of(spans, size, dress.kind, token_hex(8).encode("ascii"))
     return parts if parts.length <= size + MOST_OVERHEAD else None
 
 
@@ -122,11 +150,13 @@ def _announce(request: IStreamedRequest, status: int, length: int, *fields: Fiel
         request.setHeader(name, value)
 
 
-def _set_fields(request: IStreamedRequest, tag: bytes) -> None:
-    if b"?" in request.uri:
+def _set_fields(request: IStreamedRequest, tag: bytes, dress: Dress) -> None:
+    if dress.disposition is not None:
+        request.setHeader(b"Content-Disposition", dress.disposition)
+    elif b"?" in request.uri:
         _set_disposition(request)
     request.setHeader(b"ETag", tag)
-    request.set_fields(_FIXED)
+    request.set_fields(dress.fields)
 
 
 def _set_disposition(request: IStreamedRequest) -> None:

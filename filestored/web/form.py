@@ -1,12 +1,12 @@
 """A multipart/form-data body (RFC 7578) on its way into the store.
 
 Bytes of the form flow in as they arrive; the bytes of its first file flow out, into an
-`IUpload`. Everything else is dropped while it passes: fields, further files, whatever
+upload. Everything else is dropped while it passes: fields, further files, whatever
 follows the closing boundary. The producer of the form is registered with the upload, so
 that a slow disk pauses the client.
 
 A part is a file when it has a filename. An empty one is what browsers send for a file that
-was not chosen, and makes no file. Names are not kept, so it does not matter what they say.
+was not chosen, and makes no file. Whoever wants to know the name is told it before the first byte.
 
 Digests announced with a form are those of the form as it was sent (RFC 9530 section 2), not
 of the file in it. They are computed here, chunk by chunk, because only here the whole form
@@ -16,6 +16,7 @@ passes by. Rejected: to ignore them; somebody asked for a check.
 import copy
 import re
 from collections.abc import Callable, Iterable
+from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from twisted.internet.interfaces import IConsumer, IProducer
@@ -23,7 +24,6 @@ from zope.interface import implementer
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import DigestMismatch, TooLarge
-from filestored.interfaces import IUpload
 from filestored.web.refusal import Refusal
 
 MOST_PARTS = 16
@@ -41,6 +41,9 @@ FIELD = 64 * 1024
 MOST_AROUND = MOST_PARTS * (PART_HEAD + FIELD)
 """Bytes by which a form may be longer than the largest file."""
 
+Begin = Callable[[str], None]
+"""Is told the name of the file before its bytes come; may raise."""
+
 BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 """A boundary: 1 to 70 characters (RFC 2046 section 5.1.1)."""
 
@@ -49,8 +52,16 @@ BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 class FormUpload:
     """The consumer of a form of at most `limit` bytes: `write` what arrives, then `finish`."""
 
-    def __init__(self, upload: IUpload, boundary: str, announced: Iterable[Digest], limit: int) -> None:
+    def __init__(
+        self,
+        upload: IConsumer,
+        boundary: str,
+        announced: Iterable[Digest],
+        limit: int,
+        begin: Begin | None = None,
+    ) -> None:
         self._upload = upload
+        self._told = begin
         self._checks = [(digest, algorithm(digest.algorithm).new()) for digest in announced]
         self._parser = PushMultipartParser(
             boundary,
@@ -122,6 +133,8 @@ class FormUpload:
         else:
             self._found = True
             self._take = self._upload.write
+            if self._told is not None:
+                self._told(_file_name(part))
 
     def _drop(self, data: bytes) -> None:
         """Bytes of a file that is not wanted."""
@@ -142,9 +155,27 @@ def _is_complete(parser: PushMultipartParser) -> bool:
 
 
 def _is_file(part: MultipartSegment) -> bool:
-    return bool(part.filename) or bool(
-        _EXTENDED_FILENAME.search(_QUOTED.sub("", part["Content-Disposition"]))
-    )
+    return bool(part.filename) or _extended_file_name(part) is not None
+
+
+def _file_name(part: MultipartSegment) -> str:
+    """The file's name; the extended form is the better one where both are sent (RFC 6266 section 4.3)."""
+    extended = _extended_file_name(part)
+    if not extended:
+        return part.filename or ""
+    charset, _, encoded = extended.partition("'")
+    if charset.lower() not in _CHARSETS:
+        raise _malformed()
+    try:
+        return unquote_to_bytes(encoded.partition("'")[2]).decode(charset)
+    except UnicodeDecodeError:
+        raise _malformed() from None
+
+
+def _extended_file_name(part: MultipartSegment) -> str | None:
+    """What `filename*` says, if it is there (RFC 8187)."""
+    found = _EXTENDED_FILENAME.search(_QUOTED.sub("", part["Content-Disposition"]))
+    return found[1] if found else None
 
 
 def _malformed() -> Refusal:
@@ -156,5 +187,6 @@ def _beyond_limits() -> Refusal:
 
 
 # RFC 7578 section 4.2 forbids it, and some clients send it for names beyond ASCII.
-_EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=", re.IGNORECASE)
+_EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=[ \t]*([^;\s]*)", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CHARSETS = {"utf-8", "iso-8859-1"}

@@ -4,22 +4,22 @@ Degraded means that nothing can be written until a restart, while reading goes o
 is for the operator, in the log; it may name paths, so it isn't told here.
 """
 
-from filestored.interfaces import IStore, IStreamedRequest
+from filestored.interfaces import IImages, IStore, IStreamedRequest
 from filestored.web.replies import Page, reply_json
 
 _SUSPENDED = "Writing is suspended; reading goes on."
 
 
 class HealthPage(Page):
-    """The state of `store` as JSON: 200 ``{"status": "ok"}``, or 503 ``{"status": "degraded", …}``."""
+    """Whether what is `written` to can be: 200 ``{"status": "ok"}``, or 503 and ``"degraded"``."""
 
-    def __init__(self, store: IStore) -> None:
+    def __init__(self, *written: IStore | IImages) -> None:
         super().__init__()
-        self._store = store
+        self._written = written
 
     def render_GET(self, request: IStreamedRequest) -> None:
         """200, or 503 while writing is suspended."""
-        if self._store.degraded is None:
+        if all(each.degraded is None for each in self._written):
             reply_json(request, 200, {"status": "ok"})
         else:
             reply_json(

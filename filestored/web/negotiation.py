@@ -1,4 +1,4 @@
-"""Text, JSON or HTML: what the `Accept` field asks for (RFC 9110 section 12.5.1).
+"""Text, JSON or HTML, packed or not: what `Accept` and `Accept-Encoding` ask for (RFC 9110 section 12.5).
 
 In: the field's value. Out: whether JSON is wanted, or HTML. Text is the default: it wins when
 nothing is said and when both are wanted alike, so browsers and plain curl get text and
@@ -7,6 +7,7 @@ sends, does not ask for a page.
 """
 
 import re
+from dataclasses import dataclass
 
 
 def wants_json(accept: bytes | None) -> bool:
@@ -25,6 +26,29 @@ def wants_html(accept: bytes | None) -> bool:
     weights = dict(_weighted(member) for member in accept.lower().split(b","))
     others = max(_quality(weights, b"text/plain"), _quality(weights, b"application/json"))
     return 0.0 < weights.get(b"text/html", 0.0) >= others
+
+
+@dataclass(frozen=True, slots=True)
+class Codings:
+    """Whether `gzip` and `identity`, which is no coding, will do; and whether gzip is `preferred`."""
+
+    gzip: bool
+    identity: bool
+    preferred: bool
+
+
+def codings(accept_encoding: bytes | None) -> Codings:
+    """Which codings will do (section 12.5.3). Nothing said is taken for identity: who wants more says so."""
+    if accept_encoding is None:
+        return Codings(gzip=False, identity=True, preferred=False)
+    weights = dict(_weighted(member) for member in accept_encoding.lower().split(b","))
+    rest = weights.get(b"*")
+    gzip = weights.get(b"gzip", weights.get(b"x-gzip", rest or 0.0))
+    return Codings(
+        gzip=gzip > 0.0,
+        identity=weights.get(b"identity", rest) != 0.0,
+        preferred=gzip > 0.0 and gzip >= weights.get(b"identity", 0.0),
+    )
 
 
 def _weighted(member: bytes) -> tuple[bytes, float]:

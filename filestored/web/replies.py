@@ -37,10 +37,13 @@ STATUSES: dict[type[Exception], int] = {
     errors.MalformedDigest: 400,
     errors.LengthMismatch: 400,
     errors.BodyMalformed: 400,
+    errors.UnusableName: 400,
     errors.UnusableSize: 400,
+    errors.UnknownToken: 401,
     errors.NotFound: 404,
     errors.NotAnImage: 406,
     errors.BodyStalled: 408,
+    errors.AlreadyExists: 409,
     errors.Collision: 409,
     errors.TooLarge: 413,
     errors.DigestMismatch: 422,
@@ -78,13 +81,17 @@ class Page(Resource):
         try:
             answering = self._method(request)(request)
         except Exception:
-            _answer_failure(Failure(), request)
+            self._answer_failure(Failure(), request)
             return NOT_DONE_YET
         if iscoroutine(answering):
             answering = Deferred.fromCoroutine(answering)
         if isinstance(answering, Deferred):
-            answering.addErrback(_answer_failure, request)
+            answering.addErrback(self._answer_failure, request)
         return NOT_DONE_YET
+
+    def refuse(self, request: IStreamedRequest, refusal: Refusal) -> None:
+        """Answer with an error; by default as text or as a problem."""
+        refuse(request, refusal)
 
     def _method(self, request: IStreamedRequest) -> "Method":
         if request.method not in self.allowedMethods:
@@ -98,6 +105,15 @@ class Page(Resource):
         allowed = b", ".join(self.allowedMethods)
         raise Refusal(405, "This method is not allowed here.", (b"Allow", allowed))
 
+    def _answer_failure(self, failure: Failure, request: IStreamedRequest) -> None:
+        if failure.check(*_NOBODY_THERE):
+            return
+        refusal = refusal_for(failure.value)
+        if refusal is None:
+            _log.failure("a request failed", failure)
+            refusal = Refusal(500, _FAULT)
+        self.refuse(request, refusal)
+
 
 class Missing(Page):
     """Answers every method with 404: there is no such place in the tree."""
@@ -106,7 +122,7 @@ class Missing(Page):
 
     def render(self, request: IStreamedRequest) -> int:
         """Answer 404."""
-        refuse(request, Refusal(404, "There is nothing at this address."))
+        self.refuse(request, Refusal(404, "There is nothing at this address."))
         return NOT_DONE_YET
 
 
@@ -161,13 +177,3 @@ def refusal_for(error: BaseException | None) -> Refusal | None:
             wait = RETRY_AFTER.get(kind)
             return Refusal(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
     return None
-
-
-def _answer_failure(failure: Failure, request: IStreamedRequest) -> None:
-    if failure.check(*_NOBODY_THERE):
-        return
-    refusal = refusal_for(failure.value)
-    if refusal is None:
-        _log.failure("a request failed", failure)
-        refusal = Refusal(500, _FAULT)
-    refuse(request, refusal)

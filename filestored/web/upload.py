@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from multipart import parse_options_header
+from twisted.internet.interfaces import IConsumer
 
 from filestored.digest import Digest
 from filestored.errors import TooLarge
 from filestored.interfaces import IBody, IStore, IStreamedRequest, Stored
 from filestored.web.fields import combined, single
-from filestored.web.form import BOUNDARY, MOST_AROUND, FormUpload
+from filestored.web.form import BOUNDARY, MOST_AROUND, Begin, FormUpload
 from filestored.web.integrity import announced
 from filestored.web.refusal import Refusal
 
@@ -54,30 +55,36 @@ async def receive(
 
     Raises `UploadRefused`, `BodyError` or `Refusal`; nothing is stored then.
     """
-    if announcement.boundary is not None:
-        return await _receive_form(body, announcement.boundary, announcement.digests, store, expected)
-    upload = store.upload((*expected, *announcement.digests), body.length)
+    in_form = announcement.boundary is not None
+    if in_form:
+        refuse_too_large(body, store.max_size)
+        upload = store.upload(expected)
+    else:
+        upload = store.upload((*expected, *announcement.digests), body.length)
     try:
-        await body.deliver(upload)
+        await (unpack(body, announcement, upload, store.max_size) if in_form else body.deliver(upload))
         return await upload.commit()
     finally:
         upload.abort()  # after a commit there is nothing left to drop
 
 
-async def _receive_form(
-    body: IBody, boundary: str, digests: Iterable[Digest], store: IStore, expected: Iterable[Digest]
-) -> Stored:
-    limit = store.max_size + MOST_AROUND
-    if body.length is not None and body.length > limit:
+def refuse_too_large(body: IBody, max_size: int) -> None:
+    """Raise `TooLarge` for a form that cannot but hold a file, or other parts, beyond what is taken."""
+    if body.length is not None and body.length > max_size + MOST_AROUND:
         raise TooLarge
-    upload = store.upload(expected)
-    form = FormUpload(upload, boundary, digests, limit)
-    try:
-        await body.deliver(form)
-        form.finish()
-        return await upload.commit()
-    finally:
-        upload.abort()
+
+
+async def unpack(
+    body: IBody, announcement: Announcement, upload: IConsumer, max_size: int, begin: Begin | None = None
+) -> None:
+    """Write the first file of the form that the body is to `upload`; `begin` is told its name before.
+
+    Raises `TooLarge`, `BodyError`, `Refusal`, `DigestMismatch`, and what `upload` and `begin` raise.
+    """
+    assert announcement.boundary is not None
+    form = FormUpload(upload, announcement.boundary, announcement.digests, max_size + MOST_AROUND, begin)
+    await body.deliver(form)
+    form.finish()
 
 
 def _boundary(request: IStreamedRequest) -> str | None:
