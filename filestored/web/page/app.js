@@ -242,7 +242,7 @@ function save(blob, name) {
 /** Take an element away; the focus goes to the next of its kind rather than to nowhere. */
 function remove(element, otherwise) {
   const heir = element.nextElementSibling ?? element.previousElementSibling;
-  const had_focus = element.contains(document.activeElement) || document.activeElement === document.body;
+  const had_focus = element.contains(document.activeElement);
   element.remove();
   if (had_focus) (heir?.querySelector(".actions :not([hidden])") ?? otherwise).focus();
 }
