@@ -42,9 +42,10 @@ def main() -> None:
 
 
 def _give_way() -> None:
-    """Let the kernel prefer anybody else, for the processor and for being alive."""
+    """Let the kernel prefer anybody else, for the processor and for being alive, where we may say so."""
     os.setsid()
-    os.nice(5)
+    with suppress(OSError):
+        os.nice(5)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
 
