@@ -95,7 +95,10 @@ class Darkroom:
     def _develop(self, job: Job, blob: IBlob) -> "Deferred[Thumbnail | None]":
         if self._stopped:
             return fail(Overloaded())
-        process = self._idle.pop() if self._idle else self._start()
+        try:
+            process = self._idle.pop() if self._idle else self._start()
+        except OSError:  # no descriptors or no processes are left
+            return fail(Overloaded())
         return Deferred.fromCoroutine(process.develop(job, blob)).addBoth(self._leave, process)
 
     def _start(self) -> PictureProcess:

@@ -21,9 +21,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from filestored.digest import Digest
+from filestored.errors import Overloaded
 from filestored.images.darkroom import box
 from filestored.interfaces import IBlob, IPictures, Thumbnail
 from filestored.storage.jobs import Run
@@ -132,25 +134,39 @@ class ThumbnailCache:
 
 
 class Thumbnails:
-    """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads."""
+    """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
 
-    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run) -> None:
+    They are made one after the other: who asks for many must not keep others from having their uploads
+    looked into. At most `queue` wait for that.
+    """
+
+    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run, *, queue: int = 64) -> None:
         self._pictures = pictures
         self._cache = cache
         self._run = run
+        self._queue = queue
+        self._turns = DeferredSemaphore(1)
 
     async def make(self, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
         """See `IPictures.thumbnail`; the bytes of `blob` are read only when they have to be."""
         name = prefix(blob.digest) + "{}x{}".format(*box(width, height))
         found = await self._try(self._cache.get, name)
-        if found is None:
-            found = await self._pictures.thumbnail(blob, width, height)
-            await self._try(self._cache.put, name, found)
-        return found
+        if found is not None:
+            return found
+        if len(self._turns.waiting) >= self._queue:
+            raise Overloaded
+        return await self._turns.run(lambda: Deferred.fromCoroutine(self._make(name, blob, width, height)))
 
     async def forget(self, digest: Digest) -> None:
         """Remove what was made of an image that is no more. Never fails."""
         await self._try(self._cache.forget, digest)
+
+    async def _make(self, name: str, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
+        found = await self._try(self._cache.get, name)  # somebody may have made it while we waited
+        if found is None:
+            found = await self._pictures.thumbnail(blob, width, height)
+            await self._try(self._cache.put, name, found)
+        return found
 
     async def _try(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         try:

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 import pytest_twisted
@@ -389,6 +390,32 @@ async def test_many_at_once_all_get_their_own_answer(darkroom, blob_of):
     answers = await gatherResults([Deferred.fromCoroutine(outcome(darkroom.verify(blob))) for blob in blobs])
     assert answers == [NotAnImage if name == "svg" else None for name in names]
     assert len(processes_of(darkroom)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_descriptors_for_a_process_nobody_can_tell(darkroom, blob_of):
+    blob = await blob_of(SAMPLES["gif"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        checked = darkroom.verify(blob)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert await outcome(checked) is Overloaded
+    assert await outcome(darkroom.verify(blob)) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_images_with_flipped_bytes_are_judged_one_way_or_the_other(darkroom, blob_of):
+    dice = Random(20261122)
+    judged = []
+    for data in list(SAMPLES.values()) * 5:
+        flipped = bytearray(data)
+        for _ in range(dice.randint(1, 8)):
+            flipped[dice.randrange(len(data))] = dice.randrange(256)
+        judged.append(await outcome(darkroom.verify(await blob_of(bytes(flipped)))))
+    assert set(judged) == {None, NotAnImage}
+    assert len(processes_of(darkroom)) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -20,6 +20,7 @@ from tests.images.samples import (
 )
 
 picture.prepare()
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of files that are refused anyway
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112

@@ -8,15 +8,16 @@ import pytest
 import pytest_twisted
 from PIL import Image
 from twisted.internet import reactor
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
+from zope.interface import implementer
 
 from filestored.digest import algorithm
-from filestored.errors import NotAnImage
+from filestored.errors import NotAnImage, Overloaded
 from filestored.images.darkroom import Darkroom
 from filestored.images.thumbnails import TOUCHED_AFTER, ThumbnailCache, Thumbnails, prefix
-from filestored.interfaces import Thumbnail
+from filestored.interfaces import IPictures, Thumbnail
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.replies import Page
@@ -258,6 +259,42 @@ async def test_a_dead_disk_costs_time_and_no_answers(ask, place):
     answers = [await ask(SAMPLES["png"], "?width=40", cache=cache) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 200]
     cache.close()
+
+
+@implementer(IPictures)
+class Painter:
+    """Paints a thumbnail when it is told to, and counts."""
+
+    def __init__(self):
+        self.asked = []
+
+    def verify(self, blob):
+        raise AssertionError("nobody asks for that here")
+
+    def thumbnail(self, blob, width, height):
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_thumbnails_are_made_one_after_the_other_and_only_so_many_wait(open_cache):
+    painter = Painter()
+    store = Store(MemoryBackend(MD5), MD5, maybeDeferred)
+    upload = store.upload()
+    upload.write(b"a picture")
+    blob = await store.open((await upload.commit()).digest)
+    thumbnails = Thumbnails(painter, open_cache(), maybeDeferred, queue=2)
+    asked = [Deferred.fromCoroutine(thumbnails.make(blob, width, 9)) for width in (7, 7, 8)]
+    with pytest.raises(Overloaded):
+        await thumbnails.make(blob, 9, 9)
+    assert len(painter.asked) == 1
+    painter.asked[0].callback(JPEG)
+    assert [await asked[0], await asked[1]] == [JPEG, JPEG]
+    assert len(painter.asked) == 2
+    painter.asked[1].errback(NotAnImage())
+    with pytest.raises(NotAnImage):
+        await asked[2]
+    assert Deferred.fromCoroutine(thumbnails.make(blob, 7, 9)).result == JPEG
 
 
 @pytest_twisted.ensureDeferred
