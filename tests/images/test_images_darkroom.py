@@ -22,7 +22,7 @@ from filestored.storage.blob import Blob
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from tests.images.samples import (
+from tests.images.pictures import (
     CAMERA,
     HALF_A_JPEG,
     SAMPLES,

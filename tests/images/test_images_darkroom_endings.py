@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filestored.images.endings import ENDINGS, nothing_follows
 from filestored.images.walking import Unfinished
-from tests.images.samples import CAMERA, SAMPLES, SCRIPT, ZIP, samsung
+from tests.images.pictures import CAMERA, SAMPLES, SCRIPT, ZIP, samsung
 
 KINDS = {"pgm": "PPM", "pbm": "PPM"}
 ENDING = {name: data for name, data in SAMPLES.items() if not name.startswith("tiff")}

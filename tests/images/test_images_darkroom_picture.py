@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from filestored.images import picture
-from tests.images.samples import (
+from tests.images.pictures import (
     CAMERA,
     HALF_A_JPEG,
     PICTURE,
@@ -20,7 +20,7 @@ from tests.images.samples import (
 )
 
 picture.prepare()
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of files that are refused anyway
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of files that are refused anyway
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112

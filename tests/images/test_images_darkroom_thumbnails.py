@@ -22,7 +22,7 @@ from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.replies import Page
 from filestored.web.thumbnails import render_thumbnail, wants_thumbnail
-from tests.images.samples import PICTURE, SAMPLES, SVG
+from tests.images.pictures import PICTURE, SAMPLES, SVG
 from tests.wire import Wire
 
 MD5 = algorithm("md5")
