@@ -1,0 +1,56 @@
+"""A real daemon under strace, and its system calls in the order in which they began and ended.
+
+What flows in: a running daemon that strace follows. What flows out: `Call` values, each with the
+position at which it was begun and at which it had returned, so that "A before B" can mean what it has
+to: A had returned when B began. Paths stand beside descriptors (``strace -y``).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+CALLS = "fsync,fdatasync,syncfs,linkat,unlinkat,unlink,write,writev,sendto,sendmsg,fchmod"
+"""What is watched: flushes, names, and everything that could carry an answer."""
+
+
+@dataclass
+class Call:
+    """One system call that has returned."""
+
+    name: str
+    args: str
+    result: int
+    began: int
+    ended: int
+
+
+def strace(path: str) -> tuple[str, ...]:
+    """The command that runs a program and writes its calls to `path`."""
+    return ("strace", "-f", "-y", "-qq", "-s", "40", "--signal=none", "-e", f"trace={CALLS}", "-o", path)
+
+
+def read_calls(path: str) -> list[Call]:
+    """All calls in the file, in the order in which they returned."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return list(_parse(file.read().splitlines()))
+
+
+def _parse(lines: list[str]) -> Iterator[Call]:
+    begun: dict[str, tuple[str, int]] = {}
+    for position, line in enumerate(lines):
+        thread, _, text = line.partition(" ")
+        text = text.strip()
+        began = position
+        if match := _UNFINISHED.match(text):
+            begun[thread] = match[1], position
+            continue
+        if match := _RESUMED.match(text):
+            start, began = begun.pop(thread)
+            text = start + match[1]
+        if match := _WHOLE.match(text):
+            yield Call(match[1], match[2], int(match[3]), began, position)
+
+
+_UNFINISHED = re.compile(r"(.*) <unfinished \.\.\.>$")
+_RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)$")
+_WHOLE = re.compile(r"(\w+)\((.*)\)\s+= (-?\d+)")
