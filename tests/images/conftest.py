@@ -1,0 +1,28 @@
+"""Records and blobs on a disk of their own, and the fixtures of storage."""
+
+import pytest
+
+from filestored.images.apart import APART, lookup
+from filestored.storage import layout
+from filestored.storage.disk import DiskBackend
+
+
+@pytest.fixture
+def place(tmp_path_factory):
+    """Where things may be made; nothing is there yet."""
+    return str(tmp_path_factory.mktemp("home") / "images")
+
+
+@pytest.fixture
+def open_disk(place):
+    """A function that opens a store of blobs at `place`."""
+    opened = []
+
+    def open_it():
+        layout.prepare(place, APART.name, lookup=lookup)
+        opened.append(DiskBackend(place, APART))
+        return opened[-1]
+
+    yield open_it
+    for backend in opened:
+        backend.close()

@@ -1,0 +1,201 @@
+"""The gzip form: what goes in comes out, whatever is read in which order, and damage is found."""
+
+import gzip
+import zlib
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from filestored.digest import algorithm
+from filestored.errors import UnknownAlgorithm
+from filestored.images import packing
+from filestored.images.apart import APART, content_hash, lookup
+from filestored.images.packing import PackingBackend, Unpacked, is_packed
+from filestored.interfaces import IBackend, IOpensQuickly, ISink, IStoredFile
+from filestored.storage.memory import MemoryBackend, MemoryFile
+from tests.storage.contract import digest_of, put, read
+
+SOFT = b"0123456789abcdef" * 70_000
+HARD = Random(1).randbytes(700_000)
+
+
+@pytest.fixture(params=["the best", "zlib"])
+def compressor(request, monkeypatch):
+    """With ISA-L, where it is installed, and without."""
+    if request.param == "zlib":
+        monkeypatch.setattr(packing, "_new", packing._zlib)
+
+
+@pytest.fixture
+def inner():
+    return MemoryBackend(APART)
+
+
+@pytest.mark.usefixtures("compressor")
+@pytest.mark.parametrize(("data", "packed"), [(SOFT, True), (HARD, False), (b"x", False), (b"", False)])
+def test_compression_is_kept_where_it_pays(inner, data, packed):
+    name = digest_of(data, APART)
+    put(PackingBackend(inner), data, name)
+    stored = read(inner, name)
+    assert packed == is_packed(stored)
+    assert data == (gzip.decompress(stored) if packed else stored)
+    assert len(stored) <= len(data)
+
+
+@pytest.mark.usefixtures("compressor")
+@pytest.mark.parametrize("size", [1, 4096, 262144])
+def test_pieces_of_any_size_make_the_same_whole(inner, size):
+    data = SOFT[: 40 * size]
+    backend = PackingBackend(inner)
+    sink = backend.begin()
+    for start in range(0, len(data), size):
+        sink.write(data[start : start + size])
+    sink.seal()
+    name = digest_of(data, APART)
+    sink.publish(name)
+    sink.discard()
+    stored = read(inner, name)
+    assert data == (gzip.decompress(stored) if is_packed(stored) else stored)
+
+
+def test_an_empty_piece_decides_nothing(inner):
+    sink = PackingBackend(inner).begin()
+    for piece in (b"", SOFT, b"", SOFT):
+        sink.write(piece)
+    sink.seal()
+    name = digest_of(b"", APART)
+    sink.publish(name)
+    assert SOFT * 2 == gzip.decompress(read(inner, name))
+
+
+def test_everything_provides_its_interface(inner, open_disk):
+    packing_backend = PackingBackend(inner)
+    assert verifyObject(IBackend, packing_backend)
+    assert verifyObject(ISink, packing_backend.begin())
+    assert verifyObject(IStoredFile, Unpacked(MemoryFile(b""), 0))
+    assert not IOpensQuickly.providedBy(packing_backend)
+    assert IOpensQuickly.providedBy(PackingBackend(open_disk()))
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def unpacked(data, size=None):
+    return Unpacked(MemoryFile(gzip.compress(data)), len(data) if size is None else size)
+
+
+@given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 220), st.integers(1, 220)), max_size=8))
+def test_any_reads_are_those_of_the_original(data, reads):
+    file = unpacked(data)
+    for offset, count in reads:
+        got = file.read(offset, count)
+        assert data[offset : offset + len(got)] == got
+        assert bool(got) == (offset < len(data))
+        assert len(got) <= count
+
+
+@pytest.mark.parametrize("data", [SOFT, HARD, SOFT[:1], b""], ids=["soft", "hard", "one", "none"])
+@pytest.mark.parametrize("count", [1000, 65536, 2**30])
+def test_reading_in_order_gives_everything(data, count):
+    file, found = unpacked(data), b""
+    while piece := file.read(len(found), count):
+        found += piece
+    assert data == found
+
+
+def test_reading_ahead_is_bounded(monkeypatch):
+    """A bomb of a thousand times its size is decompressed in pieces, never as a whole."""
+    produced = []
+    decompress = Unpacked._decompress
+
+    def watched(self, packed, count):
+        data = decompress(self, packed, count)
+        produced.append(len(data))
+        return data
+
+    monkeypatch.setattr(Unpacked, "_decompress", watched)
+    bomb = unpacked(b"\0" * 50_000_000)
+    assert b"\0" * 10 == bomb.read(49_000_000, 10)
+    assert max(produced) <= 256 * 1024
+
+
+DAMAGED = {
+    "cut": gzip.compress(SOFT)[:-9],
+    "cut before the checksum": gzip.compress(SOFT)[:-8],
+    "cut to nothing": b"",
+    "a wrong checksum": gzip.compress(SOFT)[:-5] + b"\0" + gzip.compress(SOFT)[-4:],
+    "not gzip": SOFT,
+    "longer than recorded": gzip.compress(SOFT + b"x"),
+    "shorter than recorded": gzip.compress(SOFT[:-1]),
+}
+
+
+@pytest.mark.parametrize("stored", DAMAGED.values(), ids=DAMAGED)
+def test_damage_is_found_before_the_last_byte_is_given(stored):
+    pieces = []
+    with pytest.raises(OSError, match="damaged"):
+        pieces.extend(all_pieces(Unpacked(MemoryFile(stored), len(SOFT)), pieces))
+    assert sum(map(len, pieces)) < len(SOFT)
+
+
+def all_pieces(file, given):
+    """Read in order, noting in `given` what was read."""
+    while piece := file.read(sum(map(len, given)), 65536):
+        given.append(piece)
+    return []
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_no_flipped_bit_gives_other_bytes(position, bit):
+    data = bytes(Random(2).choices(b"abcdef", k=20_000))
+    stored = bytearray(gzip.compress(data))
+    stored[position % len(stored)] ^= 1 << bit
+    file, found = Unpacked(MemoryFile(bytes(stored)), len(data)), b""
+    try:
+        while piece := file.read(len(found), 4096):
+            found += piece
+    except OSError:
+        return
+    assert data == found
+
+
+def test_what_is_compressed_says_neither_when_nor_where():
+    compressor = packing.new_compressor()
+    packed = compressor.compress(SOFT) + compressor.flush()
+    assert b"\0\0\0\0" == packed[4:8]
+    assert SOFT == zlib.decompress(packed, 31)
+
+
+# --- names -----------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_have_another_name_each_time():
+    names = {digest_of(b"hello", APART) for _ in range(50)}
+    assert 50 == len(names)
+    assert {digest_of(b"hello", algorithm("sha256")).hex} == {content_hash(name) for name in names}
+    assert {96} == {len(name.hex) for name in names}
+
+
+def test_only_one_algorithm_names_images():
+    assert APART is lookup("sha256-apart")
+    with pytest.raises(UnknownAlgorithm, match="md5"):
+        lookup("md5")
+
+
+def test_pairs_of_one_content_are_kept_apart(inner):
+    backend = PackingBackend(inner)
+    first, second = (digest_of(SOFT, APART) for _ in range(2))
+    assert [True, True] == [put(backend, SOFT, name) for name in (first, second)]
+    backend.delete(first)
+    assert SOFT == gzip.decompress(read(inner, second))
+    assert [second] == backend.digests(None, 10)
+
+
+def test_every_step_is_passed_on(inner):
+    backend = PackingBackend(inner)
+    assert inner.free_space() == backend.free_space()
+    assert all(one != other for one, other in pairwise([digest_of(b"", APART) for _ in range(3)]))
