@@ -109,6 +109,16 @@ def test_a_cancelled_upload_leaves_nothing_and_can_be_tried_again(open_page, dae
     expect(row(page, "long.bin").locator(".hash")).to_have_text(md5(content))
 
 
+def test_an_upload_that_failed_is_dismissed(open_page, daemon):
+    page = open_page(daemon.url)
+    page.route(daemon.url, lambda route: route.abort() if route.request.method == "POST" else None)
+    choose(page, named("late.txt", b"late"), named("later.txt", b"later"))
+    for name in ("late.txt", "later.txt"):
+        page.get_by_role("button", name=f"Dismiss: {name}").click()
+    expect(page.locator("#file-list > li")).to_have_count(0)
+    expect(page.locator("#file-input")).to_be_focused()
+
+
 def test_a_file_that_is_too_large_is_refused_in_words(open_page, start_daemon):
     page = open_page(start_daemon("--workers", "1", "--max-size", "1KiB").url)
     choose(page, named("large.bin", bytes(2048)), named("small.bin", bytes(1024)))

@@ -23,7 +23,7 @@ export const TEXTS = {
     renew_question: "Make a new token? The old one stops working at once.",
     renewed: "The account has a new token.",
     copy: "Copy", copy_hash: "Copy hash", copied: "Copied", copy_failed: "Select the text and copy it by hand.",
-    download: "Download", replace: "Replace", delete: "Delete", cancel: "Cancel", again: "Try again", close: "Close",
+    download: "Download", replace: "Replace", delete: "Delete", cancel: "Cancel", again: "Try again", dismiss: "Dismiss", close: "Close",
     just: "{text}", of_name: "{action}: {name}", open_image: "Show {name} in full",
     delete_file_question: "Delete {name} for everybody who has its hash?",
     delete_image_question: "Delete {name}?",
@@ -61,7 +61,7 @@ export const TEXTS = {
     renew_question: "Выдать новый токен? Старый сразу перестанет действовать.",
     renewed: "У аккаунта новый токен.",
     copy: "Копировать", copy_hash: "Копировать хэш", copied: "Скопировано", copy_failed: "Выделите текст и скопируйте его сами.",
-    download: "Скачать", replace: "Заменить", delete: "Удалить", cancel: "Отмена", again: "Повторить", close: "Закрыть",
+    download: "Скачать", replace: "Заменить", delete: "Удалить", cancel: "Отмена", again: "Повторить", dismiss: "Убрать", close: "Закрыть",
     just: "{text}", of_name: "{action}: {name}", open_image: "Показать {name} целиком",
     delete_file_question: "Удалить {name} для всех, у кого есть хэш?",
     delete_image_question: "Удалить {name}?",
@@ -272,12 +272,12 @@ function work() {
 class Row {
   constructor(list, name, size) {
     this.name = name;
-    this.size = size;
+    this.list = list;
     this.element = clone("upload-row");
     this.part(".name").textContent = name;
     if (size !== undefined) say(this.part(".size"), "just", { text: () => format_size(size) });
     this.part("progress").setAttribute("aria-label", name);
-    for (const action of ["cancel", "again", "copy_hash", "download", "delete"]) {
+    for (const action of ["cancel", "again", "dismiss", "copy_hash", "download", "delete"]) {
       name_action(this.part(`.${action.replace("_hash", "")}`), action, name);
     }
     list.prepend(this.element);
@@ -331,7 +331,8 @@ class Row {
   fail(status, where) {
     const focused = this.element.contains(document.activeElement);
     const [key, values] = failure(status, where);
-    this.show(".again");
+    this.show(".again", ".dismiss");
+    this.part(".dismiss").onclick = () => remove(this.element, this.list.parentElement.querySelector(".drop input"));
     this.tell(key, values, true);
     announce("broke", { name: () => this.name, reason: () => phrase(key, values) });
     if (focused) this.part(".again").focus();

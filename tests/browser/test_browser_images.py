@@ -1,0 +1,244 @@
+"""Images on the page: an account, its token, its gallery."""
+
+import io
+import json
+import re
+import urllib.request
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.needs("chromium")
+
+LARGEST_THUMBNAIL = 480
+"""Pixels: what the page asks for."""
+
+STORED = (
+    "() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.documentElement.outerHTML]"
+)
+
+
+def picture(name, color, size=(1200, 900), kind="PNG"):
+    bytes_ = io.BytesIO()
+    Image.new("RGB", size, color).save(bytes_, kind)
+    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": bytes_.getvalue()}
+
+
+RED, GREEN, BLUE = (
+    picture(f"{color}.png", color, size)
+    for color, size in (("red", (1200, 900)), ("green", (900, 1200)), ("blue", (40, 30)))
+)
+
+
+@pytest.fixture
+def enter(open_page, daemon):
+    """A function that opens the page and makes an account, or opens the one there is."""
+
+    def enter(button="Create", name="marta", **options):
+        page = open_page(f"{daemon.url}#images", **options)
+        page.fill("#account-name", name)
+        page.get_by_role("button", name=button, exact=True).first.click()
+        expect(page.locator("#account")).to_be_visible()
+        return page
+
+    return enter
+
+
+def choose(page, *images):
+    page.set_input_files("#image-input", list(images))
+
+
+def tile(page, name):
+    return page.locator("#gallery > li", has_text=name)
+
+
+def names(page):
+    return page.locator("#gallery .name").all_text_contents()
+
+
+def token_of(page):
+    return json.loads(page.evaluate("() => sessionStorage.getItem('filestored.account')"))["token"]
+
+
+def size_of_thumbnail(page, name):
+    image = tile(page, name).locator("img")
+    expect(image).to_have_js_property("complete", True)
+    expect(image).to_have_attribute("src", re.compile("^blob:"))
+    return image.evaluate(
+        "async (image) => (await image.decode(), [image.naturalWidth, image.naturalHeight])"
+    )
+
+
+def test_an_account_is_made_and_its_images_are_shown_as_thumbnails(enter):
+    page = enter()
+    expect(page.locator("#account-title")).to_have_text("marta")
+    expect(page.locator("#gallery-empty")).to_be_visible()
+    choose(page, RED, GREEN, BLUE)
+    expect(page.locator("#gallery > li")).to_have_count(3)
+    assert ["blue.png", "green.png", "red.png"] == names(page)
+    expect(page.locator("#image-uploads > li")).to_have_count(0)
+    assert [LARGEST_THUMBNAIL, 360] == size_of_thumbnail(page, "red.png")
+    assert [40, 30] == size_of_thumbnail(page, "blue.png")
+
+
+def test_an_image_is_shown_whole_where_there_is_no_thumbnail(enter):
+    page = enter()
+    page.route("**/*?width=*", lambda route: route.abort())
+    choose(page, RED)
+    expect(tile(page, "red.png")).to_be_visible()
+    assert [1200, 900] == size_of_thumbnail(page, "red.png")
+
+
+@pytest.mark.parametrize(
+    ("button", "name", "said"),
+    [
+        ("Create", "marta", "An account of that name exists already."),
+        ("Open", "nobody", "There is no account of that name."),
+    ],
+)
+def test_a_name_that_does_not_do_is_told_in_words(enter, open_page, daemon, button, name, said):
+    enter()
+    page = open_page(f"{daemon.url}#images")
+    page.fill("#account-name", name)
+    page.get_by_role("button", name=button, exact=True).first.click()
+    expect(page.locator("#account-state")).to_have_text(said)
+    expect(page.locator("#account")).to_be_hidden()
+
+
+def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(enter, open_page, daemon):
+    first = enter()
+    choose(first, RED)
+    expect(tile(first, "red.png")).to_be_visible()
+    expect(tile(enter("Open"), "red.png")).to_be_visible()
+    page = open_page(f"{daemon.url}#images")
+    page.get_by_text("I have a token").click()
+    page.fill("#token-input", token_of(first))
+    page.get_by_role("button", name="Open", exact=True).last.click()
+    expect(tile(page, "red.png")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ({**BLUE, "buffer": b"no image at all"}, "That is not an image this server knows."),
+        ({**BLUE, "buffer": RED["buffer"][:200]}, "That is not an image this server knows."),
+        ({**BLUE, "name": "red.png"}, "That name is taken already."),
+    ],
+)
+def test_an_image_that_is_refused_is_told_in_words_and_the_others_stay(enter, image, said):
+    page = enter()
+    choose(page, RED)
+    expect(tile(page, "red.png")).to_be_visible()
+    choose(page, image)
+    expect(page.locator("#image-uploads .state")).to_have_text(said)
+    assert ["red.png"] == names(page)
+
+
+def test_an_image_is_downloaded_with_equal_bytes_and_its_name(enter):
+    page = enter()
+    choose(page, {**RED, "name": "закат.png"})
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download: закат.png").click()
+    assert "закат.png" == downloading.value.suggested_filename
+    with open(downloading.value.path(), "rb") as file:
+        assert RED["buffer"] == file.read()
+
+
+def test_an_image_is_replaced_and_keeps_its_id(enter):
+    page = enter()
+    page.on("filechooser", lambda chooser: chooser.set_files([BLUE]))
+    choose(page, RED)
+    before = tile(page, "red.png").locator(".id").text_content()
+    page.get_by_role("button", name="Replace: red.png").click()
+    expect(tile(page, "blue.png")).to_be_visible()
+    expect(tile(page, "blue.png").locator(".id")).to_have_text(before)
+    expect(page.locator("#gallery img")).to_have_js_property("naturalWidth", 40)
+    assert ["blue.png"] == names(page)
+
+
+def test_an_image_is_deleted(enter):
+    page = enter()
+    choose(page, RED, BLUE)
+    page.get_by_role("button", name="Delete: red.png").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#gallery > li")).to_have_count(1)
+    page.reload()
+    expect(tile(page, "blue.png")).to_be_visible()
+    assert ["blue.png"] == names(page)
+
+
+def test_an_image_is_looked_at_with_the_keyboard(enter):
+    page = enter()
+    choose(page, RED)
+    shown = page.get_by_role("button", name="Show red.png in full")
+    shown.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="red.png")).to_be_visible()
+    expect(page.locator("#viewer-image")).to_have_js_property("naturalWidth", 1200)
+    page.keyboard.press("Escape")
+    expect(shown).to_be_focused()
+
+
+def test_the_token_is_in_the_tab_only(enter, open_page, daemon):
+    page = enter()
+    choose(page, RED)
+    size_of_thumbnail(page, "red.png")
+    token = token_of(page)
+    tab, browser, document = page.evaluate(STORED)
+    assert (True, False, False, False) == tuple(token in each for each in (tab, browser, document, page.url))
+    page.reload()
+    expect(tile(page, "red.png")).to_be_visible()
+    expect(open_page(f"{daemon.url}#images").locator("#account-form")).to_be_visible()
+
+
+def test_the_token_is_shown_and_copied_when_asked_for(enter):
+    page = enter(permissions=["clipboard-read", "clipboard-write"])
+    token = token_of(page)
+    expect(page.locator("#account-token")).not_to_have_text(token)
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("#account-token")).to_have_text(token)
+    page.get_by_role("button", name="Hide", exact=True).click()
+    expect(page.locator("#account-token")).not_to_have_text(token)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert token == page.evaluate("() => navigator.clipboard.readText()")
+
+
+def test_a_new_token_ends_the_old_one_at_once(enter):
+    page, elsewhere = enter(), enter("Open")
+    old = token_of(page)
+    page.get_by_role("button", name="New token").click()
+    page.get_by_role("dialog").get_by_role("button", name="New token").click()
+    expect(page.locator("#account-state")).to_have_text("The account has a new token.")
+    assert old != token_of(page)
+    choose(page, BLUE)
+    expect(tile(page, "blue.png")).to_be_visible()
+    choose(elsewhere, RED)
+    expect(elsewhere.locator("#account-state")).to_have_text("This token is not valid any more.")
+    expect(elsewhere.locator("#account")).to_be_hidden()
+
+
+def test_leaving_forgets_the_token_and_the_images(enter):
+    page = enter()
+    choose(page, RED)
+    expect(tile(page, "red.png")).to_be_visible()
+    page.get_by_role("button", name="Leave").click()
+    expect(page.locator("#account-name")).to_be_focused()
+    expect(page.locator("#gallery > li")).to_have_count(0)
+    assert None is page.evaluate("() => sessionStorage.getItem('filestored.account')")
+
+
+def test_the_gallery_speaks_russian(enter):
+    page = enter("Создать", locale="ru-RU")
+    choose(page, RED)
+    expect(page.get_by_role("button", name="Заменить: red.png")).to_be_visible()
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("button", name="Replace: red.png")).to_be_visible()
+    expect(page.get_by_role("button", name="Show red.png in full")).to_be_visible()
+
+
+def test_the_token_of_the_page_is_that_of_the_api(enter, daemon):
+    page = enter()
+    with urllib.request.urlopen(f"{daemon.url}imageapi/retrieve-token/marta/") as answer:
+        assert {"marta": token_of(page)} == json.load(answer)
