@@ -249,6 +249,9 @@ def steps_of(change) -> int:
     return count
 
 
+DETOUR = 9
+"""How many more steps a change may take when another one has come between."""
+
 LENGTHS = {change: steps_of(change) for change in CHANGES}
 
 
@@ -267,7 +270,7 @@ def test_two_changes_at_once_are_one_after_the_other(one, other):
 
 
 def schedules(first, second):
-    for steps, others in itertools.product(range(LENGTHS[first]), range(1, LENGTHS[second] + 1)):
+    for steps, others in itertools.product(range(LENGTHS[first]), range(1, LENGTHS[second] + DETOUR)):
         stage = Stage()
         actors = [stage.actor(first), stage.actor(second)]
         for actor, count in zip(actors, (steps, others), strict=True):
