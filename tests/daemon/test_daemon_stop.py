@@ -28,6 +28,8 @@ def refuses(daemon):
         daemon.connect().close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it stood in the queue that was just then closed
     return False
 
 
