@@ -1,7 +1,8 @@
 """The system calls that a store on disk makes, as one value.
 
 The disk backend reaches the file system through this object alone (but for ``close``, which
-changes nothing). By default each field is the function of `os` or `fcntl` with its name.
+changes nothing). By default each field is the function of `os` or `fcntl` with its name,
+and `flush.syncfs`.
 Replacing a field is how it is proved what the store does when a call fails, or when the
 process dies behind it; and that every call comes in the order that makes it safe.
 
@@ -13,6 +14,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from filestored.storage.flush import syncfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Calls:
     scandir: Callable[..., Any] = os.scandir
     fchmod: Callable[..., None] = os.fchmod
     fsync: Callable[..., None] = os.fsync
+    ftruncate: Callable[..., None] = os.ftruncate
+    syncfs: Callable[[int], None] = syncfs
     link: Callable[..., None] = os.link
     rename: Callable[..., None] = os.rename
     unlink: Callable[..., None] = os.unlink

@@ -4,22 +4,31 @@ The directory has been made a store by `layout.prepare`. Its 256 shards are held
 `shards`): opening a file is one `openat(2)` with a bare name.
 
 Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `settle` flushes the
-shards; for a crowd, `flush` does that and the work of every `seal` at once. Download: one `openat`, one `fstat` that must say *regular file*; symbolic links,
-FIFOs and directories that somebody planted are not there.
+shards. For a crowd, `flush` does that, and the flush of every `seal`, at once. Download: one `openat`,
+one `fstat` that must say *regular file*; symbolic links, FIFOs and directories that somebody
+planted are not there.
 """
 
 import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 
 from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound
-from filestored.interfaces import IBackend, IFileBacked, IFormerNames, IOpensQuickly, ISink, IStoredFile
+from filestored.interfaces import (
+    IBackend,
+    IFileBacked,
+    IFlushesTogether,
+    IFormerNames,
+    IOpensQuickly,
+    ISink,
+    IStoredFile,
+)
 from filestored.storage.aliases import FormerNames
 from filestored.storage.calls import Calls
 from filestored.storage.flush import can_be_trusted
@@ -33,13 +42,17 @@ from filestored.storage.tenancy import share
 RESERVE = 256 * 1024 * 1024
 """Bytes that are always kept free, or a hundredth of the file system if that is more."""
 
+CROWD = 6
+"""Flushes from which on one for all of them costs less."""
 
-@implementer(IBackend, IOpensQuickly, IFormerNames)
+
+@implementer(IBackend, IFlushesTogether, IFormerNames, IOpensQuickly)
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
-    `reserve` is in bytes. Raises `UnusableStore` when a shard is not a directory of the same file
-    system, or the store is being moved to another algorithm. Close it when it is not needed any more.
+    `reserve` is in bytes, `crowd` takes the place of `CROWD`. Raises `UnusableStore` when a shard is not
+    a directory of the same file system, or the store is being moved to another algorithm. Close it when
+    it is not needed any more.
     """
 
     def __init__(
@@ -90,7 +103,7 @@ class DiskBackend:
         return files + len({digest.shard for digest in digests}) >= self._crowd
 
     def flush(self) -> None:
-        """`syncfs`, through the descriptor that has been open from the start: it is told every error since."""
+        """`syncfs`, through a descriptor that is open from start to end: it is told every error."""
         self._calls.syncfs(self._root)
 
     def open(self, digest: Digest) -> "DiskFile":

@@ -44,10 +44,14 @@ class Scratch:
                 raise OSError(errno.EIO, "nothing was written")
             rest = rest[written:]
 
-    def seal(self, mode: int = 0o440) -> None:
-        """Make the bytes durable, and no more than `mode` allows. After a failure the file is of no use."""
+    def seal(self, mode: int = 0o440, *, flush: bool = True) -> None:
+        """Allow no more than `mode`, and make the bytes durable if `flush` says so.
+
+        After a failure the file is of no use.
+        """
         self._calls.fchmod(self.descriptor, mode)
-        self._calls.fsync(self.descriptor)
+        if flush:
+            self._calls.fsync(self.descriptor)
 
     def link(self, name: str, directory: int) -> None:
         """Give the file a name in a directory; raises `FileExistsError` when that is taken."""

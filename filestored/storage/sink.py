@@ -58,9 +58,9 @@ class DiskSink:
         """Append to the scratch file."""
         self._scratch.write(data)
 
-    def seal(self) -> None:
-        """Make it 0440 and flush it."""
-        self._scratch.seal()
+    def seal(self, flush: bool = True) -> None:
+        """Make it 0440, and flush it if `flush` says so."""
+        self._scratch.seal(flush=flush)
 
     def publish(self, digest: Digest) -> bool:
         """Link it to its name, dealing with whatever holds that name."""

@@ -23,8 +23,8 @@ def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
     """A function that opens the store at `place`, with the calls it is given; prepared with others."""
     opened = []
 
-    def open_it(calls: Calls | None = None, reserve: int = 0) -> DiskBackend:
-        backend = DiskBackend(place, prepare(place), calls, reserve)
+    def open_it(calls: Calls | None = None, reserve: int = 0, crowd: int | None = None) -> DiskBackend:
+        backend = DiskBackend(place, prepare(place), calls, reserve, crowd)
         opened.append(backend)
         return backend
 

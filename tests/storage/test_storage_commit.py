@@ -3,9 +3,10 @@
 import errno
 
 import pytest
+from zope.interface import implementer
 
 from filestored.errors import WritesSuspended
-from filestored.interfaces import Stored
+from filestored.interfaces import IFlushesTogether, Stored
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
@@ -32,6 +33,17 @@ class Diary(MemoryBackend):
         self.note(f"settle {len(list(digests))}")
 
 
+@implementer(IFlushesTogether)
+class CrowdDiary(Diary):
+    """A backend with one flush for everything."""
+
+    def saves(self, files, digests):
+        return files + len(digests) > 0
+
+    def flush(self):
+        self.note("flush")
+
+
 class DiarySink(MemorySink):
     """A sink of a `Diary`."""
 
@@ -39,8 +51,8 @@ class DiarySink(MemorySink):
         super().__init__(backend)
         self._diary = backend
 
-    def seal(self):
-        self._diary.note(f"seal {bytes(self._data[:1]).decode()}")
+    def seal(self, flush=True):
+        self._diary.note(f"{'seal' if flush else 'close'} {bytes(self._data[:1]).decode()}")
 
     def publish(self, digest):
         self._diary.note(f"publish {bytes(self._data[:1]).decode()}")
@@ -50,6 +62,11 @@ class DiarySink(MemorySink):
 @pytest.fixture
 def diary():
     return Diary()
+
+
+@pytest.fixture
+def crowd():
+    return CrowdDiary()
 
 
 @pytest.fixture
@@ -79,14 +96,38 @@ def test_what_queued_during_a_batch_is_the_next_batch(store, diary, bench):
     assert ["settle 1", "settle 3"] == [event for event in diary.log if event.startswith("settle")]
 
 
-def test_all_are_sealed_before_one_is_named_and_all_named_before_the_flush(store, diary, bench):
+def test_one_flush_is_for_the_bytes_of_a_turn_and_the_names_of_the_last(store, diary, bench):
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b")]
-    bench.do_one()
-    del diary.log[:]
-    bench.do_one()
-    assert ["seal a", "seal b", "publish a", "publish b", "settle 2"] == diary.log
+    bench.do_all()
+    assert [
+        ["seal x", "publish x"],
+        ["seal a", "seal b", "settle 1", "publish a", "publish b", "settle 2"],
+    ] == [diary.log[:2], diary.log[2:]]
     assert [True, True] == [outcome(answer).created for answer in answers]
+
+
+def test_a_crowd_is_sealed_by_one_flush_before_its_names_and_settled_by_one_after(crowd, bench):
+    store = Store(crowd, MD5, bench)
+    send(store, b"x")
+    answers = [send(store, data) for data in (b"a", b"b")]
+    bench.do_all()
+    assert [
+        ["close x", "flush", "publish x"],
+        ["close a", "close b", "flush", "publish a", "publish b", "flush"],
+    ] == [crowd.log[:3], crowd.log[3:]]
+    assert [True, True] == [outcome(answer).created for answer in answers]
+
+
+def test_a_name_that_was_given_in_a_turn_is_answered_after_the_flush_of_the_next(crowd, bench):
+    store = Store(crowd, MD5, bench)
+    for data in (b"x", b"a"):
+        send(store, data).addCallback(lambda stored, data=data: crowd.note(f"answer {data.decode()}"))
+    bench.do_one()
+    assert ["close x", "flush", "publish x"] == crowd.log
+    send(store, b"b")
+    bench.do_one()
+    assert ["close a", "flush", "publish a", "answer x"] == crowd.log[3:]
 
 
 def test_nobody_is_answered_before_the_flush(store, diary, bench):
@@ -106,7 +147,7 @@ def test_a_delete_shares_the_flush_of_uploads(store, diary, bench):
     bench.do_one()
     bench.do_one()
     bench.do_one()
-    assert "settle 2" == diary.log[-1]
+    assert ["settle 2", "settle 1"] == [event for event in diary.log if event.startswith("settle")][-2:]
     assert (True, True, True) == (outcome(deletion), *(outcome(answer).created for answer in answers))
 
 
@@ -119,7 +160,7 @@ def test_a_delete_of_nothing_needs_no_flush(store, diary, bench):
 def test_a_large_upload_seals_by_itself_and_joins_for_the_name_only(store, diary, bench):
     large, small = send(store, b"L" * 100_000), send(store, b"s")
     bench.do_all()
-    assert ["seal L", "publish L", "seal s", "publish s", "settle 1", "settle 1"] == diary.log
+    assert ["seal L", "publish L", "seal s", "publish s", "settle 2"] == diary.log
     assert (100_000, 1) == (outcome(large).size, outcome(small).size)
 
 
@@ -137,20 +178,40 @@ def test_one_member_that_fails_fails_alone(store, diary, bench, step):
     assert store.degraded
 
 
-def test_a_failed_flush_fails_its_whole_batch_and_whoever_queued_behind(store, diary, bench):
-    send(store, b"x")
-    batch = [send(store, data) for data in (b"a", b"b")]
+@pytest.mark.parametrize(("kind", "flush"), [(Diary, "settle 1"), (CrowdDiary, "flush")])
+def test_a_failed_flush_fails_all_it_was_for_and_whoever_queued_behind(bench, kind, flush):
+    diary = kind()
+    store = Store(diary, MD5, bench)
+    turn = [send(store, data) for data in (b"x", b"a", b"b")]
     bench.do_one()
-    diary.fail.add("settle 2")
+    diary.fail.add(flush)
     behind = [send(store, b"c"), store.delete(digest_of(b"x"))]
     bench.do_all()
-    assert [FlushFailed, FlushFailed] == [type(outcome(answer)) for answer in batch]
+    assert [FlushFailed] * 3 == [type(outcome(answer)) for answer in turn]
     assert [WritesSuspended] * 2 == [type(outcome(answer)) for answer in behind]
     assert 0 == store.uploads_in_flight
 
 
+def test_a_failed_flush_of_the_names_at_the_end_of_a_turn_fails_it(store, diary, bench):
+    turn = [send(store, data) for data in (b"x", b"a", b"b")]
+    bench.do_one()
+    diary.fail.add("settle 2")
+    bench.do_all()
+    assert [FlushFailed] * 3 == [type(outcome(answer)) for answer in turn]
+
+
+def test_whoever_arrived_for_the_flush_that_failed_has_no_name(crowd, bench):
+    store = Store(crowd, MD5, bench)
+    crowd.fail.add("flush")
+    answer = send(store, b"a")
+    bench.do_all()
+    assert (FlushFailed, []) == (type(outcome(answer)), crowd.digests(None, 9))
+
+
 def test_bytes_that_were_there_already_are_not_vouched_for_after_a_failed_flush(store, diary, bench):
     diary.fail.add("settle 1")
-    first, again = send(store, b"a"), send(store, b"a")
+    answers = [send(store, b"a") for _ in range(2)]
+    bench.do_one()
+    answers.append(send(store, b"a"))
     bench.do_all()
-    assert [FlushFailed, WritesSuspended] == [type(outcome(answer)) for answer in (first, again)]
+    assert [FlushFailed, FlushFailed, WritesSuspended] == [type(outcome(answer)) for answer in answers]

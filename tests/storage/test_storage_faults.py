@@ -8,6 +8,7 @@ operation works, or says that writing is suspended.
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ OPERATIONS = (
     Operation("an open", look, before="the same"),
 )
 PASSING = {errno.ENOSPC: StorageFull, errno.EMFILE: Overloaded}
-KINDS = ("O_TMPFILE", "named")
+KINDS = ("O_TMPFILE", "named", "one flush for all")
 
 
 class Fault:
@@ -99,6 +100,11 @@ def calls_with(fault: Fault, kind: str):
     return watched(fault, without_tmpfile() if kind == "named" else None)
 
 
+def crowd_of(kind: str) -> int:
+    """One is a crowd where the flush for all is to be tried."""
+    return 1 if kind == "one flush for all" else sys.maxsize
+
+
 def holding(backend: DiskBackend, data: bytes) -> bytes | None:
     try:
         return read(backend, digest_of(data))
@@ -118,7 +124,7 @@ def test_a_call_that_fails_is_reported_and_leaves_nothing_behind(open_disk, plac
         raise OSError(code, os.strerror(code))
 
     fault = Fault(fail)
-    disk, clean = open_disk(calls_with(fault, kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
     number = 0
     while True:
         data = operation.content(number)
@@ -166,7 +172,7 @@ def judge(operation, result, code, store, held, data) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, place, operation, kind):
     fault = Fault(lambda: os._exit(9))
-    disk, clean = open_disk(calls_with(fault, kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
     number, died = 0, True
     while died:
         data = operation.content(number)

@@ -204,7 +204,7 @@ def test_a_flush_of_a_directory_that_fails_for_any_reason_suspends_writing(open_
     store = Store(open_disk(watched(fail_second)), MD5, maybeDeferred)
     refused = outcome(send(store, HELLO))
     assert (True, False) == (isinstance(refused, OSError), isinstance(refused, UploadRefused))
-    assert "a directory could not be flushed" in store.degraded
+    assert "the store could not be flushed" in store.degraded
     assert 2 == len(flushes)
 
 
