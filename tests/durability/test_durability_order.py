@@ -1,8 +1,4 @@
-"""The store's order, proved with strace on the real daemon; and its twin, which must fail.
-
-The twin is the same daemon with one flush gone: ``sitecustomize`` on its path replaces the flush among
-the system calls of the store, as the seam for tests allows. A check that passes both proves nothing.
-"""
+"""The store's order, proved with strace on the real daemon; and its twins, which must be found out."""
 
 import hashlib
 import os
@@ -10,30 +6,12 @@ import os
 import pytest
 import requests
 
-from tests.daemon.running import ROOT, until
+from tests.daemon.running import until
 from tests.durability.rule import broken_rules
 from tests.durability.tracing import read_calls, strace
+from tests.durability.twin import without_flushes_of
 
 pytestmark = pytest.mark.needs("strace")
-
-SITECUSTOMIZE = """
-import dataclasses, os, stat
-from filestored.storage.calls import Calls
-
-def skipping(flush):
-    def flush_unless(descriptor):
-        if not stat.{kind}(os.fstat(descriptor).st_mode):
-            return flush(descriptor)
-    return flush_unless
-
-initial = Calls.__init__
-names = [field.name for field in dataclasses.fields(Calls)]
-flushes = {{"fsync", "fdatasync", "syncfs"}}
-initial.__defaults__ = tuple(
-    skipping(call) if name in flushes else call for name, call in zip(names, initial.__defaults__)
-)
-"""
-"""What takes one kind of flush away: of regular files, or of directories."""
 
 CONTENTS = {"small": b"a small file", "large": bytes(range(256)) * 4096}
 
@@ -70,6 +48,5 @@ def test_the_bytes_are_flushed_then_named_and_the_name_is_flushed_then_acknowled
 )
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
 def test_a_daemon_without_one_flush_is_found_out(start_daemon, tmp_path, content, kind, expected):
-    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE.format(kind=kind))
-    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    environment = without_flushes_of(kind, str(tmp_path / "twin"))
     assert [expected] * 3 == broken(start_daemon, tmp_path, content, environment)

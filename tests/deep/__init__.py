@@ -1,0 +1,20 @@
+"""Proofs that take minutes, many gigabytes or root: ``python -m tests.deep [NAME ...]``.
+
+Each is a module of this package with the name it is called by, and one function, ``prove``, that takes a
+`Bench` (a directory, and a way to start real daemons there) and returns a `Verdict`: one line with the
+figure, and whether the promise holds. Without names, all of them run, one after the other. The exit
+status is 1 when one fails.
+
+    memory    P22: 16 uploads of 256 MiB at once, raw, as forms, in tiny chunks: peak above baseline <= 64 MiB
+    kill      P3, P26: kill -9 of random workers under 8 uploaders: nothing lost, partial, or refused
+    stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
+    crowd     PROMISES, "Limits": connection 4,001 is answered 503, the 4,000 go on
+    slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
+    faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
+    power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
+    full      P7: a small file system fills up: 507, reads and deletes go on, and it recovers (root)
+    proxies   P41: what nginx passes on, we read as it does
+
+What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
+``NOT RUN``, which is neither a pass nor a failure.
+"""
