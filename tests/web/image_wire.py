@@ -1,0 +1,105 @@
+"""A connection in memory to the image API, and shorthands for what is sent through it."""
+
+import json
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import maybeDeferred
+
+from filestored.digest import algorithm
+from filestored.images.apart import APART
+from filestored.images.packing import PackingBackend
+from filestored.images.room import ImageRoom
+from filestored.storage.health import Health
+from filestored.storage.memory import MemoryBackend, MemoryRecords
+from filestored.storage.store import Store
+from filestored.web.site import make_site
+from tests.images.samples import PNG
+from tests.wire import MemoryTransport, Wire
+
+API = "/imageapi/"
+BOUNDARY = "----b0undary"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9000)
+
+
+def part(data, name="cat.png", disposition=None):
+    disposition = disposition or f'form-data; name="any"; filename="{name}"'
+    return f"Content-Disposition: {disposition}\r\n\r\n".encode() + data
+
+
+def form(*parts):
+    mark = f"--{BOUNDARY}".encode()
+    return mark + b"".join(b"\r\n" + each + b"\r\n" + mark for each in parts) + b"--\r\n"
+
+
+class ImageWire(Wire):
+    """A client's end of a connection to a new image room, from the server's own machine."""
+
+    def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, pictures=None, **site):
+        self.here = here
+        self.records = records or MemoryRecords()
+        self.backend = backend or MemoryBackend(APART)
+        self.files = MemoryBackend(algorithm("md5"))
+        self.health = Health()
+        self.blobs = Store(PackingBackend(self.backend), APART, run, health=self.health)
+        self.room = ImageRoom(self.records, b"k" * 32, self.blobs, run, self.health, pictures)
+        store = Store(self.files, algorithm("md5"), run)
+        super().__init__(make_site(store, self.room, **site))
+
+    def connect(self):
+        self.channel = self.factory.buildProtocol(None)
+        self.transport = MemoryTransport(hostAddress=self.here)
+        self.transport.protocol = self.channel
+        self.channel.makeConnection(self.transport)
+
+    def call(self, method, path, body=None, **fields):
+        """Ask for something below the API; a refusal of a body ends the connection, so make a new one."""
+        if not self.connected or self.transport.disconnecting or self.transport.half_closed:
+            self.connect()
+        return self.ask(method, API + path, body, **fields)
+
+    def register(self, username="anna"):
+        """The token of a new account."""
+        return value(self.call("GET", f"generate-token/{username}/"))["token"]
+
+    def upload(self, token, data=PNG, name="cat.png"):
+        return self.call("POST", f"token/{token}/upload-image/", form(part(data, name)), Content_Type=FORM)
+
+    def add(self, token, data=PNG, name="cat.png"):
+        """The id of a new image."""
+        return value(self.upload(token, data, name))["File ID"]
+
+    def begin_upload(self, token, length, *lines):
+        """Send the head of an upload, and nothing more."""
+        head = [
+            f"POST {API}token/{token}/upload-image/ HTTP/1.1",
+            "Host: localhost",
+            f"Content-Type: {FORM}",
+            f"Content-Length: {length}",
+            *lines,
+        ]
+        self.send("\r\n".join([*head, "", ""]).encode())
+
+    def update(self, token, identity, data=PNG, name="cat.png"):
+        path = f"token/{token}/update-image/{identity}/"
+        return self.call("PATCH", path, form(part(data, name)), Content_Type=FORM)
+
+    def get(self, token, identity, **fields):
+        return self.call("GET", f"token/{token}/get-image/{identity}/", **fields)
+
+    def ids(self, token):
+        return value(self.call("GET", f"token/{token}/get-image-list/"))
+
+    def delete(self, token, identity):
+        return self.call("DELETE", f"token/{token}/delete-image/{identity}/")
+
+
+def value(answer):
+    """What the JSON of an answer says."""
+    assert "application/json" == answer.fields["content-type"]
+    return json.loads(answer.body)
+
+
+def said(answer):
+    """Status and what the JSON of an answer says."""
+    return answer.status, value(answer)

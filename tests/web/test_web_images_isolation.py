@@ -1,0 +1,221 @@
+"""Who may do what: the whole matrix of calls and tokens, one account against another, here and elsewhere."""
+
+import itertools
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from tests.images.samples import BMP, PNG
+from tests.web.image_wire import FORM, ImageWire, form, part, said, value
+
+CALLS = {
+    "regenerate-token/": ("POST", None),
+    "upload-image/": ("POST", form(part(BMP, "new.bmp"))),
+    "get-image/ID/": ("GET", None),
+    "get-image/ID/?width=10": ("GET", None),
+    "get-image-list/": ("GET", None),
+    "delete-image/ID/": ("DELETE", None),
+    "update-image/ID/": ("PATCH", form(part(BMP, "new.bmp"))),
+}
+
+
+@pytest.fixture
+def wire():
+    return ImageWire()
+
+
+@pytest.fixture
+def anna(wire):
+    return wire.register("anna")
+
+
+def state(wire):
+    """Everything that is kept."""
+    names = wire.records.names("accounts") + wire.records.names("tokens")
+    return {name: wire.records.read(name) for name in names}, wire.backend.digests(None, 99)
+
+
+def call(wire, token, path, identity):
+    method, body = CALLS[path]
+    fields = {"Content_Type": FORM} if body else {}
+    return wire.call(method, f"token/{token}/" + path.replace("ID", identity), body, **fields)
+
+
+NO_TOKENS = {
+    "none": "",
+    "wrong": "AAAAAAAAAA",
+    "short": "AAAA",
+    "long": "A" * 11,
+    "a name": "anna",
+    "not text": "%FF%FE",
+    "a path": "%2e%2e",
+    "a star": "*",
+}
+
+
+@pytest.mark.parametrize(("path", "token"), list(itertools.product(CALLS, NO_TOKENS)), ids=str)
+def test_without_a_token_nothing_is_done(wire, anna, path, token):
+    identity = wire.add(anna)
+    before = state(wire)
+    answer = call(wire, NO_TOKENS[token], path, identity)
+    assert answer.status in ((401,) if token != "a path" else (400, 401))
+    assert before == state(wire)
+    assert "anna" not in str(answer)
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_a_token_that_is_nearly_right_is_wrong(wire, anna, path):
+    identity = wire.add(anna)
+    before = state(wire)
+    for position in range(10):
+        other = "B" if anna[position] == "A" else "A"
+        wrong = anna[:position] + other + anna[position + 1 :]
+        assert (401, "Unknown token") == said(call(wire, wrong, path, identity))
+    assert before == state(wire)
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_a_revoked_token_does_nothing(wire, anna, path):
+    identity = wire.add(anna)
+    new = value(wire.call("POST", f"token/{anna}/regenerate-token/"))["token"]
+    before = state(wire)
+    answer = call(wire, anna, path, identity)
+    assert (401, "Unknown token") == said(answer)
+    assert "www-authenticate" in answer.fields
+    assert before == state(wire)
+    assert {"cat.png": identity} == wire.ids(new)
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_another_accounts_token_reaches_nothing(wire, anna, path):
+    identity = wire.add(anna)
+    bert = wire.register("bert")
+    answer = call(wire, bert, path, identity)
+    if "ID" in path and "?" not in path:
+        assert (404, "Image does not exist") == said(answer)
+    assert {"cat.png": identity} == wire.ids(anna)
+    assert PNG == wire.get(anna, identity).body
+    if path == "get-image-list/":
+        assert {} == value(answer)
+
+
+def test_a_body_is_not_read_for_a_stranger(wire):
+    wire.begin_upload("AAAAAAAAAA", 1000000, "Expect: 100-continue")
+    received = wire.received()
+    assert received.startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_token_that_dies_while_a_body_arrives_brings_nothing_in(wire, anna):
+    body = form(part(BMP))
+    head = (
+        f"POST /imageapi/token/{anna}/upload-image/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
+    )
+    wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:500])
+    slow = wire.channel, wire.transport
+    wire.connect()
+    new = value(wire.call("POST", f"token/{anna}/regenerate-token/"))["token"]
+    assert {} == wire.ids(new)
+    wire.channel, wire.transport = slow
+    wire.send(body[500:])
+    (answer,) = wire.answers("POST")
+    assert (401, "Unknown token") == said(answer)
+    assert ({}, []) == (wire.ids(new), wire.backend.digests(None, 9))
+
+
+def test_deleting_what_somebody_else_has_too_takes_nothing_from_them(wire, anna):
+    bert = wire.register("bert")
+    mine, theirs = wire.add(anna, BMP), wire.add(bert, BMP)
+    wire.delete(anna, mine)
+    assert BMP == wire.get(bert, theirs).body
+    wire.update(bert, theirs, PNG)
+    assert 1 == len(wire.backend.digests(None, 9))
+
+
+def test_the_files_api_has_no_images_and_the_image_api_no_files(wire, anna):
+    identity = wire.add(anna, PNG)
+    (blob,) = wire.backend.digests(None, 9)
+    stored = wire.ask("POST", "/", PNG).body.decode()
+    for name in (blob.hex, blob.hex[:64], blob.hex[:32]):
+        for target in (f"/files/{name}", f"/?file_hash={name}"):
+            assert wire.ask("GET", target).status in (400, 404)
+            assert wire.ask("DELETE", target).status in (400, 404)
+    assert 404 == wire.get(anna, stored[:4]).status
+    assert 200 == wire.ask("DELETE", f"/files/{stored}").status
+    assert PNG == wire.get(anna, identity).body
+
+
+# --- here and elsewhere ------------------------------------------------------------------------------
+
+HERE = {
+    "loopback": IPv4Address("TCP", "127.0.0.1", 9000),
+    "all of loopback": IPv4Address("TCP", "127.8.9.1", 9000),
+    "loopback, version 6": IPv6Address("TCP", "::1", 9000),
+    "loopback, mapped": IPv6Address("TCP", "::ffff:127.0.0.1", 9000),
+    "a Unix socket": UNIXAddress("/run/filestored.sock"),
+    "a Unix socket without a name": UNIXAddress(None),
+}
+ELSEWHERE = {
+    "a private network": IPv4Address("TCP", "192.168.1.1", 9000),
+    "a public address": IPv4Address("TCP", "203.0.113.7", 9000),
+    "version 6": IPv6Address("TCP", "2001:db8::1", 9000),
+    "a link": IPv6Address("TCP", "fe80::1%eth0", 9000),
+    "mapped": IPv6Address("TCP", "::ffff:10.0.0.1", 9000),
+}
+
+
+@pytest.mark.parametrize("here", HERE.values(), ids=HERE)
+def test_tokens_are_handed_out_on_this_machine(here):
+    wire = ImageWire(here=here)
+    assert 201 == wire.call("GET", "generate-token/anna/").status
+    assert 200 == wire.call("GET", "retrieve-token/anna/").status
+
+
+@pytest.mark.parametrize("here", ELSEWHERE.values(), ids=ELSEWHERE)
+@pytest.mark.parametrize("verb", ["generate-token", "retrieve-token"])
+def test_tokens_are_not_handed_out_elsewhere(here, verb):
+    wire = ImageWire(here=here)
+    status, reason = said(wire.call("GET", f"{verb}/anna/"))
+    assert 403 == status
+    assert "--open-registration" in reason
+    assert [] == wire.records.names("accounts")
+
+
+@pytest.mark.parametrize("here", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_open_registration_hands_tokens_to_everybody(here):
+    wire = ImageWire(here=here, open_registration=True)
+    assert 201 == wire.call("GET", "generate-token/anna/").status
+    assert 200 == wire.call("GET", "retrieve-token/anna/").status
+
+
+def test_a_token_is_good_from_everywhere(wire, anna):
+    wire.here = ELSEWHERE["a public address"]
+    wire.connect()
+    assert {} == wire.ids(anna)
+    assert 200 == wire.call("POST", f"token/{anna}/regenerate-token/").status
+
+
+@pytest.mark.parametrize("field", ["Forwarded", "Via", "X_Forwarded_For", "X_Real_IP"])
+@pytest.mark.parametrize("here", ["loopback", "a Unix socket"])
+def test_who_comes_through_a_proxy_is_not_here(field, here):
+    wire = ImageWire(here=HERE[here])
+    assert 403 == wire.call("GET", "generate-token/anna/", **{field: "203.0.113.7"}).status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 201),
+        ("LOCALHOST:9000", 201),
+        ("127.0.0.1:9000", 201),
+        ("[::1]:9000", 201),
+        ("images.localhost", 201),
+        ("evil.example", 403),
+        ("evil.example:9000", 403),
+        ("localhost.evil.example", 403),
+        ("10.0.0.1", 403),
+    ],
+)
+def test_a_page_from_elsewhere_cannot_ask_in_our_name(wire, host, status):
+    wire.send(f"GET /imageapi/generate-token/anna/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    (answer,) = wire.answers("GET")
+    assert status == answer.status
