@@ -1,22 +1,31 @@
 """P5: an I/O error is reported as one, never as a success.
 
-A first daemon is only watched, so that it is known how often each call is made before it is ready. Then,
-for each call of an upload and each error, a daemon whose first such call behind that moment fails. What
-it acknowledges has to be there; what it refuses must not; it lives on, reads, and leaks no descriptor.
+strace takes hold of a daemon that is ready, and lets a call of each I/O thread fail: the seal, the flush
+of the bytes, the name, the flush of the name. What the daemon acknowledges has to be there; what it
+refuses must not, unless it had its name already; it lives on, reads, and leaks no descriptor.
 """
 
 import hashlib
 import os
-import re
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 
-from tests.daemon.running import Running, read, until
+from tests.daemon.running import Running, until
 from tests.deep.bench import Bench, NotRunError, Verdict, damage
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EROFS")
-CALLS = ("fchmod", "fsync", "linkat")
+PLACES = {
+    "seal": ("fchmod", 1, False),
+    "flush of the bytes": ("fsync", 1, False),
+    "name": ("linkat", 1, False),
+    "flush of the name": ("fsync", 2, True),
+}
+"""Which call fails, the how manyeth of its thread, and whether the file has its name by then."""
+
 UPLOADS = 3
 
 
@@ -24,23 +33,37 @@ def prove(bench: Bench) -> Verdict:
     """How many wrong successes, and how many daemons that did not go on, over all calls and errors."""
     if not shutil.which("strace"):
         raise NotRunError("needs strace")
-    counts = _calls_until_ready(bench)
     wrong: list[str] = []
     statuses: set[int] = set()
-    for call in CALLS:
-        for again in range(2 if call == "fsync" else 1):
-            for error in ERRORS:
-                name = f"{call}-{again}-{error}"
-                injection = f"inject={call}:error={error}:when={counts[call] + again + 1}"
-                daemon = bench.start("--workers", "1", name=name, wrap=_strace("/dev/null", injection))
-                wrong += [f"{name}: {word}" for word in _try(daemon, statuses)]
-                daemon.end()
-    places = (len(CALLS) + 1) * len(ERRORS)
+    for place, (call, when, named) in PLACES.items():
+        for error in ERRORS:
+            daemon = bench.start("--workers", "1", name=f"{place} {error}")
+            with _injected(daemon, f"inject={call}:error={error}:when={when}"):
+                found = _try(daemon, named, statuses)
+            wrong += [f"{place} {error}: {word}" for word in found]
+            daemon.end()
     told = ", ".join(map(str, sorted(statuses)))
-    return Verdict(f"{places} faults, answered {told}: {'; '.join(wrong) or 'nothing wrong'}", not wrong)
+    figure = f"{len(PLACES) * len(ERRORS)} faults, answered {told}: {'; '.join(wrong) or 'nothing wrong'}"
+    return Verdict(figure, not wrong)
 
 
-def _try(daemon: Running, statuses: set[int]) -> list[str]:
+@contextmanager
+def _injected(daemon: Running, injection: str) -> Iterator[None]:
+    """The daemon under strace, with this fault, while the context lasts."""
+    words = ["strace", "-f", "-o", "/dev/null", "-e", injection, "-p", str(daemon.pid)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as tracer:
+        assert tracer.stderr
+        said = tracer.stderr.readline()
+        if b"attached" not in said:
+            raise NotRunError(said.decode().strip())
+        try:
+            yield
+        finally:
+            tracer.terminate()
+            tracer.stderr.read()
+
+
+def _try(daemon: Running, named: bool, statuses: set[int]) -> list[str]:
     """Upload, the first time into the fault; what is wrong with that, in words."""
     wrong, acknowledged = [], {}
     with requests.Session() as session:
@@ -54,8 +77,8 @@ def _try(daemon: Running, statuses: set[int]) -> list[str]:
                 acknowledged[answer.text] = content
             elif answer.status_code not in {500, 503, 507}:
                 wrong.append(f"answered {answer.status_code}")
-            elif number == 0 and _is_stored(daemon, content) and "linkat" not in daemon.directory:
-                wrong += [] if "fsync-1" in daemon.directory else ["refused, but stored"]
+            elif _is_stored(daemon, content) and not named:
+                wrong.append("refused, but stored")
         if len(acknowledged) == UPLOADS:
             wrong.append("the fault was not noticed")
         if not all(session.get(f"{daemon.url}files/{digest}", timeout=30).ok for digest in acknowledged):
@@ -73,14 +96,3 @@ def _is_stored(daemon: Running, content: bytes) -> bool:
 
 def _descriptors(daemon: Running) -> int:
     return len(os.listdir(f"/proc/{daemon.pid}/fd"))
-
-
-def _calls_until_ready(bench: Bench) -> dict[str, int]:
-    trace = os.path.join(bench.directory, "trace")
-    bench.start("--workers", "1", name="watched", wrap=_strace(trace, f"trace={','.join(CALLS)}")).end()
-    text = read(trace)
-    return {call: len(re.findall(rf"^\d+\s+{call}\(", text, re.MULTILINE)) for call in CALLS}
-
-
-def _strace(output: str, expression: str) -> tuple[str, ...]:
-    return ("strace", "-f", "-qq", "-o", output, "-e", expression)

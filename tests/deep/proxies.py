@@ -29,7 +29,7 @@ http {{
     listen unix:{directory}/front;
     location / {{
       proxy_pass http://daemon; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_request_buffering off; proxy_pass_request_headers on; proxy_next_upstream off;
+      proxy_request_buffering off; proxy_ignore_client_abort on; proxy_next_upstream off;
     }}
   }}
 }}
