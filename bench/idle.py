@@ -1,0 +1,107 @@
+"""Memory and patience: how fast a server starts, what it holds when idle, what an idle connection costs.
+
+Each server is started anew, so that nothing is left over from other work. A connection counts once a
+request on it has been answered; then it is kept and does nothing. Buffers of the kernel are not in
+these figures, they are the same for all.
+"""
+
+import resource
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from bench.cores import on
+from bench.house import House
+from bench.servers.base import Server
+
+BATCH = 100
+"""Requests under way at once while connections are made."""
+
+PATIENCE = 15.0
+"""Seconds after which no more connections are made: before the first of them are closed as idle."""
+
+WATCH = 2.0
+"""Seconds over which an idle server's use of the CPU is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """One server: seconds to its first answer, bytes when idle of each process, then with a crowd.
+
+    `share` is how much of a core it takes to keep `connections` that do nothing.
+    """
+
+    name: str
+    started: float
+    idle: Sequence[int]
+    connections: int
+    each: float
+    share: float
+    failure: str = ""
+
+
+def footprint(house: House, kind: type[Server], workers: int, crowd: int) -> Footprint:
+    """Start one, look, crowd it, look again, stop it."""
+    server = house.start(kind, workers)
+    try:
+        family = server.family
+        idle = family.each()
+        with ExitStack() as stack, on(house.cores.clients(1)):
+            before = family.resident()
+            made, failure = _crowd(server, crowd, stack)
+            each = (family.resident() - before) / max(1, made)
+            share = _share(server)
+        return Footprint(server.name, server.started, idle, made, each, share, failure)
+    finally:
+        server.stop()
+
+
+def raise_limit() -> int:
+    """Let this process open as many sockets as it may; returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _crowd(server: Server, crowd: int, stack: ExitStack) -> tuple[int, str]:
+    """Make connections until there are enough, or something fails; how many, and why no more."""
+    request = f"HEAD {server.path(server.served['4 KiB'][0])} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    deadline = time.monotonic() + PATIENCE
+    made = 0
+    try:
+        while made < crowd:
+            if time.monotonic() > deadline:
+                return made, f"no more than {made} within {PATIENCE:.0f} s"
+            batch = [_ask(server.port, request, stack) for _ in range(min(BATCH, crowd - made))]
+            for connection in batch:
+                _await_head(connection)
+            made += len(batch)
+    except OSError as error:
+        return made, str(error) or type(error).__name__
+    return made, ""
+
+
+def _ask(port: int, request: bytes, stack: ExitStack) -> socket.socket:
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    connection.sendall(request)
+    return connection
+
+
+def _await_head(connection: socket.socket) -> None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(4096)
+        if not piece:
+            raise ConnectionError("it closed a connection")
+        data += piece
+    if not data.startswith(b"HTTP/1.1 200 "):
+        raise ConnectionError(f"it answered {data.partition(bytes([13]))[0].decode()}")
+
+
+def _share(server: Server) -> float:
+    before = server.family.cpu()
+    with suppress(InterruptedError):
+        time.sleep(WATCH)
+    return (server.family.cpu() - before) / WATCH

@@ -1,0 +1,119 @@
+"""Results as a report: Markdown for people and for ``docs/benchmarks.md``, bars for the chart. Pure.
+
+Each section stands by itself: a heading, a table, and where a server failed, a line that says so. A
+goal is called met or missed by the median of the rounds' ratios.
+"""
+
+from collections.abc import Sequence
+
+from bench.chart import Bar, Group
+from bench.deluge import Deluge
+from bench.figures import Series, costs, rates, ratios, thrift
+from bench.idle import Footprint
+from bench.rounds import Result
+from bench.shelves import Shelves
+from bench.tables import mib, number, spread, table, times
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+"""What stands between these lines of the document is replaced by each run that writes it."""
+
+
+def comparison(result: Result) -> str:
+    """One work: rates, ratios, and what a unit costs."""
+    work = result.work
+    unit = "request" if work.unit == "requests" else work.unit
+    head = ["server", f"{work.unit}/s", f"{work.ours} / it", "goal", f"CPU µs/{unit}", "its CPU / ours"]
+    head += ["busy", "errors", "owed"]
+    ours = result.samples.get(work.ours)
+    rows = [_row(result, name, series, ours) for name, series in result.samples.items()]
+    failures = [f"\n{name} failed: {reason}" for name, reason in result.failures.items()]
+    return "\n".join([f"### {work.title}\n", table(head, rows), *failures])
+
+
+def footprints(found: Sequence[Footprint]) -> str:
+    """Start-up, idle memory, and a crowd that does nothing."""
+    head = [
+        "server",
+        "first answer after",
+        "idle memory",
+        "connections",
+        "memory of each",
+        "CPU idle with them",
+    ]
+    rows = [
+        [
+            one.name,
+            f"{one.started:.2f} s",
+            " + ".join(mib(size) for size in one.idle),
+            f"{one.connections:,}" + ("*" if one.failure else ""),
+            f"{one.each / 1024:.1f} KiB",
+            f"{one.share:.1%}",
+        ]
+        for one in found
+    ]
+    notes = [f"\n\\* {one.name}: {one.failure}" for one in found if one.failure]
+    return "\n".join(["### Starting, resting, and idle connections\n", table(head, rows), *notes])
+
+
+def peaks(found: dict[str, int]) -> str:
+    """The most memory that each server held while it did all of the above."""
+    rows = [[name, mib(size)] for name, size in found.items()]
+    return f"### Memory at its peak, over all of the above\n\n{table(['server', 'memory'], rows)}"
+
+
+def shelves(found: Shelves) -> str:
+    """A store with very many files."""
+    lines = (
+        f"filestored answers {found.full:.2f} s after its start; with the ordinary set, {found.empty:.2f} s."
+    )
+    return "\n\n".join([f"### {found.files:,} stored files\n\n{lines}", *map(comparison, found.results)])
+
+
+def deluge(found: Deluge) -> str:
+    """Many large uploads at once."""
+    verdict = _verdict(found.peak - found.before <= 64 * 2**20)
+    return (
+        f"### {found.uploads} uploads of 256 MiB at once\n\n"
+        f"filestored took them in {found.seconds:.1f} s, {found.rate:,.0f} MiB/s, {found.refused} refused. "
+        f"Its memory went from {mib(found.before)} to {mib(found.peak)}: "
+        f"{mib(found.peak - found.before)} more (goal: at most 64 MiB, {verdict})."
+    )
+
+
+def group(result: Result) -> Group:
+    """A work's bars, in the order of its servers."""
+    return Group(
+        f"{result.work.title} ({result.work.unit}/s)",
+        [
+            Bar(name, rates(series).middle, number(rates(series).middle), ours=name == result.work.ours)
+            for name, series in result.samples.items()
+        ],
+    )
+
+
+def replaced(document: str, figures: str) -> str:
+    """The document with new figures between its marks; raises `ValueError` when it has none."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} and {END} in the document")
+    return f"{before}{BEGIN}\n\n{figures.strip()}\n\n{END}{after}"
+
+
+def _row(result: Result, name: str, series: Series, ours: Series | None) -> list[str]:
+    ratio, goal, thrifty = "", "", ""
+    if ours and name != result.work.ours and (span := ratios(ours, series)):
+        ratio, thrifty = times(span), f"{thrift(ours, series):.2f}"
+        wanted = result.work.goals.get(name)
+        goal = f"≥ {wanted:g} {_verdict(span.middle >= wanted)}" if wanted else ""
+    busy = sum(sample.busy for sample in series) / len(series)
+    owed = sum(sample.owed for sample in series) / len(series)
+    errors = sum(sample.errors for sample in series)
+    return [
+        *(name, spread(rates(series)), ratio, goal, number(costs(series).middle), thrifty),
+        *(f"{busy:.0%}", f"{errors:,}", f"{owed:.2f} s" if owed else ""),
+    ]
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "missed"

@@ -1,0 +1,59 @@
+"""Taking turns: every round goes through all servers of a work, so that each has neighbours in time.
+
+The order is the same in each round, but begins with another server, for whoever comes after a heavy
+neighbour. A server that fails at a work is left out of it, and the report says why.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bench.cores import Cores, on
+from bench.figures import Sample
+from bench.servers.base import Server
+from bench.works import Work
+
+Say = Callable[[str], None]
+"""Tells the person who waits what is going on."""
+
+WARM_UP = 1.0
+"""Seconds of the turn before the first, which does not count."""
+
+
+@dataclass
+class Result:
+    """What came of a work: the samples of each server by name, and who failed for which reason."""
+
+    work: Work
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def take_turns(
+    work: Work, servers: Mapping[str, Server], cores: Cores, *, rounds: int, seconds: float, say: Say
+) -> Result:
+    """All rounds of one work."""
+    result = Result(work)
+    present = [servers[name] for name in work.who if name in servers]
+    with on(cores.clients(work.workers)):
+        if work.warm:
+            for server in present:
+                _turn(result, server, WARM_UP)
+            result.samples.clear()
+        for number in range(rounds):
+            start = number % len(present) if present else 0
+            for server in present[start:] + present[:start]:
+                _turn(result, server, seconds)
+            say(f"  {work.name}: round {number + 1} of {rounds}")
+    return result
+
+
+def _turn(result: Result, server: Server, seconds: float) -> None:
+    if server.name in result.failures:
+        return
+    try:
+        sample = result.work.turn(server, seconds)
+    except (OSError, RuntimeError) as error:
+        result.failures[server.name] = str(error)
+        result.samples.pop(server.name, None)
+        return
+    result.samples.setdefault(server.name, []).append(sample)

@@ -1,0 +1,166 @@
+"""A server under test: a process that is started on one core, answers on a port, and is ended by its pid.
+
+`Server` knows how to run one; its subclasses know which program, which addresses, and what that program
+leaves undone. Settings are what the server's own documentation recommends, or its default; nobody
+writes an access log unless its name says so.
+"""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from bench.bulk import Target
+from bench.cores import Cores, on
+from bench.files import below
+from bench.processes import Family
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PATIENCE = 60.0
+"""Seconds that a server may take to start, or to end, before it is given up, or killed."""
+
+
+class Server:
+    """One of them. `home` is a directory of its own, `store` the one with the files that all serve."""
+
+    name: str
+    omits: ClassVar[str]
+    """What it does not do that filestored does, in a sentence."""
+    ours: ClassVar[bool] = False
+
+    def __init__(self, home: str, store: str, cores: Cores, workers: int = 1) -> None:
+        self.home = home
+        self.store = store
+        self.cores = cores
+        self.workers = workers
+        self.port = 0
+        self.started = 0.0
+        self.served: Mapping[str, Sequence[str]] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    # --- what each says for itself ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run it; returns when it answers."""
+        raise NotImplementedError
+
+    def version(self) -> str:
+        """Which one it is."""
+        raise NotImplementedError
+
+    def path(self, digest: str) -> str:
+        """Where it serves a file of the set."""
+        return f"/{below(digest)}"
+
+    def post(self) -> tuple[str, Sequence[str]]:
+        """Method and targets of a raw upload; an ``@`` in a target stands for a fresh number."""
+        raise NotImplementedError
+
+    def target(self, form: bool, number: int) -> Target | None:
+        """Where a large upload goes; None when it takes none of that kind."""
+        if form:
+            return None
+        method, paths = self.post()
+        return Target(method, paths[0].replace("@", f"big{number}"))
+
+    # --- what is the same for all -------------------------------------------------------------------
+
+    @property
+    def family(self) -> Family:
+        """Its processes, as far as they serve."""
+        return Family(self._processes[-1].pid)
+
+    def stop(self) -> None:
+        """End what was started, politely at first."""
+        while self._processes:
+            process = self._processes.pop()
+            descendants = Family(process.pid).pids()[1:]
+            _end(process)
+            for pid in descendants:
+                _bury(pid)
+
+    def run(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start a program on the server's cores; what it says goes to a file in `home`."""
+        os.makedirs(self.home, exist_ok=True)
+        with open(os.path.join(self.home, "output"), "ab") as output, on(self.cores.servers(self.workers)):
+            process = subprocess.Popen(
+                words,
+                cwd=self.home,
+                env={**os.environ, "HOME": self.home, "PYTHONPATH": ROOT, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._processes.append(process)
+
+    def await_answer(self, port: int) -> None:
+        """Wait until something answers HTTP on a port; raises `RuntimeError` when that takes too long."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self._processes[-1].poll() is None:
+            try:
+                get(port, "/")
+            except OSError:
+                time.sleep(0.005)
+            else:
+                return
+        with open(os.path.join(self.home, "output"), errors="replace") as file:
+            raise RuntimeError(f"{self.name} does not answer: {file.read()[-2000:]}")
+
+
+def get(port: int, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
+    """One request on a connection of its own: status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from None
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def program(name: str) -> str | None:
+    """The path of a program, beside our Python or on PATH; None when there is none."""
+    return shutil.which(
+        name, path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}:/usr/sbin"
+    )
+
+
+def first_line(*words: str) -> str:
+    """What a program answers when asked for its version."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return (done.stdout + done.stderr).strip().partition("\n")[0]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process.send_signal(number)
+        try:
+            process.wait(PATIENCE / 2)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _bury(pid: int) -> None:
+    """Wait until a descendant has followed; kill it where it has not."""
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if os.path.exists(f"/proc/{pid}"):
+        os.kill(pid, signal.SIGKILL)

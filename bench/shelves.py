@@ -1,0 +1,88 @@
+"""A store with very many files: whether it still starts at once, and serves as fast as one with few.
+
+The files are small and written straight into a store of their own. It is served by a filestored and by
+nginx; asked for a thousand of them, like the ordinary set, and for a hundred thousand all over, which is
+what it costs the kernel to find a file that nobody had asked for lately.
+"""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.files import shelve, small
+from bench.house import House
+from bench.rounds import Result, Say, take_turns
+from bench.servers import filestored, nginx
+from bench.servers.base import Server
+from bench.works import US, Work, fetching
+from filestored.storage.layout import prepare
+
+MANY = "filestored, full"
+THEIRS = "nginx, full"
+"""Names of the servers of the full store."""
+
+FEW = 1000
+SCATTERED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """What came of it: the number of files, seconds to the first answer with none and with all, two works."""
+
+    files: int
+    empty: float
+    full: float
+    results: Sequence[Result]
+
+
+def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) -> Shelves:
+    """Fill a store, start on it, take turns, and throw it away."""
+    store = os.path.join(house.path, "full")
+    prepare(store, "sha256")
+    begun = time.monotonic()
+    digests = shelve(store, small(files))
+    os.sync()
+    say(f"  {files:,} files written in {time.monotonic() - begun:.0f} s")
+    chosen = random.Random(files)
+    served = {"4 KiB": _some(chosen, digests, FEW), "all over": _some(chosen, digests, SCATTERED)}
+    servers: dict[str, Server] = {US: house.start(filestored.Filestored)}
+    try:
+        for name, kind in ((MANY, filestored.Filestored), (THEIRS, nginx.Nginx)):
+            servers[name] = house.start(kind, store=store)
+            servers[name].name, servers[name].served = name, served
+        results = [
+            take_turns(work, servers, house.cores, rounds=rounds, seconds=seconds, say=say)
+            for work in _works(files)
+        ]
+        return Shelves(files, servers[US].started, servers[MANY].started, results)
+    finally:
+        for server in servers.values():
+            server.stop()
+        shutil.rmtree(store)
+
+
+def _works(files: int) -> tuple[Work, Work]:
+    return (
+        Work(
+            "million",
+            f"GET 4 KiB, 1,000 files of {files:,} stored",
+            (MANY, US),
+            fetching("4 KiB", 64),
+            goals={US: 0.95},
+            ours=MANY,
+        ),
+        Work(
+            "scattered",
+            f"GET 4 KiB, {min(files, SCATTERED):,} files of {files:,} stored",
+            (MANY, THEIRS),
+            fetching("all over", 64),
+            ours=MANY,
+        ),
+    )
+
+
+def _some(chosen: random.Random, digests: Sequence[str], count: int) -> list[str]:
+    return chosen.sample(digests, min(count, len(digests)))

@@ -1,0 +1,199 @@
+"""What is measured: each `Work` is one row of the comparison, done by several servers in turns.
+
+A turn is one run of wrk, or one large upload. Uploads leave written bytes that are not on the disk
+yet, and whoever flushes next would have to pay for them: so after each turn the disk is given the
+time it needs, outside of the turn, and that time is noted as what the server owed.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench import bulk, gulp, wrk
+from bench.figures import Sample
+from bench.files import KIB, MIB
+from bench.loads import Load
+from bench.servers.base import Server
+
+Turn = Callable[[Server, float], Sample]
+"""One turn of a server, for about so many seconds."""
+
+BIG = 256 * MIB
+"""Bytes of a large upload."""
+
+US = "filestored"
+READERS = (US, "nginx", "SeaweedFS", "copyparty", "twisted.web")
+WRITERS = (US, "nginx", "SeaweedFS", "SeaweedFS, fsync", "copyparty", "twisted.web")
+FORMS = (US, "SeaweedFS", "copyparty")
+"""Those who take a form without holding up everybody."""
+TWO = "filestored, 2 workers"
+PAIRS = (TWO, US, "nginx, 2 workers", "nginx")
+LOGGING = "filestored, access log"
+
+_uploads = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One row: its name for ``--only``, its title, who does it, and how.
+
+    `unit` is what a rate counts a second. `goals` are the ratios that `ours` is to reach, by the other's
+    name. `workers` is for how many of them the client makes room; `warm` whether a first turn is for
+    warming up.
+    """
+
+    name: str
+    title: str
+    who: Sequence[str]
+    turn: Turn
+    goals: Mapping[str, float] = field(default_factory=dict)
+    unit: str = "requests"
+    workers: int = 1
+    ours: str = US
+    warm: bool = True
+
+
+def fetching(kind: str, connections: int) -> Turn:
+    """GET of files drawn at random from those of a kind, on connections that are kept."""
+
+    def turn(server: Server, seconds: float) -> Sample:
+        digests = server.served[kind]
+        load = Load("GET", [server.path(digest) for digest in digests], connections)
+        return _measured(server, load, seconds)
+
+    return turn
+
+
+def streaming(kind: str, connections: int) -> Turn:
+    """The same for large files, with a client that does not copy them; MiB are counted, not requests."""
+
+    def turn(server: Server, seconds: float) -> Sample:
+        load = Load("GET", [server.path(digest) for digest in server.served[kind]], connections)
+        family = server.family
+        before = family.cpu()
+        count = gulp.run(server.port, load, seconds)
+        return Sample(count.received / MIB, count.seconds, family.cpu() - before, count.errors)
+
+    return turn
+
+
+def storing(connections: int) -> Turn:
+    """Uploads of 4 KiB, no two of them the same."""
+
+    def turn(server: Server, seconds: float) -> Sample:
+        method, targets = server.post()
+        return _settled(_measured(server, Load(method, targets, connections, 4 * KIB), seconds))
+
+    return turn
+
+
+def sending(form: bool) -> Turn:
+    """One large upload, whatever time it takes."""
+
+    def turn(server: Server, seconds: float) -> Sample:
+        target = server.target(form, next(_uploads))
+        assert target is not None, "it is not asked for what it does not do"
+        family, begun = server.family, time.monotonic()
+        before = family.cpu()
+        status = bulk.upload(server.port, target, BIG)
+        spent = time.monotonic() - begun
+        return _settled(Sample(BIG / MIB, spent, family.cpu() - before, int(status not in (200, 201))))
+
+    return turn
+
+
+WORKS = (
+    Work(
+        "get-4k",
+        "GET 4 KiB, 64 connections",
+        READERS,
+        fetching("4 KiB", 64),
+        goals={"nginx": 0.6, "SeaweedFS": 1.2, "copyparty": 4.0},
+    ),
+    Work(
+        "get-64k",
+        "GET 64 KiB, 64 connections",
+        READERS,
+        streaming("64 KiB", 64),
+        goals={"nginx": 1.0},
+        unit="MiB",
+    ),
+    Work(
+        "get-1m",
+        "GET 1 MiB, 16 connections",
+        READERS,
+        streaming("1 MiB", 16),
+        goals={"nginx": 1.0},
+        unit="MiB",
+    ),
+    Work(
+        "get-64m",
+        "GET 64 MiB, 4 connections",
+        READERS,
+        streaming("64 MiB", 4),
+        goals={"nginx": 1.0},
+        unit="MiB",
+    ),
+    Work("post-16", "Upload of 4 KiB, 16 connections", WRITERS, storing(16)),
+    Work(
+        "post-64",
+        "Upload of 4 KiB, 64 connections",
+        WRITERS,
+        storing(64),
+        goals={"nginx": 1.0, "copyparty": 2.0},
+    ),
+    Work("post-256", "Upload of 4 KiB, 256 connections", WRITERS, storing(256)),
+    Work(
+        "big",
+        "Upload of one 256 MiB file, raw",
+        WRITERS,
+        sending(form=False),
+        goals={"nginx": 1.0},
+        unit="MiB",
+        warm=False,
+    ),
+    Work("form", "Upload of one 256 MiB file, as a form", FORMS, sending(form=True), unit="MiB", warm=False),
+    Work(
+        "log",
+        "GET 4 KiB with the access log on",
+        (LOGGING, US),
+        fetching("4 KiB", 64),
+        goals={US: 0.9},
+        ours=LOGGING,
+    ),
+    Work(
+        "get-2",
+        "GET 4 KiB with 2 workers",
+        PAIRS,
+        fetching("4 KiB", 64),
+        goals={US: 1.7},
+        workers=2,
+        ours=TWO,
+    ),
+    Work(
+        "post-2",
+        "Upload of 4 KiB, 64 connections, 2 workers",
+        PAIRS,
+        storing(64),
+        goals={US: 1.7},
+        workers=2,
+        ours=TWO,
+    ),
+)
+"""All of them, in the order of the report."""
+
+
+def _measured(server: Server, load: Load, seconds: float, *, stream: bool = False) -> Sample:
+    family = server.family
+    before = family.cpu()
+    count = wrk.run(server.port, load, max(1, round(seconds)))
+    return Sample(count.requests, count.seconds, family.cpu() - before, count.errors)
+
+
+def _settled(sample: Sample) -> Sample:
+    """The sample, after everything written so far has come to rest."""
+    begun = time.monotonic()
+    os.sync()
+    return replace(sample, owed=time.monotonic() - begun)
