@@ -12,7 +12,9 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored import __version__
 from filestored.digest import algorithm
-from filestored.storage.memory import MemoryBackend
+from filestored.images.room import ImageRoom
+from filestored.storage.health import Health
+from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.wire import Wire
@@ -24,7 +26,8 @@ METHODS = {"get", "head", "post", "put", "patch", "delete"}
 @pytest.fixture
 def tree():
     md5 = algorithm("md5")
-    return make_site(Store(MemoryBackend(md5), md5, maybeDeferred))
+    store = Store(MemoryBackend(md5), md5, maybeDeferred)
+    return make_site(store, ImageRoom(MemoryRecords(), bytes(32), store, maybeDeferred, Health()))
 
 
 @pytest.fixture
