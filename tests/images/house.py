@@ -1,0 +1,107 @@
+"""An image room on a disk, whose calls can be watched; everything happens at once, in the test's thread."""
+
+import os
+
+from twisted.internet.defer import maybeDeferred
+
+from filestored import imageservice
+from filestored.images.accounts import Accounts, read_key
+from filestored.images.apart import APART
+from filestored.images.packing import PackingBackend
+from filestored.images.room import ImageRoom
+from filestored.images.sweep import sweep
+from filestored.storage.disk import DiskBackend
+from filestored.storage.health import Health
+from filestored.storage.records import DiskRecords
+from filestored.storage.store import Store
+from tests.images.samples import listing, names_of
+from tests.storage.contract import outcome
+
+
+def done(answer):
+    """What a Deferred came to; raises what it failed with."""
+    result = outcome(answer)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+class House:
+    """The images at `place`, made ready; close it in the end."""
+
+    def __init__(self, place, calls=None):
+        if not os.path.exists(os.path.join(place, "KEY")):
+            imageservice.prepare(place)
+        self.records = DiskRecords(place, calls)
+        self.blobs = DiskBackend(os.path.join(place, "blobs"), APART, calls, reserve=0)
+        self.backend = PackingBackend(self.blobs)
+        key = read_key(self.records)
+        self.accounts = Accounts(self.records, key)
+        health = Health()
+        self.store = Store(self.backend, APART, maybeDeferred, health=health)
+        self.room = ImageRoom(self.records, key, self.store, maybeDeferred, health)
+
+    def gallery(self, token):
+        return done(self.room.enter(token))
+
+    def put(self, token, name, data, replacing=None):
+        """Upload an image, or update one; returns the id."""
+        upload = done(self.gallery(token).upload(replacing))
+        try:
+            upload.begin(name)
+            upload.write(data)
+            return done(upload.commit())
+        finally:
+            upload.abort()
+
+    def delete(self, token, identity):
+        return done(self.gallery(token).delete(identity))
+
+    def contents(self, username="anna"):
+        """All images of an account as (type, bytes) by name, read back through the gallery."""
+        token = done(self.room.token_of(username))
+        gallery = self.gallery(token)
+        return {name: self._read(gallery, identity) for name, identity in done(gallery.ids()).items()}
+
+    def sweep(self):
+        return sweep(self.records, self.accounts, self.backend)
+
+    def check(self):
+        """Each account's records, claims and bytes are those of its images, and there is nothing else."""
+        blobs = set()
+        usernames = {name.split("/")[1] for name in self.records.names("accounts")}
+        for username in usernames:
+            images = listing(self.records, username)
+            blobs |= {image.blob for image in images.values()}
+            assert set(images) == set(names_of(self.records, username))
+            assert len(images) == len(self.records.names(f"accounts/{username}/images"))
+            token = done(self.room.token_of(username))
+            assert username == self.accounts.enter(token).name
+        assert blobs == set(self.blobs.digests(None, 10_000))
+        assert len(usernames) == len(self.records.names("tokens"))
+
+    def close(self):
+        self.records.close()
+        self.blobs.close()
+
+    def _read(self, gallery, identity):
+        image, blob = done(gallery.open(identity, packed=lambda _: False))
+        sink = _Sink()
+        done(blob.produce(sink, 0, blob.size))
+        blob.close()
+        assert image.size == len(sink.data)
+        return image.media_type, sink.data
+
+
+class _Sink:
+    def __init__(self):
+        self.data = b""
+
+    def registerProducer(self, producer, streaming):
+        pass
+
+    def unregisterProducer(self):
+        pass
+
+    def write(self, data):
+        self.data += data
