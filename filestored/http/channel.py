@@ -1,148 +1,55 @@
-"""One connection: bytes become requests, responses become bytes.
-
-A connection is always in one phase, and each phase has one reader for the bytes that arrive:
-
-    IDLE -> HEAD -> BODY -> RESPONSE -> IDLE ...        and at the end LINGER -> GONE
+"""Requests and responses on a connection: bytes become requests, responses become bytes.
 
 Requests are rendered at the end of their head, one at a time, so that pipelined ones are
-answered strictly in order. Bytes that nobody wants yet (the body's consumer is paused, or the
-response to the last request is still under way) stay in `_unread`, and while there are any,
-the transport is paused: the client feels the disk.
+answered strictly in order. While the response to one is under way, or the consumer of its body
+has enough, nothing more is read.
 
 An exchange that cannot be read to its end (an early refusal, broken framing) is answered with
-``Connection: close``; then our side is closed and a bounded rest dropped, so that the client can
-read the answer before it meets a reset (RFC 9112 section 9.6).
+``Connection: close`` and is the last one.
 """
 
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITransport
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from filestored.errors import BodyError, BodyLost, BodyMalformed, BodyStalled
 from filestored.http.body import Body
+from filestored.http.connection import Connection
 from filestored.http.fields import BadRequest, Field, FieldBlock
 from filestored.http.framing import ChunkedReader, LengthReader
 from filestored.http.head import HeadReader, RequestHead
-from filestored.http.limits import Limits
-from filestored.http.outlet import IStreamTransport, SocketOutlet, outlet_for
-from filestored.http.patience import Silence, Slowness
+from filestored.http.outlet import SocketOutlet
+from filestored.http.phase import Phase
 from filestored.http.request import FileTakingRequest, Request
 from filestored.http.response import format_refusal
+from filestored.http.roles import Server
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
 """What the access log says of a request whose client left before the answer; never sent."""
 
 
-class Phase(Enum):
-    """What a connection is about."""
-
-    IDLE = auto()
-    """Between requests; no byte of the next one has arrived."""
-    HEAD = auto()
-    """A head is arriving."""
-    BODY = auto()
-    """A request is being served whose body has not ended."""
-    RESPONSE = auto()
-    """The request has been read; its response is under way."""
-    ABANDONED = auto()
-    """The body came to a bad end; the response is under way and will be the last."""
-    LINGER = auto()
-    """Our side is closed; what still arrives is dropped."""
-    GONE = auto()
-    """The connection is closed."""
-
-
-class Server(Shape):
-    """What a connection needs of the server it belongs to."""
-
-    limits: Limits
-    now: float
-    draining: bool
-
-    def opened(self, channel: "Channel") -> bool:
-        """A connection is there; False when it is one too many."""
-
-    def closed(self, channel: "Channel") -> None:
-        """A connection is gone."""
-
-    def render(self, request: Request) -> None:
-        """Have a request answered."""
-
-    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
-        """Note an answer in the access log; `head` is None where there was none."""
-
-
-@implementer(IHalfCloseableProtocol)
-class Channel(Protocol):
+class Channel(Connection):
     """Serves HTTP/1.1 on one connection, for an `HTTPFactory`."""
 
-    transport: IStreamTransport
-
     def __init__(self, server: Server) -> None:
-        limits = self._limits = server.limits
-        self._server = server
-        self._phase = Phase.IDLE
-        self._since = server.now
-        self._unread = b""
-        self._advancing = False
-        self._paused = False
-        self._input_ended = False
-        self._heads = HeadReader(limits)
-        self._received = 0
-        self._dropped = 0
-        self._body_silence = Silence(limits.body_silence)
-        self._body_slowness = Slowness(limits.body_window, limits.body_rate)
-        self._write_silence = Silence(limits.write_silence)
+        super().__init__(server)
+        self._heads = HeadReader(server.limits)
         self._request: Request | None = None
-        self._on_drained: Callable[[], None] | None = None
         self._persistent = False
 
     def connectionMade(self) -> None:
         """Twisted says: the connection is there."""
-        self._outlet = outlet_for(self.transport, self._drained)
+        super().connectionMade()
         self._request_class = FileTakingRequest if isinstance(self._outlet, SocketOutlet) else Request
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
     # --- bytes come in --------------------------------------------------------------------------
 
-    def dataReceived(self, data: bytes) -> None:
-        """Twisted says: bytes have arrived."""
-        self._received += len(data)
-        self._unread = self._unread + data if self._unread else data
-        self._advance()
-
-    def _advance(self) -> None:
-        """Read on, as far as the bytes at hand and the state of things allow."""
-        if self._advancing:
-            return  # A response ended while its request was read: the loop below goes on.
-        self._advancing = True
-        try:
-            while self._unread and _READERS[self._phase](self):
-                pass
-        finally:
-            self._advancing = False
-        self._throttle()
-
-    def _throttle(self) -> None:
-        """Leave further bytes in the socket while there are some that nobody wants yet."""
-        paused = bool(self._unread)
-        if paused == self._paused or self._phase is Phase.GONE:
-            return
-        self._paused = paused
-        if paused:
-            self.transport.pauseProducing()
-        else:
-            self.transport.resumeProducing()
-
-    # Each reader takes from `_unread` what its phase allows, and answers whether to go on.
+    def _read(self) -> bool:
+        return _READERS[self._phase](self)
 
     def _read_head(self) -> bool:
         data, self._unread = self._unread, b""
@@ -179,13 +86,6 @@ class Channel(Protocol):
     def _hold(self) -> bool:
         return False
 
-    def _drop(self) -> bool:
-        self._dropped += len(self._unread)
-        self._unread = b""
-        if self._dropped > self._limits.linger_bytes:
-            self.abort()
-        return False
-
     # --- one request ------------------------------------------------------------------------------
 
     def _serve(self, head: RequestHead) -> None:
@@ -202,8 +102,7 @@ class Channel(Protocol):
     def _expect_body(self, fields: FieldBlock) -> None:
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
-        self._body_silence.relax()
-        self._body_slowness.relax()
+        self._patience.expect_body()
         self._enter(Phase.BODY)
 
     def _body_wanted(self) -> None:
@@ -238,11 +137,6 @@ class Channel(Protocol):
 
     # --- the exchange that a request sees ----------------------------------------------------
 
-    @property
-    def pending(self) -> bool:
-        """Whether the client has not taken yet what was sent."""
-        return self._outlet.pending
-
     def keeps_alive(self, delimited: bool) -> bool:
         """See `Exchange.keeps_alive`."""
         if self._phase is Phase.BODY and self._body.untouched and not self._continue:
@@ -274,19 +168,8 @@ class Channel(Protocol):
         """The response is complete; conclude when the client has taken it."""
         self._when_drained(self._conclude)
 
-    def _when_drained(self, action: Callable[[], None]) -> None:
-        if self._phase is Phase.GONE:
-            return
-        if self._outlet.pending:
-            self._on_drained = action
-        else:
-            action()
-
-    def _drained(self) -> None:
-        action, self._on_drained = self._on_drained, None
-        if action is not None:
-            action()
-        elif self._request is not None:
+    def _wants_more(self) -> None:
+        if self._request is not None:
             self._request.drained()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -299,85 +182,26 @@ class Channel(Protocol):
         self._outlet.write(format_refusal(status, reason, *fields))
         self._when_drained(self._linger)
 
-    def _linger(self) -> None:
-        """Close our side, and drop a bounded rest of theirs."""
-        self._enter(Phase.LINGER)
-        self._outlet.finish()
-        self._advance()
-
-    def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way."""
-        if self._phase is Phase.IDLE:
-            self.close()
-
-    def close(self) -> None:
-        """Close the connection in good order."""
-        if self._unread:
-            self._linger()
-        else:
-            self._enter(Phase.LINGER)
-            self._outlet.close()
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-        if self._phase is not Phase.GONE:
-            self._phase = Phase.GONE
-            self._unread = b""
-            self.transport.abortConnection()
-
-    def readConnectionLost(self) -> None:
-        """Twisted says: the client sends no more, but may still read."""
-        self._input_ended = True
-        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
-            self.transport.loseConnection()
-        elif self._phase is not Phase.RESPONSE:
-            self.abort()
-
-    def writeConnectionLost(self) -> None:
-        """Twisted says: our side is closed."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Twisted says: the connection is gone."""
-        self._phase = Phase.GONE
-        self._unread = b""
+    def _lost(self, reason: Failure) -> None:
         request, self._request = self._request, None
         if request is not None:
             self._note(request, request.code if request.startedWriting else CLIENT_CLOSED)
             self._body.failed(BodyLost())
             request.connection_lost(reason)
-        self._outlet.lost()
-        self._server.closed(self)
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _enter(self, phase: Phase) -> None:
-        self._phase = phase
-        self._since = self._server.now
-
-    def tick(self, now: float) -> None:
-        """Give up on a peer that has kept us waiting too long; called about once a second."""
-        if not self._outlet.pending:
-            self._write_silence.relax()
-        elif self._write_silence.exhausted(now, self._outlet.taken):
-            self.abort()
-        if self._phase is Phase.BODY:
-            self._check_body(now)
-        elif self._phase in _PATIENCE:
-            seconds, give_up = _PATIENCE[self._phase]
-            if now - self._since > seconds(self._limits):
-                give_up(self)
-
     def _check_body(self, now: float) -> None:
-        if not self._body.wanting:
-            self._body_silence.relax()
-            self._body_slowness.relax()
-        elif self._body_silence.exhausted(now, self._received) | self._body_slowness.exhausted(
-            now, self._received
-        ):
+        if self._patience.body_stalls(self._body.wanting, now, self._received):
             self._abandon(BodyStalled())
 
-    def _head_timed_out(self) -> None:
-        self._reject(408, "the request took too long to arrive")
+    def _give_up(self) -> None:
+        if self._phase is Phase.IDLE:
+            self.close()
+        elif self._phase is Phase.HEAD:
+            self._reject(408, "the request took too long to arrive")
+        else:
+            self.abort()
 
 
 _READERS: dict[Phase, Callable[[Channel], bool]] = {
@@ -388,11 +212,4 @@ _READERS: dict[Phase, Callable[[Channel], bool]] = {
     Phase.ABANDONED: Channel._drop,
     Phase.LINGER: Channel._drop,
     Phase.GONE: Channel._drop,
-}
-
-_PATIENCE: dict[Phase, tuple[Callable[[Limits], float], Callable[[Channel], None]]] = {
-    Phase.IDLE: (lambda limits: limits.idle, Channel.close),
-    Phase.HEAD: (lambda limits: limits.head_time, Channel._head_timed_out),
-    Phase.ABANDONED: (lambda limits: limits.write_silence, Channel.abort),
-    Phase.LINGER: (lambda limits: limits.linger_time, Channel.abort),
 }

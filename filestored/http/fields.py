@@ -1,8 +1,9 @@
 """The header fields of a request: from bytes to a `FieldBlock`, or to the reason why not.
 
 The block, from behind the request line to the empty line, goes through llhttp in one piece.
-What llhttp lets pass and we do not: no or several ``Host``, ``Transfer-Encoding`` on HTTP/1.0,
-beside ``Content-Length``, or other than ``chunked``, and any framing field sent twice.
+What llhttp lets pass and we do not: no or several ``Host``, or one that is no host (RFC 9112 section
+3.2), ``Transfer-Encoding`` on HTTP/1.0, beside ``Content-Length``, or other than ``chunked``, and any
+framing field sent twice.
 """
 
 import re
@@ -15,6 +16,7 @@ from filestored.http.limits import Limits
 Field = tuple[bytes, bytes]
 
 _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+_HOST = re.compile(rb"(?:\[[\w:.~!$&'()*+,;=-]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?[ \t]*")
 _FRAMING_FIELDS = frozenset([b"host", b"content-length", b"transfer-encoding", b"expect"])
 
 
@@ -61,6 +63,8 @@ def read_fields(block: bytes, version: bytes, limits: Limits) -> FieldBlock:
     http11 = version == b"HTTP/1.1"
     if http11 and b"host" not in fields.last:
         raise BadRequest(400, "a request needs exactly one Host field")
+    if not _HOST.fullmatch(fields.last.get(b"host", b"")):
+        raise BadRequest(400, "the Host is malformed")
     if len(fields.last) < len(fields.lines):
         _refuse_repetition(fields.lines)
     fields.keep_alive = _keep_alive(fields, http11)

@@ -1,10 +1,61 @@
-"""How long one waits for a peer: pure measures of a counter that should grow.
+"""How long one waits for a peer: pure measures of counters that should grow.
 
-Each is told the time and the counter now and then (one coarse sweep over all connections),
-and says whether patience has run out. Nothing is set or cancelled per request.
+Each is told the time and a counter now and then (one coarse sweep over all connections), and
+says whether patience has run out. Nothing is set or cancelled per request.
 """
 
 from math import inf
+
+from filestored.http.limits import Limits
+from filestored.http.phase import Phase
+
+
+class Patience:
+    """What one connection is waited for, and how long: phases that may only last so long, bytes both ways."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._body_silence = Silence(limits.body_silence)
+        self._body_slowness = Slowness(limits.body_window, limits.body_rate)
+        self._write_silence = Silence(limits.write_silence)
+
+    def expect_body(self) -> None:
+        """A new body begins."""
+        self._body_silence.relax()
+        self._body_slowness.relax()
+
+    def is_late(self, phase: Phase, since: float, now: float) -> bool:
+        """Whether `phase` has lasted too long since it was entered."""
+        return now - since > self._allowed(phase)
+
+    def body_stalls(self, wanted: bool, now: float, received: int) -> bool:
+        """Whether a body that is `wanted` does not come, or too slowly; `received` counts bytes."""
+        if not wanted:
+            self.expect_body()
+            return False
+        silent = self._body_silence.exhausted(now, received)
+        return self._body_slowness.exhausted(now, received) or silent
+
+    def reader_stalls(self, pending: bool, now: float, taken: int) -> bool:
+        """Whether the peer does not take what is `pending` for it; `taken` grows when it does."""
+        if not pending:
+            self._write_silence.relax()
+            return False
+        return self._write_silence.exhausted(now, taken)
+
+    def _allowed(self, phase: Phase) -> float:
+        """For how many seconds a connection may be in `phase`."""
+        match phase:
+            case Phase.IDLE:
+                return self._limits.idle
+            case Phase.HEAD:
+                return self._limits.head_time
+            case Phase.ABANDONED:
+                return self._limits.write_silence
+            case Phase.LINGER:
+                return self._limits.linger_time
+            case _:
+                return inf
 
 
 class Silence:

@@ -4,21 +4,18 @@ A resource returns bytes, or `NOT_DONE_YET` and answers later; it raises `Unsupp
 anything. Each of these becomes exactly one response.
 """
 
-from typing import TYPE_CHECKING
-
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 
-if TYPE_CHECKING:
-    from filestored.http.request import Request
+from filestored.http.roles import IAnswerable
 
 _log = Logger()
 
 
-def render_tree(root: IResource, request: "Request") -> None:
+def render_tree(root: IResource, request: IAnswerable) -> None:
     """Have the resource that `request` addresses answer it."""
     try:
         resource = getChildForRequest(root, request)
@@ -28,7 +25,7 @@ def render_tree(root: IResource, request: "Request") -> None:
         render(resource, request)
 
 
-def render(resource: IResource, request: "Request") -> None:
+def render(resource: IResource, request: IAnswerable) -> None:
     """Have `resource` answer `request`."""
     try:
         body = resource.render(request)
@@ -40,7 +37,7 @@ def render(resource: IResource, request: "Request") -> None:
         _answer(request, body)
 
 
-def answer_fault(request: "Request", reason: Failure) -> None:
+def answer_fault(request: IAnswerable, reason: Failure) -> None:
     """Log a fault of ours and answer 500, or end a response that has begun already."""
     _log.failure("{method} failed", reason, method=request.method.decode())
     if request.finished:
@@ -51,7 +48,7 @@ def answer_fault(request: "Request", reason: Failure) -> None:
     answer_line(request, 500, "internal server error")
 
 
-def answer_line(request: "Request", status: int, line: str) -> None:
+def answer_line(request: IAnswerable, status: int, line: str) -> None:
     """Answer with a status and one plain line."""
     body = line.encode() + b"\n"
     request.setResponseCode(status)
@@ -61,21 +58,21 @@ def answer_line(request: "Request", status: int, line: str) -> None:
     request.finish()
 
 
-def _answer(request: "Request", body: object) -> None:
+def _answer(request: IAnswerable, body: object) -> None:
     if body is NOT_DONE_YET:
         return
     if not isinstance(body, bytes):
         answer_fault(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
         return
-    if body and not request.has(b"content-type"):
+    if body and not request.responseHeaders.hasHeader(b"content-type"):
         request.setHeader(b"Content-Type", b"text/html")
-    if body and not request.has(b"content-length"):
+    if body and not request.responseHeaders.hasHeader(b"content-length"):
         request.setHeader(b"Content-Length", b"%d" % len(body))
     request.write(body)
     request.finish()
 
 
-def _answer_unsupported(resource: IResource, request: "Request", error: UnsupportedMethod) -> None:
+def _answer_unsupported(resource: IResource, request: IAnswerable, error: UnsupportedMethod) -> None:
     allowed: list[bytes] = list(error.allowedMethods)
     if request.method == b"HEAD" and b"GET" in allowed:
         request.method = b"GET"  # The request knows that no body is to be sent.

@@ -9,10 +9,10 @@ instead of being taken for whole.
 import os
 from errno import EIO
 from math import ceil, inf
-from typing import Protocol, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProducer, IPullProducer, IPushProducer, ITransport
+from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import CACHED, datetimeToString, stringToDatetime
 from twisted.web.resource import IResource
@@ -24,7 +24,8 @@ from filestored.http.incoming import IncomingRequest
 from filestored.http.pulling import Puller
 from filestored.http.rendering import answer_fault, render
 from filestored.http.response import ResponseFields, format_head
-from filestored.interfaces import IStreamedRequest, ITakesFiles
+from filestored.http.roles import Exchange, IAnswerable
+from filestored.interfaces import ITakesFiles
 
 SMALL = 64 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
@@ -35,37 +36,7 @@ BODILESS = (204, 304)
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Exchange(Protocol):
-    """What a request needs of its connection: one response goes out."""
-
-    @property
-    def transport(self) -> ITransport:
-        """The connection's transport."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether the client has not taken yet what was sent."""
-
-    def keeps_alive(self, delimited: bool) -> bool:
-        """Whether another request may follow on the connection.
-
-        Asked once, before the head is sent; `delimited` says that the response's end is marked.
-        """
-
-    def send(self, data: bytes, more: bool = False) -> None:
-        """Send bytes; `more` says that a file follows."""
-
-    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
-        """Send a range of a file."""
-
-    def responded(self) -> None:
-        """All of the response was sent."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-
-@implementer(IStreamedRequest, IConsumer)
+@implementer(IAnswerable)
 class Request(IncomingRequest, ResponseFields):
     """A request that is answered through `write` and `finish`.
 

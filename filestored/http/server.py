@@ -16,7 +16,7 @@ from filestored.http.channel import Channel
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.http.rendering import render_tree
-from filestored.http.request import Request
+from filestored.http.roles import Connection, IAnswerable
 from filestored.interfaces import AccessEntry, IAccessLog
 
 SWEEP = 0.5
@@ -44,14 +44,14 @@ class HTTPFactory(Factory):
         self._root = root
         self._clock = clock
         self._access_log = access_log
-        self._channels: set[Channel] = set()
+        self._connections: set[Connection] = set()
         self._sweep_call: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
 
     @property
     def connections(self) -> int:
         """How many connections there are."""
-        return len(self._channels)
+        return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """A channel for a new connection."""
@@ -62,9 +62,9 @@ class HTTPFactory(Factory):
     def drain(self) -> Deferred[None]:
         """Let requests under way finish and idle connections go; fires when none is left."""
         self.draining = True
-        for channel in list(self._channels):
-            channel.close_if_idle()
-        if not self._channels:
+        for connection in list(self._connections):
+            connection.close_if_idle()
+        if not self._connections:
             return succeed(None)
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
@@ -72,22 +72,22 @@ class HTTPFactory(Factory):
 
     def abort(self) -> None:
         """End all connections at once."""
-        for channel in list(self._channels):
-            channel.abort()
+        for connection in list(self._connections):
+            connection.abort()
 
     # --- from the channels ----------------------------------------------------------------------
 
-    def opened(self, channel: Channel) -> bool:
-        """See `filestored.http.channel.Server.opened`."""
-        self._channels.add(channel)
+    def opened(self, connection: Connection) -> bool:
+        """See `filestored.http.roles.Server.opened`."""
+        self._connections.add(connection)
         if self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
-        return len(self._channels) <= self.limits.connections
+        return len(self._connections) <= self.limits.connections
 
-    def closed(self, channel: Channel) -> None:
-        """See `filestored.http.channel.Server.closed`."""
-        self._channels.discard(channel)
-        if self._channels:
+    def closed(self, connection: Connection) -> None:
+        """See `filestored.http.roles.Server.closed`."""
+        self._connections.discard(connection)
+        if self._connections:
             return
         if self._sweep_call is not None:
             self._sweep_call.cancel()
@@ -96,12 +96,12 @@ class HTTPFactory(Factory):
         for drained in waiting:
             drained.callback(None)
 
-    def render(self, request: Request) -> None:
-        """See `filestored.http.channel.Server.render`."""
+    def render(self, request: IAnswerable) -> None:
+        """See `filestored.http.roles.Server.render`."""
         render_tree(self._root, request)
 
     def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
-        """See `filestored.http.channel.Server.answered`."""
+        """See `filestored.http.roles.Server.answered`."""
         if self._access_log is None:
             return
         self._access_log.record(
@@ -121,5 +121,5 @@ class HTTPFactory(Factory):
     def _sweep(self) -> None:
         self.now = now = self._clock.seconds()
         self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
-        for channel in list(self._channels):
-            channel.tick(now)
+        for connection in list(self._connections):
+            connection.tick(now)

@@ -1,0 +1,189 @@
+"""A connection as such: bytes that wait to be read, the phase it is in, and all the ways in which it ends.
+
+A connection is always in one phase, and each phase has one reader for the bytes that arrive:
+
+    IDLE -> HEAD -> BODY -> RESPONSE -> IDLE ...        and at the end LINGER -> GONE
+
+Bytes that nobody wants yet stay in `_unread`, and while there are any, the transport is paused:
+the client feels the disk. What the bytes mean is the business of `channel.Channel`.
+
+A connection that ends with bytes still on their way to us closes its own side first and drops a
+bounded rest, so that the client can read the last answer before it meets a reset (RFC 9112 section 9.6).
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.http.outlet import IStreamTransport, Outlet, outlet_for
+from filestored.http.patience import Patience
+from filestored.http.phase import Phase
+from filestored.http.roles import Server
+
+
+@implementer(IHalfCloseableProtocol)
+class Connection(Protocol):
+    """One connection of a server; the readers of its phases are a subclass's."""
+
+    transport: IStreamTransport
+    _outlet: Outlet
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._patience = Patience(server.limits)
+        self._enter(Phase.IDLE)
+        self._unread = b""
+        self._received = 0
+        self._dropped = 0
+        self._advancing = False
+        self._paused = False
+        self._input_ended = False
+        self._on_drained: Callable[[], None] | None = None
+
+    def connectionMade(self) -> None:
+        """Twisted says: the connection is there."""
+        self._outlet = outlet_for(self.transport, self._drained)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._since = self._server.now
+
+    # --- bytes come in --------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted says: bytes have arrived."""
+        self._received += len(data)
+        self._unread = self._unread + data if self._unread else data
+        self._advance()
+
+    def _advance(self) -> None:
+        """Read on, as far as the bytes at hand and the state of things allow."""
+        if self._advancing:
+            return  # A response ended while its request was read: the loop below goes on.
+        self._advancing = True
+        try:
+            while self._unread and self._read():
+                pass
+        finally:
+            self._advancing = False
+        self._throttle()
+
+    def _read(self) -> bool:
+        """Take from `_unread` what the phase allows; answer whether to go on."""
+        return self._drop()
+
+    def _drop(self) -> bool:
+        self._dropped += len(self._unread)
+        self._unread = b""
+        if self._dropped > self._limits.linger_bytes:
+            self.abort()
+        return False
+
+    def _throttle(self) -> None:
+        """Leave further bytes in the socket while there are some that nobody wants yet."""
+        paused = bool(self._unread)
+        if paused == self._paused or self._phase is Phase.GONE:
+            return
+        self._paused = paused
+        if paused:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    # --- bytes go out -----------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client has not taken yet what was sent."""
+        return self._outlet.pending
+
+    def _when_drained(self, action: Callable[[], None]) -> None:
+        """Do something as soon as the client has taken everything."""
+        if self._phase is Phase.GONE:
+            return
+        if self._outlet.pending:
+            self._on_drained = action
+        else:
+            action()
+
+    def _drained(self) -> None:
+        action, self._on_drained = self._on_drained, None
+        if action is not None:
+            action()
+        else:
+            self._wants_more()
+
+    def _wants_more(self) -> None:
+        """The client has taken what was sent so far of something longer."""
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way."""
+        if self._phase is Phase.IDLE:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection in good order."""
+        if self._unread:
+            self._linger()
+        else:
+            self._enter(Phase.LINGER)
+            self._outlet.close()
+
+    def _linger(self) -> None:
+        """Close our side, and drop a bounded rest of theirs."""
+        self._enter(Phase.LINGER)
+        self._outlet.finish()
+        self._advance()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._phase is not Phase.GONE:
+            self._phase = Phase.GONE
+            self._unread = b""
+            self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """Twisted says: the client sends no more, but may still read."""
+        self._input_ended = True
+        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
+            self.transport.loseConnection()
+        elif self._phase is not Phase.RESPONSE:
+            self.abort()
+
+    def writeConnectionLost(self) -> None:
+        """Twisted says: our side is closed."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Twisted says: the connection is gone."""
+        self._phase = Phase.GONE
+        self._unread = b""
+        self._lost(reason)
+        self._outlet.lost()
+        self._server.closed(self)
+
+    def _lost(self, reason: Failure) -> None:
+        """Whatever was under way can't go on."""
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """See `filestored.http.roles.Connection.tick`."""
+        if self._patience.reader_stalls(self._outlet.pending, now, self._outlet.taken):
+            self.abort()
+        elif self._phase is Phase.BODY:
+            self._check_body(now)
+        elif self._patience.is_late(self._phase, self._since, now):
+            self._give_up()
+
+    def _check_body(self, now: float) -> None:
+        """Give up on a body that does not come."""
+
+    def _give_up(self) -> None:
+        """The peer has been in this phase for too long."""
+        self.abort()

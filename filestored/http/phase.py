@@ -1,0 +1,22 @@
+"""What a connection is about, at any time exactly one of these."""
+
+from enum import Enum, auto
+
+
+class Phase(Enum):
+    """What a connection is about."""
+
+    IDLE = auto()
+    """Between requests; no byte of the next one has arrived."""
+    HEAD = auto()
+    """A head is arriving."""
+    BODY = auto()
+    """A request is being served whose body has not ended."""
+    RESPONSE = auto()
+    """The request has been read; its response is under way."""
+    ABANDONED = auto()
+    """The body came to a bad end; the response is under way and will be the last."""
+    LINGER = auto()
+    """Our side is closed; what still arrives is dropped."""
+    GONE = auto()
+    """The connection is closed."""

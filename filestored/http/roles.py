@@ -1,0 +1,81 @@
+"""What the parts of this floor need of each other, so that none has to know another's class."""
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITransport
+from zope.interface import Attribute
+
+from filestored.http.head import RequestHead
+from filestored.http.limits import Limits
+from filestored.interfaces import IStreamedRequest
+
+
+class Exchange(Protocol):
+    """What a request needs of its connection: one response goes out."""
+
+    @property
+    def transport(self) -> ITransport:
+        """The connection's transport."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client has not taken yet what was sent."""
+
+    def keeps_alive(self, delimited: bool) -> bool:
+        """Whether another request may follow on the connection.
+
+        Asked once, before the head is sent; `delimited` says that the response's end is marked.
+        """
+
+    def send(self, data: bytes, more: bool = False) -> None:
+        """Send bytes; `more` says that a file follows."""
+
+    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
+        """Send a range of a file."""
+
+    def responded(self) -> None:
+        """All of the response was sent."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class IAnswerable(IStreamedRequest):
+    """What rendering needs of a request."""
+
+    startedWriting: bool = Attribute("Whether the head of the response has been sent.")
+    finished: bool = Attribute("Whether the response is complete.")
+
+
+class Connection(Protocol):
+    """What a server needs of its connections."""
+
+    def tick(self, now: float) -> None:
+        """Give up on a peer that has kept us waiting too long; called about once a second."""
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class Server(Protocol):
+    """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
+
+    limits: Limits
+    now: float
+    draining: bool
+
+    def opened(self, connection: Connection) -> bool:
+        """A connection is there; False when it is one too many."""
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+
+    def render(self, request: IAnswerable) -> None:
+        """Have a request answered."""
+
+    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
+        """Note an answer in the access log; `head` is None where there was none."""
