@@ -16,6 +16,7 @@ that is healed would go on rotting under its other name. A symbolic link for eac
 
 import errno
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -50,34 +51,32 @@ class Aliases:
     def find(self, name: Digest) -> Digest:
         """The next name of what was once called `name`. Raises `NotFound` or `OSError`."""
         wanted = name.hex.encode("ascii")
-        low, high = 0, self._count
-        while low < high:
-            middle = (low + high) // 2
-            line = self._calls.pread(self._descriptor, self._width, middle * self._width)
-            if line[: self._digits] == wanted:
-                return self._second(line)
-            if line[: self._digits] < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        raise NotFound
+        place = bisect_left(range(self._count), wanted, key=lambda number: self._line(number)[: self._digits])
+        line = self._line(place) if place < self._count else b""
+        found = self._second(line) if line.startswith(wanted) else None
+        if found is None:
+            raise NotFound
+        return found
 
-    def pairs(self) -> Iterator[tuple[Digest, Digest]]:
-        """All lines in order, but those of rotten files. Raises `OSError`."""
+    def lines(self) -> Iterator[tuple[Digest, Digest | None]]:
+        """Both names of each line in order, None for those of rotten files. Raises `OSError`."""
         for number in range(self._count):
-            line = self._calls.pread(self._descriptor, self._width, number * self._width)
-            if not is_rotten(line):
-                yield self.old.parse(line[: self._digits].decode("ascii", "replace")), self._second(line)
+            line = self._line(number)
+            yield self._parse(self.old, line[: self._digits]), self._second(line)
 
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
 
-    def _second(self, line: bytes) -> Digest:
-        if is_rotten(line):
-            raise NotFound
+    def _line(self, number: int) -> bytes:
+        return self._calls.pread(self._descriptor, self._width, number * self._width)
+
+    def _second(self, line: bytes) -> Digest | None:
+        return None if is_rotten(line) else self._parse(self._new, line[self._digits + 1 : -1])
+
+    def _parse(self, own: Algorithm, text: bytes) -> Digest:
         try:
-            return self._new.parse(line[self._digits + 1 : -1].decode("ascii", "replace"))
+            return own.parse(text.decode("ascii", "replace"))
         except MalformedDigest:
             raise OSError(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
 
@@ -130,9 +129,8 @@ def open_aliases(root: int, old: Algorithm, new: Algorithm, calls: Calls) -> Ali
 
 def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
     """A line of `width` bytes; None is the new name of a rotten file."""
-    return (old.hex.encode("ascii") + b" " + (new.hex.encode("ascii") if new else b"")).ljust(
-        width - 1, ROTTEN
-    ) + b"\n"
+    text = f"{old} {new or ''}"
+    return text.encode("ascii").ljust(width - 1, ROTTEN) + b"\n"
 
 
 def is_rotten(line: bytes) -> bool:

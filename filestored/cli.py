@@ -1,0 +1,74 @@
+"""The command ``filestored``: what an operator does to a store that no daemon serves at the moment.
+
+Flow: words of the command line -> one function for each command -> lines on stdout, and an exit status:
+0 done; 1 it could not be done, with one line on stderr; 2 the words make no sense; 3 done, but files had
+rotted, each named on stderr; 130 interrupted, the same command goes on. On a terminal there is a bar,
+where rich is installed (the extra ``[cli]``).
+
+Rejected: a subcommand of twistd. It would start a reactor, a log and a pidfile for a loop over files.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from filestored import __version__
+from filestored.digest import NAMES
+from filestored.errors import FilestoredError
+from filestored.refusals import one_line
+from filestored.storage.migration import migrate
+from filestored.watching import watching
+
+DONE, FAILED, ROTTEN, INTERRUPTED = 0, 1, 3, 130
+"""Exit statuses; argparse has 2 for words that make no sense."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
+    arguments = _parser().parse_args(words)
+    try:
+        status: int = arguments.command(arguments)
+    except (FilestoredError, OSError) as error:
+        _complain(one_line(error))
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted; run the same command again to go on")
+        return INTERRUPTED
+    return status
+
+
+def _migrate(arguments: Namespace) -> int:
+    with watching(sys.stderr) as watcher:
+        summary = migrate(arguments.store, arguments.to, watcher)
+    _tell(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
+    for digest in summary.rotten:
+        _complain(f"{digest} had rotted; it is in quarantine, and has no other name")
+    return ROTTEN if summary.rotten else DONE
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="filestored", description="Looks after a store of filestored.")
+    parser.add_argument("--version", action="version", version=f"filestored {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    migration = commands.add_parser(
+        "migrate",
+        help="move a store to another hash algorithm",
+        description="Reads every file once, verifies it, and names it by another algorithm. The former names "
+        "go on answering GET. Stop the daemon first. May be interrupted: run it again to go on.",
+    )
+    migration.add_argument("store", metavar="STORE", help="directory of the store")
+    migration.add_argument("--to", metavar="NAME", choices=NAMES, required=True, help=", ".join(NAMES))
+    migration.set_defaults(command=_migrate)
+    return parser
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"filestored: {line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

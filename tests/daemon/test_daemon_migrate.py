@@ -1,0 +1,113 @@
+"""``filestored migrate``, as an operator runs it, beside a real daemon."""
+
+import os
+import pty
+import subprocess
+import sys
+from hashlib import md5, sha256
+
+import pytest
+import requests
+
+from tests.daemon.running import PATIENCE, ROOT
+
+HELLO = b"hello"
+
+
+def filestored(*words: str, **how) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "filestored.cli", *words],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        **{"capture_output": True, **how},
+    )
+
+
+@pytest.fixture
+def store(start_daemon):
+    """The store of a daemon that has taken a file, and has ended."""
+    running = start_daemon("--workers", "1", "--hash", "md5")
+    assert requests.post(running.url, data=HELLO, timeout=PATIENCE).text == md5(HELLO).hexdigest()
+    running.end()
+    return running.store
+
+
+def test_a_store_is_moved_and_served_by_both_names(store, start_daemon):
+    done = filestored("migrate", store, "--to", "sha256")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout == f"{store}: all files are named by sha256; 1 have been renamed\n"
+    running = start_daemon("--workers", "2")
+    for name in (md5(HELLO).hexdigest(), sha256(HELLO).hexdigest()):
+        assert HELLO == requests.get(f"{running.url}files/{name}", timeout=PATIENCE).content
+    assert sha256(b"new").hexdigest() == requests.post(running.url, data=b"new", timeout=PATIENCE).text
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_store_that_is_served_is_refused_with_one_line(start_daemon, workers):
+    running = start_daemon("--workers", workers, "--hash", "md5")
+    requests.post(running.url, data=HELLO, timeout=PATIENCE)
+    done = filestored("migrate", running.store, "--to", "sha256")
+    reason = "a daemon serves it, or another migration is at work; stop that first"
+    expected = f"filestored: the store {running.store} cannot be used: {reason}\n"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
+    assert HELLO == requests.get(f"{running.url}files/{md5(HELLO).hexdigest()}", timeout=PATIENCE).content
+
+
+def test_rot_is_named_and_is_a_status_of_its_own(store):
+    name = md5(HELLO).hexdigest()
+    path = f"{store}/{name[:2]}/{name}"
+    os.chmod(path, 0o600)
+    with open(path, "wb") as file:
+        file.write(b"jello")
+    done = filestored("migrate", store, "--to", "sha256")
+    expected = f"filestored: {name} had rotted; it is in quarantine, and has no other name\n"
+    assert (3, expected) == (done.returncode, done.stderr)
+    assert 0 == filestored("migrate", store, "--to", "sha256").returncode
+
+
+def test_no_daemon_starts_on_a_store_that_is_half_moved(store, start_daemon):
+    with open(store + "/FORMAT") as file:
+        text = file.read()
+    os.unlink(store + "/FORMAT")
+    with open(store + "/FORMAT", "w") as file:
+        file.write(text.replace('"format": 1', '"format": 2, "moving_to": "sha256"'))
+    command = "filestored migrate STORE --to sha256"
+    with pytest.raises(AssertionError, match=f"its migration is unfinished; finish it with {command}\n"):
+        start_daemon()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (("migrate", "/nonexistent", "--to", "sha256"), 1, "No such file or directory"),
+        (("migrate", "/nonexistent", "--to", "crc32"), 2, "invalid choice: 'crc32'"),
+        (("migrate", "/nonexistent"), 2, "--to"),
+        (("migrate",), 2, "STORE"),
+        ((), 2, "COMMAND"),
+        (("polish",), 2, "polish"),
+    ],
+)
+def test_words_that_cannot_work_are_refused(words, status, complaint):
+    done = filestored(*words)
+    assert (status, "", True) == (done.returncode, done.stdout, complaint in done.stderr)
+    assert status == 2 or done.stderr.count("\n") == 1
+
+
+def test_there_is_a_bar_on_a_terminal(store):
+    ours, theirs = pty.openpty()
+    try:
+        done = filestored(
+            "migrate", store, "--to", "sha256", capture_output=False, stdout=subprocess.PIPE, stderr=theirs
+        )
+        drawn = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (0, True) == (done.returncode, "1/1" in drawn)
+
+
+def test_the_version_is_told():
+    assert filestored("--version").stdout.startswith("filestored ")
