@@ -1,8 +1,9 @@
 """P23: slow clients cannot occupy the server, in real time on real sockets.
 
 All kinds stall at once: a head that never ends, dripping a byte a second (10 s from its first byte); a
-body that falls silent (408 after 30 s); a connection that says nothing (closed after 30 s); and a reader
-that takes nothing of its answer (cut off after 60 s). Meanwhile others are served.
+body that falls silent (408 after 30 s), or drips slower than 1 KiB/s (408 after 60 s); a connection that
+says nothing (closed after 30 s); a reader that takes nothing of its answer (cut off after 60 s).
+Meanwhile others are served.
 """
 
 import socket
@@ -26,6 +27,7 @@ def prove(bench: Bench) -> Verdict:
     kinds: list[tuple[str, float, bytes, Callable[[socket.socket], bytes]]] = [
         ("slow head", 10.0, b"HTTP/1.1 408 ", _drip_a_head),
         ("silent body", 30.0, b"HTTP/1.1 408 ", _fall_silent),
+        ("dripping body", 60.0, b"HTTP/1.1 408 ", _drip_a_body),
         ("idle", 30.0, b"", read_all),
         ("stalled reader", 60.0, b"HTTP/1.1 200 ", lambda peer: _take_nothing(daemon, peer, str(digest))),
     ]
@@ -60,13 +62,23 @@ def _time(
 
 
 def _drip_a_head(peer: socket.socket) -> bytes:
-    peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+    return _drip(peer, b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a")
+
+
+def _drip_a_body(peer: socket.socket) -> bytes:
+    """A hundred bytes a second, where a thousand are owed."""
+    return _drip(peer, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", b"a" * 100)
+
+
+def _drip(peer: socket.socket, start: bytes, drop: bytes) -> bytes:
+    """Send a drop a second until something comes back."""
+    peer.sendall(start)
     peer.settimeout(1.0)
     while True:
         try:
             return peer.recv(65536)
         except TimeoutError:
-            peer.sendall(b"a")
+            peer.sendall(drop)
 
 
 def _fall_silent(peer: socket.socket) -> bytes:

@@ -140,6 +140,8 @@ def test_methods_that_nobody_knows_are_read_like_others(method):
         (505, b"GET / HTTP/0.9\r\nHost: x\r\n\r\n"),
         (400, head_of("GET / HTTP/1.1")),
         (400, head_of("GET / HTTP/1.1", "Host: x", "Host: x")),
+        (400, head_of("GET / HTTP/1.1", "Host: x y")),
+        (400, head_of("GET / HTTP/1.0", "Host: x/y")),
         (400, post("Content-Length: 3", "Content-Length: 3")),
         (400, post("Content-Length: 3, 3")),
         (400, post("Content-Length: +3")),
