@@ -41,6 +41,7 @@ def open_account(browser: Browser, url: str, button: str, scheme: str) -> Page:
     page.goto(f"{url}#images")
     page.fill("#account-name", "marta")
     page.click(f"#account-form [value={button}]")
+    page.locator("#account").wait_for()
     return page
 
 
@@ -58,18 +59,14 @@ def settled(page: Page) -> bytes:
 def save(screenshot: bytes, scheme: str) -> None:
     """Write a small PNG."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"page-{scheme}.png")
-    Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(
-        path, optimize=True
-    )
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    image.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def scene(name: str, hue: float) -> dict[str, str | bytes]:
     """Hills under a sun, as a file for playwright."""
-    image = Image.new("RGB", (640, 480))
+    image = Image.new("RGB", (640, 480), color(hue, 0.3, 0.94))
     draw = ImageDraw.Draw(image)
-    for y in range(image.height):
-        depth = y / image.height
-        draw.line([(0, y), (image.width, y)], color(hue, 0.3 + 0.3 * depth, 0.96 - 0.4 * depth))
     draw.ellipse([400, 90, 490, 180], "#fff8e8")
     for layer, brightness in enumerate((0.52, 0.4, 0.28)):
         ridge = [

@@ -242,3 +242,17 @@ def test_the_token_of_the_page_is_that_of_the_api(enter, daemon):
     page = enter()
     with urllib.request.urlopen(f"{daemon.url}imageapi/retrieve-token/marta/") as answer:
         assert {"marta": token_of(page)} == json.load(answer)
+
+
+def test_a_list_that_comes_late_hides_nothing(enter):
+    page = enter()
+    held = []
+    page.route("**/get-image-list/", lambda route: route.continue_() if held else held.append(route))
+    choose(page, RED)
+    expect(page.locator("#image-uploads > li")).to_have_count(0)
+    choose(page, BLUE)
+    expect(page.locator("#gallery > li")).to_have_count(2)
+    with page.expect_response("**/get-image-list/"):
+        held[0].fulfill(json={})
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve))")
+    assert ["blue.png", "red.png"] == names(page)

@@ -563,11 +563,14 @@ function show_blob(image, blob) {
   image.src = url;
 }
 
-/** Make the tiles what the account's list says; those that are there already stay. */
+let loads = 0;
+
+/** Make the tiles what the account's list says; those that are there already stay. The last one asked for counts. */
 async function load_gallery() {
   const owner = account;
+  const turn = ++loads;
   const { status, value } = await ask(images_of("get-image-list/"));
-  if (owner !== account) return;
+  if (owner !== account || turn !== loads) return;
   if (status === 401) return leave("error_401");
   if (status !== 200) return tell(find("account-state"), ...failure(status), true);
   const listed = Object.entries(value).sort(([one], [other]) => one.localeCompare(other, language));
