@@ -6,8 +6,10 @@ below only:
 
 - ``storage/``  where bytes rest, knows no HTTP
 - ``http/``     HTTP/1.1 on a socket, knows no store
+- ``images/``   accounts, tokens and named images on top of the same backends
 - ``web/``      the resource tree: what clients see
-- ``service``, ``workers``, ``logs``   the daemon around it
+- ``daemon/``, ``logs/``   the processes around it, and what they write down
+- ``service``, ``cli``     where all of it is put together
 """
 
 __version__ = "0.1.0"

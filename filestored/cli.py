@@ -13,9 +13,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from filestored import __version__
+from filestored.daemon.refusals import one_line
 from filestored.digest import NAMES
 from filestored.errors import FilestoredError
-from filestored.refusals import one_line
 from filestored.storage.migration import migrate
 from filestored.watching import watching
 

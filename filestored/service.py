@@ -14,24 +14,24 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from filestored import imageservice
-from filestored.accesslog import AccessLog, FileWriter, LogWriter
-from filestored.daemon import Body, Daemon
-from filestored.descriptors import make_room
+from filestored.daemon.descriptors import make_room
+from filestored.daemon.lifecycle import Body, Daemon
+from filestored.daemon.listeners import Listeners, parse_endpoint
+from filestored.daemon.notify import Notifier
+from filestored.daemon.options import Options
+from filestored.daemon.refusals import refuse
+from filestored.daemon.server import Server
+from filestored.daemon.settings import Settings
+from filestored.daemon.supervisor import Supervisor
 from filestored.errors import FilestoredError
 from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
-from filestored.listeners import Listeners, parse_endpoint
-from filestored.logs import LogObserver
-from filestored.notify import Notifier
-from filestored.options import Options
-from filestored.refusals import refuse
-from filestored.server import Server
-from filestored.settings import Settings
+from filestored.logs.access import AccessLog, FileWriter, LogWriter
+from filestored.logs.observer import LogObserver
 from filestored.storage.disk import DiskBackend
 from filestored.storage.layout import inspect, prepare
 from filestored.storage.store import Store
-from filestored.supervisor import Supervisor
 from filestored.web.site import make_site
 
 IO_THREADS = 16

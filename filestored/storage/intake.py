@@ -31,12 +31,13 @@ class Intake:
         """Whether there is something to `discard`."""
         return self._sink is not None
 
-    def absorb(self, data: bytearray) -> None:
+    def absorb(self, pieces: Iterable[bytes | bytearray]) -> None:
         """Hash and write the next bytes. Blocking; raises `OSError`."""
         if self._sink is None:
             self._sink = self._backend.begin()
-        self._hash(data)
-        self._sink.write(data)
+        for piece in pieces:
+            self._hash(piece)
+            self._sink.write(piece)
 
     def digest(self, data: bytes | bytearray = b"") -> Digest:
         """The digest of everything, `data` being the end of it.
@@ -49,12 +50,12 @@ class Intake:
             raise DigestMismatch
         return found[self._own.name]
 
-    def complete(self, data: bytearray) -> tuple[Digest, bool]:
+    def complete(self, pieces: Iterable[bytes | bytearray]) -> tuple[Digest, bool]:
         """Take the last bytes, seal, publish: all but the flush of the name. Blocking.
 
         Returns the digest and whether it is new. Raises `UploadRefused` or `OSError`.
         """
-        self.absorb(data)
+        self.absorb(pieces)
         digest = self.digest()
         assert self._sink is not None, "absorb has begun it"
         self._sink.seal()

@@ -13,8 +13,8 @@ begins, fills, seals and publishes it together with others.
 The sink belongs to the job that is under way. An `abort` meanwhile leaves a mark, and the
 sink is discarded when the job has ended.
 
-Bytes gather in one bytearray, not in a list of what came: a client that sends them by ones
-and twos would make that list forty times their size.
+Large pieces gather as they came, and are never copied. Small ones are put together: a client that
+sends by ones and twos would make a list of what came forty times its size.
 
 Rejected: a queue and a thread per upload (a thread waits for a slow client then); a pull
 producer (every body here is pushed by a connection).
@@ -38,8 +38,11 @@ from filestored.storage.jobs import Run
 PIECE = 256 * 1024
 """Bytes that are worth a job."""
 
-BACKLOG = 512 * 1024
+BACKLOG = 384 * 1024
 """Bytes waiting from which on the producer has to wait, too; about as many more are in the job."""
+
+WHOLE = 16 * 1024
+"""Bytes from which on a piece is kept as it came."""
 
 SMALL = 64 * 1024
 """Bytes that may be hashed in the reactor's thread."""
@@ -71,7 +74,8 @@ class Upload:
         self._limit = limit
         self._ended = ended
         self._size = 0
-        self._gathered = bytearray()
+        self._gathered: list[bytes | bytearray] = []
+        self._waiting = 0
         self._working = False
         self._idle: Deferred[None] | None = None
         self._error: Exception | None = None
@@ -100,7 +104,7 @@ class Upload:
         if self._size > self._limit:
             raise TooLarge
         if self._error is None and not (self._aborted or self._committing):
-            self._gathered += data
+            self._gather(data)
             self._pump()
             self._throttle()
 
@@ -143,7 +147,7 @@ class Upload:
             raise LengthMismatch
         self._health.check()
         if self._size <= SMALL and not self._intake.begun:
-            data = self._take()
+            data = b"".join(self._take())
             digest = self._intake.digest(data)
             return Stored(digest, self._size, await self._group.commit(digest, data))
         digest, created = await self._run(self._intake.complete, self._take())
@@ -159,7 +163,7 @@ class Upload:
 
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
-        if len(self._gathered) >= PIECE and not self._working:
+        if self._waiting >= PIECE and not self._working:
             self._working = True
             self._run(self._intake.absorb, self._take()).addBoth(self._absorbed)
 
@@ -182,9 +186,18 @@ class Upload:
             self._idle = Deferred()
             await self._idle
 
-    def _take(self) -> bytearray:
-        data, self._gathered = self._gathered, bytearray()
-        return data
+    def _gather(self, data: bytes) -> None:
+        self._waiting += len(data)
+        if len(data) >= WHOLE:
+            self._gathered.append(data)
+        elif self._gathered and isinstance(self._gathered[-1], bytearray):
+            self._gathered[-1] += data
+        else:
+            self._gathered.append(bytearray(data))
+
+    def _take(self) -> list[bytes | bytearray]:
+        pieces, self._gathered, self._waiting = self._gathered, [], 0
+        return pieces
 
     def _drop(self) -> None:
         """Forget what has gathered, and let the producer run dry."""
@@ -195,7 +208,7 @@ class Upload:
         """Pause or resume the producer, as the backlog demands."""
         if self._producer is None:
             return
-        behind = len(self._gathered) > BACKLOG
+        behind = self._waiting > BACKLOG
         if behind and not self._paused:
             self._paused = True
             self._producer.pauseProducing()

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface.verify import verifyObject
 
-from filestored.acceptor import accept_from
-from filestored.listeners import Listeners, parse_endpoint
-from filestored.refusals import CannotStart
+from filestored.daemon.acceptor import accept_from
+from filestored.daemon.listeners import Listeners, parse_endpoint
+from filestored.daemon.refusals import CannotStart
 
 
 class Greeter(Protocol):

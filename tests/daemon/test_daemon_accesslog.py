@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from filestored.accesslog import BATCH, AccessLog, FileWriter, LogWriter, combined
 from filestored.interfaces import AccessEntry, IAccessLog
+from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter, combined
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII

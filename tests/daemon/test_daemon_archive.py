@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from filestored.archive import Archive, Retention, compress
+from filestored.logs.archive import Archive, Retention, compress
 
 DAY = 86400.0
 

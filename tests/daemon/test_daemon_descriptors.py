@@ -5,7 +5,7 @@ import resource
 import pytest
 from twisted.logger import globalLogPublisher
 
-from filestored.descriptors import make_room, needed
+from filestored.daemon.descriptors import make_room, needed
 
 
 @pytest.fixture
@@ -46,5 +46,5 @@ def test_where_the_hard_limit_is_too_low_it_is_used_whole_and_the_operator_hears
     make_room(hard, 64)
     assert hard == soft_limit()
     assert [hard] == [
-        event["hard"] for event in events if event.get("log_namespace") == "filestored.descriptors"
+        event["hard"] for event in events if event.get("log_namespace") == "filestored.daemon.descriptors"
     ]

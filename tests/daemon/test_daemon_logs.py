@@ -11,9 +11,9 @@ import pytest
 from loguru import logger
 from twisted.logger import Logger
 
-from filestored.lines import Line
-from filestored.logs import LogObserver, LoguruSink, PipeSink
-from filestored.settings import LogSettings
+from filestored.daemon.settings import LogSettings
+from filestored.logs.lines import Line
+from filestored.logs.observer import LogObserver, LoguruSink, PipeSink
 
 
 class Collector:

@@ -6,7 +6,7 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from filestored.notify import Notifier
+from filestored.daemon.notify import Notifier
 
 
 @pytest.fixture

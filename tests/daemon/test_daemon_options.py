@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from filestored.options import Options
+from filestored.daemon.options import Options
 from tests.daemon.running import run
 
 

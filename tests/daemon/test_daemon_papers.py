@@ -8,7 +8,7 @@ import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
-from filestored.options import Options
+from filestored.daemon.options import Options
 from tests.daemon.running import ROOT, TWISTD, read
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"

@@ -6,9 +6,9 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from filestored.listeners import Listening
-from filestored.settings import LogSettings, Settings
-from filestored.supervisor import LONGEST_PAUSE, QUICK_DEATHS, YOUNG, Backoff, Supervisor
+from filestored.daemon.listeners import Listening
+from filestored.daemon.settings import LogSettings, Settings
+from filestored.daemon.supervisor import LONGEST_PAUSE, QUICK_DEATHS, YOUNG, Backoff, Supervisor
 
 SETTINGS = Settings(
     listen=("tcp:1",),
@@ -95,7 +95,7 @@ def test_a_worker_learns_everything_from_stdin_and_nothing_from_argv():
     charge = json.loads(reactor.transports[0].said)
     assert SETTINGS == Settings.from_json(charge["settings"])
     assert [["tcp:1", 3, 2]] == charge["listening"]
-    assert ["-P", "-m", "filestored.worker"] == reactor.args[1:]
+    assert ["-P", "-m", "filestored.daemon.worker"] == reactor.args[1:]
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
 
 

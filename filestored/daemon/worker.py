@@ -1,4 +1,4 @@
-"""A worker process, as `supervisor` spawns it: ``python -m filestored.worker``.
+"""A worker process, as `supervisor` spawns it: ``python -m filestored.daemon.worker``.
 
 Flow: one line of JSON on stdin says everything; the listening descriptors are there from birth. The
 log goes to stdout. When stdin ends the supervisor wants us to finish, or is no more: either way we
@@ -22,11 +22,11 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.listeners import Listening
-from filestored.logs import LogObserver, PipeSink, write_all
-from filestored.server import Server
-from filestored.settings import Settings
-from filestored.signals import on_reopen, on_second_stop
+from filestored.daemon.listeners import Listening
+from filestored.daemon.server import Server
+from filestored.daemon.settings import Settings
+from filestored.daemon.signals import on_reopen, on_second_stop
+from filestored.logs.observer import LogObserver, PipeSink, write_all
 
 _log = Logger()
 
@@ -109,7 +109,7 @@ def _charge() -> tuple[dict[str, Any], bytes]:
     while b"\n" not in data:
         piece = os.read(0, 65536)
         if not piece:
-            raise SystemExit("filestored.worker is started by filestored, not by hand")
+            raise SystemExit("filestored.daemon.worker is started by filestored, not by hand")
         data += piece
     line, _, rest = data.partition(b"\n")
     return json.loads(line), rest

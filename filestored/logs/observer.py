@@ -25,9 +25,9 @@ from loguru import logger
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from filestored.archive import Archive, Retention
-from filestored.lines import Line, line_of
-from filestored.settings import LogSettings
+from filestored.daemon.settings import LogSettings
+from filestored.logs.archive import Archive, Retention
+from filestored.logs.lines import Line, line_of
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
 """How loguru writes a line for people."""

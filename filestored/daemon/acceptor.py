@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.listeners import Listening
+from filestored.daemon.listeners import Listening
 
 PAUSE = 0.5
 """Seconds without accepting after it failed, most likely for want of descriptors."""

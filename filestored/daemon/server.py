@@ -13,10 +13,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
 
-from filestored.acceptor import Acceptor, accept_from
-from filestored.accesslog import AccessLog
+from filestored.daemon.acceptor import Acceptor, accept_from
+from filestored.daemon.listeners import Listening
 from filestored.http.server import HTTPFactory
-from filestored.listeners import Listening
+from filestored.logs.access import AccessLog
 
 
 class Server:

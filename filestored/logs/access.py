@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.lines import mask
-from filestored.logs import write_all
+from filestored.logs.lines import mask
+from filestored.logs.observer import write_all
 
 DELAY = 1.0
 """Seconds that an entry waits for others to be written with it."""

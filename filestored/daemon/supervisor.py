@@ -27,9 +27,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.lines import Line, presentable
-from filestored.listeners import Listening
-from filestored.settings import Settings
+from filestored.daemon.listeners import Listening
+from filestored.daemon.settings import Settings
+from filestored.logs.lines import Line, presentable
 
 QUICK_DEATHS = 5
 """So many workers in a row may die young in one place before we wait."""
@@ -133,7 +133,7 @@ class _Place:
             self._worker,
             sys.executable,
             # -P: the working directory belongs to the data, nothing is imported from it.
-            [sys.executable, "-P", "-m", "filestored.worker"],
+            [sys.executable, "-P", "-m", "filestored.daemon.worker"],
             env=_environment(),
             childFDs={0: "w", 1: "r", 2: "r", **inherited},
         )
@@ -256,8 +256,8 @@ def _charge(reactor: Any, settings: Settings, listening: Sequence[Listening]) ->
 
 def _environment() -> dict[str, str]:
     """Our environment, in which a fresh interpreter finds the same sources, installed or not."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    sources = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = [sources, *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}

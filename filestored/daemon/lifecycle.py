@@ -16,13 +16,13 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from filestored import __version__
+from filestored.daemon.listeners import Listeners, Listening
+from filestored.daemon.notify import Notifier
+from filestored.daemon.refusals import CannotStart, one_line
+from filestored.daemon.settings import Settings
+from filestored.daemon.signals import on_reopen, on_second_stop
 from filestored.errors import FilestoredError
-from filestored.listeners import Listeners, Listening
-from filestored.logs import LogObserver, LoguruSink
-from filestored.notify import Notifier
-from filestored.refusals import CannotStart, one_line
-from filestored.settings import Settings
-from filestored.signals import on_reopen, on_second_stop
+from filestored.logs.observer import LogObserver, LoguruSink
 
 DAEMON_LOG = "filestored.log"
 """Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""

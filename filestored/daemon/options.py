@@ -15,10 +15,8 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
-from filestored.archive import Retention
-from filestored.digest import NAMES
-from filestored.refusals import refuse
-from filestored.settings import (
+from filestored.daemon.refusals import refuse
+from filestored.daemon.settings import (
     MAX_CONNECTIONS,
     MAX_UPLOADS,
     LogSettings,
@@ -29,6 +27,8 @@ from filestored.settings import (
     parse_size,
     parse_workers,
 )
+from filestored.digest import NAMES
+from filestored.logs.archive import Retention
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
 """Where we listen unless told otherwise."""
