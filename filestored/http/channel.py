@@ -103,6 +103,7 @@ class Channel(Connection):
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
         self._patience.expect_body()
+        self._outlet.expect(fields.length)
         self._enter(Phase.BODY)
 
     def _body_wanted(self) -> None:
