@@ -29,6 +29,7 @@ from filestored.daemon.settings import (
 )
 from filestored.digest import NAMES
 from filestored.logs.archive import Retention
+from filestored.storage.layout import DEFAULT_HASH
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
 """Where we listen unless told otherwise."""
@@ -46,7 +47,7 @@ class Options(usage.Options):
     optParameters: ClassVar[list[list[str | None]]] = [
         ["store", None, "store", "Directory where files rest; made when missing."],
         ["images", None, "images", "Directory for accounts and images; made when missing."],
-        ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: md5]"],
+        ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: {DEFAULT_HASH}]"],
         ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
         [
             "max-connections",

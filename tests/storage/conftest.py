@@ -24,7 +24,7 @@ def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
     opened = []
 
     def open_it(calls: Calls | None = None, reserve: int = 0, crowd: int | None = None) -> DiskBackend:
-        backend = DiskBackend(place, prepare(place), calls, reserve, crowd)
+        backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, crowd)
         opened.append(backend)
         return backend
 

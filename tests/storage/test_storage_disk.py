@@ -178,7 +178,7 @@ def test_a_directory_with_the_name_of_a_file_is_not_deleted(disk, place):
 
 
 def test_a_shard_that_is_a_symbolic_link_is_refused(place):
-    prepare(place)
+    prepare(place, "md5")
     os.rmdir(place + "/5d")
     os.symlink("/tmp", place + "/5d")
     with pytest.raises(UnusableStore, match="5d"):
@@ -186,7 +186,7 @@ def test_a_shard_that_is_a_symbolic_link_is_refused(place):
 
 
 def test_a_shard_on_another_file_system_is_refused(place):
-    prepare(place)
+    prepare(place, "md5")
 
     def elsewhere(path, flags, *args, **kwargs):
         return os.open("/proc" if path == "5d" else path, flags, *args, **kwargs)
