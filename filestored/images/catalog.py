@@ -145,24 +145,20 @@ class Catalog:
             held = self._records.read(self._name(name))
             if held is None:
                 continue
-            if claimed_by(held) != identity:
-                verdict = self._fence(claimed_by(held), name)
-                if verdict is None:
+            owner = claimed_by(held)
+            if owner != identity:
+                record = self._records.read(self._image(owner))
+                if record is not None and Entry.from_record(record).image.name == name:
                     return None
-                if not verdict:
+                if not self._fence(owner, record):
                     continue
             if self._records.replace(self._name(name), held, claim):
                 return claim
         raise _never_quiet()
 
-    def _fence(self, identity: str, name: str) -> bool | None:
-        """Keep an image from getting a name. None when it has it, False when it changed meanwhile."""
-        record = self._records.read(self._image(identity))
-        if record is None:
-            return True
-        if Entry.from_record(record).image.name == name:
-            return None
-        return self._records.replace(self._image(identity), record, refreshed(record))
+    def _fence(self, identity: str, record: bytes | None) -> bool:
+        """Let changes to an image that are under way fail once; False when it has changed by itself."""
+        return record is None or self._records.replace(self._image(identity), record, refreshed(record))
 
     def _release(self, name: str, claim: bytes) -> None:
         """Give up a claim, if it is still that one. One that stays harms nobody, so errors do not count."""
