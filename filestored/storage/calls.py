@@ -2,7 +2,7 @@
 
 The disk backend reaches the file system through this object alone (but for ``close``, which
 changes nothing). By default each field is the function of `os` or `fcntl` with its name,
-and `flush.syncfs`.
+or one of `flush`.
 Replacing a field is how it is proved what the store does when a call fails, or when the
 process dies behind it; and that every call comes in the order that makes it safe.
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from filestored.storage.flush import syncfs
+from filestored.storage.flush import begin_write_back, syncfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Calls:
     fsync: Callable[..., None] = os.fsync
     ftruncate: Callable[..., None] = os.ftruncate
     syncfs: Callable[[int], None] = syncfs
+    begin_write_back: Callable[[int, int, int], None] = begin_write_back
     link: Callable[..., None] = os.link
     rename: Callable[..., None] = os.rename
     unlink: Callable[..., None] = os.unlink

@@ -35,6 +35,17 @@ def syncfs(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def begin_write_back(descriptor: int, offset: int, count: int) -> None:
+    """Have the disk begin to write a part of a file by `sync_file_range(2)`. A hint; raises `OSError`.
+
+    An error that the disk meets then is not lost: only the flush at the end reports it.
+    """
+    arguments = ctypes.c_int(descriptor), ctypes.c_int64(offset), ctypes.c_int64(count)
+    if _libc.sync_file_range(*arguments, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def can_be_trusted(device: int, release: str | None = None, mounts: str | None = None) -> bool:
     """Whether `syncfs` keeps what `fsync` promises on `device`, as `stat` numbers it.
 
@@ -66,5 +77,6 @@ def _kind_of(device: int, mounts: str) -> str | None:
     return None
 
 
+_SYNC_FILE_RANGE_WRITE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 """A `CDLL` lets go of the interpreter's lock while it calls; a `PyDLL` would not."""

@@ -10,8 +10,9 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import WritesSuspended
 from filestored.storage.calls import Calls
-from filestored.storage.flush import can_be_trusted, syncfs
+from filestored.storage.flush import begin_write_back, can_be_trusted, syncfs
 from filestored.storage.health import FlushFailed
+from filestored.storage.scratch import EARLY
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, read, send, watched
 
@@ -173,3 +174,31 @@ def test_a_store_that_is_not_trusted_never_has_a_crowd(open_disk, monkeypatch):
 def test_a_closed_descriptor_is_an_error_and_no_silence():
     with pytest.raises(OSError, match="Bad file descriptor"):
         syncfs(-1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_last_word(open_disk, fails):
+    begun = []
+
+    def note(name, args):
+        if name == "begin_write_back":
+            begun.append(args[1:])
+            if fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        elif name == "fsync":
+            begun.append("fsync")
+
+    data = os.urandom(1 << 20) * 20
+    disk = open_disk(watched(note))
+    sink = disk.begin()
+    for _ in range(3):
+        sink.write(data[: EARLY // 2])
+    sink.write(data)
+    sink.seal()
+    sink.discard()
+    assert [(0, EARLY), (EARLY, EARLY // 2 + len(data)), "fsync"] == begun[-3:]
+
+
+def test_a_closed_descriptor_cannot_be_written_back():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        begin_write_back(-1, 0, 1)
