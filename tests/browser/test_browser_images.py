@@ -145,6 +145,19 @@ def test_an_image_is_downloaded_with_equal_bytes_and_its_name(enter):
         assert RED["buffer"] == file.read()
 
 
+def test_an_image_that_is_gone_is_told_in_words(enter):
+    page, elsewhere = enter(), enter("Open")
+    choose(page, RED)
+    size_of_thumbnail(page, "red.png")
+    elsewhere.reload()
+    elsewhere.get_by_role("button", name="Delete: red.png").click()
+    elsewhere.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(elsewhere.locator("#gallery-empty")).to_be_visible()
+    for action in ("Download: red.png", "Show red.png in full"):
+        page.get_by_role("button", name=action).click()
+        expect(page.locator("#account-state")).to_have_text("Nothing is stored under that name.")
+
+
 def test_an_image_is_replaced_and_keeps_its_id(enter):
     page = enter()
     page.on("filechooser", lambda chooser: chooser.set_files([BLUE]))

@@ -477,6 +477,7 @@ async function renew() {
 // --- the gallery -----------------------------------------------------------------------------------
 
 const THUMBNAIL = 480;
+const ANY_IMAGE = { Accept: "image/*, */*;q=0.5" };
 const tiles = new Map();
 const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -497,7 +498,7 @@ class Tile {
     this.part(".id").textContent = id;
     this.rename(name);
     this.part(".open").onclick = () => this.view();
-    this.part(".download").onclick = async () => save(await this.original() ?? new Blob(), this.name);
+    this.part(".download").onclick = () => this.download();
     this.part(".replace").onclick = () => choose_image((file) => upload_image(file, this));
     this.part(".delete").onclick = () => this.delete();
   }
@@ -518,18 +519,28 @@ class Tile {
 
   /** The thumbnail, or the image itself where the server makes none. */
   async load() {
-    const blob = await this.fetch(`?width=${THUMBNAIL}`) ?? await this.original();
+    const small = await this.fetch(`?width=${THUMBNAIL}`);
+    const { blob } = small.blob ? small : await this.fetch("");
     if (blob) show_blob(this.image, blob);
   }
 
-  original() {
-    return this.fetch("");
+  /** The image as it was uploaded; null when it can't be had, which is told. */
+  async original() {
+    const { status, blob } = await this.fetch("");
+    if (!blob && status !== 401) tell(find("account-state"), ...failure(status), true);
+    return blob;
   }
 
   async fetch(query) {
-    const { status, response } = await ask(images_of(`get-image/${this.id}/${query}`), "GET", { Accept: "image/*, */*;q=0.5" });
+    const { status, response } = await ask(images_of(`get-image/${this.id}/${query}`), "GET", ANY_IMAGE);
     if (status === 401) leave("error_401");
-    return status === 200 ? response.blob().catch(() => null) : null;
+    if (status !== 200) return { status, blob: null };
+    return response.blob().then((blob) => ({ status, blob }), () => ({ status: 0, blob: null }));
+  }
+
+  async download() {
+    const blob = await this.original();
+    if (blob) save(blob, this.name);
   }
 
   async view() {
