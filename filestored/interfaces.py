@@ -120,6 +120,12 @@ class IBlob(Interface):
         """Let go of the bytes. Also allowed twice, and while producing."""
 
 
+class IAtHand(Interface):
+    """Optional, of a blob and of a stored file: all its bytes are in memory."""
+
+    data: bytes = Attribute("The bytes.")
+
+
 class IFileBacked(Interface):
     """Optional, of a blob: its bytes are those of a regular file."""
 

@@ -31,6 +31,7 @@ from filestored.logs.access import AccessLog, FileWriter, LogWriter
 from filestored.logs.observer import LogObserver
 from filestored.storage.disk import DiskBackend
 from filestored.storage.layout import inspect, prepare
+from filestored.storage.recent import RecentFiles
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 
@@ -67,7 +68,7 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
     run = partial(deferToThreadPool, reactor, pool)
     store = Store(
-        DiskBackend(settings.store, algorithm),
+        DiskBackend(settings.store, algorithm, recent=RecentFiles()),
         algorithm,
         run,
         max_size=settings.max_size,

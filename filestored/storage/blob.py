@@ -3,7 +3,7 @@
 A `Blob` owns an `IStoredFile` and reads it in I/O threads. Closing it is allowed at any
 time: the file is let go when no read is under way, and whoever was being produced to is told.
 A `FileBlob` is one whose bytes are a regular file; those who can send a range of a file by
-themselves ask for `IFileBacked`.
+themselves ask for `IFileBacked`. A `BlobAtHand` has its bytes in memory.
 
 A `Delivery` is the push producer of one range: it reads a piece, waits while it is paused,
 writes, and goes on. At most one piece is held.
@@ -11,13 +11,13 @@ writes, and goes on. At most one piece is held.
 
 import errno
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.digest import Digest
-from filestored.interfaces import IBlob, IFileBacked, IStoredFile
+from filestored.interfaces import IAtHand, IBlob, IFileBacked, IStoredFile
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
 
@@ -94,6 +94,26 @@ class Blob:
             self._run(self._file.close)
         else:
             self._file.close()
+
+
+@implementer(IBlob, IAtHand)
+class BlobAtHand:
+    """The bytes named `digest`: `data`, which nobody has to read."""
+
+    __slots__ = ("data", "digest", "size")
+
+    def __init__(self, digest: Digest, data: bytes) -> None:
+        self.digest = digest
+        self.size = len(data)
+        self.data = data
+
+    def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
+        """Write the range at once."""
+        consumer.write(self.data[start:stop])
+        return succeed(None)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
 
 @implementer(IBlob, IFileBacked)

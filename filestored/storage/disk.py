@@ -34,6 +34,7 @@ from filestored.storage.calls import Calls
 from filestored.storage.flush import can_be_trusted
 from filestored.storage.premises import explained
 from filestored.storage.quarantine import Quarantine
+from filestored.storage.recent import LARGEST, RecentFile, RecentFiles
 from filestored.storage.scratch import DIRECTORY, Workshop
 from filestored.storage.shards import Shards
 from filestored.storage.sink import READ_ONLY, DiskSink
@@ -50,9 +51,9 @@ CROWD = 6
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
-    `reserve` is in bytes, `crowd` takes the place of `CROWD`. Raises `UnusableStore` when a shard is not
-    a directory of the same file system, or the store is being moved to another algorithm. Close it when
-    it is not needed any more.
+    `reserve` is in bytes, `crowd` takes the place of `CROWD`; small files are kept in `recent`. Raises
+    `UnusableStore` when a shard is not a directory of the same file system, or the store is being moved to
+    another algorithm. Close it when it is not needed any more.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class DiskBackend:
         calls: Calls | None = None,
         reserve: int = RESERVE,
         crowd: int | None = None,
+        recent: RecentFiles | None = None,
     ) -> None:
         self._algorithm = algorithm
         self._calls = calls or Calls()
@@ -79,6 +81,7 @@ class DiskBackend:
             self._opened = opened.pop_all()
         self._shards = self._rooms.descriptors
         self._quarantine = Quarantine(self._root, self._calls)
+        self._recent = recent
         self._crowd = crowd or (CROWD if can_be_trusted(os.fstat(self._root).st_dev) else sys.maxsize)
 
     @property
@@ -106,8 +109,41 @@ class DiskBackend:
         """`syncfs`, through a descriptor that is open from start to end: it is told every error."""
         self._calls.syncfs(self._root)
 
-    def open(self, digest: Digest) -> "DiskFile":
-        """One `openat` and one `fstat`; what is no regular file is not there."""
+    def open(self, digest: Digest) -> IStoredFile:
+        """One `openat` and one `fstat`, or one `stat` for a recent file; only regular files are there."""
+        if self._recent is None:
+            return self._open(digest)
+        return self._recall(self._recent, digest) or self._read(self._recent, digest)
+
+    def _recall(self, recent: RecentFiles, digest: Digest) -> RecentFile | None:
+        """The file as it was read before, if it is still that one."""
+        file = recent.get(digest.hex)
+        if file is None:
+            return None
+        try:
+            status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
+        except OSError:
+            status = None
+        if status is not None and file.is_what(status):
+            return file
+        recent.drop(digest.hex)
+        return None
+
+    def _read(self, recent: RecentFiles, digest: Digest) -> IStoredFile:
+        """The file, and if it is small its bytes at once."""
+        file = self._open(digest)
+        if file.size > LARGEST:
+            return file
+        try:
+            small = RecentFile(file.read(0, file.size), file.status)
+        finally:
+            file.close()
+        if small.size < file.size:
+            raise OSError(errno.EIO, "the file is shorter than it was")
+        recent.add(digest.hex, small)
+        return small
+
+    def _open(self, digest: Digest) -> "DiskFile":
         try:
             descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=self._shards[digest.shard])
         except OSError as error:
@@ -121,7 +157,7 @@ class DiskBackend:
         except BaseException:
             os.close(descriptor)
             raise
-        return DiskFile(descriptor, status.st_size, self._calls)
+        return DiskFile(descriptor, status, self._calls)
 
     def delete(self, digest: Digest) -> bool:
         """Unlink. A directory under that name is not ours, and stays."""
@@ -150,14 +186,15 @@ class DiskBackend:
 
 @implementer(IStoredFile, IFileBacked)
 class DiskFile:
-    """An open file of the store; `size` in bytes."""
+    """An open file of the store; `size` in bytes, `status` as it was when it was opened."""
 
-    __slots__ = ("_calls", "_descriptor", "size")
+    __slots__ = ("_calls", "_descriptor", "size", "status")
 
-    def __init__(self, descriptor: int, size: int, calls: Calls) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result, calls: Calls) -> None:
         self._descriptor = descriptor
         self._calls = calls
-        self.size = size
+        self.size = status.st_size
+        self.status = status
 
     def read(self, offset: int, count: int) -> bytes:
         """`pread`: many may read at once."""

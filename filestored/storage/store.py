@@ -20,6 +20,7 @@ from zope.interface import alsoProvides, implementer
 from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound
 from filestored.interfaces import (
+    IAtHand,
     IBackend,
     IBlob,
     IFileBacked,
@@ -33,7 +34,7 @@ from filestored.interfaces import (
     View,
 )
 from filestored.storage.admission import Admission
-from filestored.storage.blob import Blob, FileBlob
+from filestored.storage.blob import Blob, BlobAtHand, FileBlob
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
@@ -163,6 +164,8 @@ class Store:
         self.statistics.opened += 1
         if view is not None:
             file = view(file)
+        if IAtHand.providedBy(file):
+            return BlobAtHand(digest, file.data)
         if IFileBacked.providedBy(file):
             return FileBlob(digest, file, self._run, self._health, file.fileno())
         return Blob(digest, file, self._run, self._health)

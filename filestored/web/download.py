@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.http.response import PreparedFields, prepare
-from filestored.interfaces import IBlob, IFileBacked, IStreamedRequest, ITakesFiles
+from filestored.interfaces import IAtHand, IBlob, IFileBacked, IStreamedRequest, ITakesFiles
 from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
 from filestored.web.disposition import content_disposition
 from filestored.web.fields import combined
@@ -189,6 +189,9 @@ async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: Parts) -> N
 
 def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None] | None:
     """Send bytes of the file, on the shortest way that both ends know."""
+    if IAtHand.providedBy(blob):
+        request.write(blob.data[span[0] : span[1]])
+        return None
     if IFileBacked.providedBy(blob) and ITakesFiles.providedBy(request):
         return request.write_file(blob.fileno(), *span)
     return blob.produce(request, *span)

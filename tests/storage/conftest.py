@@ -9,6 +9,7 @@ from filestored.storage.calls import Calls
 from filestored.storage.disk import DiskBackend
 from filestored.storage.layout import prepare
 from filestored.storage.memory import MemoryBackend
+from filestored.storage.recent import RecentFiles
 from tests.storage.contract import MD5, without_tmpfile
 
 
@@ -23,8 +24,13 @@ def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
     """A function that opens the store at `place`, with the calls it is given; prepared with others."""
     opened = []
 
-    def open_it(calls: Calls | None = None, reserve: int = 0, crowd: int | None = None) -> DiskBackend:
-        backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, crowd)
+    def open_it(
+        calls: Calls | None = None,
+        reserve: int = 0,
+        crowd: int | None = None,
+        recent: RecentFiles | None = None,
+    ) -> DiskBackend:
+        backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, crowd, recent)
         opened.append(backend)
         return backend
 
@@ -39,10 +45,12 @@ def disk(open_disk: Callable[..., DiskBackend]) -> DiskBackend:
     return open_disk()
 
 
-@pytest.fixture(params=["memory", "disk", "disk without O_TMPFILE"])
+@pytest.fixture(params=["memory", "disk", "disk with recent files", "disk without O_TMPFILE"])
 def backend(request: pytest.FixtureRequest) -> IBackend:
     """Each backend in turn."""
     if request.param == "memory":
         return MemoryBackend(MD5)
     open_it = request.getfixturevalue("open_disk")
+    if request.param == "disk with recent files":
+        return open_it(recent=RecentFiles())
     return open_it() if request.param == "disk" else open_it(without_tmpfile())

@@ -1,0 +1,67 @@
+"""Small files that were read a moment ago, with their bytes.
+
+A file of the store never changes, so its bytes may be kept; what can change is what its name leads
+to, by the hand of another process, too. So they count only while the name leads to the same inode and that
+has not been touched since: one `stat(2)` in place of open, fstat, read and close. A file that was deleted,
+moved to quarantine or replaced is noticed at once.
+
+Rejected: keeping descriptors open, which keeps the space of deleted files taken; trusting the name alone.
+"""
+
+import os
+
+from zope.interface import implementer
+
+from filestored.interfaces import IAtHand, IStoredFile
+
+LARGEST = 16 * 1024
+"""Bytes of the largest file that is kept."""
+
+MOST = 1024
+"""How many files are kept; the one that came first goes first."""
+
+
+@implementer(IStoredFile, IAtHand)
+class RecentFile:
+    """A file whose bytes are here: `data`, of `size` bytes."""
+
+    __slots__ = ("_changed", "_inode", "data", "size")
+
+    def __init__(self, data: bytes, status: os.stat_result) -> None:
+        self.data = data
+        self.size = len(data)
+        self._inode = status.st_ino
+        self._changed = status.st_ctime_ns
+
+    def is_what(self, status: os.stat_result) -> bool:
+        """Whether `status` is that of the file that was read, untouched since."""
+        return self._inode == status.st_ino and self._changed == status.st_ctime_ns
+
+    def read(self, offset: int, count: int) -> bytes:
+        """A piece of `data`."""
+        return self.data[offset : offset + count]
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+class RecentFiles:
+    """The files of one store that were read last, by name."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._files: dict[str, RecentFile] = {}
+
+    def get(self, name: str) -> RecentFile | None:
+        """What was read under `name`, to be compared with what is there now."""
+        return self._files.get(name)
+
+    def add(self, name: str, file: RecentFile) -> None:
+        """Keep a file that was just read."""
+        if len(self._files) >= self._most:
+            self._files.pop(next(iter(self._files)), None)
+        self._files[name] = file
+
+    def drop(self, name: str) -> None:
+        """Forget a file that is not what it was."""
+        self._files.pop(name, None)
