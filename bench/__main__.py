@@ -7,6 +7,7 @@ chart into ``docs/``. Everything it starts listens on loopback and ends with it.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         return 1
     idle.raise_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whoever was started is ended
     with House(chosen.directory, Cores.ours()) as house:
         sections, results = _measure(house, chosen)
     text = "\n\n".join(sections)

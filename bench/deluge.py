@@ -6,12 +6,12 @@ measured.
 """
 
 import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bench.bulk import Target, upload
+from bench.cleaning import remove
 from bench.cores import on
 from bench.files import MIB
 from bench.house import House
@@ -50,7 +50,7 @@ def measure(house: House, uploads: int) -> Deluge:
         return Deluge(uploads, time.monotonic() - begun, before, server.family.peak(), refused)
     finally:
         server.stop()
-        shutil.rmtree(store)
+        remove(store)
 
 
 def _send(port: int) -> int:

@@ -50,6 +50,14 @@ def shelve(store: str, contents: Iterator[bytes]) -> list[str]:
             os.close(shard)
 
 
+def stack(store: str, count: int) -> None:
+    """Add so many empty files under names drawn at random: nobody will ask for them."""
+    source = random.Random(count)
+    for _ in range(count):
+        name = source.randbytes(32).hex()
+        os.close(os.open(os.path.join(store, below(name)), os.O_WRONLY | os.O_CREAT, 0o440))
+
+
 def small(count: int, start: int = 0) -> Iterator[bytes]:
     """Distinct files of 4 KiB that cost no time to make up."""
     rest = random.Random(count).randbytes(4 * KIB - 16)

@@ -5,12 +5,12 @@ at the end stops all of them and takes everything away.
 """
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable
 from types import TracebackType
 
+from bench.cleaning import remove
 from bench.cores import Cores, on
 from bench.files import KINDS, shelve
 from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
@@ -53,7 +53,7 @@ class House:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.clear()
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove(self.path)
 
     def furnish(self) -> None:
         """Make the store and its files."""
@@ -84,7 +84,7 @@ class House:
         while self.running:
             _, server = self.running.popitem()
             server.stop()
-            shutil.rmtree(server.home, ignore_errors=True)
+            remove(server.home)
 
     def start(self, kind: type[Server], workers: int = 1, store: str | None = None) -> Server:
         """A server of this kind that answers, with the set to serve. The caller stops it."""
