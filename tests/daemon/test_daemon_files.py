@@ -46,7 +46,8 @@ def test_the_access_log_has_a_line_for_each_request(start_daemon, tmp_path, work
     daemon.end()
     lines = read(access).splitlines()
     assert 51 == len(lines)
-    assert all(line.startswith("127.0.0.1 - - [") and '" 404 ' in line for line in lines)
+    assert all(line.startswith("127.0.0.1 - - [") for line in lines)
+    assert (50, 1) == tuple(sum(f'" {status} ' in line for line in lines) for status in (404, 401))
     assert "s3cr3tT0k3" not in read(access) + daemon.log
 
 
