@@ -45,10 +45,10 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whoever was started is ended
     with House(chosen.directory, Cores.ours()) as house:
         sections, results = _measure(house, chosen)
-    text = "\n\n".join(sections)
-    print(text)
-    if chosen.write:
-        _write(text, results)
+        text = "\n\n".join(sections)
+        print(text, flush=True)
+        if chosen.write:
+            _write(text, results)
     return 0
 
 
@@ -99,7 +99,10 @@ def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[
     for name, step in steps.items():
         if _wanted(chosen, name):
             _say(name)
-            sections.append(step())
+            try:
+                sections.append(step())
+            except (OSError, RuntimeError) as error:
+                sections.append(f"### {name}\n\nThis failed: {error}")
     return sections, results
 
 

@@ -25,6 +25,7 @@ ALL: tuple[tuple[type[Server], int], ...] = (
     (copyparty.Copyparty, 1),
     (stock.Stock, 1),
     (filestored.Logging, 1),
+    (filestored.Forms, 1),
     (filestored.Workers, 2),
     (nginx.Workers, 2),
 )
@@ -57,14 +58,9 @@ class House:
 
     def furnish(self) -> None:
         """Make the store and its files."""
-        self.served = self.make_store(self.store)
-
-    def make_store(self, path: str) -> dict[str, list[str]]:
-        """A store with the set in it; returns the digests by kind."""
-        prepare(path, "sha256")
-        served = {kind.name: shelve(path, kind.contents()) for kind in KINDS}
+        prepare(self.store, "sha256")
+        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in KINDS}
         os.sync()
-        return served
 
     def settle(self, names: Iterable[str]) -> list[str]:
         """Start those of these servers that can be; returns why the others can not."""
@@ -75,7 +71,10 @@ class House:
             if missing(kind.name):
                 absent.append(f"{kind.name} is left out: {missing(kind.name)} is not installed")
                 continue
-            self.running[kind.name] = self.start(kind, workers)
+            try:
+                self.running[kind.name] = self.start(kind, workers)
+            except (OSError, RuntimeError) as error:
+                absent.append(f"{kind.name} is left out: {error}")
         os.sync()
         return absent
 

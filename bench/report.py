@@ -14,6 +14,7 @@ from bench.rounds import Result
 from bench.shelves import Shelves
 from bench.tables import mib, number, spread, table, times
 
+OURS = "filestored"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """What stands between these lines of the document is replaced by each run that writes it."""
 
@@ -52,6 +53,7 @@ def footprints(found: Sequence[Footprint]) -> str:
         for one in found
     ]
     notes = [f"\n\\* {one.name}: {one.failure}" for one in found if one.failure]
+    notes += [_modesty(one) for one in found if one.name.startswith(OURS)]
     return "\n".join(["### Starting, resting, and idle connections\n", table(head, rows), *notes])
 
 
@@ -64,7 +66,8 @@ def peaks(found: dict[str, int]) -> str:
 def shelves(found: Shelves) -> str:
     """A store with very many files."""
     lines = (
-        f"filestored answers {found.full:.2f} s after its start; with the ordinary set, {found.empty:.2f} s."
+        f"filestored answers {found.full:.2f} s after its start (goal: at most 1 s, "
+        f"{_verdict(found.full <= 1)}); with 1,000 files, {found.few:.2f} s."
     )
     return "\n\n".join([f"### {found.files:,} stored files\n\n{lines}", *map(comparison, found.results)])
 
@@ -113,6 +116,16 @@ def _row(result: Result, name: str, series: Series, ours: Series | None) -> list
         *(name, spread(rates(series)), ratio, goal, number(costs(series).middle), thrifty),
         *(f"{busy:.0%}", f"{errors:,}", f"{owed:.2f} s" if owed else ""),
     ]
+
+
+def _modesty(one: Footprint) -> str:
+    """Whether we keep to what we promised to take; the youngest process is a worker."""
+    worker, each = one.idle[-1], one.each
+    return (
+        f"\n{one.name}: {mib(worker)} an idle worker (goal: at most 45 MiB, "
+        f"{_verdict(worker <= 45 * 2**20)}), {each / 1024:.1f} KiB an idle connection "
+        f"(goal: at most 12 KiB, {_verdict(each <= 12 * 1024)})."
+    )
 
 
 def _verdict(met: bool) -> str:

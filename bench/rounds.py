@@ -1,7 +1,8 @@
 """Taking turns: every round goes through all servers of a work, so that each has neighbours in time.
 
 The order is the same in each round, but begins with another server, for whoever comes after a heavy
-neighbour. A server that fails at a work is left out of it, and the report says why.
+neighbour. A server that fails at a work is left out of it, and the report says why. Nobody is warmed up:
+what a first turn costs, the median of the rounds forgets.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,9 +15,6 @@ from bench.works import Work
 
 Say = Callable[[str], None]
 """Tells the person who waits what is going on."""
-
-WARM_UP = 1.0
-"""Seconds of the turn before the first, which does not count."""
 
 
 @dataclass
@@ -35,10 +33,6 @@ def take_turns(
     result = Result(work)
     present = [servers[name] for name in work.who if name in servers]
     with on(cores.clients(work.workers)):
-        if work.warm:
-            for server in present:
-                _turn(result, server, WARM_UP)
-            result.samples.clear()
         for number in range(rounds):
             start = number % len(present) if present else 0
             for server in present[start:] + present[:start]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cleaning import remove
-from bench.files import shelve, small, stack
+from bench.files import KINDS, shelve, small, stack
 from bench.house import House
 from bench.rounds import Result, Say, take_turns
 from bench.servers import filestored, nginx
@@ -25,24 +25,26 @@ MANY = "filestored, full"
 THEIRS = "nginx, full"
 """Names of the servers of the full store."""
 
-FEW = 1000
+FEW = KINDS[0].count
 SCATTERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Shelves:
-    """What came of it: the number of files, seconds to the first answer with none and with all, two works."""
+    """What came of it: the number of files, seconds to the first answer with few and with all, two works."""
 
     files: int
-    empty: float
+    few: float
     full: float
     results: Sequence[Result]
 
 
 def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) -> Shelves:
     """Fill a store, start on it, take turns, and throw it away."""
-    store = os.path.join(house.path, "full")
+    few, store = os.path.join(house.path, "few"), os.path.join(house.path, "full")
+    prepare(few, "sha256")
     prepare(store, "sha256")
+    ordinary = shelve(few, KINDS[0].contents())
     begun = time.monotonic()
     digests = shelve(store, small(min(files, SCATTERED)))
     stack(store, files - len(digests))
@@ -50,8 +52,10 @@ def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) 
     say(f"  {files:,} files written in {time.monotonic() - begun:.0f} s")
     chosen = random.Random(files)
     served = {"4 KiB": chosen.sample(digests, min(FEW, len(digests))), "all over": digests}
-    servers: dict[str, Server] = {US: house.start(filestored.Filestored)}
+    servers: dict[str, Server] = {}
     try:
+        servers[US] = house.start(filestored.Filestored, store=few)
+        servers[US].served = {"4 KiB": ordinary}
         for name, kind in ((MANY, filestored.Filestored), (THEIRS, nginx.Nginx)):
             servers[name] = house.start(kind, store=store)
             servers[name].name, servers[name].served = name, served
@@ -64,6 +68,7 @@ def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) 
         for server in servers.values():
             server.stop()
         remove(store)
+        remove(few)
 
 
 def _works(files: int) -> tuple[Work, Work]:

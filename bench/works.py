@@ -25,12 +25,13 @@ BIG = 256 * MIB
 
 US = "filestored"
 READERS = (US, "nginx", "SeaweedFS", "copyparty", "twisted.web")
-WRITERS = (US, "nginx", "SeaweedFS", "SeaweedFS, fsync", "copyparty", "twisted.web")
+WRITERS = (US, "nginx", "SeaweedFS", "SeaweedFS, fsync", "copyparty")
 FORMS = (US, "SeaweedFS", "copyparty")
 """Those who take a form without holding up everybody."""
 TWO = "filestored, 2 workers"
 PAIRS = (TWO, US, "nginx, 2 workers", "nginx")
 LOGGING = "filestored, access log"
+FORM = "filestored, a form"
 
 _uploads = itertools.count(1)
 
@@ -40,8 +41,7 @@ class Work:
     """One row: its name for ``--only``, its title, who does it, and how.
 
     `unit` is what a rate counts a second. `goals` are the ratios that `ours` is to reach, by the other's
-    name. `workers` is for how many of them the client makes room; `warm` whether a first turn is for
-    warming up.
+    name. `workers` is for how many of them the client makes room.
     """
 
     name: str
@@ -52,7 +52,6 @@ class Work:
     unit: str = "requests"
     workers: int = 1
     ours: str = US
-    warm: bool = True
 
 
 def fetching(kind: str, connections: int) -> Turn:
@@ -140,7 +139,7 @@ WORKS = (
     Work(
         "post-64",
         "Upload of 4 KiB, 64 connections",
-        WRITERS,
+        (*WRITERS, "twisted.web"),
         storing(64),
         goals={"nginx": 1.0, "copyparty": 2.0},
     ),
@@ -148,13 +147,21 @@ WORKS = (
     Work(
         "big",
         "Upload of one 256 MiB file, raw",
-        WRITERS,
+        (*WRITERS, "twisted.web"),
         sending(form=False),
         goals={"nginx": 1.0},
         unit="MiB",
-        warm=False,
     ),
-    Work("form", "Upload of one 256 MiB file, as a form", FORMS, sending(form=True), unit="MiB", warm=False),
+    Work("form", "Upload of one 256 MiB file, as a form", FORMS, sending(form=True), unit="MiB"),
+    Work(
+        "raw-form",
+        "Upload of one 256 MiB file, as a form and raw",
+        (FORM, US),
+        sending(form=False),
+        goals={US: 0.9},
+        unit="MiB",
+        ours=FORM,
+    ),
     Work(
         "log",
         "GET 4 KiB with the access log on",

@@ -61,6 +61,17 @@ class Logging(Filestored):
     options: ClassVar[tuple[str, ...]] = ("--access-log", "access.log")
 
 
+class Forms(Filestored):
+    """The same, sent large files as forms, to be compared with itself."""
+
+    name: str = "filestored, a form"
+    omits: ClassVar[str] = "As filestored, the file being the part of a form."
+
+    def target(self, form: bool, number: int) -> Target:
+        """A form, whatever was asked for."""
+        return super().target(True, number)
+
+
 class Workers(Filestored):
     """The same with two workers."""
 

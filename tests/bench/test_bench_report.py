@@ -5,8 +5,9 @@ import pytest
 from bench.deluge import Deluge
 from bench.figures import Sample
 from bench.idle import Footprint
-from bench.report import BEGIN, END, comparison, deluge, footprints, group, replaced
+from bench.report import BEGIN, END, comparison, deluge, footprints, group, replaced, shelves
 from bench.rounds import Result
+from bench.shelves import Shelves
 from bench.works import Work
 
 
@@ -62,6 +63,20 @@ def test_a_crowd_that_was_not_reached_has_a_footnote():
     )
     assert ["1.50 s", "1.0 MiB + 2.0 MiB", "800*", "2.0 KiB", "1.0%"] == cells(text, "copyparty")[1:]
     assert "\\* copyparty: it closed a connection" in text
+
+
+def test_our_own_memory_is_held_against_the_goals():
+    text = footprints([Footprint("filestored, 2 workers", 1.5, [90 * 2**20, 44 * 2**20], 10, 13_000.0, 0.0)])
+    assert "44.0 MiB an idle worker (goal: at most 45 MiB, met)" in text
+    assert "12.7 KiB an idle connection (goal: at most 12 KiB, missed)" in text
+
+
+def test_a_full_store_must_start_within_a_second():
+    samples = {"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(100, 1, 0.5)]}
+    text = shelves(Shelves(1_000_000, 0.5, 1.25, [result(samples)]))
+    assert "### 1,000,000 stored files" in text
+    assert "1.25 s after its start (goal: at most 1 s, missed); with 1,000 files, 0.50 s." in text
+    assert "### A work" in text
 
 
 @pytest.mark.parametrize(("grown", "verdict"), [(64, "met"), (65, "missed")])
