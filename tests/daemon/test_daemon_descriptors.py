@@ -35,9 +35,10 @@ def test_a_low_limit_is_raised_to_what_is_needed(limits):
 
 
 def test_a_limit_that_is_enough_stays_as_it_is(limits):
-    limits(900)
+    enough = needed(100, 64) + 1
+    limits(enough)
     make_room(100, 64)
-    assert 900 == soft_limit()
+    assert enough == soft_limit()
 
 
 def test_where_the_hard_limit_is_too_low_it_is_used_whole_and_the_operator_hears_it(limits, events):
