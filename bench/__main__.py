@@ -82,7 +82,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
     """Everything that was asked for, as sections of the report, and the results for the chart."""
     works = [work for work in WORKS if _wanted(chosen, work.name)]
-    begun = f"{machine.machine()}; {machine.date()}; load before: {machine.load()}."
+    begun = [f"{machine.machine()}; {machine.date()}.", machine.business()]
     house.furnish()
     absent = house.settle({name for work in works for name in work.who})
     sections = [_preface(begun, house, chosen, absent)]
@@ -125,11 +125,11 @@ def _footprints(house: House, chosen: argparse.Namespace) -> list[Footprint]:
     ]
 
 
-def _preface(begun: str, house: House, chosen: argparse.Namespace, absent: Sequence[str]) -> str:
-    lines = [begun, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
+def _preface(begun: Sequence[str], house: House, chosen: argparse.Namespace, absent: Sequence[str]) -> str:
+    lines = [*begun, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
     versions = {one.name: one.version() for one in house.running.values() if "," not in one.name}
     lines += [f"{name} {version}." for name, version in versions.items()]
-    return "\n".join(lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _write(text: str, results: Sequence[Result]) -> None:

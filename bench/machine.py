@@ -4,12 +4,16 @@ import os
 import platform
 from datetime import UTC, datetime
 
+QUIET = 0.7
+"""Processes that want to run, below which nobody disturbs."""
+
 
 def machine() -> str:
     """The processor, how many cores, the memory, the kernel: one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, Linux {platform.release()}"
+    kernel = platform.release().partition("-")[0]
+    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, Linux {kernel}"
 
 
 def date() -> str:
@@ -17,9 +21,12 @@ def date() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def load() -> str:
-    """How many processes wanted to run, on average, over the last minute."""
-    return f"{os.getloadavg()[0]:.1f}"
+def business() -> str:
+    """Whether anybody else wanted to run over the last minute, and what that means for the figures."""
+    load = os.getloadavg()[0]
+    if load < QUIET:
+        return f"The machine was quiet (load {load:.1f})."
+    return f"The machine was busy (load {load:.1f}): trust the CPU columns, not the rates and their ratios."
 
 
 def _processor() -> str:
