@@ -78,9 +78,8 @@ class Request(IncomingRequest, ResponseFields):
             self.startedWriting or self._bodiless or self.code in BODILESS or self.has(b"content-length")
         ):
             self.setHeader(b"Content-Length", b"0")
-        last = self._head_once() + (_LAST_CHUNK if self._chunked else b"")
-        if last:
-            self._exchange.send(last)
+        if not self.startedWriting or self._chunked:
+            self._exchange.send(self._head_once() + (_LAST_CHUNK if self._chunked else b""))
         self.finished = True
         if self._bodiless or self._announced in (None, self.sent_length):
             self._exchange.responded()

@@ -39,6 +39,9 @@ from filestored.web.refusal import Field, Refusal, precondition_failed
 KIND = b"application/octet-stream"
 """The media type of every file: whatever it is, it is not for a browser to find out."""
 
+_SELECTIVE = frozenset([b"if-match", b"if-none-match", b"range"])
+"""Fields without which a request is for all of it; most have none."""
+
 CACHE_CONTROL = b"public, max-age=31536000, immutable"
 """What a hash names never changes."""
 
@@ -104,6 +107,8 @@ def send(blob: IBlob, request: IStreamedRequest, dress: Dress = FILE) -> Deferre
 def _begin(blob: IBlob, request: IStreamedRequest, dress: Dress) -> Span | Parts | None:
     """Decide what to send, and set status and fields accordingly. None is a response without content."""
     tag, size = entity_tag(blob.digest, dress.tag_suffix), blob.size
+    if _SELECTIVE.isdisjoint(request.getAllHeaders()):
+        return _whole(request, tag, size, dress)
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
     verdict = judge(tag, if_match, if_none_match, reading=True)
     if verdict is Verdict.FAILED:
@@ -113,15 +118,20 @@ def _begin(blob: IBlob, request: IStreamedRequest, dress: Dress) -> Span | Parts
         _announce(request, 304, size, (b"ETag", tag))
         return None
     content = _content(request, tag, size, dress)
+    if content is None:
+        return _whole(request, tag, size, dress)
     _set_fields(request, tag, dress)
     if isinstance(content, Parts):
         _announce(request, 206, content.length, (b"Content-Type", content.kind))
-    elif content is not None:
-        _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
     else:
-        _announce(request, 200, size)
-        content = (0, size)
-    return content if size and request.method == b"GET" else None
+        _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
+    return content if request.method == b"GET" else None
+
+
+def _whole(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | None:
+    _set_fields(request, tag, dress)
+    _announce(request, 200, size)
+    return (0, size) if size and request.method == b"GET" else None
 
 
 def _content(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | Parts | None:
