@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.daemon.secrecy import leaks
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
 PATIENCE = 30.0
@@ -89,6 +91,7 @@ class Running:
         for pid in mine:
             _until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), 10.0)
         self.process.wait()
+        assert [] == leaks(self.directory)
 
 
 def start(

@@ -13,6 +13,7 @@ import requests
 
 from tests.conftest import find_tool
 from tests.daemon.running import read, until
+from tests.daemon.secrecy import leaks
 
 
 def png(size=8, colour=b"\xff\0\0"):
@@ -142,6 +143,10 @@ def test_no_token_is_ever_logged(start_daemon):
     until(lambda: len(re.findall("GET /imageapi/", daemon.log)) >= 6, "the requests are logged")
     assert first not in daemon.log
     assert client.token not in daemon.log
+    with open(os.path.join(daemon.directory, "access.planted"), "w") as file:
+        file.write(f"GET /imageapi/token/{client.token}/\n")
+    assert ["access.planted"] == leaks(daemon.directory)
+    os.unlink(os.path.join(daemon.directory, "access.planted"))
     assert "/token/***" in daemon.log
 
 
