@@ -52,6 +52,12 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _directory(path: str) -> str:
+    if not os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"there is no directory {path}")
+    return path
+
+
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     names = [work.name for work in WORKS] + list(EXTRAS)
@@ -70,7 +76,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--files", type=int, help="files in the full store (1000000)")
     add("--connections", type=int, help="idle connections (10000)")
     add("--uploads", type=int, help="large uploads at once (64)")
-    add("--directory", help="where to work, on the disk to be measured (the directory for temporary files)")
+    add(
+        "--directory",
+        type=_directory,
+        help="where to work, on the disk to be measured (the directory for temporary files)",
+    )
     add("--write", action="store_true", help="put report and chart into docs/")
     chosen = parser.parse_args(words)
     for name, value in (QUICK if chosen.quick else FULL).items():
