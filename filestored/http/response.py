@@ -46,9 +46,7 @@ class ResponseFields:
         """The fields as Twisted keeps them; what is changed here is sent."""
         if self._headers is None:
             self._headers = Headers()
-            for line in self._lines.values():
-                name, _, value = line.partition(b": ")
-                self._headers.setRawHeaders(name, [value])
+            _put(self._headers, self._lines)
         return self._headers
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
@@ -69,9 +67,7 @@ class ResponseFields:
         if self._headers is None:
             self._lines.update(fields)
         else:
-            for line in fields.values():
-                name, _, value = line.partition(b": ")
-                self._headers.setRawHeaders(name, [value])
+            _put(self._headers, fields)
 
     def addCookie(
         self,
@@ -171,6 +167,13 @@ class _Clock:
 
 
 _clock = _Clock()
+
+
+def _put(headers: Headers, lines: Mapping[bytes, bytes]) -> None:
+    """Set finished lines in the form of Twisted."""
+    for line in lines.values():
+        name, _, value = line.partition(b": ")
+        headers.setRawHeaders(name, [value])
 
 
 def _encoded(text: bytes | str) -> bytes:

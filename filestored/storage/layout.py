@@ -12,13 +12,13 @@ daemon may shed its privileges to that owner before it prepares.
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import UnusableStore
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
-from filestored.storage.premises import check_access, explained, open_directory, read_format, take
+from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
 from filestored.storage.quarantine import QUARANTINE
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import NAMES as SHARDS
@@ -62,17 +62,10 @@ def prepare(
     """
     calls = calls or Calls()
     wanted = lookup(hash_name or DEFAULT_HASH)
-    with explained(path, "store"):
-        with suppress(FileExistsError):
-            calls.mkdir(path, 0o700)
-        root = open_directory(path)
-        try:
-            check_access(os.fstat(root), shedding=False)
-            if not read_format(root, "store"):
-                take(root, path, wanted.name, calls)
-            return _furnish(root, hash_name, calls, lookup)
-        finally:
-            os.close(root)
+    with explained(path, "store"), made(path, calls) as root:
+        if not read_format(root, "store"):
+            take(root, path, wanted.name, calls)
+        return _furnish(root, hash_name, calls, lookup)
 
 
 def _furnish(root: int, hash_name: str | None, calls: Calls, lookup: Lookup) -> Algorithm:
@@ -80,12 +73,9 @@ def _furnish(root: int, hash_name: str | None, calls: Calls, lookup: Lookup) -> 
     assert found, "nobody takes FORMAT away"
     agreed = _agreed(found, hash_name, lookup)
     make_rooms(root, calls)
-    workshop = Workshop(root, calls)
-    try:
+    with closing(Workshop(root, calls)) as workshop:
         _probe(root, workshop, calls)
         workshop.sweep()
-    finally:
-        workshop.close()
     return agreed
 
 

@@ -12,7 +12,7 @@ directory.
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from filestored.errors import UnusableStore
 from filestored.storage import format as formats
@@ -42,6 +42,19 @@ def open_directory(path: str) -> int:
     return os.open(path, DIRECTORY)
 
 
+@contextmanager
+def made(path: str, calls: Calls) -> Iterator[int]:
+    """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
+    with suppress(FileExistsError):
+        calls.mkdir(path, 0o700)
+    root = open_directory(path)
+    try:
+        check_access(os.fstat(root), shedding=False)
+        yield root
+    finally:
+        os.close(root)
+
+
 def check_access(status: os.stat_result, *, shedding: bool) -> None:
     """Raise `UnusableStore` unless it is ours, and ours only; `shedding` root accepts any owner."""
     if status.st_uid != os.geteuid() and not shedding:
@@ -66,11 +79,8 @@ def take(root: int, path: str, contents: str, calls: Calls) -> None:
     """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
     calls.fchmod(root, 0o700)
     _flush_parent(path, calls)
-    workshop = Workshop(root, calls)
-    try:
+    with closing(Workshop(root, calls)) as workshop:
         formats.create(root, workshop, contents)
-    finally:
-        workshop.close()
 
 
 def _flush_parent(path: str, calls: Calls) -> None:

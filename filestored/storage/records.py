@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from zope.interface import implementer
 
@@ -23,7 +23,7 @@ from filestored.interfaces import IRecords
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
-from filestored.storage.premises import check_access, explained, open_directory, read_format, take
+from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
 from filestored.storage.sink import READ_ONLY
 
@@ -56,30 +56,13 @@ def prepare(path: str, contents: str, calls: Calls | None = None) -> None:
     Any number of processes may do so at once.
     """
     calls = calls or Calls()
-    with explained(path, "directory"):
-        with suppress(FileExistsError):
-            calls.mkdir(path, 0o700)
-        root = open_directory(path)
-        try:
-            check_access(os.fstat(root), shedding=False)
-            if not read_format(root, "place for records"):
-                take(root, path, contents, calls)
-            _agree(formats.read(root), contents)
-            calls.fsync(root)
-            with workshop_in(root, calls) as workshop:
-                workshop.sweep()
-        finally:
-            os.close(root)
-
-
-@contextmanager
-def workshop_in(root: int, calls: Calls) -> Iterator[Workshop]:
-    """A workshop for a while."""
-    workshop = Workshop(root, calls)
-    try:
-        yield workshop
-    finally:
-        workshop.close()
+    with explained(path, "directory"), made(path, calls) as root:
+        if not read_format(root, "place for records"):
+            take(root, path, contents, calls)
+        _agree(formats.read(root), contents)
+        calls.fsync(root)
+        with closing(Workshop(root, calls)) as workshop:
+            workshop.sweep()
 
 
 def split(name: str) -> list[str]:

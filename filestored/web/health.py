@@ -22,8 +22,6 @@ class HealthPage(Page):
         if all(each.degraded is None for each in self._written):
             reply_json(request, 200, {"status": "ok"})
         else:
-            reply_json(
-                request, 503, {"status": "degraded", "detail": "Writing is suspended; reading goes on."}
-            )
+            reply_json(request, 503, {"status": "degraded", "detail": _SUSPENDED})
 
     render_HEAD = render_GET
