@@ -12,4 +12,4 @@ below only:
 - ``service``, ``cli``     where all of it is put together
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -3,7 +3,7 @@
 In: a blob and the size asked for. Out: a `Thumbnail`, from the directory or fresh from the darkroom.
 
 A file is named by the digest of the image and the bounds of the thumbnail, as in
-``md5-d41d8…-300x2048.jpg``, so nothing in here ever turns false. It is written under another name,
+``sha256-apart-e3b0c…-300x2048.jpg``, so nothing in here ever turns false. It is written under another name,
 flushed and renamed: whoever sees it sees all of it. What was used last has the youngest date of
 modification; when the directory grows over its room the oldest files go, and what a crash has left with
 them.

@@ -23,7 +23,7 @@ from filestored.storage.quarantine import QUARANTINE
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import NAMES as SHARDS
 
-DEFAULT_HASH = "md5"
+DEFAULT_HASH = "sha256"
 """The algorithm of a new store for which the operator names none."""
 
 Lookup = Callable[[str], Algorithm]

@@ -42,8 +42,8 @@ def row(page, name):
     return page.locator("#file-list > li", has_text=name)
 
 
-def md5(content):
-    return hashlib.md5(content).hexdigest()
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def status(url, method="GET"):
@@ -65,9 +65,9 @@ def slow_down(page, bytes_per_second):
 def test_a_chosen_file_is_uploaded_and_its_hash_shown(open_page, daemon):
     page = open_page(daemon.url)
     choose(page, named("poem.txt", b"roses"))
-    expect(row(page, "poem.txt").locator(".hash")).to_have_text(md5(b"roses"))
+    expect(row(page, "poem.txt").locator(".hash")).to_have_text(sha256(b"roses"))
     expect(row(page, "poem.txt").locator(".state")).to_have_text("Stored")
-    assert status(f"{daemon.url}files/{md5(b'roses')}") == 200
+    assert status(f"{daemon.url}files/{sha256(b'roses')}") == 200
 
 
 def test_several_files_are_dropped_at_once_and_keep_their_order(open_page, daemon):
@@ -75,13 +75,13 @@ def test_several_files_are_dropped_at_once_and_keep_their_order(open_page, daemo
     drop(page, *[(f"{number}.txt", f"content {number}") for number in range(5)])
     expect(page.locator("#file-list .hash:visible")).to_have_count(5)
     assert [f"{number}.txt" for number in range(5)] == page.locator("#file-list .name").all_text_contents()
-    expect(row(page, "3.txt").locator(".hash")).to_have_text(md5(b"content 3"))
+    expect(row(page, "3.txt").locator(".hash")).to_have_text(sha256(b"content 3"))
 
 
 def test_an_empty_file_is_a_file(open_page, daemon):
     page = open_page(daemon.url)
     choose(page, named("empty.txt", b""))
-    expect(row(page, "empty.txt").locator(".hash")).to_have_text(md5(b""))
+    expect(row(page, "empty.txt").locator(".hash")).to_have_text(sha256(b""))
 
 
 def test_the_progress_of_an_upload_is_shown(open_page, daemon):
@@ -103,10 +103,10 @@ def test_a_cancelled_upload_leaves_nothing_and_can_be_tried_again(open_page, dae
     choose(page, named("long.bin", content))
     row(page, "long.bin").get_by_role("button", name="Cancel").click()
     expect(row(page, "long.bin").locator(".state")).to_have_text("Cancelled")
-    assert status(f"{daemon.url}files/{md5(content)}") == 404
+    assert status(f"{daemon.url}files/{sha256(content)}") == 404
     slow_down(page, -1)
     row(page, "long.bin").get_by_role("button", name="Try again").click()
-    expect(row(page, "long.bin").locator(".hash")).to_have_text(md5(content))
+    expect(row(page, "long.bin").locator(".hash")).to_have_text(sha256(content))
 
 
 def test_an_upload_that_failed_is_dismissed(open_page, daemon):
@@ -164,7 +164,7 @@ def test_a_file_is_deleted_when_the_question_is_answered_with_yes(open_page, dae
         page.get_by_role("dialog").get_by_role("button", name=answer).click()
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(row(page, "gone.txt")).to_have_count(1 if found == 200 else 0)
-        assert status(f"{daemon.url}files/{md5(b'gone')}") == found
+        assert status(f"{daemon.url}files/{sha256(b'gone')}") == found
 
 
 def test_the_hash_is_copied(open_page, daemon):
@@ -172,7 +172,7 @@ def test_the_hash_is_copied(open_page, daemon):
     choose(page, named("poem.txt", b"roses"))
     row(page, "poem.txt").get_by_role("button", name="Copy hash").click()
     expect(row(page, "poem.txt").locator(".copy")).to_have_text("Copied")
-    assert md5(b"roses") == page.evaluate("() => navigator.clipboard.readText()")
+    assert sha256(b"roses") == page.evaluate("() => navigator.clipboard.readText()")
 
 
 def test_the_list_outlives_a_reload_but_not_the_tab(open_page, daemon):
@@ -180,7 +180,7 @@ def test_the_list_outlives_a_reload_but_not_the_tab(open_page, daemon):
     choose(page, named("poem.txt", b"roses"))
     expect(row(page, "poem.txt").locator(".hash")).to_be_visible()
     page.reload()
-    expect(row(page, "poem.txt").locator(".hash")).to_have_text(md5(b"roses"))
+    expect(row(page, "poem.txt").locator(".hash")).to_have_text(sha256(b"roses"))
     expect(open_page(daemon.url).locator("#file-list > li")).to_have_count(0)
 
 
@@ -189,13 +189,13 @@ def test_a_file_is_found_by_its_hash(open_page, daemon):
     urllib.request.urlopen(daemon.url, b"roses").close()
     for text, said in (
         ("nonsense", "That is no hash of this server."),
-        (md5(b"never"), "Nothing is stored under that name."),
-        (md5(b"roses").upper(), "Found: it is in the list above."),
+        (sha256(b"never"), "Nothing is stored under that name."),
+        (sha256(b"roses").upper(), "Found: it is in the list above."),
     ):
         page.fill("#fetch-hash", text)
         page.get_by_role("button", name="Find").click()
         expect(page.locator("#fetch-state")).to_have_text(said)
-    expect(page.locator("#file-list .hash")).to_have_text(md5(b"roses"))
+    expect(page.locator("#file-list .hash")).to_have_text(sha256(b"roses"))
     expect(page.locator("#file-list .size")).to_have_text("5 bytes")
 
 

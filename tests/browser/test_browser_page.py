@@ -230,7 +230,9 @@ def test_without_scripts_a_file_is_uploaded_by_a_plain_form(open_page, daemon):
     expect(page.get_by_role("tab")).to_have_count(0)
     page.set_input_files("#file-input", [{"name": "x.txt", "mimeType": "text/plain", "buffer": b"roses"}])
     page.get_by_role("button", name="Upload").click()
-    expect(page.locator("body")).to_have_text("b97d814f1a715d939f3f96bc574445de")
+    expect(page.locator("body")).to_have_text(
+        "0515aa086a21d9b65d30b41aeb325de3783a40bd9f93ecb3110ef4845aa4848f"
+    )
 
 
 def test_without_scripts_a_file_is_fetched_by_its_hash(open_page, daemon):

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import find_tool
 
 CONTENT = os.urandom(3 << 20) + b"the end"
-DIGEST = hashlib.md5(CONTENT).hexdigest()
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
 BROKEN_OFF = 1_234_567
 
 

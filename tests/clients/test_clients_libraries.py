@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.client import HTTPConnectionPool
 
 CONTENT = os.urandom(3 << 20) + b"the end"
-DIGEST = hashlib.md5(CONTENT).hexdigest()
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_requests_sends_forms_streams_and_files(daemon):

@@ -145,6 +145,6 @@ def test_the_examples_work_as_they_stand(daemon, tmp_path):
         ["sh", "-ex"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert 0 == done.returncode, done.stderr
-    assert 4 <= done.stdout.count("5442cd9823006a683e6614aadf74b72e")
+    assert 4 <= done.stdout.count("a1725bba7370e40aa78d688cc99089fcdf3d7a9d85e11e430ab83a8dceb755dc")
     assert "Hello, files\n" == read(tmp_path / "again.txt") == read(tmp_path / "eightfold.txt")
     assert '"size": 13' in done.stdout

@@ -30,7 +30,7 @@ def test_the_supervisor_runs_as_many_workers_as_it_is_told(start_daemon):
 
 def test_one_worker_is_the_daemon_itself(daemon):
     assert [] == daemon.workers()
-    assert hashlib.md5(b"x").hexdigest() == put(daemon, b"x")
+    assert hashlib.sha256(b"x").hexdigest() == put(daemon, b"x")
 
 
 def test_nothing_secret_stands_in_a_command_line(start_daemon):
@@ -47,7 +47,7 @@ def test_a_worker_that_dies_is_replaced(start_daemon, number):
     until(lambda: len(daemon.workers()) == 2 and first not in daemon.workers(), "a new worker")
     assert second in daemon.workers()
     until(lambda: f"signal {signal.Signals(number).name}" in daemon.log, "the death is logged")
-    assert hashlib.md5(b"x").hexdigest() == put(daemon, b"x")
+    assert hashlib.sha256(b"x").hexdigest() == put(daemon, b"x")
 
 
 class Load:
@@ -107,7 +107,7 @@ def test_killing_workers_under_load_loses_nothing_and_never_closes_the_port(star
     assert len(load.acknowledged) > 100
     for digest, content in load.acknowledged.items():
         assert content == requests.get(f"{daemon.url}files/{digest}", timeout=10).content
-    assert [] == [name for name, content in stored(daemon) if name != hashlib.md5(content).hexdigest()]
+    assert [] == [name for name, content in stored(daemon) if name != hashlib.sha256(content).hexdigest()]
 
 
 def test_when_the_supervisor_is_killed_no_worker_stays(start_daemon):
@@ -125,7 +125,7 @@ def test_a_worker_that_cannot_start_is_tried_again_with_pauses(start_daemon):
     until(lambda: "starts in 1 s" in daemon.log, "the supervisor waits before the next try")
     os.rename(os.path.join(daemon.directory, "FORMAT"), os.path.join(daemon.store, "FORMAT"))
     until(lambda: len(daemon.workers()) == 2, "the worker is back")
-    assert hashlib.md5(b"x").hexdigest() == put(daemon, b"x")
+    assert hashlib.sha256(b"x").hexdigest() == put(daemon, b"x")
 
 
 def test_work_is_shared(start_daemon, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.daemon.running import Running, start
 
-DIGITS = 32
+DIGITS = 64
 """Digits of a hash of the default algorithm; fewer were cut off on their way."""
 
 
@@ -91,5 +91,5 @@ def damage(store: str, acknowledged: dict[str, bytes]) -> tuple[int, int]:
     """How many acknowledged files are lost or changed, and how many files are not what their name says."""
     found = dict(stored_files(store))
     lost = sum(found.get(digest) != content for digest, content in acknowledged.items())
-    partial = sum(name != hashlib.md5(content).hexdigest() for name, content in found.items())
+    partial = sum(name != hashlib.sha256(content).hexdigest() for name, content in found.items())
     return lost, partial

@@ -67,7 +67,7 @@ def _try(daemon: Running, named: bool, statuses: set[int]) -> list[str]:
     """Upload, the first time into the fault; what is wrong with that, in words."""
     wrong, acknowledged = [], {}
     with requests.Session() as session:
-        assert session.get(f"{daemon.url}files/{'0' * 32}", timeout=30).status_code == 404
+        assert session.get(f"{daemon.url}files/{'0' * 64}", timeout=30).status_code == 404
         held = _descriptors(daemon)
         for number in range(UPLOADS):
             content = f"upload {number}".encode()
@@ -90,7 +90,7 @@ def _try(daemon: Running, named: bool, statuses: set[int]) -> list[str]:
 
 
 def _is_stored(daemon: Running, content: bytes) -> bool:
-    digest = hashlib.md5(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     return os.path.exists(os.path.join(daemon.store, digest[:2], digest))
 
 

@@ -63,7 +63,7 @@ def prove(bench: Bench) -> Verdict:
 def _compare(front: str, digest: str) -> int:
     """How many askers got a strange answer behind an odd request."""
     dice = random.Random(41)
-    odd = (change(dice, dice.choice(seeds("0" * 32))) for _ in itertools.count())
+    odd = (change(dice, dice.choice(seeds("0" * 64))) for _ in itertools.count())
     wrong = 0
     request = f"GET /files/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
     for data in itertools.islice(odd, COUNT):

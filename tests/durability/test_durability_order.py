@@ -20,7 +20,7 @@ def broken(start_daemon, tmp_path, content, environment=None):
     """What strace says of three uploads of this content, each deleted by hand to be new again."""
     trace = str(tmp_path / "trace")
     daemon = start_daemon("--workers", "1", wrap=strace(trace), environment=environment)
-    digest = hashlib.md5(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     shard = os.path.join(os.path.realpath(daemon.store), digest[:2])
     for _ in range(3):
         answer = requests.post(daemon.url, data=content, headers={"Content-Type": "a/b"}, timeout=60)

@@ -25,8 +25,8 @@ METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 @pytest.fixture
 def tree():
-    md5 = algorithm("md5")
-    store = Store(MemoryBackend(md5), md5, maybeDeferred)
+    sha256 = algorithm("sha256")
+    store = Store(MemoryBackend(sha256), sha256, maybeDeferred)
     return make_site(store, ImageRoom(MemoryRecords(), bytes(32), store, maybeDeferred, Health()))
 
 
@@ -64,7 +64,7 @@ def test_the_document_is_about_this_version(document):
 
 def test_the_document_names_exactly_the_methods_that_are_allowed(wire, document):
     for path, item in document["paths"].items():
-        answer = wire.ask("BREW", re.sub(r"\{\w+\}", "0" * 32, path))
+        answer = wire.ask("BREW", re.sub(r"\{\w+\}", "0" * 64, path))
         described = sorted(method.upper() for method in METHODS & set(item))
         assert (405, described) == (answer.status, answer.fields["allow"].split(", ")), path
 

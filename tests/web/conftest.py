@@ -15,7 +15,7 @@ from tests.wire import Wire
 def make_wire():
     """A function that opens a connection to a new store: `backend` to keep bytes in, settings of `Store`."""
 
-    def make(backend=None, algorithm=algorithm("md5"), run=maybeDeferred, limits=None, **settings):  # noqa: B008  # a constant
+    def make(backend=None, algorithm=algorithm("sha256"), run=maybeDeferred, limits=None, **settings):  # noqa: B008  # a constant
         store = Store(backend or MemoryBackend(algorithm), algorithm, run, **settings)
         wire = Wire(make_site(store), limits)
         wire.store = store
@@ -26,7 +26,7 @@ def make_wire():
 
 @pytest.fixture
 def wire(make_wire):
-    """A connection to an empty md5 store."""
+    """A connection to an empty store."""
     return make_wire()
 
 

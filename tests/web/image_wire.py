@@ -39,11 +39,11 @@ class ImageWire(Wire):
         self.here = here
         self.records = records or MemoryRecords()
         self.backend = backend or MemoryBackend(APART)
-        self.files = MemoryBackend(algorithm("md5"))
+        self.files = MemoryBackend(algorithm("sha256"))
         self.health = Health()
         self.blobs = Store(PackingBackend(self.backend), APART, run, health=self.health)
         self.room = ImageRoom(self.records, b"k" * 32, self.blobs, run, self.health, pictures)
-        store = Store(self.files, algorithm("md5"), run)
+        store = Store(self.files, algorithm("sha256"), run)
         super().__init__(make_site(store, self.room, **site))
 
     def connect(self):

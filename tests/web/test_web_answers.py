@@ -11,7 +11,7 @@ from filestored.errors import FilestoredError
 from filestored.storage.memory import MemoryBackend
 from filestored.web.replies import STATUSES
 
-NAME = "0" * 32
+NAME = "0" * 64
 ALLOWED = {"/": "DELETE, GET, HEAD, POST", f"/files/{NAME}": "DELETE, GET, HEAD, PUT", "/health": "GET, HEAD"}
 
 
@@ -116,7 +116,7 @@ class Broken(MemoryBackend):
     """A backend whose methods fail, as told: ``Broken(settle=OSError(...))``."""
 
     def __init__(self, **faults):
-        super().__init__(algorithm("md5"))
+        super().__init__(algorithm("sha256"))
         for name, fault in faults.items():
             setattr(self, name, self._fail(fault))
 
@@ -148,7 +148,7 @@ def test_a_bug_is_500_too_and_the_connection_goes_on(make_wire, logged):
 
 
 def test_a_full_disk_is_507_and_reading_and_deleting_go_on(make_wire):
-    wire = make_wire(MemoryBackend(algorithm("md5"), capacity=8))
+    wire = make_wire(MemoryBackend(algorithm("sha256"), capacity=8))
     target = wire.ask("POST", "/", b"hello").fields["location"]
     assert wire.ask("POST", "/", b"world").status == 507
     assert wire.ask("GET", target).body == b"hello"
@@ -157,7 +157,7 @@ def test_a_full_disk_is_507_and_reading_and_deleting_go_on(make_wire):
 
 
 def test_a_disk_that_runs_full_while_a_body_arrives_is_507(make_wire):
-    wire = make_wire(MemoryBackend(algorithm("md5"), capacity=8))
+    wire = make_wire(MemoryBackend(algorithm("sha256"), capacity=8))
     body = b"9\r\n123456789\r\n0\r\n\r\n"
     assert wire.ask("POST", "/", body, Transfer_Encoding="chunked").status == 507
     assert wire.store.uploads_in_flight == 0

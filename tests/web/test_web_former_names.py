@@ -66,12 +66,12 @@ def test_an_upload_under_a_former_name_is_400_and_stores_nothing(moved):
     assert moved.ask("GET", f"/files/{sha256(b'absent').hexdigest()}").status == 404
 
 
-def test_colliding_files_are_two_in_a_sha256_store(make_wire):
-    wire = make_wire(algorithm=SHA256)
+def test_colliding_files_are_two_in_a_sha256_store(wire):
     names = [wire.ask("POST", "/", data).body.decode() for data in COLLIDING]
     assert list(COLLIDING) == [wire.ask("GET", f"/files/{name}").body for name in names]
 
 
-def test_the_second_of_colliding_files_is_409_in_an_md5_store(wire):
+def test_the_second_of_colliding_files_is_409_in_an_md5_store(make_wire):
+    wire = make_wire(algorithm=algorithm("md5"))
     assert [200, 409] == [wire.ask("POST", "/", data).status for data in COLLIDING]
     assert COLLIDING[0] == wire.ask("GET", f"/files/{md5(COLLIDING[1]).hexdigest()}").body

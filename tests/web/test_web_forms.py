@@ -1,7 +1,7 @@
 """Uploads as multipart/form-data: whole, byte by byte, with garbage behind; and every limit."""
 
 from base64 import b64encode
-from hashlib import md5, sha256
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -31,7 +31,7 @@ def form(*parts, end=b"--\r\n", boundary=BOUNDARY):
 
 
 def name_of(data):
-    return md5(data).hexdigest().encode()
+    return sha256(data).hexdigest().encode()
 
 
 FIELD_PART = part(b"value", 'form-data; name="field"')
@@ -217,8 +217,8 @@ def test_a_digest_announced_with_a_form_is_that_of_the_form(wire, header):
 
 def feed(body, cuts):
     """Feed a form in pieces; the digest of what was stored, or the status of the refusal."""
-    md5_store = algorithm("md5")
-    store = Store(MemoryBackend(md5_store), md5_store, maybeDeferred)
+    own = algorithm("sha256")
+    store = Store(MemoryBackend(own), own, maybeDeferred)
     upload = store.upload()
     consumer = FormUpload(upload, BOUNDARY, (), 2**30)
     edges = [0, *sorted(cuts), len(body)]

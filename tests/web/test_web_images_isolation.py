@@ -134,11 +134,11 @@ def test_deleting_what_somebody_else_has_too_takes_nothing_from_them(wire, anna)
 def test_the_files_api_has_no_images_and_the_image_api_no_files(wire, anna):
     identity = wire.add(anna, PNG)
     (blob,) = wire.backend.digests(None, 9)
-    stored = wire.ask("POST", "/", PNG).body.decode()
     for name in (blob.hex, blob.hex[:64], blob.hex[:32]):
         for target in (f"/files/{name}", f"/?file_hash={name}"):
             assert wire.ask("GET", target).status in (400, 404)
             assert wire.ask("DELETE", target).status in (400, 404)
+    stored = wire.ask("POST", "/", PNG).body.decode()
     assert 404 == wire.get(anna, stored[:4]).status
     assert 200 == wire.ask("DELETE", f"/files/{stored}").status
     assert PNG == wire.get(anna, identity).body

@@ -8,14 +8,14 @@ from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from tests.web.later import Later
 
-HELLO = "5d41402abc4b2a76b9719d911017c592"
+HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
 class Counting(MemoryBackend):
     """A backend that knows how many files are open."""
 
     def __init__(self):
-        super().__init__(algorithm("md5"))
+        super().__init__(algorithm("sha256"))
         self.opened = 0
 
     def open(self, digest):
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_read_to_its_end_ends_the_connection(make_wire, lo
             file.read = fail
             return file
 
-    wire = make_wire(Rotten(algorithm("md5")))
+    wire = make_wire(Rotten(algorithm("sha256")))
     wire.ask("POST", "/", b"hello")
     wire.send(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
     assert not wire.connected

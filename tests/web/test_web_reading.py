@@ -1,13 +1,13 @@
 """GET and HEAD, by query and by path: fields, conditions, names; and DELETE."""
 
-from hashlib import md5
+from hashlib import sha256
 
 import pytest
 
 DATA = bytes(range(256)) * 4
-NAME = md5(DATA).hexdigest()
+NAME = sha256(DATA).hexdigest()
 TAG = f'"{NAME}"'
-ABSENT = md5(b"absent").hexdigest()
+ABSENT = sha256(b"absent").hexdigest()
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def wire(make_wire):
 TARGETS = [f"/?file_hash={NAME}", f"/?hash={NAME}", f"/files/{NAME}"]
 """The three ways to say which file."""
 
-MALFORMED = [NAME[:-1], NAME + "0", NAME.upper(), "x" * 32, "%00" * 32, "%D0%B6", "..", NAME[:-1] + "%0A"]
+MALFORMED = [NAME[:-1], NAME + "0", NAME.upper(), "x" * 64, "%00" * 64, "%D0%B6", "..", NAME[:-1] + "%0A"]
 
 
 # --- the file --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import os
 import socket
 from functools import partial
-from hashlib import md5
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -21,14 +21,14 @@ from filestored.storage.store import Store
 from filestored.web.site import make_site
 
 DATA = bytes(range(251)) * 20_000
-NAME = md5(DATA).hexdigest()
+NAME = sha256(DATA).hexdigest()
 
 
 @pytest.fixture
 def store(tmp_path):
     pool = ThreadPool(1, 4, name="test-io")
     pool.start()
-    algorithm = prepare(str(tmp_path / "store"), "md5")
+    algorithm = prepare(str(tmp_path / "store"), "sha256")
     backend = DiskBackend(str(tmp_path / "store"), algorithm)
     yield Store(backend, algorithm, partial(deferToThreadPool, reactor, pool))
     pool.stop()

@@ -9,8 +9,8 @@ import pytest
 from filestored.digest import Algorithm, algorithm
 from filestored.http.limits import Limits
 
-HELLO = md5(b"hello").hexdigest()
-OTHER = md5(b"other").hexdigest()
+HELLO = sha256(b"hello").hexdigest()
+OTHER = sha256(b"other").hexdigest()
 
 
 def field(name, data):
@@ -54,13 +54,13 @@ def test_content_that_is_no_form_is_the_file_itself(wire, kind):
 
 def test_an_empty_file_is_a_file(wire):
     answer = wire.ask("POST", "/", b"")
-    assert (answer.status, answer.body) == (200, md5(b"").hexdigest().encode())
+    assert (answer.status, answer.body) == (200, sha256(b"").hexdigest().encode())
     assert wire.ask("GET", answer.fields["location"]).body == b""
 
 
 def test_an_empty_file_in_chunks_is_a_file(wire):
     answer = wire.ask("POST", "/", b"0\r\n\r\n", Transfer_Encoding="chunked")
-    assert answer.body == md5(b"").hexdigest().encode()
+    assert answer.body == sha256(b"").hexdigest().encode()
 
 
 @pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("PUT", f"/files/{HELLO}")])
@@ -93,7 +93,7 @@ def test_json_tells_more(wire):
     assert answer.fields["content-type"] == "application/json"
     expected = {
         "hash": HELLO,
-        "algorithm": "md5",
+        "algorithm": "sha256",
         "size": 5,
         "created": True,
         "url": f"/files/{HELLO}",
@@ -109,8 +109,9 @@ def test_repr_digest_is_told_for_algorithms_that_have_one(make_wire, name, key):
     assert answer.fields["repr-digest"] == field(key, b"hello")
 
 
-def test_repr_digest_is_not_told_for_md5(wire):
-    assert "repr-digest" not in wire.ask("POST", "/", b"hello").fields
+@pytest.mark.parametrize("name", ["md5", "sha1", "blake2b"])
+def test_repr_digest_is_not_told_for_algorithms_that_have_none(make_wire, name):
+    assert "repr-digest" not in make_wire(algorithm=algorithm(name)).ask("POST", "/", b"hello").fields
 
 
 @pytest.mark.parametrize("header", ["Content_Digest", "Repr_Digest"])

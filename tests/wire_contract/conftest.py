@@ -40,7 +40,7 @@ def stored(port: int, fresh: Callable[[], bytes]) -> tuple[str, bytes]:
     """The hash and the bytes of a file that is stored."""
     content = fresh()
     answer = ask(port, "POST", "/", RAW, body=content)
-    assert (200, hashlib.md5(content).hexdigest()) == (answer.status, answer.body.decode())
+    assert (200, hashlib.sha256(content).hexdigest()) == (answer.status, answer.body.decode())
     return answer.body.decode(), content
 
 

@@ -3,7 +3,7 @@
 Each is complete: a server that waits for more of it has already taken it for something else.
 """
 
-GOOD = b"GET /files/00000000000000000000000000000000 HTTP/1.1\r\n"
+GOOD = b"GET /files/" + b"0" * 64 + b" HTTP/1.1\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

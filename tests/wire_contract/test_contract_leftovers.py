@@ -89,7 +89,7 @@ PIECES = [
     "tmp",
     "quarantine",
     "ab",
-    "0" * 32,
+    "0" * 64,
 ]
 PIECES += [
     "etc/passwd",
@@ -102,8 +102,8 @@ PIECES += [
     "|",
     ";",
     "'",
-    "a" * 32,
-    "F" * 32,
+    "a" * 64,
+    "F" * 64,
 ]
 
 
@@ -128,7 +128,7 @@ def planted(server, digest):
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../FORMAT", "/nonexistent", "/dev/zero"])
 def test_a_planted_symlink_is_not_followed(server, port, target):
-    digest = "a" * 32
+    digest = "a" * 64
     path = planted(server, digest)
     os.symlink(target, path)
     answer = ask(port, "GET", f"/files/{digest}")
@@ -139,7 +139,7 @@ def test_a_planted_symlink_is_not_followed(server, port, target):
 
 
 def test_a_planted_pipe_or_directory_stops_nobody(server, port, fresh):
-    digest = "b" * 32
+    digest = "b" * 64
     for make in os.mkfifo, os.mkdir:
         path = planted(server, digest)
         make(path)

@@ -7,7 +7,7 @@ import pytest
 from tests.wire_contract.conftest import MAX_SIZE
 from tests.wire_contract.raw import FORM, RAW, Peer, ask, chunked, form, head
 
-UNSTORED = "0" * 32
+UNSTORED = "0" * 64
 UPLOADS = pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("PUT", f"/files/{UNSTORED}")])
 KIB = 1024
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.wire_contract.raw import Peer, ask, head
 
-UNSTORED = hashlib.md5(b"nobody ever stored this").hexdigest()
+UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
 READING = pytest.mark.parametrize("method", ["GET", "HEAD"])
 ALL = pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
@@ -75,7 +75,7 @@ def test_what_is_not_stored_is_404(port, method, spelling):
         *(f"file_hash={UNSTORED}&file_hash={UNSTORED}", f"file_hash={UNSTORED}&hash={UNSTORED}"),
         *(f"file_hash={UNSTORED}0", f"file_hash={UNSTORED[1:]}", f"file_hash={UNSTORED.upper()}"),
         *(f"file_hash=%20{UNSTORED}", f"file_hash={UNSTORED}%0a", f"file_hash={UNSTORED}%00"),
-        *("file_hash=../../FORMAT", "file_hash=%2e%2e%2fFORMAT", "file_hash=" + "%D9%A0" * 32),
+        *("file_hash=../../FORMAT", "file_hash=%2e%2e%2fFORMAT", "file_hash=" + "%D9%A0" * 64),
     ],
 )
 def test_a_missing_repeated_or_malformed_hash_is_400(port, method, query):

@@ -9,7 +9,7 @@ import pytest
 from tests.wire_contract.conftest import MAX_SIZE
 from tests.wire_contract.raw import FORM, JSON, RAW, Peer, ask, chunked, head
 
-UNSTORED = "0" * 32
+UNSTORED = "0" * 64
 
 CARRIERS = {
     "a read": ("GET", "/files/{}", []),

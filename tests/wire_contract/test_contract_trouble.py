@@ -9,7 +9,7 @@ import requests
 from tests.wire_contract.conftest import MAX_SIZE
 from tests.wire_contract.raw import JSON, RAW, Peer, ask, head
 
-UNSTORED = "0" * 32
+UNSTORED = "0" * 64
 KIB = 1024
 
 

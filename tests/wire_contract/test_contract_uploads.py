@@ -8,12 +8,12 @@ import pytest
 
 from tests.wire_contract.raw import FORM, JSON, RAW, Peer, ask, chunked, form, head
 
-UNSTORED = hashlib.md5(b"nobody ever stored this").hexdigest()
+UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 CHUNKED = "Transfer-Encoding: chunked"
 
 
-def md5(content):
-    return hashlib.md5(content).hexdigest()
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_back(port, digest):
@@ -23,9 +23,9 @@ def read_back(port, digest):
 def test_a_form_stores_its_first_file_and_answers_the_hash_alone(port, fresh):
     content = fresh()
     answer = ask(port, "POST", "/", FORM, body=form(content))
-    assert (200, md5(content).encode()) == (answer.status, answer.body)
+    assert (200, sha256(content).encode()) == (answer.status, answer.body)
     assert answer.fields["content-type"].startswith("text/plain")
-    assert content == read_back(port, md5(content))
+    assert content == read_back(port, sha256(content))
 
 
 def test_fields_before_the_file_and_files_behind_it_are_drained(port, fresh, files):
@@ -33,8 +33,8 @@ def test_fields_before_the_file_and_files_behind_it_are_drained(port, fresh, fil
     field = b'--frontier\r\nContent-Disposition: form-data; name="a"\r\n\r\nvalue\r\n'
     body = field + form(first)[: -len(b"--frontier--\r\n")] + form(second)
     answer = ask(port, "POST", "/", FORM, body=body)
-    assert (200, md5(first).encode()) == (answer.status, answer.body)
-    assert not {md5(second), md5(b"value")} & files()
+    assert (200, sha256(first).encode()) == (answer.status, answer.body)
+    assert not {sha256(second), sha256(b"value")} & files()
 
 
 def test_a_form_without_a_file_is_400_and_stores_nothing(port, files):
@@ -55,8 +55,8 @@ def test_a_body_of_any_other_type_is_the_file(port, fresh, kind):
     content = fresh()
     fields = [f"Content-Type: {kind}"] if kind else []
     answer = ask(port, "POST", "/", *fields, body=content)
-    assert (200, md5(content).encode()) == (answer.status, answer.body)
-    assert content == read_back(port, md5(content))
+    assert (200, sha256(content).encode()) == (answer.status, answer.body)
+    assert content == read_back(port, sha256(content))
 
 
 @pytest.mark.parametrize("kind", [RAW, FORM], ids=["raw", "form"])
@@ -67,8 +67,8 @@ def test_a_body_may_come_in_chunks(port, fresh, kind):
     with Peer(port) as peer:
         peer.send(head("POST", "/", [kind, CHUNKED]) + chunked(*pieces))
         answer = peer.answer("POST")
-    assert (200, md5(content).encode()) == (answer.status, answer.body)
-    assert content == read_back(port, md5(content))
+    assert (200, sha256(content).encode()) == (answer.status, answer.body)
+    assert content == read_back(port, sha256(content))
 
 
 @pytest.mark.parametrize("kind", [RAW, FORM], ids=["raw", "form"])
@@ -79,19 +79,19 @@ def test_a_body_may_come_byte_by_byte(port, fresh, kind):
         for byte in head("POST", "/", [kind, f"Content-Length: {len(body)}"]) + body:
             peer.send(bytes([byte]))
         answer = peer.answer("POST")
-    assert (200, md5(content).encode()) == (answer.status, answer.body)
+    assert (200, sha256(content).encode()) == (answer.status, answer.body)
 
 
 @pytest.mark.parametrize("body", [b"", form(b"")], ids=["raw", "form"])
 def test_a_file_of_zero_bytes_is_a_file_like_any_other(port, body):
     answer = ask(port, "POST", "/", FORM if body else RAW, body=body)
-    assert (200, md5(b"").encode()) == (answer.status, answer.body)
-    assert b"" == read_back(port, md5(b""))
+    assert (200, sha256(b"").encode()) == (answer.status, answer.body)
+    assert b"" == read_back(port, sha256(b""))
 
 
 def test_a_put_of_zero_bytes_is_a_file_too(port):
-    ask(port, "DELETE", f"/files/{md5(b'')}")
-    assert 201 == ask(port, "PUT", f"/files/{md5(b'')}", body=b"").status
+    ask(port, "DELETE", f"/files/{sha256(b'')}")
+    assert 201 == ask(port, "PUT", f"/files/{sha256(b'')}", body=b"").status
 
 
 @pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("PUT", f"/files/{UNSTORED}")])
@@ -103,7 +103,7 @@ def test_an_upload_from_http_1_0_is_taken(port, fresh):
     content = fresh()
     with Peer(port) as peer:
         peer.send(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
-        assert md5(content).encode() == peer.answer("POST").body
+        assert sha256(content).encode() == peer.answer("POST").body
         assert b"" == peer.remainder()
 
 
@@ -122,9 +122,9 @@ def test_if_none_match_of_anything_makes_a_second_upload_412(port, stored, fresh
 
 def test_a_put_is_201_then_200(port, fresh):
     content = fresh()
-    target = f"/files/{md5(content)}"
+    target = f"/files/{sha256(content)}"
     assert [201, 200] == [ask(port, "PUT", target, body=content).status for _ in range(2)]
-    assert content == read_back(port, md5(content))
+    assert content == read_back(port, sha256(content))
 
 
 def test_a_put_of_other_bytes_is_422_and_stores_nothing(port, fresh, files):
@@ -137,27 +137,28 @@ def test_a_put_of_other_bytes_is_422_and_stores_nothing(port, fresh, files):
 
 def test_a_put_in_chunks_is_checked_as_well(port, fresh):
     content = fresh()
-    for target, expected in (md5(content), 201), (UNSTORED, 422):
+    for target, expected in (sha256(content), 201), (UNSTORED, 422):
         with Peer(port) as peer:
             peer.send(head("PUT", f"/files/{target}", [CHUNKED]) + chunked(content[:3], content[3:]))
             assert expected == peer.answer("PUT").status
 
 
-@pytest.mark.parametrize("name", ["x", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 40, "%30" * 31])
+@pytest.mark.parametrize("name", ["x", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "0" * 32, "%30" * 63])
 def test_a_put_under_what_is_no_hash_is_400(port, name):
     assert 400 == ask(port, "PUT", f"/files/{name}", body=b"x").status
 
 
-def test_success_carries_location_and_tag(port, fresh):
+def test_success_carries_location_tag_and_digest(port, fresh):
     content = fresh()
-    digest = md5(content)
+    digest = sha256(content)
     for answer in (
         ask(port, "POST", "/", RAW, body=content),
         ask(port, "PUT", f"/files/{digest}", body=content),
     ):
         assert f"/files/{digest}" == answer.fields["location"]
         assert f'"{digest}"' == answer.fields["etag"]
-        assert "repr-digest" not in answer.fields  # RFC 9530 has none for md5
+        value = base64.b64encode(bytes.fromhex(digest)).decode()
+        assert f"sha-256=:{value}:" == answer.fields["repr-digest"]
 
 
 def test_json_is_answered_to_those_who_accept_it(port, fresh):
@@ -166,8 +167,8 @@ def test_json_is_answered_to_those_who_accept_it(port, fresh):
     assert ["application/json"] * 2 == [answer.fields["content-type"].split(";")[0] for answer in told]
     first, second = (json.loads(answer.body) for answer in told)
     assert {"hash", "algorithm", "size", "created", "url"} == set(first)
-    assert (md5(content), "md5", len(content)) == (first["hash"], first["algorithm"], first["size"])
-    assert first["url"].endswith(f"/files/{md5(content)}")
+    assert (sha256(content), "sha256", len(content)) == (first["hash"], first["algorithm"], first["size"])
+    assert first["url"].endswith(f"/files/{sha256(content)}")
     assert (True, False) == (first["created"], second["created"])
 
 
