@@ -5,11 +5,10 @@ from io import BytesIO
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from filestored.errors import BodyError, TooLarge
-from filestored.http.rendering import answer_line
+from filestored.http.rendering import NOT_DONE_YET, answer_line
 from filestored.http.request import Request
 
 

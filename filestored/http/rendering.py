@@ -8,9 +8,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
 
 from filestored.http.roles import IAnswerable
+
+NOT_DONE_YET = 1
+"""What a resource returns that answers later, as `twisted.web.server` has it.
+
+Not imported from there: that module brings a remote object protocol and an XML parser along, 1.5 MiB.
+"""
 
 _log = Logger()
 

@@ -24,9 +24,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from filestored import errors
+from filestored.http.rendering import NOT_DONE_YET
 from filestored.http.response import prepare
 from filestored.interfaces import IStreamedRequest
 from filestored.web.fields import combined

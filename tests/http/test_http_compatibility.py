@@ -5,7 +5,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import succeed
 from twisted.internet.task import deferLater
-from twisted.web import http, static
+from twisted.web import http, server, static
 from twisted.web.iweb import IRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import NoResource, Resource
@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.util import DeferredResource, Redirect
 from zope.interface.verify import verifyObject
 
+from filestored.http import rendering
 from filestored.http.buffered import BufferedBody
 from filestored.interfaces import IBody, IStreamedRequest
 from tests.wire import Wire
@@ -157,3 +158,7 @@ def test_a_resource_that_wants_content_gets_it_up_to_a_bound():
     wire = Wire(BufferedBody(Probe(lambda request: request.content.read()), 10))
     assert b"0123456789" == wire.ask("POST", "/", b"0123456789").body
     assert 413 == wire.ask("POST", "/", b"0123456789x").status
+
+
+def test_not_done_yet_is_what_resources_from_elsewhere_return():
+    assert server.NOT_DONE_YET is rendering.NOT_DONE_YET
