@@ -9,7 +9,7 @@ below only:
 - ``images/``   accounts, tokens and named images on top of the same backends
 - ``web/``      the resource tree: what clients see
 - ``daemon/``, ``logs/``   the processes around it, and what they write down
-- ``service``, ``cli``     where all of it is put together
+- ``service``, ``cli``     the doors; ``assembly``, ``serving`` and ``imageservice`` put all of it together
 """
 
 __version__ = "0.3.0"

@@ -22,7 +22,8 @@ from filestored.daemon.refusals import CannotStart, one_line
 from filestored.daemon.settings import Settings
 from filestored.daemon.signals import on_reopen, on_second_stop
 from filestored.errors import FilestoredError
-from filestored.logs.observer import LogObserver, LoguruSink
+from filestored.logs.loguru_sink import LoguruSink
+from filestored.logs.observer import LogObserver
 
 DAEMON_LOG = "filestored.log"
 """Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""

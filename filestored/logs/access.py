@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs.lines import mask
-from filestored.logs.observer import write_all
+from filestored.logs.pipe import write_all
 
 DELAY = 1.0
 """Seconds that an entry waits for others to be written with it."""
@@ -133,6 +133,13 @@ class LogWriter:
 
     def close(self) -> None:
         """Nothing to do: the log stays."""
+
+
+def open_access_log(clock: Any, path: str) -> AccessLog | None:
+    """The access log at `path`, ``-`` for the log itself; None where it is off. Raises `OSError`."""
+    if not path:
+        return None
+    return AccessLog(clock, LogWriter() if path == "-" else FileWriter(path))
 
 
 def combined(entry: AccessEntry) -> str:

@@ -13,7 +13,9 @@ from twisted.logger import Logger
 
 from filestored.daemon.settings import LogSettings
 from filestored.logs.lines import Line
-from filestored.logs.observer import LogObserver, LoguruSink, PipeSink
+from filestored.logs.loguru_sink import LoguruSink
+from filestored.logs.observer import LogObserver
+from filestored.logs.pipe import PipeSink
 
 
 class Collector:

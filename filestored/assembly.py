@@ -1,0 +1,63 @@
+"""The daemon, put together: who does the work, and what is around it.
+
+Flow: `Settings` -> `make_daemon` -> a `Daemon`, twistd's service. Nothing but looking happens before
+the fork; then the sockets are opened with the privileges of the start, those are shed, and the rest is
+done: log, store, server or workers. With `serving` and `imageservice` this is the composition root: no other
+module names concrete classes.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from filestored import imageservice
+from filestored.daemon.lifecycle import Body, Daemon
+from filestored.daemon.listeners import Listeners, parse_endpoint
+from filestored.daemon.notify import Notifier
+from filestored.daemon.refusals import refuse
+from filestored.daemon.settings import Settings
+from filestored.daemon.supervisor import Supervisor
+from filestored.errors import FilestoredError
+from filestored.logs.access import open_access_log
+from filestored.logs.observer import LogObserver
+from filestored.storage.layout import inspect, prepare
+
+
+def make_daemon(settings: Settings) -> Daemon:
+    """The daemon for these settings; one that cannot work ends the program with one line."""
+    from twisted.internet import reactor
+
+    try:
+        inspect(settings.store, settings.hash_name)
+        imageservice.inspect(settings.images)
+        endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
+    except (FilestoredError, ValueError) as error:
+        refuse(error)
+    observer = LogObserver()
+    return Daemon(
+        reactor,
+        settings,
+        listeners=Listeners(endpoints),
+        observer=observer,
+        make_body=_body(reactor, settings, observer),
+        notifier=Notifier.from_environment(reactor, os.environ),
+    )
+
+
+def _body(reactor: Any, settings: Settings, observer: LogObserver) -> Callable[[], Body]:
+    """Who does the work: this process alone, or workers under its supervision."""
+    if settings.workers > 1:
+        return partial(_supervisor, reactor, settings, observer)
+    from filestored.serving import make_server  # a supervisor serves nothing, and goes without
+
+    return partial(make_server, reactor, settings)
+
+
+def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supervisor:
+    """A supervisor; what would make every worker fail fails here first."""
+    prepare(settings.store, settings.hash_name)
+    imageservice.prepare(settings.images)
+    if access_log := open_access_log(reactor, settings.access_log):
+        access_log.close()
+    return Supervisor(reactor, settings, observer.write)

@@ -1,0 +1,78 @@
+"""The daemon's end of the log: loguru, which formats lines, writes them, and rotates the file.
+
+Rejected: loguru's ``enqueue``, whose thread does not survive the fork; ``diagnose``, which prints variables,
+secrets among them.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from loguru import logger
+
+from filestored.daemon.settings import LogSettings
+from filestored.logs.archive import Archive, Retention
+from filestored.logs.lines import Line
+from filestored.logs.observer import complain
+
+FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
+"""How loguru writes a line for people."""
+
+
+class LoguruSink:
+    """Writes lines through loguru: to `path`, or to stderr where it is None."""
+
+    def __init__(self, settings: LogSettings, path: str | None) -> None:
+        self._settings = settings
+        self._path = path
+        logger.remove()
+        self._handler = self._add()
+
+    def write(self, line: Line) -> None:
+        """Write a line; its text is no format, so braces in it stay braces."""
+        logger.bind(process=line.process, source=line.source).log(line.level, line.text)
+
+    def reopen(self) -> None:
+        """Open the file again under its name; the old one is let go when that has worked."""
+        old, self._handler = self._handler, self._add()
+        with suppress(OSError):  # what a full disk has kept it from writing
+            logger.remove(old)
+
+    def _add(self) -> int:
+        common: dict[str, Any] = {
+            "level": self._settings.level,
+            "format": _as_json if self._settings.json else FORMAT,
+            "diagnose": False,
+            "backtrace": False,
+            "catch": False,  # loguru would report to sys.stderr, which twistd has turned into this very log
+        }
+        if self._path is None:
+            return logger.add(sys.__stderr__ or os.devnull, **common)
+        return logger.add(
+            self._path,
+            rotation=self._settings.rotation,
+            compression=self._archive(self._path).take if self._settings.rotation else None,
+            errors="backslashreplace",
+            **common,
+        )
+
+    def _archive(self, path: str) -> Archive:
+        retention = self._settings.retention
+        return Archive(path, Retention.parse(retention) if retention else Retention(), complain)
+
+
+def _as_json(record: Any) -> str:
+    """Let loguru write one JSON object a line; what is returned is a format for it."""
+    extra = record["extra"]
+    extra["json"] = json.dumps(
+        {
+            "time": record["time"].isoformat(),
+            "level": record["level"].name,
+            "process": extra["process"],
+            "source": extra["source"],
+            "message": record["message"],
+        }
+    )
+    return "{extra[json]}\n"
