@@ -10,10 +10,14 @@ import shlex
 
 from twisted.application.service import Application
 
+from filestored.daemon import tls
 from filestored.service import Options, makeService
 
 options = Options()
 options.parseOptions(shlex.split(os.environ.get("FILESTORED_OPTIONS", "")))
+
+# Nobody else lives in this process. Remove this line when you add a service of yours that encrypts.
+tls.leave_out(options.settings.listen)
 
 application = Application("filestored")
 makeService(options).setServiceParent(application)

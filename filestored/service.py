@@ -7,11 +7,14 @@ reactor will be asked for.
 
 from twisted.application.service import Service
 
+from filestored.daemon import tls
 from filestored.daemon.options import Options
 
 
 def makeService(options: Options) -> Service:
     """The service that twistd runs; a setting that cannot work ends the program with one line."""
-    from filestored.assembly import make_daemon  # it imports the reactor
+    if options.alone:
+        tls.leave_out(options.settings.listen)
+    from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 
     return make_daemon(options.settings)

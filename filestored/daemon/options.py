@@ -184,6 +184,11 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: {path} is a directory")
         return path
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process was started for us and for nobody else, as ``twistd filestored`` is."""
+        return getattr(self, "parent", None) is not None
+
     def _of_twistd(self, name: str) -> Any:
         """An option of twistd itself; None behind the other door, where we do not see them."""
         parent = getattr(self, "parent", None)

@@ -1,7 +1,8 @@
 """A worker process, as `supervisor` spawns it: ``python -m filestored.daemon.worker``.
 
 Flow: one line of JSON on stdin says everything; the listening descriptors are there from birth. The
-log goes to stdout. Once there is one, all else is imported, and `shift` begins.
+log goes to stdout. Once there is one, and it is decided what the reactor has to bring along, all else
+is imported, and `shift` begins.
 
 SIGINT is ignored: a terminal sends it to all of us, and the supervisor is the one to decide.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner
 
+from filestored.daemon import tls
 from filestored.daemon.settings import Settings
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe import PipeSink
@@ -29,6 +31,7 @@ def main() -> None:
     observer = LogObserver()
     observer.attach(PipeSink(1, settings.log.level))
     globalLogBeginner.beginLoggingTo([observer])
+    tls.leave_out(settings.listen)
     import_module(charge["reactor"]).install()
     from twisted.internet import reactor
 
