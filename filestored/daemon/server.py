@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
 
 from filestored.daemon.acceptor import Acceptor, accept_from
+from filestored.daemon.hub import Hub
 from filestored.daemon.listeners import Listening
 from filestored.http.server import HTTPFactory
 from filestored.logs.access import AccessLog
@@ -45,8 +46,9 @@ class Server:
     def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
         """Serve on these sockets. Fires when it does, which is at once."""
         self._pool.start()
+        self._hub = Hub(self._reactor)
         for each in listening:
-            self._acceptors.append(accept_from(self._reactor, each, self._factory))
+            self._acceptors.append(accept_from(self._hub, each, self._factory))
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
@@ -69,6 +71,7 @@ class Server:
         await self._factory.drain()
         if patience.active():
             patience.cancel()
+        self._hub.close()
         if self._stop_helpers is not None:
             await self._stop_helpers()
         if self._access_log is not None:
