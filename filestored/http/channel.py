@@ -10,10 +10,12 @@ An exchange that cannot be read to its end (an early refusal, broken framing) is
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.errors import BodyError, BodyLost, BodyMalformed, BodyStalled
+from filestored.errors import BodyError, BodyMalformed, BodyStalled
+from filestored.http.answers import KnownAnswer, KnownAnswers
 from filestored.http.body import Body
 from filestored.http.connection import Connection
 from filestored.http.fields import BadRequest, Field, FieldBlock
@@ -23,7 +25,10 @@ from filestored.http.outlet import SocketOutlet
 from filestored.http.phase import Phase
 from filestored.http.request import FileTakingRequest, Request
 from filestored.http.response import format_refusal
-from filestored.http.roles import Server
+from filestored.http.roles import Response, Server
+from filestored.interfaces import IAtHand, IBlob, IFileBacked
+
+_log = Logger()
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
@@ -36,13 +41,15 @@ class Channel(Connection):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._heads = HeadReader(server.limits)
-        self._request: Request | None = None
+        self._response: Response | None = None
         self._persistent = False
 
     def connectionMade(self) -> None:
         """Twisted says: the connection is there."""
         super().connectionMade()
-        self._request_class = FileTakingRequest if isinstance(self._outlet, SocketOutlet) else Request
+        takes_files = isinstance(self._outlet, SocketOutlet)
+        self._request_class = FileTakingRequest if takes_files else Request
+        self._known = self._server.known if takes_files else _NOTHING_KNOWN
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
@@ -51,10 +58,16 @@ class Channel(Connection):
     def _read(self) -> bool:
         return _READERS[self._phase](self)
 
+    def _read_question(self) -> bool:
+        """The first bytes of a request, which may be all there is to say."""
+        answer = self._known.get(self._unread)
+        if answer is not None and self._repeat(answer):
+            return False
+        self._enter(Phase.HEAD)
+        return self._read_head()
+
     def _read_head(self) -> bool:
         data, self._unread = self._unread, b""
-        if self._phase is Phase.IDLE:
-            self._enter(Phase.HEAD)
         try:
             found = self._heads.feed(data)
         except BadRequest as error:
@@ -86,6 +99,42 @@ class Channel(Connection):
     def _hold(self) -> bool:
         return False
 
+    # --- a question that was answered before ------------------------------------------------------
+
+    def _repeat(self, answer: KnownAnswer) -> bool:
+        """Give a known answer; False when it does not hold any more."""
+        blob = answer.blob()
+        if blob is None:
+            self._known.forget(answer)
+            return False
+        self._unread = b""
+        self._head, self._response, self._persistent = answer.head, answer, True
+        self._enter(Phase.RESPONSE)
+        if IAtHand.providedBy(blob):
+            self.send(answer.response.now() + blob.data)
+        else:
+            self._repeat_file(answer, blob)
+        self.responded()
+        return True
+
+    def _repeat_file(self, answer: KnownAnswer, blob: IBlob) -> None:
+        self.send(answer.response.now(), more=True)
+        try:
+            sending = self.send_file(IFileBacked(blob).fileno(), 0, blob.size)
+        except OSError:
+            sending = fail()
+        if sending is None:
+            blob.close()
+        else:
+            sending.addBoth(self._repeated, blob)
+
+    def _repeated(self, outcome: Failure | None, blob: IBlob) -> None:
+        """The file has gone out, or can't."""
+        blob.close()
+        if outcome is not None:
+            _log.failure("a file could not be sent to its end", outcome)
+            self.abort()
+
     # --- one request ------------------------------------------------------------------------------
 
     def _serve(self, head: RequestHead) -> None:
@@ -96,7 +145,7 @@ class Channel(Connection):
             self._enter(Phase.RESPONSE)
         else:
             self._expect_body(fields)
-        request = self._request = self._request_class(head, self._body, self)
+        request = self._response = self._request_class(head, self._body, self)
         self._server.render(request)
 
     def _expect_body(self, fields: FieldBlock) -> None:
@@ -109,7 +158,7 @@ class Channel(Connection):
     def _body_wanted(self) -> None:
         """Somebody wants the body, perhaps again."""
         go_ahead, self._continue = self._continue, b""
-        if go_ahead and not self._unread and self._request is not None and not self._request.startedWriting:
+        if go_ahead and not self._unread and self._response is not None and not self._response.startedWriting:
             self._outlet.write(go_ahead)
         self._advance()
 
@@ -121,10 +170,10 @@ class Channel(Connection):
 
     def _conclude(self) -> None:
         """The client has taken the response in full."""
-        request, self._request = self._request, None
-        assert request is not None
-        self._note(request, request.code)
-        request.gone_out()
+        response, self._response = self._response, None
+        assert response is not None
+        self._note(response, response.code)
+        response.gone_out()
         if self._phase is not Phase.RESPONSE:
             self._linger()
         elif self._persistent and not self._input_ended:
@@ -133,10 +182,14 @@ class Channel(Connection):
         else:
             self.close()
 
-    def _note(self, request: Request, status: int) -> None:
-        self._server.answered(self.transport, self._head, status, request.sent_length)
+    def _note(self, response: Response, status: int) -> None:
+        self._server.answered(self.transport, self._head, status, response.sent_length)
 
     # --- the exchange that a request sees ----------------------------------------------------
+
+    def remember(self, answer: KnownAnswer) -> None:
+        """See `Exchange.remember`."""
+        self._known.add(answer)
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `Exchange.keeps_alive`."""
@@ -160,8 +213,8 @@ class Channel(Connection):
         """Send bytes to the client."""
         self._outlet.write(data, more)
 
-    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
-        """Send a range of a file to the client."""
+    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+        """See `Exchange.send_file`."""
         assert isinstance(self._outlet, SocketOutlet)
         return self._outlet.write_file(descriptor, start, stop)
 
@@ -170,8 +223,8 @@ class Channel(Connection):
         self._when_drained(self._conclude)
 
     def _wants_more(self) -> None:
-        if self._request is not None:
-            self._request.drained()
+        if self._response is not None:
+            self._response.drained()
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -184,11 +237,10 @@ class Channel(Connection):
         self._when_drained(self._linger)
 
     def _lost(self, reason: Failure) -> None:
-        request, self._request = self._request, None
-        if request is not None:
-            self._note(request, request.code if request.startedWriting else CLIENT_CLOSED)
-            self._body.failed(BodyLost())
-            request.connection_lost(reason)
+        response, self._response = self._response, None
+        if response is not None:
+            self._note(response, response.code if response.startedWriting else CLIENT_CLOSED)
+            response.connection_lost(reason)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -205,8 +257,11 @@ class Channel(Connection):
             self.abort()
 
 
+_NOTHING_KNOWN = KnownAnswers(0)
+"""For connections that cannot take files: they have every head read."""
+
 _READERS: dict[Phase, Callable[[Channel], bool]] = {
-    Phase.IDLE: Channel._read_head,
+    Phase.IDLE: Channel._read_question,
     Phase.HEAD: Channel._read_head,
     Phase.BODY: Channel._read_body,
     Phase.RESPONSE: Channel._hold,

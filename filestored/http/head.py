@@ -36,7 +36,10 @@ _VERSIONS = frozenset([b"HTTP/1.0", b"HTTP/1.1"])
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request line and its fields. `target` as sent, `path` and `query` its parts, undecoded."""
+    """A request line and its fields, and both as the bytes that came, `raw`.
+
+    `target` as sent, `path` and `query` its parts, undecoded.
+    """
 
     method: bytes
     target: bytes
@@ -44,6 +47,7 @@ class RequestHead:
     query: bytes
     version: bytes
     fields: FieldBlock
+    raw: bytes
 
 
 class HeadReader:
@@ -82,7 +86,7 @@ class HeadReader:
         if block != self._last_block or version != self._last_version:
             self._remember(block, version)
         assert self._last_fields is not None
-        return RequestHead(method, target, path, query, version, self._last_fields)
+        return RequestHead(method, target, path, query, version, self._last_fields, data[:end])
 
     def _remember(self, block: bytes, version: bytes) -> None:
         self._last_fields = read_fields(block, version, self._limits)

@@ -106,13 +106,14 @@ class SocketOutlet:
             self._queue.append(_Bytes(data))
             self._wait()
 
-    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
+    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.ITakesFiles`."""
         piece = FileRange(descriptor, start, stop)
+        if not self._queue and self._push(piece):
+            return None
         self._queue.append(piece)
-        if len(self._queue) == 1:
-            self._flush()
-        return piece.done
+        self._wait()
+        return piece.wait()
 
     def expect(self, length: int | None) -> None:
         """A body of `length` bytes, None being unknown, is about to arrive: read it in pieces to match."""
@@ -130,7 +131,7 @@ class SocketOutlet:
         """The connection is gone: let go of everything that waits."""
         queue, self._queue = self._queue, deque()
         for piece in queue:
-            piece.done.callback(None)
+            piece.end()
 
     # --- IPullProducer ------------------------------------------------------------------------
 
@@ -162,23 +163,31 @@ class SocketOutlet:
     def _flush(self) -> None:
         """Send from the queue, one turn's worth."""
         while self._queue:
-            piece = self._queue[0]
             try:
-                self.taken += piece.send(self._socket)
-            except BlockingIOError:
-                break
-            except ConnectionError:
-                self._transport.abortConnection()
-                self.lost()
-                return
+                gone = self._push(self._queue[0])
             except OSError as error:
-                self._queue.popleft().done.errback(error)
+                self._queue.popleft().end(error)
                 return
-            if not piece.finished:
-                break
-            self._queue.popleft().done.callback(None)
-        if self._queue:
-            self._wait()
+            if not gone:
+                self._wait()
+                return
+            if self._queue:  # else the connection was lost
+                self._queue.popleft().end()
+
+    def _push(self, piece: "FileRange | _Bytes") -> bool:
+        """Send as much of a piece as the socket takes in a turn; answer whether nothing of it is left to do.
+
+        Raises `OSError` when the file cannot be read.
+        """
+        try:
+            self.taken += piece.send(self._socket)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            self._transport.abortConnection()
+            self.lost()
+            return True
+        return piece.finished
 
     def _wait(self) -> None:
         """Ask to be called when the socket is writable."""
@@ -197,11 +206,13 @@ class _Bytes:
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
-        self.done: Deferred[None] = Deferred()
 
     @property
     def finished(self) -> bool:
         return not self._data
+
+    def end(self, error: OSError | None = None) -> None:
+        """Nobody waits for them."""
 
     def send(self, to: socket) -> int:
         sent = to.send(self._data)

@@ -1,10 +1,10 @@
 """What a connection is about, at any time exactly one of these."""
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 
-class Phase(Enum):
-    """What a connection is about."""
+class Phase(IntEnum):
+    """What a connection is about; an integer, whose hash costs nothing."""
 
     IDLE = auto()
     """Between requests; no byte of the next one has arrived."""

@@ -7,6 +7,7 @@ instead of being taken for whole.
 """
 
 import os
+from collections.abc import Callable
 from errno import EIO
 from math import ceil, inf
 from typing import cast
@@ -18,16 +19,18 @@ from twisted.web.http import CACHED, datetimeToString, stringToDatetime
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from filestored.errors import BodyLost
+from filestored.http.answers import KnownAnswer
 from filestored.http.body import Body
 from filestored.http.head import RequestHead
 from filestored.http.incoming import IncomingRequest
 from filestored.http.pulling import Puller
 from filestored.http.rendering import answer_fault, render
-from filestored.http.response import ResponseFields, format_head
+from filestored.http.response import PreparedHead, ResponseFields, format_head
 from filestored.http.roles import Exchange, IAnswerable
-from filestored.interfaces import ITakesFiles
+from filestored.interfaces import IBlob, IRepeatable, ITakesFiles
 
-SMALL = 64 * 1024
+SMALL = 16 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
 
 BODILESS = (204, 304)
@@ -52,6 +55,7 @@ class Request(IncomingRequest, ResponseFields):
     _producer: IPushProducer | None = None
     _finish_waiters: tuple[Deferred[None], ...] = ()
     _last_modified = 0
+    _reopen: Callable[[], IBlob] | None = None
 
     def __init__(self, head: RequestHead, body: Body, exchange: Exchange) -> None:
         IncomingRequest.__init__(self, head, body, exchange.transport)
@@ -122,6 +126,10 @@ class Request(IncomingRequest, ResponseFields):
             lines.append(b"Connection: close")
         elif not http11:
             lines.append(b"Connection: keep-alive")
+        elif self._reopen is not None and self._announced is not None:
+            self._exchange.remember(
+                KnownAnswer(self._head, PreparedHead(self.code, lines), self._announced, self._reopen)
+            )
         return format_head(self.code, self.code_message, lines)
 
     def _frame(self, data: bytes) -> bytes:
@@ -169,6 +177,7 @@ class Request(IncomingRequest, ResponseFields):
     def connection_lost(self, reason: Failure) -> None:
         """The connection was lost before the response had left."""
         self._lost = True
+        self.body.failed(BodyLost())
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
@@ -210,7 +219,7 @@ def _seconds(date: bytes) -> float:
         return -inf
 
 
-@implementer(ITakesFiles)
+@implementer(ITakesFiles, IRepeatable)
 class FileTakingRequest(Request):
     """A request on a connection that sends files by itself."""
 
@@ -232,6 +241,10 @@ class FileTakingRequest(Request):
         if after:
             self._exchange.send(after)
         return done
+
+    def repeat_with(self, reopen: Callable[[], IBlob]) -> None:
+        """See `IRepeatable.repeat_with`."""
+        self._reopen = reopen
 
     def _chunk_frame(self, size: int) -> tuple[bytes, bytes]:
         return (b"%x\r\n" % size, b"\r\n") if self._chunked else (b"", b"")

@@ -139,6 +139,20 @@ def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
     return b"\r\n".join([first, _clock.lines(), *lines, b"", b""])
 
 
+class PreparedHead:
+    """The head of a response that is sent again and again: all of it but the date."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, status: int, lines: list[bytes]) -> None:
+        self._before = _STATUS_LINES[status] + b"\r\n"
+        self._after = b"\r\n".join([b"", *lines, b"", b""])
+
+    def now(self) -> bytes:
+        """The head as it is sent now."""
+        return self._before + _clock.lines() + self._after
+
+
 def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
     """A whole response of one plain line, behind which the connection ends."""
     body = reason.encode() + b"\n"

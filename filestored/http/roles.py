@@ -4,8 +4,10 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
+from twisted.python.failure import Failure
 from zope.interface import Attribute
 
+from filestored.http.answers import KnownAnswer, KnownAnswers
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.interfaces import IStreamedRequest
@@ -22,6 +24,9 @@ class Exchange(Protocol):
     def pending(self) -> bool:
         """Whether the client has not taken yet what was sent."""
 
+    def remember(self, answer: KnownAnswer) -> None:
+        """Give the answer to this request again when the same head comes."""
+
     def keeps_alive(self, delimited: bool) -> bool:
         """Whether another request may follow on the connection.
 
@@ -31,8 +36,8 @@ class Exchange(Protocol):
     def send(self, data: bytes, more: bool = False) -> None:
         """Send bytes; `more` says that a file follows."""
 
-    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None]:
-        """Send a range of a file."""
+    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+        """Send a range of a file; see `filestored.interfaces.ITakesFiles.write_file`."""
 
     def responded(self) -> None:
         """All of the response was sent."""
@@ -61,10 +66,31 @@ class Connection(Protocol):
         """Close the connection at once."""
 
 
+class Response(Protocol):
+    """What a connection needs of the response that is under way, whoever makes it."""
+
+    code: int
+    startedWriting: bool
+
+    @property
+    def sent_length(self) -> int:
+        """Bytes of the body that were sent."""
+
+    def drained(self) -> None:
+        """The client has taken everything that was sent so far."""
+
+    def gone_out(self) -> None:
+        """The response has left."""
+
+    def connection_lost(self, reason: Failure) -> None:
+        """The connection was lost before the response had left."""
+
+
 class Server(Protocol):
     """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
 
     limits: Limits
+    known: KnownAnswers
     now: float
     draining: bool
 

@@ -17,18 +17,29 @@ _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 
 
 class FileRange:
-    """The half-open range of a file that waits to be sent; `done` fires when it has gone, or can't go."""
+    """The half-open range of a file that is to be sent."""
 
     def __init__(self, descriptor: int, start: int, stop: int) -> None:
         self._descriptor = descriptor
         self._position = start
         self._stop = stop
-        self.done: Deferred[None] = Deferred()
+        self._done: Deferred[None] | None = None
 
     @property
     def finished(self) -> bool:
         """Whether nothing of the range is left to send."""
         return self._position >= self._stop
+
+    def wait(self) -> Deferred[None]:
+        """Fires when the descriptor is no longer needed; fails with `OSError` when the file can't be sent."""
+        self._done = Deferred()
+        return self._done
+
+    def end(self, error: OSError | None = None) -> None:
+        """The range has gone out, or will not; `error` says that the file is to blame."""
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(None) if error is None else done.errback(error)
 
     def send(self, to: socket) -> int:
         """Send a part of the range; answer its size in bytes.

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IT
 from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource
 
+from filestored.http.answers import KnownAnswers
 from filestored.http.channel import Channel
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
@@ -41,6 +42,7 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
+        self.known = KnownAnswers()
         self._root = root
         self._clock = clock
         self._access_log = access_log
@@ -62,6 +64,7 @@ class HTTPFactory(Factory):
     def drain(self) -> Deferred[None]:
         """Let requests under way finish and idle connections go; fires when none is left."""
         self.draining = True
+        self.known.clear()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:

@@ -14,6 +14,7 @@ This is the hot path. No coroutine runs for a whole file or one range, and a fie
 request that is not there costs one look.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
@@ -22,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.http.response import PreparedFields, prepare
-from filestored.interfaces import IAtHand, IBlob, IFileBacked, IStreamedRequest, ITakesFiles
+from filestored.interfaces import IAtHand, IBlob, IFileBacked, IRepeatable, IStreamedRequest, ITakesFiles
 from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
 from filestored.web.disposition import content_disposition
 from filestored.web.fields import combined
@@ -79,14 +80,22 @@ FILE = Dress(
 """A file: public bytes without a type, for ever the same."""
 
 
-def send(blob: IBlob, request: IStreamedRequest, dress: Dress = FILE) -> Deferred[None] | None:
+def send(
+    blob: IBlob,
+    request: IStreamedRequest,
+    dress: Dress = FILE,
+    reopen: Callable[[], IBlob] | None = None,
+) -> Deferred[None] | None:
     """Answer a GET or HEAD with what is in `blob`, and close it.
+
+    `reopen` gives the same bytes once more, for those who ask the same later; None says that they
+    may get others.
 
     Raises `Refusal` (400, 412, 416) as long as nothing was sent; never fails later. None says
     that all is done already.
     """
     try:
-        content = _begin(blob, request, dress)
+        content = _begin(blob, request, dress, reopen)
     except BaseException:
         blob.close()
         raise
@@ -104,10 +113,14 @@ def send(blob: IBlob, request: IStreamedRequest, dress: Dress = FILE) -> Deferre
     return sending.addBoth(_conclude, blob, request)
 
 
-def _begin(blob: IBlob, request: IStreamedRequest, dress: Dress) -> Span | Parts | None:
+def _begin(
+    blob: IBlob, request: IStreamedRequest, dress: Dress, reopen: Callable[[], IBlob] | None
+) -> Span | Parts | None:
     """Decide what to send, and set status and fields accordingly. None is a response without content."""
     tag, size = entity_tag(blob.digest, dress.tag_suffix), blob.size
     if _SELECTIVE.isdisjoint(request.getAllHeaders()):
+        if reopen is not None and request.method == b"GET":
+            _offer_again(blob, request, reopen)
         return _whole(request, tag, size, dress)
     if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
     verdict = judge(tag, if_match, if_none_match, reading=True)
@@ -126,6 +139,12 @@ def _begin(blob: IBlob, request: IStreamedRequest, dress: Dress) -> Span | Parts
     else:
         _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
     return content if request.method == b"GET" else None
+
+
+def _offer_again(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
+    """Let the same question be answered without us."""
+    if IRepeatable.providedBy(request) and (IAtHand.providedBy(blob) or IFileBacked.providedBy(blob)):
+        request.repeat_with(reopen)
 
 
 def _whole(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | None:

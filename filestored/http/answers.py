@@ -1,0 +1,92 @@
+"""Answers that are known: the same question, to the byte, is not read a second time.
+
+What a head asks for stands in its bytes and nowhere else. So when a resource has said of its answer that
+it may be given again (`IRepeatable`), the answer's fields are kept under the bytes of the head, and when the
+same bytes come again, from whomever, they are answered at once: no parsing, no request, no traversal. The
+date is of the moment, and the body is opened anew each time, so that nothing is sent that is
+not there any more.
+
+This is the hot path of downloads; docs/benchmarks.md has the figures. A head that comes in pieces, or
+with the next one behind it, is read as usual.
+
+Rejected: to keep whole responses, bytes included; who would notice that the file is gone?
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.python.failure import Failure
+
+from filestored.errors import NotFound
+from filestored.http.head import RequestHead
+from filestored.http.response import PreparedHead
+from filestored.interfaces import IBlob
+
+MOST = 2048
+"""How many answers are known; the one that came first goes first."""
+
+LONGEST = 1024
+"""Bytes of the longest head whose answer is kept."""
+
+
+@dataclass(slots=True)
+class KnownAnswer:
+    """The answer 200 to `head`: its own head, and `size` bytes, which `reopen` gives."""
+
+    head: RequestHead
+    response: PreparedHead
+    size: int
+    reopen: Callable[[], IBlob]
+
+    code = 200
+    startedWriting = True
+
+    @property
+    def sent_length(self) -> int:
+        """Bytes of the body, for the access log."""
+        return self.size
+
+    def blob(self) -> IBlob | None:
+        """The body, to be closed by the caller; None when it can't be had as before."""
+        try:
+            blob = self.reopen()
+        except (NotFound, OSError):
+            return None
+        if blob.size == self.size:
+            return blob
+        blob.close()
+        return None
+
+    def drained(self) -> None:
+        """Nobody waits for the client."""
+
+    def gone_out(self) -> None:
+        """Nobody asked to be told."""
+
+    def connection_lost(self, reason: Failure) -> None:
+        """Nobody asked to be told."""
+
+
+class KnownAnswers:
+    """The answers that one server gives again, by the bytes of the heads."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._answers: dict[bytes, KnownAnswer] = {}
+        self.get = self._answers.get
+
+    def add(self, answer: KnownAnswer) -> None:
+        """Keep an answer, unless its head is too long."""
+        if len(answer.head.raw) > LONGEST:
+            return
+        if len(self._answers) >= self._most:
+            del self._answers[next(iter(self._answers))]
+        self._answers[answer.head.raw] = answer
+
+    def forget(self, answer: KnownAnswer) -> None:
+        """Have the head of an answer read anew."""
+        self._answers.pop(answer.head.raw, None)
+
+    def clear(self) -> None:
+        """Have all heads read anew."""
+        self._answers.clear()
