@@ -7,6 +7,7 @@ framing field sent twice.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -46,6 +47,14 @@ class FieldBlock:
 
     def __post_init__(self) -> None:
         self.last = dict(self.lines)
+
+    def values(self, name: bytes) -> Sequence[bytes]:
+        """The values of all fields of that name, in their order."""
+        if name not in self.last:
+            return ()
+        if len(self.last) == len(self.lines):
+            return (self.last[name],)
+        return [value for each, value in self.lines if each == name]
 
     @property
     def has_body(self) -> bool:

@@ -5,6 +5,7 @@ Made from a `RequestHead`; everything that resources rarely ask for is worked ou
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
@@ -66,6 +67,10 @@ class IncomingRequest:
             return self._head.fields.last.get(key.lower())
         value = self._head.fields.last.get(key.lower().encode())
         return None if value is None else value.decode("utf-8", "replace")
+
+    def field_values(self, name: bytes) -> Sequence[bytes]:
+        """See `IStreamedRequest.field_values`."""
+        return self._head.fields.values(name)
 
     def getAllHeaders(self) -> dict[bytes, bytes]:
         """The last value of every field."""

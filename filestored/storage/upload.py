@@ -28,6 +28,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from filestored.digest import Digest
 from filestored.errors import LengthMismatch, TooLarge
 from filestored.interfaces import IUpload, Stored
 from filestored.storage.commit import GroupCommit
@@ -113,7 +114,10 @@ class Upload:
         # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
         done: Deferred[Stored] = Deferred()
         self._committing = True
-        Deferred.fromCoroutine(self._commit()).chainDeferred(done)
+        if self._size <= SMALL:
+            self._commit_small(done)
+        else:
+            Deferred.fromCoroutine(self._commit()).chainDeferred(done)
         return done
 
     def abort(self) -> None:
@@ -124,6 +128,27 @@ class Upload:
         self._drop()
         if not (self._committing or self._working):
             Deferred.fromCoroutine(self._end(None))
+
+    def _commit_small(self, done: "Deferred[Stored]") -> None:
+        """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
+        try:
+            self._check()
+            data = b"".join(self._take())
+            digest = self._intake.digest(data)
+        except Exception:
+            self._ended(None)
+            done.errback()
+        else:
+            self._group.commit(digest, data).addBoth(self._settled, digest, done)
+
+    def _settled(self, created: bool | Failure, digest: Digest, done: "Deferred[Stored]") -> None:
+        if isinstance(created, Failure):
+            self._ended(None)
+            done.errback(self._health.judge(_exception(created)))
+        else:
+            stored = Stored(digest, self._size, created)
+            self._ended(stored)
+            done.callback(stored)
 
     async def _commit(self) -> Stored:
         stored = None
@@ -137,8 +162,8 @@ class Upload:
         finally:
             await self._end(stored)
 
-    async def _store(self) -> Stored:
-        """All bytes are here and no job is under way: keep them."""
+    def _check(self) -> None:
+        """All bytes are here and no job is under way: raise what speaks against keeping them."""
         if self._error is not None:
             raise self._error
         if self._aborted:
@@ -146,10 +171,9 @@ class Upload:
         if self._length not in (None, self._size):
             raise LengthMismatch
         self._health.check()
-        if self._size <= SMALL and not self._intake.begun:
-            data = b"".join(self._take())
-            digest = self._intake.digest(data)
-            return Stored(digest, self._size, await self._group.commit(digest, data))
+
+    async def _store(self) -> Stored:
+        self._check()
         digest, created = await self._run(self._intake.complete, self._take())
         await self._group.settle(digest)
         return Stored(digest, self._size, created)

@@ -10,14 +10,13 @@ from filestored.web.refusal import Refusal
 
 def combined(request: IStreamedRequest, name: bytes) -> bytes | None:
     """The value of a list field, its lines joined by commas; None when it is absent."""
-    if request.getHeader(name) is None:  # cheaper than making `requestHeaders`, and most are absent
-        return None
-    return b", ".join(request.requestHeaders.getRawHeaders(name))
+    values = request.field_values(name)
+    return b", ".join(values) if values else None
 
 
 def single(request: IStreamedRequest, name: bytes) -> bytes | None:
     """The value of a field that has one value only. Raises `Refusal` when it was sent twice."""
-    lines = request.requestHeaders.getRawHeaders(name, ())
-    if len(lines) > 1:
+    values = request.field_values(name)
+    if len(values) > 1:
         raise Refusal(400, f"The request has several {name.decode('ascii')} fields.")
-    return lines[0] if lines else None
+    return values[0] if values else None

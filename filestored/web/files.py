@@ -137,8 +137,8 @@ def _acknowledge(request: IStreamedRequest, status: int, stored: Stored) -> None
     """Tell the hash of what is now on disk."""
     digest = stored.digest
     tag = entity_tag(digest)
-    before = None if stored.created else tag
-    if judge(before, None, combined(request, b"if-none-match"), reading=False) is Verdict.FAILED:
+    if_none_match = None if stored.created else combined(request, b"if-none-match")
+    if judge(tag, None, if_none_match, reading=False) is Verdict.FAILED:
         raise precondition_failed()
     place = f"/files/{digest}"
     fields = [(b"Location", place.encode()), (b"ETag", tag)]

@@ -17,6 +17,7 @@ coroutine; it gains nothing, and a cancelled open would leave a descriptor behin
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
 from inspect import iscoroutine
 
@@ -27,7 +28,7 @@ from twisted.web.resource import Resource
 
 from filestored import errors
 from filestored.http.rendering import NOT_DONE_YET
-from filestored.http.response import prepare
+from filestored.http.response import PreparedFields, prepare
 from filestored.interfaces import IStreamedRequest
 from filestored.web.fields import combined
 from filestored.web.negotiation import wants_json
@@ -63,7 +64,6 @@ Method = Callable[[IStreamedRequest], object]
 
 _NOBODY_THERE = (CancelledError, errors.BodyLost)
 _FAULT = "The server failed to do this. The fault is ours, and was logged."
-_UNCACHED = prepare((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _log = Logger()
 
 
@@ -131,14 +131,19 @@ def reply(
 ) -> None:
     """Send a whole small answer of media type `kind`, which nobody is to cache."""
     request.setResponseCode(status)
-    request.setHeader(b"Content-Type", kind)
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.set_fields(_UNCACHED)
-    for name, value in fields:
-        request.setHeader(name, value)
+    request.set_fields(_common(kind))
+    request.set_fields(prepare((b"Content-Length", b"%d" % len(body)), *fields))
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
+
+
+@cache
+def _common(kind: bytes) -> PreparedFields:
+    """The fields of all answers of a media type; there are few of these."""
+    return prepare(
+        (b"Content-Type", kind), (b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff")
+    )
 
 
 def reply_json(

@@ -38,6 +38,8 @@ class Announcement:
     @classmethod
     def of(cls, request: IStreamedRequest) -> "Announcement":
         """Read it. Raises `Refusal` or `MalformedDigest` for a body that is not taken."""
+        if request.body.present and _TELLING.isdisjoint(request.getAllHeaders()):
+            return _PLAIN
         coding = combined(request, b"content-encoding") or b"identity"
         if coding.strip().lower() != b"identity":
             raise Refusal(415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity"))
@@ -87,8 +89,19 @@ async def unpack(
     form.finish()
 
 
+_TELLING = frozenset(
+    [b"content-encoding", b"content-range", b"content-type", b"content-digest", b"repr-digest"]
+)
+"""Fields without which a body is just a file."""
+
+_PLAIN = Announcement(None, ())
+
+
 def _boundary(request: IStreamedRequest) -> str | None:
-    kind, options = parse_options_header((single(request, b"content-type") or b"").decode("latin-1"))
+    value = single(request, b"content-type") or b""
+    if b"multipart" not in value.lower():
+        return None
+    kind, options = parse_options_header(value.decode("latin-1"))
     if kind != "multipart/form-data":
         return None
     boundary: str = options.get("boundary", "")
