@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from filestored import imageservice
+from filestored.daemon import garbage
 from filestored.daemon.lifecycle import Body, Daemon
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from filestored.daemon.notify import Notifier
@@ -49,9 +50,16 @@ def _body(reactor: Any, settings: Settings, observer: LogObserver) -> Callable[[
     """Who does the work: this process alone, or workers under its supervision."""
     if settings.workers > 1:
         return partial(_supervisor, reactor, settings, observer)
+    return partial(_server, reactor, settings)
+
+
+def _server(reactor: Any, settings: Settings) -> Body:
+    """A server in this process."""
     from filestored.serving import make_server  # a supervisor serves nothing, and goes without
 
-    return partial(make_server, reactor, settings)
+    server = make_server(reactor, settings)
+    garbage.rest()
+    return server
 
 
 def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supervisor:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from filestored.daemon import garbage
 from filestored.daemon.listeners import Listening
 from filestored.daemon.server import Server
 from filestored.daemon.settings import Settings
@@ -26,6 +27,7 @@ def work(reactor: Any, settings: Settings, listening: Sequence[Listening], rest:
     """Serve on these sockets until the leash ends, or a signal; `rest` has come through it already."""
     server = make_server(reactor, settings)
     server.start(listening)
+    garbage.rest()
     for each in listening:
         os.close(each.descriptor)
     reactor.addReader(Leash(reactor, server.reopen, rest))

@@ -1,0 +1,21 @@
+"""How often Python looks for cycles of objects: seldom.
+
+What a request makes is freed by counting references as soon as it is answered; no cycle is left behind but by
+failures. So the collector, which by default looks after every 700 new objects, finds nothing and
+goes through the objects of all requests under way each time. Measured with uploads of 4 KiB on 64
+connections: a tenth to an eighth of the processor's time.
+"""
+
+import gc
+
+YOUNG = 50_000
+"""Objects made and not freed, some MiB of them, after which the young ones are looked through."""
+
+_OLDER = (20, 100)
+
+
+def rest() -> None:
+    """Leave what is there now alone for good, and look at what is new less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, *_OLDER)
