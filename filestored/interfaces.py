@@ -423,11 +423,11 @@ class IRepeatable(Interface):
     """Optional, of a request: its answer can be given again, unread, when the same question comes."""
 
     def repeat_with(reopen: "Callable[[], IBlob]") -> None:
-        """Say that the response that is about to begin is for everybody who sends the same head.
+        """Say that the response that is about to begin, if it is a 200, is for all who send the same head.
 
         Its body is all bytes of what `reopen` returns, which is `IAtHand` or `IFileBacked`. That is called
-        each time anew and the blob closed; when it raises `NotFound` or `OSError`, or the size is
-        another one, the question is read as if it were new.
+        each time anew and the blob closed; when it raises a `FilestoredError` or `OSError`, or the size
+        is another one, the question is read as if it were new. A question with a body always is.
         """
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from twisted.python.failure import Failure
 
-from filestored.errors import NotFound
+from filestored.errors import FilestoredError
 from filestored.http.head import RequestHead
 from filestored.http.response import PreparedHead
 from filestored.interfaces import IBlob
@@ -27,6 +27,9 @@ MOST = 2048
 
 LONGEST = 1024
 """Bytes of the longest head whose answer is kept."""
+
+MOST_FIELDS = 24
+"""Fields of the largest head whose answer is kept: read, they take ten times the bytes. Browsers send 18."""
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class KnownAnswer:
         """The body, to be closed by the caller; None when it can't be had as before."""
         try:
             blob = self.reopen()
-        except (NotFound, OSError):
+        except (FilestoredError, OSError):
             return None
         if blob.size == self.size:
             return blob
@@ -76,12 +79,13 @@ class KnownAnswers:
         self.get = self._answers.get
 
     def add(self, answer: KnownAnswer) -> None:
-        """Keep an answer, unless its head is too long."""
-        if len(answer.head.raw) > LONGEST:
+        """Keep an answer, unless its head is too large."""
+        raw = answer.head.raw
+        if len(raw) > LONGEST or len(answer.head.fields.lines) > MOST_FIELDS:
             return
-        if len(self._answers) >= self._most:
+        self._answers[raw] = answer
+        if len(self._answers) > self._most:
             del self._answers[next(iter(self._answers))]
-        self._answers[answer.head.raw] = answer
 
     def forget(self, answer: KnownAnswer) -> None:
         """Have the head of an answer read anew."""

@@ -112,15 +112,16 @@ class Channel(Connection):
         self._enter(Phase.RESPONSE)
         if IAtHand.providedBy(blob):
             self.send(answer.response.now() + blob.data)
+            blob.close()
         else:
             self._repeat_file(answer, blob)
         self.responded()
         return True
 
     def _repeat_file(self, answer: KnownAnswer, blob: IBlob) -> None:
-        self.send(answer.response.now(), more=True)
+        self.send(answer.response.now(), more=blob.size > 0)
         try:
-            sending = self.send_file(IFileBacked(blob).fileno(), 0, blob.size)
+            sending = self.send_file(IFileBacked(blob).fileno(), 0, blob.size) if blob.size else None
         except OSError:
             sending = fail()
         if sending is None:
@@ -179,6 +180,8 @@ class Channel(Connection):
         elif self._persistent and not self._input_ended:
             self._enter(Phase.IDLE)
             self._advance()
+            if self._server.draining and not self._unread:
+                self.close_if_idle()
         else:
             self.close()
 

@@ -126,11 +126,16 @@ class Request(IncomingRequest, ResponseFields):
             lines.append(b"Connection: close")
         elif not http11:
             lines.append(b"Connection: keep-alive")
-        elif self._reopen is not None and self._announced is not None:
-            self._exchange.remember(
-                KnownAnswer(self._head, PreparedHead(self.code, lines), self._announced, self._reopen)
-            )
+        elif self._reopen is not None:
+            self._remember(lines, self._reopen)
         return format_head(self.code, self.code_message, lines)
+
+    def _remember(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
+        """Let the answer be given again, if it is a whole one to a question that was all head."""
+        size, whole = self._announced, self.code == 200 and not self._bodiless
+        if whole and size is not None and not self._head.fields.has_body:
+            response = PreparedHead(self.code, lines)
+            self._exchange.remember(KnownAnswer(self._head, response, size, reopen))
 
     def _frame(self, data: bytes) -> bytes:
         if self._bodiless or not data:
