@@ -125,7 +125,7 @@ class Hub:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and so do all connections."""
         for each in self.removeAll():
-            each.connectionLost(reason)
+            _lose(each, reason)
         self._set.close()
 
     def _tell(self, who: Any, events: int) -> None:
@@ -157,4 +157,12 @@ class Hub:
     def _end(self, who: Any, why: Exception) -> None:
         self.removeReader(who)
         self.removeWriter(who)
-        who.connectionLost(Failure(why))
+        _lose(who, Failure(why))
+
+
+def _lose(who: Any, reason: Failure) -> None:
+    """Have `who` end. If that fails, all others go on."""
+    try:
+        who.connectionLost(reason)
+    except Exception:
+        _log.failure("a connection failed as it ended")
