@@ -42,6 +42,7 @@ class Server:
         self._drain = drain
         self._stop_helpers = stop_helpers
         self._acceptors: list[Acceptor] = []
+        self._hub: Hub | None = None
 
     def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
         """Serve on these sockets. Fires when it does, which is at once."""
@@ -71,7 +72,8 @@ class Server:
         await self._factory.drain()
         if patience.active():
             patience.cancel()
-        self._hub.close()
+        if self._hub is not None:
+            self._hub.close()
         if self._stop_helpers is not None:
             await self._stop_helpers()
         if self._access_log is not None:
