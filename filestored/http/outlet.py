@@ -23,8 +23,12 @@ from zope.interface import implementer
 
 from filestored.http.sendfile import FileRange
 
-BULK = 128 * 1024
-"""Bytes that are read at once while a large body arrives; measured: a tenth less time than with 64 KiB."""
+BULK = 512 * 1024
+"""Bytes that are read at once while a large body arrives.
+
+Measured with one of 256 MiB, each with a `PIECE` of `filestored.storage.upload` to match: 470 MiB/s with
+128 KiB, 610 to 650 with 512 KiB, 540 with 1 MiB.
+"""
 
 _USUAL = Connection.bufferSize
 

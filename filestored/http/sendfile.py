@@ -10,8 +10,11 @@ from socket import socket
 
 from twisted.internet.defer import Deferred
 
-TURN = 1024 * 1024
-"""Bytes sent in one go, after which other connections have their turn."""
+TURN = 512 * 1024
+"""Bytes sent in one go, after which other connections have their turn.
+
+Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
+"""
 
 _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 

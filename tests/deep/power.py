@@ -48,7 +48,7 @@ def _cut(bench: Bench, name: str, seed: int, environment: dict[str, str] | None)
         def upload_on(seed: int) -> None:
             mine = random.Random(seed)
             while not over.is_set():
-                content = mine.randbytes(mine.choice([100, 5_000, 70_000, 500_000]))
+                content = mine.randbytes(mine.choice([100, 5_000, 70_000, 600_000]))
                 if digest := upload(daemon, content):
                     acknowledged[digest] = content
 

@@ -125,7 +125,7 @@ def test_an_abort_during_a_job_waits_for_its_end(store, bench, place):
     assert 1 == store.statistics.failed_uploads
 
 
-@pytest.mark.parametrize("size", [0, 10, 300_000, 3_000_000])
+@pytest.mark.parametrize("size", [0, 10, 600_000, 3_000_000])
 def test_an_abort_leaves_nothing(store, bench, place, size):
     upload = store.upload()
     upload.write(b"x" * size)
@@ -137,14 +137,14 @@ def test_an_abort_leaves_nothing(store, bench, place, size):
 
 def test_an_abort_after_commit_while_bytes_are_still_written_ends_it(store, bench, place):
     upload = store.upload()
-    upload.write(PIECE * 5)
+    upload.write(PIECE * 10)
     answer = upload.commit()
     upload.abort()
     bench.do_all()
     assert (CancelledError, 0, []) == (type(outcome(answer)), store.uploads_in_flight, files_below(place))
 
 
-@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("size", [10, 600_000])
 def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
     upload = store.upload()
     upload.write(b"x" * size)
@@ -159,7 +159,7 @@ def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
 @pytest.mark.parametrize("jobs", range(4))
 def test_a_commit_that_its_caller_cancels_goes_on_unseen(store, bench, jobs):
     upload = store.upload()
-    upload.write(b"x" * 300_000)
+    upload.write(b"x" * 600_000)
     answer = upload.commit()
     for _ in range(min(jobs, len(bench.jobs))):
         bench.do_one()
