@@ -140,13 +140,13 @@ class Hub:
                 why = who.doWrite()
             elif not events & EPOLLIN:
                 why = CONNECTION_LOST
-        except Exception as error:
+        except BaseException as error:  # a SystemExit of one, too, would be the end of all
             _log.failure("a connection failed")
             why = error
         if why is not None:
             self._end(who, why)
 
-    def _end_input(self, who: Any, why: Exception) -> None:
+    def _end_input(self, who: Any, why: BaseException) -> None:
         """The peer sends no more; whether it still reads is for the protocol to find out."""
         if isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(who):
             self.removeReader(who)
@@ -154,7 +154,7 @@ class Hub:
         else:
             self._end(who, why)
 
-    def _end(self, who: Any, why: Exception) -> None:
+    def _end(self, who: Any, why: BaseException) -> None:
         self.removeReader(who)
         self.removeWriter(who)
         _lose(who, Failure(why))
@@ -164,5 +164,5 @@ def _lose(who: Any, reason: Failure) -> None:
     """Have `who` end. If that fails, all others go on."""
     try:
         who.connectionLost(reason)
-    except Exception:
+    except BaseException:  # as in `Hub._tell`
         _log.failure("a connection failed as it ended")

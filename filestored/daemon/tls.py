@@ -1,6 +1,6 @@
 """TLS stays ashore where no endpoint speaks it.
 
-Twisted's reactor loads pyOpenSSL wherever that is installed, and the library behind it: a fifth of the
+Twisted's reactor loads pyOpenSSL wherever that is installed, and the library behind it: a quarter of the
 memory of a process that encrypts nothing. `leave_out` lets it find what it finds without the extra
 ``tls``, a case that Twisted is made for.
 

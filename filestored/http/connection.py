@@ -146,6 +146,7 @@ class Connection(Protocol):
         if self._phase is not Phase.GONE:
             self._phase = Phase.GONE
             self._unread = b""
+            self._on_drained = None
             self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:

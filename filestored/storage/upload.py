@@ -113,6 +113,9 @@ class Upload:
         """Keep the bytes. Fails with `CancelledError` when `abort` came before they reached the disk."""
         # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
         done: Deferred[Stored] = Deferred()
+        if self._aborted:
+            done.errback(CancelledError())  # to end it is the business of that `abort`
+            return done
         self._committing = True
         if self._size <= SMALL:
             self._commit_small(done)

@@ -59,6 +59,16 @@ class Running:
         """A new connection to it."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
+    def refuses(self) -> bool:
+        """Whether it accepts no connection any more."""
+        try:
+            self.connect().close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            return False  # it stood in the queue that was just then closed
+        return False
+
     @contextmanager
     def notifications(self) -> Iterator[socket.socket]:
         """The socket that it tells systemd things on, from now on."""

@@ -89,6 +89,17 @@ class FailsTwice(FailsToRead, FailsToEnd):
     pass
 
 
+class Exits(Peer):
+    def dataReceived(self, data):
+        raise SystemExit("has read enough")
+
+
+class ExitsAtTheEnd(Peer):
+    def connectionLost(self, reason):
+        super().connectionLost(reason)
+        raise SystemExit("has had enough")
+
+
 @pytest.fixture
 def hub():
     hub = Hub(reactor)
@@ -263,7 +274,9 @@ async def test_a_reset_is_the_end(hub, state):
     await opened.close()
 
 
-@pytest.mark.parametrize("kind", [FailsToRead, FailsAtTheEndOfInput, FailsToEnd, FailsTwice])
+@pytest.mark.parametrize(
+    "kind", [FailsToRead, FailsAtTheEndOfInput, FailsToEnd, FailsTwice, Exits, ExitsAtTheEnd]
+)
 @pytest_twisted.ensureDeferred
 async def test_a_protocol_that_fails_takes_nobody_along(hub, join, failures, kind):
     bad, good = kind(), Echo()
@@ -464,7 +477,7 @@ def test_a_download_under_way_ends_well_when_the_daemon_does(start_daemon, worke
             each.connection.recv(1, socket.MSG_PEEK)
         next_one.say(question(f"/files/{name}"))
         daemon.kill(signal.SIGTERM)
-        wait_until(lambda: refused(daemon), "nobody is let in any more")
+        wait_until(daemon.refuses, "nobody is let in any more")
         assert DATA * 4 == client.hear().body
         assert client.ended()
         replies = [next_one.hear(), next_one.hear()]
@@ -475,13 +488,3 @@ def test_a_download_under_way_ends_well_when_the_daemon_does(start_daemon, worke
     with open(os.path.join(daemon.directory, "access")) as file:
         sizes = re.findall(r'" (\d+) (\d+) "', file.read())
     assert [("200", str(len(DATA) * 4))] * 4 == [each for each in sizes if int(each[1]) > 100]
-
-
-def refused(daemon):
-    try:
-        daemon.connect().close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:
-        return False  # it stood in the queue that was just then closed
-    return False

@@ -23,23 +23,13 @@ def half_an_upload(daemon):
     return connection
 
 
-def refuses(daemon):
-    try:
-        daemon.connect().close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:
-        return False  # it stood in the queue that was just then closed
-    return False
-
-
 @WORKERS
 def test_a_running_upload_finishes_and_new_connections_are_refused(start_daemon, workers):
     daemon = start_daemon("--workers", workers)
     with half_an_upload(daemon) as connection:
         until(lambda: taken(daemon), "the upload is being read")
         daemon.kill(signal.SIGTERM)
-        until(lambda: refuses(daemon), "the port is closed")
+        until(daemon.refuses, "the port is closed")
         assert not daemon.ended()
         connection.sendall(b"world")
         answer = connection.recv(4096)
@@ -68,7 +58,7 @@ def test_a_second_signal_ends_it_at_once(start_daemon, workers, second):
         until(lambda: taken(daemon), "the upload is being read")
         mine = daemon.workers()
         daemon.kill(signal.SIGTERM)
-        until(lambda: refuses(daemon), "the port is closed")
+        until(daemon.refuses, "the port is closed")
         daemon.kill(second)
         until(daemon.ended, "it ends at once")
         assert b"" == nothing_more(connection)

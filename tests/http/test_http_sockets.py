@@ -11,6 +11,7 @@ import time
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -57,6 +58,19 @@ class FileOf(Resource):
         return NOT_DONE_YET
 
 
+class Hasty(FileOf):
+    """Finishes before the file has gone out."""
+
+    def render_GET(self, request):
+        self.file = open(self.path, "rb")  # noqa: SIM115  # closed by `done`
+        request.setHeader(b"Content-Length", b"%d" % len(CONTENT))
+        request.notifyFinish().addBoth(self.ends.append)
+        sending = request.write_file(self.file.fileno(), 0, len(CONTENT))
+        request.finish()
+        sending.addErrback(lambda _: request.abort()).addBoth(lambda _: self.file.close())
+        return NOT_DONE_YET
+
+
 class Refuse(Resource):
     """Refuses every upload at once."""
 
@@ -74,6 +88,8 @@ def root(tmp_path):
     root = Resource()
     root.file = FileOf(str(path))
     root.putChild(b"file", root.file)
+    root.hasty = Hasty(str(path))
+    root.putChild(b"hasty", root.hasty)
     root.putChild(b"refuse", Refuse())
     return root
 
@@ -244,3 +260,17 @@ def half_close(port: int) -> bytes:
         client.sendall(get_range(0, 200_000))
         client.shutdown(socket.SHUT_WR)
         return read_to_end(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_finished_answer_whose_file_breaks_off_has_not_gone_out(serve, root):
+    def converse():
+        with connect(serve, receive_buffer=8192) as client:
+            client.sendall(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1, socket.MSG_PEEK)
+            os.truncate(root.hasty.path, 4 << 20)
+            with pytest.raises(ConnectionResetError):
+                read_to_end(client)
+
+    await deferToThread(converse)
+    assert [ConnectionAborted] == [failure.type for failure in root.hasty.ends]

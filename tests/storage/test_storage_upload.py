@@ -144,6 +144,20 @@ def test_an_abort_after_commit_while_bytes_are_still_written_ends_it(store, benc
     assert (CancelledError, 0, []) == (type(outcome(answer)), store.uploads_in_flight, files_below(place))
 
 
+@pytest.mark.parametrize("jobs_before", [0, 1])
+@pytest.mark.parametrize("size", [0, 10, 600_000])
+def test_what_was_aborted_cannot_be_committed_and_ends_once(store, bench, place, size, jobs_before):
+    upload = store.upload()
+    upload.write(b"x" * size)
+    upload.abort()
+    for _ in range(min(jobs_before, len(bench.jobs))):
+        bench.do_one()
+    answer = upload.commit()
+    bench.do_all()
+    assert (CancelledError, 0, []) == (type(outcome(answer)), store.uploads_in_flight, files_below(place))
+    assert 1 == store.statistics.failed_uploads
+
+
 @pytest.mark.parametrize("size", [10, 600_000])
 def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
     upload = store.upload()
