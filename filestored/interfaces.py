@@ -12,6 +12,7 @@ thread. All others return at once and are made in the reactor's thread only.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
@@ -438,8 +439,7 @@ class IAccessLog(Interface):
         """Note one request; formatting and writing may happen later."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessEntry:
+class AccessEntry(NamedTuple):
     """One answered request, as the combined log format wants it.
 
     `moment` of the answer in seconds since the epoch, `sent` in bytes of body;

@@ -47,6 +47,7 @@ class Channel(Connection):
     def connectionMade(self) -> None:
         """Twisted says: the connection is there."""
         super().connectionMade()
+        self._peer: str = getattr(self.transport.getPeer(), "host", "-")
         takes_files = isinstance(self._outlet, SocketOutlet)
         self._request_class = FileTakingRequest if takes_files else Request
         self._known = self._server.known if takes_files else _NOTHING_KNOWN
@@ -186,7 +187,7 @@ class Channel(Connection):
             self.close()
 
     def _note(self, response: Response, status: int) -> None:
-        self._server.answered(self.transport, self._head, status, response.sent_length)
+        self._server.answered(self._peer, self._head, status, response.sent_length)
 
     # --- the exchange that a request sees ----------------------------------------------------
 
@@ -235,7 +236,7 @@ class Channel(Connection):
         """Answer what is no request, and end."""
         self._unread = b""
         self._enter(Phase.LINGER)
-        self._server.answered(self.transport, None, status, 0)
+        self._server.answered(self._peer, None, status, 0)
         self._outlet.write(format_refusal(status, reason, *fields))
         self._when_drained(self._linger)
 

@@ -23,11 +23,11 @@ from zope.interface import implementer
 
 from filestored.http.sendfile import FileRange
 
-BULK = 512 * 1024
+BULK = 256 * 1024
 """Bytes that are read at once while a large body arrives.
 
 Measured with one of 256 MiB, each with a `PIECE` of `filestored.storage.upload` to match: 470 MiB/s with
-128 KiB, 610 to 650 with 512 KiB, 540 with 1 MiB.
+128 KiB, 610 to 650 with 512 KiB; but with these, 64 uploads at once take 96 MiB of memory.
 """
 
 _USUAL = Connection.bufferSize

@@ -103,5 +103,5 @@ class Server(Protocol):
     def render(self, request: IAnswerable) -> None:
         """Have a request answered."""
 
-    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
-        """Note an answer in the access log; `head` is None where there was none."""
+    def answered(self, peer: str, head: RequestHead | None, status: int, sent: int) -> None:
+        """Note an answer to somebody at `peer` in the access log; `head` is None where there was none."""

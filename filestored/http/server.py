@@ -8,7 +8,7 @@ none of them sets a timer of its own.
 from time import time
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource
 
@@ -103,14 +103,14 @@ class HTTPFactory(Factory):
         """See `filestored.http.roles.Server.render`."""
         render_tree(self._root, request)
 
-    def answered(self, transport: ITransport, head: RequestHead | None, status: int, sent: int) -> None:
+    def answered(self, peer: str, head: RequestHead | None, status: int, sent: int) -> None:
         """See `filestored.http.roles.Server.answered`."""
         if self._access_log is None:
             return
         self._access_log.record(
             AccessEntry(
                 moment=time(),
-                peer=getattr(transport.getPeer(), "host", "-"),
+                peer=peer,
                 method=head.method if head else b"-",
                 target=head.target if head else b"-",
                 version=head.version if head else b"-",

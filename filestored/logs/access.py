@@ -28,6 +28,10 @@ BATCH = 1000
 """Entries that are written at once without waiting any longer."""
 
 
+REMEMBERED = 512
+"""Bytes of the longest text of a client that is kept with what is written of it: most come again."""
+
+
 class Writer(Protocol):
     """Where formatted lines go."""
 
@@ -146,15 +150,29 @@ def combined(entry: AccessEntry) -> str:
     """An entry in the combined format of Apache and nginx, in printable ASCII."""
     request = b" ".join((entry.method, entry.target, entry.version))
     return (
-        f"{_quoted(entry.peer.encode('utf-8', 'replace')).replace(' ', '_') or '-'} - - "
-        f"[{_date(int(entry.moment))}] "
-        f'"{mask(_quoted(request))}" {entry.status} {entry.sent} '
+        f"{_host(entry.peer)} - - [{_date(int(entry.moment))}] "
+        f'"{_shown(request)}" {entry.status} {entry.sent} '
         f'"{_field(entry.referer)}" "{_field(entry.agent)}"'
     )
 
 
+@lru_cache(maxsize=1024)
+def _host(peer: str) -> str:
+    return _quoted(peer.encode("utf-8", "replace")).replace(" ", "_") or "-"
+
+
 def _field(value: bytes | None) -> str:
-    return mask(_quoted(value)) if value else "-"
+    return _shown(value) if value else "-"
+
+
+def _shown(value: bytes) -> str:
+    """What a client sent, without secrets and with nothing in it that could pass for another field."""
+    return _recalled(value) if len(value) <= REMEMBERED else mask(_quoted(value))
+
+
+@lru_cache(maxsize=4096)
+def _recalled(value: bytes) -> str:
+    return mask(_quoted(value))
 
 
 def _quoted(value: bytes) -> str:
