@@ -6,8 +6,8 @@ same bytes come again, from whomever, they are answered at once: no parsing, no 
 date is of the moment, and the body is opened anew each time, so that nothing is sent that is
 not there any more.
 
-This is the hot path of downloads, and takes a third of the time (docs/benchmarks.md). A head that comes in
-pieces, or with the next one behind it, is read as usual.
+This is the hot path of downloads, and takes a quarter to a third of the time (docs/benchmarks.md). A
+head that comes in pieces, or with the next one behind it, is read as usual.
 
 Rejected: to keep whole responses, bytes included; who would notice that the file is gone?
 """
