@@ -30,7 +30,7 @@ def test_a_body_declared_too_long_is_413_before_it_arrives(port, method, target)
 @UPLOADS
 def test_chunks_that_become_too_long_are_413(port, files, method, target):
     before = files()
-    chunks = chunked(*[bytes(64 * KIB)] * 17)
+    chunks = chunked(*[bytes(64 * KIB)] * 17).removesuffix(b"0\r\n\r\n")  # the end is not waited for
     data = head(method, target, [RAW, "Transfer-Encoding: chunked"]) + chunks
     assert 413 == refused(port, data, method).status
     assert before == files()
