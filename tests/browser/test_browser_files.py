@@ -25,6 +25,16 @@ WATCH_PROGRESS = """() => {
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
 }"""
 
+ASK_AGAIN_AT_ONCE = """() => {
+    const ask = () => {
+        document.querySelector("#file-list .delete").click();
+        return document.querySelector("dialog[open]");
+    };
+    ask().close();
+    ask().querySelector(".danger").click();
+}"""
+"""In one turn, so that the first dialog has not told yet that it is closed when the second opens."""
+
 
 def named(name, content):
     return {"name": name, "mimeType": "text/plain", "buffer": content}
@@ -165,6 +175,16 @@ def test_a_file_is_deleted_when_the_question_is_answered_with_yes(open_page, dae
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(row(page, "gone.txt")).to_have_count(1 if found == 200 else 0)
         assert status(f"{daemon.url}files/{sha256(b'gone')}") == found
+
+
+def test_a_question_asked_at_once_again_is_not_answered_by_the_one_before(open_page, daemon):
+    page = open_page(daemon.url)
+    choose(page, named("gone.txt", b"gone"))
+    expect(row(page, "gone.txt").get_by_role("button", name="Delete")).to_be_visible()
+    page.evaluate(ASK_AGAIN_AT_ONCE)
+    expect(row(page, "gone.txt")).to_have_count(0)
+    expect(page.locator("dialog:has(.danger)")).to_have_count(0)
+    assert status(f"{daemon.url}files/{sha256(b'gone')}") == 404
 
 
 def test_the_hash_is_copied(open_page, daemon):

@@ -219,15 +219,21 @@ async function copy(button, text) {
   setTimeout(() => say(button, label), 2000);
 }
 
-/** Ask before what can't be undone; true when the answer is yes. */
+/**
+ * Ask before what can't be undone; true when the answer is yes. Each question has a dialog of its own:
+ * a dialog tells that it was closed later than it closes, and by then the next question may be open.
+ */
 function confirmed(question, action, values) {
-  const dialog = find("question");
-  say(find("question-text"), question, values);
-  say(find("question-yes"), action);
-  dialog.returnValue = "no";
+  const dialog = clone("question");
+  say(dialog.querySelector("p"), question, values);
+  say(dialog.querySelector(".danger"), action);
+  document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
   });
 }
 
