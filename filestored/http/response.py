@@ -15,7 +15,8 @@ from filestored.http.fields import Field
 
 SERVER = b"filestored"
 
-_LINE_BREAKS = re.compile(rb"[\r\n\0]+")
+_BREAKING = b"\r\n\0"
+_LINE_BREAKS = re.compile(b"[%b]+" % _BREAKING)
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 
@@ -196,10 +197,9 @@ def _encoded(text: bytes | str) -> bytes:
 
 def _line(name: bytes, value: bytes) -> bytes:
     """One field, which stays one whatever its value holds."""
-    line = b"%b: %b" % (name, value)
-    if b"\n" in line or b"\r" in line or b"\0" in line:
-        return _LINE_BREAKS.sub(b" ", line)
-    return line
+    line = name + b": " + value
+    harmless = len(line.translate(None, _BREAKING)) == len(line)  # a third of the time of a search
+    return line if harmless else _LINE_BREAKS.sub(b" ", line)
 
 
 def _cookie_part(text: bytes | str) -> bytes:

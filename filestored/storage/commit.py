@@ -27,6 +27,7 @@ the names of a failed flush (another process may have answered for them by now).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -53,22 +54,21 @@ class GroupCommit:
         self._named: list[Member] = []
         self._busy = False
 
-    def commit(self, digest: Digest, data: bytes | bytearray) -> "Deferred[bool]":
-        """Store `data` under `digest`, durably. True when it is new."""
-        body = Body(digest, data)
+    def commit(self, body: Body) -> None:
+        """Store the bytes of `body` durably. It is told whether they are new, or what went wrong."""
         self._arrived.append(body)
-        return self._joined(body)
+        self._go_on()
 
-    def settle(self, digest: Digest) -> "Deferred[bool]":
-        """Make durable that `digest` was published, or deleted. What it fires with says nothing."""
-        member = Member(digest)
-        self._named.append(member)
-        return self._joined(member)
+    def settle(self, digest: Digest) -> "Deferred[None]":
+        """Make durable that `digest` was published, or deleted. Fails with the error of the flush."""
+        settled: Deferred[None] = Deferred()
+        self._named.append(Member(digest, partial(_fire, settled)))
+        self._go_on()
+        return settled
 
-    def _joined(self, member: Member) -> "Deferred[bool]":
+    def _go_on(self) -> None:
         if not self._busy:
             self._next()
-        return member.done
 
     def _next(self) -> None:
         """Send off what has queued; or refuse it, when an earlier turn has ended all writing."""
@@ -98,3 +98,10 @@ class GroupCommit:
         self._named[:0] = turn.unsettled
         self._next()
         turn.answer()
+
+
+def _fire(settled: "Deferred[None]", member: Member) -> None:
+    if member.error is None:
+        settled.callback(None)
+    else:
+        settled.errback(member.error)

@@ -20,10 +20,11 @@ class Intake:
         self._backend = backend
         self._own = own
         self._expected = tuple(expected)
-        self._hashers: dict[str, tuple[Algorithm, Hasher]] = {own.name: (own, own.new())}
+        self._hasher = own.new()
+        self._others: list[tuple[Algorithm, Hasher]] = []
         for name in {digest.algorithm for digest in self._expected} - {own.name}:
             other = algorithm(name)
-            self._hashers[name] = (other, other.new())
+            self._others.append((other, other.new()))
         self._sink: ISink | None = None
 
     @property
@@ -45,10 +46,12 @@ class Intake:
         Raises `DigestMismatch` when an expected digest is not what came out.
         """
         self._hash(data)
-        found = {name: own.finish(hasher) for name, (own, hasher) in self._hashers.items()}
-        if any(found[digest.algorithm] != digest for digest in self._expected):
-            raise DigestMismatch
-        return found[self._own.name]
+        digest = self._own.finish(self._hasher)
+        if self._expected:
+            found = {digest, *(other.finish(hasher) for other, hasher in self._others)}
+            if not found.issuperset(self._expected):
+                raise DigestMismatch
+        return digest
 
     def complete(self, pieces: Iterable[bytes | bytearray]) -> tuple[Digest, bool]:
         """Take the last bytes, seal, publish: all but the flush of the name. Blocking.
@@ -70,5 +73,6 @@ class Intake:
             sink.discard()
 
     def _hash(self, data: bytes | bytearray) -> None:
-        for _, hasher in self._hashers.values():
+        self._hasher.update(data)
+        for _, hasher in self._others:
             hasher.update(data)

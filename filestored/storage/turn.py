@@ -10,37 +10,34 @@ flush is over, and only then the first of them gets its name.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred
-
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IFlushesTogether, ISink
 from filestored.storage.health import FlushFailed
 
 
 class Member:
-    """Somebody who waits for `digest` to be settled; `done` is told."""
+    """Somebody who waits for `digest` to be settled. `tell` is called with the member when that is done."""
 
-    def __init__(self, digest: Digest) -> None:
+    created = False
+    error: Exception | None = None
+
+    def __init__(self, digest: Digest, tell: "Callable[[Member], None]") -> None:
         self.digest = digest
-        self.created = False
-        self.error: Exception | None = None
-        self.done: Deferred[bool] = Deferred()
+        self._tell = tell
 
     def answer(self) -> None:
         """Tell what came of it."""
-        if self.error is None:
-            self.done.callback(self.created)
-        else:
-            self.done.errback(self.error)
+        self._tell(self)
 
 
 class Body(Member):
     """Somebody who brings the bytes, too."""
 
-    def __init__(self, digest: Digest, data: bytes | bytearray) -> None:
-        super().__init__(digest)
+    _sink: ISink | None = None
+
+    def __init__(self, digest: Digest, data: bytes | bytearray, tell: Callable[[Member], None]) -> None:
+        super().__init__(digest, tell)
         self._data = data
-        self._sink: ISink | None = None
 
     def fill(self, backend: IBackend) -> None:
         """Write the bytes to where nobody sees them."""

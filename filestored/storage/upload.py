@@ -21,6 +21,7 @@ producer (every body here is pushed by a connection).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,19 +29,19 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.digest import Digest
 from filestored.errors import LengthMismatch, TooLarge
 from filestored.interfaces import IUpload, Stored
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import Run
+from filestored.storage.turn import Body, Member
 
 PIECE = 256 * 1024
 """Bytes that are worth a job, and bytes waiting for one with which the producer has to wait, too."""
 
 WHOLE = 16 * 1024
-"""Bytes from which on a piece is kept as it came."""
+"""Bytes from which on a piece is kept as it is."""
 
 SMALL = 64 * 1024
 """Bytes that may be hashed in the reactor's thread."""
@@ -52,6 +53,16 @@ class Upload:
 
     `ended` is called once, with what was stored or None, when nothing of it is in progress any more.
     """
+
+    _size = 0
+    _waiting = 0
+    _working = False
+    _idle: Deferred[None] | None = None
+    _error: Exception | None = None
+    _committing = False
+    _aborted = False
+    _producer: IPushProducer | None = None
+    _paused = False
 
     def __init__(
         self,
@@ -71,16 +82,7 @@ class Upload:
         self._length = length
         self._limit = limit
         self._ended = ended
-        self._size = 0
         self._gathered: list[bytes | bytearray] = []
-        self._waiting = 0
-        self._working = False
-        self._idle: Deferred[None] | None = None
-        self._error: Exception | None = None
-        self._committing = False
-        self._aborted = False
-        self._producer: IPushProducer | None = None
-        self._paused = False
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Take bytes from a push producer; it is paused while the disk is behind."""
@@ -133,20 +135,20 @@ class Upload:
         """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
         try:
             self._check()
-            data = b"".join(self._take())
+            data = self._whole()
             digest = self._intake.digest(data)
         except Exception:
             self._ended(None)
             done.errback()
         else:
-            self._group.commit(digest, data).addBoth(self._settled, digest, done)
+            self._group.commit(Body(digest, data, partial(self._settled, done)))
 
-    def _settled(self, created: bool | Failure, digest: Digest, done: "Deferred[Stored]") -> None:
-        if isinstance(created, Failure):
+    def _settled(self, done: "Deferred[Stored]", body: Member) -> None:
+        if body.error is not None:
             self._ended(None)
-            done.errback(self._health.judge(_exception(created)))
+            done.errback(self._health.judge(body.error))
         else:
-            stored = Stored(digest, self._size, created)
+            stored = Stored(body.digest, self._size, body.created)
             self._ended(stored)
             done.callback(stored)
 
@@ -212,16 +214,21 @@ class Upload:
 
     def _gather(self, data: bytes) -> None:
         self._waiting += len(data)
-        if len(data) >= WHOLE:
+        last = self._gathered[-1] if self._gathered else None
+        if last is None or max(len(data), len(last)) >= WHOLE:
             self._gathered.append(data)
-        elif self._gathered and isinstance(self._gathered[-1], bytearray):
-            self._gathered[-1] += data
+        elif isinstance(last, bytearray):
+            last += data
         else:
-            self._gathered.append(bytearray(data))
+            self._gathered[-1] = bytearray(last + data)
 
     def _take(self) -> list[bytes | bytearray]:
         pieces, self._gathered, self._waiting = self._gathered, [], 0
         return pieces
+
+    def _whole(self) -> bytes | bytearray:
+        pieces = self._take()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _drop(self) -> None:
         """Forget what has gathered, and let the producer run dry."""

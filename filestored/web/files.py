@@ -78,10 +78,10 @@ class Front(StoredFile):
     def __init__(self, store: IStore) -> None:
         super().__init__(store, _hash_in_query)
 
-    async def render_POST(self, request: IStreamedRequest) -> None:
+    def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
         """200 and the hash; 412 when ``If-None-Match`` forbids that it was there already."""
-        stored = await receive(request.body, Announcement.of(request), self._store)
-        _acknowledge(request, 200, stored)
+        receiving = receive(request.body, Announcement.of(request), self._store)
+        return receiving.addCallback(_acknowledge, request, 200)
 
 
 class Files(StoredFile):
@@ -106,7 +106,7 @@ class Files(StoredFile):
             if _forbidden(request, entity_tag(digest) if stored_before else None):
                 raise precondition_failed()
         stored = await receive(request.body, announcement, self._store, [digest])
-        _acknowledge(request, 201 if stored.created else 200, stored)
+        _acknowledge(stored, request, 201 if stored.created else 200)
 
 
 def _hash_in_query(request: IStreamedRequest) -> bytes:
@@ -133,7 +133,7 @@ def _forbidden(request: IStreamedRequest, tag: bytes | None) -> bool:
     return judge(tag, if_match, if_none_match, reading=False) is Verdict.FAILED
 
 
-def _acknowledge(request: IStreamedRequest, status: int, stored: Stored) -> None:
+def _acknowledge(stored: Stored, request: IStreamedRequest, status: int) -> None:
     """Tell the hash of what is now on disk."""
     digest = stored.digest
     tag = entity_tag(digest)

@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from multipart import parse_options_header
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
 
 from filestored.digest import Digest
 from filestored.errors import TooLarge
-from filestored.interfaces import IBody, IStore, IStreamedRequest, Stored
+from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, Stored
 from filestored.web.fields import combined, single
 from filestored.web.form import BOUNDARY, MOST_AROUND, Begin, FormUpload
 from filestored.web.integrity import announced
@@ -50,24 +52,27 @@ class Announcement:
         return cls(_boundary(request), tuple(_digests(request)))
 
 
-async def receive(
+def receive(
     body: IBody, announcement: Announcement, store: IStore, expected: Iterable[Digest] = ()
-) -> Stored:
+) -> Deferred[Stored]:
     """Store the body, or the first file of the form that it is; it must have the `expected` digests.
 
-    Raises `UploadRefused`, `BodyError` or `Refusal`; nothing is stored then.
+    Fails with `UploadRefused`, `BodyError` or `Refusal`; nothing is stored then. Raises the same for what
+    is clear beforehand.
     """
-    in_form = announcement.boundary is not None
-    if in_form:
+    if announcement.boundary is None:
+        upload = store.upload((*expected, *announcement.digests), body.length)
+        delivered = body.deliver(upload)
+    else:
         refuse_too_large(body, store.max_size)
         upload = store.upload(expected)
-    else:
-        upload = store.upload((*expected, *announcement.digests), body.length)
-    try:
-        await (unpack(body, announcement, upload, store.max_size) if in_form else body.deliver(upload))
-        return await upload.commit()
-    finally:
-        upload.abort()  # after a commit there is nothing left to drop
+        delivered = Deferred.fromCoroutine(unpack(body, announcement, upload, store.max_size))
+    return delivered.addCallback(lambda _: upload.commit()).addErrback(_abandoned, upload)
+
+
+def _abandoned(failure: Failure, upload: IUpload) -> Failure:
+    upload.abort()
+    return failure
 
 
 def refuse_too_large(body: IBody, max_size: int) -> None:
