@@ -90,6 +90,7 @@ class Channel(Connection):
             self._abandon(error)
             return False
         if complete:
+            self._server.portions.end(self.transport)
             self._enter(Phase.RESPONSE)
         if body:
             self._body.received(body)
@@ -154,7 +155,7 @@ class Channel(Connection):
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
         self._patience.expect_body()
-        self._outlet.expect(fields.length)
+        self._server.portions.begin(self.transport, fields.length)
         self._enter(Phase.BODY)
 
     def _body_wanted(self) -> None:
@@ -241,6 +242,7 @@ class Channel(Connection):
         self._when_drained(self._linger)
 
     def _lost(self, reason: Failure) -> None:
+        self._server.portions.end(self.transport)
         response, self._response = self._response, None
         if response is not None:
             self._note(response, response.code if response.startedWriting else CLIENT_CLOSED)

@@ -23,15 +23,6 @@ from zope.interface import implementer
 
 from filestored.http.sendfile import FileRange
 
-BULK = 256 * 1024
-"""Bytes that are read at once while a large body arrives.
-
-Measured with one of 256 MiB, each with a `PIECE` of `filestored.storage.upload` to match: 470 MiB/s with
-128 KiB, 610 to 650 with 512 KiB; but with these, 64 uploads at once take 96 MiB of memory.
-"""
-
-_USUAL = Connection.bufferSize
-
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
     """What all of Twisted's stream transports provide, TLS and Unix sockets included."""
@@ -54,9 +45,6 @@ class TransportOutlet:
     def write(self, data: bytes, more: bool = False) -> None:
         """Send bytes after all that was given before."""
         self._transport.write(data)
-
-    def expect(self, length: int | None) -> None:
-        """A body is about to arrive; how it is read is the transport's own business."""
 
     def finish(self) -> None:
         """End our side of the connection; the peer may still send."""
@@ -118,10 +106,6 @@ class SocketOutlet:
         self._queue.append(piece)
         self._wait()
         return piece.wait()
-
-    def expect(self, length: int | None) -> None:
-        """A body of `length` bytes, None being unknown, is about to arrive: read it in pieces to match."""
-        self._transport.bufferSize = BULK if length is None or length > BULK else _USUAL
 
     def finish(self) -> None:
         """End our side of the connection; the peer may still send."""

@@ -10,6 +10,7 @@ from zope.interface import Attribute
 from filestored.http.answers import KnownAnswer, KnownAnswers
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
+from filestored.http.portions import Portions
 from filestored.interfaces import IStreamedRequest
 
 
@@ -91,6 +92,7 @@ class Server(Protocol):
 
     limits: Limits
     known: KnownAnswers
+    portions: Portions
     now: float
     draining: bool
 

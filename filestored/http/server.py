@@ -16,6 +16,7 @@ from filestored.http.answers import KnownAnswers
 from filestored.http.channel import Channel
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
+from filestored.http.portions import Portions
 from filestored.http.rendering import render_tree
 from filestored.http.roles import Connection, IAnswerable
 from filestored.interfaces import AccessEntry, IAccessLog
@@ -43,6 +44,7 @@ class HTTPFactory(Factory):
         self.now = clock.seconds()
         self.draining = False
         self.known = KnownAnswers()
+        self.portions = Portions()
         self._root = root
         self._clock = clock
         self._access_log = access_log

@@ -1,0 +1,115 @@
+"""How much is read at once of large bodies, few and many of them, on real sockets."""
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.tcp import Connection
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from filestored.http.portions import FEW, LARGE, LARGEST
+from filestored.http.server import HTTPFactory
+
+USUAL = Connection.bufferSize
+LENGTH = b"Content-Length: %d"
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+class Take(Resource):
+    """Wants every body, and keeps the connections on which they arrive."""
+
+    isLeaf = True
+
+    def __init__(self):
+        super().__init__()
+        self.transports = []
+        self.waiting = None
+
+    def render_POST(self, request):
+        request.body.discard()
+        request.notifyFinish().addBoth(lambda _: None)
+        self.transports.append(request.transport)
+        if self.waiting and len(self.transports) == self.waiting[0]:
+            self.waiting[1].callback(None)
+        return NOT_DONE_YET
+
+    async def have(self, number):
+        """Wait until so many bodies have begun."""
+        if len(self.transports) < number:
+            self.waiting = number, Deferred()
+            await self.waiting[1]
+
+    @property
+    def sizes(self):
+        return {transport.bufferSize for transport in self.transports}
+
+
+@pytest.fixture
+def take():
+    return Take()
+
+
+@pytest.fixture
+def begin(take):
+    """Begin a body on a connection of its own; answers the client's end."""
+    factory = HTTPFactory(take, reactor)
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=100)
+    with ExitStack() as clients:
+
+        def connect(field):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port.getHost().port)))
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + field + b"\r\n\r\n")
+            return client
+
+        yield connect
+    pytest_twisted.blockon(port.stopListening())
+    factory.abort()
+    pytest_twisted.blockon(factory.drain())
+
+
+async def until(condition):
+    """Let the reactor work until something is the case; the test's own time limit ends it otherwise."""
+    while not condition():
+        turn = Deferred()
+        reactor.callLater(0.001, turn.callback, None)
+        await turn
+
+
+@pytest.mark.parametrize(
+    ("field", "size"),
+    [
+        (LENGTH % LARGE, USUAL),
+        (LENGTH % (LARGE + 1), LARGEST),
+        (LENGTH % (1 << 40), LARGEST),
+        (CHUNKED, LARGEST),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_large_bodies_are_read_in_large_portions(take, begin, field, size):
+    begin(field)
+    await take.have(1)
+    assert {size} == take.sizes
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_large_bodies_share_and_few_have_more_again(take, begin):
+    clients = [begin(CHUNKED) for _ in range(FEW)]
+    await take.have(FEW)
+    assert {LARGEST} == take.sizes
+    clients.append(begin(CHUNKED))
+    await take.have(FEW + 1)
+    assert {LARGE} == take.sizes
+    clients.pop().close()
+    await until(lambda: take.sizes == {LARGEST, USUAL})
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_its_body_a_connection_is_read_as_usual(take, begin):
+    client = begin(CHUNKED)
+    await take.have(1)
+    client.sendall(b"0\r\n\r\n")
+    await until(lambda: take.sizes == {USUAL})
