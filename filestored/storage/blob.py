@@ -10,6 +10,7 @@ writes, and goes on. At most one piece is held.
 """
 
 import errno
+import os
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -129,6 +130,19 @@ class FileBlob(Blob):
     def fileno(self) -> int:
         """The file's descriptor, valid until the blob is closed."""
         return self._descriptor
+
+    def _release(self) -> None:
+        if self.size >= SLOW_TO_CLOSE and not self._has_name():
+            super()._release()
+        else:
+            self._file.close()
+
+    def _has_name(self) -> bool:
+        """Whether the file outlives its descriptor, so that closing it frees nothing."""
+        try:
+            return os.fstat(self._descriptor).st_nlink > 0
+        except OSError:
+            return False
 
 
 @implementer(IPushProducer)

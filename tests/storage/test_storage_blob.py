@@ -163,3 +163,17 @@ def test_a_read_error_is_reported_and_suspends_writing(open_disk):
     assert errno.EIO == outcome(blob.produce(Sponge(), 0, 1)).errno
     assert store.degraded
     blob.close()
+
+
+@pytest.mark.parametrize(("deleted", "size", "jobs"), [(False, 1 << 20, 0), (True, 1 << 20, 1), (True, 9, 0)])
+def test_only_the_end_of_a_large_deleted_file_is_left_to_a_thread(disk, bench, deleted, size, jobs):
+    put(disk, b"x" * size)
+    name = digest_of(b"x" * size)
+    blob = Store(disk, MD5, bench).open_at_once(name)
+    if deleted:
+        disk.delete(name)
+    blob.close()
+    assert jobs == len(bench.jobs)
+    bench.do_all()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(blob.fileno())
