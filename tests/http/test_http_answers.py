@@ -484,6 +484,25 @@ async def test_a_long_head_is_read_each_time(listen, shelf):
 
 
 @pytest_twisted.ensureDeferred
+async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
+    """Each look would hash all that is left of the piece."""
+    with open(shelf.path, "wb") as file:
+        file.write(b"little")
+    port, (factory, _) = listen(shelf), listen.running[0]
+    looked_up = []
+    factory.known.get = looked_up.append
+    count = 4 * LONGEST // len(question("/"))
+
+    def converse():
+        with talk(port) as client:
+            client.say(question("/") * count)
+            return [client.hear().body for _ in range(count)]
+
+    assert [b"little"] * count == await deferToThread(converse)
+    assert LONGEST >= max(map(len, looked_up))
+
+
+@pytest_twisted.ensureDeferred
 async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
     """A download is under way when the end begins; the next question is still answered."""
     with open(shelf.path, "wb") as file:
