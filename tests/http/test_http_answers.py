@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import tempfile
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_twisted
@@ -502,40 +503,38 @@ async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
     assert LONGEST >= max(map(len, looked_up))
 
 
-@pytest_twisted.ensureDeferred
-async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
-    """A download is under way when the end begins; the next question is still answered."""
+@asynccontextmanager
+async def draining(listen, shelf, *, asked_before=False):
+    """A client to whom a known answer is on its way as the end begins; it may have asked once more before."""
     with open(shelf.path, "wb") as file:
         file.write(CONTENT)
     port, (factory, _) = listen(shelf), listen.running[0]
     await asking(port, question("/"))
-    client = await deferToThread(talk, port, 8192)
-    with client:
+    with await deferToThread(talk, port, 8192) as client:
         await deferToThread(client.say, question("/"))
         await until(lambda: any(each.pending for each in factory._connections))
-        await deferToThread(client.say, question("/"))
+        if asked_before:
+            await deferToThread(client.say, question("/"))
         drained = factory.drain()
+        yield client
+    await drained
+
+
+@pytest_twisted.ensureDeferred
+async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
+    """A download is under way when the end begins; the next question is still answered."""
+    async with draining(listen, shelf, asked_before=True) as client:
         replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
         assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
         assert await deferToThread(client.ended)
     assert [CONTENT] * 2 == [reply.body for reply in replies]
-    await drained
 
 
 @pytest_twisted.ensureDeferred
 async def test_at_the_end_a_connection_is_closed_behind_its_last_answer(listen, shelf):
-    with open(shelf.path, "wb") as file:
-        file.write(CONTENT)
-    port, (factory, _) = listen(shelf), listen.running[0]
-    await asking(port, question("/"))
-    client = await deferToThread(talk, port, 8192)
-    with client:
-        await deferToThread(client.say, question("/"))
-        await until(lambda: any(each.pending for each in factory._connections))
-        drained = factory.drain()
+    async with draining(listen, shelf) as client:
         assert CONTENT == (await deferToThread(client.hear)).body
         assert await deferToThread(client.ended)
-    await drained
 
 
 @pytest_twisted.ensureDeferred
