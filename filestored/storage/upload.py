@@ -135,11 +135,12 @@ class Upload:
             self._check()
             data = b"".join(self._take())
             digest = self._intake.digest(data)
+            settling = self._group.commit(digest, data)
         except Exception:
             self._ended(None)
             done.errback()
         else:
-            self._group.commit(digest, data).addBoth(self._settled, digest, done)
+            settling.addBoth(self._settled, digest, done)
 
     def _settled(self, created: bool | Failure, digest: Digest, done: "Deferred[Stored]") -> None:
         if isinstance(created, Failure):
@@ -181,9 +182,11 @@ class Upload:
     async def _end(self, stored: Stored | None) -> None:
         """Leave nothing behind; the caller makes sure that this happens once."""
         self._drop()
-        if self._intake.begun:
-            await self._run(self._intake.discard)
-        self._ended(stored)
+        try:
+            if self._intake.begun:
+                await self._run(self._intake.discard)
+        finally:
+            self._ended(stored)
 
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
