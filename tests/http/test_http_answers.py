@@ -2,10 +2,11 @@
 
 import errno
 import os
+import select
 import socket
 import struct
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import pytest_twisted
@@ -452,6 +453,50 @@ async def test_a_file_that_is_shorter_than_it_says_breaks_the_connection(listen,
     await deferToThread(converse)
     assert [OSError] == caught_failures()
     await until(lambda: 0 == Boasting.now_open)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_the_kernel_gives_up_on_is_no_fault_of_the_file(
+    listen, shelf, log, caught_failures, monkeypatch
+):
+    """He takes nothing any more, and ``sendfile`` is the first to hear that this was too long."""
+    sendfile = os.sendfile
+
+    def to_a_dead_end(out, *rest):
+        with suppress(BlockingIOError):
+            while True:
+                sendfile(out, *rest)
+        dead = select.poll()
+        dead.register(out, 0)
+        dead.poll()
+        return sendfile(out, *rest)
+
+    port = listen(shelf)
+    await asking(port, question("/"))
+    listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
+    monkeypatch.setattr(os, "sendfile", to_a_dead_end)
+    with await deferToThread(talk, port, 8192) as client:
+        await deferToThread(client.say, question("/"))
+        await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
+    assert [] == caught_failures()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN])
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_fails_as_a_socket_would_is_to_blame(
+    listen, shelf, code, caught_failures, monkeypatch
+):
+    """One that lies on a network, or belongs to a process that has ended."""
+
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    port = listen(shelf)
+    await asking(port, question("/"))
+    monkeypatch.setattr(os, "sendfile", failing)
+    with pytest.raises((EOFError, ConnectionError)):
+        await asking(port, question("/"))
+    assert [type(OSError(code, ""))] == caught_failures()
 
 
 @pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
