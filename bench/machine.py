@@ -4,8 +4,8 @@ import os
 import platform
 from datetime import UTC, datetime
 
-QUIET = 0.7
-"""Processes that want to run, below which nobody disturbs."""
+BUSY = 0.5
+"""Processes that want to run for each core, above which they disturb."""
 
 
 def machine() -> str:
@@ -22,11 +22,16 @@ def date() -> str:
 
 
 def business() -> str:
-    """Whether anybody else wanted to run over the last minute, and what that means for the figures."""
-    load = os.getloadavg()[0]
-    if load < QUIET:
-        return f"The machine was quiet (load {load:.1f})."
-    return f"The machine was busy (load {load:.1f}): trust the CPU columns, not the rates and their ratios."
+    """Who wanted to run over the last minute, and what that means for the figures."""
+    return told(os.getloadavg()[0], len(os.sched_getaffinity(0)))
+
+
+def told(load: float, cores: int) -> str:
+    """What a load means on so many cores, in a sentence."""
+    sentence = f"The load was {load:.1f} on {cores} cores before it began"
+    if load <= BUSY * cores:
+        return f"{sentence}."
+    return f"{sentence}, so the machine was busy: trust the CPU columns, not the rates and their ratios."
 
 
 def _processor() -> str:

@@ -79,6 +79,12 @@ class IOpensAtOnce(Interface):
     def open_at_once(digest: Digest) -> "IBlob":
         """What `IStore.open` fires with, or raises what it fails with."""
 
+    def open_again(digest: Digest) -> "IBlob":
+        """The same, of what was open before. Who can't have it any more asks `open_at_once` for the reason.
+
+        Raises `NotFound` or `OSError`; neither is counted, and nothing concluded from it.
+        """
+
 
 class IUpload(IConsumer):
     """One byte string on its way in. Ends with exactly one of `commit` and `abort`.

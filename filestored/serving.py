@@ -4,10 +4,8 @@ In: the reactor and the `Settings`. Out: a `Server`, which runs in twistd's own 
 With `assembly`, which is about the processes around it, and `imageservice` this is the composition root.
 """
 
-from functools import partial
 from typing import Any
 
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from filestored.daemon.descriptors import make_room
@@ -18,6 +16,7 @@ from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
 from filestored.storage.disk import DiskBackend
+from filestored.storage.jobs import in_threads
 from filestored.storage.layout import prepare
 from filestored.storage.recent import RecentFiles
 from filestored.storage.store import Store
@@ -32,7 +31,7 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     make_room(settings.max_connections, settings.max_uploads)
     algorithm = prepare(settings.store, settings.hash_name)
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
-    run = partial(deferToThreadPool, reactor, pool)
+    run = in_threads(reactor, pool)
     store = Store(
         DiskBackend(settings.store, algorithm, recent=RecentFiles()),
         algorithm,

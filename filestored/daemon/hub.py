@@ -5,12 +5,16 @@ any connection in it. Then all that has happened is dealt with at once, without 
 reactor puts around each single event (a logging context, two looks at the descriptor). Timers, threads and
 signals stay with the reactor, whichever it is.
 
-To what it watches the hub is the reactor: it takes readers and writers itself, and passes the rest on.
+To what it watches the hub is the reactor: it takes readers and writers itself, and passes the rest on. It
+goes by who they are rather than by their numbers: the kernel drops a descriptor that is closed without a word
+to us, and the next connection gets its number.
 
 Measured with 4 KiB downloads on 16 connections: an eighth more requests a second. Rejected: a reactor of
 our own, because which one runs is for whoever starts twistd to say.
 """
 
+from contextlib import suppress
+from dataclasses import dataclass
 from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any, cast
 
@@ -35,8 +39,8 @@ class Hub:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._set = epoll()
+        self._interests: dict[Any, _Interest] = {}
         self._watched: dict[int, Any] = {}
-        self._masks: dict[int, int] = {}
         reactor.addReader(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -74,36 +78,44 @@ class Hub:
 
     def removeAll(self) -> list[Any]:
         """Watch nothing of it any more; answer what was watched."""
-        watched = list(self._watched.values())
+        watched = list(self._interests)
         for each in watched:
             self._watch(each, 0, EPOLLIN | EPOLLOUT)
         return watched
 
     def getReaders(self) -> list[Any]:
         """What is watched for reading."""
-        return [self._watched[each] for each, mask in self._masks.items() if mask & EPOLLIN]
+        return [who for who, interest in self._interests.items() if interest.mask & EPOLLIN]
 
     def getWriters(self) -> list[Any]:
         """What is watched for writing."""
-        return [self._watched[each] for each, mask in self._masks.items() if mask & EPOLLOUT]
+        return [who for who, interest in self._interests.items() if interest.mask & EPOLLOUT]
 
     def _watch(self, who: Any, more: int, less: int) -> None:
         """Change what events of a descriptor are of interest; a set without any forgets it."""
-        descriptor = who.fileno()
-        before = self._masks.get(descriptor, 0)
+        interest = self._interests.get(who)
+        before = interest.mask if interest else 0
         mask = (before | more) & ~less
         if mask == before or self._set.closed:
             return
-        if not before:
-            self._set.register(descriptor, mask)
-            self._watched[descriptor] = who
+        if interest is None:
+            self._begin(who, who.fileno(), mask)
         elif mask:
-            self._set.modify(descriptor, mask)
+            self._set.modify(interest.descriptor, mask)
+            interest.mask = mask
         else:
+            self._forget(who, interest.descriptor)
+
+    def _begin(self, who: Any, descriptor: int, mask: int) -> None:
+        self._set.register(descriptor, mask)
+        self._interests.pop(self._watched.get(descriptor), None)  # closed, for the number is free
+        self._interests[who] = _Interest(descriptor, mask)
+        self._watched[descriptor] = who
+
+    def _forget(self, who: Any, descriptor: int) -> None:
+        del self._interests[who], self._watched[descriptor]
+        with suppress(OSError):  # closed already
             self._set.unregister(descriptor)
-            del self._watched[descriptor], self._masks[descriptor]
-            return
-        self._masks[descriptor] = mask
 
     # --- IReadDescriptor: what the reactor calls ------------------------------------------------
 
@@ -158,6 +170,14 @@ class Hub:
         self.removeReader(who)
         self.removeWriter(who)
         _lose(who, Failure(why))
+
+
+@dataclass(slots=True)
+class _Interest:
+    """The number that a descriptor has in the set, and the events it is watched for."""
+
+    descriptor: int
+    mask: int
 
 
 def _lose(who: Any, reason: Failure) -> None:

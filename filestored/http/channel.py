@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.errors import BodyError, BodyMalformed, BodyStalled
-from filestored.http.answers import KnownAnswer, KnownAnswers
+from filestored.http.answers import LONGEST, KnownAnswer, KnownAnswers
 from filestored.http.body import Body
 from filestored.http.connection import Connection
 from filestored.http.fields import BadRequest, Field, FieldBlock
@@ -61,9 +61,10 @@ class Channel(Connection):
 
     def _read_question(self) -> bool:
         """The first bytes of a request, which may be all there is to say."""
-        answer = self._known.get(self._unread)
-        if answer is not None and self._repeat(answer):
-            return False
+        if len(self._unread) <= LONGEST:  # more would be hashed for nothing
+            answer = self._known.get(self._unread)
+            if answer is not None and self._repeat(answer):
+                return False
         self._enter(Phase.HEAD)
         return self._read_head()
 

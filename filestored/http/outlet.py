@@ -171,7 +171,9 @@ class SocketOutlet:
             self.taken += piece.send(self._socket)
         except BlockingIOError:
             return False
-        except ConnectionError:
+        except OSError as error:
+            if piece.is_to_blame(error, self._socket):
+                raise
             self._transport.abortConnection()
             self.lost()
             return True
@@ -201,6 +203,10 @@ class _Bytes:
 
     def end(self, error: OSError | None = None) -> None:
         """Nobody waits for them."""
+
+    def is_to_blame(self, error: OSError, to: socket) -> bool:
+        """They can't fail."""
+        return False
 
     def send(self, to: socket) -> int:
         sent = to.send(self._data)

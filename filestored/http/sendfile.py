@@ -62,6 +62,21 @@ class FileRange:
         self._position += sent
         return sent
 
+    def is_to_blame(self, error: OSError, to: socket) -> bool:
+        """Whether the file has failed, and not the socket: the same errors may come from both.
+
+        A file on a network can time out, too. But what ends a socket leaves it without a peer.
+        """
+        return not isinstance(error, ConnectionError) and _has_peer(to)
+
     def _read_and_send(self, to: socket, count: int) -> int:
         data = os.pread(self._descriptor, min(count, TURN // 4), self._position)
         return to.send(data) if data else 0
+
+
+def _has_peer(connection: socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True

@@ -183,9 +183,11 @@ class Upload:
     async def _end(self, stored: Stored | None) -> None:
         """Leave nothing behind; the caller makes sure that this happens once."""
         self._drop()
-        if self._intake.begun:
-            await self._run(self._intake.discard)
-        self._ended(stored)
+        try:
+            if self._intake.begun:
+                await self._run(self._intake.discard)
+        finally:
+            self._ended(stored)
 
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""

@@ -39,8 +39,8 @@ class StoredFile(Page):
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
         digest = self._digest(request)
         if IOpensAtOnce.providedBy(self._store):
-            reopen = partial(self._store.open_at_once, digest)
-            return send(reopen(), request, reopen=reopen)
+            reopen = partial(self._store.open_again, digest)
+            return send(self._store.open_at_once(digest), request, reopen=reopen)
         return self._store.open(digest).addCallback(send, request)
 
     render_HEAD = render_GET

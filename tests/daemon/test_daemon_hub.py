@@ -347,6 +347,50 @@ async def test_a_descriptor_that_is_used_again_at_once_belongs_to_the_new_one(jo
     assert [] == new.ends
 
 
+def take_descriptors_below(number, opened):
+    """Leave `number` as the lowest that is free."""
+    while (lower := os.dup(0)) < number:
+        opened.callback(os.close, lower)
+    os.close(lower)
+
+
+@pytest.mark.parametrize("heard_of", ["never", "before the number is used again", "after that"])
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_somebody_else_has_closed_does_not_bar_the_next_one(hub, join, heard_of):
+    """It may tell us later that it is not to be watched any more, which is not about the new one."""
+    old, new, factory = Peer(), Echo(), Factory()
+    factory.noisy, factory.protocol = False, lambda: new
+    join(old)
+    transport, number = old.transport, old.transport.fileno()
+    with ExitStack() as opened:
+        theirs, ours = (opened.enter_context(each) for each in socket.socketpair())
+        ours.setblocking(False)
+        transport.getHandle().close()
+        if heard_of == "before the number is used again":
+            transport.connectionLost(Failure(ConnectionDone()))
+            assert [] == hub.getReaders()
+        take_descriptors_below(number, opened)
+        hub.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        assert number == new.transport.fileno()
+        if heard_of == "after that":
+            transport.connectionLost(Failure(ConnectionDone()))
+        theirs.settimeout(20)
+        theirs.send(b"hello")
+        assert b"hello" == await deferToThread(theirs.recv, 100)
+        assert [new.transport] == hub.getReaders()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_closed_by_somebody_else_cannot_be_written_to(hub, join, failures):
+    peer = Peer()
+    join(peer)
+    peer.transport.getHandle().close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        peer.transport.write(b"x")
+    peer.transport.connectionLost(Failure(ConnectionDone()))
+    assert [] == hub.removeAll() == failures
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_hub_that_is_closed_while_it_deals_with_events_ends_in_peace(failures):
     hub, peer = Hub(reactor), Peer()

@@ -47,6 +47,14 @@ def test_both_pages_show_the_same_commands():
     assert fenced.findall(text("README.md")) == fenced.findall(text("README.ru.md"))
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ru.md", "CHANGELOG.md", "docs/benchmarks.md"])
+def test_every_link_within_the_project_leads_somewhere(page):
+    here = os.path.dirname(os.path.join(ROOT, page))
+    targets = re.findall(r"""(?:\]\(|src="|href=")([^)\s"#]+)""", text(page))
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [] == [target for target in local if not os.path.exists(os.path.join(here, target))]
+
+
 def test_twistd_finds_the_plugin():
     assert "filestored" in [maker.tapname for maker in getPlugins(IServiceMaker)]
 

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import select
 import socket
 import struct
 import tempfile
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import pytest_twisted
@@ -453,6 +455,50 @@ async def test_a_file_that_is_shorter_than_it_says_breaks_the_connection(listen,
     await until(lambda: 0 == Boasting.now_open)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_the_kernel_gives_up_on_is_no_fault_of_the_file(
+    listen, shelf, log, caught_failures, monkeypatch
+):
+    """He takes nothing any more, and ``sendfile`` is the first to hear that this was too long."""
+    sendfile = os.sendfile
+
+    def to_a_dead_end(out, *rest):
+        with suppress(BlockingIOError):
+            while True:
+                sendfile(out, *rest)
+        dead = select.poll()
+        dead.register(out, 0)
+        dead.poll()
+        return sendfile(out, *rest)
+
+    port = listen(shelf)
+    await asking(port, question("/"))
+    listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
+    monkeypatch.setattr(os, "sendfile", to_a_dead_end)
+    with await deferToThread(talk, port, 8192) as client:
+        await deferToThread(client.say, question("/"))
+        await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
+    assert [] == caught_failures()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN])
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_fails_as_a_socket_would_is_to_blame(
+    listen, shelf, code, caught_failures, monkeypatch
+):
+    """One that lies on a network, or belongs to a process that has ended."""
+
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    port = listen(shelf)
+    await asking(port, question("/"))
+    monkeypatch.setattr(os, "sendfile", failing)
+    with pytest.raises((EOFError, ConnectionError)):
+        await asking(port, question("/"))
+    assert [type(OSError(code, ""))] == caught_failures()
+
+
 @pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_opened_again_is_asked_of_its_resource(listen, shelf, error, caught_failures):
@@ -484,39 +530,56 @@ async def test_a_long_head_is_read_each_time(listen, shelf):
 
 
 @pytest_twisted.ensureDeferred
-async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
-    """A download is under way when the end begins; the next question is still answered."""
+async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
+    """Each look would hash all that is left of the piece."""
+    with open(shelf.path, "wb") as file:
+        file.write(b"little")
+    port, (factory, _) = listen(shelf), listen.running[0]
+    looked_up = []
+    factory.known.get = looked_up.append
+    count = 4 * LONGEST // len(question("/"))
+
+    def converse():
+        with talk(port) as client:
+            client.say(question("/") * count)
+            return [client.hear().body for _ in range(count)]
+
+    assert [b"little"] * count == await deferToThread(converse)
+    assert LONGEST >= max(map(len, looked_up))
+
+
+@asynccontextmanager
+async def draining(listen, shelf, *, asked_before=False):
+    """A client to whom a known answer is on its way as the end begins; it may have asked once more before."""
     with open(shelf.path, "wb") as file:
         file.write(CONTENT)
     port, (factory, _) = listen(shelf), listen.running[0]
     await asking(port, question("/"))
-    client = await deferToThread(talk, port, 8192)
-    with client:
+    with await deferToThread(talk, port, 8192) as client:
         await deferToThread(client.say, question("/"))
         await until(lambda: any(each.pending for each in factory._connections))
-        await deferToThread(client.say, question("/"))
+        if asked_before:
+            await deferToThread(client.say, question("/"))
         drained = factory.drain()
-        replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
-        assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
-        assert await deferToThread(client.ended)
-    assert [CONTENT] * 2 == [reply.body for reply in replies]
+        yield client
     await drained
 
 
 @pytest_twisted.ensureDeferred
+async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
+    """A download is under way when the end begins; the next question is still answered."""
+    async with draining(listen, shelf, asked_before=True) as client:
+        replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
+        assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
+        assert await deferToThread(client.ended)
+    assert [CONTENT] * 2 == [reply.body for reply in replies]
+
+
+@pytest_twisted.ensureDeferred
 async def test_at_the_end_a_connection_is_closed_behind_its_last_answer(listen, shelf):
-    with open(shelf.path, "wb") as file:
-        file.write(CONTENT)
-    port, (factory, _) = listen(shelf), listen.running[0]
-    await asking(port, question("/"))
-    client = await deferToThread(talk, port, 8192)
-    with client:
-        await deferToThread(client.say, question("/"))
-        await until(lambda: any(each.pending for each in factory._connections))
-        drained = factory.drain()
+    async with draining(listen, shelf) as client:
         assert CONTENT == (await deferToThread(client.hear)).body
         assert await deferToThread(client.ended)
-    await drained
 
 
 @pytest_twisted.ensureDeferred

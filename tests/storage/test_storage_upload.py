@@ -1,16 +1,22 @@
 """The pump: back-pressure, small bodies, and uploads that end in every other way."""
 
+import errno
 import tracemalloc
+from threading import Thread
 
 import pytest
+import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from filestored.errors import StorageFull
-from filestored.storage.memory import MemoryBackend
+from filestored.storage.jobs import in_threads
+from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome, read
 
@@ -198,6 +204,60 @@ def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench
     bench.do_all()
     assert isinstance(outcome(answer), StorageFull)
     assert 0 == store.uploads_in_flight
+
+
+@pytest.mark.parametrize("size", [10, 600_000])
+@pytest_twisted.ensureDeferred
+async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(size):
+    def no_thread(**_):
+        raise RuntimeError("can't start new thread")
+
+    pool = ThreadPool(minthreads=0, maxthreads=1)
+    pool.threadFactory = no_thread
+    pool.start()
+    store = Store(MemoryBackend(MD5), MD5, in_threads(reactor, pool))
+    for _ in range(2):
+        upload = store.upload()
+        upload.write(b"x" * size)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await upload.commit()
+        assert 0 == store.uploads_in_flight
+    pool.threadFactory = Thread
+    upload = store.upload()
+    upload.write(b"x" * size)
+    assert digest_of(b"x" * size) == (await upload.commit()).digest
+    pool.stop()
+
+
+def test_a_small_upload_whose_turn_cannot_begin_leaves_its_place():
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    store = Store(MemoryBackend(MD5), MD5, broken)
+    assert isinstance(outcome(store.upload().commit()), RuntimeError)
+    assert (0, 1) == (store.uploads_in_flight, store.statistics.failed_uploads)
+
+
+class Clinging(MemorySink):
+    """A sink that does not let go."""
+
+    def discard(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+class ClingingBackend(MemoryBackend):
+    def begin(self):
+        return Clinging(self)
+
+
+def test_an_upload_that_cannot_be_cleared_away_leaves_its_place(bench):
+    store = Store(ClingingBackend(MD5), MD5, bench)
+    upload = store.upload()
+    upload.write(PIECE * 10)
+    bench.do_all()
+    upload.abort()
+    bench.do_all()
+    assert (0, 1) == (store.uploads_in_flight, store.statistics.failed_uploads)
 
 
 @given(st.lists(st.binary(max_size=200).map(lambda data: data * 997), max_size=12))

@@ -125,6 +125,7 @@ async def test_what_was_deleted_is_not_there(served, size):
             ]
 
     assert [200, 200, 200, 404, 404] == [reply.status for reply in await deferToThread(converse)]
+    assert (2, 2) == (served.store.statistics.opened, served.store.statistics.not_found)
     await served.keep(CONTENT[:size])
     replies = await asking(served.port, asked, delete, asked, asked)
     assert [200, 200, 404, 404] == [reply.status for reply in replies]
