@@ -50,6 +50,8 @@ class AccessLog:
         self._writer = writer
         self._lines: list[str] = []
         self._size = 0
+        self._second = 0
+        self._openings: dict[str, str] = {}  # of this second only, by peer
         self._due: IDelayedCall | None = None
 
     def describe(self, entry: AccessEntry) -> str:
@@ -58,7 +60,10 @@ class AccessLog:
 
     def record(self, moment: float, peer: str, description: str) -> None:
         """See `IAccessLog.record`."""
-        line = combined.line(moment, peer, description)
+        second = int(moment)
+        if second != self._second:
+            self._second, self._openings = second, {}
+        line = (self._openings.get(peer) or self._open(peer)) + description
         self._lines.append(line)
         self._size += len(line)
         if self._size >= BATCH:
@@ -82,6 +87,10 @@ class AccessLog:
         """Write the rest and let go."""
         self.flush()
         self._writer.close()
+
+    def _open(self, peer: str) -> str:
+        opening = self._openings[peer] = combined.opening(peer, self._second)
+        return opening
 
     def _write(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0

@@ -1,8 +1,9 @@
 """One line of the access log, in the combined format of Apache and nginx, in printable ASCII.
 
 Flow: `AccessEntry` -> `describe`, with tokens masked and with nothing in it that could pass for another
-field or line -> `line`, which says who asked and when. The first is the dear half and the same for all who
-ask the same: the wire keeps it beside the answers that it gives again.
+field or line; `opening`, which says who asked and when -> the line is both, one behind the other. The
+description is the dear half and the same for all who ask the same: the wire keeps it beside the answers that
+it gives again. The opening is the same for all that one client asks within a second.
 
 Pure functions; what is done with a line is the business of ``access``.
 """
@@ -28,18 +29,14 @@ def describe(entry: AccessEntry) -> str:
     )
 
 
-def line(moment: float, peer: str, description: str) -> str:
-    """The line, without a line feed; `moment` in seconds since the epoch, `description` from `describe`."""
-    return f"{_host(peer)} - - [{_date(int(moment))}] {description}"
+def opening(peer: str, second: int) -> str:
+    """How a line begins that is about somebody at `peer`, in that second since the epoch."""
+    host = _quoted(peer.encode("utf-8", "replace")).replace(" ", "_")
+    return f"{host or '-'} - - [{_date(second)}] "
 
 
 harmless: dict[bytes, str] = {}
 """Texts of clients that come again and again, and what is written of them; none that holds a secret."""
-
-
-@lru_cache(maxsize=1024)
-def _host(peer: str) -> str:
-    return _quoted(peer.encode("utf-8", "replace")).replace(" ", "_") or "-"
 
 
 @lru_cache(maxsize=8)

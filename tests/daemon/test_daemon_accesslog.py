@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter
-from filestored.logs.combined import MOST, REMEMBERED, describe, harmless, line
+from filestored.logs.combined import MOST, REMEMBERED, describe, harmless, opening
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
@@ -33,7 +33,7 @@ def entry(**changes):
 
 
 def written(peer="127.0.0.1", **changes):
-    return line(1700000000.9, peer, describe(entry(**changes)))
+    return opening(peer, 1700000000) + describe(entry(**changes))
 
 
 def note(log, **changes):
@@ -135,12 +135,21 @@ def test_long_lines_do_not_pile_up():
 def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
-    for moment in (1700000000.9, 1700000001.0, 1700000059.999):
+    for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
         log.record(moment, "::1", log.describe(entry()))
     log.flush()
-    assert ["22:13:20", "22:13:21", "22:14:19"] == [
+    assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
         re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
     ]
+
+
+def test_each_line_of_a_second_says_whose_it_is():
+    lines = Lines()
+    log = AccessLog(Clock(), lines)
+    for peer in ("10.0.0.1", "::1", "10.0.0.1"):
+        log.record(1700000000.9, peer, log.describe(entry()))
+    log.flush()
+    assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 
 
 def test_closing_writes_the_rest():
