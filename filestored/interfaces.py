@@ -441,19 +441,25 @@ class IRepeatable(Interface):
 class IAccessLog(Interface):
     """Somebody who is told of each request that was answered."""
 
-    def record(entry: "AccessEntry") -> None:
-        """Note one request; formatting and writing may happen later."""
+    def describe(entry: "AccessEntry") -> str:
+        """What is written of a request and its answer, whoever asked and whenever.
+
+        To be kept where the same is answered again: describing takes several times as long as noting.
+        """
+
+    def record(moment: float, peer: str, description: str) -> None:
+        """Note that what is described was answered to somebody at `peer`; it may be written later.
+
+        `moment` in seconds since the epoch.
+        """
 
 
 class AccessEntry(NamedTuple):
-    """One answered request, as the combined log format wants it.
+    """A request and its answer, as the combined log format wants them, but for who asked and when.
 
-    `moment` of the answer in seconds since the epoch, `sent` in bytes of body;
-    texts as they came from the client, unchecked.
+    `sent` in bytes of body; texts as they came from the client, unchecked.
     """
 
-    moment: float
-    peer: str
     method: bytes
     target: bytes
     version: bytes

@@ -19,8 +19,8 @@ from filestored.daemon.listeners import Listening
 from filestored.daemon.server import Server
 from filestored.daemon.settings import Settings
 from filestored.daemon.signals import on_reopen, on_second_stop
-from filestored.logs.pipe import write_all
 from filestored.serving import make_server
+from filestored.writing import write_all
 
 
 def work(reactor: Any, settings: Settings, listening: Sequence[Listening], rest: bytes) -> None:

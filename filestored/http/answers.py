@@ -34,12 +34,16 @@ MOST_FIELDS = 24
 
 @dataclass(slots=True)
 class KnownAnswer:
-    """The answer 200 to `head`: its own head, and `size` bytes, which `reopen` gives."""
+    """The answer 200 to `head`: its own head, and `size` bytes, which `reopen` gives.
+
+    `description` is what the access log says of it, the same each time; None before the first.
+    """
 
     head: RequestHead
     response: PreparedHead
     size: int
     reopen: Callable[[], IBlob]
+    description: str | None = None
 
     code = 200
     startedWriting = True

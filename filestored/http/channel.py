@@ -189,7 +189,7 @@ class Channel(Connection):
             self.close()
 
     def _note(self, response: Response, status: int) -> None:
-        self._server.answered(self._peer, self._head, status, response.sent_length)
+        self._server.answered(self._peer, self._head, response, status)
 
     # --- the exchange that a request sees ----------------------------------------------------
 
@@ -238,7 +238,7 @@ class Channel(Connection):
         """Answer what is no request, and end."""
         self._unread = b""
         self._enter(Phase.LINGER)
-        self._server.answered(self._peer, None, status, 0)
+        self._server.refused(self._peer, status)
         self._outlet.write(format_refusal(status, reason, *fields))
         self._when_drained(self._linger)
 

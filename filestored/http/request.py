@@ -49,6 +49,7 @@ class Request(IncomingRequest, ResponseFields):
     startedWriting = False
     finished = False
     sent_length = 0
+    description: str | None = None
     _announced: int | None = None
     _chunked = False
     _lost = False

@@ -68,10 +68,14 @@ class Connection(Protocol):
 
 
 class Response(Protocol):
-    """What a connection needs of the response that is under way, whoever makes it."""
+    """What a connection needs of the response that is under way, whoever makes it.
+
+    `description` is kept for the access log: what it says of this response, once it was asked.
+    """
 
     code: int
     startedWriting: bool
+    description: str | None
 
     @property
     def sent_length(self) -> int:
@@ -105,5 +109,8 @@ class Server(Protocol):
     def render(self, request: IAnswerable) -> None:
         """Have a request answered."""
 
-    def answered(self, peer: str, head: RequestHead | None, status: int, sent: int) -> None:
-        """Note an answer to somebody at `peer` in the access log; `head` is None where there was none."""
+    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
+        """Note in the access log what somebody at `peer` was answered, with that status."""
+
+    def refused(self, peer: str, status: int) -> None:
+        """Note in the access log that something at `peer` was refused that was no request."""

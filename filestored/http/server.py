@@ -18,7 +18,7 @@ from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.http.portions import Portions
 from filestored.http.rendering import render_tree
-from filestored.http.roles import Connection, IAnswerable
+from filestored.http.roles import Connection, IAnswerable, Response
 from filestored.interfaces import AccessEntry, IAccessLog
 
 SWEEP = 0.5
@@ -105,26 +105,35 @@ class HTTPFactory(Factory):
         """See `filestored.http.roles.Server.render`."""
         render_tree(self._root, request)
 
-    def answered(self, peer: str, head: RequestHead | None, status: int, sent: int) -> None:
+    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
         """See `filestored.http.roles.Server.answered`."""
-        if self._access_log is None:
+        log = self._access_log
+        if log is None:
             return
-        self._access_log.record(
-            AccessEntry(
-                moment=time(),
-                peer=peer,
-                method=head.method if head else b"-",
-                target=head.target if head else b"-",
-                version=head.version if head else b"-",
-                status=status,
-                sent=sent,
-                referer=head.fields.last.get(b"referer") if head else None,
-                agent=head.fields.last.get(b"user-agent") if head else None,
-            )
-        )
+        if response.description is None:
+            response.description = log.describe(_entry(head, status, response.sent_length))
+        log.record(time(), peer, response.description)
+
+    def refused(self, peer: str, status: int) -> None:
+        """See `filestored.http.roles.Server.refused`."""
+        log = self._access_log
+        if log is not None:
+            log.record(time(), peer, log.describe(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
     def _sweep(self) -> None:
         self.now = now = self._clock.seconds()
         self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
         for connection in list(self._connections):
             connection.tick(now)
+
+
+def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:
+    return AccessEntry(
+        method=head.method,
+        target=head.target,
+        version=head.version,
+        status=status,
+        sent=sent,
+        referer=head.fields.last.get(b"referer"),
+        agent=head.fields.last.get(b"user-agent"),
+    )

@@ -1,16 +1,16 @@
 """The access log: one line for each answered request, in the combined format, written in batches.
 
-Flow: the wire records an `AccessEntry`, which only queues it; a second later, or when a thousand wait,
-all are formatted and written in one go. Each worker appends whole batches to the same file
-(O_APPEND), so lines of several processes never mix.
+Flow: the wire has a request and its answer described, once for all answers alike, and records who got them
+and when -> the line, which waits; a second later, or when there are enough, all are written in one go.
+Each worker appends whole batches to the same file (O_APPEND), so lines of several processes
+never mix.
 
-What a client sends is written so that it cannot look like another field or line, and tokens are masked.
+This is on the path of every request. So what is done for each is little (`record`), and what waits are
+texts, which Python's search for cycles passes over, as it does not objects that hold others.
 """
 
 import os
-import time
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -18,18 +18,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.lines import mask
-from filestored.logs.pipe import write_all
+from filestored.logs import combined
+from filestored.writing import write_all
 
 DELAY = 1.0
-"""Seconds that an entry waits for others to be written with it."""
+"""Seconds that a line waits for others to be written with it."""
 
-BATCH = 1000
-"""Entries that are written at once without waiting any longer."""
-
-
-REMEMBERED = 512
-"""Bytes of the longest text of a client that is kept with what is written of it: most come again."""
+BATCH = 64 * 1024
+"""Characters of lines that are written at once without waiting any longer."""
 
 
 class Writer(Protocol):
@@ -47,19 +43,31 @@ class Writer(Protocol):
 
 @implementer(IAccessLog)
 class AccessLog:
-    """Collects entries and hands them to a writer in batches."""
+    """Collects lines and hands them to a writer in batches."""
 
     def __init__(self, clock: Any, writer: Writer) -> None:
         self._clock = clock
         self._writer = writer
-        self._entries: list[AccessEntry] = []
+        self._lines: list[str] = []
+        self._size = 0
+        self._second = 0
+        self._openings: dict[str, str] = {}  # of this second only, by peer
         self._due: IDelayedCall | None = None
 
-    def record(self, entry: AccessEntry) -> None:
-        """Note one request."""
-        self._entries.append(entry)
-        if len(self._entries) >= BATCH:
-            self.flush()
+    def describe(self, entry: AccessEntry) -> str:
+        """See `IAccessLog.describe`."""
+        return combined.describe(entry)
+
+    def record(self, moment: float, peer: str, description: str) -> None:
+        """See `IAccessLog.record`."""
+        second = int(moment)
+        if second != self._second:
+            self._second, self._openings = second, {}
+        line = (self._openings.get(peer) or self._open(peer)) + description
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= BATCH:
+            self._write()
         elif self._due is None:
             self._due = self._clock.callLater(DELAY, self.flush)
 
@@ -68,9 +76,7 @@ class AccessLog:
         if self._due is not None and self._due.active():
             self._due.cancel()
         self._due = None
-        entries, self._entries = self._entries, []
-        if entries:
-            self._writer.write([combined(entry) for entry in entries])
+        self._write()
 
     def reopen(self) -> None:
         """Write what belongs to the old file, then begin anew."""
@@ -81,6 +87,15 @@ class AccessLog:
         """Write the rest and let go."""
         self.flush()
         self._writer.close()
+
+    def _open(self, peer: str) -> str:
+        opening = self._openings[peer] = combined.opening(peer, self._second)
+        return opening
+
+    def _write(self) -> None:
+        lines, self._lines, self._size = self._lines, [], 0
+        if lines:
+            self._writer.write(lines)
 
 
 class FileWriter:
@@ -96,7 +111,7 @@ class FileWriter:
     def write(self, lines: Sequence[str]) -> None:
         """Append the lines; when that fails they are lost, and the log says so once."""
         try:
-            write_all(self._descriptor, "".join(f"{line}\n" for line in lines).encode("ascii"))
+            write_all(self._descriptor, "\n".join([*lines, ""]).encode("ascii"))
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -144,61 +159,3 @@ def open_access_log(clock: Any, path: str) -> AccessLog | None:
     if not path:
         return None
     return AccessLog(clock, LogWriter() if path == "-" else FileWriter(path))
-
-
-def combined(entry: AccessEntry) -> str:
-    """An entry in the combined format of Apache and nginx, in printable ASCII."""
-    request = b" ".join((entry.method, entry.target, entry.version))
-    return (
-        f"{_host(entry.peer)} - - [{_date(int(entry.moment))}] "
-        f'"{_shown(request)}" {entry.status} {entry.sent} '
-        f'"{_field(entry.referer)}" "{_field(entry.agent)}"'
-    )
-
-
-@lru_cache(maxsize=1024)
-def _host(peer: str) -> str:
-    return _quoted(peer.encode("utf-8", "replace")).replace(" ", "_") or "-"
-
-
-def _field(value: bytes | None) -> str:
-    return _shown(value) if value else "-"
-
-
-def _shown(value: bytes) -> str:
-    """What a client sent, without secrets and with nothing in it that could pass for another field."""
-    return _recalled(value) if len(value) <= REMEMBERED else mask(_quoted(value))
-
-
-@lru_cache(maxsize=4096)
-def _recalled(value: bytes) -> str:
-    return mask(_quoted(value))
-
-
-def _quoted(value: bytes) -> str:
-    return value.decode("latin-1").translate(_ESCAPES)
-
-
-@lru_cache(maxsize=8)
-def _date(second: int) -> str:
-    when = time.gmtime(second)
-    return time.strftime(f"%d/{_MONTHS[when.tm_mon - 1]}/%Y:%H:%M:%S +0000", when)
-
-
-_MONTHS = [
-    "Jan",
-    "Feb",
-    "Mar",
-    "Apr",
-    "May",
-    "Jun",
-    "Jul",
-    "Aug",
-    "Sep",
-    "Oct",
-    "Nov",
-    "Dec",
-]  # strftime asks the locale
-_ESCAPES = {
-    code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code < 0x7F or chr(code) in ('"', "\\")
-}

@@ -4,10 +4,9 @@ In: lines. Out: those of interest, each as a line of JSON. What becomes of them 
 a worker therefore goes without loguru.
 """
 
-import os
-
 from filestored.daemon.settings import LEVELS
 from filestored.logs.lines import Line
+from filestored.writing import write_all
 
 
 class PipeSink:
@@ -24,9 +23,3 @@ class PipeSink:
 
     def reopen(self) -> None:
         """Nothing to do: a pipe has no name."""
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however little a call takes. Raises `OSError`."""
-    while data:
-        data = data[os.write(descriptor, data) :]

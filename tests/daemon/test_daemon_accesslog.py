@@ -11,7 +11,8 @@ from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter, combined
+from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter
+from filestored.logs.combined import MOST, REMEMBERED, describe, harmless, opening
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
@@ -20,8 +21,6 @@ COMBINED = re.compile(
 
 def entry(**changes):
     fields = {
-        "moment": 1700000000.9,
-        "peer": "127.0.0.1",
         "method": b"GET",
         "target": b"/files/abc",
         "version": b"HTTP/1.1",
@@ -33,27 +32,53 @@ def entry(**changes):
     return AccessEntry(**{**fields, **changes})
 
 
+def written(peer="127.0.0.1", **changes):
+    return opening(peer, 1700000000) + describe(entry(**changes))
+
+
+def note(log, **changes):
+    log.record(1700000000.9, "127.0.0.1", log.describe(entry(**changes)))
+
+
 def test_an_entry_in_the_combined_format():
     assert (
         '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /files/abc HTTP/1.1" 200 123 "-" "curl/8"'
-        == combined(entry())
+        == written()
     )
 
 
 def test_a_token_in_the_target_or_the_referer_is_masked():
-    shown = combined(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
+    shown = describe(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
     assert "s3cr3t" not in shown
     assert 2 == shown.count("***")
 
 
+def test_a_text_in_which_something_was_masked_is_not_kept():
+    secret = b"/imageapi/token/k33pm3n0t/x"
+    describe(entry(target=secret, referer=b"http://h" + secret, agent=b"Authorization: k33pm3n0t"))
+    assert [] == [text for text in harmless if b"k33pm3n0t" in text]
+
+
+def test_what_is_kept_of_texts_is_bounded():
+    for number in range(MOST + 10):
+        describe(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * REMEMBERED))
+    assert MOST == len(harmless)
+    assert REMEMBERED >= max(map(len, harmless))
+
+
+def test_a_text_that_comes_again_is_written_the_same():
+    agent = b'"again"\xff'
+    assert describe(entry(agent=agent)) == describe(entry(agent=agent))
+
+
 def test_a_client_cannot_forge_a_field_or_a_line():
-    shown = combined(entry(agent=b'x" 200 0\n1.1.1.1 - - \x1b[31m\\'))
+    shown = describe(entry(agent=b'x" 200 0\n1.1.1.1 - - \x1b[31m\\'))
     assert r'"x\x22 200 0\x0A1.1.1.1 - - \x1B[31m\x5C"' in shown
 
 
 @given(st.binary(), st.binary(), st.text(), st.none() | st.binary(), st.none() | st.binary())
 def test_whatever_clients_send_is_one_line_of_the_format(method, target, peer, referer, agent):
-    shown = combined(entry(method=method, target=target, peer=peer, referer=referer, agent=agent))
+    shown = written(peer, method=method, target=target, referer=referer, agent=agent)
     assert COMBINED.fullmatch(shown)
 
 
@@ -79,8 +104,8 @@ def test_it_provides_what_the_wire_asks_for():
 def test_entries_of_one_second_are_written_together():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
-    log.record(entry())
-    log.record(entry(status=404))
+    note(log)
+    note(log, status=404)
     assert [] == lines.batches
     clock.advance(1)
     assert [2] == [len(batch) for batch in lines.batches]
@@ -90,27 +115,57 @@ def test_entries_of_one_second_are_written_together():
 def test_a_full_batch_does_not_wait():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
-    for _ in range(BATCH + 1):
-        log.record(entry())
-    assert [BATCH] == [len(batch) for batch in lines.batches]
+    while not lines.batches:
+        note(log)
+    assert BATCH <= len("".join(lines.batches[0])) < BATCH + len(written()) + 1
+    note(log)
     clock.advance(1)
-    assert [BATCH, 1] == [len(batch) for batch in lines.batches]
+    assert [1] == [len(batch) for batch in lines.batches[1:]]
+    assert [] == clock.getDelayedCalls()
+
+
+def test_long_lines_do_not_pile_up():
+    lines = Lines()
+    log = AccessLog(Clock(), lines)
+    for _ in range(100):
+        note(log, agent=b"\xff" * 8000)
+    assert max(len("".join(batch)) for batch in lines.batches) < BATCH + 33_000
+
+
+def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():
+    clock, lines = Clock(), Lines()
+    log = AccessLog(clock, lines)
+    for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
+        log.record(moment, "::1", log.describe(entry()))
+    log.flush()
+    assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
+        re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
+    ]
+
+
+def test_each_line_of_a_second_says_whose_it_is():
+    lines = Lines()
+    log = AccessLog(Clock(), lines)
+    for peer in ("10.0.0.1", "::1", "10.0.0.1"):
+        log.record(1700000000.9, peer, log.describe(entry()))
+    log.flush()
+    assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 
 
 def test_closing_writes_the_rest():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
-    log.record(entry())
+    note(log)
     log.close()
     assert (1, 1, []) == (len(lines.batches), lines.closed, clock.getDelayedCalls())
 
 
 def test_reopening_writes_the_rest_to_the_old_file(tmp_path):
     log = AccessLog(Clock(), FileWriter(str(tmp_path / "access")))
-    log.record(entry(status=201))
+    note(log, status=201)
     os.rename(tmp_path / "access", tmp_path / "access.1")
     log.reopen()
-    log.record(entry(status=202))
+    note(log, status=202)
     log.close()
     assert " 201 " in (tmp_path / "access.1").read_text()
     assert " 202 " in (tmp_path / "access").read_text()
@@ -118,9 +173,9 @@ def test_reopening_writes_the_rest_to_the_old_file(tmp_path):
 
 def test_a_full_disk_costs_lines_and_nothing_else():
     log = AccessLog(Clock(), FileWriter("/dev/full"))
-    log.record(entry())
+    note(log)
     log.flush()
-    log.record(entry())
+    note(log)
     log.close()
 
 
@@ -129,7 +184,7 @@ def test_a_file_that_cannot_be_reopened_is_kept(tmp_path):
     log = AccessLog(Clock(), FileWriter(str(tmp_path / "d" / "access")))
     os.rename(tmp_path / "d", tmp_path / "moved")
     log.reopen()
-    log.record(entry())
+    note(log)
     log.close()
     assert 1 == (tmp_path / "moved" / "access").read_text().count("\n")
 
@@ -138,8 +193,8 @@ def test_the_log_gets_one_event_for_each_line():
     events = []
     globalLogPublisher.addObserver(events.append)
     log = AccessLog(Clock(), LogWriter())
-    log.record(entry(target=b"/{brace}"))
-    log.record(entry())
+    note(log, target=b"/{brace}")
+    note(log)
     log.close()
     globalLogPublisher.removeObserver(events.append)
     assert ["/{brace}" in event["line"] for event in events] == [True, False]
@@ -147,4 +202,4 @@ def test_the_log_gets_one_event_for_each_line():
 
 @pytest.mark.parametrize("peer", ["", "a b", "\n"])
 def test_a_peer_is_one_word(peer):
-    assert COMBINED.fullmatch(combined(entry(peer=peer)))
+    assert COMBINED.fullmatch(written(peer))

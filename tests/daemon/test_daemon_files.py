@@ -51,6 +51,20 @@ def test_the_access_log_has_a_line_for_each_request(start_daemon, tmp_path, work
     assert "s3cr3tT0k3" not in read(access) + daemon.log
 
 
+def test_the_access_log_masks_what_is_answered_unread_as_well(start_daemon, tmp_path):
+    access = str(tmp_path / "access")
+    daemon = start_daemon("--workers", "1", "--access-log", access)
+    name = requests.post(daemon.url, data=b"x", headers={"Content-Type": "a/b"}, timeout=10).text.strip()
+    with requests.Session() as session:
+        session.headers = {"Referer": "http://h/token/s3cr3tT0k3/", "User-Agent": 'a"b'}
+        for _ in range(20):
+            assert b"x" == session.get(f"{daemon.url}files/{name}", timeout=10).content
+    daemon.end()
+    lines = [line for line in read(access).splitlines() if "GET /files/" in line]
+    ending = f'"GET /files/{name} HTTP/1.1" 200 1 "http://h/token/***/" "a\\x22b"'
+    assert [ending] * 20 == [line.partition("] ")[2] for line in lines]
+
+
 def test_rotation_with_workers_loses_no_line(start_daemon):
     daemon = start_daemon("--workers", "2", "--access-log", "-", "--log-rotation", "4 KB")
     ask(daemon, "a{brace}", times=150)

@@ -94,10 +94,16 @@ class Shelf(Resource):
 
 
 class Log(list):
-    """An access log: what it was told, as (method, status, bytes)."""
+    """An access log: what it was told, as (method, status, bytes); counts what it described."""
 
-    def record(self, entry):
-        self.append((entry.method, entry.status, entry.sent))
+    described = 0
+
+    def describe(self, entry):
+        self.described += 1
+        return entry.method, entry.status, entry.sent
+
+    def record(self, moment, peer, description):
+        self.append(description)
 
 
 @pytest.fixture
@@ -227,6 +233,13 @@ async def test_the_same_question_has_the_same_answer_unread(listen, tmp_path, ki
     assert [replies[0].undated] * 2 == [reply.undated for reply in replies[1:]]
     assert 1 == shelf.rendered
     await until(lambda: [(b"GET", 200, size)] * 3 == log)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_access_log_describes_a_known_answer_once(listen, shelf, log):
+    await asking(listen(shelf), *[question("/")] * 5)
+    await until(lambda: [(b"GET", 200, 100_000)] * 5 == log)
+    assert 2 == log.described  # the first answer was made for its request
 
 
 @pytest_twisted.ensureDeferred

@@ -51,8 +51,11 @@ class Served:
         self.listening = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
         self.port = self.listening.getHost().port
 
-    def record(self, entry):
-        self.log.append((entry.method, entry.target, entry.status, entry.sent))
+    def describe(self, entry):
+        return entry.method, entry.target, entry.status, entry.sent
+
+    def record(self, moment, peer, description):
+        self.log.append(description)
 
     async def keep(self, data):
         """Store bytes; answers their name."""
