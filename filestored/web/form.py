@@ -8,6 +8,9 @@ that a slow disk pauses the client.
 A part is a file when it has a filename. An empty one is what browsers send for a file that
 was not chosen, and makes no file. Whoever wants to know the name is told it before the first byte.
 
+The library's parser reads the heads of the parts and judges the form. The content of a file, once begun,
+goes past it (`delimiter`), unless its length was announced, which the parser compares.
+
 Digests announced with a form are those of the form as it was sent (RFC 9530 section 2), not
 of the file in it. They are computed here, chunk by chunk, because only here the whole form
 passes by. Rejected: to ignore them; somebody asked for a check.
@@ -24,6 +27,7 @@ from zope.interface import implementer
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import DigestMismatch, TooLarge
+from filestored.web.delimiter import Delimiter
 from filestored.web.refusal import Refusal
 
 MOST_PARTS = 16
@@ -70,6 +74,9 @@ class FormUpload:
             max_segment_count=MOST_PARTS,
             strict=True,
         )
+        self._delimiter = Delimiter(boundary)
+        self._inside = False
+        self._uncounted = False
         self._part: MultipartSegment | None = None
         self._take: Callable[[bytes], None] = self._drop
         self._room = limit
@@ -113,19 +120,32 @@ class FormUpload:
             raise DigestMismatch
 
     def _parse(self, data: bytes) -> None:
+        if self._inside:
+            content, data = self._delimiter.split(data)
+            if content:
+                self._take(content)
+            if not data:
+                return
         event: MultipartSegment | bytes | None = b""
         for event in self._parser.parse(data):
             if isinstance(event, bytes):
                 self._take(event)
             elif event is not None:
                 self._begin(event)
+        self._inside = self._passes_on(event, data)
         # The strict parser takes bytes behind its end for an error, even a final line break.
         self._over = event is None and _is_complete(self._parser)
+
+    def _passes_on(self, event: MultipartSegment | bytes | None, data: bytes) -> bool:
+        """Whether more of a file follows, and the parser, having come so far, has kept nothing of `data`."""
+        in_content = isinstance(event, bytes) and bool(event)
+        return in_content and self._uncounted and not self._delimiter.may_have_begun(data)
 
     def _begin(self, part: MultipartSegment) -> None:
         if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
             raise _beyond_limits()
         self._part = part
+        self._uncounted = _is_file(part) and part.header("Content-Length") is None
         if not _is_file(part):
             self._take = self._drop_field
         elif self._found:

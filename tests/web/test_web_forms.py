@@ -254,6 +254,38 @@ def test_any_content_survives_any_cuts(content, second, cuts):
     assert feed(body, [min(cut, len(body)) for cut in cuts]) == name_of(content)
 
 
+RESEMBLING = MARK[:-1] + b"\r\n-\r\r\n" + MARK[:4]
+CUT = [
+    form(part(b"hello" + RESEMBLING + b"\r"), part(b"second")),
+    form(part(b"hello"), part(b"second"), end=b"--\r\n epilogue"),
+    form(part(b"hello\r\n" + MARK + b"x")),
+    form(part(b"hello", 'form-data; name="f"; filename="x"', "Content-Length: 5"), FIELD_PART),
+    form(part(b"hello", 'form-data; name="f"; filename="x"', "Content-Length: 4")),
+    form(part(b"hello"), end=b"-"),
+]
+
+
+@pytest.mark.parametrize("length", [1, 2, len(MARK) + 2, 400])
+@pytest.mark.parametrize("body", CUT)
+def test_a_form_cut_at_any_byte_is_what_the_library_takes_it_for_when_whole(body, length):
+    whole = feed(body, ())
+    for start in range(len(body)):
+        assert feed(body, [start, min(start + length, len(body))]) == whole
+
+
+pieces = st.sampled_from([b"\r", b"\n", b"-", b"\r\n", b"\r\n--", MARK, b"\r\n" + MARK, b"x", b"x" * 30])
+ends = st.sampled_from([b"--\r\n", b"--", b"-", b"", b"\r\n"])
+places = st.lists(st.integers(0, 400), max_size=12)
+
+
+@given(
+    st.lists(pieces, max_size=8).map(b"".join), st.sampled_from([(), ("Content-Length: 3",)]), ends, places
+)
+def test_any_content_of_a_form_cut_anywhere_is_what_it_is_when_whole(content, lines, end, cuts):
+    body = form(part(content, 'form-data; name="f"; filename="x"', *lines), FIELD_PART, end=end)
+    assert feed(body, [min(cut, len(body)) for cut in cuts]) == feed(body, ())
+
+
 words = st.sampled_from([
     MARK, b"--", b"\r\n", b"\n", b": ", b"Content-Disposition", b'form-data; name="a"',
     b'; filename="x"', b"x", b"\xff", b"\0",
