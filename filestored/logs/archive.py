@@ -2,7 +2,8 @@
 
 Flow: loguru has moved a full log file out of the way and hands its new path to `Archive.take` -> a
 thread, one at a time, compresses it and then removes what is beyond the retention. The thread that
-logs, which is the reactor's, waits for none of that.
+logs, which is the reactor's, waits for none of that, and nor does the end of the daemon: what is left
+then is compressed with the next file.
 
 Rejected: loguru's own retention and compression. They run on the thread that logs, and beside a
 thread of ours they would stumble over files that it has just removed.
@@ -25,6 +26,7 @@ UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 8640
 """Seconds per unit of a retention."""
 
 _DATED = "[0-9][0-9][0-9][0-9]-*"
+_DERIVED = (".gz", ".gz.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,23 @@ class Archive:
         self._one_at_a_time = threading.Lock()
 
     def take(self, path: str) -> None:
-        """Take a file that has been rotated out. Returns at once."""
-        threading.Thread(target=self._keep, args=(path,), name=f"archive {path}").start()
+        """Take a file that has been rotated out to `path`. Returns at once."""
+        threading.Thread(target=self._tidy, name=f"archive {path}").start()
 
-    def _keep(self, path: str) -> None:
+    def _tidy(self) -> None:
         with self._one_at_a_time:
             try:
-                compress(path)
+                for path in self._plain():
+                    compress(path)
                 for old in self._retention.surplus(self._ages()):
                     os.unlink(old)
             except OSError as error:
                 self._complain(f"the archive of the log is incomplete: {error}")
+
+    def _plain(self) -> list[str]:
+        """The files that are not compressed yet, but for those whose compressed name is taken."""
+        found = set(glob.glob(self._pattern))
+        return sorted(path for path in found if not (path.endswith(_DERIVED) or os.path.exists(f"{path}.gz")))
 
     def _ages(self) -> dict[str, float]:
         now = time.time()

@@ -72,7 +72,23 @@ def test_a_file_of_the_same_name_is_not_overwritten(tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", ["log", "log.txt"])
+def test_what_an_earlier_daemon_has_left_is_compressed_with_the_next_file(tmp_path, name):
+    left, _, extension = name.partition(".")
+    rotated = [f"{left}.2026-01-{day}{extension and '.'}{extension}" for day in ("01", "02", "03")]
+    for each in rotated:
+        (tmp_path / each).write_text(each)
+    (tmp_path / f"{rotated[0]}.gz.part").write_bytes(b"half of it")
+    (tmp_path / f"{rotated[1]}.gz").write_bytes(b"another file")
+    (tmp_path / name).write_text("the log")
+    Archive(str(tmp_path / name), Retention(), pytest.fail)._tidy()
+    there = {name, f"{rotated[0]}.gz", rotated[1], f"{rotated[1]}.gz", f"{rotated[2]}.gz"}
+    assert there == set(os.listdir(tmp_path))
+    assert rotated[0] == gzip.decompress((tmp_path / f"{rotated[0]}.gz").read_bytes()).decode()
+
+
 def test_what_goes_wrong_is_told(tmp_path):
     said = []
-    Archive(str(tmp_path / "log"), Retention(), said.append)._keep(str(tmp_path / "nothing"))
+    (tmp_path / "log.2026-01-01").mkdir()
+    Archive(str(tmp_path / "log"), Retention(), said.append)._tidy()
     assert ["the archive of the log is incomplete"] == [line.split(":")[0] for line in said]
