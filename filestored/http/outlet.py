@@ -137,14 +137,14 @@ class SocketOutlet:
     # --- the queue ----------------------------------------------------------------------------
 
     def _send(self, data: bytes, flags: int) -> bytes:
-        """Send what the socket takes, answer the rest."""
+        """Send what the socket takes, answer the rest: all of it, when the connection can't go on."""
         try:
             sent = self._socket.send(data, flags)
         except BlockingIOError:
             return data
         except OSError:
             self._transport.abortConnection()
-            return b""
+            return data
         self.taken += sent
         return data[sent:] if sent < len(data) else b""
 
@@ -159,13 +159,13 @@ class SocketOutlet:
             if not gone:
                 self._wait()
                 return
-            if self._queue:  # else the connection was lost
-                self._queue.popleft().end()
+            self._queue.popleft().end()
 
     def _push(self, piece: "FileRange | _Bytes") -> bool:
         """Send as much of a piece as the socket takes in a turn; answer whether nothing of it is left to do.
 
-        Raises `OSError` when the file cannot be read.
+        When the connection can't go on, the piece waits for its end. Raises `OSError` when the file can't be
+        read.
         """
         try:
             self.taken += piece.send(self._socket)
@@ -175,8 +175,7 @@ class SocketOutlet:
             if piece.is_to_blame(error, self._socket):
                 raise
             self._transport.abortConnection()
-            self.lost()
-            return True
+            return False
         return piece.finished
 
     def _wait(self) -> None:

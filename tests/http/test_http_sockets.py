@@ -274,3 +274,13 @@ async def test_a_finished_answer_whose_file_breaks_off_has_not_gone_out(serve, r
 
     await deferToThread(converse)
     assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.hasty.ends]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_whose_client_has_left_has_not_gone_out(serve, root, monkeypatch):
+    def reset(*args):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(os, "sendfile", reset)
+    await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
