@@ -229,15 +229,6 @@ async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(
     pool.stop()
 
 
-def test_a_small_upload_whose_turn_cannot_begin_leaves_its_place():
-    def broken(*_):
-        raise RuntimeError("broken")
-
-    store = Store(MemoryBackend(MD5), MD5, broken)
-    assert isinstance(outcome(store.upload().commit()), RuntimeError)
-    assert (0, 1) == (store.uploads_in_flight, store.statistics.failed_uploads)
-
-
 class Clinging(MemorySink):
     """A sink that does not let go."""
 
