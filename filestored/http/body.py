@@ -68,7 +68,9 @@ class Body:
             self._consumer.write(data)
         except Exception:
             self.wanting = False
-            self._settle(Failure())
+            failure = Failure()
+            self._settle(failure)
+            failure.tb = None  # it would hold the bytes, as they hold it
 
     def ended(self) -> None:
         """The last byte was received."""
@@ -80,7 +82,7 @@ class Body:
         """No more bytes will come."""
         if self.complete:
             return
-        self._error = error
+        self._error = error.with_traceback(None)  # it would hold what was read, as that holds it
         self.wanting = False
         self._settle(Failure(error))
 

@@ -7,11 +7,13 @@ the work on the spot.
 
 from collections.abc import Callable
 from functools import partial
+from traceback import clear_frames
 from typing import ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 _P = ParamSpec("_P")
@@ -30,4 +32,24 @@ class Run(Protocol):
 
 def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
     """Work is done in the threads of `pool`."""
-    return partial(maybeDeferred, deferToThreadPool, reactor, pool)
+
+    def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+        in_thread = partial(deferToThreadPool, reactor, pool, function, *args, **kwargs)
+        return maybeDeferred(in_thread).addErrback(_emptied)
+
+    return run
+
+
+def empty(error: BaseException | None) -> None:
+    """Let go of what an error holds: everything that the functions had in hand that it came through.
+
+    Bodies are among that, and error and frames hold each other, until the collector looks for such circles.
+    The lines of the traceback stay. What still runs is left alone.
+    """
+    if error is not None:
+        clear_frames(error.__traceback__)
+
+
+def _emptied(failure: Failure) -> Failure:
+    empty(failure.value)
+    return failure

@@ -13,10 +13,14 @@ from contextlib import suppress
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IFlushesTogether, ISink
 from filestored.storage.health import FlushFailed
+from filestored.storage.jobs import empty
 
 
 class Member:
-    """Somebody who waits for `digest` to be settled. `tell` is called with the member when that is done."""
+    """Somebody who waits for `digest` to be settled.
+
+    `tell` is called with the member when that is done, or has failed. It must not raise.
+    """
 
     created = False
     error: Exception | None = None
@@ -27,6 +31,7 @@ class Member:
 
     def answer(self) -> None:
         """Tell what came of it."""
+        empty(self.error)
         self._tell(self)
 
 

@@ -41,7 +41,7 @@ PIECE = 256 * 1024
 """Bytes that are worth a job, and bytes waiting for one with which the producer has to wait, too."""
 
 WHOLE = 16 * 1024
-"""Bytes from which on a piece is kept as it is."""
+"""Bytes from which on nothing is put together with a piece."""
 
 SMALL = 64 * 1024
 """Bytes that may be hashed in the reactor's thread."""
@@ -137,9 +137,9 @@ class Upload:
             self._check()
             data = self._whole()
             digest = self._intake.digest(data)
-        except Exception:
+        except Exception as error:
             self._ended(None)
-            done.errback()
+            done.errback(error.with_traceback(None))  # it would hold the bytes; see `jobs.empty`
         else:
             self._group.commit(Body(digest, data, partial(self._settled, done)))
 
@@ -199,11 +199,12 @@ class Upload:
         self._working = False
         if isinstance(result, Failure):
             self._error = self._health.judge(_exception(result))
-            self._drop()
         if self._idle is not None:
             self._idle.callback(None)
         elif self._aborted:
             Deferred.fromCoroutine(self._end(None))
+        elif self._error is not None:
+            self._drop()  # last, for the producer may end us as it goes on
         else:
             self._pump()
             self._throttle()

@@ -106,13 +106,18 @@ class Page(Resource):
         raise Refusal(405, "This method is not allowed here.", (b"Allow", allowed))
 
     def _answer_failure(self, failure: Failure, request: IStreamedRequest) -> None:
-        if failure.check(*_NOBODY_THERE):
-            return
+        try:
+            if not failure.check(*_NOBODY_THERE):
+                self.refuse(request, self._refusal(failure))
+        finally:
+            _drop_tracebacks(failure)
+
+    def _refusal(self, failure: Failure) -> Refusal:
         refusal = refusal_for(failure.value)
         if refusal is None:
             _log.failure("a request failed", failure)
             refusal = Refusal(500, _FAULT)
-        self.refuse(request, refusal)
+        return refusal
 
 
 class Missing(Page):
@@ -182,3 +187,15 @@ def refusal_for(error: BaseException | None) -> Refusal | None:
             wait = RETRY_AFTER.get(kind)
             return Refusal(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
     return None
+
+
+def _drop_tracebacks(failure: Failure) -> None:
+    """Free what the functions had in hand that an error came through, pieces of the body among it.
+
+    Error and frames hold each other, until the collector looks for such circles, which is seldom.
+    """
+    failure.tb = None
+    error: BaseException | None = failure.value
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__

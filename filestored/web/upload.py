@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from multipart import parse_options_header
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 
@@ -62,7 +62,7 @@ def receive(
     """
     if announcement.boundary is None:
         upload = store.upload((*expected, *announcement.digests), body.length)
-        delivered = body.deliver(upload)
+        delivered = maybeDeferred(body.deliver, upload)
     else:
         refuse_too_large(body, store.max_size)
         upload = store.upload(expected)
