@@ -9,6 +9,7 @@ below only:
 - ``images/``   accounts, tokens and named images on top of the same backends
 - ``web/``      the resource tree: what clients see
 - ``daemon/``, ``logs/``   the processes around it, and what they write down
+- ``writing``   all bytes to a descriptor, for several of these
 - ``service``, ``cli``     the doors; ``assembly``, ``serving`` and ``imageservice`` put all of it together
 """
 

@@ -169,6 +169,7 @@ class Channel(Connection):
     def _abandon(self, error: BodyError) -> None:
         """The body cannot be read to its end."""
         self._unread = b""
+        self._server.portions.end(self.transport)
         self._enter(Phase.ABANDONED)
         self._body.failed(error)
 
@@ -179,6 +180,7 @@ class Channel(Connection):
         self._note(response, response.code)
         response.gone_out()
         if self._phase is not Phase.RESPONSE:
+            self._server.portions.end(self.transport)
             self._linger()
         elif self._persistent and not self._input_ended:
             self._enter(Phase.IDLE)

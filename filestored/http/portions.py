@@ -19,7 +19,7 @@ LARGEST = 512 * 1024
 """Bytes of a portion while few large bodies arrive."""
 
 FEW = 32
-"""Large bodies at once for which there are the largest portions."""
+"""Up to so many large bodies at once have the largest portions."""
 
 
 class Portions:
@@ -39,7 +39,7 @@ class Portions:
             self._share(transport)
 
     def end(self, transport: ITransport) -> None:
-        """No body arrives any more."""
+        """No body arrives any more, or nobody wants what still does."""
         if isinstance(transport, Connection) and transport in self._arriving:
             self._arriving.remove(transport)
             transport.bufferSize = Connection.bufferSize

@@ -58,7 +58,7 @@ class Connection(Protocol):
     """What a server needs of its connections."""
 
     def tick(self, now: float) -> None:
-        """Give up on a peer that has kept us waiting too long; called with every look at all of them."""
+        """Give up on a peer that has kept us waiting too long; the server calls this again and again."""
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way."""

@@ -5,8 +5,8 @@ and when -> the line, which waits; a second later, or when there are enough, all
 Each worker appends whole batches to the same file (O_APPEND), so lines of several processes
 never mix.
 
-This is on the path of every request. So what is done for each is little (`record`), and what waits are
-texts, which Python's search for cycles passes over, as it does not objects that hold others.
+This is on the path of every request. So what is done for each is little (`record`), and what waits is plain
+text: objects that hold others would have to be looked through whenever Python searches for cycles.
 """
 
 import os
@@ -67,7 +67,7 @@ class AccessLog:
         self._lines.append(line)
         self._size += len(line)
         if self._size >= BATCH:
-            self._write()
+            self._write()  # what is due then has less to write, or nothing
         elif self._due is None:
             self._due = self._clock.callLater(DELAY, self.flush)
 

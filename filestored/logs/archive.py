@@ -67,18 +67,21 @@ class Archive:
         self._one_at_a_time = threading.Lock()
 
     def take(self, path: str) -> None:
-        """Take a file that has been rotated out to `path`. Returns at once."""
+        """Put the archive in order, now that a file has been rotated out to `path`. Returns at once."""
         threading.Thread(target=self._tidy, name=f"archive {path}").start()
 
     def _tidy(self) -> None:
         with self._one_at_a_time:
-            try:
-                for path in self._plain():
-                    compress(path)
-                for old in self._retention.surplus(self._ages()):
-                    os.unlink(old)
-            except OSError as error:
-                self._complain(f"the archive of the log is incomplete: {error}")
+            for path in self._plain():
+                self._try(compress, path)
+            for path in self._retention.surplus(self._ages()):
+                self._try(os.unlink, path)
+
+    def _try(self, act: Callable[[str], None], path: str) -> None:
+        try:
+            act(path)
+        except OSError as error:
+            self._complain(f"the archive of the log is incomplete: {error}")
 
     def _plain(self) -> list[str]:
         """The files that are not compressed yet, but for those whose compressed name is taken."""
@@ -88,7 +91,7 @@ class Archive:
     def _ages(self) -> dict[str, float]:
         now = time.time()
         paths = glob.glob(self._pattern) + glob.glob(f"{self._pattern}.gz")
-        return {path: now - os.stat(path).st_mtime for path in paths}
+        return {path: now - os.path.getmtime(path) for path in paths if os.path.isfile(path)}
 
 
 def compress(path: str) -> None:

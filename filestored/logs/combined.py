@@ -35,8 +35,8 @@ def opening(peer: str, second: int) -> str:
     return f"{host or '-'} - - [{_date(second)}] "
 
 
-harmless: dict[bytes, str] = {}
-"""Texts of clients that come again and again, and what is written of them; none that holds a secret."""
+unmasked: dict[bytes, str] = {}
+"""Texts of clients that come again and again, and what is written of them; none that had to be masked."""
 
 
 @lru_cache(maxsize=8)
@@ -51,7 +51,7 @@ def _field(value: bytes | None) -> str:
 
 def _shown(value: bytes) -> str:
     """What a client sent, without secrets and with nothing in it that could pass for another field."""
-    known = harmless.get(value)
+    known = unmasked.get(value)
     if known is not None:
         return known
     quoted = _quoted(value)
@@ -62,9 +62,9 @@ def _shown(value: bytes) -> str:
 
 
 def _remember(value: bytes, shown: str) -> None:
-    harmless[value] = shown
-    if len(harmless) > MOST:
-        del harmless[next(iter(harmless))]
+    unmasked[value] = shown
+    if len(unmasked) > MOST:
+        del unmasked[next(iter(unmasked))]
 
 
 def _quoted(value: bytes) -> str:

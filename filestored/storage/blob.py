@@ -26,7 +26,7 @@ PIECE = 256 * 1024
 """Bytes that are read at a time."""
 
 SLOW_TO_CLOSE = 1024 * 1024
-"""Bytes from which on closing a file is left to a thread: freeing a deleted one takes time."""
+"""Bytes from which on the end of a file is left to a thread: freeing a deleted one takes time."""
 
 
 @implementer(IBlob)

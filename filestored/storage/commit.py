@@ -55,12 +55,12 @@ class GroupCommit:
         self._busy = False
 
     def commit(self, body: Body) -> None:
-        """Store the bytes of `body` durably. It is told whether they are new, or what went wrong."""
+        """Store the bytes of `body` durably. Its `tell` hears what came of it."""
         self._arrived.append(body)
         self._go_on()
 
     def settle(self, digest: Digest) -> "Deferred[None]":
-        """Make durable that `digest` was published, or deleted. Fails with the error of the flush."""
+        """Make durable that `digest` was published or deleted. Fails with `WritesSuspended`, or `OSError`."""
         settled: Deferred[None] = Deferred()
         self._named.append(Member(digest, partial(_fire, settled)))
         self._go_on()

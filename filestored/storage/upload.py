@@ -188,6 +188,7 @@ class Upload:
                 await self._run(self._intake.discard)
         finally:
             self._ended(stored)
+            self._intake.discard()  # on the spot, when no thread could be had
 
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import time
 
 import pytest
 
@@ -87,8 +88,12 @@ def test_what_an_earlier_daemon_has_left_is_compressed_with_the_next_file(tmp_pa
     assert rotated[0] == gzip.decompress((tmp_path / f"{rotated[0]}.gz").read_bytes()).decode()
 
 
-def test_what_goes_wrong_is_told(tmp_path):
+def test_what_goes_wrong_with_one_file_is_told_and_keeps_none_of_the_others(tmp_path):
     said = []
     (tmp_path / "log.2026-01-01").mkdir()
-    Archive(str(tmp_path / "log"), Retention(), said.append)._tidy()
+    for day, age in (("02", 9 * DAY), ("03", 2 * DAY)):
+        (tmp_path / f"log.2026-01-{day}").write_text(day)
+        os.utime(tmp_path / f"log.2026-01-{day}", (time.time() - age,) * 2)
+    Archive(str(tmp_path / "log"), Retention(seconds=5 * DAY), said.append)._tidy()
     assert ["the archive of the log is incomplete"] == [line.split(":")[0] for line in said]
+    assert {"log.2026-01-01", "log.2026-01-03.gz"} == set(os.listdir(tmp_path))

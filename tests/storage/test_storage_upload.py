@@ -229,6 +229,51 @@ async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(
     pool.stop()
 
 
+class Failing(MemorySink):
+    """A sink on a full disk."""
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Ending(Tap):
+    """A producer that has come to its end, and says so as soon as it may go on."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.end = end
+
+    def resumeProducing(self):
+        self.end()
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("commits", [True, False])
+def test_an_upload_that_ends_when_it_hears_of_an_error_leaves_its_place_once(bench, begins, commits):
+    backend = MemoryBackend(MD5)
+    store = Store(backend, MD5, bench)
+    upload = store.upload()
+
+    def begin():
+        if begins:
+            return Failing(backend)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def end():
+        upload.unregisterProducer()
+        if commits:
+            upload.commit().addErrback(lambda _: upload.abort())
+        else:
+            upload.abort()
+
+    backend.begin = begin
+    upload.registerProducer(Ending(end), True)
+    upload.write(PIECE * 4)
+    upload.write(PIECE * 4)
+    bench.do_all()
+    assert (0, 1) == (store.uploads_in_flight, store.statistics.failed_uploads)
+
+
 class Clinging(MemorySink):
     """A sink that does not let go."""
 
