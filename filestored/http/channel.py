@@ -169,7 +169,6 @@ class Channel(Connection):
     def _abandon(self, error: BodyError) -> None:
         """The body cannot be read to its end."""
         self._unread = b""
-        self._server.portions.end(self.transport)
         self._enter(Phase.ABANDONED)
         self._body.failed(error)
 

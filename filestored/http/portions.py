@@ -36,17 +36,19 @@ class Portions:
         """
         if (length is None or length > LARGE) and isinstance(transport, Connection):
             self._arriving.add(transport)
-            self._share(transport)
+            self._share()
+            transport.bufferSize = self._size
 
     def end(self, transport: ITransport) -> None:
-        """No body arrives any more, or nobody wants what still does."""
+        """No body arrives any more, or nobody waits for the rest. Allowed without a `begin`."""
         if isinstance(transport, Connection) and transport in self._arriving:
             self._arriving.remove(transport)
             transport.bufferSize = Connection.bufferSize
             self._share()
 
-    def _share(self, *newcomer: Connection) -> None:
+    def _share(self) -> None:
         size = LARGEST if len(self._arriving) <= FEW else LARGE
-        for transport in newcomer if size == self._size else self._arriving:
-            transport.bufferSize = size
-        self._size = size
+        if size != self._size:
+            self._size = size
+            for transport in self._arriving:
+                transport.bufferSize = size

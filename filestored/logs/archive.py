@@ -85,8 +85,8 @@ class Archive:
 
     def _plain(self) -> list[str]:
         """The files that are not compressed yet, but for those whose compressed name is taken."""
-        found = set(glob.glob(self._pattern))
-        return sorted(path for path in found if not (path.endswith(_DERIVED) or os.path.exists(f"{path}.gz")))
+        found = sorted(glob.glob(self._pattern))
+        return [path for path in found if not (path.endswith(_DERIVED) or os.path.exists(f"{path}.gz"))]
 
     def _ages(self) -> dict[str, float]:
         now = time.time()

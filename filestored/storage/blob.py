@@ -91,10 +91,13 @@ class Blob:
             self._delivery = None
 
     def _release(self) -> None:
-        if self.size >= SLOW_TO_CLOSE:
+        if self._is_slow_to_close():
             self._run(self._file.close)
         else:
             self._file.close()
+
+    def _is_slow_to_close(self) -> bool:
+        return self.size >= SLOW_TO_CLOSE
 
 
 @implementer(IBlob, IAtHand)
@@ -131,11 +134,8 @@ class FileBlob(Blob):
         """The file's descriptor, valid until the blob is closed."""
         return self._descriptor
 
-    def _release(self) -> None:
-        if self.size >= SLOW_TO_CLOSE and not self._has_name():
-            super()._release()
-        else:
-            self._file.close()
+    def _is_slow_to_close(self) -> bool:
+        return super()._is_slow_to_close() and not self._has_name()
 
     def _has_name(self) -> bool:
         """Whether the file outlives its descriptor, so that closing it frees nothing."""

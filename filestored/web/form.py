@@ -76,7 +76,6 @@ class FormUpload:
         )
         self._delimiter = Delimiter(boundary)
         self._inside = False
-        self._uncounted = False
         self._part: MultipartSegment | None = None
         self._take: Callable[[bytes], None] = self._drop
         self._room = limit
@@ -139,13 +138,12 @@ class FormUpload:
     def _passes_on(self, event: MultipartSegment | bytes | None, data: bytes) -> bool:
         """Whether more of a file follows, and the parser, having come so far, has kept nothing of `data`."""
         in_content = isinstance(event, bytes) and bool(event)
-        return in_content and self._uncounted and not self._delimiter.may_have_begun(data)
+        return in_content and _is_uncounted_file(self._part) and not self._delimiter.may_have_begun(data)
 
     def _begin(self, part: MultipartSegment) -> None:
         if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
             raise _beyond_limits()
         self._part = part
-        self._uncounted = _is_file(part) and part.header("Content-Length") is None
         if not _is_file(part):
             self._take = self._drop_field
         elif self._found:
@@ -163,6 +161,10 @@ class FormUpload:
         assert self._part is not None
         if self._part.bytes_received > FIELD:
             raise _beyond_limits()
+
+
+def _is_uncounted_file(part: MultipartSegment | None) -> bool:
+    return part is not None and _is_file(part) and part.header("Content-Length") is None
 
 
 def _is_complete(parser: PushMultipartParser) -> bool:
