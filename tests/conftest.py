@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -30,6 +31,8 @@ PACKAGES = {
 
 SETTLING = 2.0
 """For how many seconds what a test has closed may take to go away."""
+
+_reactor: Any = reactor  # a module, as far as types go
 
 _deselected = pytest.StashKey[dict[str, int]]()
 
@@ -101,15 +104,15 @@ def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
 def _turn() -> "Deferred[None]":
     """One turn of the reactor."""
     passed: Deferred[None] = Deferred()
-    reactor.callLater(0.01, passed.callback, None)  # type: ignore[attr-defined]  # the reactor is a module
+    _reactor.callLater(0.01, passed.callback, None)
     return passed
 
 
 def _held() -> set[str]:
-    calls = {f"delayed call {id(call)} of {call.func}" for call in reactor.getDelayedCalls()}  # type: ignore[attr-defined]
-    internal = reactor._internalReaders  # type: ignore[attr-defined]  # the reactor's own wakers
-    readers = {f"reader {reader}" for reader in reactor.getReaders() if reader not in internal}  # type: ignore[attr-defined]
-    writers = {f"writer {writer}" for writer in reactor.getWriters()}  # type: ignore[attr-defined]
+    calls = {f"delayed call {id(call)} of {call.func}" for call in _reactor.getDelayedCalls()}
+    internal = _reactor._internalReaders  # its own wakers
+    readers = {f"reader {reader}" for reader in _reactor.getReaders() if reader not in internal}
+    writers = {f"writer {writer}" for writer in _reactor.getWriters()}
     return calls | readers | writers | _descriptors()
 
 

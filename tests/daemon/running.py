@@ -187,6 +187,12 @@ def children(pid: int) -> list[int]:
     return [int(number) for number in read(f"/proc/{pid}/task/{pid}/children").split()]
 
 
+def memory(pid: int, what: str = "VmRSS") -> int:
+    """KiB of memory that a process has now, or ever had at once (``VmHWM``), see proc_pid_status(5)."""
+    (line,) = (line for line in read(f"/proc/{pid}/status").splitlines() if line.startswith(f"{what}:"))
+    return int(line.split()[1])
+
+
 def _until(condition: Callable[[], object], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():

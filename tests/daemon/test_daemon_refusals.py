@@ -6,12 +6,10 @@ for such circles seldom. So bodies that make up many times the allowed growth ar
 
 import hashlib
 import os
-import re
-import socket
-from pathlib import Path
 
 import pytest
 
+from tests.daemon.running import memory
 from tests.talk import Talk
 
 TIMES = 400
@@ -58,15 +56,9 @@ def test_nothing_is_kept_of_a_refused_body(start_daemon, kind):
     daemon = start_daemon("--workers", "1", "--max-size", limit)
     length = [] if "chunked" in field else [f"Content-Length: {len(body)}"]
     head = "\r\n".join([line, "Host: x", "Connection: close", *filter(None, [field]), *length, "", ""])
-    before = resident(daemon.pid)
+    before = memory(daemon.pid)
     for _ in range(TIMES):
-        with Talk(socket.create_connection(("127.0.0.1", daemon.port))) as talk:
+        with Talk(daemon.connect()) as talk:
             talk.say(head.encode() + body)
             assert status == talk.hear().status
-    assert resident(daemon.pid) - before < ROOM
-
-
-def resident(pid):
-    """KiB of memory that the process has now."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1])
+    assert memory(daemon.pid) - before < ROOM

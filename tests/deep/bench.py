@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.daemon.running import Running, start
 
@@ -33,9 +34,9 @@ class Bench:
     seconds: float
     _started: list[Running] = field(default_factory=list)
 
-    def start(self, *options: str, name: str = "daemon", **more: object) -> Running:
+    def start(self, *options: str, name: str = "daemon", **more: Any) -> Running:
         """Start a daemon with these options of filestored; see `tests.daemon.running.start`."""
-        return start(os.path.join(self.directory, name), self._started, *options, **more)  # type: ignore[arg-type]  # passed through
+        return start(os.path.join(self.directory, name), self._started, *options, **more)
 
     def end(self) -> None:
         """End all daemons that were started."""

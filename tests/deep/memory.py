@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
-from tests.daemon.running import Running, read
+from tests.daemon.running import Running, memory
 from tests.deep.bench import Bench, Verdict, connection, processes, read_all
 
 MIB = 1 << 20
@@ -90,7 +90,4 @@ def _chunks(seed: int) -> Iterator[bytes]:
 
 def _peak(pid: int) -> int:
     """The most resident memory a process ever had, in bytes."""
-    for line in read(f"/proc/{pid}/status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {pid} has died")
+    return memory(pid, "VmHWM") * 1024

@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from filestored.http.portions import FEW, LARGE, LARGEST
 from filestored.http.server import HTTPFactory
+from tests.talk import until
 
 USUAL = Connection.bufferSize
 LENGTH = b"Content-Length: %d"
@@ -69,14 +70,6 @@ def begin(take):
     pytest_twisted.blockon(port.stopListening())
     factory.abort()
     pytest_twisted.blockon(factory.drain())
-
-
-async def until(condition):
-    """Let the reactor work until something is the case; the test's own time limit ends it otherwise."""
-    while not condition():
-        turn = Deferred()
-        reactor.callLater(0.001, turn.callback, None)
-        await turn
 
 
 @pytest.mark.parametrize(

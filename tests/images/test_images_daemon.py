@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon.running import read, until
+from tests.daemon.running import memory, until
 from tests.daemon.secrecy import leaks
 
 
@@ -154,24 +154,18 @@ def test_a_large_image_passes_in_bounded_memory(start_daemon):
     daemon = start_daemon("--workers", "1")
     client = Client(daemon)
     client.upload("small.bmp", bmp(64, 64))
-    before = peak(daemon.pid)
+    before = memory(daemon.pid, "VmHWM")
     data = bmp(4096, 4096)
     identity = client.upload("large.bmp", data).json()["File ID"]
     path = f"get-image/{identity}/"
     for coding in ("identity", "gzip"):
         assert data == client.call("GET", path, headers={"Accept-Encoding": coding}).content
     assert data[-100:] == client.call("GET", path, headers={"Range": "bytes=-100"}).content
-    assert peak(daemon.pid) - before < 32 * 1024
+    assert memory(daemon.pid, "VmHWM") - before < 32 * 1024
     stored = sum(
         os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(blobs(daemon)) for name in names
     )
     assert stored < len(data) / 20
-
-
-def peak(pid):
-    """The most memory that a process has had, in KiB."""
-    found = re.search(r"VmHWM:\s+(\d+)", read(f"/proc/{pid}/status"))
-    return int(found[1])
 
 
 def files_below(path):

@@ -22,6 +22,7 @@ from filestored.storage.blob import Blob
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
+from tests.daemon.running import memory
 from tests.images.pictures import (
     CAMERA,
     HALF_A_JPEG,
@@ -130,9 +131,7 @@ def memory_from_now_on() -> int:
 
 def peak_of_memory() -> int:
     """In bytes."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        (line,) = (line for line in file if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    return memory(os.getpid(), "VmHWM") * 1024
 
 
 def processes_of(darkroom: Darkroom) -> list[int]:

@@ -4,18 +4,17 @@ import errno
 import os
 import shutil
 import subprocess
-from functools import partial
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, maybeDeferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import StorageFull, UploadRefused
 from filestored.interfaces import Stored
 from filestored.storage.disk import DiskBackend
+from filestored.storage.jobs import in_threads
 from filestored.storage.layout import prepare
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, send, watched
@@ -26,7 +25,7 @@ def pool():
     """Real I/O threads."""
     threads = ThreadPool(0, 8)
     threads.start()
-    yield partial(deferToThreadPool, reactor, threads)
+    yield in_threads(reactor, threads)
     threads.stop()
 
 

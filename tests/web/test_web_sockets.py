@@ -2,7 +2,6 @@
 
 import os
 import socket
-from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 
@@ -10,15 +9,16 @@ import pytest
 import pytest_twisted
 import requests
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread, deferToThreadPool
+from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 
 from filestored.http.server import HTTPFactory
 from filestored.storage.disk import DiskBackend
+from filestored.storage.jobs import in_threads
 from filestored.storage.layout import prepare
 from filestored.storage.store import Store
 from filestored.web.site import make_site
+from tests.talk import until
 
 DATA = bytes(range(251)) * 20_000
 NAME = sha256(DATA).hexdigest()
@@ -30,7 +30,7 @@ def store(tmp_path):
     pool.start()
     algorithm = prepare(str(tmp_path / "store"), "sha256")
     backend = DiskBackend(str(tmp_path / "store"), algorithm)
-    yield Store(backend, algorithm, partial(deferToThreadPool, reactor, pool))
+    yield Store(backend, algorithm, in_threads(reactor, pool))
     pool.stop()
     backend.close()
 
@@ -142,12 +142,3 @@ async def test_a_writer_that_leaves_leaves_no_descriptor_and_no_file(address, ba
 def descriptors():
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
-
-
-async def until(condition):
-    """Wait for something that the server is about to do."""
-    for _ in range(1000):
-        if condition():
-            return
-        await deferLater(reactor, 0.01)
-    assert condition()
