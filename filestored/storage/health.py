@@ -1,55 +1,112 @@
-"""May bytes be written? What errors of the system mean for a store, and what they end.
+"""Health of the storage: which errors suspend writing, for how long, and what each one becomes.
 
-Every error of a backend passes through `Health.judge` on its way to the client. A full disk
-and a want of descriptors are conditions that pass: they become refusals with a name. An
-input/output error, a file system turned read-only and a failed flush of a directory are not:
-the kernel forgets the pages it could not write, and the next flush would lie. They suspend
-writing until a restart, whose probe must pass. Reading goes on.
+Every error of a backend passes through `Health.judge` on its way to the client. A full disk and a want of
+descriptors become refusals with a name, and suspend nothing. A read-only file system suspends writing until
+a probe passes (see `recovery`). An input/output error and a failed flush suspend it until a restart: the
+kernel forgets the pages that it could not write, and the next flush would report success. Reading and
+starting go on in each case.
 
 Used in the reactor's thread only.
 """
 
 import errno
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
 from filestored.errors import Overloaded, StorageFull, UploadRefused, WritesSuspended
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a file system without free blocks or inodes."""
+
+UNFIT = frozenset({*FULL, errno.EROFS, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+"""Errors with which a directory can be read and not prepared: full, read-only, or damaged in a part."""
 
 
 class FlushFailed(OSError):
     """Names could not be made durable; which of them are is unknown."""
 
 
+class ShardUnusable(OSError):
+    """One shard of a store cannot be opened; the others can."""
+
+
 class Health:
-    """The condition of one store. `degraded` is why writes are suspended, or None."""
+    """The condition of what is written to one device.
+
+    `degraded` is the reason why writing is suspended, or None; `recoverable` is whether a probe that passes
+    may end the suspension.
+    """
 
     _log = Logger()
 
     def __init__(self) -> None:
         self.degraded: str | None = None
+        self._until_restart = False
+        self._watchers: list[Callable[[str, bool], None]] = []
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether writing is suspended, but not until a restart."""
+        return self.degraded is not None and not self._until_restart
 
     def check(self) -> None:
-        """Raises `WritesSuspended` when nothing may be written any more."""
+        """Raise `WritesSuspended` while writing is suspended."""
         if self.degraded is not None:
             raise WritesSuspended
 
     def judge(self, error: Exception) -> Exception:
-        """The error to report for `error`; suspends writes when it is a grave one."""
+        """Return the error to report for `error`; suspend writing when that is due."""
         if not isinstance(error, OSError):
             return error
-        if isinstance(error, FlushFailed) or error.errno in _GRAVE:
-            self._suspend(str(error))
+        if isinstance(error, FlushFailed) or _is_grave(error):
+            self._begin(str(error), until_restart=True)
             return error
+        if error.errno == errno.EROFS:
+            self._begin(str(error), until_restart=False)
+            return WritesSuspended()
         refusal = _PASSING.get(error.errno or 0)
         return refusal() if refusal else error
 
-    def _suspend(self, reason: str) -> None:
+    def judge_start(self, error: OSError) -> None:
+        """Suspend writing until a probe passes; not for a full disk, where each upload fails by itself."""
+        if error.errno not in FULL:
+            self._begin(str(error), until_restart=False)
+
+    def suspend(self, reason: str, *, until_restart: bool) -> None:
+        """Suspend writing because another process has. Idempotent; calls no callback."""
         if self.degraded is None:
             self.degraded = reason
-            self._log.critical("writing is suspended until a restart: {reason}", reason=reason)
+            self._log.critical(
+                "writing is suspended until {end}: {reason}",
+                end="a restart" if until_restart else "a probe passes",
+                reason=reason,
+            )
+        self._until_restart |= until_restart
+
+    def watch(self, callback: Callable[[str, bool], None]) -> None:
+        """Call `callback` with reason and `until_restart` when this process suspends writing by itself."""
+        self._watchers.append(callback)
+
+    def resume(self) -> None:
+        """End a suspension after a probe has passed; one until a restart stays."""
+        if self.recoverable:
+            self.degraded = None
+            self._log.warn("writing goes on: the probe has passed")
+
+    def _begin(self, reason: str, *, until_restart: bool) -> None:
+        """Suspend writing, and call the callbacks if that is new or lasts longer than before."""
+        known = self.degraded is not None and (self._until_restart or not until_restart)
+        self.suspend(reason, until_restart=until_restart)
+        if not known:
+            for callback in self._watchers:
+                callback(reason, until_restart)
 
 
-_GRAVE = {errno.EIO, errno.EROFS}
+def _is_grave(error: OSError) -> bool:
+    return error.errno == errno.EIO and not isinstance(error, ShardUnusable)
+
+
 _PASSING: dict[int, type[UploadRefused]] = {
     errno.ENOSPC: StorageFull,
     errno.EDQUOT: StorageFull,
