@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.logger import Logger
+
 from filestored import imageservice
 from filestored.daemon import garbage
 from filestored.daemon.lifecycle import Body, Daemon
@@ -63,9 +65,17 @@ def _server(reactor: Any, settings: Settings) -> Body:
 
 
 def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supervisor:
-    """A supervisor; what would make every worker fail fails here first."""
-    prepare(settings.store, settings.hash_name)
-    imageservice.prepare(settings.images)
+    """A supervisor; an error that would keep every worker from starting is raised here first."""
+    prepare(settings.store, settings.hash_name, report=_report)
+    imageservice.prepare(settings.images, report=_report)
     if access_log := open_access_log(reactor, settings.access_log):
         access_log.close()
     return Supervisor(reactor, settings, observer.write)
+
+
+def _report(error: OSError) -> None:
+    """Log a disk that cannot be written to now; the workers serve what can be read."""
+    _log.error("the workers start without a disk to write to: {reason}", reason=str(error))
+
+
+_log = Logger()

@@ -26,7 +26,9 @@ from filestored.storage import layout, presence, records
 from filestored.storage.disk import DiskBackend
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
+from filestored.storage.premises import Report
 from filestored.storage.records import DiskRecords
+from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
 
 CONTENTS = "images"
@@ -40,10 +42,13 @@ def inspect(path: str) -> None:
     records.inspect(path, CONTENTS)
 
 
-def prepare(path: str) -> None:
-    """Make `path` the directory for images. Blocking. Raises `FilestoredError` or `OSError`."""
-    records.prepare(path, CONTENTS)
-    layout.prepare(_blobs(path), APART.name, lookup=lookup)
+def prepare(path: str, report: Report | None = None) -> None:
+    """Make `path` the directory for images. Blocking. Raises `FilestoredError` or `OSError`.
+
+    `report` is called when a directory that exists can be read and not written to; None makes that an error.
+    """
+    records.prepare(path, CONTENTS, report=report)
+    layout.prepare(_blobs(path), APART.name, lookup=lookup, report=report)
     kept = DiskRecords(path)
     try:
         read_key(kept)
@@ -51,20 +56,29 @@ def prepare(path: str) -> None:
         kept.close()
 
 
+def furnish(path: str) -> None:
+    """Make what is missing in the directory for images, and probe it. Blocking. Raises `UnusableStore`."""
+    records.furnish(path)
+    layout.furnish(_blobs(path))
+
+
 class ImageService:
     """The images below `path`, in this process.
 
-    `run` takes blocking work to an I/O thread; `max_size` in bytes and `max_uploads` are the limits of a
+    `run` takes blocking work to an I/O thread; `recovery` tries again later what a full or faulty disk does
+    not allow now; `max_size` in bytes and `max_uploads` are the limits of a
     `Store`. Blocking. Raises `FilestoredError` or `OSError`.
     """
 
-    def __init__(self, reactor: Any, path: str, run: Run, *, max_size: int, max_uploads: int) -> None:
-        prepare(path)
+    def __init__(
+        self, reactor: Any, path: str, run: Run, recovery: Recovery, *, max_size: int, max_uploads: int
+    ) -> None:
+        health = Health()
+        prepare(path, recovery.add(health, partial(furnish, path)))
         kept = DiskRecords(path)
         key = read_key(kept)
         backend = PackingBackend(DiskBackend(_blobs(path), APART))
         presence.arrive(path, partial(_sweep, kept, key, backend))
-        health = Health()
         blobs = Store(backend, APART, run, max_size=max_size, max_uploads=max_uploads, health=health)
         self.thumbnails: Thumbnails | None = None
         self._darkroom: Darkroom | None = None
@@ -86,11 +100,17 @@ def _blobs(path: str) -> str:
 
 
 def _sweep(kept: IRecords, key: bytes, backend: IBackend) -> None:
-    """Sweep; a record that can't be read is the operator's business, and the others are served."""
+    """Sweep; a record that can't be read is the operator's business, and the others are served.
+
+    A full, read-only or damaged disk leaves the rest to a later start.
+    """
     try:
         removed = sweep(kept, Accounts(kept, key), backend)
     except (ValueError, LookupError):
         _log.failure("a record of the images cannot be read, so nothing was swept")
+        return
+    except OSError as error:
+        _log.error("the images were not swept: {reason}", reason=str(error))
         return
     if removed:
         _log.info("{removed} leftovers of an earlier run were removed from the images", removed=removed)

@@ -4,8 +4,10 @@ In: the reactor and the `Settings`. Out: a `Server`, which runs in twistd's own 
 With `assembly`, which is about the processes around it, and `imageservice` this is the composition root.
 """
 
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
 from filestored.daemon.descriptors import make_room
@@ -16,9 +18,11 @@ from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
 from filestored.storage.disk import DiskBackend
+from filestored.storage.health import Health
 from filestored.storage.jobs import in_threads
-from filestored.storage.layout import prepare
+from filestored.storage.layout import furnish, prepare
 from filestored.storage.recent import RecentFiles
+from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 
@@ -29,18 +33,22 @@ IO_THREADS = 16
 def make_server(reactor: Any, settings: Settings) -> Server:
     """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
     make_room(settings.max_connections, settings.max_uploads)
-    algorithm = prepare(settings.store, settings.hash_name)
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
     run = in_threads(reactor, pool)
+    recovery = Recovery(reactor, run)
+    health = Health()
+    report = recovery.add(health, partial(furnish, settings.store))
+    algorithm = prepare(settings.store, settings.hash_name, report=report)
     store = Store(
         DiskBackend(settings.store, algorithm, recent=RecentFiles()),
         algorithm,
         run,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
+        health=health,
     )
     images = ImageService(
-        reactor, settings.images, run, max_size=settings.max_size, max_uploads=settings.max_uploads
+        reactor, settings.images, run, recovery, max_size=settings.max_size, max_uploads=settings.max_uploads
     )
     site = make_site(
         store,
@@ -50,4 +58,10 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     )
     access_log = open_access_log(reactor, settings.access_log)
     factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
-    return Server(reactor, factory, pool, access_log, settings.drain, images.stop)
+    recovery.start()
+
+    def stop_helpers() -> "Deferred[None]":
+        recovery.stop()
+        return images.stop()
+
+    return Server(reactor, factory, pool, access_log, settings.drain, stop_helpers)

@@ -16,6 +16,7 @@ Rejected: an index of what is there; the directory is one, and the only one that
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,11 +55,14 @@ class ThumbnailCache:
     """The directory, made when it is missing. Blocking: `get`, `put` and `forget` belong in I/O threads."""
 
     def __init__(self, directory: str, room: int = ROOM, now: Callable[[], float] = time.time) -> None:
-        os.makedirs(directory, 0o700, exist_ok=True)
-        self._directory = os.open(directory, _DIRECTORY)
+        self._path = directory
+        self._descriptor = -1
+        self._opening = threading.Lock()
         self._room = room
         self._now = now
         self._unswept = room  # what others left counts: the first file is a reason to look
+        with suppress(OSError):  # a full disk; the next use tries again
+            self._open()
 
     def get(self, name: str) -> Thumbnail | None:
         """The thumbnail of that name, if there is one. Raises `OSError`."""
@@ -87,13 +91,27 @@ class ThumbnailCache:
 
     def close(self) -> None:
         """Let go of the directory."""
-        os.close(self._directory)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    @property
+    def _directory(self) -> int:
+        """The descriptor of the directory. Raises `OSError`."""
+        return self._descriptor if self._descriptor >= 0 else self._open()
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._descriptor < 0:
+                os.makedirs(self._path, 0o700, exist_ok=True)
+                self._descriptor = os.open(self._path, _DIRECTORY)
+            return self._descriptor
 
     def _read(self, name: str) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
         with open(descriptor, "rb") as file:
             if self._now() - os.fstat(descriptor).st_mtime > TOUCHED_AFTER:
-                os.utime(descriptor)
+                with suppress(OSError):  # a read-only disk
+                    os.utime(descriptor)
             return file.read()
 
     def _write(self, name: str, data: bytes) -> None:

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs import combined
+from filestored.logs.observer import UNWRITABLE
 from filestored.writing import write_all
 
 DELAY = 1.0
@@ -99,24 +100,30 @@ class AccessLog:
 
 
 class FileWriter:
-    """Appends lines to a file."""
+    """Appends lines to a file. One that cannot be made on a full disk is tried again with each batch."""
 
     _log = Logger()
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._failed = False
-        self._descriptor = self._open()
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = self._open()
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            self._complain(error)
 
     def write(self, lines: Sequence[str]) -> None:
         """Append the lines; when that fails they are lost, and the log says so once."""
         try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
             write_all(self._descriptor, "\n".join([*lines, ""]).encode("ascii"))
             self._failed = False
         except OSError as error:
-            if not self._failed:
-                self._log.error("the access log cannot be written: {reason}", reason=error.strerror)
-            self._failed = True
+            self._complain(error)
 
     def reopen(self) -> None:
         """Open the file again under its name; keeps the old one when that is impossible."""
@@ -125,12 +132,18 @@ class FileWriter:
         except OSError as error:
             self._log.error("the access log cannot be opened again: {reason}", reason=error.strerror)
             return
-        os.close(self._descriptor)
+        self.close()
         self._descriptor = descriptor
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failed:
+            self._log.error("the access log cannot be written: {reason}", reason=error.strerror)
+        self._failed = True
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -15,7 +15,7 @@ from loguru import logger
 from filestored.daemon.settings import LogSettings
 from filestored.logs.archive import Archive, Retention
 from filestored.logs.lines import Line
-from filestored.logs.observer import complain
+from filestored.logs.observer import UNWRITABLE, complain
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
 """How loguru writes a line for people."""
@@ -28,7 +28,15 @@ class LoguruSink:
         self._settings = settings
         self._path = path
         logger.remove()
-        self._handler = self._add()
+        try:
+            self._handler = self._add(path)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            complain(
+                f"the log {path} cannot be opened, stderr takes its place until a reopen: {error.strerror}"
+            )
+            self._handler = self._add(None)
 
     def write(self, line: Line) -> None:
         """Write a line; its text is no format, so braces in it stay braces."""
@@ -36,11 +44,11 @@ class LoguruSink:
 
     def reopen(self) -> None:
         """Open the file again under its name; the old one is let go when that has worked."""
-        old, self._handler = self._handler, self._add()
+        old, self._handler = self._handler, self._add(self._path)
         with suppress(OSError):  # what a full disk has kept it from writing
             logger.remove(old)
 
-    def _add(self) -> int:
+    def _add(self, path: str | None) -> int:
         common: dict[str, Any] = {
             "level": self._settings.level,
             "format": _as_json if self._settings.json else FORMAT,
@@ -48,12 +56,12 @@ class LoguruSink:
             "backtrace": False,
             "catch": False,  # loguru would report to sys.stderr, which twistd has turned into this very log
         }
-        if self._path is None:
+        if path is None:
             return logger.add(sys.__stderr__ or os.devnull, **common)
         return logger.add(
-            self._path,
+            path,
             rotation=self._settings.rotation,
-            compression=self._archive(self._path).take if self._settings.rotation else None,
+            compression=self._archive(path).take if self._settings.rotation else None,
             errors="backslashreplace",
             **common,
         )

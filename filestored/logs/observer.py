@@ -10,6 +10,7 @@ others still wrote to the file renamed. One writer, fed through pipes, needs no 
 last words arrive even if it is killed: a line is in the pipe when the call returns.
 """
 
+import errno
 import os
 import threading
 from collections import deque
@@ -19,6 +20,9 @@ from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
 from filestored.logs.lines import Line, line_of
+
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Errors of a full, read-only or faulty disk, with which a log file cannot be made; serving goes on."""
 
 
 class Sink(Protocol):

@@ -51,9 +51,10 @@ CROWD = 6
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
-    `reserve` is in bytes, `crowd` takes the place of `CROWD`; small files are kept in `recent`. Raises
-    `UnusableStore` when a shard is not a directory of the same file system, or the store is being moved to
-    another algorithm. Close it when it is not needed any more.
+    `reserve` is in bytes, `crowd` takes the place of `CROWD`; small files are kept in `recent`. What is in
+    a shard that is missing or unreadable raises `ShardUnusable`. Raises `UnusableStore` when a shard is not
+    a directory of the same file system, or the store is being moved to another algorithm. Close it when it
+    is not needed any more.
     """
 
     def __init__(
@@ -144,8 +145,9 @@ class DiskBackend:
         return small
 
     def _open(self, digest: Digest) -> "DiskFile":
+        shard = self._shards[digest.shard]
         try:
-            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=self._shards[digest.shard])
+            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=shard)
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFound from None

@@ -5,6 +5,9 @@ line to the operator. `prepare` runs in each worker: it makes what is missing, p
 probe that the file system keeps its promises, and removes what dead workers left. Any number
 of processes may prepare the same store at once; each step is one that may be done twice.
 
+A store that exists can be opened and read on a full, read-only or damaged disk. Then `prepare` reports
+what `furnish`, its last part, has met, and `furnish` is tried again later (see `recovery`).
+
 Owned by root while we are root is fine; as root, `inspect` accepts any owner, because the
 daemon may shed its privileges to that owner before it prepares.
 """
@@ -18,7 +21,17 @@ from filestored.digest import Algorithm, algorithm
 from filestored.errors import UnusableStore
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
-from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
+from filestored.storage.premises import (
+    Report,
+    check_access,
+    explained,
+    held,
+    made,
+    open_directory,
+    read_format,
+    take,
+    tolerated,
+)
 from filestored.storage.quarantine import QUARANTINE
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import NAMES as SHARDS
@@ -53,30 +66,43 @@ def inspect(path: str, hash_name: str | None = None) -> Algorithm:
 
 
 def prepare(
-    path: str, hash_name: str | None = None, calls: Calls | None = None, lookup: Lookup = algorithm
+    path: str,
+    hash_name: str | None = None,
+    calls: Calls | None = None,
+    lookup: Lookup = algorithm,
+    report: Report | None = None,
 ) -> Algorithm:
     """Make the directory at `path` a store that is ready to be opened; returns its algorithm.
 
-    `lookup` finds algorithms by name, for stores that name files in their own way. Blocking.
+    `lookup` finds algorithms by name, for stores that name files in their own way. `report` is called when
+    a store that exists can be read and not written to; None makes that an error. Blocking.
     Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     calls = calls or Calls()
     wanted = lookup(hash_name or DEFAULT_HASH)
     with explained(path, "store"), made(path, calls) as root:
-        if not read_format(root, "store"):
+        exists = read_format(root, "store") is not None
+        if not exists:
             take(root, path, wanted.name, calls)
-        return _furnish(root, hash_name, calls, lookup)
+        found = formats.read(root)
+        assert found, "nobody takes FORMAT away"
+        agreed = _agreed(found, hash_name, lookup)
+        with tolerated(report if exists else None):
+            _furnish(root, calls)
+        return agreed
 
 
-def _furnish(root: int, hash_name: str | None, calls: Calls, lookup: Lookup) -> Algorithm:
-    found = formats.read(root)
-    assert found, "nobody takes FORMAT away"
-    agreed = _agreed(found, hash_name, lookup)
+def furnish(path: str, calls: Calls | None = None) -> None:
+    """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
+    with explained(path, "store"), held(path) as root:
+        _furnish(root, calls or Calls())
+
+
+def _furnish(root: int, calls: Calls) -> None:
     make_rooms(root, calls)
     with closing(Workshop(root, calls)) as workshop:
         _probe(root, workshop, calls)
         workshop.sweep()
-    return agreed
 
 
 def _agreed(found: formats.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:

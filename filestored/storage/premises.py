@@ -4,20 +4,35 @@ It is a directory itself and no link to one, belongs to us, nobody else may writ
 ``FORMAT`` says what it holds. An empty one may be taken; one that is full of other things
 is left alone.
 
-The order decides a race: entries are listed before ``FORMAT`` is read, and ``FORMAT`` is made before
+The order decides a race: entries are listed before ``FORMAT`` is missed, and ``FORMAT`` is made before
 anything else. Whoever lists something and then finds no ``FORMAT`` looks at somebody else's
 directory.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
 from filestored.errors import UnusableStore
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
+from filestored.storage.health import UNFIT
 from filestored.storage.scratch import DIRECTORY, TMP, Workshop
+
+Report = Callable[[OSError], None]
+"""A function that is called with the error which kept a directory from being prepared."""
+
+
+@contextmanager
+def tolerated(report: Report | None) -> Iterator[None]:
+    """Report an error of a full, read-only or damaged disk instead of raising it; None raises all."""
+    try:
+        yield
+    except OSError as error:
+        if report is None or error.errno not in UNFIT:
+            raise
+        report(error)
 
 
 @contextmanager
@@ -47,6 +62,13 @@ def made(path: str, calls: Calls) -> Iterator[int]:
     """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
     with suppress(FileExistsError):
         calls.mkdir(path, 0o700)
+    with held(path) as root:
+        yield root
+
+
+@contextmanager
+def held(path: str) -> Iterator[int]:
+    """The descriptor of the directory at `path`, for a while, which is ours. Raises `UnusableStore`."""
     root = open_directory(path)
     try:
         check_access(os.fstat(root), shedding=False)
@@ -68,6 +90,8 @@ def check_access(status: os.stat_result, *, shedding: bool) -> None:
 
 def read_format(root: int, noun: str) -> formats.Format | None:
     """Its format; None for an empty directory. Raises `UnusableStore` for one that is not ours to fill."""
+    if found := formats.read(root):
+        return found
     strangers = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP]
     found = formats.read(root)
     if strangers and not found:

@@ -16,7 +16,8 @@ from filestored.storage.sink import READ_ONLY
 def arrive(path: str, alone: Callable[[], object]) -> int:
     """Be at work in a directory; calls `alone` first if nobody else is. Blocking. Raises `OSError`.
 
-    Returns a descriptor; to close it is to leave.
+    Returns a descriptor; to close it is to leave. Several processes that arrive together may each call
+    `alone`, one after the other: flock(2) does not convert an exclusive lock to a shared one in one step.
     """
     descriptor = os.open(os.path.join(path, NAME), READ_ONLY)
     try:

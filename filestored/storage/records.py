@@ -23,7 +23,17 @@ from filestored.interfaces import IRecords
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
-from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
+from filestored.storage.premises import (
+    Report,
+    check_access,
+    explained,
+    held,
+    made,
+    open_directory,
+    read_format,
+    take,
+    tolerated,
+)
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
 from filestored.storage.sink import READ_ONLY
 
@@ -50,19 +60,33 @@ def inspect(path: str, contents: str) -> None:
             os.close(root)
 
 
-def prepare(path: str, contents: str, calls: Calls | None = None) -> None:
+def prepare(path: str, contents: str, calls: Calls | None = None, report: Report | None = None) -> None:
     """Make the directory at `path` a place for records about `contents`. Blocking. Raises `UnusableStore`.
 
-    Any number of processes may do so at once.
+    Any number of processes may do so at once. `report` is called when a place that exists can be read and
+    not written to; None makes that an error.
     """
     calls = calls or Calls()
     with explained(path, "directory"), made(path, calls) as root:
-        if not read_format(root, "place for records"):
+        exists = read_format(root, "place for records") is not None
+        if not exists:
             take(root, path, contents, calls)
         _agree(formats.read(root), contents)
-        calls.fsync(root)
-        with closing(Workshop(root, calls)) as workshop:
-            workshop.sweep()
+        with tolerated(report if exists else None):
+            _furnish(root, calls)
+
+
+def furnish(path: str, calls: Calls | None = None) -> None:
+    """Probe the place for records at `path`. Blocking. Raises `UnusableStore`."""
+    with explained(path, "directory"), held(path) as root:
+        _furnish(root, calls or Calls())
+
+
+def _furnish(root: int, calls: Calls) -> None:
+    calls.fsync(root)
+    with closing(Workshop(root, calls)) as workshop:
+        workshop.open().discard()
+        workshop.sweep()
 
 
 def split(name: str) -> list[str]:

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import secrets
+import threading
 from contextlib import suppress
 
 from filestored.storage.calls import Calls
@@ -85,19 +86,26 @@ class Scratch:
 
 
 class Workshop:
-    """Where the scratch files of one store come from. `root` is the descriptor of its directory."""
+    """Where the scratch files of one store come from. `root` is the descriptor of its directory.
+
+    A full or read-only disk does not say whether it has ``O_TMPFILE``; then the next `open` asks again.
+    """
 
     def __init__(self, root: int, calls: Calls) -> None:
         self._root = root
         self._calls = calls
-        self._tmp = -1 if self._can_do_without_names() else self._open_tmp()
+        self._tmp: int | None = None  # -1 where files do without a name, None while that is unknown
+        self._deciding = threading.Lock()
+        with suppress(OSError):
+            self._decide()
 
     def open(self) -> Scratch:
         """A new empty file. Raises `OSError`."""
-        if self._tmp < 0:
+        tmp = self._decide() if self._tmp is None else self._tmp
+        if tmp < 0:
             return Scratch(self._open_unnamed(), self._calls)
         while True:
-            scratch = self._open_named()
+            scratch = self._open_named(tmp)
             if scratch:
                 return scratch
 
@@ -116,8 +124,15 @@ class Workshop:
     def close(self) -> None:
         """Let go of ``tmp/``."""
         tmp, self._tmp = self._tmp, -1
-        if tmp >= 0:
+        if tmp is not None and tmp >= 0:
             os.close(tmp)
+
+    def _decide(self) -> int:
+        """The descriptor of ``tmp/``, -1 where files do without a name. Raises `OSError`."""
+        with self._deciding:
+            if self._tmp is None:
+                self._tmp = -1 if self._can_do_without_names() else self._open_tmp()
+            return self._tmp
 
     def _can_do_without_names(self) -> bool:
         try:
@@ -136,11 +151,11 @@ class Workshop:
             self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
         return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
 
-    def _open_named(self) -> Scratch | None:
+    def _open_named(self, tmp: int) -> Scratch | None:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
         name = secrets.token_hex(16)
-        descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=self._tmp)
-        scratch = Scratch(descriptor, self._calls, name, self._tmp)
+        descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
+        scratch = Scratch(descriptor, self._calls, name, tmp)
         try:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._calls.fstat(descriptor).st_nlink:

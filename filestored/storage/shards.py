@@ -4,14 +4,20 @@ A shard is named by the first digits of the digests in it. Whatever is done to a
 open shard, by its bare name: no path that anybody could bend. And a flush of a shard that fails is
 told to every process that had it open by then, so no other worker can take the next, empty flush
 for a success.
+
+A shard that is missing or cannot be read is opened again whenever it is needed: only what is in it fails.
 """
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from twisted.logger import Logger
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.calls import Calls
+from filestored.storage.health import ShardUnusable
 from filestored.storage.scratch import DIRECTORY
 
 NAMES = tuple(f"{number:02x}" for number in range(256))
@@ -21,15 +27,20 @@ NAMES = tuple(f"{number:02x}" for number in range(256))
 class Shards:
     """The shards of the store whose directory is open as `root`. Blocking.
 
-    `descriptors` has each by its name. Raises `UnusableStore` when one is not a directory of the
-    same file system, or cannot be opened.
+    `descriptors` has each by its name; to ask it for one that cannot be opened raises `ShardUnusable`.
+    `root` stays open as long as they do. Raises `UnusableStore` when one is not a directory of the same
+    file system, or the process has no descriptors left.
     """
+
+    _log = Logger()
 
     def __init__(self, root: int, calls: Calls) -> None:
         self._calls = calls
-        self.descriptors: dict[str, int] = {}
+        self._root = root
+        self._device = os.fstat(root).st_dev
+        self.descriptors: dict[str, int] = _Opened(self._open)
         try:
-            self._open(root)
+            self._open_all()
         except BaseException:
             self.close()
             raise
@@ -56,18 +67,35 @@ class Shards:
             os.close(descriptor)
         self.descriptors.clear()
 
-    def _open(self, root: int) -> None:
-        device = os.fstat(root).st_dev
+    def _open_all(self) -> None:
+        unusable = []
         for name in NAMES:
-            self.descriptors[name] = shard = self._open_one(name, root)
-            if os.fstat(shard).st_dev != device:
-                raise UnusableStore(f"it spans file systems: {name} is on another one")
+            try:
+                self._open(name)
+            except ShardUnusable as error:
+                unusable.append(str(error))
+        if unusable:
+            self._log.critical(
+                "{count} of the store's directories cannot be used; the first is {first}",
+                count=len(unusable),
+                first=unusable[0],
+            )
 
-    def _open_one(self, name: str, root: int) -> int:
+    def _open(self, name: str) -> int:
+        """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
         try:
-            return self._calls.open(name, DIRECTORY, dir_fd=root)
+            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root)
         except OSError as error:
-            raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
+            if error.errno in _NEVER:
+                raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
+            raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
+        if os.fstat(descriptor).st_dev != self._device:
+            os.close(descriptor)
+            raise UnusableStore(f"it spans file systems: {name} is on another one")
+        kept = self.descriptors.setdefault(name, descriptor)
+        if kept != descriptor:  # another thread was faster
+            os.close(descriptor)
+        return kept
 
     def _list(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """What one shard holds; read through a descriptor of its own, which has its own position."""
@@ -78,6 +106,21 @@ class Shards:
         finally:
             os.close(descriptor)
         return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
+
+
+class _Opened(dict[str, int]):
+    """Descriptors by name; one that is missing comes from `find`."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, name: str) -> int:
+        return self._find(name)
+
+
+_NEVER = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""No directory, a symbolic link; no descriptors or memory left."""
 
 
 def _parse(name: str, algorithm: Algorithm) -> Digest | None:

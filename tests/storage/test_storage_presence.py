@@ -38,7 +38,7 @@ def test_of_many_processes_one_is_alone_and_all_others_wait_for_it(shared):
         if child == 0:
             os.close(writer)
             try:
-                arrive(shared, lambda: os.mkdir(mark))
+                arrive(shared, lambda: os.makedirs(mark, exist_ok=True))
                 seen = os.path.isdir(mark)
                 os.read(reader, 1)  # until all have arrived
                 os._exit(0 if seen else 1)
