@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from zope.interface import implementer
 
@@ -24,6 +24,7 @@ from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
 from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
+from filestored.storage.root import StoreRoot, flush_root
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
 from filestored.storage.sink import READ_ONLY
 
@@ -60,7 +61,7 @@ def prepare(path: str, contents: str, calls: Calls | None = None) -> None:
         if not read_format(root, "place for records"):
             take(root, path, contents, calls)
         _agree(formats.read(root), contents)
-        calls.fsync(root)
+        flush_root(root, calls)
         with closing(Workshop(root, calls)) as workshop:
             workshop.sweep()
 
@@ -80,8 +81,14 @@ class DiskRecords:
 
     def __init__(self, path: str, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
-        self._root = self._calls.open(path, DIRECTORY)
-        self._workshop = Workshop(self._root, self._calls)
+        with ExitStack() as opened:
+            root = self._calls.open(path, DIRECTORY)
+            opened.callback(os.close, root)
+            self._root = StoreRoot(root, self._calls)
+            opened.callback(self._root.close)
+            self._workshop = Workshop(root, self._calls)
+            opened.callback(self._workshop.close)
+            self._opened = opened.pop_all()
         self._folders = Folders(self._root, self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
@@ -136,8 +143,7 @@ class DiskRecords:
 
     def close(self) -> None:
         """Let go of the directory. Nothing may be under way any more."""
-        self._workshop.close()
-        os.close(self._root)
+        self._opened.close()
 
     @contextmanager
     def _new(self, value: bytes) -> Iterator[Scratch]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.calls import Calls
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
 NAMES = tuple(f"{number:02x}" for number in range(256))
@@ -19,25 +20,26 @@ NAMES = tuple(f"{number:02x}" for number in range(256))
 
 
 class Shards:
-    """The shards of the store whose directory is open as `root`. Blocking.
+    """The shards of the store in `root`, which stays open longer than they do. Blocking.
 
     `descriptors` has each by its name. Raises `UnusableStore` when one is not a directory of the
     same file system, or cannot be opened.
     """
 
-    def __init__(self, root: int, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Calls) -> None:
+        self._root = root
         self._calls = calls
         self.descriptors: dict[str, int] = {}
         try:
-            self._open(root)
+            self._open(root.descriptor)
         except BaseException:
             self.close()
             raise
 
     def settle(self, digests: Iterable[Digest]) -> None:
-        """Flush each shard that is concerned once. Raises `OSError`."""
-        for name in sorted({digest.shard for digest in digests}):
-            self._calls.fsync(self.descriptors[name])
+        """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
+        names = sorted({digest.shard for digest in digests})
+        self._root.flush(*(self.descriptors[name] for name in names))
 
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
