@@ -62,6 +62,10 @@ class WritesSuspended(UploadRefused):
     """Writing is suspended after an input/output error; reading goes on."""
 
 
+class StoreMissing(UploadRefused):
+    """The directory of the store was removed; put it back and restart the server."""
+
+
 class UnusableName(UploadRefused):
     """The file has no name, or one that is too long."""
 

@@ -24,6 +24,7 @@ from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
+from filestored.storage.root import StoreRoot
 from filestored.storage.sink import READ_ONLY
 
 ALIASES = "aliases"
@@ -82,12 +83,12 @@ class Aliases:
 
 
 class FormerNames:
-    """The aliases of a store whose directory is open as `root`, from the first algorithm to its `own`.
+    """The aliases of the store in `root`, from the first algorithm to its `own`.
 
     `names` are the algorithms that it left, in that order. Raises `UnusableStore` or `OSError`.
     """
 
-    def __init__(self, root: int, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
         self._own = own
         self._steps: dict[str, Aliases] = {}
         try:
@@ -113,7 +114,7 @@ class FormerNames:
             step.close()
 
 
-def open_aliases(root: int, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:
+def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:
     """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
     try:
         with Folders(root, calls).opened([ALIASES]) as directory:

@@ -35,6 +35,7 @@ from filestored.storage.flush import can_be_trusted
 from filestored.storage.premises import explained
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.recent import LARGEST, RecentFile, RecentFiles
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY, Workshop
 from filestored.storage.shards import Shards
 from filestored.storage.sink import READ_ONLY, DiskSink
@@ -73,15 +74,17 @@ class DiskBackend:
             self._root = self._calls.open(path, DIRECTORY)
             opened.callback(os.close, self._root)
             found = share(self._root, algorithm.name, self._calls)
+            root = StoreRoot(self._root, self._calls)
+            opened.callback(root.close)
             self._workshop = Workshop(self._root, self._calls)
             opened.callback(self._workshop.close)
-            self._rooms = Shards(self._root, self._calls)
+            self._rooms = Shards(root, self._calls)
             opened.callback(self._rooms.close)
-            self._former = FormerNames(self._root, found.aliases, algorithm, self._calls)
+            self._former = FormerNames(root, found.aliases, algorithm, self._calls)
             opened.callback(self._former.close)
             self._opened = opened.pop_all()
         self._shards = self._rooms.descriptors
-        self._quarantine = Quarantine(self._root, self._calls)
+        self._quarantine = Quarantine(root, self._calls)
         self._recent = recent
         self._crowd = crowd or (CROWD if can_be_trusted(os.fstat(self._root).st_dev) else sys.maxsize)
 

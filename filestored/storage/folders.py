@@ -15,22 +15,23 @@ from contextlib import contextmanager, suppress
 
 from filestored.storage.calls import Calls
 from filestored.storage.health import FlushFailed
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
 _REMEMBERED = 10_000
 
 
 class Folders:
-    """The directories below the one that is open as `root`. Blocking."""
+    """The directories below `root`. Blocking."""
 
-    def __init__(self, root: int, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Calls) -> None:
         self._root = root
         self._calls = calls
         self._settled: set[tuple[str, ...]] = set()
 
     def open(self, segments: Sequence[str]) -> int:
         """A new descriptor of a directory. Raises `FileNotFoundError`, also for what is none."""
-        directory = self._calls.open(".", DIRECTORY, dir_fd=self._root)
+        directory = self._calls.open(".", DIRECTORY, dir_fd=self._root.descriptor)
         for segment in segments:
             above = directory
             try:
@@ -59,7 +60,7 @@ class Folders:
     def flush(self, directory: int) -> None:
         """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
         try:
-            self._calls.fsync(directory)
+            self._root.flush(directory)
         except OSError as error:
             raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
 

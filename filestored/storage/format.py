@@ -78,7 +78,10 @@ def create(root: int, workshop: Workshop, hash_name: str) -> None:
 
 
 def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
-    """Put `record` in the place of ``FORMAT``, durably. The caller is alone there. Raises `OSError`."""
+    """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
+
+    Raises `OSError`.
+    """
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
     scratch = _written(record, workshop)
@@ -87,7 +90,6 @@ def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None
     finally:
         scratch.discard()
     calls.rename(_NEXT, NAME, src_dir_fd=root, dst_dir_fd=root)
-    calls.fsync(root)
 
 
 def _written(record: Format, workshop: Workshop) -> Scratch:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from filestored.digest import Algorithm, Digest
 from filestored.storage.aliases import ROTTEN, format_line, line_width
 from filestored.storage.calls import Calls
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import Scratch
 
 _CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,15 +21,18 @@ _LINES_AT_ONCE = 4096
 
 
 class Journal:
-    """The journal in the directory of aliases that is open as `directory`. Blocking; all raise `OSError`.
+    """The journal in the directory of aliases, open as `directory`, of the store in `root`. Blocking.
+
+    All methods raise `OSError`.
 
     `last` is the former name in its last line, None while there is none, and `last_is_rotten` whether that
     line is of a rotten file.
     """
 
-    def __init__(self, directory: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, directory: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
         self.last: Digest | None = None
         self.last_is_rotten = False
+        self._root = root
         self._directory = directory
         self._old = old
         self._calls = calls
@@ -51,7 +55,7 @@ class Journal:
         for name in (self._unfinished, self._old.name):
             with suppress(FileNotFoundError):
                 self._calls.unlink(name, dir_fd=self._directory)
-        self._calls.fsync(self._directory)
+        self._root.flush(self._directory)
 
     def open(self) -> None:
         """Open it, or make it; find the last line, and cut off what is behind."""
@@ -76,7 +80,7 @@ class Journal:
         self._calls.rename(
             self._unfinished, self._old.name, src_dir_fd=self._directory, dst_dir_fd=self._directory
         )
-        self._calls.fsync(self._directory)
+        self._root.flush(self._directory)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -33,6 +33,7 @@ from filestored.storage.premises import (
     tolerated,
 )
 from filestored.storage.quarantine import QUARANTINE
+from filestored.storage.root import flush_root
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import NAMES as SHARDS
 
@@ -124,7 +125,7 @@ def make_rooms(root: int, calls: Calls) -> None:
         if name not in present:
             with suppress(FileExistsError):
                 calls.mkdir(name, 0o700, dir_fd=root)
-    calls.fsync(root)
+    flush_root(root, calls)
 
 
 def _probe(root: int, workshop: Workshop, calls: Calls) -> None:
@@ -138,7 +139,7 @@ def _probe(root: int, workshop: Workshop, calls: Calls) -> None:
         scratch.write(b"probe\n")
         scratch.seal()
         scratch.link(name, root)
-        calls.fsync(root)
+        flush_root(root, calls)
     finally:
         scratch.discard()
         _remove(name, root, calls)

@@ -37,6 +37,7 @@ from filestored.storage.layout import make_rooms
 from filestored.storage.premises import check_access, explained, open_directory, read_format
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.renaming import Renaming
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import Shards
 from filestored.storage.tenancy import take_alone
@@ -118,18 +119,19 @@ class _Migration:
         held: ExitStack,
     ) -> None:
         make_rooms(root, calls)
-        self._root = root
+        self._root = StoreRoot(root, calls)
+        held.callback(self._root.close)
         self._format = found
         self._source = source
         self._target = target
         self._calls = calls
         self._workshop = Workshop(root, calls)
         held.callback(self._workshop.close)
-        self._shards = Shards(root, calls)
+        self._shards = Shards(self._root, calls)
         held.callback(self._shards.close)
-        self._renaming = Renaming(self._shards, Quarantine(root, calls), source, target, calls)
-        directory = held.enter_context(Folders(root, calls).made([ALIASES]))
-        self._journal = Journal(directory, source, target, calls)
+        self._renaming = Renaming(self._shards, Quarantine(self._root, calls), source, target, calls)
+        directory = held.enter_context(Folders(self._root, calls).made([ALIASES]))
+        self._journal = Journal(self._root, directory, source, target, calls)
         held.callback(self._journal.close)
         self._batch: list[tuple[Digest, Digest]] = []
         self._heap = 0
@@ -149,7 +151,8 @@ class _Migration:
         return summary
 
     def _say(self, record: formats.Format) -> None:
-        formats.replace(self._root, self._workshop, record, self._calls)
+        formats.replace(self._root.descriptor, self._workshop, record, self._calls)
+        self._root.flush(self._root.descriptor)
         self._format = record
 
     def _name_files(self, watcher: Watcher) -> None:

@@ -108,7 +108,10 @@ def take(root: int, path: str, contents: str, calls: Calls) -> None:
 
 
 def _flush_parent(path: str, calls: Calls) -> None:
-    """Make the name of the directory itself durable, where we may read the one above."""
+    """Make the name of the directory itself durable, where we may read the one above.
+
+    A later `StoreRoot.flush` confirms it: a name that is made here is on the same file system.
+    """
     with suppress(PermissionError):
         parent = calls.open(os.path.dirname(os.path.abspath(path)), _ANY_DIRECTORY)
         try:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from filestored.storage.calls import Calls
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
 QUARANTINE = "quarantine"
@@ -24,9 +25,9 @@ QUARANTINE = "quarantine"
 
 
 class Quarantine:
-    """The quarantine of the store whose directory is open as `root`. Blocking."""
+    """The quarantine of the store in `root`. Blocking."""
 
-    def __init__(self, root: int, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Calls) -> None:
         self._root = root
         self._calls = calls
 
@@ -42,13 +43,13 @@ class Quarantine:
             place = f"{name}.{secrets.token_hex(4)}"
             self._explain(place, reason, here)
             self._calls.rename(name, place, src_dir_fd=shard, dst_dir_fd=here)
-            self._calls.fsync(here)
+            self._root.flush(here)
             return True
 
     @contextmanager
     def _alone(self) -> Iterator[int]:
         """The directory, opened anew: a lock taken twice on one open file is taken once."""
-        here = self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root)
+        here = self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
         try:
             self._calls.flock(here, fcntl.LOCK_EX)
             yield here

@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from zope.interface import implementer
 
@@ -34,6 +34,7 @@ from filestored.storage.premises import (
     take,
     tolerated,
 )
+from filestored.storage.root import StoreRoot, flush_root
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
 from filestored.storage.sink import READ_ONLY
 
@@ -83,7 +84,7 @@ def furnish(path: str, calls: Calls | None = None) -> None:
 
 
 def _furnish(root: int, calls: Calls) -> None:
-    calls.fsync(root)
+    flush_root(root, calls)
     with closing(Workshop(root, calls)) as workshop:
         workshop.open().discard()
         workshop.sweep()
@@ -104,8 +105,14 @@ class DiskRecords:
 
     def __init__(self, path: str, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
-        self._root = self._calls.open(path, DIRECTORY)
-        self._workshop = Workshop(self._root, self._calls)
+        with ExitStack() as opened:
+            root = self._calls.open(path, DIRECTORY)
+            opened.callback(os.close, root)
+            self._root = StoreRoot(root, self._calls)
+            opened.callback(self._root.close)
+            self._workshop = Workshop(root, self._calls)
+            opened.callback(self._workshop.close)
+            self._opened = opened.pop_all()
         self._folders = Folders(self._root, self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
@@ -160,8 +167,7 @@ class DiskRecords:
 
     def close(self) -> None:
         """Let go of the directory. Nothing may be under way any more."""
-        self._workshop.close()
-        os.close(self._root)
+        self._opened.close()
 
     @contextmanager
     def _new(self, value: bytes) -> Iterator[Scratch]:

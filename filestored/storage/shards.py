@@ -18,6 +18,7 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.health import ShardUnusable
+from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
 NAMES = tuple(f"{number:02x}" for number in range(256))
@@ -25,19 +26,19 @@ NAMES = tuple(f"{number:02x}" for number in range(256))
 
 
 class Shards:
-    """The shards of the store whose directory is open as `root`. Blocking.
+    """The shards of the store in `root`, which stays open longer than they do. Blocking.
 
     `descriptors` has each by its name; to ask it for one that cannot be opened raises `ShardUnusable`.
-    `root` stays open as long as they do. Raises `UnusableStore` when one is not a directory of the same
-    file system, or the process has no descriptors left.
+    Raises `UnusableStore` when one is not a directory of the same file system, or the process has no
+    descriptors left.
     """
 
     _log = Logger()
 
-    def __init__(self, root: int, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Calls) -> None:
         self._calls = calls
         self._root = root
-        self._device = os.fstat(root).st_dev
+        self._device = os.fstat(root.descriptor).st_dev
         self.descriptors: dict[str, int] = _Opened(self._open)
         try:
             self._open_all()
@@ -46,9 +47,9 @@ class Shards:
             raise
 
     def settle(self, digests: Iterable[Digest]) -> None:
-        """Flush each shard that is concerned once. Raises `OSError`."""
-        for name in sorted({digest.shard for digest in digests}):
-            self._calls.fsync(self.descriptors[name])
+        """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
+        names = sorted({digest.shard for digest in digests})
+        self._root.flush(*(self.descriptors[name] for name in names))
 
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
@@ -84,7 +85,7 @@ class Shards:
     def _open(self, name: str) -> int:
         """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
         try:
-            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root)
+            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root.descriptor)
         except OSError as error:
             if error.errno in _NEVER:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error

@@ -1,9 +1,12 @@
 """The rule that makes an acknowledged file durable, asked of a list of system calls.
 
-The bytes are sealed, flushed, then named; the name is flushed, then acknowledged. A flush is ``fsync`` or
-``fdatasync`` of the very file or directory, or ``syncfs`` of the file system that both are on.
+The bytes are sealed, flushed, then named; the name is flushed, the flush is confirmed, then the name is
+acknowledged. A flush is ``fsync`` or ``fdatasync`` of the very file or directory, or ``syncfs`` of the file
+system that both are on. ``fsync`` of a directory is confirmed by one of a regular file behind it, which is
+``FORMAT`` here; ``syncfs`` needs no confirmation.
 """
 
+import os
 import re
 from collections.abc import Callable
 
@@ -28,9 +31,41 @@ def broken_rules(calls: list[Call], shard: str, answer: str) -> list[str]:
         file = seal.args.rsplit(", ", 1)[0]
         if not _flushed(calls, file.__eq__, seal.ended, link.began):
             wrong.append("the bytes are not flushed when they are named")
-        if not _flushed(calls, lambda args: args.endswith(f"{shard}>"), link.ended, acknowledgement.began):
-            wrong.append("the name is not flushed when it is acknowledged")
+        wrong += _wrong_with_name(calls, shard, link.ended, acknowledgement.began)
     return wrong
+
+
+def unconfirmed(calls: list[Call], answer: str) -> list[str]:
+    """The last directory that was flushed before each such answer, where no confirmation came between."""
+    found = []
+    for sent in (call for call in calls if call.name in _SENDS and answer in call.args):
+        flushes = [call for call in calls if _is_of_directory(call) and call.ended < sent.began]
+        if flushes and not _confirmed(calls, flushes[-1].ended, sent.began):
+            found.append(flushes[-1].args)
+    return found
+
+
+def _wrong_with_name(calls: list[Call], shard: str, after: int, before: int) -> list[str]:
+    """What is wrong with the flushes of a name between its link and its acknowledgement."""
+    flushed = [
+        call.ended
+        for call in calls
+        if call.name in _FLUSHES and call.args.endswith(f"{shard}>") and after <= call.began < before
+    ]
+    if not flushed and not _flushed(calls, lambda args: False, after, before):
+        return ["the name is not flushed when it is acknowledged"]
+    if flushed and not _confirmed(calls, flushed[0], before):
+        return ["the flush of the name is not confirmed when it is acknowledged"]
+    return []
+
+
+def _confirmed(calls: list[Call], after: int, before: int) -> bool:
+    return _flushed(calls, lambda args: args.endswith("/FORMAT>"), after, before)
+
+
+def _is_of_directory(call: Call) -> bool:
+    path = re.search(r"<(.*)>$", call.args)
+    return call.name in _FLUSHES and call.result == 0 and path is not None and os.path.isdir(path[1])
 
 
 def _flushed(calls: list[Call], of: Callable[[str], bool], after: int, before: int) -> bool:

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+from io import BytesIO
 
 import pytest
 import requests
+from PIL import Image
 
 from tests.daemon.running import until
-from tests.durability.rule import broken_rules
+from tests.durability.rule import broken_rules, unconfirmed
 from tests.durability.tracing import read_calls, strace
 from tests.durability.twin import without_flushes_of
 
@@ -43,10 +45,58 @@ def test_the_bytes_are_flushed_then_named_and_the_name_is_flushed_then_acknowled
     [
         ("S_ISREG", "the bytes are not flushed when they are named"),
         ("S_ISDIR", "the name is not flushed when it is acknowledged"),
+        ("FORMAT", "the flush of the name is not confirmed when it is acknowledged"),
     ],
-    ids=["files", "directories"],
+    ids=["files", "directories", "confirmations"],
 )
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
 def test_a_daemon_without_one_flush_is_found_out(start_daemon, tmp_path, content, kind, expected):
     environment = without_flushes_of(kind, str(tmp_path / "twin"))
     assert [expected] * 3 == broken(start_daemon, tmp_path, content, environment)
+
+
+def pixel(level):
+    """A PNG of one grey pixel."""
+    data = BytesIO()
+    Image.new("L", (1, 1), level).save(data, "PNG")
+    return data.getvalue()
+
+
+def mix(daemon):
+    """Requests of both APIs that change something, each acknowledged."""
+    with requests.Session() as session:
+
+        def ask(method, path, status, **more):
+            answer = session.request(method, daemon.url + path, timeout=60, **more)
+            assert status == answer.status_code, answer.text
+            return answer
+
+        digest = ask("POST", "", 200, data=b"a file", headers={"Content-Type": "a/b"}).text
+        ask("DELETE", f"files/{digest}", 200)
+        token = ask("GET", "imageapi/generate-token/anna/", 201).json()["token"]
+        home = f"imageapi/token/{token}"
+        identity = ask("POST", f"{home}/upload-image/", 201, files={"image": ("a.png", pixel(1))}).json()[
+            "File ID"
+        ]
+        ask("PATCH", f"{home}/update-image/{identity}/", 200, files={"image": ("b.png", pixel(2))})
+        ask("DELETE", f"{home}/delete-image/{identity}/", 200)
+        ask("POST", f"{home}/regenerate-token/", 200)
+
+
+def unconfirmed_in_mix(start_daemon, tmp_path, environment=None):
+    """The directories whose flush was not confirmed when something was acknowledged."""
+    trace = str(tmp_path / "trace")
+    daemon = start_daemon("--workers", "1", wrap=strace(trace), environment=environment)
+    mix(daemon)
+    daemon.end()
+    until(lambda: not os.path.exists(f"/proc/{daemon.pid}"), "all calls are written down")
+    return unconfirmed(read_calls(trace), '"HTTP/1.1 20')
+
+
+def test_every_flush_of_a_directory_is_confirmed_before_an_acknowledgement(start_daemon, tmp_path):
+    assert [] == unconfirmed_in_mix(start_daemon, tmp_path)
+
+
+def test_a_daemon_that_confirms_no_flush_of_a_directory_is_found_out(start_daemon, tmp_path):
+    environment = without_flushes_of("FORMAT", str(tmp_path / "twin"))
+    assert 7 == len(unconfirmed_in_mix(start_daemon, tmp_path, environment))

@@ -8,15 +8,22 @@ import os
 
 from tests.daemon.running import ROOT
 
+KINDS = {
+    "S_ISREG": "stat.S_ISREG(mode) and not is_format",
+    "S_ISDIR": "stat.S_ISDIR(mode)",
+    "FORMAT": "is_format",
+}
+"""Which flushes are gone: those of files, of directories, and those that confirm the latter."""
+
 
 def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
-    """The environment of a daemon that doesn't flush what `kind` says: ``S_ISREG`` or ``S_ISDIR``.
+    """The environment of a daemon that doesn't flush what `kind` says, a key of `KINDS`.
 
     What replaces the flush is written to `directory`.
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "sitecustomize.py"), "w", encoding="ascii") as file:
-        file.write(_SITECUSTOMIZE.format(kind=kind))
+        file.write(_SITECUSTOMIZE.format(condition=KINDS[kind]))
     return {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
 
 
@@ -26,7 +33,9 @@ from filestored.storage.calls import Calls
 
 def skipping(flush):
     def flush_unless(descriptor):
-        if not stat.{kind}(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        is_format = os.readlink(f"/proc/self/fd/{{descriptor}}").endswith("/FORMAT")
+        if not ({condition}):
             return flush(descriptor)
     return flush_unless
 

@@ -1,0 +1,149 @@
+"""Confirmed flushes: on XFS, fsync of a directory returns 0 after a shutdown of the file system."""
+
+import dataclasses
+import errno
+import os
+import stat
+
+import pytest
+
+from filestored.digest import algorithm
+from filestored.errors import UnusableStore
+from filestored.storage import records
+from filestored.storage.calls import Calls
+from filestored.storage.disk import DiskBackend
+from filestored.storage.layout import prepare
+from filestored.storage.migration import migrate
+from filestored.storage.records import DiskRecords
+from tests.storage.contract import HELLO, MD5, digest_of, put
+
+
+class Xfs:
+    """A file system that shuts down at directory flush number `last`, counted from `arm`."""
+
+    def __init__(self):
+        self.last = self.count = -1
+        self.shut = False
+        self.calls = dataclasses.replace(Calls(), fsync=self._fsync, syncfs=self._syncfs)
+
+    def arm(self, last):
+        self.last, self.count = last, 0
+
+    def _fsync(self, descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            self.count += self.last >= 0
+            self.shut = self.shut or self.count > self.last >= 0
+        elif self.shut:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _syncfs(self, descriptor):
+        if self.shut:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def upload(place, calls):
+    disk = DiskBackend(place, MD5, calls, reserve=0)
+    return lambda: put(disk, b"a new file"), disk
+
+
+def delete(place, calls):
+    disk = DiskBackend(place, MD5, calls, reserve=0)
+
+    def act():
+        assert disk.delete(digest_of(HELLO))
+        disk.settle([digest_of(HELLO)])
+
+    return act, disk
+
+
+def heal(place, calls):
+    """An upload that moves a rotten file to quarantine."""
+    disk = DiskBackend(place, MD5, calls, reserve=0)
+    return lambda: put(disk, b"hello too"), disk
+
+
+def create(place, calls):
+    kept = DiskRecords(f"{place}-records", calls)
+    return lambda: kept.create("accounts/bob/account", b"bob"), kept
+
+
+def replace(place, calls):
+    kept = DiskRecords(f"{place}-records", calls)
+    return lambda: kept.replace("accounts/anna/account", b"anna", b"anna again"), kept
+
+
+def remove(place, calls):
+    kept = DiskRecords(f"{place}-records", calls)
+    return lambda: kept.remove("accounts/anna/account", b"anna"), kept
+
+
+class Silent:
+    def expect(self, files):
+        pass
+
+    def read(self, size):
+        pass
+
+    def close(self):
+        pass
+
+
+def move(place, calls):
+    return lambda: migrate(place, "sha256", Silent(), calls), Silent()
+
+
+def start(place, calls):
+    return lambda: prepare(f"{place}-new", "md5", calls), Silent()
+
+
+def start_records(place, calls):
+    return lambda: records.prepare(f"{place}-new", "images", calls), Silent()
+
+
+VERBS = (upload, delete, heal, create, replace, remove, move, start, start_records)
+
+
+def furnished(place):
+    """A store with one good and one rotten file, and records with one account."""
+    prepare(place, "md5")
+    records.prepare(f"{place}-records", "images")
+    disk, kept = DiskBackend(place, MD5, reserve=0), DiskRecords(f"{place}-records")
+    put(disk, HELLO)
+    put(disk, b"other bytes", name=digest_of(b"hello too"))
+    kept.create("accounts/anna/account", b"anna")
+    disk.close()
+    kept.close()
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place, verb):
+    number, failures = 0, 0
+    while True:
+        xfs = Xfs()
+        here = f"{place}{number}"
+        furnished(here)
+        act, opened = verb(here, xfs.calls)
+        xfs.arm(number)
+        try:
+            act()
+        except (OSError, UnusableStore):
+            assert xfs.shut
+            failures += 1
+        else:
+            assert not xfs.shut, "a success after the shutdown"
+            break
+        finally:
+            opened.close()
+        number += 1
+    assert failures == number > 0
+
+
+def test_a_flush_for_all_reports_the_shutdown_by_itself(place):
+    xfs = Xfs()
+    furnished(place)
+    disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, crowd=1)
+    disk.flush()
+    xfs.shut = True
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.flush()
+    disk.close()
