@@ -6,8 +6,6 @@ With `assembly`, which is about the processes around it, and `imageservice` this
 
 from typing import Any
 
-from twisted.python.threadpool import ThreadPool
-
 from filestored.daemon.descriptors import make_room
 from filestored.daemon.server import Server
 from filestored.daemon.settings import Settings
@@ -16,31 +14,31 @@ from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
 from filestored.storage.disk import DiskBackend
-from filestored.storage.jobs import in_threads
+from filestored.storage.jobs import ThreadPools
 from filestored.storage.layout import prepare
 from filestored.storage.recent import RecentFiles
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-
-IO_THREADS = 16
-"""Threads of a process that wait for the disk. More of them would only queue there."""
 
 
 def make_server(reactor: Any, settings: Settings) -> Server:
     """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
     make_room(settings.max_connections, settings.max_uploads)
     algorithm = prepare(settings.store, settings.hash_name)
-    pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
-    run = in_threads(reactor, pool)
+    pools = ThreadPools(reactor)
     store = Store(
         DiskBackend(settings.store, algorithm, recent=RecentFiles()),
         algorithm,
-        run,
+        pools.make("files"),
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
     )
     images = ImageService(
-        reactor, settings.images, run, max_size=settings.max_size, max_uploads=settings.max_uploads
+        reactor,
+        settings.images,
+        pools.make("images"),
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
     )
     site = make_site(
         store,
@@ -50,4 +48,4 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     )
     access_log = open_access_log(reactor, settings.access_log)
     factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
-    return Server(reactor, factory, pool, access_log, settings.drain, images.stop)
+    return Server(reactor, factory, pools, access_log, settings.drain, images.stop)

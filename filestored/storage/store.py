@@ -7,7 +7,7 @@ statistics stand here and in the modules around it, once, above every backend::
     open   -> backend -> Blob
     delete -> backend -> GroupCommit -> whether it was there
 
-Blocking calls go through `run` into I/O threads. The one exception is a backend that
+Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exception is a backend that
 provides `IOpensQuickly`: a thread costs more than its `open` does.
 """
 
@@ -38,7 +38,7 @@ from filestored.storage.blob import Blob, BlobAtHand, FileBlob
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads, Run
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3
@@ -65,15 +65,16 @@ class Statistics:
 class Store:
     """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
 
-    `run` takes blocking work to an I/O thread. `max_size` is in bytes, `max_uploads` how many
-    may be in flight at once. `health` is shared with whatever else writes to the same disk.
+    `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`. `max_size` is in bytes,
+    `max_uploads` how many may be in flight at once. `health` is shared with whatever else writes to the same
+    disk.
     """
 
     def __init__(
         self,
         backend: IBackend,
         algorithm: Algorithm,
-        run: Run,
+        run: Run | IOThreads,
         *,
         max_size: int = MAX_SIZE,
         max_uploads: int = MAX_UPLOADS,
@@ -85,12 +86,14 @@ class Store:
         self._backend = backend
         self._former = IFormerNames(backend, None)
         self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
-        self._run = run
+        self._threads = threads = IOThreads.of(run)
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
         self._health = health or Health()
-        self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
-        self._group = GroupCommit(backend, run, self._health, self._admission.hear)
+        self._admission = Admission(
+            backend, threads.read, self._health, max_size=max_size, max_uploads=max_uploads
+        )
+        self._group = GroupCommit(backend, threads.commit, self._health, self._admission.hear)
 
     @property
     def degraded(self) -> str | None:
@@ -118,7 +121,7 @@ class Store:
             Intake(self._backend, self.algorithm, expected),
             self._group,
             self._health,
-            self._run,
+            self._threads,
             length=length,
             limit=self._admission.max_size,
             ended=self._ended,
@@ -150,7 +153,7 @@ class Store:
 
     def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """See `IStore.digests`."""
-        return self._run(self._backend.digests, after, limit)
+        return self._threads.read(self._backend.digests, after, limit)
 
     def _current(self, digest: Digest) -> Digest:
         """The name that the backend knows. Raises `NotFound` or `OSError`."""
@@ -160,19 +163,21 @@ class Store:
 
     async def _open(self, digest: Digest, view: View | None) -> IBlob:
         try:
-            return self._blob(digest, await self._run(self._backend.open, self._current(digest)), view)
+            return self._blob(
+                digest, await self._threads.read(self._backend.open, self._current(digest)), view
+            )
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
     def _blob(self, digest: Digest, file: IStoredFile, view: View | None) -> IBlob:
         self.statistics.opened += 1
         if view is not None:
-            file = view(file)
+            return Blob(digest, view(file), self._threads.decompress, self._health)
         if IAtHand.providedBy(file):
             return BlobAtHand(digest, file.data)
         if IFileBacked.providedBy(file):
-            return FileBlob(digest, file, self._run, self._health, file.fileno())
-        return Blob(digest, file, self._run, self._health)
+            return FileBlob(digest, file, self._threads.read, self._health, file.fileno())
+        return Blob(digest, file, self._threads.read, self._health)
 
     def _unopened(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
@@ -182,7 +187,7 @@ class Store:
         self._health.check()
         try:
             current = self._current(digest)
-            deleted = await self._run(self._backend.delete, current)
+            deleted = await self._threads.write(self._backend.delete, current)
             if deleted:
                 await self._group.settle(current)
         except NotFound:
