@@ -8,11 +8,13 @@ statistics stand here and in the modules around it, once, above every backend::
     delete -> backend -> GroupCommit -> whether it was there
 
 Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exception is a backend that
-provides `IOpensQuickly`: a thread costs more than its `open` does.
+provides `IOpensQuickly`: a thread costs more than its `open` does, while the disk is fast (`latency`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EAGAIN
+from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
@@ -39,6 +41,7 @@ from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import IOThreads, Run
+from filestored.storage.latency import ReadLatency
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3
@@ -90,6 +93,7 @@ class Store:
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
         self._health = health or Health()
+        self._latency = ReadLatency()
         self._admission = Admission(
             backend, threads.read, self._health, max_size=max_size, max_uploads=max_uploads
         )
@@ -99,6 +103,11 @@ class Store:
     def degraded(self) -> str | None:
         """Why writing is suspended, or None while all is well."""
         return self._health.degraded
+
+    @property
+    def slow(self) -> bool:
+        """See `IOpensAtOnce`."""
+        return self._latency.slow
 
     @property
     def uploads_in_flight(self) -> int:
@@ -128,21 +137,23 @@ class Store:
         )
 
     def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
-        """See `IStore.open`; done on the spot where the backend opens quickly."""
-        if IOpensAtOnce.providedBy(self):
+        """See `IStore.open`; done on the spot where the backend opens quickly, while its disk is fast."""
+        if IOpensAtOnce.providedBy(self) and not self._latency.slow:
             return maybeDeferred(self.open_at_once, digest, view)
         return Deferred.fromCoroutine(self._open(digest, view))
 
     def open_at_once(self, digest: Digest, view: View | None = None) -> IBlob:
         """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
         try:
-            return self._blob(digest, self._backend.open(self._current(digest)), view)
+            return self._blob(digest, self._open_now(digest), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
     def open_again(self, digest: Digest) -> IBlob:
         """See `IOpensAtOnce.open_again`; offered where the backend opens quickly."""
-        return self._blob(digest, self._backend.open(self._current(digest)), None)
+        if self._latency.slow:
+            raise BlockingIOError(EAGAIN, "the disk is slow")
+        return self._blob(digest, self._open_now(digest), None)
 
     def delete(self, digest: Digest) -> "Deferred[bool]":
         """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`.
@@ -161,11 +172,22 @@ class Store:
             return digest
         return self._former.current(digest)
 
+    def _open_now(self, digest: Digest) -> IStoredFile:
+        """Open in the reactor's thread. Raises `NotFound` or `OSError`."""
+        began = monotonic()
+        try:
+            return self._backend.open(self._current(digest))
+        finally:
+            self._latency.note(monotonic() - began)
+
+    def _open_current(self, digest: Digest) -> IStoredFile:
+        """Open. Blocking; raises `NotFound` or `OSError`."""
+        return self._backend.open(self._current(digest))
+
     async def _open(self, digest: Digest, view: View | None) -> IBlob:
         try:
-            return self._blob(
-                digest, await self._threads.read(self._backend.open, self._current(digest)), view
-            )
+            file = await self._threads.read(self._latency.call, self._open_current, digest)
+            return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
@@ -176,8 +198,8 @@ class Store:
         if IAtHand.providedBy(file):
             return BlobAtHand(digest, file.data)
         if IFileBacked.providedBy(file):
-            return FileBlob(digest, file, self._threads.read, self._health, file.fileno())
-        return Blob(digest, file, self._threads.read, self._health)
+            return FileBlob(digest, file, self._threads.read, self._health, self._latency, file.fileno())
+        return Blob(digest, file, self._threads.read, self._health, self._latency)
 
     def _unopened(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
@@ -186,8 +208,7 @@ class Store:
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()
         try:
-            current = self._current(digest)
-            deleted = await self._threads.write(self._backend.delete, current)
+            current, deleted = await self._threads.write(self._unlink, digest)
             if deleted:
                 await self._group.settle(current)
         except NotFound:
@@ -197,6 +218,11 @@ class Store:
             raise judged from (None if judged is error else error)
         self.statistics.deleted += deleted
         return deleted
+
+    def _unlink(self, digest: Digest) -> tuple[Digest, bool]:
+        """Remove the name; returns the present one, and whether it was there. Blocking."""
+        current = self._current(digest)
+        return current, self._backend.delete(current)
 
     def _ended(self, stored: Stored | None) -> None:
         self._admission.leave()
