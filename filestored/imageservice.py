@@ -25,7 +25,7 @@ from filestored.interfaces import IBackend, IRecords
 from filestored.storage import layout, presence, records
 from filestored.storage.disk import DiskBackend
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads
 from filestored.storage.premises import Report
 from filestored.storage.records import DiskRecords
 from filestored.storage.recovery import Recovery
@@ -65,13 +65,20 @@ def furnish(path: str) -> None:
 class ImageService:
     """The images below `path`, in this process.
 
-    `run` takes blocking work to an I/O thread; `recovery` tries again later what a full or faulty disk does
-    not allow now; `max_size` in bytes and `max_uploads` are the limits of a
+    `threads` take blocking work; `recovery` tries again later what a full or faulty disk does not allow now;
+    `max_size` in bytes and `max_uploads` are the limits of a
     `Store`. Blocking. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
-        self, reactor: Any, path: str, run: Run, recovery: Recovery, *, max_size: int, max_uploads: int
+        self,
+        reactor: Any,
+        path: str,
+        threads: IOThreads,
+        recovery: Recovery,
+        *,
+        max_size: int,
+        max_uploads: int,
     ) -> None:
         health = Health()
         prepare(path, recovery.add(health, partial(furnish, path)))
@@ -79,16 +86,16 @@ class ImageService:
         key = read_key(kept)
         backend = PackingBackend(DiskBackend(_blobs(path), APART))
         presence.arrive(path, partial(_sweep, kept, key, backend))
-        blobs = Store(backend, APART, run, max_size=max_size, max_uploads=max_uploads, health=health)
+        blobs = Store(backend, APART, threads, max_size=max_size, max_uploads=max_uploads, health=health)
         self.thumbnails: Thumbnails | None = None
         self._darkroom: Darkroom | None = None
         if available():
             self._darkroom = Darkroom(reactor)
             self.thumbnails = Thumbnails(
-                self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), run
+                self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), threads
             )
         gone = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageRoom(kept, key, blobs, run, health, self._darkroom, gone)
+        self.images = ImageRoom(kept, key, blobs, threads, health, self._darkroom, gone)
 
     def stop(self) -> "Deferred[None]":
         """Let nobody look into images any more; fires when the processes that did are gone."""

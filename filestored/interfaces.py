@@ -10,9 +10,9 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
@@ -76,13 +76,16 @@ class IStore(Interface):
 class IOpensAtOnce(Interface):
     """Optional, of a store: it opens without waiting for anything worth a Deferred."""
 
+    slow: bool = Attribute("Whether the disk is slow to read now: then only `IStore.open` is to be used.")
+
     def open_at_once(digest: Digest) -> "IBlob":
         """What `IStore.open` fires with, or raises what it fails with."""
 
     def open_again(digest: Digest) -> "IBlob":
         """The same, of what was open before. Who can't have it any more asks `open_at_once` for the reason.
 
-        Raises `NotFound` or `OSError`; neither is counted, and nothing concluded from it.
+        Raises `NotFound` or `OSError`; neither is counted, and nothing concluded from it. Raises
+        `BlockingIOError` without trying while the store is `slow`.
         """
 
 
@@ -134,10 +137,25 @@ class IAtHand(Interface):
 
 
 class IFileBacked(Interface):
-    """Optional, of a blob: its bytes are those of a regular file."""
+    """Optional, of a stored file and of a blob: its bytes are those of a regular file."""
 
     def fileno() -> int:
-        """The descriptor of the file, valid until the blob is closed."""
+        """The descriptor of the file, valid until it is closed."""
+
+
+class IFileSource(IFileBacked):
+    """Optional, of a blob: a regular file that is read in the reactor's thread unless the disk is slow."""
+
+    slow: bool = Attribute("Whether the disk is slow to read now: then only `read` is to be used.")
+
+    def took(seconds: float) -> None:
+        """Note how long a read of the descriptor in the reactor's thread took."""
+
+    def read(start: int, stop: int) -> "Coroutine[Any, Any, bytes]":
+        """Read at least one byte from `start` on, none behind `stop`, in an I/O thread.
+
+        Raises `OSError`. One read at a time. The blob may be closed meanwhile.
+        """
 
 
 # --- images: what the image API sees -----------------------------------------------------------
@@ -417,10 +435,10 @@ class IStreamedRequest(IRequest, IConsumer):
 class ITakesFiles(Interface):
     """Optional, of a request: it can send a range of a file by itself."""
 
-    def write_file(descriptor: int, start: int, stop: int) -> "Deferred[None] | None":
+    def write_file(source: IFileSource, start: int, stop: int) -> "Deferred[None] | None":
         """Send the bytes of the half-open range as the next part of the response.
 
-        None when the descriptor is no longer needed; else fires when it is not, also when the
+        None when the source is no longer needed; else fires when it is not, also when the
         connection is lost (which `notifyFinish` reports). Raises, or fails with, `OSError` when
         the file cannot be read or ends too early; the response can't be completed then.
         """
@@ -432,7 +450,7 @@ class IRepeatable(Interface):
     def repeat_with(reopen: "Callable[[], IBlob]") -> None:
         """Say that the response that is about to begin, if it is a 200, is for all who send the same head.
 
-        Its body is all bytes of what `reopen` returns, which is `IAtHand` or `IFileBacked`. That is called
+        Its body is all bytes of what `reopen` returns, which is `IAtHand` or `IFileSource`. That is called
         each time anew and the blob closed; when it raises a `FilestoredError` or `OSError`, or the size
         is another one, the question is read as if it were new. A question with a body always is.
         """

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.threadpool import ThreadPool
 
 from filestored.daemon.descriptors import make_room
 from filestored.daemon.server import Server
@@ -19,36 +18,37 @@ from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
 from filestored.storage.disk import DiskBackend
 from filestored.storage.health import Health
-from filestored.storage.jobs import in_threads
+from filestored.storage.jobs import ThreadPools
 from filestored.storage.layout import furnish, prepare
 from filestored.storage.recent import RecentFiles
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 
-IO_THREADS = 16
-"""Threads of a process that wait for the disk. More of them would only queue there."""
-
 
 def make_server(reactor: Any, settings: Settings) -> Server:
     """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
     make_room(settings.max_connections, settings.max_uploads)
-    pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
-    run = in_threads(reactor, pool)
-    recovery = Recovery(reactor, run)
+    pools = ThreadPools(reactor)
+    recovery = Recovery(reactor, pools.make_run("recovery", 1))
     health = Health()
     report = recovery.add(health, partial(furnish, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report)
     store = Store(
         DiskBackend(settings.store, algorithm, recent=RecentFiles()),
         algorithm,
-        run,
+        pools.make("files"),
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         health=health,
     )
     images = ImageService(
-        reactor, settings.images, run, recovery, max_size=settings.max_size, max_uploads=settings.max_uploads
+        reactor,
+        settings.images,
+        pools.make("images"),
+        recovery,
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
     )
     site = make_site(
         store,
@@ -64,4 +64,4 @@ def make_server(reactor: Any, settings: Settings) -> Server:
         recovery.stop()
         return images.stop()
 
-    return Server(reactor, factory, pool, access_log, settings.drain, stop_helpers)
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_helpers)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.threadpool import ThreadPool
 
 from filestored.daemon.acceptor import Acceptor, accept_from
 from filestored.daemon.hub import Hub
 from filestored.daemon.listeners import Listening
 from filestored.http.server import HTTPFactory
 from filestored.logs.access import AccessLog
+from filestored.storage.jobs import ThreadPools
 
 
 class Server:
@@ -30,14 +30,14 @@ class Server:
         self,
         reactor: Any,
         factory: HTTPFactory,
-        pool: ThreadPool,
+        pools: ThreadPools,
         access_log: AccessLog | None,
         drain: float,
         stop_helpers: "Callable[[], Deferred[None]] | None" = None,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._pool = pool
+        self._pools = pools
         self._access_log = access_log
         self._drain = drain
         self._stop_helpers = stop_helpers
@@ -46,7 +46,7 @@ class Server:
 
     def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
         """Serve on these sockets. Fires when it does, which is at once."""
-        self._pool.start()
+        self._pools.start()
         self._hub = Hub(self._reactor)
         for each in listening:
             self._acceptors.append(accept_from(self._hub, each, self._factory))
@@ -78,4 +78,4 @@ class Server:
             await self._stop_helpers()
         if self._access_log is not None:
             self._access_log.close()
-        self._pool.stop()
+        self._pools.stop()

@@ -26,7 +26,7 @@ from filestored.http.phase import Phase
 from filestored.http.request import FileTakingRequest, Request
 from filestored.http.response import format_refusal
 from filestored.http.roles import Response, Server
-from filestored.interfaces import IAtHand, IBlob, IFileBacked
+from filestored.interfaces import IAtHand, IBlob, IFileSource
 
 _log = Logger()
 
@@ -124,7 +124,7 @@ class Channel(Connection):
     def _repeat_file(self, answer: KnownAnswer, blob: IBlob) -> None:
         self.send(answer.response.now(), more=blob.size > 0)
         try:
-            sending = self.send_file(IFileBacked(blob).fileno(), 0, blob.size) if blob.size else None
+            sending = self.send_file(IFileSource(blob), 0, blob.size) if blob.size else None
         except OSError:
             sending = fail()
         if sending is None:
@@ -220,10 +220,10 @@ class Channel(Connection):
         """Send bytes to the client."""
         self._outlet.write(data, more)
 
-    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+    def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """See `Exchange.send_file`."""
         assert isinstance(self._outlet, SocketOutlet)
-        return self._outlet.write_file(descriptor, start, stop)
+        return self._outlet.write_file(source, start, stop)
 
     def responded(self) -> None:
         """The response is complete; conclude when the client has taken it."""

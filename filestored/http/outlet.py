@@ -22,6 +22,7 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from filestored.http.sendfile import FileRange
+from filestored.interfaces import IFileSource
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -98,9 +99,9 @@ class SocketOutlet:
             self._queue.append(_Bytes(data))
             self._wait()
 
-    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+    def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.ITakesFiles`."""
-        piece = FileRange(descriptor, start, stop)
+        piece = FileRange(source, start, stop, self._go_on)
         if not self._queue and self._push(piece):
             return None
         self._queue.append(piece)
@@ -179,11 +180,16 @@ class SocketOutlet:
         return piece.finished
 
     def _wait(self) -> None:
-        """Ask to be called when the socket is writable."""
+        """Ask to be called when the socket is writable, and what is to be sent is there."""
         if not self._waiting:
             self._transport.registerProducer(self, False)
             self._waiting = True
-        self._transport.startWriting()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The first piece may be ready now."""
+        if self._waiting and self._queue and self._queue[0].ready:
+            self._transport.startWriting()
 
     def _stop_waiting(self) -> None:
         self._waiting = False
@@ -192,6 +198,8 @@ class SocketOutlet:
 
 class _Bytes:
     """Bytes that wait to be sent."""
+
+    ready = True
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)

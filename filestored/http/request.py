@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from errno import EIO
 from math import ceil, inf
+from time import monotonic
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -28,7 +29,7 @@ from filestored.http.pulling import Puller
 from filestored.http.rendering import answer_fault, render
 from filestored.http.response import PreparedHead, ResponseFields, format_head
 from filestored.http.roles import Exchange, IAnswerable
-from filestored.interfaces import IBlob, IRepeatable, ITakesFiles
+from filestored.interfaces import IBlob, IFileSource, IRepeatable, ITakesFiles
 
 SMALL = 16 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
@@ -229,21 +230,21 @@ def _seconds(date: bytes) -> float:
 class FileTakingRequest(Request):
     """A request on a connection that sends files by itself."""
 
-    def write_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+    def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """See `ITakesFiles.write_file`."""
         if self._lost:
             return None
-        if self._bodiless:
+        if self._bodiless or start == stop:
             self.write(b"")
             return None
-        if stop - start <= SMALL:
-            self.write(_read(descriptor, start, stop))
+        if stop - start <= SMALL and not source.slow:
+            self.write(_read(source, start, stop))
             return None
         head = self._head_once()
         self.sent_length += stop - start
         before, after = self._chunk_frame(stop - start)
         self._exchange.send(head + before, more=True)
-        done = self._exchange.send_file(descriptor, start, stop)
+        done = self._exchange.send_file(source, start, stop)
         if after:
             self._exchange.send(after)
         return done
@@ -256,8 +257,10 @@ class FileTakingRequest(Request):
         return (b"%x\r\n" % size, b"\r\n") if self._chunked else (b"", b"")
 
 
-def _read(descriptor: int, start: int, stop: int) -> bytes:
-    data = os.pread(descriptor, stop - start, start)
+def _read(source: IFileSource, start: int, stop: int) -> bytes:
+    began = monotonic()
+    data = os.pread(source.fileno(), stop - start, start)
+    source.took(monotonic() - began)
     if len(data) < stop - start:
         raise OSError(EIO, "the file is shorter than it was")
     return data

@@ -11,7 +11,7 @@ from filestored.http.answers import KnownAnswer, KnownAnswers
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.http.portions import Portions
-from filestored.interfaces import IStreamedRequest
+from filestored.interfaces import IFileSource, IStreamedRequest
 
 
 class Exchange(Protocol):
@@ -37,7 +37,7 @@ class Exchange(Protocol):
     def send(self, data: bytes, more: bool = False) -> None:
         """Send bytes; `more` says that a file follows."""
 
-    def send_file(self, descriptor: int, start: int, stop: int) -> Deferred[None] | None:
+    def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.ITakesFiles.write_file`."""
 
     def responded(self) -> None:

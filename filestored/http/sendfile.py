@@ -2,13 +2,21 @@
 
 Where the kernel cannot do that for a file system, the bytes are read and written instead, and
 nobody notices.
+
+``sendfile`` waits for the disk, in the reactor's thread. So each call is measured, and while the disk is slow
+the bytes are read in an I/O thread and written from memory, also in the middle of a range.
 """
 
 import os
-from errno import EINVAL, EIO, ENOSYS, EOPNOTSUPP
+from collections.abc import Callable
+from errno import EAGAIN, EINVAL, EIO, ENOSYS, EOPNOTSUPP
 from socket import socket
+from time import monotonic
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from filestored.interfaces import IFileSource
 
 TURN = 512 * 1024
 """Bytes sent in one go, after which other connections have their turn.
@@ -20,12 +28,19 @@ _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 
 
 class FileRange:
-    """The half-open range of a file that is to be sent."""
+    """The half-open range of a file that is to be sent; `wake` is called when it is `ready` again."""
 
-    def __init__(self, descriptor: int, start: int, stop: int) -> None:
-        self._descriptor = descriptor
+    ready = True
+    """False while a thread reads the next bytes."""
+
+    _error: OSError | None = None
+
+    def __init__(self, source: IFileSource, start: int, stop: int, wake: Callable[[], None]) -> None:
+        self._source = source
         self._position = start
         self._stop = stop
+        self._wake = wake
+        self._read = memoryview(b"")
         self._done: Deferred[None] | None = None
 
     @property
@@ -47,16 +62,17 @@ class FileRange:
     def send(self, to: socket) -> int:
         """Send a part of the range; answer its size in bytes.
 
-        Raises `BlockingIOError` when the socket is full, `OSError` for other errors of socket and file;
-        a file that ends before the range does is an ``EIO``.
+        Raises `BlockingIOError` when the socket is full or the range is not `ready`, `OSError` for other
+        errors of socket and file; a file that ends before the range does is an ``EIO``.
         """
-        count = min(self._stop - self._position, TURN)
-        try:
-            sent = os.sendfile(to.fileno(), self._descriptor, self._position, count)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            sent = self._read_and_send(to, count)
+        if self._read or self._source.slow:
+            sent = self._send_from_memory(to)
+        else:
+            began = monotonic()
+            try:
+                sent = self._send_from_file(to)
+            finally:
+                self._source.took(monotonic() - began)
         if sent == 0:
             raise OSError(EIO, "the file is shorter than it was")
         self._position += sent
@@ -67,11 +83,44 @@ class FileRange:
 
         A file on a network can time out, too. But what ends a socket leaves it without a peer.
         """
-        return not isinstance(error, ConnectionError) and _has_peer(to)
+        return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
 
-    def _read_and_send(self, to: socket, count: int) -> int:
-        data = os.pread(self._descriptor, min(count, TURN // 4), self._position)
+    def _send_from_file(self, to: socket) -> int:
+        count = min(self._stop - self._position, TURN)
+        try:
+            return os.sendfile(to.fileno(), self._source.fileno(), self._position, count)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        data = os.pread(self._source.fileno(), min(count, TURN // 4), self._position)
         return to.send(data) if data else 0
+
+    def _send_from_memory(self, to: socket) -> int:
+        if self.ready and not self._read:
+            self._begin_to_read()
+        if self._error is not None:
+            raise self._error
+        if not self._read:
+            raise BlockingIOError(EAGAIN, "a thread reads the file")
+        sent = to.send(self._read)
+        self._read = self._read[sent:]
+        return sent
+
+    def _begin_to_read(self) -> None:
+        self.ready = False
+        reading = Deferred.fromCoroutine(self._source.read(self._position, self._stop))
+        reading.addCallbacks(self._has_read, self._has_failed).addCallback(lambda _: self._wake())
+
+    def _has_read(self, data: bytes) -> None:
+        self._read = memoryview(data)
+        if not data:
+            self._error = OSError(EIO, "the file is shorter than it was")
+        self.ready = True
+
+    def _has_failed(self, failure: Failure) -> None:
+        error = failure.value
+        self._error = error if isinstance(error, OSError) else OSError(EIO, str(error))
+        self.ready = True
 
 
 def _has_peer(connection: socket) -> bool:

@@ -8,28 +8,35 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads, Run
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 class Clerk:
-    """Does work through `run`; `health` knows whether anything may be written."""
+    """Runs record operations in `threads`; `health` knows whether anything may be written."""
 
-    def __init__(self, run: Run, health: Health) -> None:
-        self._run = run
+    def __init__(self, threads: IOThreads, health: Health) -> None:
+        self._threads = threads
         self._health = health
 
     async def look(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Do something that reads. Raises what it raises, and `UploadRefused` for errors that pass."""
-        try:
-            return await self._run(function, *args, **kwargs)
-        except OSError as error:
-            judged = self._health.judge(error)
-            raise judged from (None if judged is error else error)
+        return await self._judged(self._threads.read, function, *args, **kwargs)
+
+    async def list(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """As `look`, for reading whole directories of records."""
+        return await self._judged(self._threads.list, function, *args, **kwargs)
 
     async def change(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Do something that writes; raises `WritesSuspended` when nothing may be written."""
         self._health.check()
-        return await self.look(function, *args, **kwargs)
+        return await self._judged(self._threads.record, function, *args, **kwargs)
+
+    async def _judged(self, run: Run, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await run(function, *args, **kwargs)
+        except OSError as error:
+            judged = self._health.judge(error)
+            raise judged from (None if judged is error else error)

@@ -57,7 +57,7 @@ class Gallery:
 
     def ids(self) -> "Deferred[dict[str, str]]":
         """See `IGallery.ids`."""
-        return Deferred.fromCoroutine(self._clerk.look(self._catalog.ids))
+        return Deferred.fromCoroutine(self._clerk.list(self._catalog.ids))
 
     def open(self, identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""

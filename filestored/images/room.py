@@ -13,15 +13,15 @@ from filestored.images.clerk import Clerk
 from filestored.images.gallery import Gallery, Gone
 from filestored.interfaces import IGallery, IImages, IPictures, IRecords, IStore
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads, Run
 
 
 @implementer(IImages)
 class ImageRoom:
     """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
 
-    `run` takes blocking work to an I/O thread, `health` is that of `blobs`. `pictures` looks into images;
-    `gone` is told of bytes that are deleted.
+    `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`; `health` is that of
+    `blobs`. `pictures` looks into images; `gone` is told of bytes that are deleted.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ImageRoom:
         records: IRecords,
         key: bytes,
         blobs: IStore,
-        run: Run,
+        run: Run | IOThreads,
         health: Health,
         pictures: IPictures | None = None,
         gone: Gone | None = None,
@@ -39,7 +39,7 @@ class ImageRoom:
         self._accounts = Accounts(records, key)
         self._blobs = blobs
         self._health = health
-        self._clerk = Clerk(run, health)
+        self._clerk = Clerk(IOThreads.of(run), health)
         self._pictures = pictures
         self._gone = gone
 

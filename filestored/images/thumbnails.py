@@ -29,7 +29,7 @@ from filestored.digest import Digest
 from filestored.errors import Overloaded
 from filestored.images.darkroom import box
 from filestored.interfaces import IBlob, IPictures, Thumbnail
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads, Run
 
 ROOM = 256 * 1024 * 1024
 """Bytes that all thumbnails together may take."""
@@ -42,6 +42,9 @@ KEPT = 0.75
 
 TOUCHED_AFTER = 3600.0
 """Seconds after which using a file is noted again; to note each use would write for every reading."""
+
+MAX_STORING = 2
+"""Thumbnails that are written at once by one worker; more are answered, and not kept."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -154,21 +157,26 @@ class ThumbnailCache:
 class Thumbnails:
     """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
 
+    The answer does not wait until a new thumbnail is flushed to the cache.
+
     They are made one after the other: who asks for many must not keep others from having their uploads
     looked into. At most `queue` wait for that.
     """
 
-    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run, *, queue: int = 64) -> None:
+    def __init__(
+        self, pictures: IPictures, cache: ThumbnailCache, run: Run | IOThreads, *, queue: int = 64
+    ) -> None:
         self._pictures = pictures
         self._cache = cache
-        self._run = run
+        self._threads = IOThreads.of(run)
+        self._storing = 0
         self._queue = queue
         self._turns = DeferredSemaphore(1)
 
     async def make(self, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
         """See `IPictures.thumbnail`; the bytes of `blob` are read only when they have to be."""
         name = prefix(blob.digest) + "{}x{}".format(*box(width, height))
-        found = await self._try(self._cache.get, name)
+        found = await self._try(self._threads.read, self._cache.get, name)
         if found is not None:
             return found
         if len(self._turns.waiting) >= self._queue:
@@ -177,18 +185,30 @@ class Thumbnails:
 
     async def forget(self, digest: Digest) -> None:
         """Remove what was made of an image that is no more. Never fails."""
-        await self._try(self._cache.forget, digest)
+        await self._try(self._threads.write, self._cache.forget, digest)
 
     async def _make(self, name: str, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
-        found = await self._try(self._cache.get, name)  # somebody may have made it while we waited
+        found = await self._try(
+            self._threads.read, self._cache.get, name
+        )  # somebody may have made it while we waited
         if found is None:
             found = await self._pictures.thumbnail(blob, width, height)
-            await self._try(self._cache.put, name, found)
+            if self._storing < MAX_STORING:
+                Deferred.fromCoroutine(self._store(name, found))
         return found
 
-    async def _try(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    async def _store(self, name: str, thumbnail: Thumbnail) -> None:
+        self._storing += 1
         try:
-            return await self._run(function, *args, **kwargs)
+            await self._try(self._threads.record, self._cache.put, name, thumbnail)
+        finally:
+            self._storing -= 1
+
+    async def _try(
+        self, run: Run, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None:
+        try:
+            return await run(function, *args, **kwargs)
         except OSError:
             _log.failure("the cache of thumbnails is of no use now")
             return None

@@ -3,7 +3,7 @@
 A `Blob` owns an `IStoredFile` and reads it in I/O threads. Closing it is allowed at any
 time: the file is let go when no read is under way, and whoever was being produced to is told.
 A `FileBlob` is one whose bytes are a regular file; those who can send a range of a file by
-themselves ask for `IFileBacked`. A `BlobAtHand` has its bytes in memory.
+themselves ask for `IFileSource`. A `BlobAtHand` has its bytes in memory.
 
 A `Delivery` is the push producer of one range: it reads a piece, waits while it is paused,
 writes, and goes on. At most one piece is held.
@@ -18,9 +18,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.digest import Digest
-from filestored.interfaces import IAtHand, IBlob, IFileBacked, IStoredFile
+from filestored.interfaces import IAtHand, IBlob, IFileSource, IStoredFile
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
+from filestored.storage.latency import ReadLatency
 
 PIECE = 256 * 1024
 """Bytes that are read at a time."""
@@ -31,16 +32,24 @@ SLOW_TO_CLOSE = 1024 * 1024
 
 @implementer(IBlob)
 class Blob:
-    """The bytes named `digest`, in `file`."""
+    """The bytes named `digest`, in `file`, which `run` reads; `latency` notes how long that takes."""
 
-    __slots__ = ("_closed", "_delivery", "_file", "_health", "_reading", "_run", "digest", "size")
+    __slots__ = ("_closed", "_delivery", "_file", "_health", "_latency", "_reading", "_run", "digest", "size")
 
-    def __init__(self, digest: Digest, file: IStoredFile, run: Run, health: Health) -> None:
+    def __init__(
+        self,
+        digest: Digest,
+        file: IStoredFile,
+        run: Run,
+        health: Health,
+        latency: ReadLatency | None = None,
+    ) -> None:
         self.digest = digest
         self.size = file.size
         self._file = file
         self._run = run
         self._health = health
+        self._latency = latency or ReadLatency()
         self._delivery: Delivery | None = None
         self._reading = False
         self._closed = False
@@ -62,7 +71,7 @@ class Blob:
         """Some bytes from `start` on, at least one and none behind `stop`. Raises `OSError`."""
         self._reading = True
         try:
-            data = await self._run(self._file.read, start, min(PIECE, stop - start))
+            data = await self._run(self._latency.call, self._file.read, start, min(PIECE, stop - start))
         except OSError as error:
             self._health.judge(error)
             raise
@@ -97,7 +106,7 @@ class Blob:
             self._file.close()
 
     def _is_slow_to_close(self) -> bool:
-        return self.size >= SLOW_TO_CLOSE
+        return self._latency.slow or self.size >= SLOW_TO_CLOSE
 
 
 @implementer(IBlob, IAtHand)
@@ -120,22 +129,39 @@ class BlobAtHand:
         """Nothing is held but memory."""
 
 
-@implementer(IBlob, IFileBacked)
+@implementer(IBlob, IFileSource)
 class FileBlob(Blob):
     """The bytes named `digest`, in a regular file."""
 
     __slots__ = ("_descriptor",)
 
-    def __init__(self, digest: Digest, file: IStoredFile, run: Run, health: Health, descriptor: int) -> None:
-        super().__init__(digest, file, run, health)
+    def __init__(
+        self,
+        digest: Digest,
+        file: IStoredFile,
+        run: Run,
+        health: Health,
+        latency: ReadLatency,
+        descriptor: int,
+    ) -> None:
+        super().__init__(digest, file, run, health, latency)
         self._descriptor = descriptor
 
     def fileno(self) -> int:
         """The file's descriptor, valid until the blob is closed."""
         return self._descriptor
 
+    @property
+    def slow(self) -> bool:
+        """See `IFileSource`."""
+        return self._latency.slow
+
+    def took(self, seconds: float) -> None:
+        """See `IFileSource.took`."""
+        self._latency.note(seconds)
+
     def _is_slow_to_close(self) -> bool:
-        return super()._is_slow_to_close() and not self._has_name()
+        return self._latency.slow or (super()._is_slow_to_close() and not self._has_name())
 
     def _has_name(self) -> bool:
         """Whether the file outlives its descriptor, so that closing it frees nothing."""

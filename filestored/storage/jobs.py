@@ -1,11 +1,28 @@
-"""How blocking work leaves the reactor's thread.
+"""Thread pools for blocking I/O, one per kind of work.
 
-A store is given a function of the type `Run`. The service passes `in_threads`, with a pool of
-threads for nothing but this work; a test may pass `twisted.internet.defer.maybeDeferred`, which does
-the work on the spot.
+A store takes `IOThreads`, which has one `Run` per kind. The service makes them with `ThreadPools`, one set
+for files and one for images. A test may pass `twisted.internet.defer.maybeDeferred` for all kinds, which
+does the work on the spot.
+
+Work waits only for work of its own kind and API:
+
+    pool        threads  jobs
+    read             16  open, read, stat, statvfs; records looked up (tokens, images), thumbnail cache hits
+    write            16  uploads hashed and written to scratch files, unlink, closing deleted files
+    seal             16  fsync and link of uploads above 64 KiB
+    commit            1  group commit, of which one batch is under way at a time: small uploads, deletions
+    record            8  records created, replaced, removed, with several fsyncs each; thumbnails stored
+    decompress        4  reads of gzipped images
+    list              2  lists of images
+
+So while all flushes hang, everything that needs no flush goes on. A disk that hangs stops the pools of the
+API whose directory is on it. A thread is started when a job finds no idle one, and kept.
+
+Rejected: one pool with a limit per kind, which needs a second queue in front of that of the pool.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import partial
 from traceback import clear_frames
 from typing import ParamSpec, Protocol, TypeVar
@@ -28,6 +45,64 @@ class Run(Protocol):
 
         Never raises: that no thread could be had is a failure like any other.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class IOThreads:
+    """One `Run` per kind of blocking work; see the module for the kinds."""
+
+    read: Run
+    write: Run
+    seal: Run
+    commit: Run
+    record: Run
+    decompress: Run
+    list: Run
+
+    @classmethod
+    def of(cls, run: "Run | IOThreads") -> "IOThreads":
+        """Return `run` if it is separated by kind already, else use it for all kinds."""
+        return run if isinstance(run, IOThreads) else cls(*[run] * len(fields(cls)))
+
+
+MAX_THREADS = {
+    "read": 16,
+    "write": 16,
+    "seal": 16,
+    "commit": 1,
+    "record": 8,
+    "decompress": 4,
+    "list": 2,
+}
+"""Threads of each pool of one API."""
+
+
+class ThreadPools:
+    """All pools of I/O threads of a process, started and stopped together."""
+
+    def __init__(self, reactor: IReactorFromThreads) -> None:
+        self._reactor = reactor
+        self._pools: list[ThreadPool] = []
+
+    def make(self, api: str) -> IOThreads:
+        """Return new pools; `api` is part of the names of their threads."""
+        return IOThreads(**{kind: self.make_run(f"{api}-{kind}", most) for kind, most in MAX_THREADS.items()})
+
+    def start(self) -> None:
+        """Begin to do jobs. Those that were given before are done now."""
+        for pool in self._pools:
+            pool.start()
+
+    def stop(self) -> None:
+        """Wait for all jobs. Blocking; jobs given later are never done."""
+        for pool in self._pools:
+            pool.stop()
+
+    def make_run(self, name: str, threads: int) -> Run:
+        """Return a new pool of at most `threads` threads."""
+        pool = ThreadPool(minthreads=0, maxthreads=threads, name=name)
+        self._pools.append(pool)
+        return in_threads(self._reactor, pool)
 
 
 def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:

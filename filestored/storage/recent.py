@@ -9,6 +9,7 @@ Rejected: keeping descriptors open, which keeps the space of deleted files taken
 """
 
 import os
+from threading import Lock
 
 from zope.interface import implementer
 
@@ -51,6 +52,7 @@ class RecentFiles:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._files: dict[str, RecentFile] = {}
+        self._changing = Lock()  # files are opened in threads while the disk is slow
 
     def get(self, name: str) -> RecentFile | None:
         """What was read under `name`, to be compared with what is there now."""
@@ -58,10 +60,12 @@ class RecentFiles:
 
     def add(self, name: str, file: RecentFile) -> None:
         """Keep a file that was just read."""
-        if len(self._files) >= self._most:
-            self._files.pop(next(iter(self._files)), None)
-        self._files[name] = file
+        with self._changing:
+            if len(self._files) >= self._most:
+                self._files.pop(next(iter(self._files)), None)
+            self._files[name] = file
 
     def drop(self, name: str) -> None:
         """Forget a file that is not what it was."""
-        self._files.pop(name, None)
+        with self._changing:
+            self._files.pop(name, None)

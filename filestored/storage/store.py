@@ -7,12 +7,14 @@ statistics stand here and in the modules around it, once, above every backend::
     open   -> backend -> Blob
     delete -> backend -> GroupCommit -> whether it was there
 
-Blocking calls go through `run` into I/O threads. The one exception is a backend that
-provides `IOpensQuickly`: a thread costs more than its `open` does.
+Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exception is a backend that
+provides `IOpensQuickly`: a thread costs more than its `open` does, while the disk is fast (`latency`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EAGAIN
+from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
@@ -38,7 +40,8 @@ from filestored.storage.blob import Blob, BlobAtHand, FileBlob
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads, Run
+from filestored.storage.latency import ReadLatency
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3
@@ -65,15 +68,16 @@ class Statistics:
 class Store:
     """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
 
-    `run` takes blocking work to an I/O thread. `max_size` is in bytes, `max_uploads` how many
-    may be in flight at once. `health` is shared with whatever else writes to the same disk.
+    `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`. `max_size` is in bytes,
+    `max_uploads` how many may be in flight at once. `health` is shared with whatever else writes to the same
+    disk.
     """
 
     def __init__(
         self,
         backend: IBackend,
         algorithm: Algorithm,
-        run: Run,
+        run: Run | IOThreads,
         *,
         max_size: int = MAX_SIZE,
         max_uploads: int = MAX_UPLOADS,
@@ -85,17 +89,25 @@ class Store:
         self._backend = backend
         self._former = IFormerNames(backend, None)
         self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
-        self._run = run
+        self._threads = threads = IOThreads.of(run)
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
         self._health = health or Health()
-        self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
-        self._group = GroupCommit(backend, run, self._health, self._admission.hear)
+        self._latency = ReadLatency()
+        self._admission = Admission(
+            backend, threads.read, self._health, max_size=max_size, max_uploads=max_uploads
+        )
+        self._group = GroupCommit(backend, threads.commit, self._health, self._admission.hear)
 
     @property
     def degraded(self) -> str | None:
         """Why writing is suspended, or None while all is well."""
         return self._health.degraded
+
+    @property
+    def slow(self) -> bool:
+        """See `IOpensAtOnce`."""
+        return self._latency.slow
 
     @property
     def uploads_in_flight(self) -> int:
@@ -118,28 +130,30 @@ class Store:
             Intake(self._backend, self.algorithm, expected),
             self._group,
             self._health,
-            self._run,
+            self._threads,
             length=length,
             limit=self._admission.max_size,
             ended=self._ended,
         )
 
     def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
-        """See `IStore.open`; done on the spot where the backend opens quickly."""
-        if IOpensAtOnce.providedBy(self):
+        """See `IStore.open`; done on the spot where the backend opens quickly, while its disk is fast."""
+        if IOpensAtOnce.providedBy(self) and not self._latency.slow:
             return maybeDeferred(self.open_at_once, digest, view)
         return Deferred.fromCoroutine(self._open(digest, view))
 
     def open_at_once(self, digest: Digest, view: View | None = None) -> IBlob:
         """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
         try:
-            return self._blob(digest, self._backend.open(self._current(digest)), view)
+            return self._blob(digest, self._open_now(digest), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
     def open_again(self, digest: Digest) -> IBlob:
         """See `IOpensAtOnce.open_again`; offered where the backend opens quickly."""
-        return self._blob(digest, self._backend.open(self._current(digest)), None)
+        if self._latency.slow:
+            raise BlockingIOError(EAGAIN, "the disk is slow")
+        return self._blob(digest, self._open_now(digest), None)
 
     def delete(self, digest: Digest) -> "Deferred[bool]":
         """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`.
@@ -150,7 +164,7 @@ class Store:
 
     def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """See `IStore.digests`."""
-        return self._run(self._backend.digests, after, limit)
+        return self._threads.read(self._backend.digests, after, limit)
 
     def _current(self, digest: Digest) -> Digest:
         """The name that the backend knows. Raises `NotFound` or `OSError`."""
@@ -158,21 +172,34 @@ class Store:
             return digest
         return self._former.current(digest)
 
+    def _open_now(self, digest: Digest) -> IStoredFile:
+        """Open in the reactor's thread. Raises `NotFound` or `OSError`."""
+        began = monotonic()
+        try:
+            return self._backend.open(self._current(digest))
+        finally:
+            self._latency.note(monotonic() - began)
+
+    def _open_current(self, digest: Digest) -> IStoredFile:
+        """Open. Blocking; raises `NotFound` or `OSError`."""
+        return self._backend.open(self._current(digest))
+
     async def _open(self, digest: Digest, view: View | None) -> IBlob:
         try:
-            return self._blob(digest, await self._run(self._backend.open, self._current(digest)), view)
+            file = await self._threads.read(self._latency.call, self._open_current, digest)
+            return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
     def _blob(self, digest: Digest, file: IStoredFile, view: View | None) -> IBlob:
         self.statistics.opened += 1
         if view is not None:
-            file = view(file)
+            return Blob(digest, view(file), self._threads.decompress, self._health)
         if IAtHand.providedBy(file):
             return BlobAtHand(digest, file.data)
         if IFileBacked.providedBy(file):
-            return FileBlob(digest, file, self._run, self._health, file.fileno())
-        return Blob(digest, file, self._run, self._health)
+            return FileBlob(digest, file, self._threads.read, self._health, self._latency, file.fileno())
+        return Blob(digest, file, self._threads.read, self._health, self._latency)
 
     def _unopened(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
@@ -181,8 +208,7 @@ class Store:
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()
         try:
-            current = self._current(digest)
-            deleted = await self._run(self._backend.delete, current)
+            current, deleted = await self._threads.write(self._unlink, digest)
             if deleted:
                 await self._group.settle(current)
         except NotFound:
@@ -192,6 +218,11 @@ class Store:
             raise judged from (None if judged is error else error)
         self.statistics.deleted += deleted
         return deleted
+
+    def _unlink(self, digest: Digest) -> tuple[Digest, bool]:
+        """Remove the name; returns the present one, and whether it was there. Blocking."""
+        current = self._current(digest)
+        return current, self._backend.delete(current)
 
     def _ended(self, stored: Stored | None) -> None:
         self._admission.leave()

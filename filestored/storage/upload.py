@@ -34,7 +34,7 @@ from filestored.interfaces import IUpload, Stored
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
-from filestored.storage.jobs import Run
+from filestored.storage.jobs import IOThreads
 from filestored.storage.turn import Body, Member
 
 PIECE = 256 * 1024
@@ -69,7 +69,7 @@ class Upload:
         intake: Intake,
         group: GroupCommit,
         health: Health,
-        run: Run,
+        threads: IOThreads,
         *,
         length: int | None,
         limit: int,
@@ -78,7 +78,7 @@ class Upload:
         self._intake = intake
         self._group = group
         self._health = health
-        self._run = run
+        self._threads = threads
         self._length = length
         self._limit = limit
         self._ended = ended
@@ -176,7 +176,7 @@ class Upload:
 
     async def _store(self) -> Stored:
         self._check()
-        digest, created = await self._run(self._intake.complete, self._take())
+        digest, created = await self._threads.seal(self._intake.complete, self._take())
         await self._group.settle(digest)
         return Stored(digest, self._size, created)
 
@@ -185,7 +185,7 @@ class Upload:
         self._drop()
         try:
             if self._intake.begun:
-                await self._run(self._intake.discard)
+                await self._threads.write(self._intake.discard)
         finally:
             self._ended(stored)
             self._intake.discard()  # on the spot, when no thread could be had
@@ -194,7 +194,7 @@ class Upload:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
         if self._waiting >= PIECE and not self._working:
             self._working = True
-            self._run(self._intake.absorb, self._take()).addBoth(self._absorbed)
+            self._threads.write(self._intake.absorb, self._take()).addBoth(self._absorbed)
 
     def _absorbed(self, result: Failure | None) -> None:
         self._working = False

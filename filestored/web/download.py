@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.http.response import PreparedFields, prepare
-from filestored.interfaces import IAtHand, IBlob, IFileBacked, IRepeatable, IStreamedRequest, ITakesFiles
+from filestored.interfaces import IAtHand, IBlob, IFileSource, IRepeatable, IStreamedRequest, ITakesFiles
 from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
 from filestored.web.disposition import content_disposition
 from filestored.web.fields import combined
@@ -143,7 +143,7 @@ def _begin(
 
 def _offer_again(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
     """Let the same question be answered without us."""
-    if IRepeatable.providedBy(request) and (IAtHand.providedBy(blob) or IFileBacked.providedBy(blob)):
+    if IRepeatable.providedBy(request) and (IAtHand.providedBy(blob) or IFileSource.providedBy(blob)):
         request.repeat_with(reopen)
 
 
@@ -221,8 +221,8 @@ def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[N
     if IAtHand.providedBy(blob):
         request.write(blob.data[span[0] : span[1]])
         return None
-    if IFileBacked.providedBy(blob) and ITakesFiles.providedBy(request):
-        return request.write_file(blob.fileno(), *span)
+    if IFileSource.providedBy(blob) and ITakesFiles.providedBy(request):
+        return request.write_file(blob, *span)
     return blob.produce(request, *span)
 
 

@@ -38,7 +38,7 @@ class StoredFile(Page):
     def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
         digest = self._digest(request)
-        if IOpensAtOnce.providedBy(self._store):
+        if IOpensAtOnce.providedBy(self._store) and not self._store.slow:
             reopen = partial(self._store.open_again, digest)
             return send(self._store.open_at_once(digest), request, reopen=reopen)
         return self._store.open(digest).addCallback(send, request)

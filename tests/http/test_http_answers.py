@@ -22,7 +22,8 @@ from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.http.response import PreparedHead
 from filestored.http.server import HTTPFactory
-from filestored.interfaces import IAtHand, IBlob, IFileBacked, IRepeatable
+from filestored.interfaces import IAtHand, IBlob, IRepeatable
+from tests.http.source import Source
 from tests.talk import Reply, Talk, asking, question, talk, until
 
 CONTENT = os.urandom(1 << 20) * 5
@@ -50,14 +51,12 @@ class HeldBytes(Held):
         super().__init__(len(self.data))
 
 
-@implementer(IBlob, IFileBacked)
-class HeldFile(Held):
+@implementer(IBlob)
+class HeldFile(Source, Held):
     def __init__(self, path):
         self._file = open(path, "rb")  # noqa: SIM115  # closed by its owner
-        super().__init__(os.fstat(self._file.fileno()).st_size)
-
-    def fileno(self):
-        return self._file.fileno()
+        Source.__init__(self, self._file.fileno())
+        Held.__init__(self, os.fstat(self._file.fileno()).st_size)
 
     def close(self):
         super().close()

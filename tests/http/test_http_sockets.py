@@ -7,11 +7,13 @@ import os
 import socket
 import struct
 import time
+from functools import partial
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionAborted
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -20,6 +22,7 @@ from filestored.http import sendfile
 from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
 from filestored.interfaces import ITakesFiles
+from tests.http.source import Source
 
 CONTENT = os.urandom(1 << 20) * 5 + b"the end"
 
@@ -34,6 +37,7 @@ class FileOf(Resource):
         self.path = path
         self.announced = announced
         self.ends = []
+        self.source = Source
 
     def render_GET(self, request):
         assert ITakesFiles.providedBy(request)
@@ -50,7 +54,7 @@ class FileOf(Resource):
             else:
                 request.abort()
 
-        sending = request.write_file(descriptor, start, stop)
+        sending = request.write_file(self.source(descriptor), start, stop)
         if sending is None:
             done(None)
         else:
@@ -65,7 +69,7 @@ class Hasty(FileOf):
         self.file = open(self.path, "rb")  # noqa: SIM115  # closed by `done`
         request.setHeader(b"Content-Length", b"%d" % len(CONTENT))
         request.notifyFinish().addBoth(self.ends.append)
-        sending = request.write_file(self.file.fileno(), 0, len(CONTENT))
+        sending = request.write_file(self.source(self.file.fileno()), 0, len(CONTENT))
         request.finish()
         sending.addErrback(lambda _: request.abort()).addBoth(lambda _: self.file.close())
         return NOT_DONE_YET
@@ -284,3 +288,133 @@ async def test_an_answer_whose_client_has_left_has_not_gone_out(serve, root, mon
     monkeypatch.setattr(os, "sendfile", reset)
     await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
     assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
+
+
+# --- a slow disk ------------------------------------------------------------------------------------
+
+
+class Later(Source):
+    """Slow; each read ends in a later turn of the reactor."""
+
+    def __init__(self, descriptor):
+        super().__init__(descriptor, slow=True)
+
+    async def read(self, start, stop):
+        await deferLater(reactor, 0.001)
+        return await super().read(start, stop)
+
+
+class Changing(Later):
+    """Slow after each third read, and fast after each third."""
+
+    def __init__(self, descriptor):
+        super().__init__(descriptor)
+        self.slow = False
+        self.counted = {"direct": 0, "in a thread": 0}
+
+    def took(self, seconds):
+        self._count("direct")
+
+    async def read(self, start, stop):
+        self._count("in a thread")
+        return await super().read(start, stop)
+
+    def _count(self, how):
+        self.counted[how] += 1
+        if sum(self.counted.values()) % 3 == 0:
+            self.slow = not self.slow
+
+
+class Broken(Later):
+    """Can't be read behind its beginning."""
+
+    def __init__(self, descriptor, error):
+        super().__init__(descriptor)
+        self._error = error
+
+    async def read(self, start, stop):
+        if start:
+            raise self._error
+        return await super().read(start, stop)
+
+
+@pytest.fixture
+def no_direct_reads(monkeypatch):
+    """Fails a read of a file in the reactor's thread by the wire."""
+
+    def refuse(*args):
+        raise AssertionError("read in the reactor's thread")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr("filestored.http.request._read", refuse)
+
+
+@pytest.mark.parametrize("kind", [Later, partial(Source, slow=True)], ids=["later", "on the spot"])
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "chunked"])
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, 70), (3, 400_000), (0, len(CONTENT))])
+@pytest_twisted.ensureDeferred
+async def test_a_file_on_a_slow_disk_is_sent_whole_and_read_in_threads_only(
+    serve, root, no_direct_reads, kind, length, start, stop
+):
+    root.file.source = kind
+    answer = await deferToThread(exchange, serve, get_range(start, stop, length))
+    body = answer.partition(b"\r\n\r\n")[2]
+    if not length and stop > start:
+        body = body.removeprefix(b"%x\r\n" % (stop - start)).removesuffix(b"\r\n0\r\n\r\n")
+    assert CONTENT[start:stop] == (body if length or stop > start else b"")
+    assert [None] == root.file.ends
+
+
+@pytest.mark.parametrize("buffer", [None, 8192])
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_becomes_slow_and_fast_in_the_middle_of_a_file_changes_no_byte(serve, root, buffer):
+    made = []
+
+    def source(descriptor):
+        made.append(Changing(descriptor))
+        return made[-1]
+
+    root.file.source = source
+    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)), receive_buffer=buffer)
+    assert answer.endswith(b"\r\n\r\n" + CONTENT)
+    assert all(count > 3 for count in made[0].counted.values())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "gone"), TimeoutError(), ConnectionResetError(), RuntimeError()]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_cannot_be_read_in_a_thread_cuts_the_connection(serve, root, error):
+    root.file.source = partial(Broken, error=error)
+    answer = await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    assert CONTENT[:100_000].endswith(answer.partition(b"\r\n\r\n")[2])
+    assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_while_a_thread_reads_is_noticed_and_the_read_comes_to_nothing(
+    serve, root
+):
+    made = []
+
+    def source(descriptor):
+        made.append(Source(descriptor, slow=True, at_once=False))
+        return made[-1]
+
+    root.file.source = source
+    client = connect(serve)
+    await deferToThread(client.sendall, get_range(0, len(CONTENT)))
+    await until(lambda: made and made[0].reads)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    await until(lambda: root.file.ends)
+    made[0].do_reads()
+    assert [] == made[0].reads
+
+
+async def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await deferLater(reactor, 0.005)
+    raise AssertionError("still not so")

@@ -1,0 +1,99 @@
+"""A daemon on a slow disk, which strace delays: requests that do not need the slow calls are answered."""
+
+import hashlib
+import os
+import select
+
+import pytest
+import requests
+
+from tests.daemon.injection import FLUSHES, delayed
+from tests.daemon.running import read, until
+from tests.images.test_images_daemon import Client, bmp, png
+
+pytestmark = pytest.mark.needs("strace")
+
+HANGING = 60.0
+"""Seconds of each delay; no test waits for that long, for the end of strace ends it."""
+
+SOON = 10
+"""Seconds in which a request is answered that does not wait for a delayed call, on a busy machine."""
+
+UPLOADS = 20
+
+
+def fetch(url, method="GET", **fields):
+    answer = requests.request(method, url, timeout=SOON, **fields)
+    return answer.status_code, answer.content
+
+
+def begin_upload(daemon, content):
+    peer = daemon.connect()
+    peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+    return peer
+
+
+def begun(trace):
+    return read(trace).count("sync(") + read(trace).count("syncfs(")
+
+
+# --- slow flushes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trace(tmp_path):
+    return str(tmp_path / "trace")
+
+
+def test_reads_of_both_apis_are_answered_while_more_flushes_hang_than_there_are_threads(daemon, trace):
+    anna = Client(daemon)
+    small, large = b"a small file", bytes(range(256)) * 4096
+    for content in (small, large):
+        assert 200 == requests.post(daemon.url, data=content, timeout=SOON).status_code
+    pictures = {"plain.png": png(), "gzipped.bmp": bmp(200, 200)}
+    ids = {name: anna.upload(name, data).json()["File ID"] for name, data in pictures.items()}
+    assert 200 == anna.call("GET", f"get-image/{ids['plain.png']}/?width=4").status_code
+    until(lambda: os.listdir(f"{daemon.directory}/images/thumbnails"), "the thumbnail is stored")
+    api = f"{anna.url}token/{anna.token}"
+    contents = [os.urandom(200_000) for _ in range(UPLOADS)]
+    with delayed(daemon.pid, FLUSHES, HANGING, trace):
+        uploads = [begin_upload(daemon, content) for content in contents]
+        until(lambda: begun(trace) >= 15, "the flushes hang")
+        for content in (small, large):
+            assert (200, content) == fetch(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}")
+        assert 404 == fetch(f"{daemon.url}files/{'0' * 64}")[0]
+        assert 404 == fetch(f"{daemon.url}files/{'0' * 64}", "DELETE")[0]
+        assert 200 == fetch(f"{daemon.url}health")[0]
+        assert 200 == fetch(f"{anna.url}retrieve-token/anna/")[0]
+        assert 401 == fetch(f"{api}x/get-image-list/")[0]
+        assert ids == anna.ids()
+        for name, data in pictures.items():
+            for coding in ("identity", "gzip"):
+                path = f"{api}/get-image/{ids[name]}/"
+                assert (200, data) == fetch(path, headers={"Accept-Encoding": coding})
+        for query in ("?width=4", "?width=3"):
+            assert 200 == fetch(f"{api}/get-image/{ids['plain.png']}/{query}")[0]
+        assert ([], [], []) == select.select(uploads, [], [], 0), "an upload was answered without its flush"
+    for peer, content in zip(uploads, contents, strict=True):
+        with peer:
+            assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert (200, content) == fetch(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}")
+
+
+def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trace):
+    anna = Client(daemon)
+    identity = anna.upload("cat.png", png()).json()["File ID"]
+    with delayed(daemon.pid, FLUSHES, HANGING, trace):
+        asked = []
+        for number in range(UPLOADS):
+            asked.append(daemon.connect())
+            asked[-1].sendall(
+                b"GET /imageapi/generate-token/user%d/ HTTP/1.1\r\nHost: localhost\r\n\r\n" % number
+            )
+        until(lambda: begun(trace) >= 7, "the flushes hang")
+        assert 200 == fetch(f"{anna.url}token/{anna.token}/get-image/{identity}/")[0]
+        assert {"cat.png": identity} == anna.ids()
+        assert ([], [], []) == select.select(asked, [], [], 0)
+    for peer in asked:
+        with peer:
+            assert peer.recv(65536).startswith(b"HTTP/1.1 201 ")
