@@ -23,8 +23,8 @@ from filestored.images.sweep import sweep
 from filestored.images.thumbnails import ThumbnailCache, Thumbnails
 from filestored.interfaces import IBackend, IRecords
 from filestored.storage import layout, presence, records
+from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
-from filestored.storage.health import Health
 from filestored.storage.jobs import Run
 from filestored.storage.records import DiskRecords
 from filestored.storage.store import Store
@@ -54,17 +54,19 @@ def prepare(path: str) -> None:
 class ImageService:
     """The images below `path`, in this process.
 
-    `run` takes blocking work to an I/O thread; `max_size` in bytes and `max_uploads` are the limits of a
-    `Store`. Blocking. Raises `FilestoredError` or `OSError`.
+    `run` takes blocking work to an I/O thread; `devices` has the health of the disk; `max_size` in bytes and
+    `max_uploads` are the limits of a `Store`. Blocking. Raises `FilestoredError` or `OSError`.
     """
 
-    def __init__(self, reactor: Any, path: str, run: Run, *, max_size: int, max_uploads: int) -> None:
+    def __init__(
+        self, reactor: Any, path: str, run: Run, devices: DeviceHealth, *, max_size: int, max_uploads: int
+    ) -> None:
         prepare(path)
         kept = DiskRecords(path)
         key = read_key(kept)
         backend = PackingBackend(DiskBackend(_blobs(path), APART))
         presence.arrive(path, partial(_sweep, kept, key, backend))
-        health = Health()
+        health = devices.of(path)
         blobs = Store(backend, APART, run, max_size=max_size, max_uploads=max_uploads, health=health)
         self.thumbnails: Thumbnails | None = None
         self._darkroom: Darkroom | None = None

@@ -15,6 +15,7 @@ from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
+from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
 from filestored.storage.jobs import in_threads
 from filestored.storage.layout import prepare
@@ -26,8 +27,12 @@ IO_THREADS = 16
 """Threads of a process that wait for the disk. More of them would only queue there."""
 
 
-def make_server(reactor: Any, settings: Settings) -> Server:
-    """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
+def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> Server:
+    """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`.
+
+    `devices` shares the health of disks with other processes.
+    """
+    devices = devices or DeviceHealth()
     make_room(settings.max_connections, settings.max_uploads)
     algorithm = prepare(settings.store, settings.hash_name)
     pool = ThreadPool(minthreads=1, maxthreads=IO_THREADS, name="filestored-io")
@@ -38,9 +43,15 @@ def make_server(reactor: Any, settings: Settings) -> Server:
         run,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
+        health=devices.of(settings.store),
     )
     images = ImageService(
-        reactor, settings.images, run, max_size=settings.max_size, max_uploads=settings.max_uploads
+        reactor,
+        settings.images,
+        run,
+        devices,
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
     )
     site = make_site(
         store,

@@ -10,6 +10,7 @@ Used in the reactor's thread only.
 """
 
 import errno
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
@@ -27,6 +28,7 @@ class Health:
 
     def __init__(self) -> None:
         self.degraded: str | None = None
+        self._watchers: list[Callable[[str, bool], None]] = []
 
     def check(self) -> None:
         """Raises `WritesSuspended` when nothing may be written any more."""
@@ -38,15 +40,26 @@ class Health:
         if not isinstance(error, OSError):
             return error
         if isinstance(error, FlushFailed) or error.errno in _GRAVE:
-            self._suspend(str(error))
+            self._found(str(error))
             return error
         refusal = _PASSING.get(error.errno or 0)
         return refusal() if refusal else error
 
-    def _suspend(self, reason: str) -> None:
+    def suspend(self, reason: str, *, until_restart: bool) -> None:
+        """Suspend writing, until a restart or until a probe passes."""
         if self.degraded is None:
             self.degraded = reason
             self._log.critical("writing is suspended until a restart: {reason}", reason=reason)
+
+    def watch(self, callback: Callable[[str, bool], None]) -> None:
+        """Call back with reason and `until_restart` when this process itself suspends writing."""
+        self._watchers.append(callback)
+
+    def _found(self, reason: str) -> None:
+        if self.degraded is None:
+            self.suspend(reason, until_restart=True)
+            for callback in self._watchers:
+                callback(reason, True)
 
 
 _GRAVE = {errno.EIO, errno.EROFS}
