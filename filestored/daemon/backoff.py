@@ -1,8 +1,8 @@
 """Back-off for the restarts of worker processes. Pure.
 
-A worker that never served probably cannot start: the delays grow up to `MAX_DELAY_SECONDS`. A worker that
-did serve was ended by an event from outside, or by one request. Its successor will serve too, so its delay
-stays at `MAX_SERVED_DELAY_SECONDS`.
+A worker that exits before it serves probably cannot start: the delays grow up to `MAX_DELAY_SECONDS`. A
+worker that served, or was killed from outside, says nothing about its successor, which will probably serve.
+That delay stays at `MAX_INTERRUPTED_DELAY_SECONDS`.
 """
 
 QUICK_DEATHS = 5
@@ -14,8 +14,8 @@ YOUNG = 10.0
 MAX_DELAY_SECONDS = 15.0
 """Maximum delay before a restart."""
 
-MAX_SERVED_DELAY_SECONDS = 1.0
-"""Maximum delay after a worker that had served."""
+MAX_INTERRUPTED_DELAY_SECONDS = 1.0
+"""Maximum delay after a worker that had served, or was killed from outside."""
 
 _MAX_DOUBLINGS = 10
 
@@ -26,10 +26,13 @@ class Backoff:
     def __init__(self) -> None:
         self._quick = 0
 
-    def delay(self, lifetime: float, *, served: bool) -> float:
-        """Return the seconds to wait after a worker that lived `lifetime` seconds."""
+    def delay(self, lifetime: float, *, interrupted: bool) -> float:
+        """Return the seconds to wait after a worker that lived `lifetime` seconds.
+
+        `interrupted` says that it had served, or was killed from outside.
+        """
         self._quick = self._quick + 1 if lifetime < YOUNG else 0
         if self._quick < QUICK_DEATHS:
             return 0.0
-        longest = MAX_SERVED_DELAY_SECONDS if served else MAX_DELAY_SECONDS
+        longest = MAX_INTERRUPTED_DELAY_SECONDS if interrupted else MAX_DELAY_SECONDS
         return min(longest, 2.0 ** min(self._quick - QUICK_DEATHS, _MAX_DOUBLINGS))

@@ -18,17 +18,16 @@ that was killed cannot send.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from filestored.daemon.backoff import Backoff
 from filestored.daemon.listeners import Listening
+from filestored.daemon.place import Place
 from filestored.daemon.repeating import repeating
 from filestored.daemon.settings import Settings
-from filestored.daemon.workerprocess import PING_SECONDS, Suspension, WorkerProcess
+from filestored.daemon.workerprocess import PING_SECONDS, Suspension
 from filestored.logs.lines import Line
 
 GRACE = 5.0
@@ -36,9 +35,6 @@ GRACE = 5.0
 
 MAX_EMPTY_SECONDS = 2.0
 """Maximum delay before a restart while there is no other worker."""
-
-MAX_ALIVE_UNANSWERED = 2
-"""Number of unanswered pings up to which a worker counts as answering, for the watchdog."""
 
 FIRST_DESCRIPTOR = 3
 """The number of the first listening descriptor in a worker; others follow it."""
@@ -63,7 +59,7 @@ class Supervisor:
         self._settings = settings
         self._status = status
         self._listening: Sequence[Listening] = ()
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._suspensions: dict[int, Suspension] = {}
         self._heartbeat = repeating(reactor, self._beat)
         self._stopped = False
@@ -72,9 +68,7 @@ class Supervisor:
     def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
         """Spawn the workers once the reactor runs; fires when all of them serve."""
         self._listening = listening
-        self._places = [
-            _Place(self._reactor, number, self) for number in range(1, self._settings.workers + 1)
-        ]
+        self._places = [Place(self._reactor, number, self) for number in range(1, self._settings.workers + 1)]
         for place in self._places:
             self._reactor.callWhenRunning(place.spawn)
         self._heartbeat.start(PING_SECONDS, now=False)
@@ -129,8 +123,10 @@ class Supervisor:
         self.count()
 
     def delay(self, seconds: float) -> float:
-        """Return how long a place may stay empty that wants to wait `seconds`."""
-        return seconds if any(place.occupied for place in self._places) else min(seconds, MAX_EMPTY_SECONDS)
+        """Return the delay of a place that wants to wait `seconds`: shorter, unless another one is due."""
+        if any(place.due(MAX_EMPTY_SECONDS) for place in self._places):
+            return seconds
+        return min(seconds, MAX_EMPTY_SECONDS)
 
     def count(self) -> None:
         """Report how many workers serve."""
@@ -155,152 +151,3 @@ class Supervisor:
                 place.check()
             except Exception:
                 self._log.failure("a worker could not be checked")
-
-
-class _Owner(Protocol):
-    """The parts of `Supervisor` that a place needs."""
-
-    write: Callable[[Line], None]
-
-    def configuration(self) -> str: ...
-
-    def descriptors(self) -> dict[int, int]: ...
-
-    def served(self) -> None: ...
-
-    def delay(self, seconds: float) -> float: ...
-
-    def count(self) -> None: ...
-
-    def suspended(self, suspension: Suspension) -> None: ...
-
-
-class _Place:
-    """A place for one worker at a time: spawns it, and spawns the next when it exits."""
-
-    _log = Logger()
-
-    def __init__(self, reactor: Any, number: int, owner: _Owner) -> None:
-        self._reactor = reactor
-        self._number = number
-        self._owner = owner
-        self._backoff = Backoff()
-        self._worker: WorkerProcess | None = None
-        self._later: IDelayedCall | None = None
-        self._stopped = False
-        self._gone: Deferred[None] = Deferred()
-        self.serving: Deferred[None] = Deferred()
-        self.write = owner.write
-
-    @property
-    def occupied(self) -> bool:
-        """Whether there is a process in this place."""
-        return self._worker is not None and not self._worker.exited
-
-    @property
-    def serves(self) -> bool:
-        """Whether its worker accepts connections."""
-        return self._worker is not None and self.occupied and self._worker.serving
-
-    @property
-    def answers(self) -> bool:
-        """Whether its worker serves and has answered recently."""
-        worker = self._worker
-        return worker is not None and self.serves and worker.unanswered <= MAX_ALIVE_UNANSWERED
-
-    def spawn(self) -> None:
-        """Start a worker in this place. A failure counts as a quick death."""
-        self._later = None
-        if self._stopped:
-            return
-        self._worker = WorkerProcess(self._reactor, self)
-        try:
-            self._worker.spawn(self._owner.configuration(), self._owner.descriptors())
-        except Exception as error:  # EAGAIN, ENOMEM, EMFILE; no interpreter any more
-            self._worker = None
-            self._replace(0.0, f"it could not be started: {error}", served=False)
-
-    def check(self) -> None:
-        """Kill the worker if it hangs, else ping it."""
-        worker = self._worker
-        if worker is None or self._stopped:
-            return
-        if worker.hung:
-            self._log.error(
-                "worker {number} (process {pid}) does not answer and is killed",
-                number=self._number,
-                pid=worker.pid,
-            )
-            worker.kill()
-        else:
-            worker.ping()
-
-    def hasten(self, seconds: float) -> None:
-        """Start the next worker in `seconds` at the latest, if this place is waiting."""
-        if self._later is not None and not self._stopped:
-            wait = min(seconds, max(0.0, self._later.getTime() - self._reactor.seconds()))
-            self._later.reset(wait)
-
-    def tell(self, words: str) -> None:
-        """Write a line to the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.tell(words)
-
-    def stop(self, patience: float) -> "Deferred[None]":
-        """Let the worker drain, but kill it after `patience` seconds. Fires when it is gone."""
-        self._stopped = True
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self._worker is None:
-            self._gone.callback(None)
-        else:
-            self._worker.let_go()
-            self._later = self._reactor.callLater(patience, self.kill)
-        return self._gone
-
-    def kill(self) -> None:
-        """Kill the worker."""
-        if self._worker is not None:
-            self._worker.kill()
-
-    # --- from the worker ------------------------------------------------------------------------
-
-    def served(self, worker: WorkerProcess) -> None:
-        """See `Listener`."""
-        if worker is not self._worker:
-            return
-        self._owner.served()
-        if not self.serving.called:
-            self.serving.callback(None)
-
-    def suspended(self, suspension: Suspension) -> None:
-        """See `Listener`."""
-        self._owner.suspended(suspension)
-
-    def exited(self, worker: WorkerProcess, how: str) -> None:
-        """See `Listener`. On a stop the last output is waited for, see `ended`."""
-        if worker is not self._worker or self._stopped:
-            return
-        self._worker = None
-        self._owner.count()
-        self._replace(self._reactor.seconds() - worker.born, how, served=worker.serving)
-
-    def ended(self, worker: WorkerProcess) -> None:
-        """See `Listener`."""
-        if worker is not self._worker or not self._stopped:
-            return
-        self._worker = None
-        if self._later is not None and self._later.active():
-            self._later.cancel()
-        self._gone.callback(None)
-
-    def _replace(self, lifetime: float, how: str, *, served: bool) -> None:
-        pause = self._owner.delay(self._backoff.delay(lifetime, served=served))
-        self._later = self._reactor.callLater(pause, self.spawn)
-        self._log.error(
-            "worker {number} has died ({how}); the next one starts in {pause:g} s",
-            number=self._number,
-            how=how,
-            pause=pause,
-        )

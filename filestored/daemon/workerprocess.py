@@ -36,6 +36,8 @@ MAX_START_PINGS = 20
 MAX_LATE_OUTPUT_SECONDS = 1.0
 """Seconds after a worker's exit for which its pipes are read, should another process still hold them."""
 
+_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}
+
 Suspension = tuple[int, str, bool]
 """A device (st_dev) that must not be written to, the reason, and whether that lasts until a restart."""
 
@@ -68,6 +70,7 @@ class WorkerProcess(ProcessProtocol):
         self.born = reactor.seconds()
         self.serving = False
         self.exited = False
+        self.killed = False
         self.unanswered = 0
         self._reactor = reactor
         self._listener = listener
@@ -132,6 +135,7 @@ class WorkerProcess(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         """Report the exit at once: a process forked by the worker may hold the pipes open for long."""
         self.exited = True
+        self.killed = getattr(reason.value, "signal", None) in _FROM_OUTSIDE
         self._late = self._reactor.callLater(MAX_LATE_OUTPUT_SECONDS, self.transport.loseConnection)
         self._listener.exited(self, _how(reason.value))
 

@@ -27,9 +27,9 @@ SETTINGS = Settings(
 )
 
 
-def quick_deaths(number, *, served=False):
+def quick_deaths(number, *, interrupted=False):
     backoff = Backoff()
-    return [backoff.delay(0.1, served=served) for _ in range(number)]
+    return [backoff.delay(0.1, interrupted=interrupted) for _ in range(number)]
 
 
 def test_the_first_quick_deaths_cause_no_delay():
@@ -41,8 +41,8 @@ def test_after_five_quick_deaths_the_delays_grow_up_to_a_limit():
     assert [1.0, 2.0, 4.0, 8.0, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS] == delays[:6]
 
 
-def test_the_delay_after_a_worker_that_served_stays_short():
-    assert [1.0, 1.0, 1.0] == quick_deaths(30, served=True)[-3:]
+def test_the_delay_after_a_worker_that_served_or_was_killed_stays_short():
+    assert [1.0, 1.0, 1.0] == quick_deaths(30, interrupted=True)[-3:]
 
 
 def test_the_back_off_counts_any_number_of_deaths():
@@ -53,9 +53,9 @@ def test_the_back_off_counts_any_number_of_deaths():
 def test_a_long_life_resets_the_back_off():
     backoff = Backoff()
     for _ in range(QUICK_DEATHS):
-        backoff.delay(0.1, served=False)
-    assert 0.0 == backoff.delay(YOUNG, served=False)
-    assert 0.0 == backoff.delay(0.1, served=False)
+        backoff.delay(0.1, interrupted=False)
+    assert 0.0 == backoff.delay(YOUNG, interrupted=False)
+    assert 0.0 == backoff.delay(0.1, interrupted=False)
 
 
 class Transport:
@@ -410,6 +410,26 @@ def test_workers_that_are_killed_after_they_served_are_replaced_within_a_second(
             transport.end(ProcessTerminated(signal=9))
         reactor.advance(1.0)
         assert 2 == len(living(reactor))
+
+
+def test_workers_that_are_killed_as_they_start_are_replaced_within_a_second():
+    reactor, *_ = started()
+    for _ in range(22):
+        for transport in living(reactor):
+            transport.end(ProcessTerminated(signal=9))
+        reactor.advance(1.0)
+        assert 2 == len(living(reactor))
+
+
+def test_a_worker_that_exits_as_it_starts_is_tried_again_with_growing_delays():
+    reactor, *_ = started()
+    tries = []
+    for _ in range(60):
+        for transport in living(reactor):
+            transport.end(ProcessTerminated(1))
+        reactor.advance(1.0)
+        tries.append(len(reactor.transports))
+    assert tries[-1] - tries[9] <= 30  # one place every 2 s, the other every 15 s; 100 without delays
 
 
 # --- suspended writes ---------------------------------------------------------------------------
