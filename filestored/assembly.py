@@ -38,20 +38,21 @@ def make_daemon(settings: Settings) -> Daemon:
     except (FilestoredError, ValueError) as error:
         refuse(error)
     observer = LogObserver()
+    notifier = Notifier.from_environment(reactor, os.environ)
     return Daemon(
         reactor,
         settings,
         listeners=Listeners(endpoints),
         observer=observer,
-        make_body=_body(reactor, settings, observer),
-        notifier=Notifier.from_environment(reactor, os.environ),
+        make_body=_body(reactor, settings, observer, notifier),
+        notifier=notifier,
     )
 
 
-def _body(reactor: Any, settings: Settings, observer: LogObserver) -> Callable[[], Body]:
+def _body(reactor: Any, settings: Settings, observer: LogObserver, notifier: Notifier) -> Callable[[], Body]:
     """Who does the work: this process alone, or workers under its supervision."""
     if settings.workers > 1:
-        return partial(_supervisor, reactor, settings, observer)
+        return partial(_supervisor, reactor, settings, observer, notifier)
     return partial(_server, reactor, settings)
 
 
@@ -64,13 +65,13 @@ def _server(reactor: Any, settings: Settings) -> Body:
     return server
 
 
-def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supervisor:
+def _supervisor(reactor: Any, settings: Settings, observer: LogObserver, notifier: Notifier) -> Supervisor:
     """A supervisor; an error that would keep every worker from starting is raised here first."""
     prepare(settings.store, settings.hash_name, report=_report)
     imageservice.prepare(settings.images, report=_report)
     if access_log := open_access_log(reactor, settings.access_log):
         access_log.close()
-    return Supervisor(reactor, settings, observer.write)
+    return Supervisor(reactor, settings, observer.write, notifier.status)
 
 
 def _report(error: OSError) -> None:

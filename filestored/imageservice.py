@@ -23,8 +23,8 @@ from filestored.images.sweep import sweep
 from filestored.images.thumbnails import ThumbnailCache, Thumbnails
 from filestored.interfaces import IBackend, IRecords
 from filestored.storage import layout, presence, records
+from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
-from filestored.storage.health import Health
 from filestored.storage.jobs import IOThreads
 from filestored.storage.premises import Report
 from filestored.storage.records import DiskRecords
@@ -65,9 +65,9 @@ def furnish(path: str) -> None:
 class ImageService:
     """The images below `path`, in this process.
 
-    `threads` take blocking work; `recovery` tries again later what a full or faulty disk does not allow now;
-    `max_size` in bytes and `max_uploads` are the limits of a
-    `Store`. Blocking. Raises `FilestoredError` or `OSError`.
+    `threads` take blocking work; `devices` has the health of the disk; `recovery` tries again later what a
+    full or faulty disk does not allow now; `max_size` in bytes and `max_uploads` are the limits of a `Store`.
+    Blocking. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -75,12 +75,13 @@ class ImageService:
         reactor: Any,
         path: str,
         threads: IOThreads,
+        devices: DeviceHealth,
         recovery: Recovery,
         *,
         max_size: int,
         max_uploads: int,
     ) -> None:
-        health = Health()
+        health = devices.of(path)
         prepare(path, recovery.add(health, partial(furnish, path)))
         kept = DiskRecords(path)
         key = read_key(kept)

@@ -16,8 +16,8 @@ from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
 from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
+from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
-from filestored.storage.health import Health
 from filestored.storage.jobs import ThreadPools
 from filestored.storage.layout import furnish, prepare
 from filestored.storage.recent import RecentFiles
@@ -26,12 +26,16 @@ from filestored.storage.store import Store
 from filestored.web.site import make_site
 
 
-def make_server(reactor: Any, settings: Settings) -> Server:
-    """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`."""
+def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> Server:
+    """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`.
+
+    `devices` shares the health of disks with other processes.
+    """
+    devices = devices or DeviceHealth()
     make_room(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
     recovery = Recovery(reactor, pools.make_run("recovery", 1))
-    health = Health()
+    health = devices.of(settings.store)
     report = recovery.add(health, partial(furnish, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report)
     store = Store(
@@ -46,6 +50,7 @@ def make_server(reactor: Any, settings: Settings) -> Server:
         reactor,
         settings.images,
         pools.make("images"),
+        devices,
         recovery,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,

@@ -8,6 +8,7 @@ opens the log, makes the store ready and starts the body, which is one server or
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -24,6 +25,7 @@ from filestored.daemon.signals import on_reopen, on_second_stop
 from filestored.errors import FilestoredError
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
+from filestored.logs.threaded import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
 
 DAEMON_LOG = "filestored.log"
 """Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""
@@ -40,6 +42,9 @@ class Body(Protocol):
 
     def abort(self) -> None:
         """Lose patience with a `stop` that is under way."""
+
+    def alive(self) -> bool:
+        """Return whether requests are answered, as far as can be known."""
 
     def reopen(self) -> None:
         """Open the files of logs anew."""
@@ -83,6 +88,7 @@ class Daemon(Service):
             self._listeners.open()
         except CannotStart:
             self._open_log()
+            self._observer.finish(MAX_FLUSH_SECONDS)
             raise
 
     def startService(self) -> None:
@@ -97,10 +103,12 @@ class Daemon(Service):
             started = self._body.start(self._listeners.listening())
         except (FilestoredError, OSError, ValueError) as error:
             self._log.failure("cannot start")
+            self._observer.finish(MAX_FLUSH_SECONDS)
             raise CannotStart(one_line(error)) from error
         on_reopen(self._reactor, self._reopen)
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Not before the reactor runs: until then a SIGTERM finds nobody who would end things in order.
-        self._reactor.callWhenRunning(started.addCallback, self._started)
+        self._reactor.callWhenRunning(started.addCallback, self._started, self._body)
         started.addErrback(self._failed)
 
     def stopService(self) -> "Deferred[None]":
@@ -118,10 +126,10 @@ class Daemon(Service):
         self._notifier.close()
         self._log.info("all requests have ended")
 
-    def _started(self, _: None) -> None:
+    def _started(self, _: None, body: Body) -> None:
         addresses = ", ".join(self._listeners.addresses())
         self._log.info("listening on {addresses}", addresses=addresses)
-        self._notifier.ready(f"listening on {addresses}")
+        self._notifier.ready(f"listening on {addresses}", body.alive)
 
     def _failed(self, failure: Any) -> None:
         self._log.failure("cannot serve", failure)
@@ -141,6 +149,6 @@ class Daemon(Service):
     def _open_log(self) -> None:
         log = self._settings.log
         daemonised = os.getpid() != self._born_in
-        self._observer.attach(
-            LoguruSink(log, log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None))
-        )
+        path = log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
+        make = partial(LoguruSink, log, path)
+        self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))

@@ -60,6 +60,10 @@ class Server:
         """End all connections now; `stop`, which has been called, then fires soon."""
         self._factory.abort()
 
+    def alive(self) -> bool:
+        """Return True: the reactor that calls this also serves."""
+        return True
+
     def reopen(self) -> None:
         """Open the files of logs anew."""
         if self._access_log is not None:

@@ -1,16 +1,18 @@
-"""A worker's working life: from its sockets to the end of the leash.
+"""Main loop of a worker: serve until the supervisor closes the control pipe (stdin).
 
-Flow: `work` makes a `Server` and runs the reactor. When stdin, the leash, ends the supervisor wants us to
-finish, or is no more: either way we accept nothing new, let running requests end, and go.
+Flow: `work` makes a `Server` and runs the reactor. When stdin ends the supervisor wants this worker to
+finish, or was killed: either way it accepts nothing new, lets running requests end, and exits.
 """
 
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -19,22 +21,43 @@ from filestored.daemon.listeners import Listening
 from filestored.daemon.server import Server
 from filestored.daemon.settings import Settings
 from filestored.daemon.signals import on_reopen, on_second_stop
+from filestored.logs.pipe import PipeSink
 from filestored.serving import make_server
-from filestored.writing import write_all
+from filestored.storage.devices import DeviceHealth
+
+MAX_FLUSH_SECONDS = 2.0
+"""Seconds that the end of a worker waits for its last log lines to be read."""
 
 
-def work(reactor: Any, settings: Settings, listening: Sequence[Listening], rest: bytes) -> None:
-    """Serve on these sockets until the leash ends, or a signal; `rest` has come through it already."""
-    server = make_server(reactor, settings)
+def work(
+    reactor: Any,
+    settings: Settings,
+    listening: Sequence[Listening],
+    pipe: PipeSink,
+    buffered: bytes,
+    suspensions: Iterable[tuple[int, str, bool]],
+) -> None:
+    """Serve on these sockets until the control pipe ends, or a signal.
+
+    `buffered` has been read from the control pipe already; `suspensions` hold for the service since before
+    this worker was started.
+    """
+    devices = DeviceHealth()
+    server = make_server(reactor, settings, devices)
+    for device, reason, until_restart in suspensions:
+        devices.suspend(device, reason, until_restart)
+    devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
     server.start(listening)
     garbage.rest()
     for each in listening:
         os.close(each.descriptor)
-    reactor.addReader(Leash(reactor, server.reopen, rest))
+    pipe.watch(reactor)
+    reactor.addReader(ControlPipe(reactor, _commands(server, devices, pipe), buffered))
     reactor.addSystemEventTrigger("before", "shutdown", _stop, reactor, server)
     reactor.callWhenRunning(on_reopen, reactor, server.reopen)
-    reactor.callWhenRunning(write_all, 1, b'"serving"\n')
+    reactor.callWhenRunning(pipe.send, "serving")
     reactor.run()
+    pipe.finish(MAX_FLUSH_SECONDS)
 
 
 def _stop(reactor: Any, server: Server) -> Any:
@@ -42,25 +65,44 @@ def _stop(reactor: Any, server: Server) -> Any:
     return server.stop()
 
 
-@implementer(IReadDescriptor)
-class Leash:
-    """Listens to the supervisor on stdin: ``reopen``, or the end."""
+def _commands(server: Server, devices: DeviceHealth, pipe: PipeSink) -> Callable[[bytes], None]:
+    """Return the function that executes one line of the supervisor."""
 
-    def __init__(self, reactor: Any, reopen: Callable[[], None], rest: bytes) -> None:
+    def execute(line: bytes) -> None:
+        if line == b"ping":
+            pipe.send("alive")
+        elif line == b"reopen":
+            server.reopen()
+        else:
+            devices.suspend(*json.loads(line)["suspended"])
+
+    return execute
+
+
+@implementer(IReadDescriptor)
+class ControlPipe:
+    """Reads lines of the supervisor from stdin and executes them; stops the reactor at the end of it."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, execute: Callable[[bytes], None], buffered: bytes) -> None:
         self._reactor = reactor
-        self._reopen = reopen
-        self._rest = rest
+        self._execute = execute
+        self._buffered = buffered
 
     def doRead(self) -> None:
-        """Take what there is; at the end of it, stop."""
-        data = os.read(0, 4096)
+        """Read what there is; at the end of it, stop."""
+        data = os.read(0, 65536)
         if not data:
             self._reactor.removeReader(self)
             self._end()
             return
-        *words, self._rest = (self._rest + data).split(b"\n")
-        for _ in filter(b"reopen".__eq__, words):
-            self._reopen()
+        *lines, self._buffered = (self._buffered + data).split(b"\n")
+        for line in lines:
+            try:
+                self._execute(line)
+            except Exception:  # raised to the reactor it would end this worker
+                self._log.failure("a command of the supervisor failed")
 
     def fileno(self) -> int:
         """Standard input."""
@@ -71,8 +113,8 @@ class Leash:
         self._end()
 
     def logPrefix(self) -> str:
-        """Who we are in the log."""
-        return "Leash"
+        """The name of this descriptor in the reactor's log lines."""
+        return "control"
 
     def _end(self) -> None:
         with suppress(ReactorNotRunning):  # it may be ending already

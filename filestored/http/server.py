@@ -10,6 +10,7 @@ from time import time
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from filestored.http.answers import KnownAnswers
@@ -20,6 +21,8 @@ from filestored.http.portions import Portions
 from filestored.http.rendering import render_tree
 from filestored.http.roles import Connection, IAnswerable, Response
 from filestored.interfaces import AccessEntry, IAccessLog
+
+_log = Logger()
 
 SWEEP = 0.5
 """Seconds between two looks at all connections."""
@@ -124,7 +127,11 @@ class HTTPFactory(Factory):
         self.now = now = self._clock.seconds()
         self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
         for connection in list(self._connections):
-            connection.tick(now)
+            try:
+                connection.tick(now)
+            except Exception:  # one connection must not keep the others from their deadlines
+                _log.failure("a connection failed in a sweep")
+                connection.abort()
 
 
 def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:

@@ -3,7 +3,7 @@
 Flow: the wire has a request and its answer described, once for all answers alike, and records who got them
 and when -> the line, which waits; a second later, or when there are enough, all are written in one go.
 Each worker appends whole batches to the same file (O_APPEND), so lines of several processes
-never mix.
+never mix. A thread does that: a disk that stalls, or a FIFO that is not read, costs lines and no request.
 
 This is on the path of every request. So what is done for each is little (`record`), and what waits is plain
 text: objects that hold others would have to be looked through whenever Python searches for cycles.
@@ -11,6 +11,7 @@ text: objects that hold others would have to be looked through whenever Python s
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -20,6 +21,7 @@ from zope.interface import implementer
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs import combined
 from filestored.logs.observer import UNWRITABLE
+from filestored.logs.threaded import MAX_FLUSH_SECONDS, WriterThread, is_fifo
 from filestored.writing import write_all
 
 DELAY = 1.0
@@ -100,45 +102,72 @@ class AccessLog:
 
 
 class FileWriter:
-    """Appends lines to a file. One that cannot be made on a full disk is tried again with each batch."""
+    """Appends lines to a file, in a thread. Raises `OSError` when it can't be opened.
+
+    One that cannot be made on a full disk is tried again with each batch. A FIFO is opened in the thread,
+    because that waits for a reader.
+    """
 
     _log = Logger()
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._failed = False
+        self._thread = WriterThread("access log", self._report)
         self._descriptor: int | None = None
+        if not is_fifo(path):
+            self._open_first()
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Queue the lines; drop them when too many wait."""
+        text = "\n".join([*lines, ""])
+        self._thread.put(partial(self._append, text), len(text), len(lines))
+
+    def reopen(self) -> None:
+        """Open the file again under its name; keeps the old one when that is impossible."""
+        self._thread.put(self._reopen)
+
+    def close(self) -> None:
+        """Write what waits, for a bounded time, and close the file."""
+        self._thread.put(self._close)
+        self._thread.flush(MAX_FLUSH_SECONDS)
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _append(self, text: str) -> None:
+        """Append the text; when that fails it is lost, and the log says so once."""
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
+            write_all(self._descriptor, text.encode("ascii"))
+            self._failed = False
+        except OSError as error:
+            self._complain(error)
+
+    def _reopen(self) -> None:
+        try:
+            descriptor = self._open()
+        except OSError as error:
+            self._log.error("the access log cannot be opened again: {reason}", reason=error.strerror)
+            return
+        self._close()
+        self._descriptor = descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _report(self, count: int) -> None:
+        self._log.warn("{count} lines of the access log were dropped: it could not be written", count=count)
+
+    def _open_first(self) -> None:
         try:
             self._descriptor = self._open()
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
             self._complain(error)
-
-    def write(self, lines: Sequence[str]) -> None:
-        """Append the lines; when that fails they are lost, and the log says so once."""
-        try:
-            if self._descriptor is None:
-                self._descriptor = self._open()
-            write_all(self._descriptor, "\n".join([*lines, ""]).encode("ascii"))
-            self._failed = False
-        except OSError as error:
-            self._complain(error)
-
-    def reopen(self) -> None:
-        """Open the file again under its name; keeps the old one when that is impossible."""
-        try:
-            descriptor = self._open()
-        except OSError as error:
-            self._log.error("the access log cannot be opened again: {reason}", reason=error.strerror)
-            return
-        self.close()
-        self._descriptor = descriptor
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
 
     def _complain(self, error: OSError) -> None:
         if not self._failed:

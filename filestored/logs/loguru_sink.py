@@ -1,9 +1,12 @@
 """The daemon's end of the log: loguru, which formats lines, writes them, and rotates the file.
 
+Everything here may block; `threaded` runs it in a thread.
+
 Rejected: loguru's ``enqueue``, whose thread does not survive the fork; ``diagnose``, which prints variables,
-secrets among them.
+secrets among them; ``sys.__stderr__``, whose buffer the interpreter flushes as it ends, blocked or not.
 """
 
+import atexit
 import json
 import os
 import sys
@@ -16,6 +19,7 @@ from filestored.daemon.settings import LogSettings
 from filestored.logs.archive import Archive, Retention
 from filestored.logs.lines import Line
 from filestored.logs.observer import UNWRITABLE, complain
+from filestored.writing import write_all
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
 """How loguru writes a line for people."""
@@ -28,6 +32,7 @@ class LoguruSink:
         self._settings = settings
         self._path = path
         logger.remove()
+        atexit.unregister(logger.remove)  # it would wait for a line that cannot be written
         try:
             self._handler = self._add(path)
         except OSError as error:
@@ -48,6 +53,9 @@ class LoguruSink:
         with suppress(OSError):  # what a full disk has kept it from writing
             logger.remove(old)
 
+    def finish(self, seconds: float) -> None:
+        """Nothing to do: a line is written when `write` returns."""
+
     def _add(self, path: str | None) -> int:
         common: dict[str, Any] = {
             "level": self._settings.level,
@@ -57,7 +65,7 @@ class LoguruSink:
             "catch": False,  # loguru would report to sys.stderr, which twistd has turned into this very log
         }
         if path is None:
-            return logger.add(sys.__stderr__ or os.devnull, **common)
+            return logger.add(_write_stderr if sys.__stderr__ else os.devnull, **common)
         return logger.add(
             path,
             rotation=self._settings.rotation,
@@ -69,6 +77,10 @@ class LoguruSink:
     def _archive(self, path: str) -> Archive:
         retention = self._settings.retention
         return Archive(path, Retention.parse(retention) if retention else Retention(), complain)
+
+
+def _write_stderr(text: str) -> None:
+    write_all(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _as_json(record: Any) -> str:

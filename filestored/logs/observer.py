@@ -2,12 +2,12 @@
 
 Flow: twisted.logger event -> `LogObserver`, which is there from the first line on and keeps what comes
 before there is a sink -> after the fork and once privileges are shed, a sink is attached and gets
-everything, in order. In the daemon that is a `LoguruSink`; in a worker a `PipeSink`, whose lines the
-supervisor hands to its own observer.
+everything, in order. In the daemon that is a `ThreadedSink` around a `LoguruSink`; in a worker a `PipeSink`,
+whose lines the supervisor hands to its own observer. Neither blocks the thread that logs.
 
 One process owns the log file. If several wrote it, each would rotate it, and lose the lines that the
 others still wrote to the file renamed. One writer, fed through pipes, needs no locks, and a worker's
-last words arrive even if it is killed: a line is in the pipe when the call returns.
+last words arrive even if it is killed: a line is in the pipe when the call returns, unless the pipe is full.
 """
 
 import errno
@@ -33,6 +33,9 @@ class Sink(Protocol):
 
     def reopen(self) -> None:
         """Begin the file anew under its name, after somebody has moved it away."""
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all lines are written, for at most `seconds`."""
 
 
 @implementer(ILogObserver)
@@ -66,14 +69,19 @@ class LogObserver:
         """Let the sink open its file again."""
         if self._sink is not None:
             with self._busy:
-                _reopen(self._sink)
+                reopen_sink(self._sink)
             self._pass_on()
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all lines are written, for at most `seconds`. Blocking; for the end of the process."""
+        if self._sink is not None:
+            self._sink.finish(seconds)
 
     def _pass_on(self) -> None:
         while self._sink is not None and self._waiting and self._busy.acquire(blocking=False):
             try:
                 while self._waiting:
-                    _write(self._sink, self._waiting.popleft())
+                    write_line(self._sink, self._waiting.popleft())
             finally:
                 self._busy.release()
 
@@ -86,7 +94,13 @@ def complain(text: str) -> None:
         return  # nobody is left to tell
 
 
-def _write(sink: Sink, line: Line) -> None:
+def dropped(count: int) -> Line:
+    """Return the line that stands for `count` others that were dropped."""
+    text = f"{count} lines of the log were dropped: it could not be written fast enough"
+    return Line("WARNING", "filestored.logs", os.getpid(), text)
+
+
+def write_line(sink: Sink, line: Line) -> None:
     """Write a line, or drop it: a log that cannot be written must not stop the service."""
     try:
         sink.write(line)
@@ -94,7 +108,8 @@ def _write(sink: Sink, line: Line) -> None:
         complain(f"a line of the log is lost ({error}): {line.text}")
 
 
-def _reopen(sink: Sink) -> None:
+def reopen_sink(sink: Sink) -> None:
+    """Reopen the file of a sink, or go on in the old one."""
     try:
         sink.reopen()
     except OSError as error:

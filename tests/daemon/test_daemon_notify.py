@@ -16,6 +16,10 @@ def receiver(tmp_path):
         yield receiving
 
 
+def always():
+    return True
+
+
 def heard(receiver):
     found = []
     while True:
@@ -28,7 +32,7 @@ def heard(receiver):
 def test_ready_and_stopping_are_told(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     notifier = Notifier(Clock(), str(tmp_path / "s"), None)
-    notifier.ready("listening on x")
+    notifier.ready("listening on x", always)
     notifier.stopping()
     notifier.close()
     assert ["READY=1\nSTATUS=listening on x", "STOPPING=1\nSTATUS=finishing running requests"] == heard(
@@ -38,7 +42,7 @@ def test_ready_and_stopping_are_told(receiver, tmp_path):
 
 def test_an_abstract_socket_works_too(receiver):
     receiver.bind(f"\0filestored-test-{os.getpid()}")
-    Notifier(Clock(), f"@filestored-test-{os.getpid()}", None).ready("x")
+    Notifier(Clock(), f"@filestored-test-{os.getpid()}", None).ready("x", always)
     assert ["READY=1\nSTATUS=x"] == heard(receiver)
 
 
@@ -48,16 +52,50 @@ def test_the_watchdog_hears_us_at_half_its_time(receiver, tmp_path):
     notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
     clock.advance(20)
     assert [] == heard(receiver)
-    notifier.ready("x")
+    notifier.ready("x", always)
     clock.pump([5.0] * 3)
     assert ["WATCHDOG=1"] * 4 == heard(receiver)[1:]
     notifier.close()
     assert [] == clock.getDelayedCalls()
 
 
+def test_the_watchdog_is_fed_only_while_the_service_is_alive(receiver, tmp_path):
+    receiver.bind(str(tmp_path / "s"))
+    clock, alive = Clock(), [True, False, False, True]
+    notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
+    notifier.ready("x", lambda: alive.pop(0))
+    clock.pump([5.0] * 3)
+    notifier.close()
+    assert [] == alive
+    assert ["WATCHDOG=1"] * 2 == heard(receiver)[1:]
+
+
+def test_an_exception_does_not_end_the_watchdog_messages(receiver, tmp_path):
+    receiver.bind(str(tmp_path / "s"))
+    clock, outcomes = Clock(), [1 / 2, 0, 1]
+    notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
+    notifier.ready("x", lambda: 1 / outcomes.pop(0))
+    clock.pump([5.0] * 2)
+    notifier.close()
+    assert ["WATCHDOG=1"] * 2 == heard(receiver)[1:]
+
+
+def test_a_status_stands_behind_the_summary_once_the_service_is_ready(receiver, tmp_path):
+    receiver.bind(str(tmp_path / "s"))
+    notifier = Notifier(Clock(), str(tmp_path / "s"), None)
+    notifier.status("1 of 2 workers serve")
+    notifier.ready("listening on x", always)
+    notifier.status("0 of 2 workers serve")
+    assert [
+        "STATUS=1 of 2 workers serve",
+        "READY=1\nSTATUS=listening on x",
+        "STATUS=listening on x; 0 of 2 workers serve",
+    ] == heard(receiver)
+
+
 def test_nobody_to_tell_is_no_trouble(tmp_path):
     for address in (None, "", str(tmp_path / "nobody"), "@nobody"):
-        Notifier(Clock(), address, None).ready("x")
+        Notifier(Clock(), address, None).ready("x", always)
 
 
 def test_the_environment_is_emptied_so_that_children_are_silent():
@@ -76,5 +114,5 @@ def test_a_watchdog_of_another_process_is_not_ours(pid, receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock = Clock()
     environment = {"NOTIFY_SOCKET": str(tmp_path / "s"), "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": pid}
-    Notifier.from_environment(clock, environment).ready("x")
+    Notifier.from_environment(clock, environment).ready("x", always)
     assert [] == clock.getDelayedCalls()

@@ -1,0 +1,46 @@
+"""Health by device: everything that writes to one disk shares one `Health`.
+
+A suspension found here is reported to a watcher, which tells the other processes of the service; what other
+processes report comes in by `DeviceHealth.suspend`. Devices are numbers of stat(2), the same in each process.
+
+Used in the reactor's thread only.
+"""
+
+import os
+from collections.abc import Callable
+
+from filestored.storage.health import Health
+
+Watcher = Callable[[int, str, bool], None]
+"""Receives the device, the reason, and whether the suspension lasts until a restart."""
+
+
+class DeviceHealth:
+    """The `Health` of each device that this process writes to."""
+
+    def __init__(self) -> None:
+        self._healths: dict[int, Health] = {}
+        self._watchers: list[Watcher] = []
+
+    def of(self, path: str) -> Health:
+        """Return the health of the device that holds `path`, or will when it is made. Raises `OSError`."""
+        there = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
+        device = os.stat(there).st_dev
+        if device not in self._healths:
+            health = self._healths[device] = Health()
+            health.watch(lambda reason, until_restart: self._report(device, reason, until_restart))
+        return self._healths[device]
+
+    def watch(self, watcher: Watcher) -> None:
+        """Report each suspension that this process finds."""
+        self._watchers.append(watcher)
+
+    def suspend(self, device: int, reason: str, until_restart: bool) -> None:
+        """Suspend writes to a device, because another process has found a reason."""
+        health = self._healths.get(device)
+        if health is not None:
+            health.suspend(reason, until_restart=until_restart)
+
+    def _report(self, device: int, reason: str, until_restart: bool) -> None:
+        for watcher in self._watchers:
+            watcher(device, reason, until_restart)
