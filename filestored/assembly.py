@@ -57,6 +57,7 @@ def _server(reactor: Any, settings: Settings) -> Body:
     """A server in this process."""
     from filestored.serving import make_server  # a supervisor serves nothing, and goes without
 
+    imageservice.request_sweep(settings.images)
     server = make_server(reactor, settings)
     garbage.rest()
     return server
@@ -66,6 +67,7 @@ def _supervisor(reactor: Any, settings: Settings, observer: LogObserver) -> Supe
     """A supervisor; what would make every worker fail fails here first."""
     prepare(settings.store, settings.hash_name)
     imageservice.prepare(settings.images)
+    imageservice.request_sweep(settings.images)
     if access_log := open_access_log(reactor, settings.access_log):
         access_log.close()
     return Supervisor(reactor, settings, observer.write)

@@ -4,25 +4,22 @@ In: the directory for images, and what the service has already. Out: an `ImageSe
 site gets its images and thumbnails. Below the directory are the records, ``blobs/`` with the bytes of
 images, and ``thumbnails/``, which can be deleted at any time.
 
-The first process that comes to work in the directory sweeps it (`sweep`); the others wait for that.
+One process of the service sweeps the directory in the background, once for each start (`sweep_thread`).
 """
 
 import os
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
-from filestored.images.accounts import Accounts, read_key
+from filestored.images.accounts import read_key
 from filestored.images.apart import APART, lookup
 from filestored.images.darkroom import Darkroom, available
 from filestored.images.packing import PackingBackend
 from filestored.images.room import ImageRoom
-from filestored.images.sweep import sweep
+from filestored.images.sweep_thread import SweepThread
 from filestored.images.thumbnails import ThumbnailCache, Thumbnails
-from filestored.interfaces import IBackend, IRecords
-from filestored.storage import layout, presence, records
+from filestored.storage import layout, once, records
 from filestored.storage.disk import DiskBackend
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
@@ -31,8 +28,6 @@ from filestored.storage.store import Store
 
 CONTENTS = "images"
 """What the ``FORMAT`` of the directory says that it is for."""
-
-_log = Logger()
 
 
 def inspect(path: str) -> None:
@@ -51,21 +46,37 @@ def prepare(path: str) -> None:
         kept.close()
 
 
+def request_sweep(path: str) -> None:
+    """Have one process of the service sweep the directory for images. Called once as the service starts."""
+    once.request(_mark(path))
+
+
 class ImageService:
     """The images below `path`, in this process.
 
-    `run` takes blocking work to an I/O thread; `max_size` in bytes and `max_uploads` are the limits of a
-    `Store`. Blocking. Raises `FilestoredError` or `OSError`.
+    `run` takes blocking work to an I/O thread, and `read` the reading of listings; `max_size` in bytes and
+    `max_uploads` are the limits of a `Store`. Blocking, but reads no account and no image. Raises
+    `FilestoredError` or `OSError`.
     """
 
-    def __init__(self, reactor: Any, path: str, run: Run, *, max_size: int, max_uploads: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        run: Run,
+        *,
+        max_size: int,
+        max_uploads: int,
+        read: Run | None = None,
+    ) -> None:
         prepare(path)
         kept = DiskRecords(path)
         key = read_key(kept)
-        backend = PackingBackend(DiskBackend(_blobs(path), APART))
-        presence.arrive(path, partial(_sweep, kept, key, backend))
+        disk = DiskBackend(_blobs(path), APART)
         health = Health()
-        blobs = Store(backend, APART, run, max_size=max_size, max_uploads=max_uploads, health=health)
+        blobs = Store(
+            PackingBackend(disk), APART, run, max_size=max_size, max_uploads=max_uploads, health=health
+        )
         self.thumbnails: Thumbnails | None = None
         self._darkroom: Darkroom | None = None
         if available():
@@ -74,10 +85,14 @@ class ImageService:
                 self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), run
             )
         gone = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageRoom(kept, key, blobs, run, health, self._darkroom, gone)
+        self.images = ImageRoom(
+            kept, key, blobs, run, health, self._darkroom, gone, recover=disk.recover, read=read
+        )
+        self._sweep = SweepThread(reactor, _mark(path), kept, key, disk)
 
     def stop(self) -> "Deferred[None]":
-        """Let nobody look into images any more; fires when the processes that did are gone."""
+        """End the sweep and the processes that decode images; fires when these are gone."""
+        self._sweep.stop()
         return self._darkroom.stop() if self._darkroom else succeed(None)
 
 
@@ -85,12 +100,6 @@ def _blobs(path: str) -> str:
     return os.path.join(path, "blobs")
 
 
-def _sweep(kept: IRecords, key: bytes, backend: IBackend) -> None:
-    """Sweep; a record that can't be read is the operator's business, and the others are served."""
-    try:
-        removed = sweep(kept, Accounts(kept, key), backend)
-    except (ValueError, LookupError):
-        _log.failure("a record of the images cannot be read, so nothing was swept")
-        return
-    if removed:
-        _log.info("{removed} leftovers of an earlier run were removed from the images", removed=removed)
+def _mark(path: str) -> str:
+    """The file that says that a sweep is due."""
+    return os.path.join(path, ".sweep-due")

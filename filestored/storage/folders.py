@@ -65,10 +65,9 @@ class Folders:
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
         """The paths of all regular files below a directory that is open, each with `prefix` in front."""
-        with self._calls.scandir(directory) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-            files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        found = self._list(directory)
+        files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+        folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         for name in files:
             yield f"{prefix}/{name}"
         for name in folders:
@@ -77,6 +76,19 @@ class Folders:
                 yield from self.walk(below, f"{prefix}/{name}")
             finally:
                 os.close(below)
+
+    def files(self, directory: int) -> list[str]:
+        """The names of the regular files in a directory that is open."""
+        return [entry.name for entry in self._list(directory) if entry.is_file(follow_symlinks=False)]
+
+    def entries(self, directory: int) -> list[str]:
+        """The names of everything in a directory that is open, of whatever type."""
+        return [entry.name for entry in self._list(directory)]
+
+    def _list(self, directory: int) -> "list[os.DirEntry[str]]":
+        """The entries of a directory, without those that begin with a dot."""
+        with self._calls.scandir(directory) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
 
     def _step(self, segment: str, above: int) -> int:
         try:
