@@ -51,10 +51,11 @@ class Folders:
     @contextmanager
     def made(self, segments: Sequence[str]) -> Iterator[int]:
         """A directory that is durably there, made if need be. Raises `OSError`."""
-        for length in range(1, len(segments) + 1):
-            self._make(tuple(segments[:length]))
-        with self.opened(segments) as directory:
+        directory = self._open_made(segments)
+        try:
             yield directory
+        finally:
+            os.close(directory)
 
     def flush(self, directory: int) -> None:
         """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
@@ -97,6 +98,20 @@ class Folders:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             raise
+
+    def _open_made(self, segments: Sequence[str]) -> int:
+        """A new descriptor of a directory, which is made anew if it has been removed since it was made."""
+        self._make_all(segments)
+        try:
+            return self.open(segments)
+        except FileNotFoundError:
+            self._settled.clear()
+        self._make_all(segments)
+        return self.open(segments)
+
+    def _make_all(self, segments: Sequence[str]) -> None:
+        for length in range(1, len(segments) + 1):
+            self._make(tuple(segments[:length]))
 
     def _make(self, segments: tuple[str, ...]) -> None:
         if segments in self._settled:
