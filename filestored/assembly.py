@@ -60,6 +60,7 @@ def _server(reactor: Any, settings: Settings) -> Body:
     """A server in this process."""
     from filestored.serving import make_server  # a supervisor serves nothing, and goes without
 
+    imageservice.request_sweep(settings.images)
     server = make_server(reactor, settings)
     garbage.rest()
     return server
@@ -69,6 +70,7 @@ def _supervisor(reactor: Any, settings: Settings, observer: LogObserver, notifie
     """A supervisor; an error that would keep every worker from starting is raised here first."""
     prepare(settings.store, settings.hash_name, report=_report)
     imageservice.prepare(settings.images, report=_report)
+    imageservice.request_sweep(settings.images)
     if access_log := open_access_log(reactor, settings.access_log):
         access_log.close()
     return Supervisor(reactor, settings, observer.write, notifier.status)

@@ -4,7 +4,7 @@ In: the directory for images, and what the service has already. Out: an `ImageSe
 site gets its images and thumbnails. Below the directory are the records, ``blobs/`` with the bytes of
 images, and ``thumbnails/``, which can be deleted at any time.
 
-The first process that comes to work in the directory sweeps it (`sweep`); the others wait for that.
+One process of the service sweeps the directory in the background, once for each start (`sweep_thread`).
 """
 
 import os
@@ -12,17 +12,15 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
-from filestored.images.accounts import Accounts, read_key
+from filestored.images.accounts import read_key
 from filestored.images.apart import APART, lookup
 from filestored.images.darkroom import Darkroom, available
 from filestored.images.packing import PackingBackend
 from filestored.images.room import ImageRoom
-from filestored.images.sweep import sweep
+from filestored.images.sweep_thread import SweepThread
 from filestored.images.thumbnails import ThumbnailCache, Thumbnails
-from filestored.interfaces import IBackend, IRecords
-from filestored.storage import layout, presence, records
+from filestored.storage import layout, once, records
 from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
 from filestored.storage.jobs import IOThreads
@@ -33,8 +31,6 @@ from filestored.storage.store import Store
 
 CONTENTS = "images"
 """What the ``FORMAT`` of the directory says that it is for."""
-
-_log = Logger()
 
 
 def inspect(path: str) -> None:
@@ -62,12 +58,17 @@ def furnish(path: str) -> None:
     layout.furnish(_blobs(path))
 
 
+def request_sweep(path: str) -> None:
+    """Have one process of the service sweep the directory for images. Called once as the service starts."""
+    once.request(_mark(path))
+
+
 class ImageService:
     """The images below `path`, in this process.
 
     `threads` take blocking work; `devices` has the health of the disk; `recovery` tries again later what a
     full or faulty disk does not allow now; `max_size` in bytes and `max_uploads` are the limits of a `Store`.
-    Blocking. Raises `FilestoredError` or `OSError`.
+    Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class ImageService:
         prepare(path, recovery.add(health, partial(furnish, path)))
         kept = DiskRecords(path)
         key = read_key(kept)
-        backend = PackingBackend(DiskBackend(_blobs(path), APART))
-        presence.arrive(path, partial(_sweep, kept, key, backend))
-        blobs = Store(backend, APART, threads, max_size=max_size, max_uploads=max_uploads, health=health)
+        disk = DiskBackend(_blobs(path), APART)
+        blobs = Store(
+            PackingBackend(disk), APART, threads, max_size=max_size, max_uploads=max_uploads, health=health
+        )
         self.thumbnails: Thumbnails | None = None
         self._darkroom: Darkroom | None = None
         if available():
@@ -96,10 +98,12 @@ class ImageService:
                 self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), threads
             )
         gone = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageRoom(kept, key, blobs, threads, health, self._darkroom, gone)
+        self.images = ImageRoom(kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.recover)
+        self._sweep = SweepThread(reactor, _mark(path), kept, key, disk)
 
     def stop(self) -> "Deferred[None]":
-        """Let nobody look into images any more; fires when the processes that did are gone."""
+        """End the sweep and the processes that decode images; fires when these are gone."""
+        self._sweep.stop()
         return self._darkroom.stop() if self._darkroom else succeed(None)
 
 
@@ -107,18 +111,6 @@ def _blobs(path: str) -> str:
     return os.path.join(path, "blobs")
 
 
-def _sweep(kept: IRecords, key: bytes, backend: IBackend) -> None:
-    """Sweep; a record that can't be read is the operator's business, and the others are served.
-
-    A full, read-only or damaged disk leaves the rest to a later start.
-    """
-    try:
-        removed = sweep(kept, Accounts(kept, key), backend)
-    except (ValueError, LookupError):
-        _log.failure("a record of the images cannot be read, so nothing was swept")
-        return
-    except OSError as error:
-        _log.error("the images were not swept: {reason}", reason=str(error))
-        return
-    if removed:
-        _log.info("{removed} leftovers of an earlier run were removed from the images", removed=removed)
+def _mark(path: str) -> str:
+    """The file that says that a sweep is due."""
+    return os.path.join(path, ".sweep-due")

@@ -10,7 +10,8 @@ Interfaces say *blocking* where a call may wait for a disk: such calls belong in
 thread. All others return at once and are made in the reactor's thread only.
 """
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -206,7 +207,7 @@ class IGallery(Interface):
         """
 
     def ids() -> "Deferred[dict[str, str]]":
-        """The ids of all images by their names."""
+        """The ids of all images by their names. Cancel it when nothing waits for the result any more."""
 
     def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
         """An image and its bytes: as they are stored if `packed` says so of a packed one, else the original.
@@ -302,6 +303,25 @@ class IOpensQuickly(Interface):
     """Optional, of a backend: its `open` takes microseconds, and may be called in the reactor's thread."""
 
 
+class ISetsAside(Interface):
+    """Optional, of a backend: moves files that nothing refers to into quarantine, and back. Blocking."""
+
+    def changed(digest: Digest) -> float:
+        """When the file was last written, linked or renamed, in seconds since the epoch.
+
+        Raises `NotFound` or `OSError`.
+        """
+
+    def set_aside(digest: Digest, reason: str) -> bool:
+        """Move the file to quarantine, durably, with a `reason`. False when it is not there, or no file.
+
+        Raises `OSError`.
+        """
+
+    def recover(digest: Digest) -> bool:
+        """Move the file back, durably. False when `set_aside` has not moved it. Raises `OSError`."""
+
+
 class IFormerNames(Interface):
     """Optional, of a backend: its files once had names of other algorithms, which are remembered."""
 
@@ -392,6 +412,25 @@ class IRecords(Interface):
     def read(name: str) -> bytes | None:
         """The value of `name`, None when it has none."""
 
+    def held(name: str, value: bytes) -> AbstractContextManager[bool]:
+        """Keep the value of `name` while the context lasts, if it is `value`; the context is whether it is.
+
+        `replace` and `remove` of `name` wait until the last context ends, in every process. Many may hold
+        a name at once. A change of `name` inside of its own context waits for ever.
+        """
+
+    def read_all(prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Last segment and value of each name that is `prefix`, a slash and one more segment.
+
+        In no order. What is created or removed meanwhile may be among them or not.
+        """
+
+    def entries(prefix: str) -> list[str]:
+        """The segments that follow `prefix` and a slash, in order, each once.
+
+        Includes entries that lead to no record, such as symbolic links and empty directories.
+        """
+
     def names(prefix: str) -> list[str]:
         """All names that begin with `prefix` and a slash, in order."""
 
@@ -421,6 +460,9 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+
+    def notifyFinish() -> "Deferred[None]":
+        """As `IRequest.notifyFinish`: fires when the response is sent, fails when the connection is lost."""
 
     def field_values(name: bytes) -> Sequence[bytes]:
         """The values of all fields of that lower-case name, in their order; cheaper than `requestHeaders`."""

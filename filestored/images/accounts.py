@@ -11,7 +11,8 @@ again to who has lost it, while neither an account's file nor the names below ``
 away without the key. What stands in ``tokens/`` only finds the account; it is the account's salt
 that decides. So a new salt, one atomic change, makes the new token valid and the old one worthless.
 
-Each change writes the token's record first: one that belongs to no account opens nothing.
+A token's record without an account opens nothing, so it may stay. One that is lost is made anew from the
+account and the key (`restore_token`): at the sweep, and before a token is handed out.
 """
 
 import base64
@@ -19,6 +20,8 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -57,21 +60,29 @@ class Accounts:
 
     def register(self, username: str) -> str:
         """Make an account; returns its token. Raises `AlreadyExists`."""
-        if self._records.read(_place(username)) is not None:
-            raise AlreadyExists("User exists")
         record = _record(1)
-        token = self._announce(username, record)
         if not self._records.create(_place(username), record):
-            self._retract(username, token)
             raise AlreadyExists("User exists")
-        return token
+        return self._announce(username, record)
 
     def token_of(self, username: str) -> str:
-        """The token of an account. Raises `NotFound`."""
-        record = self._records.read(_place(username)) if USERNAME.fullmatch(username) else None
-        if record is None:
-            raise NotFound("User does not exist")
-        return self._token(username, record)
+        """The token of an account, whether it can be found by it or not. Raises `NotFound`."""
+        return self._token(username, self._record_of(username))
+
+    def finds(self, username: str, token: str) -> bool:
+        """Whether the record in ``tokens/`` is there that leads from `token` to the account."""
+        return self._records.read(self._lookup(token)) == _owner(username)
+
+    def restore_token(self, username: str) -> bool:
+        """Make the record in ``tokens/`` anew if it is lost or wrong; whether it was. Raises `NotFound`."""
+        while True:
+            record = self._record_of(username)
+            if self.finds(username, self._token(username, record)):
+                return False
+            with self._records.held(_place(username), record) as is_current:
+                if is_current:  # else the token was renewed meanwhile
+                    self._announce(username, record)
+                    return True
 
     def enter(self, token: str) -> Account:
         """The account that `token` opens. Raises `UnknownToken`."""
@@ -84,10 +95,16 @@ class Accounts:
             raise UnknownToken("Unknown token")
         return Account(name, record)
 
-    def check(self, account: Account) -> None:
-        """Raise `UnknownToken` when the account has another token by now."""
-        if self._records.read(_place(account.name)) != account.record:
-            raise UnknownToken("Unknown token")
+    @contextmanager
+    def holding(self, account: Account) -> Iterator[None]:
+        """Keep the token of `account` from being renewed while the context lasts.
+
+        Raises `UnknownToken` when it has been renewed. `renew` waits for the end of the context.
+        """
+        with self._records.held(_place(account.name), account.record) as is_current:
+            if not is_current:
+                raise UnknownToken("Unknown token")
+            yield
 
     def renew(self, account: Account) -> str:
         """A new token in the place of the one that has opened `account`. Raises `UnknownToken`."""
@@ -99,18 +116,25 @@ class Accounts:
         self._retract(account.name, self._token(account.name, account.record))
         return token
 
-    def place_of_token(self, username: str) -> str | None:
-        """The name of the record that finds an account by its token; None when there is no account."""
-        record = self._records.read(_place(username))
-        return None if record is None else self._lookup(self._token(username, record))
+    def _record_of(self, username: str) -> bytes:
+        """The record of an account. Raises `NotFound`."""
+        record = self._records.read(_place(username)) if USERNAME.fullmatch(username) else None
+        if record is None:
+            raise NotFound("User does not exist")
+        return record
 
     def _announce(self, username: str, record: bytes) -> str:
+        """Write the record that leads from the token to the account; returns the token."""
         token = self._token(username, record)
-        self._records.create(self._lookup(token), username.encode("ascii") + b"\n")
+        place, owner = self._lookup(token), _owner(username)
+        while not self._records.create(place, owner):
+            held = self._records.read(place)
+            if held == owner or (held is not None and self._records.replace(place, held, owner)):
+                break
         return token
 
     def _retract(self, username: str, token: str) -> None:
-        self._records.remove(self._lookup(token), username.encode("ascii") + b"\n")
+        self._records.remove(self._lookup(token), _owner(username))
 
     def _token(self, username: str, record: bytes) -> str:
         salt = bytes.fromhex(json.loads(record)["salt"])
@@ -127,7 +151,7 @@ class Accounts:
 def read_key(records: IRecords) -> bytes:
     """The server's key, made when there is none yet. Raises `UnusableStore` when it has been lost."""
     text = records.read(_KEY)
-    if text is None and records.names(ACCOUNTS):
+    if text is None and (records.entries(ACCOUNTS) or records.entries(TOKENS)):
         raise UnusableStore(
             f"there are accounts but no {_KEY} file to open them with; restore it from a copy"
         )
@@ -141,6 +165,10 @@ def read_key(records: IRecords) -> bytes:
     if len(key) != _KEY_SIZE:
         raise UnusableStore(f"the {_KEY} file is damaged; restore it from a copy")
     return key
+
+
+def _owner(username: str) -> bytes:
+    return username.encode("ascii") + b"\n"
 
 
 def _place(username: str) -> str:

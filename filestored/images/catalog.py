@@ -23,12 +23,13 @@ each claim and each record differs from every other that there ever was (``turn`
 import errno
 import re
 import secrets
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import ACCOUNTS
-from filestored.images.entries import Entry, claim_for, claimed_by, refreshed
+from filestored.images.entries import Entry, claim_for, claimed_by, read_claim, refreshed
 from filestored.images.names import escaped
 from filestored.interfaces import Image, IRecords
 
@@ -55,6 +56,7 @@ class Catalog:
     """The images of the account `username`."""
 
     def __init__(self, records: IRecords, username: str) -> None:
+        self.username = username
         self._records = records
         self._home = f"{ACCOUNTS}/{username}"
 
@@ -62,7 +64,7 @@ class Catalog:
         """Keep a new image; returns its id. Raises `AlreadyExists` when its name is taken."""
         identity, record = self._create(image)
         if self._claim(image.name, identity) is None:
-            with suppress(OSError):  # without a claim it is not there; the next start removes it
+            with suppress(OSError):  # without a claim it is not there
                 self._records.remove(self._image(identity), record)
             raise _name_taken()
         return identity
@@ -71,16 +73,39 @@ class Catalog:
         """The image with this id. Raises `NotFound`."""
         return self._get(identity).image
 
-    def ids(self) -> dict[str, str]:
-        """The ids of all images by their names."""
-        folder = f"{self._home}/{IMAGES}"
-        found = {}
-        for name in self._records.names(folder):
-            identity = name.removeprefix(f"{folder}/")
+    def list_into(self, found: dict[str, str]) -> Generator[str | None]:
+        """Put the ids of all images by their names into `found`; yields for each record that is read.
+
+        Yields the id of an image that cannot be listed because its records are damaged, else None. A claim
+        repeats name and id, so claims are read, and a record only where not exactly one claim is for
+        it: during a change, or after a crash. Raises `OSError`.
+        """
+        claims: dict[str, list[str]] = {identity: [] for identity in self._recorded()}
+        for _, claim in self._records.read_all(f"{self._home}/{NAMES}"):
+            with suppress(ValueError, LookupError):
+                identity, name = read_claim(claim)
+                claims.get(identity, []).append(name)
+            yield None
+        for identity, names in claims.items():
+            if len(names) == 1:
+                found[names[0]] = identity
+            else:
+                yield self._list_one(identity, found)
+
+    def _list_one(self, identity: str, found: dict[str, str]) -> str | None:
+        """Put one image into `found`, if it is there; returns the id if its records are damaged."""
+        try:
             entry = self._find(identity)
-            if entry is not None:
-                found[entry.image.name] = identity
-        return found
+        except (ValueError, LookupError):
+            return identity
+        if entry is not None:
+            found[entry.image.name] = identity
+        return None
+
+    def _recorded(self) -> list[str]:
+        """The ids of all records, claimed or not."""
+        folder = f"{self._home}/{IMAGES}/"
+        return [name.removeprefix(folder) for name in self._records.names(folder[:-1])]
 
     def replace(self, identity: str, image: Image) -> Image:
         """Let the id mean another image; returns the old one. Raises `NotFound` or `AlreadyExists`."""

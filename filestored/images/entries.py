@@ -66,10 +66,15 @@ def claim_for(name: str, identity: str) -> bytes:
     return _written({"id": identity, "name": name})
 
 
+def read_claim(claim: bytes) -> tuple[str, str]:
+    """The id and the name that a claim says. Raises `ValueError` or `LookupError` for what is none."""
+    found = json.loads(claim)
+    return found["id"], found["name"]
+
+
 def claimed_by(claim: bytes) -> str:
     """The id of the image that a claim is for."""
-    identity: str = json.loads(claim)["id"]
-    return identity
+    return read_claim(claim)[0]
 
 
 def _written(value: dict[str, Any]) -> bytes:

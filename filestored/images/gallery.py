@@ -3,7 +3,10 @@
 An upload ends in this order: the bytes are durable under a name that nobody can guess; they are
 looked into, where there is somebody who does that (`IPictures`); then one step in the catalog makes
 them an image. What fails before that step leaves nothing but bytes that no record names, which are
-deleted here, or by the next start. What a replaced image was is deleted behind that step.
+deleted here, or moved to quarantine by a later sweep. What a replaced image was is deleted behind that step.
+
+Each change of the catalog holds the account (`Accounts.holding`): a renewal of the token waits for the
+changes that are under way, and later ones fail.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,11 +23,15 @@ from filestored.images.accounts import Account, Accounts
 from filestored.images.arrival import Arrival
 from filestored.images.catalog import Catalog
 from filestored.images.clerk import Clerk
+from filestored.images.listings import Listings
 from filestored.images.packing import Unpacked, is_packed
 from filestored.interfaces import IBlob, IGallery, IImageUpload, Image, IPictures, IStore, Stored, View
 
 Gone = Callable[[Digest], Awaitable[None]]
 """Is told which bytes were deleted; never fails."""
+
+Recover = Callable[[Digest], bool]
+"""Moves bytes back out of quarantine, see `ISetsAside.recover`. Blocking."""
 
 
 @implementer(IGallery)
@@ -42,6 +49,8 @@ class Gallery:
         clerk: Clerk,
         pictures: IPictures | None,
         gone: Gone | None,
+        recover: Recover | None,
+        listings: Listings,
     ) -> None:
         self._account = account
         self._accounts = accounts
@@ -50,6 +59,8 @@ class Gallery:
         self._clerk = clerk
         self._pictures = pictures
         self._gone = gone
+        self._recover = recover
+        self._listings = listings
 
     def upload(self, replacing: str | None = None) -> "Deferred[IImageUpload]":
         """See `IGallery.upload`."""
@@ -57,7 +68,7 @@ class Gallery:
 
     def ids(self) -> "Deferred[dict[str, str]]":
         """See `IGallery.ids`."""
-        return Deferred.fromCoroutine(self._clerk.list(self._catalog.ids))
+        return self._listings.ids(self._catalog)
 
     def open(self, identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""
@@ -102,10 +113,10 @@ class Gallery:
 
     def _record(self, image: Image, replacing: str | None) -> tuple[str, Image | None]:
         """Put the image into the catalog, if the token is still good. Blocking."""
-        self._accounts.check(self._account)
-        if replacing is None:
-            return self._catalog.add(image), None
-        return replacing, self._catalog.replace(replacing, image)
+        with self._accounts.holding(self._account):
+            if replacing is None:
+                return self._catalog.add(image), None
+            return replacing, self._catalog.replace(replacing, image)
 
     async def _first_bytes(self, digest: Digest) -> bytes:
         blob = await self._blobs.open(digest)
@@ -131,24 +142,30 @@ class Gallery:
         seen = None
         while True:
             image = await self._clerk.look(self._catalog.read, identity)
-            if image == seen:
-                raise OSError("the bytes of an image are missing")
             try:
                 view = None if image.packed and packed(image) else _original(image)
                 return image, await self._blobs.open(image.blob, view)
             except NotFound:
-                seen = image  # it was replaced between the two steps, so look again
+                if image == seen:
+                    raise OSError("the bytes of an image are missing") from None
+                await self._recover_bytes(image.blob)
+                seen = image  # it was replaced between the two steps, or is back: look again
+
+    async def _recover_bytes(self, digest: Digest) -> None:
+        """Move bytes back that the sweep has moved to quarantine, if it has."""
+        if self._recover is not None:
+            await self._clerk.change(self._recover, digest)
 
     async def _delete(self, identity: str) -> None:
         image = await self._clerk.change(self._strike, identity)
         await self._forget(image.blob)
 
     def _strike(self, identity: str) -> Image:
-        self._accounts.check(self._account)
-        return self._catalog.remove(identity)
+        with self._accounts.holding(self._account):
+            return self._catalog.remove(identity)
 
     async def _forget(self, digest: Digest) -> None:
-        """Delete bytes that no record names. The next start does it if it can't be done now."""
+        """Delete bytes that no record names. If that fails, a later sweep moves them to quarantine."""
         try:
             await self._blobs.delete(digest)
         except (FilestoredError, OSError):

@@ -10,7 +10,8 @@ from zope.interface import implementer
 from filestored.images.accounts import Accounts
 from filestored.images.catalog import Catalog
 from filestored.images.clerk import Clerk
-from filestored.images.gallery import Gallery, Gone
+from filestored.images.gallery import Gallery, Gone, Recover
+from filestored.images.listings import Listings
 from filestored.interfaces import IGallery, IImages, IPictures, IRecords, IStore
 from filestored.storage.health import Health
 from filestored.storage.jobs import IOThreads, Run
@@ -21,7 +22,8 @@ class ImageRoom:
     """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
 
     `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`; `health` is that of
-    `blobs`. `pictures` looks into images; `gone` is told of bytes that are deleted.
+    `blobs`. `pictures` looks into images; `gone` is told of bytes that are deleted; `recover` moves bytes
+    back out of quarantine.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class ImageRoom:
         health: Health,
         pictures: IPictures | None = None,
         gone: Gone | None = None,
+        recover: Recover | None = None,
     ) -> None:
         self.max_size = blobs.max_size
         self._records = records
@@ -42,6 +45,8 @@ class ImageRoom:
         self._clerk = Clerk(IOThreads.of(run), health)
         self._pictures = pictures
         self._gone = gone
+        self._recover = recover
+        self._listings = Listings(self._clerk)
 
     @property
     def degraded(self) -> str | None:
@@ -54,7 +59,7 @@ class ImageRoom:
 
     def token_of(self, username: str) -> "Deferred[str]":
         """See `IImages.token_of`."""
-        return Deferred.fromCoroutine(self._clerk.look(self._accounts.token_of, username))
+        return Deferred.fromCoroutine(self._token_of(username))
 
     def enter(self, token: str) -> "Deferred[IGallery]":
         """See `IImages.enter`."""
@@ -63,4 +68,26 @@ class ImageRoom:
     async def _enter(self, token: str) -> IGallery:
         account = await self._clerk.look(self._accounts.enter, token)
         catalog = Catalog(self._records, account.name)
-        return Gallery(account, self._accounts, catalog, self._blobs, self._clerk, self._pictures, self._gone)
+        return Gallery(
+            account,
+            self._accounts,
+            catalog,
+            self._blobs,
+            self._clerk,
+            self._pictures,
+            self._gone,
+            self._recover,
+            self._listings,
+        )
+
+    async def _token_of(self, username: str) -> str:
+        """A token that opens the account: its record in ``tokens/`` is made anew first if it is lost."""
+        token, is_found = await self._clerk.look(self._look_up, username)
+        while not is_found:
+            await self._clerk.change(self._accounts.restore_token, username)
+            token, is_found = await self._clerk.look(self._look_up, username)
+        return token
+
+    def _look_up(self, username: str) -> tuple[str, bool]:
+        token = self._accounts.token_of(username)
+        return token, self._accounts.finds(username, token)

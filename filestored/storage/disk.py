@@ -26,6 +26,7 @@ from filestored.interfaces import (
     IFlushesTogether,
     IFormerNames,
     IOpensQuickly,
+    ISetsAside,
     ISink,
     IStoredFile,
 )
@@ -48,7 +49,7 @@ CROWD = 6
 """Flushes from which on one for all of them costs less."""
 
 
-@implementer(IBackend, IFlushesTogether, IFormerNames, IOpensQuickly)
+@implementer(IBackend, IFlushesTogether, IFormerNames, IOpensQuickly, ISetsAside)
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
@@ -171,6 +172,22 @@ class DiskBackend:
         except (FileNotFoundError, IsADirectoryError):
             return False
         return True
+
+    def changed(self, digest: Digest) -> float:
+        """The later one of ``st_mtime`` and ``st_ctime``: a file from a backup is as old as its copy here."""
+        try:
+            status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
+        except FileNotFoundError:
+            raise NotFound from None
+        return max(status.st_mtime, status.st_ctime)
+
+    def set_aside(self, digest: Digest, reason: str) -> bool:
+        """A rename into ``quarantine/``."""
+        return self._quarantine.set_aside(digest.hex, self._shards[digest.shard], reason)
+
+    def recover(self, digest: Digest) -> bool:
+        """A link out of ``quarantine/``, which replaces nothing."""
+        return self._quarantine.recover(digest.hex, self._shards[digest.shard])
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """The regular files that are named like digests, shard after shard."""

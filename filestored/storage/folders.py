@@ -52,10 +52,11 @@ class Folders:
     @contextmanager
     def made(self, segments: Sequence[str]) -> Iterator[int]:
         """A directory that is durably there, made if need be. Raises `OSError`."""
-        for length in range(1, len(segments) + 1):
-            self._make(tuple(segments[:length]))
-        with self.opened(segments) as directory:
+        directory = self._open_made(segments)
+        try:
             yield directory
+        finally:
+            os.close(directory)
 
     def flush(self, directory: int) -> None:
         """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
@@ -66,10 +67,9 @@ class Folders:
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
         """The paths of all regular files below a directory that is open, each with `prefix` in front."""
-        with self._calls.scandir(directory) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-            files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        found = self._list(directory)
+        files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+        folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         for name in files:
             yield f"{prefix}/{name}"
         for name in folders:
@@ -79,6 +79,19 @@ class Folders:
             finally:
                 os.close(below)
 
+    def files(self, directory: int) -> list[str]:
+        """The names of the regular files in a directory that is open."""
+        return [entry.name for entry in self._list(directory) if entry.is_file(follow_symlinks=False)]
+
+    def entries(self, directory: int) -> list[str]:
+        """The names of everything in a directory that is open, of whatever type."""
+        return [entry.name for entry in self._list(directory)]
+
+    def _list(self, directory: int) -> "list[os.DirEntry[str]]":
+        """The entries of a directory, without those that begin with a dot."""
+        with self._calls.scandir(directory) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+
     def _step(self, segment: str, above: int) -> int:
         try:
             return self._calls.open(segment, DIRECTORY, dir_fd=above)
@@ -86,6 +99,20 @@ class Folders:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             raise
+
+    def _open_made(self, segments: Sequence[str]) -> int:
+        """A new descriptor of a directory, which is made anew if it has been removed since it was made."""
+        self._make_all(segments)
+        try:
+            return self.open(segments)
+        except FileNotFoundError:
+            self._settled.clear()
+        self._make_all(segments)
+        return self.open(segments)
+
+    def _make_all(self, segments: Sequence[str]) -> None:
+        for length in range(1, len(segments) + 1):
+            self._make(tuple(segments[:length]))
 
     def _make(self, segments: tuple[str, ...]) -> None:
         if segments in self._settled:

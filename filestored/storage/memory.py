@@ -6,16 +6,19 @@ of all other floors use it as their store. `capacity` makes it run full like a d
 
 import errno
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import Collision, NotFound
-from filestored.interfaces import IBackend, IFormerNames, IRecords, ISink, IStoredFile
+from filestored.interfaces import IBackend, IFormerNames, IRecords, ISetsAside, ISink, IStoredFile
 
 
-@implementer(IBackend, IFormerNames)
+@implementer(IBackend, IFormerNames, ISetsAside)
 class MemoryBackend:
     """Byte strings in a dictionary, `capacity` bytes of them at most.
 
@@ -30,6 +33,8 @@ class MemoryBackend:
         self.former = tuple(map(algorithm, sorted({digest.algorithm for digest in self._names})))
         self._capacity = capacity
         self._files: dict[Digest, bytes] = {}
+        self._changed: dict[Digest, float] = {}
+        self._aside: dict[Digest, bytes] = {}
         self._lock = threading.Lock()
 
     def begin(self) -> ISink:
@@ -69,6 +74,27 @@ class MemoryBackend:
         except KeyError:
             raise NotFound from None
 
+    def changed(self, digest: Digest) -> float:
+        """When the bytes were stored."""
+        if digest not in self._files:
+            raise NotFound
+        return self._changed[digest]
+
+    def set_aside(self, digest: Digest, reason: str) -> bool:
+        """Keep the bytes in a second dictionary; the reason is dropped."""
+        return self._move(digest, self._files, self._aside)
+
+    def recover(self, digest: Digest) -> bool:
+        """Move the bytes back from the second dictionary."""
+        return self._move(digest, self._aside, self._files)
+
+    def _move(self, digest: Digest, source: dict[Digest, bytes], target: dict[Digest, bytes]) -> bool:
+        with self._lock:
+            if digest not in source or digest in target:
+                return False
+            target[digest] = source.pop(digest)
+            return True
+
     def put(self, digest: Digest, data: bytes) -> bool:
         """Store `data` as `ISink.publish` demands; True when it is new."""
         with self._lock:
@@ -78,6 +104,7 @@ class MemoryBackend:
             if stored is not None and self._digest(stored) == digest:
                 raise Collision
             self._files[digest] = data
+            self._changed[digest] = time.time()
             return True
 
     def _digest(self, data: bytes) -> Digest:
@@ -130,11 +157,16 @@ class MemoryFile:
 
 @implementer(IRecords)
 class MemoryRecords:
-    """Small named values in a dictionary."""
+    """Small named values in a dictionary.
+
+    `held` counts its contexts. A change that waits for them keeps new ones out meanwhile.
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._holders: Counter[str] = Counter()
+        self._changing: set[str] = set()
 
     def create(self, name: str, value: bytes) -> bool:
         """Keep the value, unless there is one."""
@@ -146,7 +178,7 @@ class MemoryRecords:
 
     def replace(self, name: str, old: bytes, new: bytes) -> bool:
         """Keep the new value instead of the old one."""
-        with self._lock:
+        with self._alone(name):
             if self._values.get(name) != old:
                 return False
             self._values[name] = new
@@ -154,14 +186,52 @@ class MemoryRecords:
 
     def remove(self, name: str, old: bytes) -> bool:
         """Forget the value."""
-        with self._lock:
+        with self._alone(name):
             return self._values.get(name) == old and self._values.pop(name) == old
+
+    @contextmanager
+    def held(self, name: str, value: bytes) -> Iterator[bool]:
+        """Count one more holder, if the value is that one."""
+        with self._lock:
+            self._lock.wait_for(lambda: name not in self._changing)
+            holds = self._values.get(name) == value
+            self._holders[name] += holds
+        try:
+            yield holds
+        finally:
+            with self._lock:
+                self._holders[name] -= holds
+                self._lock.notify_all()
 
     def read(self, name: str) -> bytes | None:
         """The value, or None."""
         return self._values.get(name)
 
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """The values directly below the prefix, as they are now."""
+        for name in self.names(prefix):
+            last, value = name.removeprefix(prefix + "/"), self._values.get(name)
+            if "/" not in last and value is not None:
+                yield last, value
+
+    def entries(self, prefix: str) -> list[str]:
+        """The first segments below the prefix."""
+        return sorted({name.removeprefix(prefix + "/").split("/")[0] for name in self.names(prefix)})
+
     def names(self, prefix: str) -> list[str]:
         """All names below the prefix."""
         with self._lock:
             return sorted(name for name in self._values if name.startswith(prefix + "/"))
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """The lock, at a moment at which there is no holder of `name` and no other change of it."""
+        with self._lock:
+            self._lock.wait_for(lambda: name not in self._changing)
+            self._changing.add(name)
+            try:
+                self._lock.wait_for(lambda: not self._holders[name])
+                yield
+            finally:
+                self._changing.discard(name)
+                self._lock.notify_all()

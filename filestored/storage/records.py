@@ -4,6 +4,10 @@ A value is written to a file without a name, flushed, and linked or renamed to i
 directory is flushed then. So a name means a whole value, always, and a verb that has
 returned has outlived the next power cut.
 
+`held` keeps a shared lock on the file of a record; ``replace`` and ``remove`` take an exclusive one
+on it, while they hold the directory. So they wait for the holders that are there, and new holders,
+who pass through the directory's lock, wait for them: a stream of holders cannot starve a change.
+
 ``create`` is decided by `linkat(2)`, which never replaces. ``replace`` and ``remove`` compare
 first, so they hold a lock (`flock`) on the record's directory between look and leap. The kernel
 lets go of it when its holder dies. Whoever holds it owns the name ``.next`` there, from which
@@ -156,6 +160,38 @@ class DiskRecords:
         except FileNotFoundError:
             return None
 
+    @contextmanager
+    def held(self, name: str, value: bytes) -> Iterator[bool]:
+        """Hold a shared lock (`flock`) on the file."""
+        descriptor = self._share(name, value)
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """One directory listing, then one open and one read for each record."""
+        try:
+            directory = self._folders.open(split(prefix))
+        except FileNotFoundError:
+            return
+        try:
+            for last in self._folders.files(directory):
+                value = self._held(last, directory)
+                if value is not None:
+                    yield last, value
+        finally:
+            os.close(directory)
+
+    def entries(self, prefix: str) -> list[str]:
+        """One directory listing, links included."""
+        try:
+            with self._folders.opened(split(prefix)) as directory:
+                return sorted(self._folders.entries(directory))
+        except FileNotFoundError:
+            return []
+
     def names(self, prefix: str) -> list[str]:
         """All files below a directory."""
         segments = split(prefix)
@@ -190,11 +226,39 @@ class DiskRecords:
         except FileNotFoundError:
             yield -1, None
             return
-        try:
+        with ExitStack() as opened:
+            opened.callback(os.close, directory)
             self._calls.flock(directory, fcntl.LOCK_EX)
-            yield directory, last if self._held(last, directory) == old else None
-        finally:
-            os.close(directory)
+            descriptor = self._lock(last, directory, old, fcntl.LOCK_EX)
+            if descriptor is not None:
+                opened.callback(os.close, descriptor)
+            yield directory, None if descriptor is None else last
+
+    def _share(self, name: str, value: bytes) -> int | None:
+        """A descriptor with a shared lock on the record, or None when it does not have that value."""
+        *above, last = split(name)
+        try:
+            with self._folders.opened(above) as directory:
+                self._calls.flock(directory, fcntl.LOCK_SH)
+                return self._lock(last, directory, value, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return None
+
+    def _lock(self, last: str, directory: int, value: bytes, how: int) -> int | None:
+        """A locked descriptor of a record in a locked directory, or None when it does not have that value."""
+        try:
+            descriptor = self._open(last, directory)
+        except FileNotFoundError:
+            return None
+        try:
+            if self._value(descriptor) == value:
+                self._calls.flock(descriptor, how)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
 
     def _held(self, last: str, directory: int) -> bytes | None:
         try:
@@ -204,16 +268,30 @@ class DiskRecords:
 
     def _read(self, last: str, directory: int) -> bytes:
         """The bytes of a file. Raises `FileNotFoundError`, also for what is none."""
+        descriptor = self._open(last, directory)
         try:
-            descriptor = self._calls.open(last, READ_ONLY, dir_fd=directory)
-            try:
-                return self._calls.pread(descriptor, LIMIT, 0)
-            finally:
-                os.close(descriptor)
+            return self._value(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, last: str, directory: int) -> int:
+        try:
+            return self._calls.open(last, READ_ONLY, dir_fd=directory)
         except OSError as error:
-            if error.errno in _NO_FILE:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-            raise
+            raise _missing(error) from None
+
+    def _value(self, descriptor: int) -> bytes:
+        try:
+            return self._calls.pread(descriptor, LIMIT, 0)
+        except OSError as error:
+            raise _missing(error) from None
+
+
+def _missing(error: OSError) -> OSError:
+    """`FileNotFoundError` for what is no regular file; else the error itself."""
+    if error.errno in _NO_FILE:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return error
 
 
 def _agree(found: formats.Format | None, contents: str) -> None:

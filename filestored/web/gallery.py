@@ -104,7 +104,9 @@ class ImageList(GalleryPage):
     async def render_GET(self, request: IStreamedRequest) -> None:
         """200 and the ids of all images by their names; 401."""
         gallery = await self._enter()
-        reply_json(request, 200, await gallery.ids())
+        listing = gallery.ids()
+        request.notifyFinish().addErrback(lambda _: listing.cancel())  # the client has left
+        reply_json(request, 200, await listing)
 
     render_HEAD = render_GET
 

@@ -19,7 +19,14 @@ def names_of(records, username="anna"):
     return {claim["name"]: claim["id"] for claim in claims}
 
 
+def ids_of(catalog) -> dict[str, str]:
+    """The ids of all images of an account by their names."""
+    found: dict[str, str] = {}
+    assert [] == [damaged for damaged in catalog.list_into(found) if damaged]
+    return found
+
+
 def listing(records, username="anna") -> dict[str, Image]:
     """All images of an account, by name."""
     catalog = Catalog(records, username)
-    return {name: catalog.read(identity) for name, identity in catalog.ids().items()}
+    return {name: catalog.read(identity) for name, identity in ids_of(catalog).items()}

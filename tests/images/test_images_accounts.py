@@ -81,7 +81,7 @@ def test_a_renewed_token_replaces_the_old_one(accounts, records):
     assert "anna" == accounts.enter(new).name
     for failing in (
         lambda: accounts.enter(old),
-        lambda: accounts.check(account),
+        lambda: accounts.holding(account).__enter__(),
         lambda: accounts.renew(account),
     ):
         with pytest.raises(UnknownToken):

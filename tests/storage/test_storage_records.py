@@ -195,10 +195,10 @@ def test_the_bytes_are_flushed_before_the_name_and_the_name_before_the_answer(op
         expected = ["fsync", "link", "fsync", "fsync"]
     elif verb == "replace":
         records.replace(NAME, b"old", b"new")
-        expected = ["fsync", "flock", "unlink", "link", "rename", "fsync", "fsync"]
+        expected = ["fsync", "flock", "flock", "unlink", "link", "rename", "fsync", "fsync"]
     else:
         records.remove(NAME, b"old")
-        expected = ["flock", "unlink", "fsync", "fsync"]
+        expected = ["flock", "flock", "unlink", "fsync", "fsync"]
     assert expected == [name for name in calls if name in {"fsync", "link", "rename", "unlink", "flock"}]
 
 

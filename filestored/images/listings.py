@@ -1,0 +1,121 @@
+"""Listings of accounts: bounded work, however many clients ask.
+
+In: a `Catalog`. Out: a Deferred of its ids by their names. An account is listed once at a time. Requests that
+come meanwhile share the next listing, which begins when the running one ends: so each sees what was there
+when it came. At most `MAX_LISTINGS` accounts are listed at once, in the order of their requests.
+
+A listing is read in steps of `STEP_RECORDS`. When all requests for it are cancelled, it ends after the step.
+
+Rejected: a cache that is validated by the directory's date of modification, which is the same for two
+changes within one tick of the kernel's clock.
+"""
+
+from itertools import islice
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from filestored.images.catalog import Catalog
+from filestored.images.clerk import Clerk
+
+MAX_LISTINGS = 2
+"""Accounts that are listed at the same time in one process."""
+
+STEP_RECORDS = 500
+"""Records that are read in one job of an I/O thread."""
+
+
+class Listings:
+    """Runs listings through `clerk`. Used in the reactor's thread only."""
+
+    _log = Logger()
+
+    def __init__(self, clerk: Clerk) -> None:
+        self._clerk = clerk
+        self._places = DeferredSemaphore(MAX_LISTINGS)
+        self._queued: dict[str, _Listing] = {}
+        self._running: set[str] = set()
+
+    def ids(self, catalog: Catalog) -> "Deferred[dict[str, str]]":
+        """The ids of all images by their names; fails with `OSError`. Cancelling it is cheap."""
+        listing = self._queued.get(catalog.username)
+        if listing is None:
+            listing = self._queued[catalog.username] = _Listing(catalog)
+        answer = listing.join()
+        if catalog.username not in self._running:
+            self._running.add(catalog.username)
+            Deferred.fromCoroutine(self._run(catalog.username))
+        return answer
+
+    async def _run(self, username: str) -> None:
+        """Run the listings of one account, one after the other, until none is queued."""
+        while username in self._queued:
+            await self._places.acquire()
+            try:
+                await self._read(self._queued.pop(username))
+            finally:
+                self._places.release()
+        self._running.discard(username)
+
+    async def _read(self, listing: "_Listing") -> None:
+        try:
+            while listing.is_wanted and not await self._clerk.list(listing.step):
+                pass
+        except Exception:
+            listing.fail(Failure())
+        finally:
+            listing.close()
+        if listing.damaged:
+            self._log.error(
+                "images of {username} are not listed, for their records are damaged: {damaged}",
+                damaged=", ".join(listing.damaged),
+                username=listing.username,
+            )
+        listing.succeed()
+
+
+class _Listing:
+    """One listing of `catalog`, and the Deferreds that wait for it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.username = catalog.username
+        self.damaged: list[str] = []
+        self._found: dict[str, str] = {}
+        self._steps = catalog.list_into(self._found)
+        self._waiting: list[Deferred[dict[str, str]]] = []
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a request waits for the result."""
+        return bool(self._waiting)
+
+    def join(self) -> "Deferred[dict[str, str]]":
+        """A Deferred of the result."""
+        answer: Deferred[dict[str, str]] = Deferred(self._waiting.remove)
+        self._waiting.append(answer)
+        return answer
+
+    def step(self) -> bool:
+        """Read at most `STEP_RECORDS` records; True when none is left. Blocking. Raises `OSError`."""
+        read = list(islice(self._steps, STEP_RECORDS))
+        self.damaged += [identity for identity in read if identity is not None]
+        return len(read) < STEP_RECORDS
+
+    def close(self) -> None:
+        """Close the directory that is being read, if one is."""
+        self._steps.close()
+
+    def succeed(self) -> None:
+        """Fire all Deferreds with the result."""
+        for answer in self._released():
+            answer.callback(self._found)
+
+    def fail(self, failure: Failure) -> None:
+        """Fail all Deferreds."""
+        for answer in self._released():
+            answer.errback(failure)
+
+    def _released(self) -> "list[Deferred[dict[str, str]]]":
+        waiting, self._waiting = self._waiting, []
+        return waiting

@@ -1,0 +1,268 @@
+"""Directories that are missing for a while: nothing is deleted, and all is there when they are back."""
+
+import os
+import shutil
+
+import pytest
+
+from filestored import imageservice
+from filestored.errors import NotFound, UnusableStore
+from filestored.images.sweep import MAX_ORPHANS
+from tests.images.absence import LATER, api, fill, home_of, missing, swept
+from tests.images.house import House, done
+from tests.images.samples import BMP, PNG
+from tests.storage.contract import watched
+
+# --- a real daemon -----------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("faketime")
+@pytest.mark.parametrize(("name", "each"), [("accounts", 20), ("accounts/anna", 3)])
+def test_a_directory_that_is_moved_away_and_back_has_lost_no_image_and_no_token(start_daemon, name, each):
+    daemon = start_daemon("--workers", "2")
+    filled = fill(daemon, each=each)
+    daemon.end()
+    place, aside = os.path.join(home_of(daemon), name), os.path.join(daemon.directory, "aside")
+    os.rename(place, aside)
+    without = start_daemon("--workers", "2", **LATER)
+    assert 401 == api(without, f"token/{filled['anna'][0]}/get-image-list").status_code
+    swept(without)
+    without.end()
+    os.rename(aside, place)
+    again = start_daemon("--workers", "2", **LATER)
+    swept(again)
+    assert [] == missing(again, filled)
+
+
+@pytest.mark.needs("faketime")
+def test_an_account_that_is_a_symbolic_link_is_refused_and_loses_nothing(start_daemon):
+    daemon = start_daemon("--workers", "1")
+    filled = fill(daemon, each=2)
+    daemon.end()
+    place, elsewhere = os.path.join(home_of(daemon), "accounts/anna"), os.path.join(daemon.directory, "disk")
+    shutil.move(place, elsewhere)
+    os.symlink(elsewhere, place)
+    linked = start_daemon("--workers", "1", **LATER)
+    swept(linked)
+    assert 401 == api(linked, f"token/{filled['anna'][0]}/get-image-list").status_code
+    assert "cannot be read: accounts/anna (it has no account record)" in linked.log
+    linked.end()
+    os.unlink(place)
+    shutil.move(elsewhere, place)
+    again = start_daemon("--workers", "1", **LATER)
+    swept(again)
+    assert [] == missing(again, filled)
+
+
+def test_lost_records_of_tokens_are_made_anew_by_the_sweep(start_daemon):
+    daemon = start_daemon("--workers", "1")
+    filled = fill(daemon, each=1)
+    daemon.end()
+    shutil.rmtree(os.path.join(home_of(daemon), "tokens"))
+    again = start_daemon("--workers", "1")
+    swept(again)
+    assert [] == missing(again, filled)
+
+
+def test_a_token_is_not_handed_out_before_it_opens_its_account(start_daemon):
+    daemon = start_daemon("--workers", "2")
+    filled = fill(daemon, each=1)
+    shutil.rmtree(os.path.join(home_of(daemon), "tokens"))
+    assert 401 == api(daemon, f"token/{filled['anna'][0]}/get-image-list").status_code
+    for user, (token, _) in filled.items():
+        assert {user: token} == api(daemon, f"retrieve-token/{user}").json()
+    assert [] == missing(daemon, filled)
+
+
+@pytest.mark.needs("faketime")
+def test_bytes_that_no_image_refers_to_are_moved_to_quarantine_and_back(start_daemon):
+    daemon = start_daemon("--workers", "1")
+    filled = fill(daemon, each=2)
+    daemon.end()
+    record = os.path.join(home_of(daemon), "accounts", "anna", "images")
+    aside = os.path.join(daemon.directory, "images-of-anna")
+    shutil.move(record, aside)
+    without = start_daemon("--workers", "2", **LATER)
+    swept(without)
+    quarantine = os.path.join(home_of(daemon), "blobs", "quarantine")
+    assert 2 == len([name for name in os.listdir(quarantine) if name.endswith(".orphan")])
+    assert "2 files that no image refers to were moved to blobs/quarantine/" in without.log
+    shutil.rmtree(record, ignore_errors=True)
+    shutil.move(aside, record)
+    assert [] == missing(without, filled)
+    assert [] == os.listdir(quarantine)
+
+
+# --- each directory in turn, and half of them ----------------------------------------------------------
+
+IMAGES = {**{f"{number}.png": PNG + b"%d" % number for number in range(8)}, "x.bmp": BMP}
+USERS = ("anna", "bert", "carl")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A place with accounts that have images, and the tokens by their users."""
+    place = str(tmp_path_factory.mktemp("original") / "images")
+    house = House(place)
+    tokens = {user: done(house.room.register(user)) for user in USERS}
+    for token in tokens.values():
+        for name, data in IMAGES.items():
+            house.put(token, name, data)
+    house.close()
+    return place, tokens
+
+
+@pytest.fixture
+def filled(place, original):
+    """The tokens of the accounts at `place`, which is a copy of the original."""
+    shutil.copytree(original[0], place)
+    return original[1]
+
+
+def check(place, tokens):
+    house = House(place)
+    for user, token in tokens.items():
+        assert user == house.accounts.enter(token).name
+        assert IMAGES == {name: data for name, (_, data) in house.contents(user).items()}
+    house.close()
+
+
+def sweep(place):
+    """Start, and sweep."""
+    imageservice.prepare(place)
+    house = House(place)
+    swept = house.sweep()
+    house.close()
+    return swept
+
+
+def some_below(directory, share):
+    """Part of what is below a directory."""
+    names = sorted(os.listdir(directory))
+    return [os.path.join(directory, name) for name in names[: int(len(names) * share)]]
+
+
+@pytest.mark.parametrize("share", [1, 0.5])
+@pytest.mark.parametrize(
+    "directory",
+    [
+        *("accounts", "accounts/anna", "accounts/anna/images", "accounts/anna/names", "tokens", "blobs"),
+        *("blobs/00", "blobs/7f", "blobs/quarantine"),
+    ],
+)
+def test_whatever_is_missing_during_a_sweep_is_there_when_it_is_back(place, filled, directory, share):
+    aside = place + ".aside"
+    os.mkdir(aside)
+    path = os.path.join(place, directory)
+    taken = [path] if share == 1 else some_below(path, share)
+    for number, each in enumerate(taken):
+        os.rename(each, os.path.join(aside, str(number)))
+    for _ in range(2):
+        sweep(place)
+    for number, each in enumerate(taken):
+        put_back(os.path.join(aside, str(number)), each)
+    check(place, filled)
+    assert 0 == sweep(place).moved
+    check(place, filled)
+
+
+def put_back(source, target):
+    """As rsync does: what is there stays beside what comes back, of files the one that comes back."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+        for name in os.listdir(source):
+            put_back(os.path.join(source, name), os.path.join(target, name))
+    else:
+        os.rename(source, target)
+
+
+def test_no_bytes_are_moved_when_there_are_no_accounts(place, filled):
+    shutil.rmtree(place + "/accounts")
+    swept = sweep(place)
+    assert (0, "there are 27 files but no accounts; restore accounts/ from a copy") == (
+        swept.moved,
+        swept.left,
+    )
+
+
+def test_a_sweep_moves_a_few_files_and_not_a_large_part(place, filled):
+    house = House(place)
+    for number in range(MAX_ORPHANS + 1):
+        upload = house.store.upload()
+        upload.write(b"orphan %d" % number)
+        orphan = done(upload.commit()).digest
+    assert f"no image refers to {MAX_ORPHANS + 1} of {27 + MAX_ORPHANS + 1} files" in house.sweep().left
+    house.blobs.delete(orphan)
+    assert (0, None) == (house.sweep(later=0).moved, house.sweep(later=0).left), "they are young"
+    assert (0, None) == (house.sweep(later=-(10**6)).moved, None), "they are of the future"
+    assert (MAX_ORPHANS, None) == ((swept := house.sweep()).moved, swept.left)
+    house.check()
+    house.close()
+
+
+@pytest.mark.parametrize("name", ["accounts", "anna", "images", "names"])
+def test_no_bytes_are_moved_when_a_directory_cannot_be_read(place, filled, name):
+    """As for a daemon that is not root, and a directory whose mode is 0."""
+
+    def refuse(call, args):
+        if call == "open" and args[0] == name:
+            raise PermissionError(13, "Permission denied")
+
+    house = House(place, watched(refuse))
+    swept = house.sweep()
+    assert 0 == swept.moved
+    assert "(Permission denied)" in swept.left
+    house.close()
+    check(place, filled)
+
+
+def test_no_bytes_are_moved_when_a_record_is_damaged(place, filled):
+    folder = place + "/accounts/anna/images/"
+    record = folder + os.listdir(folder)[0]
+    os.chmod(record, 0o600)
+    for damage in ("[]", "5", "{}", "", '{"name": 5}'):
+        with open(record, "w") as file:
+            file.write(damage)
+        assert "accounts/anna (a record is damaged)" in sweep(place).left
+        assert [] == os.listdir(place + "/blobs/quarantine")
+
+
+@pytest.mark.parametrize("kept", ["accounts", "tokens"])
+def test_a_key_is_not_made_where_accounts_or_tokens_are(place, filled, kept):
+    os.unlink(place + "/KEY")
+    for name in {"accounts", "tokens"} - {kept}:
+        shutil.rmtree(f"{place}/{name}")
+    with pytest.raises(UnusableStore, match="restore"):
+        House(place)
+    assert not os.path.exists(place + "/KEY")
+
+
+def test_a_key_is_not_made_where_the_only_account_is_a_symbolic_link(place, filled, tmp_path):
+    os.unlink(place + "/KEY")
+    shutil.rmtree(place + "/tokens")
+    shutil.rmtree(place + "/accounts")
+    os.mkdir(place + "/accounts")
+    os.symlink(tmp_path, place + "/accounts/anna")
+    with pytest.raises(UnusableStore, match="restore"):
+        House(place)
+
+
+# --- tokens ------------------------------------------------------------------------------------------
+
+
+def test_a_record_of_a_token_that_is_wrong_is_made_anew(place, filled):
+    house = House(place)
+    lookup = house.accounts._lookup(filled["anna"])
+    house.records.replace(lookup, b"anna\n", b"bert\n")
+    assert filled["anna"] == done(house.room.token_of("anna"))
+    assert "anna" == house.accounts.enter(filled["anna"]).name
+    assert b"anna\n" == house.records.read(lookup)
+    house.close()
+
+
+def test_who_has_no_account_gets_no_record_of_a_token(place, filled):
+    house = House(place)
+    with pytest.raises(NotFound):
+        house.accounts.restore_token("dora")
+    assert 3 == len(house.records.names("tokens"))
+    house.close()
