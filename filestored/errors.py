@@ -70,6 +70,10 @@ class NotAnImage(UploadRefused):
     """The bytes are not an image."""
 
 
+class TooManyPixels(NotAnImage):
+    """An image has up to 1,000 frames, of 100 million pixels each and 200 million pixels in all."""
+
+
 class Overloaded(UploadRefused):
     """The server has as many uploads under way, or files open, as it can serve."""
 
