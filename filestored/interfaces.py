@@ -248,9 +248,9 @@ class IPictures(Interface):
     def verify(blob: IBlob, owner: str) -> "Deferred[None]":
         """Make sure that the bytes of `blob` are one image, from the first byte to the last.
 
-        Fails with `NotAnImage` unless they decode completely and nothing else follows; with
-        `Overloaded` or `StorageFull` when nobody can tell now; with `OSError` when the bytes
-        can't be read. Reads the whole blob; the caller closes it, and not before.
+        Fails with `NotAnImage` unless they decode completely and nothing else follows, or with
+        `TooManyPixels`; with `Overloaded` or `StorageFull` when nobody can tell now; with `OSError`
+        when the bytes can't be read. Reads the whole blob; the caller closes it, and not before.
         """
 
     def thumbnail(blob: IBlob, width: int | None, height: int | None, owner: str) -> "Deferred[Thumbnail]":

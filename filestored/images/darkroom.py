@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
-from filestored.errors import NotAnImage, Overloaded, UnusableSize
+from filestored.errors import ImageRefused, NotAnImage, Overloaded, UnusableSize
 from filestored.images.apart import content_hash
 from filestored.images.confinement import Bounds
 from filestored.images.fair_queue import FairQueue
@@ -108,7 +108,7 @@ class Darkroom:
         self._refusals.check(key)
         try:
             return await self._develop(job, blob)
-        except NotAnImage as error:
+        except ImageRefused as error:
             self._refusals.add(key, type(error))
             raise
 

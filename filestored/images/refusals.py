@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from filestored.errors import NotAnImage
+from filestored.errors import ImageRefused
 
 MAX_REFUSALS = 1024
 """Refused contents that are remembered; the oldest is dropped for a new one."""
@@ -22,7 +22,7 @@ class Refusals:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._found: OrderedDict[Hashable, tuple[float, type[NotAnImage]]] = OrderedDict()
+        self._found: OrderedDict[Hashable, tuple[float, type[ImageRefused]]] = OrderedDict()
 
     def check(self, key: Hashable) -> None:
         """Raise what these bytes were refused with lately, if they were."""
@@ -33,7 +33,7 @@ class Refusals:
             raise error
         del self._found[key]
 
-    def add(self, key: Hashable, error: type[NotAnImage]) -> None:
+    def add(self, key: Hashable, error: type[ImageRefused]) -> None:
         """Remember a refusal."""
         self._found.pop(key, None)
         self._found[key] = (self._now(), error)

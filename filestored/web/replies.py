@@ -44,6 +44,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.UnknownToken: 401,
     errors.NotFound: 404,
     errors.NotAnImage: 406,
+    errors.TooManyPixels: 406,
     errors.BodyStalled: 408,
     errors.AlreadyExists: 409,
     errors.Collision: 409,

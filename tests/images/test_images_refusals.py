@@ -2,7 +2,7 @@
 
 import pytest
 
-from filestored.errors import NotAnImage, TooManyPixels
+from filestored.errors import ImageRefused, NotAnImage, TooManyPixels
 from filestored.images.refusals import MAX_AGE_SECONDS, MAX_REFUSALS, Refusals
 
 
@@ -19,7 +19,7 @@ def refusals(clock):
 def is_refused(refusals, key):
     try:
         refusals.check(key)
-    except NotAnImage as error:
+    except ImageRefused as error:
         return type(error)
     return None
 
