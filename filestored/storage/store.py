@@ -11,8 +11,9 @@ Blocking calls go through `run` into I/O threads. The one exception is a backend
 provides `IOpensQuickly`: a thread costs more than its `open` does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
@@ -39,13 +40,14 @@ from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import Run
+from filestored.storage.places import Places
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3
 """Bytes of the largest upload, unless the operator says otherwise."""
 
 MAX_UPLOADS = 64
-"""Uploads in flight at once."""
+"""Uploads that write to disk at once."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class Store:
     """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
 
     `run` takes blocking work to an I/O thread. `max_size` is in bytes, `max_uploads` how many
-    may be in flight at once. `health` is shared with whatever else writes to the same disk.
+    may write to disk at once. `health` is shared with whatever else writes to the same disk. `seconds` is
+    a monotonic clock.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Store:
         max_size: int = MAX_SIZE,
         max_uploads: int = MAX_UPLOADS,
         health: Health | None = None,
+        seconds: Callable[[], float] = monotonic,
     ) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
@@ -89,7 +93,8 @@ class Store:
         if IOpensQuickly.providedBy(backend):
             alsoProvides(self, IOpensAtOnce)
         self._health = health or Health()
-        self._admission = Admission(backend, run, self._health, max_size=max_size, max_uploads=max_uploads)
+        self._places = Places(max_uploads, seconds)
+        self._admission = Admission(backend, run, self._health, max_size=max_size, places=self._places)
         self._group = GroupCommit(backend, run, self._health, self._admission.hear)
 
     @property
@@ -119,6 +124,7 @@ class Store:
             self._group,
             self._health,
             self._run,
+            self._places,
             length=length,
             limit=self._admission.max_size,
             ended=self._ended,

@@ -10,7 +10,19 @@ import time
 import tests.deep
 from tests.deep.bench import Bench, NotRunError
 
-NAMES = ("memory", "kill", "stalls", "crowd", "slow", "faults", "power", "full", "proxies", "framing")
+NAMES = (
+    "memory",
+    "kill",
+    "stalls",
+    "crowd",
+    "slow",
+    "faults",
+    "power",
+    "full",
+    "proxies",
+    "framing",
+    "trickle",
+)
 
 
 def main() -> int:
