@@ -35,9 +35,11 @@ def main() -> None:
     import_module(charge["reactor"]).install()
     from twisted.internet import reactor
 
+    from filestored.daemon.clock import use_monotonic_clock
     from filestored.daemon.listeners import Listening
     from filestored.daemon.shift import work  # imports the world
 
+    use_monotonic_clock(reactor)
     work(reactor, settings, [Listening(*each) for each in charge["listening"]], rest)
 
 

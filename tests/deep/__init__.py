@@ -16,6 +16,7 @@ status is 1 when one fails.
     proxies   P41: what nginx passes on, we read as it does
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
+    clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
 ``NOT RUN``, which is neither a pass nor a failure.

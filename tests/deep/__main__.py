@@ -22,6 +22,7 @@ NAMES = (
     "proxies",
     "framing",
     "trickle",
+    "clock",
 )
 
 
