@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from filestored import imageservice
 from filestored.daemon import garbage
+from filestored.daemon.clock import use_monotonic_clock
 from filestored.daemon.lifecycle import Body, Daemon
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from filestored.daemon.notify import Notifier
@@ -31,6 +32,7 @@ def make_daemon(settings: Settings) -> Daemon:
     """The daemon for these settings; one that cannot work ends the program with one line."""
     from twisted.internet import reactor
 
+    use_monotonic_clock(reactor)
     try:
         inspect(settings.store, settings.hash_name)
         imageservice.inspect(settings.images)

@@ -100,6 +100,7 @@ class IUpload(IConsumer):
     def write(data: bytes) -> None:
         """Take the next bytes. Raises `TooLarge` as soon as they are too many; the caller then aborts.
 
+        Raises `Overloaded` when too many other uploads write to disk, or when this client is too slow then.
         Errors of the disk are kept for `commit`; bytes that follow one are dropped.
         """
 

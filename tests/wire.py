@@ -62,6 +62,12 @@ class Wire:
         """Send all bytes at once, unless the server has hung up."""
         if self.connected:
             self.channel.dataReceived(data)
+            self.turn()
+
+    def turn(self) -> None:
+        """Pass turns of the reactor until no call is due."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
 
     def send_bytewise(self, data: bytes) -> None:
         """Send one byte after the other."""

@@ -40,9 +40,11 @@ def main() -> None:
     import_module(configuration["reactor"]).install()
     from twisted.internet import reactor
 
+    from filestored.daemon.clock import use_monotonic_clock
     from filestored.daemon.listeners import Listening
     from filestored.daemon.shift import work  # imports the world
 
+    use_monotonic_clock(reactor)
     listening = [Listening(*each) for each in configuration["listening"]]
     work(reactor, settings, listening, pipe, buffered, configuration["suspensions"])
 

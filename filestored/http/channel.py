@@ -90,6 +90,7 @@ class Channel(Connection):
         except BodyMalformed as error:
             self._abandon(error)
             return False
+        self._body_size += len(body)
         if complete:
             self._server.portions.end(self.transport)
             self._enter(Phase.RESPONSE)
@@ -97,6 +98,9 @@ class Channel(Connection):
             self._body.received(body)
         if complete:
             self._body.ended()
+        elif self._unread:
+            self._yield()
+            return False
         return True
 
     def _hold(self) -> bool:
@@ -153,6 +157,7 @@ class Channel(Connection):
         self._server.render(request)
 
     def _expect_body(self, fields: FieldBlock) -> None:
+        self._body_size = 0
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
         self._patience.expect_body()
@@ -181,7 +186,7 @@ class Channel(Connection):
         if self._phase is not Phase.RESPONSE:
             self._server.portions.end(self.transport)
             self._linger()
-        elif self._persistent and not self._input_ended:
+        elif self._persistent and (self._unread or not self._input_ended):
             self._enter(Phase.IDLE)
             self._advance()
             if self._server.draining and not self._unread:
@@ -211,10 +216,10 @@ class Channel(Connection):
         return self._persistent
 
     def _swallow_body(self) -> None:
-        """Read a body that nobody asked for, if it is at hand."""
+        """Read a body that nobody asked for, if it is at hand and of few chunks."""
         self._body.discard()
-        while self._unread and self._phase is Phase.BODY and self._read_body():
-            pass
+        if self._unread:
+            self._read_body()
 
     def send(self, data: bytes, more: bool = False) -> None:
         """Send bytes to the client."""
@@ -257,7 +262,7 @@ class Channel(Connection):
     # --- time -------------------------------------------------------------------------------------
 
     def _check_body(self, now: float) -> None:
-        if self._patience.body_stalls(self._body.wanting, now, self._received):
+        if self._patience.body_stalls(self._body.wanting, now, self._body_size):
             self._abandon(BodyStalled())
 
     def _give_up(self) -> None:

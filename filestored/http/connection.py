@@ -7,6 +7,9 @@ A connection is always in one phase, and each phase has one reader for the bytes
 Bytes that nobody wants yet stay in `_unread`, and while there are any, the transport is paused:
 the client feels the disk. What the bytes mean is the business of `channel.Channel`.
 
+One turn of the reactor reads a bounded number of requests and chunks of a connection (`MAX_READS`,
+`framing.MAX_CHUNKS`). More of them wait in `_unread` for the next turn, behind the other connections.
+
 A connection that ends with bytes still on their way to us closes its own side first and drops a
 bounded rest, so that the client can read the last answer before it meets a reset (RFC 9112 section 9.6).
 """
@@ -23,6 +26,9 @@ from filestored.http.patience import Patience
 from filestored.http.phase import Phase
 from filestored.http.roles import Server
 
+MAX_READS = 16
+"""Calls of a reader in one turn of the reactor; a pipelined request takes one, or two with a body."""
+
 
 @implementer(IHalfCloseableProtocol)
 class Connection(Protocol):
@@ -37,9 +43,9 @@ class Connection(Protocol):
         self._patience = Patience(server.limits)
         self._enter(Phase.IDLE)
         self._unread = b""
-        self._received = 0
         self._dropped = 0
         self._advancing = False
+        self._yielding = False
         self._paused = False
         self._input_ended = False
         self._on_drained: Callable[[], None] | None = None
@@ -56,21 +62,36 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted says: bytes have arrived."""
-        self._received += len(data)
         self._unread = self._unread + data if self._unread else data
         self._advance()
 
     def _advance(self) -> None:
-        """Read on, as far as the bytes at hand and the state of things allow."""
-        if self._advancing:
-            return  # A response ended while its request was read: the loop below goes on.
+        """Read on, as far as the bytes at hand, the state of things and the bound of one turn allow."""
+        if self._advancing or self._yielding:
+            return  # A response ended while its request was read: the loop below goes on, or the next turn.
         self._advancing = True
         try:
+            reads = 1
             while self._unread and self._read():
-                pass
+                reads += 1
+                if reads > MAX_READS and self._unread:
+                    self._yield()
+                    break
         finally:
             self._advancing = False
         self._throttle()
+
+    def _yield(self) -> None:
+        """Read on in the next turn of the reactor."""
+        if not self._yielding:
+            self._yielding = True
+            self._server.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._yielding = False
+        self._advance()
+        if self._input_ended and not self._yielding:
+            self.readConnectionLost()
 
     def _read(self) -> bool:
         """Take from `_unread` what the phase allows; answer whether to go on."""
@@ -152,6 +173,8 @@ class Connection(Protocol):
     def readConnectionLost(self) -> None:
         """Twisted says: the client sends no more, but may still read."""
         self._input_ended = True
+        if self._yielding:
+            return  # the end of the body, or further requests, may be among the bytes not read yet
         if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
             self.transport.loseConnection()
         elif self._phase is not Phase.RESPONSE:

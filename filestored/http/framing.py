@@ -1,11 +1,11 @@
 """The framing of a body: from bytes on the wire to bytes of the body (RFC 9112 sections 6 and 7).
 
-A `LengthReader` counts; a `ChunkedReader` cuts at the lines and lets llhttp judge each of them.
-It computes the size of each chunk itself, so that the limits on lines are exact and the end
-of the message is known to the byte; llhttp must come to the same end at the same byte.
+A `LengthReader` counts. A `ChunkedReader` reads the chunked coding itself, so that the limits on
+lines are exact and the end of the message is known to the byte. It passes every line and every piece
+of data on to llhttp, too, which must find the same bytes of the body in them, and the same end.
 
-Both are fed whole pieces, as they come, and answer what of them is body, what lies behind
-it, and whether the body is complete.
+Both are fed whole pieces, as they come, and answer which bytes are body, which bytes were not
+read, and whether the body is complete.
 """
 
 import re
@@ -18,12 +18,19 @@ from filestored.errors import BodyMalformed
 from filestored.http.limits import Limits
 
 _CRLF = b"\r\n"
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?\r\n")  # 20 digits are the most that h11 reads
 _ANY_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+MAX_CHUNKS = 256
+"""Lines and chunks that one call of `ChunkedReader.feed` reads; 256 chunks of one byte take 1 ms."""
+
+
 class Piece(NamedTuple):
-    """What became of some bytes: those of the body, those behind its end, whether it has ended."""
+    """The result of a `feed`: bytes of the body, bytes that were not read, whether the body is complete.
+
+    The bytes not read lie behind the end of a complete body; else they are to be fed again.
+    """
 
     body: bytes
     rest: bytes
@@ -49,89 +56,106 @@ class LengthReader:
 
 
 class ChunkedReader:
-    """Reads a body that comes in chunks; trailers are read and dropped."""
+    """Reads a body in the chunked coding; trailers are read and dropped."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._report = _End()
+        self._report = _Report()
         self._parser = HttpRequestParser(self._report)
         self._parser.feed_data(_ANY_CHUNKED_HEAD)
         self._buffer = b""
         self._missing = 0
         self._trailers = 0
-        self._step: Callable[[bytes, int, list[bytes]], int] = self._read_size
+        self._step: Callable[[bytes, int], tuple[int, bytes]] = self._read_size
 
     def feed(self, data: bytes) -> Piece:
-        """Take the next bytes; raises `BodyMalformed`."""
+        """Read the next bytes, at most `MAX_CHUNKS` chunks of them. Raises `BodyMalformed`."""
         if self._buffer:
-            data = self._buffer + data
+            data, self._buffer = self._buffer + data, b""
         pieces: list[bytes] = []
         position = 0
-        while position < len(data) and not self._report.complete:
-            following = self._step(data, position, pieces)
-            if following == position:
+        for _ in range(MAX_CHUNKS):
+            if position == len(data) or self._report.complete:
                 break
-            self._judge(data[position:following])
-            position = following
-        return self._piece(pieces, data[position:])
+            end, body = self._step(data, position)
+            if end == position:
+                self._buffer = data[position:]
+                return Piece(b"".join(pieces), b"", complete=False)
+            self._compare(data, position, end, body)
+            if body:
+                pieces.append(body)
+            position = end
+        return Piece(b"".join(pieces), data[position:], self._report.complete)
 
-    def _piece(self, pieces: list[bytes], rest: bytes) -> Piece:
-        complete = self._report.complete
-        self._buffer = b"" if complete else rest
-        return Piece(b"".join(pieces), rest if complete else b"", complete)
-
-    def _judge(self, data: bytes) -> None:
+    def _compare(self, data: bytes, position: int, end: int, body: bytes) -> None:
+        """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""
+        self._report.body = b""
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(memoryview(data)[position:end])
         except HttpParserError as error:
             raise BodyMalformed("the chunked coding is broken") from error
+        if self._report.body != body:
+            raise BodyMalformed("the size of a chunk is ambiguous")
         if self._report.complete != (self._step == self._past_end):
             raise BodyMalformed("the chunked coding ends where it should not")
 
-    # Each step answers the position behind what it took of the data, or the same when it
-    # needs more bytes, and names the next step.
+    # Each step returns the position behind the bytes that it has read, and the bytes of the body
+    # among them. It returns the same position when it needs more bytes. It also sets the next step.
 
-    def _read_size(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+    def _read_size(self, data: bytes, position: int) -> tuple[int, bytes]:
+        """Read the line with the size of a chunk; read the whole chunk if it is there."""
         end = _line_end(data, position, self._limits.chunk_line)
         if end == position:
-            return position
-        match = _CHUNK_SIZE.match(data, position, end)
+            return position, b""
+        match = _SIZE_LINE.fullmatch(data, position, end)
         if match is None:
             raise BodyMalformed("a chunk begins with its size")
-        self._missing = int(match[0], 16)
-        self._step = self._read_data if self._missing else self._read_trailer
-        return end
+        size = int(match[1], 16)
+        if 0 < size <= len(data) - end - len(_CRLF):
+            return self._whole_chunk(data, end, size)
+        self._missing = size
+        self._step = self._read_data if size else self._read_trailer
+        return end, b""
 
-    def _read_data(self, data: bytes, position: int, pieces: list[bytes]) -> int:
-        end = min(position + self._missing, len(data))
-        pieces.append(data[position:end])
-        self._missing -= end - position
+    def _whole_chunk(self, data: bytes, position: int, size: int) -> tuple[int, bytes]:
+        end, _ = self._read_chunk_end(data, position + size)
+        return end, data[position : position + size]
+
+    def _read_data(self, data: bytes, position: int) -> tuple[int, bytes]:
+        body = data[position : position + self._missing]
+        self._missing -= len(body)
         if not self._missing:
             self._step = self._read_chunk_end
-        return end
+        return position + len(body), body
 
-    def _read_chunk_end(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+    def _read_chunk_end(self, data: bytes, position: int) -> tuple[int, bytes]:
         end = position + len(_CRLF)
         if end > len(data):
-            return position
+            return position, b""
+        if data[position:end] != _CRLF:
+            raise BodyMalformed("a chunk is longer than its size")
         self._step = self._read_size
-        return end
+        return end, b""
 
-    def _read_trailer(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+    def _read_trailer(self, data: bytes, position: int) -> tuple[int, bytes]:
         end = _line_end(data, position, self._limits.trailers - self._trailers)
         self._trailers += end - position
         if end - position == len(_CRLF):
             self._step = self._past_end
-        return end
+        return end, b""
 
-    def _past_end(self, data: bytes, position: int, pieces: list[bytes]) -> int:
-        return position
+    def _past_end(self, data: bytes, position: int) -> tuple[int, bytes]:
+        return position, b""
 
 
-class _End:
-    """What llhttp reports of a chunked body: its end."""
+class _Report:
+    """What llhttp reports of a chunked body: the bytes of it since the last time, and its end."""
 
+    body = b""
     complete = False
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
 
     def on_message_complete(self) -> None:
         self.complete = True

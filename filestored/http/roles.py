@@ -1,5 +1,6 @@
 """What the parts of this floor need of each other, so that none has to know another's class."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -108,6 +109,9 @@ class Server(Protocol):
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Call `action` in the next turn of the reactor."""
 
     def render(self, request: IAnswerable) -> None:
         """Have a request answered."""

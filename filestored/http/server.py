@@ -5,6 +5,7 @@ One coarse clock, running only while somebody is connected, sweeps over all conn
 none of them sets a timer of its own.
 """
 
+from collections.abc import Callable
 from time import time
 
 from twisted.internet.defer import Deferred, succeed
@@ -103,6 +104,10 @@ class HTTPFactory(Factory):
         waiting, self._drained = self._drained, []
         for drained in waiting:
             drained.callback(None)
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """See `filestored.http.roles.Server.call_soon`."""
+        self._clock.callLater(0, action)
 
     def render(self, request: IAnswerable) -> None:
         """See `filestored.http.roles.Server.render`."""

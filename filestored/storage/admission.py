@@ -1,8 +1,8 @@
 """Who may begin an upload: decided before its first byte, without waiting for anything.
 
 An upload enters with the length it announces, and leaves when nothing of it is in progress
-any more. Refused are those that are too large, for which there is no room, or too many at
-once, and all of them while writes are suspended.
+any more. Refused are those that are too large, for which there is no room, and all of them while
+writes are suspended. Those that will need a place are refused when none could be had now (`places`).
 
 How much room there is, is hearsay: the figure comes with the results of the I/O threads, once
 per batch, and after each refusal a job asks for a new one. Rejected: asking the file system
@@ -11,25 +11,24 @@ here, which may be a dead network disk and would stop the reactor.
 
 from twisted.python.failure import Failure
 
-from filestored.errors import Overloaded, StorageFull, TooLarge, UploadRefused
+from filestored.errors import StorageFull, TooLarge, UploadRefused
 from filestored.interfaces import IBackend
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
+from filestored.storage.places import MAX_UNPLACED_BYTES, Places
 
 
 class Admission:
     """The door of one store. `max_size` in bytes; `in_flight` counts the uploads inside."""
 
-    def __init__(
-        self, backend: IBackend, run: Run, health: Health, *, max_size: int, max_uploads: int
-    ) -> None:
+    def __init__(self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: Places) -> None:
         self.max_size = max_size
         self.in_flight = 0
         self.refused = 0
         self._backend = backend
         self._run = run
         self._health = health
-        self._max_uploads = max_uploads
+        self._places = places
         self._free = backend.free_space()
         self._asking = False
 
@@ -55,8 +54,8 @@ class Admission:
         if length > self.max_size:
             raise TooLarge
         self._health.check()
-        if self.in_flight >= self._max_uploads:
-            raise Overloaded
+        if length > MAX_UNPLACED_BYTES:
+            self._places.check()
         if self._free < max(length, 1):
             self._ask()
             raise StorageFull

@@ -11,7 +11,7 @@ Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exce
 provides `IOpensQuickly`: a thread costs more than its `open` does, while the disk is fast (`latency`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from errno import EAGAIN
 from time import monotonic
@@ -42,13 +42,14 @@ from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import IOThreads, Run
 from filestored.storage.latency import ReadLatency
+from filestored.storage.places import Places
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3
 """Bytes of the largest upload, unless the operator says otherwise."""
 
 MAX_UPLOADS = 64
-"""Uploads in flight at once."""
+"""Uploads that write to disk at once."""
 
 
 @dataclass(slots=True)
@@ -69,8 +70,8 @@ class Store:
     """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
 
     `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`. `max_size` is in bytes,
-    `max_uploads` how many may be in flight at once. `health` is shared with whatever else writes to the same
-    disk.
+    `max_uploads` how many may write to disk at once. `health` is shared with whatever else writes to the same
+    disk. `seconds` is a monotonic clock.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Store:
         max_size: int = MAX_SIZE,
         max_uploads: int = MAX_UPLOADS,
         health: Health | None = None,
+        seconds: Callable[[], float] = monotonic,
     ) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
@@ -94,8 +96,9 @@ class Store:
             alsoProvides(self, IOpensAtOnce)
         self._health = health or Health()
         self._latency = ReadLatency()
+        self._places = Places(max_uploads, seconds)
         self._admission = Admission(
-            backend, threads.read, self._health, max_size=max_size, max_uploads=max_uploads
+            backend, threads.read, self._health, max_size=max_size, places=self._places
         )
         self._group = GroupCommit(backend, threads.commit, self._health, self._admission.hear)
 
@@ -131,6 +134,7 @@ class Store:
             self._group,
             self._health,
             self._threads,
+            self._places,
             length=length,
             limit=self._admission.max_size,
             ended=self._ended,

@@ -7,6 +7,10 @@ as many again wait for the job to end, the producer is paused until it does::
     write -> [ gathering ] -> job: hash + write -> [ gathering ] -> job ...
                  commit -> last job: hash, write, compare, seal, publish -> settle -> Stored
 
+The first `MAX_UNPLACED_BYTES` need no place; with more, or a commit, the upload takes one (`places`). An
+upload whose client is slow may be evicted from its place: what it has written is discarded, and the
+next `write` or the `commit` fails with `Overloaded`.
+
 A body of at most `SMALL` bytes needs no job of its own: it is hashed here, and the group commit
 begins, fills, seals and publishes it together with others.
 
@@ -29,12 +33,13 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import LengthMismatch, TooLarge
+from filestored.errors import LengthMismatch, Overloaded, TooLarge
 from filestored.interfaces import IUpload, Stored
 from filestored.storage.commit import GroupCommit
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import IOThreads
+from filestored.storage.places import MAX_UNPLACED_BYTES, Meter, Places
 from filestored.storage.turn import Body, Member
 
 PIECE = 256 * 1024
@@ -61,6 +66,7 @@ class Upload:
     _error: Exception | None = None
     _committing = False
     _aborted = False
+    _evicted = False
     _producer: IPushProducer | None = None
     _paused = False
 
@@ -70,6 +76,7 @@ class Upload:
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
+        places: Places,
         *,
         length: int | None,
         limit: int,
@@ -79,9 +86,11 @@ class Upload:
         self._group = group
         self._health = health
         self._threads = threads
+        self._places = places
+        self._meter = Meter(places.seconds())
         self._length = length
         self._limit = limit
-        self._ended = ended
+        self._on_end = ended
         self._gathered: list[bytes | bytearray] = []
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
@@ -99,11 +108,15 @@ class Upload:
         self._paused = False
 
     def write(self, data: bytes) -> None:
-        """Gather `data`. Raises `TooLarge`; what follows an error or the end is dropped."""
+        """Gather `data`. Raises `TooLarge` or `Overloaded`; what follows an error or the end is dropped."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLarge
+        if self._evicted:
+            raise Overloaded
         if self._error is None and not (self._aborted or self._committing):
+            if self._size > MAX_UNPLACED_BYTES:
+                self._places.take(self)
             self._gather(data)
             self._pump()
             self._throttle()
@@ -131,10 +144,24 @@ class Upload:
         if not (self._committing or self._working):
             Deferred.fromCoroutine(self._end(None))
 
+    def rate(self, now: float) -> float:
+        """See `Holder.rate`; a client is not to blame while the disk is at work, or has all bytes."""
+        busy = self._working or self._committing or self._aborted
+        return float("inf") if busy else self._meter.rate(now, self._size)
+
+    def evict(self) -> None:
+        """See `Holder.evict`. Called by `Places` only, when no job is under way."""
+        self._evicted = True
+        self._error = Overloaded()
+        self._drop()
+        if self._intake.begun:
+            self._work(self._intake.discard)
+
     def _commit_small(self, done: "Deferred[Stored]") -> None:
         """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
         try:
             self._check()
+            self._places.take(self)
             data = self._whole()
             digest = self._intake.digest(data)
         except Exception as error:
@@ -180,6 +207,10 @@ class Upload:
         await self._group.settle(digest)
         return Stored(digest, self._size, created)
 
+    def _ended(self, stored: Stored | None) -> None:
+        self._places.release(self)
+        self._on_end(stored)
+
     async def _end(self, stored: Stored | None) -> None:
         """Leave nothing behind; the caller makes sure that this happens once."""
         self._drop()
@@ -193,11 +224,16 @@ class Upload:
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
         if self._waiting >= PIECE and not self._working:
-            self._working = True
-            self._threads.write(self._intake.absorb, self._take()).addBoth(self._absorbed)
+            self._work(self._intake.absorb, self._take())
 
-    def _absorbed(self, result: Failure | None) -> None:
+    def _work(self, job: Callable[..., None], *args: object) -> None:
+        """Run a job; the next one begins when it has ended."""
+        self._working = True
+        self._threads.write(job, *args).addBoth(self._worked)
+
+    def _worked(self, result: Failure | None) -> None:
         self._working = False
+        self._meter.restart(self._places.seconds(), self._size)
         if isinstance(result, Failure):
             self._error = self._health.judge(_exception(result))
         if self._idle is not None:

@@ -14,6 +14,9 @@ status is 1 when one fails.
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
     full      P7: a small file system fills up: 507, reads and deletes go on, and it recovers (root)
     proxies   P41: what nginx passes on, we read as it does
+    framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
+    trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
+    clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
 ``NOT RUN``, which is neither a pass nor a failure.

@@ -174,6 +174,77 @@ def test_ten_thousand_pipelined_requests_in_one_piece_are_all_answered(wire):
     assert 10_000 == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
 
 
+def test_pipelined_requests_are_answered_in_bounded_turns(wire):
+    wire.channel.dataReceived(get("/nothing") * 1_000)
+    at_once = wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
+    assert 0 < at_once <= 64
+    assert "paused" == wire.transport.producerState
+    wire.turn()
+    assert 1_000 - at_once == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
+    assert "producing" == wire.transport.producerState
+
+
+TINY_CHUNKS = b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
+
+
+def test_tiny_chunks_leave_turns_to_other_connections(wire, root):
+    wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    wire.channel.dataReceived(TINY_CHUNKS)
+    assert 0 < len(root.collect.collector.data) <= 1_000
+    chunking = wire.channel, wire.transport
+    wire.connect()
+    wire.channel.dataReceived(get("/nothing"))
+    assert b"404" in wire.received()
+    wire.channel, wire.transport = chunking
+    wire.turn()
+    assert b"took 5000" == wire.answers("POST")[0].body
+
+
+def test_tiny_chunks_before_the_end_of_input_are_read(wire):
+    wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
+    wire.channel.readConnectionLost()
+    wire.turn()
+    assert b"took 5000" == wire.answers("POST")[0].body
+
+
+def test_tiny_chunks_that_break_off_end_the_connection(wire, root):
+    wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS[:-5])
+    wire.channel.readConnectionLost()
+    wire.turn()
+    assert (False, BodyLost) == (wire.connected, root.collect.outcome)
+
+
+def test_pipelined_requests_before_the_end_of_input_are_answered(wire):
+    wire.channel.dataReceived(get("/nothing") * 100)
+    wire.channel.readConnectionLost()
+    wire.turn()
+    assert 100 == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
+    assert not wire.connected
+
+
+def test_a_connection_lost_between_two_turns_of_a_body_is_not_read_on(wire, root):
+    wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
+    read = len(root.collect.collector.data)
+    wire.hang_up()
+    wire.turn()
+    assert (read, BodyLost) == (len(root.collect.collector.data), root.collect.outcome)
+
+
+def test_a_body_of_many_chunks_that_nobody_reads_is_not_read_at_once(wire):
+    wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
+    assert (403, "close") == ((answer := wire.answers("POST")[0]).status, answer.fields["connection"])
+
+
+def test_the_rate_of_a_body_is_counted_in_bytes_of_the_body(wire, root):
+    """A byte in a chunk with an extension of 200 bytes is one byte."""
+    wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"1;" + b"a" * 200 + b"\r\nx\r\n"
+    for _ in range(61):
+        wire.send(chunk * 10)
+        wire.wait(1)
+    assert BodyStalled is root.collect.outcome
+
+
 def test_a_body_at_hand_that_nobody_reads_does_not_end_the_connection(wire):
     wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + get("/nothing"))
     assert [403, 404] == [answer.status for answer in wire.answers("POST", "GET")]

@@ -1,6 +1,7 @@
 """Bodies: the same bytes come out however they are cut, and what breaks RFC 9112 does not."""
 
 import itertools
+from random import Random
 
 import h11
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.errors import BodyMalformed
-from filestored.http.framing import ChunkedReader, LengthReader
+from filestored.http.framing import MAX_CHUNKS, ChunkedReader, LengthReader
 from filestored.http.limits import Limits
+from tests.http.framings import ours, random_body, random_cut, theirs
 
 CHUNKED = b"5\r\nhello\r\n1;name=value\r\n \r\n00A\r\nworld\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n"
 BODY = b"hello world\r\nabc"
@@ -25,8 +27,10 @@ def read_all(reader, pieces):
         if complete:
             rest += piece
             continue
-        part, rest, complete = reader.feed(piece)
-        body += part
+        rest = piece
+        while rest and not complete:
+            part, rest, complete = reader.feed(rest)
+            body += part
     return body, rest, complete
 
 
@@ -134,3 +138,64 @@ def test_nothing_that_h11_takes_for_broken_is_read(tokens):
         theirs += event.data
     assert isinstance(event, h11.EndOfMessage)
     assert (theirs, server.trailing_data[0]) == (body, rest)
+
+
+SMUGGLED = b"aXX3\r\nbcd\r\n0\r\nZZ"
+
+
+@pytest.mark.parametrize("digits", range(1, 21))
+@pytest.mark.parametrize("content", [b"hello", SMUGGLED], ids=["plain", "like chunks"])
+def test_a_chunk_size_with_leading_zeros_means_the_same_number(digits, content):
+    wire = b"%0*x\r\n%b\r\n%b\r\n\r\n" % (digits, len(content), content, b"0" * digits)
+    for pieces in ([wire], bytewise(wire)):
+        assert (content, b"", True) == read_all(chunked(), pieces)
+
+
+@pytest.mark.parametrize("digits", [21, 40, 200])
+def test_a_chunk_size_of_more_digits_than_other_readers_take_is_malformed(digits):
+    wire = b"%0*x\r\n%b\r\n0\r\n\r\n" % (digits, 5, b"hello")
+    for pieces in ([wire], bytewise(wire)):
+        with pytest.raises(BodyMalformed):
+            read_all(chunked(), pieces)
+
+
+@pytest.mark.parametrize("size", [1 << 64, (1 << 64) + 5, (1 << 68) + 5, (1 << 80) - 1])
+def test_a_chunk_size_beyond_64_bits_is_malformed(size):
+    with pytest.raises(BodyMalformed):
+        read_all(chunked(), [b"%x\r\nhello\r\n0\r\n\r\n" % size])
+
+
+def test_a_chunk_is_compared_with_what_the_parser_library_reads():
+    """A reader that takes another size than llhttp does is stopped at that chunk, not at the end."""
+
+    class Misreading(ChunkedReader):
+        def _read_size(self, data, position):
+            end, body = super()._read_size(data, position)
+            self._missing -= 1
+            return end, body
+
+    reader = Misreading(Limits())
+    with pytest.raises(BodyMalformed):
+        read_all(reader, [b"6\r\nhello!", b"\r\n"])
+
+
+def test_random_framings_have_the_body_that_h11_reads():
+    random = Random(20)
+    accepted = 0
+    for _ in range(3_000):
+        pieces = random_cut(random, random_body(random))
+        seen = ours(pieces)
+        if seen is not None:
+            assert theirs(pieces) == seen, pieces
+            accepted += seen.complete and bool(seen.body)
+    assert accepted > 1_000
+
+
+def test_one_feed_reads_a_bounded_number_of_chunks():
+    count = 10 * MAX_CHUNKS
+    wire = b"1\r\nx\r\n" * count + b"0\r\n\r\nbehind"
+    reader, sizes, rest, complete = chunked(), [], wire, False
+    while not complete:
+        body, rest, complete = reader.feed(rest)
+        sizes.append(len(body))
+    assert (MAX_CHUNKS, count, b"behind") == (max(sizes), sum(sizes), rest)

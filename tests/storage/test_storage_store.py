@@ -114,12 +114,16 @@ def test_bytes_beyond_the_limit_are_refused_as_soon_as_they_come(backend):
 def test_too_many_uploads_at_once_are_refused_until_one_ends(store):
     store = Store(MemoryBackend(MD5), MD5, maybeDeferred, max_uploads=3)
     uploads = [store.upload() for _ in range(3)]
+    for upload in uploads:
+        upload.write(b"x" * 20_000)
     with pytest.raises(Overloaded):
-        store.upload()
+        store.upload(length=20_000)
+    assert isinstance(outcome(send(store, HELLO)), Overloaded)
     uploads[0].abort()
     uploads[1].commit()
     assert 1 == store.uploads_in_flight
-    store.upload().abort()
+    assert outcome(send(store, HELLO)).created
+    store.upload(length=20_000).abort()
     uploads[2].abort()
     assert 0 == store.uploads_in_flight
 

@@ -178,10 +178,13 @@ def test_an_input_output_error_suspends_writing_and_health_says_so(make_wire, lo
 
 def test_one_upload_too_many_is_503_with_retry_after(make_wire):
     wire = make_wire(max_uploads=1)
-    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel")
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20002\r\n\r\n" + b"x" * 20_000)
     busy = wire.channel, wire.transport
     wire.connect()
     answer = wire.ask("POST", "/", b"hello")
+    assert (answer.status, answer.fields["retry-after"]) == (503, "1")
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n")
+    (answer,) = wire.answers("POST")
     assert (answer.status, answer.fields["retry-after"]) == (503, "1")
     wire.channel, wire.transport = busy
     wire.send(b"lo")

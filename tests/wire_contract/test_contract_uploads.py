@@ -203,3 +203,37 @@ def test_a_coding_of_the_content_is_415_before_the_body(port, coding):
     with Peer(port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Encoding: {coding}", "Content-Length: 100"]))
         assert 415 == peer.answer("POST").status
+
+
+@pytest.mark.parametrize("digits", [1, 15, 16, 17, 20])
+@pytest.mark.parametrize("like_chunks", [False, True])
+def test_a_chunk_size_with_leading_zeros_stores_the_bytes_that_were_sent(port, fresh, digits, like_chunks):
+    content = b"aXX3\r\nbcd\r\n0\r\nZZ" + fresh() if like_chunks else fresh()
+    body = b"%0*x\r\n%b\r\n0\r\n\r\n" % (digits, len(content), content)
+    with Peer(port) as peer:
+        peer.send(head("POST", "/", [RAW, "Transfer-Encoding: chunked"]) + body)
+        answer = peer.answer("POST")
+    assert (200, hashlib.sha256(content).hexdigest()) == (answer.status, answer.body.decode())
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["+5", "-5", "0x5", "5 5", "0" * 30 + "5", "9" * 19, "9" * 5000, str(1 << 63), str((1 << 64) + 5)],
+)
+def test_a_length_that_readers_may_read_differently_is_400(port, length):
+    with Peer(port) as peer:
+        peer.send(head("POST", "/", [RAW, f"Content-Length: {length}"]) + b"hello")
+        assert 400 == peer.answer("POST").status
+
+
+@pytest.mark.parametrize("number", ["9" * 40, "9" * 41, "9" * 5000])
+def test_numbers_of_very_many_digits_are_no_fault_of_ours(port, stored, number):
+    digest, content = stored
+    answer = ask(port, "GET", f"/files/{digest}", f"Range: bytes=0-{number}")
+    assert answer.status in {200, 206}
+    assert content == answer.body
+    answer = ask(port, "POST", "/", RAW, f"Content-Digest: sha-256={number}", body=b"x")
+    assert 400 == answer.status
+    disposition = 'Content-Disposition: form-data; name="f"; filename="x"'
+    part = f"--frontier\r\n{disposition}\r\nContent-Length: {number}\r\n\r\nx\r\n--frontier--\r\n".encode()
+    assert 400 == ask(port, "POST", "/", FORM, body=part).status
