@@ -7,7 +7,6 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
@@ -78,12 +77,12 @@ class IncomingRequest:
 
     @cached_property
     def received_cookies(self) -> dict[bytes, bytes]:
-        """The cookies that were sent; none when they are malformed."""
-        try:
-            cookies = SimpleCookie((self._head.fields.last.get(b"cookie") or b"").decode("latin-1"))
-        except CookieError:
-            return {}
-        return {name.encode("latin-1"): morsel.value.encode("latin-1") for name, morsel in cookies.items()}
+        """Names and values of the `Cookie` field (RFC 6265 section 5.4), in linear time.
+
+        Rejected: `http.cookies.SimpleCookie`, quadratic in what it cannot read: 0.6 s for 8 KiB.
+        """
+        pairs = (self._head.fields.last.get(b"cookie") or b"").split(b";")
+        return {name: value for name, found, value in map(_cookie, pairs) if found}
 
     def getCookie(self, key: bytes) -> bytes | None:
         """The value of one cookie."""
@@ -167,6 +166,10 @@ class IncomingRequest:
         scheme = b"https" if self.isSecure() else b"http"
         host = self._head.fields.last.get(b"host") or self.getRequestHostname()
         return b"%b://%b/%b" % (scheme, host, b"/".join(segments))
+
+
+def _cookie(pair: bytes) -> tuple[bytes, bytes, bytes]:
+    return pair.strip(b" \t").partition(b"=")
 
 
 def _segments(path: bytes) -> list[bytes]:

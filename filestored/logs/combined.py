@@ -12,7 +12,7 @@ import time
 from functools import lru_cache
 
 from filestored.interfaces import AccessEntry
-from filestored.logs.lines import mask
+from filestored.logs.masking import mask
 
 REMEMBERED = 512
 """Bytes of the longest text of a client that is kept with what is written of it: most come again."""
@@ -24,9 +24,7 @@ MOST = 1024
 def describe(entry: AccessEntry) -> str:
     """What a line says of a request and its answer: all but who asked and when."""
     request = b" ".join((entry.method, entry.target, entry.version))
-    return (
-        f'"{_shown(request)}" {entry.status} {entry.sent} "{_field(entry.referer)}" "{_field(entry.agent)}"'
-    )
+    return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
 
 
 def opening(peer: str, second: int) -> str:
@@ -43,6 +41,11 @@ unmasked: dict[bytes, str] = {}
 def _date(second: int) -> str:
     when = time.gmtime(second)
     return time.strftime(f"%d/{_MONTHS[when.tm_mon - 1]}/%Y:%H:%M:%S +0000", when)
+
+
+def _url(value: bytes | None) -> str:
+    """Show a URL, whose blanks would hide from `mask` where it ends."""
+    return _field(value.replace(b" ", b"%20") if value else None)
 
 
 def _field(value: bytes | None) -> str:

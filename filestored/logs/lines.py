@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 
 from twisted.logger import LogEvent, eventAsText
 
+from filestored.logs.masking import mask
+
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 """The names of loguru's levels by those of Twisted."""
-
-MASK = "***"
-"""What stands where a secret stood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +50,8 @@ def presentable(text: str) -> str:
     return _CONTROL.sub(_written_out, masked).replace("\n", "\n    ")
 
 
-def mask(text: str) -> str:
-    """A text without the tokens of ``/token/…/`` paths and without what an Authorization field says.
-
-    A client may write any letter of a path as ``%xx``; the segment is found all the same.
-    """
-    return _AUTHORIZATION.sub(rf"\1{MASK}", _TOKEN.sub(rf"\1{MASK}", text))
-
-
 def _written_out(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
 
 
-def _encodable(word: str) -> str:
-    """A pattern for a word of letters and slashes, each of which may be percent-encoded."""
-    return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
-
-
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_TOKEN = re.compile(rf"({_encodable('/token/')})(?!{re.escape(MASK)})[^/\s?#\"']+", re.IGNORECASE)
-_AUTHORIZATION = re.compile(r"(authorization\b[^\w\n]{0,8})\w[^\n]*", re.IGNORECASE)

@@ -39,6 +39,9 @@ MOST_PART_LINES = 16
 PART_HEAD = 8 * 1024
 """Bytes of the header lines of one part."""
 
+MAX_DISPOSITION_CHARACTERS = 1024
+"""Characters of one `Content-Disposition` line of a part."""
+
 FIELD = 64 * 1024
 """Bytes of a part that is not a file."""
 
@@ -77,6 +80,7 @@ class FormUpload:
         self._delimiter = Delimiter(boundary)
         self._inside = False
         self._part: MultipartSegment | None = None
+        self._is_uncounted_file = False
         self._take: Callable[[bytes], None] = self._drop
         self._room = limit
         self._found = False
@@ -138,13 +142,14 @@ class FormUpload:
     def _passes_on(self, event: MultipartSegment | bytes | None, data: bytes) -> bool:
         """Whether more of a file follows, and the parser, having come so far, has kept nothing of `data`."""
         in_content = isinstance(event, bytes) and bool(event)
-        return in_content and _is_uncounted_file(self._part) and not self._delimiter.may_have_begun(data)
+        return in_content and self._is_uncounted_file and not self._delimiter.may_have_begun(data)
 
     def _begin(self, part: MultipartSegment) -> None:
-        if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
-            raise _beyond_limits()
+        _check_part_head(part)
         self._part = part
-        if not _is_file(part):
+        is_file = _is_file(part)
+        self._is_uncounted_file = is_file and part.header("Content-Length") is None
+        if not is_file:
             self._take = self._drop_field
         elif self._found:
             self._take = self._drop
@@ -163,8 +168,13 @@ class FormUpload:
             raise _beyond_limits()
 
 
-def _is_uncounted_file(part: MultipartSegment | None) -> bool:
-    return part is not None and _is_file(part) and part.header("Content-Length") is None
+def _check_part_head(part: MultipartSegment) -> None:
+    """Raise `Refusal` (413) for header lines of a part that are too large."""
+    if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
+        raise _beyond_limits()
+    for name, value in part.headerlist:
+        if name == "Content-Disposition" and len(value) > MAX_DISPOSITION_CHARACTERS:
+            raise _beyond_limits()
 
 
 def _is_complete(parser: PushMultipartParser) -> bool:
@@ -210,5 +220,6 @@ def _beyond_limits() -> Refusal:
 
 # RFC 7578 section 4.2 forbids it, and some clients send it for names beyond ASCII.
 _EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=[ \t]*([^;\s]*)", re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Possessive, and without a need for the closing quote: never tries a character twice.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _CHARSETS = {"utf-8", "iso-8859-1"}

@@ -50,7 +50,8 @@ def test_an_entry_in_the_combined_format():
 def test_a_token_in_the_target_or_the_referer_is_masked():
     shown = describe(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
     assert "s3cr3t" not in shown
-    assert 2 == shown.count("***")
+    assert '"GET /imageapi/token/***/*** HTTP/1.1"' in shown
+    assert '"http://h/%74oken/***/"' in shown
 
 
 def test_a_text_in_which_something_was_masked_is_not_kept():
