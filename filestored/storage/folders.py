@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from filestored.storage.calls import Calls
-from filestored.storage.health import FlushFailed
+from filestored.storage.health import FlushFailed, ReadFailed
 from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
@@ -65,11 +65,17 @@ class Folders:
             raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
-        """The paths of all regular files below a directory that is open, each with `prefix` in front."""
-        with self._calls.scandir(directory) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-            files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        """The paths of all regular files below a directory that is open, each with `prefix` in front.
+
+        Raises `ReadFailed`.
+        """
+        try:
+            with self._calls.scandir(directory) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+                files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+                folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise ReadFailed.of(error, f"the directory {prefix}") from error
         for name in files:
             yield f"{prefix}/{name}"
         for name in folders:
@@ -85,7 +91,9 @@ class Folders:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-            raise
+            if error.errno == errno.ENOENT:
+                raise
+            raise ReadFailed.of(error, f"the directory {segment}") from error
 
     def _make(self, segments: tuple[str, ...]) -> None:
         if segments in self._settled:

@@ -23,6 +23,7 @@ from filestored.interfaces import IRecords
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
+from filestored.storage.health import ReadFailed
 from filestored.storage.premises import check_access, explained, made, open_directory, read_format, take
 from filestored.storage.root import StoreRoot, flush_root
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
@@ -186,10 +187,12 @@ class DiskRecords:
                 return self._calls.pread(descriptor, LIMIT, 0)
             finally:
                 os.close(descriptor)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-            raise
+            raise ReadFailed.of(error, f"the record {last}") from error
 
 
 def _agree(found: formats.Format | None, contents: str) -> None:
