@@ -21,6 +21,7 @@ from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IOpensQuickly, ISink, IStoredFile
+from filestored.storage.health import ReadFailed
 
 WORTH = 0.9
 """How large a compressed piece may be, as a share of the original, for compression to pay."""
@@ -173,7 +174,7 @@ class Unpacked:
 
 
 def _damaged(reason: str) -> OSError:
-    return OSError(errno.EIO, f"a compressed file is damaged: {reason}")
+    return ReadFailed(errno.EBADMSG, f"a compressed file is damaged: {reason}")
 
 
 def _pays(piece: bytes | bytearray | memoryview) -> bool:

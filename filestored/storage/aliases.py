@@ -24,6 +24,7 @@ from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
+from filestored.storage.health import ReadFailed
 from filestored.storage.root import StoreRoot
 from filestored.storage.sink import READ_ONLY
 
@@ -70,7 +71,10 @@ class Aliases:
         os.close(self._descriptor)
 
     def _line(self, number: int) -> bytes:
-        return self._calls.pread(self._descriptor, self._width, number * self._width)
+        try:
+            return self._calls.pread(self._descriptor, self._width, number * self._width)
+        except OSError as error:
+            raise ReadFailed.of(error, f"{ALIASES}/{self.old.name}") from error
 
     def _second(self, line: bytes) -> Digest | None:
         return None if is_rotten(line) else self._parse(self._new, line[self._digits + 1 : -1])

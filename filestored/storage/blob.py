@@ -73,8 +73,8 @@ class Blob:
         try:
             data = await self._run(self._latency.call, self._file.read, start, min(PIECE, stop - start))
         except OSError as error:
-            self._health.judge(error)
-            raise
+            judged = self._health.judge_read(error)
+            raise judged from (None if judged is error else error)
         finally:
             self._reading = False
             if self._closed:

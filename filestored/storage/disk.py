@@ -33,6 +33,7 @@ from filestored.interfaces import (
 from filestored.storage.aliases import FormerNames
 from filestored.storage.calls import Calls
 from filestored.storage.flush import can_be_trusted
+from filestored.storage.health import ReadFailed
 from filestored.storage.premises import explained
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.recent import LARGEST, RecentFile, RecentFiles
@@ -155,7 +156,7 @@ class DiskBackend:
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFound from None
-            raise
+            raise ReadFailed.of(error, f"{digest.shard}/{digest}") from error
         try:
             status = self._calls.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -163,7 +164,7 @@ class DiskBackend:
         except BaseException:
             os.close(descriptor)
             raise
-        return DiskFile(descriptor, status, self._calls)
+        return DiskFile(digest, descriptor, status, self._calls)
 
     def delete(self, digest: Digest) -> bool:
         """Unlink. A directory under that name is not ours, and stays."""
@@ -208,19 +209,23 @@ class DiskBackend:
 
 @implementer(IStoredFile, IFileBacked)
 class DiskFile:
-    """An open file of the store; `size` in bytes, `status` as it was when it was opened."""
+    """The open file named `digest`; `size` in bytes, `status` as it was when it was opened."""
 
-    __slots__ = ("_calls", "_descriptor", "size", "status")
+    __slots__ = ("_calls", "_descriptor", "_digest", "size", "status")
 
-    def __init__(self, descriptor: int, status: os.stat_result, calls: Calls) -> None:
+    def __init__(self, digest: Digest, descriptor: int, status: os.stat_result, calls: Calls) -> None:
+        self._digest = digest
         self._descriptor = descriptor
         self._calls = calls
         self.size = status.st_size
         self.status = status
 
     def read(self, offset: int, count: int) -> bytes:
-        """`pread`: many may read at once."""
-        return self._calls.pread(self._descriptor, count, offset)
+        """`pread`: many may read at once. Raises `ReadFailed`."""
+        try:
+            return self._calls.pread(self._descriptor, count, offset)
+        except OSError as error:
+            raise ReadFailed.of(error, f"{self._digest.shard}/{self._digest}") from error
 
     def fileno(self) -> int:
         """The file's descriptor."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from filestored.storage.calls import Calls
-from filestored.storage.health import FlushFailed
+from filestored.storage.health import FlushFailed, ReadFailed
 from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import DIRECTORY
 
@@ -66,10 +66,16 @@ class Folders:
             raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
-        """The paths of all regular files below a directory that is open, each with `prefix` in front."""
-        found = self._list(directory)
-        files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-        folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        """The paths of all regular files below a directory that is open, each with `prefix` in front.
+
+        Raises `ReadFailed`.
+        """
+        try:
+            found = self._list(directory)
+            files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise ReadFailed.of(error, f"the directory {prefix}") from error
         for name in files:
             yield f"{prefix}/{name}"
         for name in folders:
@@ -98,7 +104,9 @@ class Folders:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-            raise
+            if error.errno == errno.ENOENT:
+                raise
+            raise ReadFailed.of(error, f"the directory {segment}") from error
 
     def _open_made(self, segments: Sequence[str]) -> int:
         """A new descriptor of a directory, which is made anew if it has been removed since it was made."""

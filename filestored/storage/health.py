@@ -6,6 +6,9 @@ a probe passes (see `recovery`). An input/output error and a failed flush suspen
 kernel forgets the pages that it could not write, and the next flush would report success. Reading and
 starting go on in each case.
 
+An error while one object is read, `ReadFailed`, is the trouble of that object: it is logged and counted, and
+suspends nothing. A store whose directory was removed, `StoreMissing`, suspends writing, whoever notices.
+
 Used in the reactor's thread only.
 """
 
@@ -14,7 +17,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from filestored.errors import Overloaded, StorageFull, UploadRefused, WritesSuspended
+from filestored.errors import Overloaded, StorageFull, StoreMissing, UploadRefused, WritesSuspended
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
@@ -27,7 +30,16 @@ class FlushFailed(OSError):
     """Names could not be made durable; which of them are is unknown."""
 
 
-class ShardUnusable(OSError):
+class ReadFailed(OSError):
+    """One stored object could not be read, or is damaged; the message names it. Others can be read."""
+
+    @classmethod
+    def of(cls, error: OSError, name: str) -> "ReadFailed":
+        """The error of the system, said of the object `name`."""
+        return cls(error.errno, f"{name} cannot be read: {error.strerror}")
+
+
+class ShardUnusable(ReadFailed):
     """One shard of a store cannot be opened; the others can."""
 
 
@@ -35,13 +47,14 @@ class Health:
     """The condition of what is written to one device.
 
     `degraded` is the reason why writing is suspended, or None; `recoverable` is whether a probe that passes
-    may end the suspension.
+    may end the suspension. `unreadable` counts the errors that came while stored objects were read.
     """
 
     _log = Logger()
 
     def __init__(self) -> None:
         self.degraded: str | None = None
+        self.unreadable = 0
         self._until_restart = False
         self._watchers: list[Callable[[str, bool], None]] = []
 
@@ -57,9 +70,9 @@ class Health:
 
     def judge(self, error: Exception) -> Exception:
         """Return the error to report for `error`; suspend writing when that is due."""
-        if not isinstance(error, OSError):
-            return error
-        if isinstance(error, FlushFailed) or _is_grave(error):
+        if isinstance(error, ReadFailed) or not isinstance(error, OSError):
+            return self.judge_read(error)
+        if isinstance(error, FlushFailed) or error.errno == errno.EIO:
             self._begin(str(error), until_restart=True)
             return error
         if error.errno == errno.EROFS:
@@ -67,6 +80,18 @@ class Health:
             return WritesSuspended()
         refusal = _PASSING.get(error.errno or 0)
         return refusal() if refusal else error
+
+    def judge_read(self, error: Exception) -> Exception:
+        """Return the error to report for one that came while an object was read; log and count it."""
+        if isinstance(error, StoreMissing):
+            self._begin(str(error), until_restart=True)
+        if not isinstance(error, OSError):
+            return error
+        if error.errno in LACKING:
+            return Overloaded()
+        self.unreadable += 1
+        self._log.error("a stored object is unreadable: {reason}", reason=str(error))
+        return error
 
     def judge_start(self, error: OSError) -> None:
         """Suspend writing until a probe passes; not for a full disk, where each upload fails by itself."""
@@ -103,14 +128,11 @@ class Health:
                 callback(reason, until_restart)
 
 
-def _is_grave(error: OSError) -> bool:
-    return error.errno == errno.EIO and not isinstance(error, ShardUnusable)
-
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing about the object or the disk: the process has no descriptor or memory left."""
 
 _PASSING: dict[int, type[UploadRefused]] = {
     errno.ENOSPC: StorageFull,
     errno.EDQUOT: StorageFull,
-    errno.EMFILE: Overloaded,
-    errno.ENFILE: Overloaded,
-    errno.ENOMEM: Overloaded,
+    **dict.fromkeys(LACKING, Overloaded),
 }

@@ -27,6 +27,7 @@ from filestored.interfaces import IRecords
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
+from filestored.storage.health import ReadFailed
 from filestored.storage.premises import (
     Report,
     check_access,
@@ -251,7 +252,7 @@ class DiskRecords:
         except FileNotFoundError:
             return None
         try:
-            if self._value(descriptor) == value:
+            if self._value(descriptor, last) == value:
                 self._calls.flock(descriptor, how)
                 return descriptor
         except BaseException:
@@ -270,7 +271,7 @@ class DiskRecords:
         """The bytes of a file. Raises `FileNotFoundError`, also for what is none."""
         descriptor = self._open(last, directory)
         try:
-            return self._value(descriptor)
+            return self._value(descriptor, last)
         finally:
             os.close(descriptor)
 
@@ -278,20 +279,20 @@ class DiskRecords:
         try:
             return self._calls.open(last, READ_ONLY, dir_fd=directory)
         except OSError as error:
-            raise _missing(error) from None
+            raise _unread(error, last) from None
 
-    def _value(self, descriptor: int) -> bytes:
+    def _value(self, descriptor: int, last: str) -> bytes:
         try:
             return self._calls.pread(descriptor, LIMIT, 0)
         except OSError as error:
-            raise _missing(error) from None
+            raise _unread(error, last) from None
 
 
-def _missing(error: OSError) -> OSError:
-    """`FileNotFoundError` for what is no regular file; else the error itself."""
+def _unread(error: OSError, last: str) -> OSError:
+    """`FileNotFoundError` for what is no regular file, or not there; else `ReadFailed`."""
     if error.errno in _NO_FILE:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return error
+    return ReadFailed.of(error, f"the record {last}")
 
 
 def _agree(found: formats.Format | None, contents: str) -> None:
@@ -299,5 +300,5 @@ def _agree(found: formats.Format | None, contents: str) -> None:
         raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")
 
 
-_NO_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
-"""A symbolic link; a socket; a directory; a FIFO."""
+_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
+"""Not there; a symbolic link; a socket; a directory; a FIFO."""

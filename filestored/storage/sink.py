@@ -4,7 +4,9 @@
 the file there is examined, all from one descriptor:
 
 - gone meanwhile: link again
-- the same bytes: they are stored already, and stay
+- the same bytes: they are stored already, and stay. An owner or a mode that is not as `seal` leaves it is
+  mended first: a file may have been copied here by hand
+- it cannot be read: as other bytes that have rotted
 - other bytes, which do not have this digest: they have rotted. They go to quarantine, ours
   take their place: the upload has healed the store
 - other bytes which do have it: a collision. Nothing changes, and it is an error
@@ -24,8 +26,9 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import Collision
 from filestored.interfaces import ISink
 from filestored.storage.calls import Calls
+from filestored.storage.health import LACKING, ReadFailed
 from filestored.storage.quarantine import Quarantine
-from filestored.storage.scratch import Scratch
+from filestored.storage.scratch import MODE, Scratch
 
 READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How a stored file is opened: no link is followed, and no FIFO waited for."""
@@ -85,37 +88,66 @@ class DiskSink:
         except FileNotFoundError:
             return False
         except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENXIO):
+            if error.errno in LACKING:
                 raise
-            self._remove_stranger(digest, shard)
+            self._remove_unopened(error, digest, shard)
             return False
         try:
-            return self._holds_ours(descriptor, digest, shard)
+            reason = self._fault(descriptor, digest, shard)
         finally:
             os.close(descriptor)
+        return reason is None
 
-    def _holds_ours(self, descriptor: int, digest: Digest, shard: int) -> bool:
-        status = self._calls.fstat(descriptor)
+    def _fault(self, descriptor: int, digest: Digest, shard: int) -> str | None:
+        """Return why the open file was moved aside; None when it is stored. Raises `Collision`, `OSError`."""
+        try:
+            status = self._calls.fstat(descriptor)
+        except OSError as error:
+            raise ReadFailed.of(error, f"{digest.shard}/{digest}") from error
+        try:
+            reason = self._examine(descriptor, status, digest)
+        except ReadFailed as error:
+            reason = error.strerror
+        if reason is not None:
+            self._move_aside(status, digest, shard, reason)
+        return reason
+
+    def _examine(self, descriptor: int, status: os.stat_result, digest: Digest) -> str | None:
+        """Return what is wrong with the open file, or None. Raises `Collision` or `OSError`."""
         if not stat.S_ISREG(status.st_mode):
-            self._move_aside(status, digest, shard, "it is not a regular file")
-        elif self._same_bytes(descriptor, status.st_size):
-            return True
-        elif self._rehash(descriptor) == digest:
-            self._log.critical("two contents with the digest {digest}", digest=digest.hex)
-            raise Collision
-        else:
-            self._move_aside(
-                status, digest, shard, f"its bytes do not have the {digest.algorithm} of its name"
-            )
-        return False
+            return "it is not a regular file"
+        if self._same_bytes(descriptor, status.st_size):
+            return self._mend(descriptor, status)
+        if self._rehash(descriptor) != digest:
+            return f"its bytes do not have the {digest.algorithm} of its name"
+        self._log.critical("two contents with the digest {digest}", digest=digest.hex)
+        raise Collision
 
-    def _remove_stranger(self, digest: Digest, shard: int) -> None:
+    def _mend(self, descriptor: int, status: os.stat_result) -> str | None:
+        """Give the file the mode of `seal`, durably; what is wrong with it when that cannot be done."""
+        if status.st_uid not in (os.geteuid(), 0):
+            return f"it belongs to user {status.st_uid}"
+        if stat.S_IMODE(status.st_mode) == MODE:
+            return None
+        try:
+            self._calls.fchmod(descriptor, MODE)
+        except PermissionError:
+            return f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it is not ours"
+        self._calls.fsync(descriptor)
+        return None
+
+    def _remove_unopened(self, error: OSError, digest: Digest, shard: int) -> None:
+        """Move aside what could not be opened with `error`. Raises `OSError`."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=shard, follow_symlinks=False)
         except FileNotFoundError:
             return
+        except OSError as unknown:
+            raise ReadFailed.of(unknown, f"{digest.shard}/{digest}") from unknown
         if not stat.S_ISREG(status.st_mode):
             self._move_aside(status, digest, shard, "it is not a regular file")
+        elif error.errno not in (errno.ELOOP, errno.ENXIO):  # else a file has taken its place meanwhile
+            self._move_aside(status, digest, shard, f"it cannot be read: {error.strerror}")
 
     def _move_aside(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
         if self._quarantine.take(suspect, digest.hex, shard, reason):
@@ -126,14 +158,23 @@ class DiskSink:
         if self._calls.fstat(ours).st_size != size:
             return False
         return all(
-            self._calls.pread(ours, _PIECE, offset) == self._calls.pread(theirs, _PIECE, offset)
+            self._calls.pread(ours, _PIECE, offset) == self._read(theirs, offset)
             for offset in range(0, size, _PIECE)
         )
 
     def _rehash(self, descriptor: int) -> Digest:
         hasher = self._algorithm.new()
         offset = 0
-        while piece := self._calls.pread(descriptor, _PIECE, offset):
+        while piece := self._read(descriptor, offset):
             hasher.update(piece)
             offset += len(piece)
         return self._algorithm.finish(hasher)
+
+    def _read(self, theirs: int, offset: int) -> bytes:
+        """A piece of the file that holds the name. Raises `ReadFailed`, or `OSError` for want of memory."""
+        try:
+            return self._calls.pread(theirs, _PIECE, offset)
+        except OSError as error:
+            if error.errno in LACKING:
+                raise
+            raise ReadFailed.of(error, "it") from error

@@ -207,7 +207,7 @@ class Store:
 
     def _unopened(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
-        return self._health.judge(error)
+        return self._health.judge_read(error)
 
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()

@@ -232,5 +232,5 @@ def _conclude(outcome: Failure | None, blob: IBlob, request: IStreamedRequest) -
     if outcome is None:
         request.finish()
     elif not outcome.check(CancelledError):
-        _log.failure("a file could not be sent to its end", outcome)
+        _log.failure("{digest} could not be sent to its end", outcome, digest=blob.digest.hex)
         request.abort()

@@ -1,4 +1,4 @@
-"""The door: ``python -m tests.deep [NAME ...] [--seconds N] [--keep]``."""
+"""The door: ``python -m tests.deep [NAME ...] [--seconds N] [--rounds N] [--keep]``."""
 
 import argparse
 import importlib
@@ -35,17 +35,18 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="one or more of the names above")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long load goes on, where it does")
+    parser.add_argument("--rounds", type=int, default=30, help="power cuts of each file system")
     parser.add_argument("--keep", action="store_true", help="leave the directories of the daemons behind")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no proof {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
-    failed = [name for name in options.names or NAMES if not _run(name, options.seconds, options.keep)]
+    failed = [name for name in options.names or NAMES if not _run(name, options)]
     return 1 if failed else 0
 
 
-def _run(name: str, seconds: float, keep: bool) -> bool:
+def _run(name: str, options: argparse.Namespace) -> bool:
     """Run one proof and print its line; False when it fails."""
-    bench = Bench(tempfile.mkdtemp(prefix=f"deep-{name}-"), seconds)
+    bench = Bench(tempfile.mkdtemp(prefix=f"deep-{name}-"), options.seconds, options.rounds)
     began = time.monotonic()
     try:
         verdict = importlib.import_module(f"tests.deep.{name}").prove(bench)
@@ -54,7 +55,7 @@ def _run(name: str, seconds: float, keep: bool) -> bool:
         word, figure, good = "NOT RUN", str(error), True
     finally:
         bench.end()
-        if not keep:
+        if not options.keep:
             shutil.rmtree(bench.directory, ignore_errors=True)
     print(f"{name}: {word}: {figure} ({time.monotonic() - began:.0f} s)", flush=True)
     return good

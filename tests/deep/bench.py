@@ -28,10 +28,14 @@ class Verdict:
 
 @dataclass
 class Bench:
-    """A directory of a proof; daemons started in it end with it. `seconds` is how long load goes on."""
+    """A directory of a proof; daemons started in it end with it.
+
+    `seconds` is how long load goes on, `rounds` how often a proof is repeated that is a matter of chance.
+    """
 
     directory: str
     seconds: float
+    rounds: int = 30
     _started: list[Running] = field(default_factory=list)
 
     def start(self, *options: str, name: str = "daemon", **more: Any) -> Running:

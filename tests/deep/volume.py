@@ -1,4 +1,4 @@
-"""File systems of a proof's own: a small tmpfs, or ext4 on a loop device. Needs root."""
+"""File systems of a proof's own: a small tmpfs, or ext4 or XFS on a loop device. Needs root."""
 
 import fcntl
 import os
@@ -24,13 +24,13 @@ def tmpfs(directory: str, options: str) -> Iterator[str]:
         yield directory
 
 
-def make_ext4(image: str, size: int) -> None:
-    """An image of an empty ext4."""
-    if not shutil.which("mkfs.ext4"):
-        raise NotRunError("needs mkfs.ext4")
+def make_volume(kind: str, image: str, size: int) -> None:
+    """An image of an empty file system of `size` bytes; `kind` is ``ext4`` or ``xfs``."""
+    if not shutil.which(f"mkfs.{kind}"):
+        raise NotRunError(f"needs mkfs.{kind}")
     with open(image, "wb") as file:
         file.truncate(size)
-    _run("mkfs.ext4", "-q", "-F", image)
+    _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", image)
 
 
 @contextmanager

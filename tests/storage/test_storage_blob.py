@@ -6,9 +6,11 @@ import os
 import pytest
 from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.logger import capturedLogs
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from filestored.storage.health import Health, ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
 
@@ -151,17 +153,21 @@ def test_a_file_that_has_shrunk_is_an_error_and_not_a_short_answer(disk, place):
     blob.close()
 
 
-def test_a_read_error_is_reported_and_suspends_writing(open_disk):
+def test_a_read_error_is_reported_with_the_digest_counted_and_suspends_nothing(open_disk):
     def fail(name, args):
         if name == "pread":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     disk = open_disk(watched(fail))
     put(disk, DATA)
-    store = Store(disk, MD5, maybeDeferred)
+    health = Health()
+    store = Store(disk, MD5, maybeDeferred, health=health)
     blob = outcome(store.open(NAME))
-    assert errno.EIO == outcome(blob.produce(Sponge(), 0, 1)).errno
-    assert store.degraded
+    with capturedLogs() as logged:
+        failure = outcome(blob.produce(Sponge(), 0, 1))
+    assert (errno.EIO, ReadFailed, True) == (failure.errno, type(failure), NAME.hex in str(failure))
+    assert ["unreadable" in event["log_format"] and NAME.hex in event["reason"] for event in logged] == [True]
+    assert (None, 1) == (store.degraded, health.unreadable)
     blob.close()
 
 

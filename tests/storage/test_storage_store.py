@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_an_overload(ope
     assert isinstance(outcome(store.open(digest_of(HELLO))), Overloaded)
     codes.append(errno.EIO)
     assert errno.EIO == outcome(store.open(digest_of(HELLO))).errno
-    assert store.degraded
+    assert store.degraded is None
 
 
 # --- reading, deleting, counting -------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""One object that cannot be read is its own trouble: it can be deleted and healed, and writing goes on."""
+
+import dataclasses
+import errno
+import os
+
+import pytest
+from twisted.internet.defer import maybeDeferred
+
+from filestored.errors import Overloaded, StoreMissing
+from filestored.interfaces import Stored
+from filestored.storage.calls import Calls
+from filestored.storage.health import FlushFailed, Health, ReadFailed
+from filestored.storage.records import DiskRecords, prepare
+from filestored.storage.store import Store
+from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched
+
+NAME = digest_of(HELLO)
+CODES = (errno.EIO, errno.EBADMSG, errno.EACCES)
+
+
+class BadSector:
+    """System calls of which those named by `failing` fail for one file, as long as `inode` is set."""
+
+    def __init__(self, place, failing, code=errno.EIO):
+        self.path = f"{place}/{NAME.shard}/{NAME.hex}"
+        self.inode = None
+        self._failing, self._code = failing, code
+        self.calls = watched(self._watch)
+
+    def strike(self):
+        self.inode = os.stat(self.path).st_ino
+
+    def _watch(self, name, args):
+        if name in self._failing and self._inode(args[0]) == self.inode is not None:
+            raise OSError(self._code, os.strerror(self._code))
+
+    def _inode(self, what):
+        path = what if isinstance(what, int) else os.path.join(os.path.dirname(self.path), what)
+        try:
+            return os.stat(path).st_ino
+        except OSError:
+            return None
+
+
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("failing", [("open",), ("pread",)], ids=lambda names: names[0])
+def test_an_upload_heals_a_file_that_cannot_be_read(open_disk, place, failing, code):
+    sector = BadSector(place, failing, code)
+    store = Store(open_disk(sector.calls), MD5, maybeDeferred)
+    assert outcome(send(store, HELLO)).created
+    sector.strike()
+    assert outcome(send(store, HELLO)) == Stored(NAME, len(HELLO), True)
+    assert store.degraded is None
+    assert HELLO == read(open_disk(), NAME)
+    kept, reason = sorted(os.listdir(f"{place}/quarantine"))
+    with open(f"{place}/quarantine/{reason}") as why:
+        assert (f"it cannot be read: {os.strerror(code)}\n", True) == (why.read(), kept.startswith(NAME.hex))
+
+
+@pytest.mark.parametrize("failing", [("open",), ("pread",), ("open", "pread", "fstat")], ids=str)
+def test_a_file_that_cannot_be_read_can_be_deleted_and_writing_goes_on(open_disk, place, failing):
+    sector = BadSector(place, failing)
+    health = Health()
+    store = Store(open_disk(sector.calls), MD5, maybeDeferred, health=health)
+    outcome(send(store, HELLO))
+    sector.strike()
+    opened = outcome(store.open(NAME))
+    if not isinstance(opened, OSError):
+        opened.close()
+    assert outcome(send(store, b"something else")).created
+    assert outcome(store.delete(NAME)) is True
+    assert store.degraded is None
+
+
+def test_a_file_that_cannot_be_moved_aside_either_is_an_error_of_writing(open_disk, place):
+    sector = BadSector(place, ("open", "rename"))
+    store = Store(open_disk(sector.calls), MD5, maybeDeferred)
+    outcome(send(store, HELLO))
+    sector.strike()
+    assert errno.EIO == outcome(send(store, HELLO)).errno
+    assert "Input/output error" in store.degraded
+    assert HELLO == read(open_disk(), NAME)
+
+
+def test_a_want_of_descriptors_moves_nothing_to_quarantine(open_disk, place):
+    sector = BadSector(place, ("open",), errno.EMFILE)
+    store = Store(open_disk(sector.calls), MD5, maybeDeferred)
+    outcome(send(store, HELLO))
+    sector.strike()
+    assert isinstance(outcome(send(store, HELLO)), Overloaded)
+    assert ([], None) == (os.listdir(f"{place}/quarantine"), store.degraded)
+
+
+@pytest.mark.parametrize("failing", ["open", "pread", "scandir"])
+def test_a_record_that_cannot_be_read_suspends_nothing(tmp_path, failing):
+    struck = []
+
+    def fail(name, args):
+        if struck and name == failing and (name != "open" or args[0] == "account"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    place = str(tmp_path / "records")
+    prepare(place, "images")
+    kept = DiskRecords(place, watched(fail))
+    kept.create("accounts/anna/account", b"anna")
+    struck.append(True)
+    verbs = {
+        "read": lambda: kept.read("accounts/anna/account"),
+        "replace": lambda: kept.replace("accounts/anna/account", b"anna", b"bob"),
+        "remove": lambda: kept.remove("accounts/anna/account", b"anna"),
+        "names": lambda: kept.names("accounts"),
+    }
+    for name in ["names"] if failing == "scandir" else ["read", "replace", "remove"]:
+        with pytest.raises(ReadFailed, match="account") as failure:
+            verbs[name]()
+        health = Health()
+        assert health.judge(failure.value) is failure.value
+        assert (None, 1) == (health.degraded, health.unreadable)
+    kept.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "judged", "degraded", "unreadable"),
+    [
+        (ReadFailed(errno.EIO, "a"), ReadFailed, False, 1),
+        (ReadFailed(errno.EMFILE, "a"), Overloaded, False, 0),
+        (FlushFailed(errno.EIO, "a"), FlushFailed, True, 0),
+        (OSError(errno.EIO, "a"), OSError, True, 0),
+        (StoreMissing(), StoreMissing, True, 0),
+    ],
+    ids=repr,
+)
+def test_health_tells_a_failed_read_from_a_failed_write(error, judged, degraded, unreadable):
+    health = Health()
+    assert isinstance(health.judge(error), judged)
+    assert (degraded, unreadable) == (health.degraded is not None, health.unreadable)
+
+
+# --- what was put there by hand ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o6777, 0o4440, 0o644, 0o600, 0o440], ids=oct)
+def test_an_upload_of_what_is_there_gives_it_the_mode_of_a_stored_file(disk, place, mode):
+    path = f"{place}/{NAME.shard}/{NAME.hex}"
+    with open(path, "wb") as file:
+        file.write(HELLO)
+    os.chmod(path, mode)
+    assert put(disk, HELLO) is False
+    assert 0o100440 == os.stat(path).st_mode
+    assert [] == os.listdir(f"{place}/quarantine")
+
+
+def test_an_upload_replaces_a_file_that_belongs_to_another_user(open_disk, place):
+    disk = open_disk()
+    put(disk, HELLO)
+    inode = os.stat(f"{place}/{NAME.shard}/{NAME.hex}").st_ino
+    theirs = os.geteuid() + 1
+    original = os.fstat
+
+    def fstat(descriptor):
+        status = original(descriptor)
+        if status.st_ino != inode:
+            return status
+        fields = list(status)
+        fields[4] = theirs
+        return os.stat_result(fields)
+
+    assert put(open_disk(dataclasses.replace(Calls(), fstat=fstat)), HELLO) is True
+    assert inode != os.stat(f"{place}/{NAME.shard}/{NAME.hex}").st_ino
+    (reason,) = (name for name in os.listdir(f"{place}/quarantine") if name.endswith(".reason"))
+    with open(f"{place}/quarantine/{reason}") as why:
+        assert f"it belongs to user {theirs}\n" == why.read()
