@@ -17,20 +17,13 @@ NO_LOG_FLUSH = 2
 """The journal is not written out first, as in a power cut."""
 
 
-@contextmanager
-def tmpfs(directory: str, options: str) -> Iterator[str]:
-    """A tmpfs, mounted while the context lasts."""
-    with mounted(["-t", "tmpfs", "-o", options, "none"], directory):
-        yield directory
-
-
-def make_ext4(image: str, size: int) -> None:
-    """An image of an empty ext4."""
+def make_ext4(image: str, size: int, *options: str) -> None:
+    """An image of an empty ext4, made with these options of mkfs.ext4."""
     if not shutil.which("mkfs.ext4"):
         raise NotRunError("needs mkfs.ext4")
     with open(image, "wb") as file:
         file.truncate(size)
-    _run("mkfs.ext4", "-q", "-F", image)
+    _run("mkfs.ext4", "-q", "-F", *options, image)
 
 
 @contextmanager
