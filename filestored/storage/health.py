@@ -87,8 +87,8 @@ class Health:
             self._begin(str(error), until_restart=True)
         if not isinstance(error, OSError):
             return error
-        if error.errno in LACKING:
-            return Overloaded()
+        if refusal := _PASSING.get(error.errno or 0):
+            return refusal()
         self.unreadable += 1
         self._log.error("a stored object is unreadable: {reason}", reason=str(error))
         return error

@@ -60,8 +60,9 @@ def open_directory(path: str) -> int:
 @contextmanager
 def made(path: str, calls: Calls) -> Iterator[int]:
     """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
-    with suppress(FileExistsError):
-        calls.mkdir(path, 0o700)
+    if not os.path.lexists(path):
+        with suppress(FileExistsError):
+            calls.mkdir(path, 0o700)
     with held(path) as root:
         yield root
 

@@ -12,7 +12,7 @@ status is 1 when one fails.
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
-    full      P7: a small file system fills up: 507, reads and deletes go on, and it recovers (root)
+    full      P7, P25: full, no inodes, read-only, each with a restart and killed workers: reads go on (root)
     proxies   P41: what nginx passes on, we read as it does
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed

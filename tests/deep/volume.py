@@ -17,20 +17,16 @@ NO_LOG_FLUSH = 2
 """The journal is not written out first, as in a power cut."""
 
 
-@contextmanager
-def tmpfs(directory: str, options: str) -> Iterator[str]:
-    """A tmpfs, mounted while the context lasts."""
-    with mounted(["-t", "tmpfs", "-o", options, "none"], directory):
-        yield directory
+def make_volume(kind: str, image: str, size: int, *options: str) -> None:
+    """An image of an empty file system of `size` bytes; `kind` is ``ext4`` or ``xfs``.
 
-
-def make_volume(kind: str, image: str, size: int) -> None:
-    """An image of an empty file system of `size` bytes; `kind` is ``ext4`` or ``xfs``."""
+    `options` are further ones of its mkfs.
+    """
     if not shutil.which(f"mkfs.{kind}"):
         raise NotRunError(f"needs mkfs.{kind}")
     with open(image, "wb") as file:
         file.truncate(size)
-    _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", image)
+    _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", *options, image)
 
 
 @contextmanager

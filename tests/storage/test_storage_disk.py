@@ -1,23 +1,29 @@
 """What is special about files on a disk: names, modes, flushes, and things that somebody planted."""
 
 import dataclasses
+import errno
 import os
 import socket
 import stat
 
 import pytest
+from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.disk import DiskBackend
+from filestored.storage.health import ShardUnusable
 from filestored.storage.layout import SHARDS, prepare
+from filestored.storage.store import Store
 from tests.storage.contract import (
     HELLO,
     MD5,
     digest_of,
     files_below,
+    outcome,
     put,
     read,
+    send,
     watched,
     without_tmpfile,
 )
@@ -200,6 +206,51 @@ def test_a_shard_on_another_file_system_is_refused(place):
 
     with pytest.raises(UnusableStore, match="5d is on another"):
         DiskBackend(place, MD5, Calls(open=elsewhere))
+
+
+class Fault:
+    """Calls whose `open` of one shard fails, while `code` is set."""
+
+    def __init__(self, shard: str, code: int | None) -> None:
+        self.shard, self.code = shard, code
+        self.calls = watched(self._fail)
+
+    def _fail(self, name, args):
+        if name == "open" and args[0] == self.shard and self.code:
+            raise OSError(self.code, os.strerror(self.code))
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_a_shard_that_cannot_be_opened_answers_errors_alone_until_it_can(open_disk, code):
+    for data in (HELLO, b"world"):
+        put(open_disk(), data)
+    fault = Fault(digest_of(HELLO).shard, code)
+    disk = open_disk(fault.calls)
+    assert b"world" == read(disk, digest_of(b"world"))
+    for use in (disk.open, disk.delete):
+        with pytest.raises(ShardUnusable):
+            use(digest_of(HELLO))
+    with pytest.raises(ShardUnusable):
+        put(disk, HELLO)
+    assert put(disk, b"another")
+    fault.code = None
+    assert HELLO == read(disk, digest_of(HELLO))
+
+
+def test_a_shard_that_fails_does_not_suspend_writing(open_disk):
+    put(open_disk(), HELLO)
+    fault = Fault(digest_of(HELLO).shard, errno.EIO)
+    store = Store(open_disk(fault.calls), MD5, maybeDeferred)
+    assert isinstance(outcome(store.open(digest_of(HELLO))), ShardUnusable)
+    assert isinstance(outcome(send(store, HELLO)), ShardUnusable)
+    assert (True, None) == (outcome(send(store, b"another")).created, store.degraded)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOTDIR], ids=errno.errorcode.get)
+def test_a_store_is_not_opened_without_descriptors_or_on_a_shard_that_is_no_directory(place, code):
+    prepare(place, "md5")
+    with pytest.raises(UnusableStore, match="5d cannot be opened"):
+        DiskBackend(place, MD5, Fault("5d", code).calls)
 
 
 # --- quarantine ------------------------------------------------------------------------------
