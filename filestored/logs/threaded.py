@@ -20,7 +20,7 @@ from functools import partial
 from filestored.logs.lines import Line
 from filestored.logs.observer import Sink, complain, dropped, reopen_sink, write_line
 
-MAX_WAITING_BYTES = 4 << 20
+MAX_WAITING_BYTES = 2 << 20
 """Maximum bytes of text that wait for one log."""
 
 MAX_FLUSH_SECONDS = 2.0
