@@ -16,21 +16,27 @@ MAX_ALIVE_UNANSWERED = 2
 
 
 class Owner(Protocol):
-    """The parts of `Supervisor` that a place needs; see there."""
+    """The parts of `Supervisor` that a place needs."""
 
     write: Callable[[Line], None]
 
-    def configuration(self) -> str: ...
+    def configuration(self) -> str:
+        """Return everything that a worker needs to know, as one line of JSON."""
 
-    def descriptors(self) -> dict[int, int]: ...
+    def descriptors(self) -> dict[int, int]:
+        """Return the listening descriptors by the numbers that they have in a worker."""
 
-    def served(self) -> None: ...
+    def served(self) -> None:
+        """Handle a worker that has begun to serve."""
 
-    def delay(self, seconds: float) -> float: ...
+    def delay(self, seconds: float) -> float:
+        """Return the delay of a place that wants to wait `seconds`."""
 
-    def count(self) -> None: ...
+    def count(self) -> None:
+        """Report how many workers serve."""
 
-    def suspended(self, suspension: Suspension) -> None: ...
+    def suspended(self, suspension: Suspension) -> None:
+        """Tell all workers of a suspension."""
 
 
 class Place:

@@ -134,9 +134,17 @@ class HTTPFactory(Factory):
         for connection in list(self._connections):
             try:
                 connection.tick(now)
-            except Exception:  # one connection must not keep the others from their deadlines
-                _log.failure("a connection failed in a sweep")
-                connection.abort()
+            except Exception:
+                _end_failed(connection)
+
+
+def _end_failed(connection: Connection) -> None:
+    """End a connection whose tick has failed; it must not keep the others from their deadlines."""
+    _log.failure("a connection failed in a sweep")
+    try:
+        connection.abort()
+    except Exception:
+        _log.failure("a connection failed as it was aborted")
 
 
 def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:

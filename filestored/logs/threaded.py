@@ -2,7 +2,7 @@
 
 A regular file cannot be made non-blocking, and O_NONBLOCK on stderr would change it for every process that
 shares it. So whatever may block runs in one thread for each log. What waits for it is bounded by
-`MAX_WAITING_BYTES`; further lines are dropped and counted, and reported when the queue is empty again.
+`MAX_QUEUED_BYTES`; further lines are dropped and counted, and reported when the queue is empty again.
 
 The threads are daemon threads: the end of the process waits for them with a bound, see `finish`.
 
@@ -20,7 +20,7 @@ from functools import partial
 from filestored.logs.lines import Line
 from filestored.logs.observer import Sink, complain, dropped, reopen_sink, write_line
 
-MAX_WAITING_BYTES = 4 << 20
+MAX_QUEUED_BYTES = 2 << 20
 """Maximum bytes of text that wait for one log."""
 
 MAX_FLUSH_SECONDS = 2.0
@@ -57,7 +57,7 @@ class WriterThread:
     def put(self, job: Callable[[], object], size: int = 0, lines: int = 0) -> None:
         """Queue a job that holds `size` bytes, or drop its `lines` when too much waits. Never blocks."""
         with self._changed:
-            if size and self._waiting + size > MAX_WAITING_BYTES:
+            if size and self._waiting + size > MAX_QUEUED_BYTES:
                 self._dropped += lines
                 return
             self._jobs.append((job, size))

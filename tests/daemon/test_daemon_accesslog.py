@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from zope.interface.verify import verifyObject
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter
 from filestored.logs.combined import MOST, REMEMBERED, describe, opening, unmasked
+from filestored.logs.threaded import MAX_QUEUED_BYTES
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
@@ -199,6 +201,40 @@ def test_the_log_gets_one_event_for_each_line():
     log.close()
     globalLogPublisher.removeObserver(events.append)
     assert ["/{brace}" in event["line"] for event in events] == [True, False]
+
+
+def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp_path):
+    events = []
+    globalLogPublisher.addObserver(events.append)
+    os.mkfifo(tmp_path / "access")
+    writer = FileWriter(str(tmp_path / "access"))
+    for number in range(30):
+        writer.write([f"{number} " + "x" * 100_000] * 2)
+    writer.reopen()
+    with open(tmp_path / "access", "rb") as fifo:
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(fifo))
+        reader.start()
+        writer.close()
+        reader.join()
+    globalLogPublisher.removeObserver(events.append)
+    assert 60 == len(lines) + sum(event.get("count", 0) for event in events)
+    assert MAX_QUEUED_BYTES - 200_000 <= sum(map(len, lines)) <= MAX_QUEUED_BYTES + 1000
+
+
+def test_reopening_and_closing_do_not_wait_for_a_fifo(tmp_path):
+    os.mkfifo(tmp_path / "access")
+    writer = FileWriter(str(tmp_path / "access"))
+    writer.write(["a line"])
+    writer.reopen()
+    writer.close()  # returns after a bounded time
+    with open(tmp_path / "access", "rb") as fifo:
+        assert b"a line\n" == fifo.read()
+
+
+def test_a_file_that_cannot_be_written_is_an_error_at_once():
+    with pytest.raises(OSError, match="directory"):
+        FileWriter("/")
 
 
 @pytest.mark.parametrize("peer", ["", "a b", "\n"])

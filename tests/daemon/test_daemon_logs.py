@@ -5,6 +5,7 @@ import glob
 import gzip
 import json
 import os
+import re
 import threading
 
 import pytest
@@ -15,7 +16,9 @@ from filestored.daemon.settings import LogSettings
 from filestored.logs.lines import Line
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
-from filestored.logs.pipe import PipeSink
+from filestored.logs.pipe import MAX_WAITING_BYTES, PipeSink
+from filestored.logs.threaded import MAX_QUEUED_BYTES, ThreadedSink
+from filestored.writing import write_all
 
 
 class Collector:
@@ -32,6 +35,9 @@ class Collector:
 
     def reopen(self):
         self.texts.append("reopened")
+
+    def finish(self, seconds):
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -199,21 +205,259 @@ def test_a_full_disk_under_the_log_costs_the_line_and_nothing_else(capfd):
     assert "a line of the log is lost ([Errno 28] No space left on device): lost" in capfd.readouterr().err
 
 
-def test_a_worker_writes_json_lines_of_interest():
+# --- a worker's pipe ----------------------------------------------------------------------------
+
+
+class Watching:
+    """A reactor, as far as a pipe asks it for turns."""
+
+    def __init__(self):
+        self.writers = []
+
+    def callFromThread(self, function, *args):
+        function(*args)
+
+    def addWriter(self, writer):
+        self.writers.append(writer)
+
+    def removeWriter(self, writer):
+        self.writers.remove(writer)
+
+    def turn(self):
+        for writer in list(self.writers):
+            writer.doWrite()
+
+
+@pytest.fixture
+def ends():
+    """The reading and the writing end of a pipe; what is read does not block."""
     reading, writing = os.pipe()
-    sink = PipeSink(writing, "INFO")
+    os.set_blocking(reading, False)
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+def read_all(reading, turn=lambda: None):
+    """Read what is in the pipe and what `turn` writes to it."""
+    data = b""
+    while True:
+        try:
+            data += os.read(reading, 1 << 20)
+        except BlockingIOError:
+            return data
+        turn()
+
+
+def texts(data):
+    return [json.loads(text) for text in data.splitlines()]
+
+
+def filled(sink, size=1000):
+    """Write lines until one is dropped; return how many are in the pipe or wait."""
+    number = 0
+    while not sink._dropped:
+        sink.write(line(f"{number:06} {'x' * size}"))
+        number += 1
+    return number - 1
+
+
+def test_a_worker_writes_json_lines_of_interest(ends):
+    sink = PipeSink(ends[1], "INFO")
     sink.write(line("debug", "DEBUG"))
     sink.write(line("info"))
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        assert [line("info").to_json()] == pipe.readlines()
+    assert line("info").to_json() == read_all(ends[0])
+
+
+def test_a_full_pipe_does_not_block_and_dropped_lines_are_counted(ends):
+    sink, reactor = PipeSink(ends[1], "INFO"), Watching()
+    sink.watch(reactor)
+    kept = filled(sink)
+    assert kept * 1100 > MAX_WAITING_BYTES + 60_000
+    for _ in range(9):
+        sink.write(line("x" * 1000))
+    found = texts(read_all(ends[0], reactor.turn))
+    assert [f"{number:06}" for number in range(kept)] == [each["text"][:6] for each in found[:-1]]
+    assert "10 lines of the log were dropped" in found[-1]["text"]
+    sink.write(line("again"))
+    assert ["again"] == [each["text"] for each in texts(read_all(ends[0]))]
+    assert [] == reactor.writers
+
+
+def test_control_messages_are_never_dropped_and_precede_lines_that_wait(ends):
+    sink, reactor = PipeSink(ends[1], "INFO"), Watching()
+    sink.watch(reactor)
+    kept = filled(sink)
+    for _ in range(3):
+        sink.send("alive")
+    found = texts(read_all(ends[0], reactor.turn))
+    assert 3 == found.count("alive")
+    assert kept + 1 + 3 == len(found)
+    in_pipe = 65536 // 1000 + 1
+    assert set(range(in_pipe)) > {number for number, each in enumerate(found) if each == "alive"}
+
+
+def test_lines_written_before_the_reactor_is_known_are_sent_by_it(ends):
+    sink, reactor = PipeSink(ends[1], "INFO"), Watching()
+    kept = filled(sink)
+    sink.watch(reactor)
+    assert kept + 1 == len(texts(read_all(ends[0], reactor.turn)))
+
+
+def test_the_end_waits_for_a_reader_but_not_for_ever(ends):
+    sink = PipeSink(ends[1], "INFO")
+    kept = filled(sink)
+    sink.finish(0.05)
+    reader = threading.Thread(target=sink.finish, args=(20,))
+    reader.start()
+    data = b""
+    while reader.is_alive():
+        data += read_all(ends[0])
+    data += read_all(ends[0])
+    assert kept + 1 == len(texts(data))
+
+
+def test_threads_and_the_reactor_lose_no_line_of_a_pipe(ends):
+    sink, observer = PipeSink(ends[1], "INFO"), LogObserver()
+    observer.attach(sink)
+    data, over = [], threading.Event()
+
+    def talk(name):
+        for number in range(200):
+            observer.write(line(f"{name} {number}"))
+
+    def drain():
+        while not over.is_set():
+            data.append(read_all(ends[0]))
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
+    reader = threading.Thread(target=drain)
+    for thread in (*threads, reader):
+        thread.start()
+    for _ in range(200):
+        sink.send("alive")
+    for thread in threads:
+        thread.join()
+    observer.finish(20)
+    over.set()
+    reader.join()
+    found = texts(b"".join([*data, read_all(ends[0])]))
+    assert 200 == found.count("alive")
+    assert 800 == len({each["text"] for each in found if each != "alive"})
 
 
 def test_a_worker_whose_supervisor_is_gone_goes_on(capfd):
     reading, writing = os.pipe()
     os.close(reading)
-    observer = LogObserver()
-    observer.attach(PipeSink(writing, "INFO"))
+    observer, sink = LogObserver(), PipeSink(writing, "INFO")
+    observer.attach(sink)
     observer.write(line("nobody reads this"))
+    sink.send("alive")
+    sink.finish(20)
     os.close(writing)
     assert "Broken pipe" in capfd.readouterr().err
+
+
+# --- a thread that writes -----------------------------------------------------------------------
+
+
+class Stalling(Collector):
+    """A sink that writes nothing until it is let go, and may fail."""
+
+    def __init__(self):
+        super().__init__(self._wait)
+        self.going = threading.Event()
+        self.errors = []
+
+    def _wait(self):
+        assert self.going.wait(20)
+        if self.errors:
+            raise self.errors.pop()
+
+
+def test_a_sink_that_stalls_blocks_no_one_and_dropped_lines_are_counted():
+    sink = Stalling()
+    threaded = ThreadedSink(lambda: sink)
+    number = 3 * MAX_QUEUED_BYTES // 10_000
+    for each in range(number):
+        threaded.write(line(f"{each} " + "x" * 10_000))
+    threaded.reopen()
+    threaded.finish(0.05)
+    assert [] == sink.texts
+    sink.going.set()
+    threaded.finish(20)
+    assert "reopened" == sink.texts[-2]
+    kept = len(sink.texts) - 2
+    assert [str(each) for each in range(kept)] == [text.split()[0] for text in sink.texts[:-2]]
+    assert f"{number - kept} lines of the log were dropped" in sink.texts[-1]
+    assert MAX_QUEUED_BYTES * 0.9 < kept * 10_000 < MAX_QUEUED_BYTES
+
+
+def test_a_thread_that_writes_survives_any_error(capfd):
+    sink = Stalling()
+    sink.errors = [RuntimeError("a library"), OSError(errno.EIO, "I/O error"), ValueError("closed")]
+    threaded = ThreadedSink(lambda: sink)
+    for number in range(4):
+        threaded.write(line(f"{number}"))
+    sink.going.set()
+    threaded.finish(20)
+    assert ["3"] == sink.texts
+    assert {"library", "I/O error", "closed"} <= set(
+        re.findall("library|I/O error|closed", capfd.readouterr().err)
+    )
+
+
+def test_a_log_without_a_thread_tries_again_with_the_next_line(monkeypatch):
+    sink = Collector()
+    threaded = ThreadedSink(lambda: sink)
+
+    def no_threads(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        threaded.write(line("one"))
+    threaded.write(line("two"))
+    threaded.finish(20)
+    assert ["one", "two"] == sink.texts
+
+
+def test_lines_behind_the_end_are_written_before_the_call_returns():
+    sink = Collector()
+    threaded = ThreadedSink(lambda: sink)
+    threaded.finish(20)
+    threaded.write(line("Server Shut Down."))
+    assert ["Server Shut Down."] == sink.texts
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_at_once(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        ThreadedSink(lambda: LoguruSink(LogSettings(), "/proc/none/log"))
+
+
+def test_a_sink_that_is_made_later_is_made_in_the_thread_and_tried_again(capfd):
+    sink, errors = Collector(), [PermissionError(errno.EACCES, "denied")]
+
+    def make():
+        if errors:
+            raise errors.pop()
+        return sink
+
+    threaded = ThreadedSink(make, later=True)
+    assert errors
+    threaded.write(line("lost"))
+    threaded.write(line("kept"))
+    threaded.finish(20)
+    assert ["kept"] == sink.texts
+    assert "denied" in capfd.readouterr().err
+
+
+def test_stderr_that_another_process_made_non_blocking_loses_no_line(ends):
+    os.set_blocking(ends[1], False)
+    data = b"x" * 300_000
+    writer = threading.Thread(target=write_all, args=(ends[1], data))
+    writer.start()
+    found = b""
+    while writer.is_alive():
+        found += read_all(ends[0])
+    assert data == found + read_all(ends[0])

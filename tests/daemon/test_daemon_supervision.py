@@ -3,30 +3,18 @@
 import os
 import re
 import signal
-import subprocess
 import threading
 from contextlib import contextmanager
 
 import pytest
 import requests
 
+from tests.daemon.injection import injected
 from tests.daemon.running import children, read, until
 from tests.images.pictures import png_of
 
 FORKS = "fork,vfork,clone,clone3"
-
-
-@contextmanager
-def failing(pid, calls, error, when=""):
-    """Let these system calls of a process, and of its threads, fail with `error`."""
-    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}"]
-    strace = subprocess.Popen([*command, "-e", f"inject={calls}:error={error}{when}", "-p", str(pid)])
-    try:
-        until(lambda: "TracerPid:\t0\n" not in read(f"/proc/{pid}/status"), "strace is attached")
-        yield
-    finally:
-        strace.terminate()
-        strace.wait()
+FLUSHES = "fsync,fdatasync,syncfs"
 
 
 def health(daemon):
@@ -48,7 +36,7 @@ def healthy(daemon):
 @pytest.mark.parametrize("error", ["EAGAIN", "ENOMEM"])
 def test_workers_are_replaced_after_a_time_in_which_no_process_could_be_forked(start_daemon, error):
     daemon = start_daemon("--workers", "2")
-    with failing(daemon.pid, FORKS, error):
+    with injected(daemon.pid, FORKS, f"error={error}"):
         for pid in daemon.workers():
             os.kill(pid, signal.SIGKILL)
         until(lambda: "could not be started" in daemon.log, "a fork has failed")
@@ -104,7 +92,7 @@ def test_an_error_of_the_disk_in_one_worker_suspends_writing_in_all_until_a_rest
     daemon = start_daemon("--workers", "2")
     kept = upload(daemon, b"kept").text
     first, second = daemon.workers()
-    with failing(first, "fsync,fdatasync,syncfs", "EIO"):
+    with injected(first, FLUSHES, "error=EIO"):
         until(lambda: upload(daemon, os.urandom(100)).status_code == 500, "a flush of the first worker fails")
     assert {503} == {upload(daemon, os.urandom(100)).status_code for _ in range(20)}
     assert {503} == {health(daemon) for _ in range(20)}
@@ -123,7 +111,7 @@ def test_an_error_of_the_disk_in_one_worker_suspends_writing_in_all_until_a_rest
 @pytest.mark.needs("strace")
 def test_store_and_images_on_one_disk_share_its_health(start_daemon):
     daemon = start_daemon("--workers", "1")
-    with failing(daemon.pid, "fsync,fdatasync,syncfs", "EIO"):
+    with injected(daemon.pid, FLUSHES, "error=EIO"):
         assert 500 == upload(daemon, b"x").status_code
     assert 503 == requests.get(daemon.url + "imageapi/generate-token/u/", timeout=10).status_code
 
