@@ -2,13 +2,16 @@
 
 import hashlib
 import os
+import re
 import select
+import threading
+import time
 
 import pytest
 import requests
 
 from tests.daemon.injection import FLUSHES, delayed
-from tests.daemon.running import read, until
+from tests.daemon.running import ROOT, read, until
 from tests.images.test_images_daemon import Client, bmp, png
 
 pytestmark = pytest.mark.needs("strace")
@@ -97,3 +100,103 @@ def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trac
     for peer in asked:
         with peer:
             assert peer.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+# --- slow reads ---------------------------------------------------------------------------------------
+
+DELAY = 2.0
+"""Seconds of each delayed read: far longer than the reactor's thread may wait."""
+
+NOT_BLOCKED = 1.0
+"""Seconds in which a request is answered that meets no slow read."""
+
+SMALL, LARGE = b"a small file", os.urandom(3 << 20)
+READS = {
+    "openat": (LARGE, slice(None)),
+    "newfstatat": (SMALL, slice(None)),
+    "pread64": (LARGE, slice(5, 5000)),
+    "sendfile": (LARGE, slice(None)),
+}
+"""Each call that the reactor's thread makes to read a file, with a request in which it does."""
+
+
+class Reader(threading.Thread):
+    """Reads a part of a stored file again and again, until it is told to stop."""
+
+    def __init__(self, daemon, content, part):
+        super().__init__()
+        self._url = f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}"
+        whole = part == slice(None)
+        self._fields = {} if whole else {"Range": f"bytes={part.start}-{part.stop - 1}"}
+        self._expected = (200 if whole else 206, content[part])
+        self.count = 0
+        self.wrong = False
+        self.stopped = False
+
+    def run(self):
+        with requests.Session() as session:
+            while not self.stopped:
+                answer = session.get(self._url, headers=self._fields, timeout=HANGING)
+                self.wrong = self.wrong or (answer.status_code, answer.content) != self._expected
+                self.count += 1
+
+
+def places(daemon, content):
+    """What strace calls the directory of a stored file, and the file."""
+    digest = hashlib.sha256(content).hexdigest()
+    shard = os.path.join(os.path.realpath(daemon.store), digest[:2])
+    return shard, os.path.join(shard, digest)
+
+
+def calls_of(trace, thread, call):
+    return len(re.findall(rf"^{thread} +{call}\(", read(trace), re.MULTILINE))
+
+
+@pytest.mark.parametrize("call", READS)
+def test_a_slow_read_blocks_the_other_clients_at_most_once(daemon, trace, call):
+    content, part = READS[call]
+    for each in (SMALL, LARGE):
+        assert 200 == requests.post(daemon.url, data=each, timeout=SOON).status_code
+    readers = [Reader(daemon, content, part) for _ in range(3)]
+    waited = []
+    with delayed(daemon.pid, call, DELAY, trace, *places(daemon, content)), requests.Session() as session:
+        for reader in readers:
+            reader.start()
+        until(lambda: max(reader.count for reader in readers), "the first slow read is over")
+        before = calls_of(trace, daemon.pid, call)
+        until_then = time.monotonic() + 1.5 * DELAY
+        while (began := time.monotonic()) < until_then:
+            assert 200 == session.get(f"{daemon.url}health", timeout=SOON).status_code
+            waited.append(time.monotonic() - began)
+            time.sleep(0.05)
+        after = calls_of(trace, daemon.pid, call)
+    for reader in readers:
+        reader.stopped = True
+        reader.join()
+    assert max(waited) < NOT_BLOCKED
+    assert 1 <= before == after, "made in the reactor's thread"
+    assert not any(reader.wrong for reader in readers)
+    assert "reads are made in threads now" in daemon.log
+
+
+QUICK_RECOVERY = """
+from filestored.storage import latency
+latency.RECOVERY_SECONDS = 0.5
+"""
+
+
+def test_reads_return_to_the_reactors_thread_when_the_disk_is_fast_again(start_daemon, tmp_path, trace):
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "sitecustomize.py").write_text(QUICK_RECOVERY)
+    environment = {"PYTHONPATH": f"{tmp_path / 'early'}{os.pathsep}{ROOT}"}
+    daemon = start_daemon("--workers", "1", environment=environment)
+    assert 200 == requests.post(daemon.url, data=LARGE, timeout=SOON).status_code
+    url = f"{daemon.url}files/{hashlib.sha256(LARGE).hexdigest()}"
+    with delayed(daemon.pid, "openat", 0.2, trace, *places(daemon, LARGE)):
+        assert [(200, LARGE)] * 2 == [fetch(url) for _ in range(2)]
+        made = calls_of(trace, daemon.pid, "openat")
+    assert 1 == made
+    until(lambda: fetch(url) and "reads are fast again" in daemon.log, "the disk is fast again")
+    with delayed(daemon.pid, "openat", 0, trace, *places(daemon, LARGE)):
+        assert (200, LARGE) == fetch(url)
+        until(lambda: calls_of(trace, daemon.pid, "openat"), "the reactor's thread opens the file")

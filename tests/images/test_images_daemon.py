@@ -205,9 +205,10 @@ def test_thumbnails_are_made_where_pillow_is(daemon):
     identity = client.upload("cat.png", png(300)).json()["File ID"]
     answer = client.call("GET", f"get-image/{identity}/?width=50")
     assert (200, "image/jpeg") == (answer.status_code, answer.headers["Content-Type"])
-    assert len(os.listdir(os.path.join(daemon.directory, "images", "thumbnails"))) == 1
+    thumbnails = os.path.join(daemon.directory, "images", "thumbnails")
+    until(lambda: [name for name in os.listdir(thumbnails) if name.endswith(".jpg")], "it is stored")
     client.call("DELETE", f"delete-image/{identity}/")
-    assert [] == os.listdir(os.path.join(daemon.directory, "images", "thumbnails"))
+    assert [] == os.listdir(thumbnails)
 
 
 def test_half_an_image_is_no_image_where_pillow_is(daemon):
