@@ -1,11 +1,13 @@
 """A daemon that is out of descriptors refuses connections with 503, and recovers."""
 
 import os
+import time
 from contextlib import ExitStack
 
 import pytest
 import requests
 
+from filestored.http.eviction import MIN_IDLE_SECONDS
 from tests.daemon.running import until
 from tests.talk import Talk, question
 
@@ -80,3 +82,13 @@ def test_a_refusal_is_not_destroyed_by_a_reset(start_daemon, body):
             reply = client.hear()
             assert (503, b"1") == (reply.status, reply.fields[b"retry-after"])
             assert b"close" == reply.fields[b"connection"]
+
+
+def test_an_idle_connection_is_closed_for_one_beyond_the_limit(start_daemon):
+    daemon = start_daemon("--workers", "1", "--max-connections", "5")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(Talk(daemon.connect())) for _ in range(5)]
+        assert [200] * 5 == [status(talk) for talk in idle]
+        time.sleep(2 * MIN_IDLE_SECONDS)
+        assert [200] * 3 == [status(stack.enter_context(Talk(daemon.connect()))) for _ in range(3)]
+        assert 2 == [status(talk) for talk in idle].count(200)
