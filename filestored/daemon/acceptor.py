@@ -5,12 +5,16 @@ is readable, so that processes which share one queue share the work too. The end
 again, on a reactor that takes the socket over where others would bind one: all that an endpoint wraps
 around a factory, TLS above all, is there as well.
 
+Without free descriptors the socket is left to the other processes for `PAUSE` seconds; connections that
+wait for longer are answered 503 (`overload`).
+
 Rejected: `reactor.adoptStreamPort`. For a Unix socket it sets the mode to 0666 and the queue to 50,
 whatever the endpoint said; for TCP it raises the number of accepts in one go on its own.
 """
 
 import os
 import socket
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -21,9 +25,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.daemon.listeners import Listening
+from filestored.daemon.overload import NO_DESCRIPTORS, Reserve
 
-PAUSE = 0.5
+PAUSE = 0.1
 """Seconds without accepting after it failed, most likely for want of descriptors."""
+
+MIN_WARNING_INTERVAL_SECONDS = 10.0
+"""Seconds between two warnings about that."""
 
 
 def accept_from(reactor: Any, listening: Listening, factory: Any) -> "Acceptor":
@@ -49,9 +57,10 @@ class AdoptingReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def adopt(self, factory: Any) -> "Acceptor":
-        """Accept for `factory`."""
-        self.acceptor = Acceptor(self._reactor, self._listening, factory)
+    def adopt(self, factory: Any, *, encrypted: bool = False) -> "Acceptor":
+        """Accept for `factory`; `encrypted` says that it speaks TLS."""
+        reserve = Reserve(self._reactor, encrypted=encrypted)
+        self.acceptor = Acceptor(self._reactor, self._listening, factory, reserve)
         self.acceptor.startListening()
         return self.acceptor
 
@@ -71,7 +80,7 @@ class AdoptingReactor:
         """Take the place of `IReactorSSL.listenSSL`."""
         from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
 
-        return self.adopt(TLSMemoryBIOFactory(contextFactory, False, factory))
+        return self.adopt(TLSMemoryBIOFactory(contextFactory, False, factory), encrypted=True)
 
 
 @implementer(IReadDescriptor, IListeningPort)
@@ -80,9 +89,11 @@ class Acceptor:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, listening: Listening, factory: Any) -> None:
+    def __init__(self, reactor: Any, listening: Listening, factory: Any, reserve: Reserve) -> None:
         self._reactor = reactor
         self._factory = factory
+        self._reserve = reserve
+        self._warned = -inf
         self._socket = socket.socket(fileno=os.dup(listening.descriptor))
         self._socket.setblocking(False)
         self._pause: IDelayedCall | None = None
@@ -97,6 +108,7 @@ class Acceptor:
         if self._socket.fileno() >= 0:
             self._reactor.removeReader(self)
             self._socket.close()
+            self._reserve.close()
             self._factory.doStop()
         if self._pause is not None:
             self._pause.cancel()
@@ -110,31 +122,50 @@ class Acceptor:
     def doRead(self) -> None:
         """Accept one connection. Whatever goes wrong with it, the socket stays."""
         try:
+            self._accept()
+        except OSError as error:
+            self._warn(error)
+            self._reactor.removeReader(self)
+            self._pause = self._reactor.callLater(PAUSE, self._resume)
+
+    def _accept(self) -> None:
+        """Accept one connection, if one waits. Raises `OSError` when it cannot be accepted now."""
+        try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another process was quicker, or the client has gone
-        except OSError as error:
-            self._rest(error)
-            return
-        with connection:
-            self._hand_over(connection)
+        self._hand_over(connection)
 
     def _hand_over(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         try:
             self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
-        except OSError:
-            return  # gone before we could ask who it was
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:  # it is duplicated for the reactor
+                self._warn(error)
+                self._reserve.refuse(connection)
+                return
+            # else gone before its address could be asked for
         except Exception:
             self._log.failure("a connection could not be set up")
+        connection.close()
 
-    def _rest(self, error: OSError) -> None:
-        self._log.warn("cannot accept connections for the moment: {reason}", reason=error.strerror)
-        self._reactor.removeReader(self)
-        self._pause = self._reactor.callLater(PAUSE, self._go_on)
+    def _warn(self, error: OSError) -> None:
+        now = self._reactor.seconds()
+        if now - self._warned >= MIN_WARNING_INTERVAL_SECONDS:
+            self._warned = now
+            self._log.warn("cannot accept connections for the moment: {reason}", reason=error.strerror)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
+        """Accept again; what still can't be accepted is refused, as far as the reserve goes."""
         self._pause = None
+        self._reserve.refill()
+        try:
+            self._accept()
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                while self._reserve.refuse_next(self._socket):
+                    pass
         self._reactor.addReader(self)
 
     def fileno(self) -> int:

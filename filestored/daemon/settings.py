@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 4000
 """Connections of one process, unless the operator says otherwise."""
 
 MAX_UPLOADS = 64
-"""Uploads in flight in one process, unless the operator says otherwise."""
+"""Uploads that write to disk at once in one process, unless the operator says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

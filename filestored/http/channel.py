@@ -265,7 +265,8 @@ class Channel(Connection):
         if self._patience.body_stalls(self._body.wanting, now, self._body_size):
             self._abandon(BodyStalled())
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """See `filestored.http.roles.Connection.give_up`."""
         if self._phase is Phase.IDLE:
             self.close()
         elif self._phase is Phase.HEAD:

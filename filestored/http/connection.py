@@ -208,11 +208,21 @@ class Connection(Protocol):
         elif self._phase is Phase.BODY:
             self._check_body(now)
         elif self._patience.is_late(self._phase, self._since, now):
-            self._give_up()
+            self.give_up()
+
+    @property
+    def idle_since(self) -> float | None:
+        """See `filestored.http.roles.Connection.idle_since`."""
+        return self._since if self._phase in (Phase.IDLE, Phase.HEAD) else None
+
+    @property
+    def stalled_since(self) -> float | None:
+        """See `filestored.http.roles.Connection.stalled_since`."""
+        return self._patience.reader_stalled_since
 
     def _check_body(self, now: float) -> None:
         """Give up on a body that does not come."""
 
-    def _give_up(self) -> None:
-        """The peer has been in this phase for too long."""
+    def give_up(self) -> None:
+        """See `filestored.http.roles.Connection.give_up`."""
         self.abort()

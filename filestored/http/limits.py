@@ -44,4 +44,4 @@ class Limits:
     linger_time: float = 2.0
     """Seconds for which they are."""
     connections: int = 4000
-    """Connections at once; those beyond are answered 503."""
+    """Connections at once; for one beyond, the longest idle one is closed, else it is answered 503."""

@@ -43,6 +43,11 @@ class Patience:
             return False
         return self._write_silence.exhausted(now, taken)
 
+    @property
+    def reader_stalled_since(self) -> float | None:
+        """The time since when the peer has taken nothing of what is pending, as seen by `reader_stalls`."""
+        return self._write_silence.since
+
     def _allowed(self, phase: Phase) -> float:
         """For how many seconds a connection may be in `phase`."""
         match phase:
@@ -72,6 +77,11 @@ class Silence:
             self._count = count
             self._until = now + self._seconds
         return now >= self._until
+
+    @property
+    def since(self) -> float | None:
+        """The time at which the counter was seen to grow last; None when nothing is expected."""
+        return None if self._until == inf else self._until - self._seconds
 
     def relax(self) -> None:
         """Nothing is expected at present."""

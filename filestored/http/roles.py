@@ -61,6 +61,17 @@ class Connection(Protocol):
     def tick(self, now: float) -> None:
         """Give up on a peer that has kept us waiting too long; the server calls this again and again."""
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it has waited for a request, or for the rest of its head; None when it does not."""
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the client has read nothing of what waits for it; None when nothing does."""
+
+    def give_up(self) -> None:
+        """End the connection, for the client has been waited for too long."""
+
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way."""
 
@@ -105,7 +116,7 @@ class Server(Protocol):
     draining: bool
 
     def opened(self, connection: Connection) -> bool:
-        """A connection is there; False when it is one too many."""
+        """A connection is there; False when it is one too many, and no other could be closed for it."""
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""

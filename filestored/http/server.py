@@ -16,6 +16,7 @@ from twisted.web.resource import IResource
 
 from filestored.http.answers import KnownAnswers
 from filestored.http.channel import Channel
+from filestored.http.eviction import Eviction
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
 from filestored.http.portions import Portions
@@ -55,6 +56,7 @@ class HTTPFactory(Factory):
         self._connections: set[Connection] = set()
         self._sweep_call: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
+        self._eviction = Eviction()
 
     @property
     def connections(self) -> int:
@@ -91,7 +93,9 @@ class HTTPFactory(Factory):
         self._connections.add(connection)
         if self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
-        return len(self._connections) <= self.limits.connections
+        if len(self._connections) <= self.limits.connections:
+            return True
+        return self._eviction.evict(self._connections, self.now)
 
     def closed(self, connection: Connection) -> None:
         """See `filestored.http.roles.Server.closed`."""

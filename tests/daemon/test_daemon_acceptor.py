@@ -136,6 +136,8 @@ class BrokenReactor:
         self.readers = []
         self.addReader = self.readers.append
         self.removeReader = self.readers.remove
+        self.seconds = reactor.seconds
+        self.callLater = reactor.callLater
 
     def adoptStreamConnection(self, descriptor, family, factory):
         raise RuntimeError("broken")

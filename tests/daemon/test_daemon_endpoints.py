@@ -1,5 +1,6 @@
 """Every kind of endpoint serves the same, alone and with workers."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 from tests.daemon.running import read, until
+from tests.daemon.test_daemon_overload import LIMIT, free_descriptors
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 REQUEST = b"GET /?hash=x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -82,6 +84,15 @@ def test_tls_serves(start_daemon, certificate, workers):
     with daemon.connect() as plain:
         plain.sendall(REQUEST)
         assert not plain.recv(4096).startswith(b"HTTP/1.1 2")
+
+
+@pytest.mark.needs("openssl")
+def test_a_tls_connection_for_which_no_descriptor_is_left_is_closed(start_daemon, certificate):
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}.cert"
+    daemon = start_daemon("--workers", "1", listen=endpoint, wrap=LIMIT)
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(daemon.connect()) for _ in range(free_descriptors(daemon) + 1)]
+        assert b"" == peers[-1].recv(1)
 
 
 ACTIVATE = """

@@ -8,7 +8,7 @@ status is 1 when one fails.
     memory    P22: 16 uploads of 256 MiB at once, raw, as forms, in tiny chunks: peak above baseline <= 64 MiB
     kill      P3, P26: kill -9 of random workers under 8 uploaders: nothing lost, partial, or refused
     stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
-    crowd     PROMISES, "Limits": connection 4,001 is answered 503, the 4,000 go on
+    crowd     "Limits": for connection 4,001 one of 4,000 idle ones is closed; it is 503 when all are busy
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)

@@ -1,23 +1,29 @@
 """P23, P24: slow uploads on more connections than there are places do not keep others from uploading.
 
 Two workers have 64 places each. 200 connections upload 1.1 kB/s each, which no deadline ends; after 15 s they
-need places. All the while another client uploads small and large files.
+need places. All the while another client uploads small and large files. Then 1,000 connections send nearly
+as much as needs no place, and stay: the memory that they take is bounded.
 """
 
 import os
 import time
 
+from filestored.storage.places import MAX_UNPLACED_BYTES
+from tests.daemon.running import Running, memory
 from tests.daemon.trickling import RATE, trickle
-from tests.deep.bench import Bench, Verdict, upload
+from tests.deep.bench import Bench, Verdict, processes, upload
 
 UPLOADS = 200
 MIN_SECONDS = 45.0
 """Seconds after which all slow uploads have sent more than may be kept without a place."""
 MARK = 0.99
+WAITING = 1_000
+MAX_MIB = 64
+"""MiB above its baseline that the memory of a worker may rise by."""
 
 
 def prove(bench: Bench) -> Verdict:
-    """Return the share of uploads of another client that were acknowledged."""
+    """Return the share of uploads of another client that were acknowledged, and the rise of memory."""
     daemon = bench.start("--workers", "2")
     outcomes: list[bool] = []
     with trickle(daemon, UPLOADS):
@@ -27,5 +33,19 @@ def prove(bench: Bench) -> Verdict:
             outcomes.append(upload(daemon, os.urandom(size)) is not None)
             time.sleep(0.02)
     share = sum(outcomes) / len(outcomes)
-    figure = f"{sum(outcomes)} of {len(outcomes)} uploads beside {UPLOADS} of {RATE} bytes/s"
-    return Verdict(figure, share >= MARK)
+    rise = _rise(bench.start("--workers", "1", name="waiting"))
+    figure = (
+        f"{sum(outcomes)} of {len(outcomes)} uploads beside {UPLOADS} of {RATE} bytes/s; "
+        f"{WAITING} without a place +{rise} MiB, the mark is +{MAX_MIB}"
+    )
+    return Verdict(figure, share >= MARK and rise <= MAX_MIB)
+
+
+def _rise(daemon: Running) -> int:
+    """Return by how many MiB the memory of a worker rises with `WAITING` slow uploads."""
+    (pid,) = processes(daemon)
+    baseline = memory(pid)
+    with trickle(daemon, WAITING, burst=MAX_UNPLACED_BYTES - 2 * RATE):
+        assert upload(daemon, os.urandom(4096)) is not None, "an upload beside those that wait"
+        time.sleep(1.0)
+    return (memory(pid, "VmHWM") - baseline) // 1024

@@ -476,6 +476,78 @@ def test_connections_beyond_the_limit_are_answered_503(root):
     assert first.connected
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET / HT"], ids=["idle", "slow head"])
+def test_the_longest_idle_connection_is_closed_for_a_new_one(root, sent):
+    wire = Wire(root, Limits(connections=2))
+    first = wire.transport
+    wire.send(sent)
+    wire.wait(2)
+    wire.connect()
+    second = wire.transport
+    wire.send(sent)
+    wire.wait(1.5)
+    wire.connect()
+    assert 404 == wire.ask("GET", "/nothing").status
+    assert not first.connected or first.half_closed
+    assert second.connected
+    assert not second.half_closed
+
+
+def test_connections_with_a_request_under_way_are_not_closed_for_a_new_one(root):
+    wire = Wire(root, Limits(connections=2))
+    wire.send(get("/later"))
+    asking = wire.transport
+    wire.connect()
+    wire.send(POST + b"Content-Length: 5\r\n\r\nab")
+    sending = wire.transport
+    wire.wait(20)
+    wire.connect()
+    (answer,) = parse_answers(wire.received(), False, "GET")
+    assert (503, True, True) == (answer.status, asking.connected, sending.connected)
+
+
+def test_a_connection_that_was_used_again_is_not_closed_for_a_new_one(root):
+    wire = Wire(root, Limits(connections=2))
+    used = wire.channel, wire.transport
+    wire.wait(5)
+    wire.connect()
+    unused = wire.transport
+    wire.wait(2)
+    wire.channel, wire.transport = used
+    assert 404 == wire.ask("GET", "/nothing").status
+    wire.connect()
+    assert (True, False) == (used[1].connected, unused.connected)
+
+
+def test_a_crowd_of_new_connections_closes_as_many_idle_ones_and_no_more(root):
+    wire = Wire(root, Limits(connections=10))
+    idle = [wire.transport]
+    for _ in range(9):
+        wire.connect()
+        idle.append(wire.transport)
+    wire.wait(2)
+    for _ in range(10):
+        wire.connect()
+        assert 404 == wire.ask("GET", "/nothing").status
+    assert not any(transport.connected for transport in idle)
+    wire.connect()
+    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    assert 10 == wire.factory.connections
+
+
+def test_a_stalled_reader_is_closed_for_a_new_connection_when_none_is_idle(root):
+    wire = Wire(root, Limits(connections=1))
+    wire.transport.producer.pauseProducing()
+    wire.send(get("/nothing"))
+    stalled = wire.transport
+    wire.wait(9)
+    wire.connect()
+    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    wire.wait(3)
+    wire.connect()
+    assert (404, False) == (wire.ask("GET", "/nothing").status, stalled.connected)
+
+
 def test_draining_closes_idle_connections_and_lets_requests_finish(root):
     wire = Wire(root)
     idle = wire.transport

@@ -1,0 +1,94 @@
+"""A daemon that is out of descriptors refuses connections with 503, and recovers."""
+
+import os
+import time
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from filestored.http.eviction import MIN_IDLE_SECONDS
+from tests.daemon.running import until
+from tests.talk import Talk, question
+
+DESCRIPTORS = 600
+"""Descriptors that a process may have; the directories of its two stores take 512."""
+
+BEYOND = 20
+"""Connections for which no descriptor is left."""
+
+LIMIT = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
+"""Runs a daemon with that limit."""
+
+
+def serving(daemon):
+    """The process ids that serve."""
+    return daemon.workers() or [daemon.pid]
+
+
+def free_descriptors(daemon):
+    """Descriptors that are free in all processes that serve, together."""
+    return sum(DESCRIPTORS - len(os.listdir(f"/proc/{pid}/fd")) for pid in serving(daemon))
+
+
+def status(talk):
+    """The status that a client is answered on a new connection; 0 when it ends without an answer."""
+    try:
+        return talk.ask(question("/health")).status
+    except (EOFError, ConnectionError):
+        return 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_connections_beyond_the_descriptors_are_answered_503(start_daemon, workers):
+    daemon = start_daemon("--workers", workers, wrap=LIMIT)
+    with ExitStack() as stack:
+        number = free_descriptors(daemon) + BEYOND
+        talks = [stack.enter_context(Talk(daemon.connect())) for _ in range(number)]
+        statuses = []
+        for talk in talks:
+            statuses.append(status(talk))
+            if statuses[-1] == 503:
+                assert talk.ended()
+                talk.connection.close()
+        assert {200, 503} == set(statuses)
+        assert BEYOND <= statuses.count(503)
+        assert 200 == status(talks[statuses.index(200)])
+    until(lambda: requests.get(f"{daemon.url}health", timeout=30).status_code == 200, "there is room again")
+    assert "Too many open files" in daemon.log
+
+
+def test_refused_connections_that_clients_leave_open_are_closed(start_daemon):
+    daemon = start_daemon("--workers", "1", wrap=LIMIT)
+    free = free_descriptors(daemon)
+    with ExitStack() as stack:
+        talks = [stack.enter_context(Talk(daemon.connect())) for _ in range(free + BEYOND)]
+        assert {200, 503} == {status(talk) for talk in talks}
+    until(lambda: free_descriptors(daemon) >= free - 2, "all connections are closed")
+    assert 200 == requests.get(f"{daemon.url}health", timeout=30).status_code
+
+
+@pytest.mark.parametrize("body", [b"", bytes(40_000)])
+def test_a_refusal_is_not_destroyed_by_a_reset(start_daemon, body):
+    """A client that has sent its request before it is refused reads the answer."""
+    daemon = start_daemon("--workers", "1", wrap=LIMIT)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with ExitStack() as stack:
+        for _ in range(free_descriptors(daemon)):
+            stack.enter_context(daemon.connect())
+        for _ in range(5):
+            client = stack.enter_context(Talk(daemon.connect()))
+            client.say(head + body)
+            reply = client.hear()
+            assert (503, b"1") == (reply.status, reply.fields[b"retry-after"])
+            assert b"close" == reply.fields[b"connection"]
+
+
+def test_an_idle_connection_is_closed_for_one_beyond_the_limit(start_daemon):
+    daemon = start_daemon("--workers", "1", "--max-connections", "5")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(Talk(daemon.connect())) for _ in range(5)]
+        assert [200] * 5 == [status(talk) for talk in idle]
+        time.sleep(2 * MIN_IDLE_SECONDS)
+        assert [200] * 3 == [status(stack.enter_context(Talk(daemon.connect()))) for _ in range(3)]
+        assert 2 == [status(talk) for talk in idle].count(200)
