@@ -13,6 +13,7 @@ provides `IOpensQuickly`: a thread costs more than its `open` does.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
@@ -36,6 +37,7 @@ from filestored.interfaces import (
 from filestored.storage.admission import Admission
 from filestored.storage.blob import Blob, BlobAtHand, FileBlob
 from filestored.storage.commit import GroupCommit
+from filestored.storage.headroom import Claim
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import Run
@@ -113,15 +115,15 @@ class Store:
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
-        self._admission.enter(length)
+        claim = self._admission.enter(length)
         return Upload(
-            Intake(self._backend, self.algorithm, expected),
+            Intake(self._backend, self.algorithm, expected, claim),
             self._group,
             self._health,
             self._run,
             length=length,
             limit=self._admission.max_size,
-            ended=self._ended,
+            ended=partial(self._ended, claim),
         )
 
     def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
@@ -193,8 +195,8 @@ class Store:
         self.statistics.deleted += deleted
         return deleted
 
-    def _ended(self, stored: Stored | None) -> None:
-        self._admission.leave()
+    def _ended(self, claim: Claim, stored: Stored | None) -> None:
+        self._admission.leave(claim)
         if stored is None:
             self.statistics.failed_uploads += 1
             return
