@@ -5,7 +5,8 @@ own: a lock (`flock`) taken twice on one open file is taken once.
 
 A directory is made on the way to what is put there. Before a process puts something into a
 directory for the first time it flushes all that are above: whoever made them may have died before
-he did that, and then what is below would vanish with the next power cut.
+he did that, and then what is below would vanish with the next power cut. Directories that were removed since
+are made anew, unless the root itself was removed.
 """
 
 import errno
@@ -51,11 +52,17 @@ class Folders:
 
     @contextmanager
     def made(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory that is durably there, made if need be. Raises `OSError`."""
-        for length in range(1, len(segments) + 1):
-            self._make(tuple(segments[:length]))
-        with self.opened(segments) as directory:
+        """A directory that is durably there, made if need be. Raises `StoreMissing` or `OSError`."""
+        try:
+            directory = self._open_made(segments)
+        except FileNotFoundError:
+            self._root.check()
+            self._settled.clear()
+            directory = self._open_made(segments)
+        try:
             yield directory
+        finally:
+            os.close(directory)
 
     def flush(self, directory: int) -> None:
         """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
@@ -94,6 +101,11 @@ class Folders:
             if error.errno == errno.ENOENT:
                 raise
             raise ReadFailed.of(error, f"the directory {segment}") from error
+
+    def _open_made(self, segments: Sequence[str]) -> int:
+        for length in range(1, len(segments) + 1):
+            self._make(tuple(segments[:length]))
+        return self.open(segments)
 
     def _make(self, segments: tuple[str, ...]) -> None:
         if segments in self._settled:

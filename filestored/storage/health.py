@@ -51,7 +51,7 @@ class Health:
 
     def judge(self, error: Exception) -> Exception:
         """The error to report for `error`; suspends writes when it is a grave one."""
-        if isinstance(error, ReadFailed) or not isinstance(error, OSError):
+        if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
             return self.judge_read(error)
         if isinstance(error, FlushFailed) or error.errno in _GRAVE:
             self._suspend(str(error))
@@ -63,6 +63,7 @@ class Health:
         """Return the error to report for one that came while an object was read; log and count it."""
         if isinstance(error, StoreMissing):
             self._suspend(str(error))
+            return error
         if not isinstance(error, OSError):
             return error
         if error.errno in LACKING:

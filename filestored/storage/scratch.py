@@ -100,7 +100,11 @@ class Workshop:
         if self._tmp < 0:
             return Scratch(self._open_unnamed(), self._calls)
         while True:
-            scratch = self._open_named()
+            try:
+                scratch = self._open_named()
+            except FileNotFoundError:
+                self._restore_tmp()
+                scratch = self._open_named()
             if scratch:
                 return scratch
 
@@ -138,6 +142,14 @@ class Workshop:
         with suppress(FileExistsError):
             self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
         return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+
+    def _restore_tmp(self) -> None:
+        """Make ``tmp/`` anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+        replacement = self._open_tmp()
+        try:
+            os.dup2(replacement, self._tmp, inheritable=False)
+        finally:
+            os.close(replacement)
 
     def _open_named(self) -> Scratch | None:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""

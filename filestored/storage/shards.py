@@ -4,10 +4,18 @@ A shard is named by the first digits of the digests in it. Whatever is done to a
 open shard, by its bare name: no path that anybody could bend. And a flush of a shard that fails is
 told to every process that had it open by then, so no other worker can take the next, empty flush
 for a success.
+
+A shard may be removed while it is open, as by ``find store -type d -empty -delete``, or replaced when it is
+restored from a copy. Whoever finds something missing in it has it compared with what its name means now, and
+opened again; an upload also has it made anew. `dup2(2)` keeps the number of the descriptor, so a thread that
+uses it meanwhile gets one directory or the other.
 """
 
+import errno
 import os
 from collections.abc import Iterable
+
+from twisted.logger import Logger
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
@@ -26,6 +34,8 @@ class Shards:
     same file system, or cannot be opened.
     """
 
+    _log = Logger()
+
     def __init__(self, root: StoreRoot, calls: Calls) -> None:
         self._root = root
         self._calls = calls
@@ -40,6 +50,36 @@ class Shards:
         """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
         names = sorted({digest.shard for digest in digests})
         self._root.flush(*(self.descriptors[name] for name in names))
+
+    def reopen(self, name: str) -> bool:
+        """Open a shard again if its name means another directory by now; returns whether that was so.
+
+        Raises `StoreMissing` when the whole store was removed, or `OSError`.
+        """
+        held, root = self.descriptors[name], self._root.descriptor
+        try:
+            now = self._calls.stat(name, dir_fd=root, follow_symlinks=False)
+        except FileNotFoundError:
+            self._root.check()
+            return False
+        if os.path.samestat(now, self._calls.fstat(held)):
+            return False
+        replacement = self._calls.open(name, DIRECTORY, dir_fd=root)
+        try:
+            if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
+                raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
+            os.dup2(replacement, held, inheritable=False)
+        finally:
+            os.close(replacement)
+        self._log.warn("the directory {name} of the store was replaced and is open again", name=name)
+        return True
+
+    def restore(self, name: str) -> bool:
+        """As `reopen`; a shard that was removed is made anew before, durably."""
+        if self.reopen(name):
+            return True
+        self._root.make(name)
+        return self.reopen(name)
 
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
@@ -73,6 +113,7 @@ class Shards:
 
     def _list(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """What one shard holds; read through a descriptor of its own, which has its own position."""
+        self.reopen(shard)
         descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:
