@@ -62,8 +62,8 @@ class WritesSuspended(UploadRefused):
     """Writing is suspended after an input/output error; reading goes on."""
 
 
-class StoreMissing(UploadRefused):
-    """The directory of the store was removed; put it back and restart the server."""
+class StoreMissing(UploadRefused, OSError):
+    """The directory of the store was removed; nothing can be read or written until a restart."""
 
 
 class UnusableName(UploadRefused):

@@ -4,15 +4,16 @@ An upload enters with the length it announces, and leaves when nothing of it is 
 any more. Refused are those that are too large, for which there is no room, and all of them while
 writes are suspended. Those that will need a place are refused when none could be had now (`places`).
 
-How much room there is, is hearsay: the figure comes with the results of the I/O threads, once
-per batch, and after each refusal a job asks for a new one. Rejected: asking the file system
-here, which may be a dead network disk and would stop the reactor.
+How much room there is, is hearsay (`headroom`): the figure comes with the results of the I/O threads, once
+per batch and while large uploads are written, and after each refusal a job asks for a new one. Rejected:
+asking the file system here, which may be a dead network disk and would stop the reactor.
 """
 
 from twisted.python.failure import Failure
 
 from filestored.errors import StorageFull, TooLarge, UploadRefused
 from filestored.interfaces import IBackend
+from filestored.storage.headroom import Claim, Headroom
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
 from filestored.storage.places import MAX_UNPLACED_BYTES, Places
@@ -29,26 +30,31 @@ class Admission:
         self._run = run
         self._health = health
         self._places = places
-        self._free = backend.free_space()
+        self._headroom = Headroom(backend)
         self._asking = False
 
-    def enter(self, length: int | None) -> None:
-        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`."""
+    def enter(self, length: int | None) -> Claim:
+        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`.
+
+        Returns its claim of room, to be given back to `leave`.
+        """
         try:
             self._check(length or 0)
         except UploadRefused:
             self.refused += 1
             raise
         self.in_flight += 1
+        return self._headroom.claim(length or 0)
 
-    def leave(self) -> None:
+    def leave(self, claim: Claim) -> None:
         """Nothing of an upload that entered is in progress any more."""
         self.in_flight -= 1
+        self._headroom.release(claim)
 
     def hear(self, free: int | None) -> None:
         """Note how many bytes may still be written; None when that could not be found out."""
         if free is not None:
-            self._free = free
+            self._headroom.free = free
 
     def _check(self, length: int) -> None:
         if length > self.max_size:
@@ -56,7 +62,7 @@ class Admission:
         self._health.check()
         if length > MAX_UNPLACED_BYTES:
             self._places.check()
-        if self._free < max(length, 1):
+        if not self._headroom.suffices(length):
             self._ask()
             raise StorageFull
 

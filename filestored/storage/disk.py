@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
-from filestored.errors import NotFound
+from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
     IBackend,
     IFileBacked,
@@ -33,7 +33,7 @@ from filestored.interfaces import (
 from filestored.storage.aliases import FormerNames
 from filestored.storage.calls import Calls
 from filestored.storage.flush import can_be_trusted
-from filestored.storage.health import ReadFailed
+from filestored.storage.health import ReadFailed, ShardUnusable
 from filestored.storage.premises import explained
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.recent import LARGEST, RecentFile, RecentFiles
@@ -76,7 +76,7 @@ class DiskBackend:
             self._root = self._calls.open(path, DIRECTORY)
             opened.callback(os.close, self._root)
             found = share(self._root, algorithm.name, self._calls)
-            root = StoreRoot(self._root, self._calls)
+            self._store_root = root = StoreRoot(self._root, self._calls)
             opened.callback(root.close)
             self._workshop = Workshop(self._root, self._calls)
             opened.callback(self._workshop.close)
@@ -100,8 +100,13 @@ class DiskBackend:
         return self._former.current(digest)
 
     def begin(self) -> ISink:
-        """A sink on a scratch file."""
-        return DiskSink(self._workshop.open(), self._shards, self._quarantine, self._algorithm, self._calls)
+        """A sink on a scratch file. Raises `StoreMissing` or `OSError`."""
+        try:
+            scratch = self._workshop.open()
+        except OSError:  # EPERM or ENOENT, as the file system likes, in a directory that was removed
+            self._store_root.check()
+            raise
+        return DiskSink(scratch, self._rooms, self._quarantine, self._algorithm, self._calls)
 
     def settle(self, digests: Iterable[Digest]) -> None:
         """Flush each shard that is concerned once."""
@@ -150,9 +155,10 @@ class DiskBackend:
         return small
 
     def _open(self, digest: Digest) -> "DiskFile":
-        shard = self._shards[digest.shard]
         try:
-            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=shard)
+            descriptor = self._open_name(digest)
+        except (StoreMissing, ShardUnusable):
+            raise
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFound from None
@@ -166,13 +172,26 @@ class DiskBackend:
             raise
         return DiskFile(digest, descriptor, status, self._calls)
 
+    def _open_name(self, digest: Digest) -> int:
+        """Open the name; once more where the shard turns out to have been replaced. Raises `OSError`."""
+        while True:
+            try:
+                return self._calls.open(digest.hex, READ_ONLY, dir_fd=self._shards[digest.shard])
+            except FileNotFoundError:
+                if not self._rooms.reopen(digest.shard):
+                    raise
+
     def delete(self, digest: Digest) -> bool:
-        """Unlink. A directory under that name is not ours, and stays."""
-        try:
-            self._calls.unlink(digest.hex, dir_fd=self._shards[digest.shard])
-        except (FileNotFoundError, IsADirectoryError):
-            return False
-        return True
+        """Unlink. A directory under that name is not ours, and stays. Raises `StoreMissing` or `OSError`."""
+        while True:
+            try:
+                self._calls.unlink(digest.hex, dir_fd=self._shards[digest.shard])
+                return True
+            except IsADirectoryError:
+                return False
+            except FileNotFoundError:
+                if not self._rooms.reopen(digest.shard):
+                    return False
 
     def changed(self, digest: Digest) -> float:
         """The later one of ``st_mtime`` and ``st_ctime``: a file from a backup is as old as its copy here."""

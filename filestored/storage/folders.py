@@ -5,7 +5,8 @@ own: a lock (`flock`) taken twice on one open file is taken once.
 
 A directory is made on the way to what is put there. Before a process puts something into a
 directory for the first time it flushes all that are above: whoever made them may have died before
-he did that, and then what is below would vanish with the next power cut.
+he did that, and then what is below would vanish with the next power cut. Directories that were removed since
+are made anew, unless the root itself was removed.
 """
 
 import errno
@@ -51,8 +52,13 @@ class Folders:
 
     @contextmanager
     def made(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory that is durably there, made if need be. Raises `OSError`."""
-        directory = self._open_made(segments)
+        """A directory that is durably there, made if need be. Raises `StoreMissing` or `OSError`."""
+        try:
+            directory = self._open_made(segments)
+        except FileNotFoundError:
+            self._root.check()
+            self._settled.clear()
+            directory = self._open_made(segments)
         try:
             yield directory
         finally:
@@ -109,18 +115,9 @@ class Folders:
             raise ReadFailed.of(error, f"the directory {segment}") from error
 
     def _open_made(self, segments: Sequence[str]) -> int:
-        """A new descriptor of a directory, which is made anew if it has been removed since it was made."""
-        self._make_all(segments)
-        try:
-            return self.open(segments)
-        except FileNotFoundError:
-            self._settled.clear()
-        self._make_all(segments)
-        return self.open(segments)
-
-    def _make_all(self, segments: Sequence[str]) -> None:
         for length in range(1, len(segments) + 1):
             self._make(tuple(segments[:length]))
+        return self.open(segments)
 
     def _make(self, segments: tuple[str, ...]) -> None:
         if segments in self._settled:

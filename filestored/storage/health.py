@@ -70,7 +70,7 @@ class Health:
 
     def judge(self, error: Exception) -> Exception:
         """Return the error to report for `error`; suspend writing when that is due."""
-        if isinstance(error, ReadFailed) or not isinstance(error, OSError):
+        if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
             return self.judge_read(error)
         if isinstance(error, FlushFailed) or error.errno == errno.EIO:
             self._begin(str(error), until_restart=True)
@@ -85,6 +85,7 @@ class Health:
         """Return the error to report for one that came while an object was read; log and count it."""
         if isinstance(error, StoreMissing):
             self._begin(str(error), until_restart=True)
+            return error
         if not isinstance(error, OSError):
             return error
         if refusal := _PASSING.get(error.errno or 0):

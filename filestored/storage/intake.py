@@ -3,7 +3,7 @@
 An `Intake` lives in I/O threads, one job at a time; `upload.Upload` sees to that. The sink is
 begun with the first bytes, so an upload without any that are worth a job never opens a file.
 Bytes are hashed with the store's algorithm and with those of all the digests they are
-expected to have.
+expected to have. Before they are written they are counted against the room that is left (`headroom`).
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,17 @@ from collections.abc import Iterable
 from filestored.digest import Algorithm, Digest, Hasher, algorithm
 from filestored.errors import DigestMismatch
 from filestored.interfaces import IBackend, ISink
+from filestored.storage.headroom import Claim
 
 
 class Intake:
-    """One byte string on its way to `backend`, where its `own` algorithm names it."""
+    """One byte string on its way to `backend`, where its `own` algorithm names it, within its `claim`."""
 
-    def __init__(self, backend: IBackend, own: Algorithm, expected: Iterable[Digest]) -> None:
+    def __init__(self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], claim: Claim) -> None:
         self._backend = backend
         self._own = own
         self._expected = tuple(expected)
+        self._claim = claim
         self._hasher = own.new()
         self._others: list[tuple[Algorithm, Hasher]] = []
         for name in {digest.algorithm for digest in self._expected} - {own.name}:
@@ -33,12 +35,20 @@ class Intake:
         return self._sink is not None
 
     def absorb(self, pieces: Iterable[bytes | bytearray]) -> None:
-        """Hash and write the next bytes. Blocking; raises `OSError`."""
+        """Hash and write the next bytes. Blocking.
+
+        Raises `StorageFull` or `OSError`; the room of all bytes is free again then.
+        """
         if self._sink is None:
             self._sink = self._backend.begin()
-        for piece in pieces:
-            self._hash(piece)
-            self._sink.write(piece)
+        try:
+            for piece in pieces:
+                self._claim.spend(len(piece))
+                self._hash(piece)
+                self._sink.write(piece)
+        except BaseException:
+            self.discard()
+            raise
 
     def digest(self, data: bytes | bytearray = b"") -> Digest:
         """The digest of everything, `data` being the end of it.

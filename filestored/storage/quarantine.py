@@ -96,12 +96,20 @@ class Quarantine:
     @contextmanager
     def _alone(self) -> Iterator[int]:
         """The directory, opened anew: a lock taken twice on one open file is taken once."""
-        here = self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
+        here = self._open()
         try:
             self._calls.flock(here, fcntl.LOCK_EX)
             yield here
         finally:
             os.close(here)
+
+    def _open(self) -> int:
+        """The directory, made anew if it was removed. Raises `StoreMissing` or `OSError`."""
+        try:
+            return self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
+        except FileNotFoundError:
+            self._root.make(QUARANTINE)
+            return self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
 
     def _is_still(self, suspect: os.stat_result, name: str, shard: int) -> bool:
         try:

@@ -153,12 +153,13 @@ class DiskRecords:
             return True
 
     def read(self, name: str) -> bytes | None:
-        """One open, one read; what is no regular file is not there."""
+        """One open, one read; what is no regular file is not there. Raises `StoreMissing` or `ReadFailed`."""
         *above, last = split(name)
         try:
             with self._folders.opened(above) as directory:
                 return self._read(last, directory)
         except FileNotFoundError:
+            self._root.check()
             return None
 
     @contextmanager
@@ -200,6 +201,7 @@ class DiskRecords:
             with self._folders.opened(segments) as directory:
                 return sorted(self._folders.walk(directory, prefix))
         except FileNotFoundError:
+            self._root.check()
             return []
 
     def close(self) -> None:
@@ -210,7 +212,11 @@ class DiskRecords:
     def _new(self, value: bytes) -> Iterator[Scratch]:
         """A durable file with a value and without a name."""
         assert len(value) <= LIMIT, "a record is small"
-        scratch = self._workshop.open()
+        try:
+            scratch = self._workshop.open()
+        except OSError:
+            self._root.check()
+            raise
         try:
             scratch.write(value)
             scratch.seal(MODE)

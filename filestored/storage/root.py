@@ -46,7 +46,10 @@ class StoreRoot:
             raise StoreMissing from None
 
     def make(self, name: str) -> None:
-        """Make a directory in this one, durably, unless it exists. Raises `StoreMissing` or `OSError`."""
+        """Make a directory in this one, durably, unless it exists. Raises `StoreMissing` or `OSError`.
+
+        A store that was removed is not made anew: that would put an empty one in the place of the files.
+        """
         self.check()
         with suppress(FileExistsError):
             self._calls.mkdir(name, 0o700, dir_fd=self.descriptor)

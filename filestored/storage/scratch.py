@@ -108,7 +108,11 @@ class Workshop:
         if tmp < 0:
             return Scratch(self._open_unnamed(), self._calls)
         while True:
-            scratch = self._open_named(tmp)
+            try:
+                scratch = self._open_named(tmp)
+            except FileNotFoundError:
+                self._restore_tmp(tmp)
+                scratch = self._open_named(tmp)
             if scratch:
                 return scratch
 
@@ -153,6 +157,14 @@ class Workshop:
         with suppress(FileExistsError):
             self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
         return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+
+    def _restore_tmp(self, tmp: int) -> None:
+        """Make ``tmp/`` anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+        replacement = self._open_tmp()
+        try:
+            os.dup2(replacement, tmp, inheritable=False)
+        finally:
+            os.close(replacement)
 
     def _open_named(self, tmp: int) -> Scratch | None:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""

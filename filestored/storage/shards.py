@@ -5,7 +5,11 @@ open shard, by its bare name: no path that anybody could bend. And a flush of a 
 told to every process that had it open by then, so no other worker can take the next, empty flush
 for a success.
 
-A shard that is missing or cannot be read is opened again whenever it is needed: only what is in it fails.
+A shard that is missing or cannot be read at the start is opened again whenever it is needed: only what is in
+it fails. One may also be removed while it is open, as by ``find store -type d -empty -delete``, or replaced
+when it is restored from a copy. After a name was not found in it, it is compared with what its own name
+means now, and opened again; for an upload it is made anew. `dup2(2)` keeps the number of the descriptor, so a
+thread that uses it meanwhile gets one directory or the other.
 """
 
 import errno
@@ -50,6 +54,36 @@ class Shards:
         """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
         names = sorted({digest.shard for digest in digests})
         self._root.flush(*(self.descriptors[name] for name in names))
+
+    def reopen(self, name: str) -> bool:
+        """Open a shard again if its name means another directory by now; returns whether that was so.
+
+        Raises `StoreMissing` when the whole store was removed, or `OSError`.
+        """
+        held, root = self.descriptors[name], self._root.descriptor
+        try:
+            now = self._calls.stat(name, dir_fd=root, follow_symlinks=False)
+        except FileNotFoundError:
+            self._root.check()
+            return False
+        if os.path.samestat(now, self._calls.fstat(held)):
+            return False
+        replacement = self._calls.open(name, DIRECTORY, dir_fd=root)
+        try:
+            if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
+                raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
+            os.dup2(replacement, held, inheritable=False)
+        finally:
+            os.close(replacement)
+        self._log.warn("the directory {name} of the store was replaced and is open again", name=name)
+        return True
+
+    def restore(self, name: str) -> bool:
+        """As `reopen`; a shard that was removed is made anew before, durably."""
+        if self.reopen(name):
+            return True
+        self._root.make(name)
+        return self.reopen(name)
 
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
@@ -100,6 +134,7 @@ class Shards:
 
     def _list(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """What one shard holds; read through a descriptor of its own, which has its own position."""
+        self.reopen(shard)
         descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:

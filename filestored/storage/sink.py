@@ -29,6 +29,7 @@ from filestored.storage.calls import Calls
 from filestored.storage.health import LACKING, ReadFailed
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.scratch import MODE, Scratch
+from filestored.storage.shards import Shards
 
 READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How a stored file is opened: no link is followed, and no FIFO waited for."""
@@ -46,7 +47,7 @@ class DiskSink:
     def __init__(
         self,
         scratch: Scratch,
-        shards: dict[str, int],
+        shards: Shards,
         quarantine: Quarantine,
         algorithm: Algorithm,
         calls: Calls,
@@ -67,11 +68,14 @@ class DiskSink:
 
     def publish(self, digest: Digest) -> bool:
         """Link it to its name, dealing with whatever holds that name."""
-        shard = self._shards[digest.shard]
         for _ in range(_ATTEMPTS):
+            shard = self._shards.descriptors[digest.shard]
             try:
                 self._scratch.link(digest.hex, shard)
                 return True
+            except FileNotFoundError:
+                if not self._shards.restore(digest.shard):
+                    raise
             except FileExistsError:
                 if self._is_stored(digest, shard):
                     return False

@@ -50,13 +50,18 @@ STATUSES: dict[type[Exception], int] = {
     errors.Collision: 409,
     errors.TooLarge: 413,
     errors.DigestMismatch: 422,
+    errors.StoreMissing: 503,
     errors.WritesSuspended: 503,
     errors.Overloaded: 503,
     errors.StorageFull: 507,
 }
 """The status that each error becomes. What is not here is a fault of ours: 500."""
 
-RETRY_AFTER: dict[type[Exception], bytes] = {errors.Overloaded: b"1", errors.WritesSuspended: b"60"}
+RETRY_AFTER: dict[type[Exception], bytes] = {
+    errors.Overloaded: b"1",
+    errors.StoreMissing: b"60",
+    errors.WritesSuspended: b"60",
+}
 """After how many seconds it may be worth trying again."""
 
 TEXT = b"text/plain; charset=utf-8"

@@ -1,0 +1,198 @@
+"""Directories that are removed or replaced while the store has them open."""
+
+import errno
+import os
+import shutil
+
+import pytest
+from twisted.internet.defer import maybeDeferred
+
+from filestored.errors import NotFound, StoreMissing
+from filestored.storage.recent import RecentFiles
+from filestored.storage.records import DiskRecords, prepare
+from filestored.storage.store import Store
+from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched, without_tmpfile
+
+NAME = digest_of(HELLO)
+
+
+def remove_empty_directories(place):
+    """What ``find PLACE -type d -empty -delete`` does."""
+    for directory, _, _ in os.walk(place, topdown=False):
+        if not os.listdir(directory):
+            os.rmdir(directory)
+
+
+def copied(directory):
+    """A copy of a directory under its name, the original beside it."""
+    os.rename(directory, f"{directory}-old")
+    shutil.copytree(f"{directory}-old", directory)
+
+
+@pytest.mark.parametrize("recent", [None, RecentFiles()], ids=["plain", "recent"])
+def test_an_upload_makes_a_removed_shard_anew(open_disk, place, recent):
+    disk = open_disk(recent=recent)
+    remove_empty_directories(place)
+    assert {"FORMAT"} == set(os.listdir(place))
+    with pytest.raises(NotFound):
+        disk.open(NAME)
+    assert disk.delete(NAME) is False
+    assert put(disk, HELLO)
+    assert HELLO == read(disk, NAME)
+    assert 0o40700 == os.stat(f"{place}/{NAME.shard}").st_mode
+    assert HELLO == read(open_disk(), NAME)
+
+
+def test_a_new_shard_is_durable_before_the_upload_is(open_disk, place):
+    calls = []
+
+    def note(name, args):
+        root = name == "fsync" and os.fstat(args[0]).st_ino == os.stat(place).st_ino
+        calls.append("flush root" if root else name)
+
+    disk = open_disk(watched(note))
+    remove_empty_directories(place)
+    calls.clear()
+    put(disk, HELLO)
+    names = [name for name in calls if name in {"mkdir", "flush root", "link"}]
+    assert ["link", "mkdir", "flush root", "link"] == names
+
+
+def test_a_shard_that_was_replaced_is_opened_again(open_disk, place):
+    disk = open_disk()
+    put(disk, HELLO)
+    copied(f"{place}/{NAME.shard}")
+    shutil.rmtree(f"{place}/{NAME.shard}-old")
+    assert HELLO == read(disk, NAME)
+    copied(f"{place}/{NAME.shard}")
+    shutil.rmtree(f"{place}/{NAME.shard}-old")
+    assert disk.delete(NAME) is True
+    assert not os.path.exists(f"{place}/{NAME.shard}/{NAME.hex}")
+
+
+def test_a_listing_is_of_the_shard_that_is_there_now(disk, place):
+    put(disk, HELLO)
+    copied(f"{place}/{NAME.shard}")
+    os.unlink(f"{place}/{NAME.shard}-old/{NAME.hex}")
+    assert [NAME] == disk.digests(None, 10)
+
+
+def test_a_shard_that_is_moved_away_and_back_is_the_same(disk, place):
+    put(disk, HELLO)
+    os.rename(f"{place}/{NAME.shard}", f"{place}/aside")
+    assert HELLO == read(disk, NAME)
+    os.rename(f"{place}/aside", f"{place}/{NAME.shard}")
+    assert put(disk, HELLO) is False
+
+
+def test_descriptors_do_not_grow_with_directories_that_are_made_anew(disk, place):
+    held = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        put(disk, HELLO)
+        disk.delete(NAME)
+        remove_empty_directories(place)
+    assert held == len(os.listdir("/proc/self/fd"))
+
+
+def test_an_upload_heals_after_the_quarantine_was_removed(disk, place):
+    put(disk, b"jello", name=NAME)
+    os.rmdir(f"{place}/quarantine")
+    assert put(disk, HELLO)
+    assert 2 == len(os.listdir(f"{place}/quarantine"))
+
+
+def test_an_upload_makes_tmp_anew_where_files_need_a_name(open_disk, place):
+    disk = open_disk(without_tmpfile())
+    held = len(os.listdir("/proc/self/fd"))
+    os.rmdir(f"{place}/tmp")
+    assert put(disk, HELLO)
+    assert (HELLO, held) == (read(disk, NAME), len(os.listdir("/proc/self/fd")))
+
+
+@pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+@pytest.mark.parametrize("size", [5, 600_000])
+def test_a_store_that_was_removed_is_not_made_anew_and_says_so(open_disk, place, calls, size):
+    store = Store(open_disk(calls, recent=RecentFiles()), MD5, maybeDeferred)
+    outcome(send(store, HELLO))
+    shutil.rmtree(place)
+    assert isinstance(outcome(send(store, b"x" * size)), StoreMissing)
+    assert "removed" in store.degraded
+    assert isinstance(outcome(store.open(NAME)), StoreMissing)
+    assert not os.path.exists(place)
+
+
+@pytest.mark.parametrize("act", ["open", "delete"])
+def test_reading_and_deleting_notice_that_the_store_was_removed(disk, place, act):
+    store = Store(disk, MD5, maybeDeferred)
+    shutil.rmtree(place)
+    assert isinstance(outcome(getattr(store, act)(NAME)), StoreMissing)
+    assert "removed" in store.degraded
+
+
+def test_a_store_without_its_format_is_not_furnished_anew(disk, place):
+    """``rm -rf`` has got as far as that."""
+    shutil.rmtree(f"{place}/{NAME.shard}")
+    os.unlink(f"{place}/FORMAT")
+    with pytest.raises(StoreMissing):
+        put(disk, HELLO)
+    assert not os.path.exists(f"{place}/{NAME.shard}")
+
+
+def test_a_shard_that_came_back_from_another_file_system_is_an_error(open_disk, place):
+    disk = open_disk()
+    shutil.rmtree(f"{place}/{NAME.shard}")
+
+    def elsewhere(path, flags, *args, **kwargs):
+        return os.open("/proc" if path == NAME.shard else path, flags, *args, **kwargs)
+
+    os.mkdir(f"{place}/{NAME.shard}")
+    object.__setattr__(disk._calls, "open", elsewhere)
+    with pytest.raises(OSError, match="another file system") as error:
+        disk.open(NAME)
+    assert errno.EXDEV == error.value.errno
+
+
+# --- records ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path):
+    prepare(str(tmp_path / "records"), "images")
+    kept = DiskRecords(str(tmp_path / "records"))
+    yield kept
+    kept.close()
+
+
+def test_directories_of_records_are_made_anew(kept, tmp_path):
+    assert kept.create("accounts/anna/account", b"anna")
+    assert kept.create("accounts/anna/images/one", b"1")
+    assert kept.remove("accounts/anna/images/one", b"1")
+    remove_empty_directories(str(tmp_path / "records"))
+    assert not os.path.exists(tmp_path / "records/accounts/anna/images")
+    assert kept.read("accounts/anna/images/one") is None
+    assert kept.create("accounts/anna/images/two", b"2")
+    assert b"2" == kept.read("accounts/anna/images/two")
+    assert kept.remove("accounts/anna/images/two", b"2")
+    assert kept.remove("accounts/anna/account", b"anna")
+    remove_empty_directories(str(tmp_path / "records"))
+    assert kept.create("accounts/anna/images/two", b"2")
+
+
+VERBS = {
+    "create": lambda kept: kept.create("accounts/bob/account", b"bob"),
+    "replace": lambda kept: kept.replace("accounts/anna/account", b"anna", b"bob"),
+    "remove": lambda kept: (
+        kept.read("accounts/anna/account") or kept.remove("accounts/anna/account", b"anna")
+    ),
+    "read": lambda kept: kept.read("accounts/anna/account"),
+    "names": lambda kept: kept.names("accounts"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_records_that_were_removed_altogether_are_not_taken_for_absent(kept, tmp_path, verb):
+    assert kept.create("accounts/anna/account", b"anna")
+    shutil.rmtree(tmp_path / "records")
+    with pytest.raises(StoreMissing):
+        verb(kept)
+    assert not os.path.exists(tmp_path / "records")
