@@ -167,6 +167,20 @@ def test_a_log_that_cannot_be_made_on_a_full_disk_stops_no_start(images, start_f
 
 
 @pytest.mark.needs("strace")
+def test_lines_go_to_stderr_until_a_reopen_where_the_log_cannot_be_opened_on_a_full_disk(
+    images, start_faulty, tmp_path
+):
+    path = str(tmp_path / "log")
+    daemon, end_fault = start_faulty("ENOSPC", "--workers", "1", calls="openat", path=path)
+    assert 200 == get(daemon)
+    assert "listening on" in read(str(tmp_path / "stderr"))
+    end_fault()
+    lines = read(path).count("\n")
+    daemon.kill(signal.SIGUSR1)
+    until(lambda: read(path).count("\n") > lines, "the log is written")
+
+
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_new_store_on_a_full_disk_is_refused_with_one_line(tmp_path, workers):
     done = subprocess.run(
