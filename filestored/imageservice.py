@@ -26,7 +26,7 @@ from filestored.storage import layout, presence, records
 from filestored.storage.disk import DiskBackend
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
-from filestored.storage.premises import Report
+from filestored.storage.premises import Report, explained
 from filestored.storage.records import DiskRecords
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -51,7 +51,8 @@ def prepare(path: str, report: Report | None = None) -> None:
     layout.prepare(_blobs(path), APART.name, lookup=lookup, report=report)
     kept = DiskRecords(path)
     try:
-        read_key(kept)
+        with explained(path, "directory"):
+            read_key(kept)
     finally:
         kept.close()
 
