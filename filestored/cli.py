@@ -2,8 +2,8 @@
 
 Flow: words of the command line -> one function for each command -> lines on stdout, and an exit status:
 0 done; 1 it could not be done, with one line on stderr; 2 the words make no sense; 3 done, but files had
-rotted, each named on stderr; 130 interrupted, the same command goes on. On a terminal there is a bar,
-where rich is installed (the extra ``[cli]``).
+rotted or could not be read, each named on stderr; 130 interrupted, the same command goes on. On a terminal
+there is a bar, where rich is installed (the extra ``[cli]``).
 
 Rejected: a subcommand of twistd. It would start a reactor, a log and a pidfile for a loop over files.
 """
@@ -16,10 +16,10 @@ from filestored import __version__
 from filestored.daemon.refusals import one_line
 from filestored.digest import NAMES
 from filestored.errors import FilestoredError
-from filestored.storage.migration import migrate
+from filestored.storage.migration import abandon, migrate
 from filestored.watching import watching
 
-DONE, FAILED, ROTTEN, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
 """Exit statuses; argparse has 2 for words that make no sense."""
 
 
@@ -38,12 +38,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _migrate(arguments: Namespace) -> int:
+    if arguments.abandon:
+        return _abandon(arguments.store)
     with watching(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
     _tell(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
     for digest in summary.rotten:
         _complain(f"{digest} had rotted; it is in quarantine, and has no other name")
-    return ROTTEN if summary.rotten else DONE
+    for digest in summary.unreadable:
+        _complain(f"{digest} cannot be read; it keeps its former name")
+    return INCOMPLETE if summary.rotten or summary.unreadable else DONE
+
+
+def _abandon(store: str) -> int:
+    name = abandon(store)
+    _tell(f"{store}: all files are named by {name}, as before the migration")
+    return DONE
 
 
 def _parser() -> ArgumentParser:
@@ -54,10 +64,13 @@ def _parser() -> ArgumentParser:
         "migrate",
         help="move a store to another hash algorithm",
         description="Reads every file once, verifies it, and names it by another algorithm. The former names "
-        "go on answering GET. Stop the daemon first. May be interrupted: run it again to go on.",
+        "go on answering GET. Stop the daemon first. May be interrupted: run it again to go on. A file that "
+        "cannot be read keeps its former name, and the exit status is 3.",
     )
     migration.add_argument("store", metavar="STORE", help="directory of the store")
-    migration.add_argument("--to", metavar="NAME", choices=NAMES, required=True, help=", ".join(NAMES))
+    direction = migration.add_mutually_exclusive_group(required=True)
+    direction.add_argument("--to", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
     migration.set_defaults(command=_migrate)
     return parser
 

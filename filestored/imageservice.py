@@ -24,7 +24,7 @@ from filestored.storage import layout, once, records
 from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
 from filestored.storage.jobs import IOThreads
-from filestored.storage.premises import Report
+from filestored.storage.premises import Report, explained
 from filestored.storage.records import DiskRecords
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -47,7 +47,8 @@ def prepare(path: str, report: Report | None = None) -> None:
     layout.prepare(_blobs(path), APART.name, lookup=lookup, report=report)
     kept = DiskRecords(path)
     try:
-        read_key(kept)
+        with explained(path, "directory"):
+            read_key(kept)
     finally:
         kept.close()
 

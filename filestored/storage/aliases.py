@@ -2,7 +2,8 @@
 
 One text file for each algorithm that was left, which ``grep`` reads as well as we do. A line is a former
 digest, a space and the digest of the same bytes under the next algorithm; where the bytes had rotted
-and have no other name, there are dashes. Lines are in order and equally long, so a name is found by
+and have no other name, there are dashes. A file that could not be read has question marks there, and
+keeps its former name. Lines are in order and equally long, so a name is found by
 halving, in twenty reads for a million lines, and nothing is kept in memory::
 
     5d41402abc4b2a76b9719d911017c592 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
@@ -34,6 +35,9 @@ ALIASES = "aliases"
 ROTTEN = b"-"
 """Fills the place of the new name of a file that has none."""
 
+UNREADABLE = b"?"
+"""Fills the place of the new name of a file that keeps its former one."""
+
 
 class Aliases:
     """One file of aliases, open as `descriptor`, from names of `old` to names of `new`. Blocking."""
@@ -51,20 +55,25 @@ class Aliases:
             raise UnusableStore(f"{ALIASES}/{old.name} is damaged; restore it from a copy")
 
     def find(self, name: Digest) -> Digest:
-        """The next name of what was once called `name`. Raises `NotFound` or `OSError`."""
+        """The next name of the file `name`, or `name` if it kept that. Raises `NotFound` or `OSError`."""
         wanted = name.hex.encode("ascii")
         place = bisect_left(range(self._count), wanted, key=lambda number: self._line(number)[: self._digits])
         line = self._line(place) if place < self._count else b""
-        found = self._second(line) if line.startswith(wanted) else None
+        found = self._second(line, name) if line.startswith(wanted) else None
         if found is None:
             raise NotFound
         return found
 
     def lines(self) -> Iterator[tuple[Digest, Digest | None]]:
-        """Both names of each line in order, None for those of rotten files. Raises `OSError`."""
-        for number in range(self._count):
+        """Both names of each line in order; see `format_line` for those without. Raises `OSError`."""
+        yield from self.part(0, self._count)
+
+    def part(self, start: int, end: int) -> Iterator[tuple[Digest, Digest | None]]:
+        """As `lines`, from the line with the number `start` to the one before `end`."""
+        for number in range(start, end):
             line = self._line(number)
-            yield self._parse(self.old, line[: self._digits]), self._second(line)
+            old = self._parse(self.old, line[: self._digits])
+            yield old, self._second(line, old)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -76,7 +85,9 @@ class Aliases:
         except OSError as error:
             raise ReadFailed.of(error, f"{ALIASES}/{self.old.name}") from error
 
-    def _second(self, line: bytes) -> Digest | None:
+    def _second(self, line: bytes, old: Digest) -> Digest | None:
+        if line.endswith(UNREADABLE + b"\n"):
+            return old
         return None if is_rotten(line) else self._parse(self._new, line[self._digits + 1 : -1])
 
     def _parse(self, own: Algorithm, text: bytes) -> Digest:
@@ -109,7 +120,10 @@ class FormerNames:
             step = self._steps.get(digest.algorithm)
             if step is None:
                 raise NotFound
-            digest = step.find(digest)
+            following = step.find(digest)
+            if following == digest:
+                break
+            digest = following
         return digest
 
     def close(self) -> None:
@@ -133,9 +147,9 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) 
 
 
 def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
-    """A line of `width` bytes; None is the new name of a rotten file."""
-    text = f"{old} {new or ''}"
-    return text.encode("ascii").ljust(width - 1, ROTTEN) + b"\n"
+    """A line of `width` bytes; `new` is None for a rotten file, and `old` for one that could not be read."""
+    text = f"{old} {'' if new in (None, old) else new}"
+    return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else ROTTEN) + b"\n"
 
 
 def is_rotten(line: bytes) -> bool:

@@ -54,13 +54,13 @@ class Format:
         return json.dumps({"format": self.format, **fields}).encode() + b"\n"
 
 
-def read(root: int) -> Format | None:
+def read(root: int, name: str = NAME) -> Format | None:
     """The format of the store whose directory is open as `root`; None when it has none yet.
 
     Raises `UnusableStore` when there is a ``FORMAT`` that this code does not understand.
     """
     try:
-        descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
@@ -77,11 +77,8 @@ def create(root: int, workshop: Workshop, hash_name: str) -> None:
         scratch.discard()
 
 
-def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
-    """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
-
-    Raises `OSError`.
-    """
+def announce(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+    """Write `record` to the file that `replace` renames, so that it needs no space. Raises `OSError`."""
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
     scratch = _written(record, workshop)
@@ -89,7 +86,24 @@ def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None
         scratch.link(_NEXT, root)
     finally:
         scratch.discard()
+
+
+def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+    """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
+
+    Raises `OSError`.
+    """
+    if _announced(root) != record:
+        announce(root, workshop, record, calls)
     calls.rename(_NEXT, NAME, src_dir_fd=root, dst_dir_fd=root)
+
+
+def _announced(root: int) -> Format | None:
+    """The contents of the file that `announce` has written, None when it is of no use."""
+    try:
+        return read(root, _NEXT)
+    except (UnusableStore, OSError):
+        return None
 
 
 def _written(record: Format, workshop: Workshop) -> Scratch:

@@ -3,16 +3,20 @@
 Lines are appended in the order of the former names, each batch in one piece and flushed. What a crash has
 left of the last batch is cut off by the next `open`, at the first line that is not whole. The last
 line that stays says behind which name to go on; `finish` makes the file what `aliases` describes.
+
+It only saves work: one that cannot be read is replaced by an empty one, and all files are read again.
 """
 
+import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from filestored.digest import Algorithm, Digest
-from filestored.storage.aliases import ROTTEN, format_line, line_width
+from filestored.storage.aliases import ROTTEN, UNREADABLE, Aliases, format_line, line_width
 from filestored.storage.calls import Calls
+from filestored.storage.health import UNFIT
 from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import Scratch
 
@@ -35,6 +39,7 @@ class Journal:
         self._root = root
         self._directory = directory
         self._old = old
+        self._new = new
         self._calls = calls
         self._width = line_width(old, new)
         self._pattern = _pattern(old, new)
@@ -59,12 +64,28 @@ class Journal:
 
     def open(self) -> None:
         """Open it, or make it; find the last line, and cut off what is behind."""
-        descriptor = self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
-        self._file = Scratch(descriptor, self._calls)
-        self._calls.ftruncate(descriptor, self._width * self._count_lines(descriptor))
+        try:
+            self._open()
+        except OSError as error:
+            if error.errno not in UNFIT - {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+                raise
+            self.close()
+            self.clear()
+            self._open()
+
+    def cut(self, count: int) -> Sequence[tuple[Digest, Digest | None]]:
+        """Take the last `count` lines off, durably, and return them; none when there are no lines."""
+        assert self._file is not None, "it is open"
+        descriptor = self._file.descriptor
+        number = self._calls.fstat(descriptor).st_size // self._width
+        start = max(0, number - count)
+        lines = list(Aliases(descriptor, self._old, self._new, self._calls).part(start, number))
+        self._calls.ftruncate(descriptor, self._width * start)
+        self._calls.fsync(descriptor)
+        return lines
 
     def append(self, lines: Iterable[tuple[Digest, Digest | None]]) -> None:
-        """Add lines of a former and a new name, None for that of a rotten file, durably."""
+        """Add lines of a former and a new name, durably; see `format_line` for files without a new one."""
         assert self._file is not None, "it is open"
         data = b""
         for old, new in lines:
@@ -87,6 +108,11 @@ class Journal:
         if self._file is not None:
             self._file.discard()
 
+    def _open(self) -> None:
+        descriptor = self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
+        self._file = Scratch(descriptor, self._calls)
+        self._calls.ftruncate(descriptor, self._width * self._count_lines(descriptor))
+
     def _count_lines(self, descriptor: int) -> int:
         count, last = 0, b""
         while piece := self._calls.pread(descriptor, _LINES_AT_ONCE * self._width, count * self._width):
@@ -107,4 +133,5 @@ class Journal:
 def _pattern(old: Algorithm, new: Algorithm) -> re.Pattern[bytes]:
     """A whole line."""
     first, second = 2 * old.size, 2 * new.size
-    return re.compile(rb"([0-9a-f]{%d}) ([0-9a-f]{%d}|-{%d})\n" % (first, second, second))
+    marks = re.escape(ROTTEN + UNREADABLE)
+    return re.compile(rb"([0-9a-f]{%d}) ([0-9a-f]{%d}|([%b])\3{%d})\n" % (first, second, marks, second - 1))

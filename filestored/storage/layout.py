@@ -109,7 +109,8 @@ def _furnish(root: int, calls: Calls) -> None:
 def _agreed(found: formats.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:
     if found.moving_to:
         raise UnusableStore(
-            f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}"
+            f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}, "
+            "or undo it with --abandon instead of --to"
         )
     if hash_name not in (None, found.hash):
         raise UnusableStore(f"its files are named by {found.hash}, not by {hash_name} as --hash asks")

@@ -7,13 +7,17 @@ each file. The state is on disk alone; each step leaves what the next one finds:
 2. Old names in order, in batches: read the file, compare its hash with its name, link it to its new
    name; flush the shards; only then add the batch to the journal, ``aliases/<old>.unfinished``.
    The journal is in order, so its last line says where the next run goes on.
-3. The journal is whole: it becomes ``aliases/<old>`` (see `aliases`).
+3. The journal is whole: it becomes ``aliases/<old>`` (see `aliases`). What the last step writes is on disk
+   by now, so the steps that follow need no space.
 4. Old names are unlinked, each only when its new name means the same file; then shards are flushed.
 5. ``FORMAT`` names the new algorithm, and the old one among its `aliases`.
 
 At every moment each file has a durable name that this state leads to. One whose bytes do not have the
-hash of its name is noted in the journal, and goes to quarantine. An error of the disk ends the run
-and moves nothing: one loose cable must not carry a whole store into quarantine.
+hash of its name is noted in the journal, and goes to quarantine. One that cannot be read is noted, too, and
+keeps its old name, by which it can be read again once the disk allows that. Many such files in a row are a
+fault of the whole disk: the run ends. So it does on every other error, and the next run goes on.
+
+Until step 3, `abandon` takes the store back (see `undoing`), with no more space than ``FORMAT`` needs.
 
 It is done alone (see `tenancy`): with uploads and deletes meanwhile, each step would have to ask what
 they have undone of the last. How long a name is must tell its algorithm, so no store moves from sha512
@@ -22,12 +26,13 @@ could go back to.
 """
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from filestored.digest import Algorithm, Digest, algorithm
-from filestored.errors import UnknownAlgorithm, UnusableStore
+from filestored.errors import NotFound, UnknownAlgorithm, UnusableStore
 from filestored.storage import format as formats
 from filestored.storage.aliases import ALIASES, open_aliases
 from filestored.storage.calls import Calls
@@ -36,17 +41,21 @@ from filestored.storage.journal import Journal
 from filestored.storage.layout import make_rooms
 from filestored.storage.premises import check_access, explained, open_directory, read_format
 from filestored.storage.quarantine import Quarantine
-from filestored.storage.renaming import Renaming
+from filestored.storage.renaming import Renaming, Unreadable
 from filestored.storage.root import StoreRoot
 from filestored.storage.scratch import Workshop
 from filestored.storage.shards import Shards
 from filestored.storage.tenancy import take_alone
+from filestored.storage.undoing import Undoing
 
 BATCH = 8192
 """Files after which the journal is written: enough for a flush of every shard to be worth it."""
 
 HEAP = 1024 * 1024 * 1024
 """Bytes after which it is written: seconds of reading, which is what a crash costs."""
+
+MAX_UNREADABLE_IN_A_ROW = 10
+"""Files that cannot be read, one after the other, until that is a fault of the whole disk."""
 
 _LISTED = 16384
 
@@ -63,10 +72,15 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a migration came to in all its runs: how many files have new names, and which had rotted."""
+    """The result of a migration in all its runs.
+
+    `moved` is how many files have new names, `rotten` which ones went to quarantine, and `unreadable` which
+    ones keep their old names.
+    """
 
     moved: int = 0
     rotten: tuple[Digest, ...] = ()
+    unreadable: tuple[Digest, ...] = ()
 
 
 def migrate(path: str, to: str, watcher: Watcher, calls: Calls | None = None) -> Summary:
@@ -77,6 +91,29 @@ def migrate(path: str, to: str, watcher: Watcher, calls: Calls | None = None) ->
     """
     calls = calls or Calls()
     target = algorithm(to)
+    with _opened(path, calls) as (root, found, held):
+        if found.hash == to and not found.moving_to:
+            return Summary()
+        return _Migration(root, found, _source(found, target), target, calls, held).run(watcher)
+
+
+def abandon(path: str, calls: Calls | None = None) -> str:
+    """Take the store at `path` back to the algorithm that it had, and return its name. Blocking.
+
+    A store that is not being migrated stays as it is. Raises `UnusableStore` when the files are losing their
+    old names already, or with a line that says what went wrong, and `UnknownAlgorithm`.
+    """
+    calls = calls or Calls()
+    with _opened(path, calls) as (root, found, held):
+        if found.moving_to:
+            target = algorithm(found.moving_to)
+            _Migration(root, found, _source(found, target), target, calls, held).abandon()
+        return found.hash
+
+
+@contextmanager
+def _opened(path: str, calls: Calls) -> Iterator[tuple[int, formats.Format, ExitStack]]:
+    """The store at `path`, used by this process alone: its directory, its format, and what closes it."""
     with explained(path, "store"), ExitStack() as held:
         root = open_directory(path)
         held.callback(os.close, root)
@@ -85,9 +122,7 @@ def migrate(path: str, to: str, watcher: Watcher, calls: Calls | None = None) ->
         found = read_format(root, "store")
         if found is None:
             raise UnusableStore("nothing has ever been stored in it")
-        if found.hash == to and not found.moving_to:
-            return Summary()
-        return _Migration(root, found, _source(found, target), target, calls, held).run(watcher)
+        yield root, found, held
 
 
 def _source(found: formats.Format, target: Algorithm) -> Algorithm:
@@ -135,6 +170,8 @@ class _Migration:
         held.callback(self._journal.close)
         self._batch: list[tuple[Digest, Digest]] = []
         self._heap = 0
+        self._unreadable_in_a_row = 0
+        self._last = formats.Format(target.name, found.id, (*found.aliases, source.name))
 
     def run(self, watcher: Watcher) -> Summary:
         """Take the steps that are left."""
@@ -144,11 +181,21 @@ class _Migration:
         if not self._journal.finished:
             self._journal.open()
             self._name_files(watcher)
+            formats.announce(self._root.descriptor, self._workshop, self._last, self._calls)
             self._journal.finish()
         summary = self._take_old_names()
-        aliases = (*self._format.aliases, self._source.name)
-        self._say(formats.Format(self._target.name, self._format.id, aliases))
+        self._say(self._last)
         return summary
+
+    def abandon(self) -> None:
+        """Remove all new names, then the journal. Raises `UnusableStore` from step 3 on."""
+        if self._journal.finished:
+            raise UnusableStore(
+                f"its files are losing their names by {self._source.name} already; finish it with "
+                f"filestored migrate STORE --to {self._target.name}"
+            )
+        Undoing(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH)
+        self._say(replace(self._format, moving_to=None))
 
     def _say(self, record: formats.Format) -> None:
         formats.replace(self._root.descriptor, self._workshop, record, self._calls)
@@ -167,8 +214,15 @@ class _Migration:
         self._note()
 
     def _name(self, old: Digest) -> int:
-        """Name one file; its size in bytes."""
-        new, size = self._renaming.give(old)
+        """Name one file; its size in bytes, 0 for one that is gone or cannot be read."""
+        try:
+            new, size = self._renaming.give(old)
+            self._unreadable_in_a_row = 0
+        except NotFound:
+            return 0
+        except Unreadable as error:
+            self._note_unreadable(error)
+            new, size = old, 0
         if new is None:
             self._note()
             self._journal.append([(old, None)])
@@ -180,29 +234,47 @@ class _Migration:
             self._note()
         return size
 
+    def _note_unreadable(self, error: Unreadable) -> None:
+        """Count a file that cannot be read. Raises `UnusableStore` for too many of them in a row."""
+        self._unreadable_in_a_row += 1
+        if self._unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
+            raise UnusableStore(
+                f"{MAX_UNREADABLE_IN_A_ROW} files in a row cannot be read, such as {error.strerror}; "
+                "run it again when the disk can be read, or undo it with --abandon"
+            )
+
     def _note(self) -> None:
         """Make the new names of the batch durable, then its lines in the journal."""
         if self._batch:
-            self._shards.settle(new for _, new in self._batch)
+            self._shards.settle(new for old, new in self._batch if new != old)
             self._journal.append(self._batch)
             self._batch.clear()
             self._heap = 0
 
     def _take_old_names(self) -> Summary:
-        moved, rotten, shards = 0, [], {}
+        moved, rotten, unreadable, shards = 0, [], [], {}
         aliases = open_aliases(self._root, self._source, self._target, self._calls)
         try:
             for old, new in aliases.lines():
                 if new is None:
                     rotten.append(old)
-                    continue
-                self._renaming.take(old, new)
-                moved += 1
-                shards[old.shard] = old
+                elif new == old or not self._took(old, new):
+                    unreadable.append(old)
+                else:
+                    moved += 1
+                    shards[old.shard] = old
         finally:
             aliases.close()
         self._shards.settle(shards.values())
-        return Summary(moved, tuple(rotten))
+        return Summary(moved, tuple(rotten), tuple(unreadable))
+
+    def _took(self, old: Digest, new: Digest) -> bool:
+        """Take an old name away; False when that cannot be done, and it stays beside the new one."""
+        try:
+            self._renaming.take(old, new)
+        except Unreadable:
+            return False
+        return True
 
     def _count(self, last: Digest | None) -> int:
         """How many files there are behind `last`."""

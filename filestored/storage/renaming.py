@@ -4,18 +4,24 @@
 the very descriptor that was read, so nothing can come between.
 """
 
+import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from filestored.digest import Algorithm, Digest
-from filestored.errors import UnusableStore
+from filestored.errors import NotFound, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.quarantine import Quarantine
 from filestored.storage.shards import Shards
 from filestored.storage.sink import READ_ONLY
 
 _PIECE = 1024 * 1024
+
+
+class Unreadable(OSError):
+    """A file cannot be read, or not be given another name; it stays as it is."""
 
 
 class Renaming:
@@ -34,10 +40,11 @@ class Renaming:
         """Give the file `old` its new name, too; returns that and the size in bytes.
 
         The name is None, and nothing has changed, when the bytes do not have the hash `old`. The
-        caller flushes the shard of the new name.
+        caller flushes the shard of the new name. Raises `NotFound` when there is no regular file `old`, and
+        `Unreadable`.
         """
         with _named(old):
-            descriptor = self._calls.open(old.hex, READ_ONLY, dir_fd=self._shard(old))
+            descriptor = self._open(old)
             try:
                 found, new, size = self._read(descriptor)
                 if found != old:
@@ -60,31 +67,76 @@ class Renaming:
     def take(self, old: Digest, new: Digest) -> None:
         """Take the name `old` away, if it has not been done yet; the caller flushes its shard.
 
-        Raises `UnusableStore` when `new` does not mean the same file.
+        A file that has lost the name `new` gets it again. Raises `Unreadable`, and `UnusableStore` when its
+        bytes have changed.
+        """
+        with _named(old), _unreadable(_DAMAGED):
+            try:
+                status = self._stat(old)
+            except FileNotFoundError:
+                return
+            same = self._means(new, status)
+        if not same:
+            if self.give(old)[0] != new:
+                raise UnusableStore(f"{new.shard}/{new} should be the file {old.shard}/{old}, and is not")
+            self._shards.settle([new])
+        self._calls.unlink(old.hex, dir_fd=self._shard(old))
+
+    def take_back(self, old: Digest, new: Digest) -> bool:
+        """Take the name `new` away from the file `old`; the caller flushes its shard.
+
+        False, and nothing has changed, unless the file can be seen to have both names.
         """
         try:
-            status = self._stat(old)
-        except FileNotFoundError:
-            return
-        if not self._means(new, status):
-            raise UnusableStore(f"{new.shard}/{new} should be the file {old.shard}/{old}, and is not")
-        self._calls.unlink(old.hex, dir_fd=self._shard(old))
+            same = self._means(new, self._stat(old))
+        except OSError:
+            return False
+        if same:
+            self._calls.unlink(new.hex, dir_fd=self._shard(new))
+        return same
+
+    def identity(self, name: Digest) -> tuple[int, int] | None:
+        """Device and inode of a file, None when it is gone or cannot be looked at."""
+        try:
+            status = self._stat(name)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _open(self, old: Digest) -> int:
+        shard = self._shard(old)
+        try:
+            with _unreadable({*_DAMAGED, errno.EACCES, errno.EPERM}):
+                descriptor = self._calls.open(old.hex, READ_ONLY, dir_fd=shard)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise NotFound from None
+            raise
+        try:
+            if not stat.S_ISREG(self._calls.fstat(descriptor).st_mode):
+                raise NotFound
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _read(self, descriptor: int) -> tuple[Digest, Digest, int]:
         """The digests of a file by both algorithms, and its size."""
         source, target = self._source.new(), self._target.new()
         size = 0
-        while piece := self._calls.pread(descriptor, _PIECE, size):
-            source.update(piece)
-            target.update(piece)
-            size += len(piece)
+        with _unreadable(_DAMAGED):
+            while piece := self._calls.pread(descriptor, _PIECE, size):
+                source.update(piece)
+                target.update(piece)
+                size += len(piece)
         return self._source.finish(source), self._target.finish(target), size
 
     def _link(self, descriptor: int, new: Digest) -> None:
         """Link an open file to its new name. What has that name and is another file had no right to it."""
         shard, path = self._shard(new), f"/proc/self/fd/{descriptor}"
         try:
-            self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
+            with _unreadable({errno.EPERM, errno.EMLINK}):
+                self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
         except FileExistsError:
             if self._means(new, self._calls.fstat(descriptor)):
                 return
@@ -110,5 +162,22 @@ def _named(name: Digest) -> Iterator[None]:
     """Say of which file an error of the system speaks."""
     try:
         yield
+    except Unreadable as error:
+        raise Unreadable(error.errno, f"{name.shard}/{name}: {error.strerror}") from error
     except OSError as error:
         raise OSError(error.errno, f"{name.shard}/{name}: {error.strerror}") from error
+
+
+@contextmanager
+def _unreadable(codes: Collection[int]) -> Iterator[None]:
+    """Raise `Unreadable` for errors of these numbers: they are of one file, and no reason to stop."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in codes:
+            raise Unreadable(error.errno, error.strerror) from error
+        raise
+
+
+_DAMAGED = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA, errno.EREMOTEIO, errno.ESTALE})
+_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}

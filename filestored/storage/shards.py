@@ -90,11 +90,21 @@ class Shards:
         found: list[Digest] = []
         first = after.shard if after else NAMES[0]
         for name in NAMES[NAMES.index(first) :]:
-            listed = self._list(name, algorithm)
-            found += sorted((digest for digest in listed if not after or digest.hex > after.hex), key=str)
+            names = self.listed(name, algorithm)
+            found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def listed(self, shard: str, algorithm: Algorithm) -> list[Digest]:
+        """The regular files of one shard that are named by `algorithm`. Raises `ShardUnusable`."""
+        try:
+            names = self._names(shard)
+        except ShardUnusable:
+            raise
+        except OSError as error:
+            raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
+        return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
 
     def close(self) -> None:
         """Let go of the directories."""
@@ -110,7 +120,7 @@ class Shards:
             except ShardUnusable as error:
                 unusable.append(str(error))
         if unusable:
-            self._log.critical(
+            self._log.error(
                 "{count} of the store's directories cannot be used; the first is {first}",
                 count=len(unusable),
                 first=unusable[0],
@@ -132,16 +142,15 @@ class Shards:
             os.close(descriptor)
         return kept
 
-    def _list(self, shard: str, algorithm: Algorithm) -> list[Digest]:
-        """What one shard holds; read through a descriptor of its own, which has its own position."""
+    def _names(self, shard: str) -> list[str]:
+        """The regular files of a shard; read through a descriptor of its own, which has its own position."""
         self.reopen(shard)
         descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:
-                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         finally:
             os.close(descriptor)
-        return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
 
 
 class _Opened(dict[str, int]):

@@ -14,10 +14,10 @@ from tests.daemon.running import PATIENCE, ROOT
 HELLO = b"hello"
 
 
-def filestored(*words: str, **how) -> "subprocess.CompletedProcess[str]":
-    """Run the command to its end."""
+def filestored(*words: str, wrap=(), **how) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end; `wrap` is a command that runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "filestored.cli", *words],
+        [*wrap, sys.executable, "-m", "filestored.cli", *words],
         env={**os.environ, "PYTHONPATH": ROOT},
         text=True,
         timeout=PATIENCE,
@@ -68,14 +68,48 @@ def test_rot_is_named_and_is_a_status_of_its_own(store):
     assert 0 == filestored("migrate", store, "--to", "sha256").returncode
 
 
+@pytest.mark.needs("strace")
+def test_a_file_that_cannot_be_read_is_named_and_the_others_move(store, start_daemon):
+    running = start_daemon("--workers", "1")
+    other = requests.post(running.url, data=b"other", timeout=PATIENCE).text
+    running.end()
+    name = md5(HELLO).hexdigest()
+    words = ("strace", "-f", "-qq", "-o", os.devnull, "-P", f"{store}/{name[:2]}/{name}")
+    done = filestored("migrate", store, "--to", "sha256", wrap=(*words, "-e", "inject=pread64:error=EIO"))
+    complaint = f"filestored: {name} cannot be read; it keeps its former name\n"
+    assert (3, complaint) == (done.returncode, done.stderr)
+    running = start_daemon("--workers", "1")
+    assert b"other" == requests.get(f"{running.url}files/{other}", timeout=PATIENCE).content
+    assert HELLO == requests.get(f"{running.url}files/{name}", timeout=PATIENCE).content
+    assert sha256(HELLO).hexdigest() == requests.post(running.url, data=HELLO, timeout=PATIENCE).text
+
+
+@pytest.mark.needs("strace")
+def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, start_daemon):
+    fault = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=linkat:error=ENOSPC:when=2+")
+    done = filestored("migrate", store, "--to", "sha256", wrap=fault)
+    assert (1, 1) == (done.returncode, done.stderr.count("\n"))
+    assert done.stderr.endswith("No space left on device\n")
+    with pytest.raises(AssertionError, match="its migration is unfinished"):
+        start_daemon()
+    done = filestored("migrate", store, "--abandon")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout == f"{store}: all files are named by md5, as before the migration\n"
+    running = start_daemon("--workers", "1")
+    address = f"{running.url}files/{md5(HELLO).hexdigest()}"
+    assert HELLO == requests.get(address, timeout=PATIENCE).content
+    assert 200 == requests.delete(address, timeout=PATIENCE).status_code
+    assert [] == [name for _, _, names in os.walk(store) for name in names if name != "FORMAT"]
+
+
 def test_no_daemon_starts_on_a_store_that_is_half_moved(store, start_daemon):
     with open(store + "/FORMAT") as file:
         text = file.read()
     os.unlink(store + "/FORMAT")
     with open(store + "/FORMAT", "w") as file:
         file.write(text.replace('"format": 1', '"format": 2, "moving_to": "sha256"'))
-    command = "filestored migrate STORE --to sha256"
-    with pytest.raises(AssertionError, match=f"its migration is unfinished; finish it with {command}\n"):
+    words = "finish it with filestored migrate STORE --to sha256, or undo it with --abandon"
+    with pytest.raises(AssertionError, match=f"its migration is unfinished; {words}"):
         start_daemon()
 
 
@@ -85,6 +119,8 @@ def test_no_daemon_starts_on_a_store_that_is_half_moved(store, start_daemon):
         (("migrate", "/nonexistent", "--to", "sha256"), 1, "No such file or directory"),
         (("migrate", "/nonexistent", "--to", "crc32"), 2, "invalid choice: 'crc32'"),
         (("migrate", "/nonexistent"), 2, "--to"),
+        (("migrate", "/nonexistent", "--to", "sha256", "--abandon"), 2, "not allowed with argument"),
+        (("migrate", "/nonexistent", "--abandon"), 1, "No such file or directory"),
         (("migrate",), 2, "STORE"),
         ((), 2, "COMMAND"),
         (("polish",), 2, "polish"),

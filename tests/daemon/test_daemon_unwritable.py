@@ -130,6 +130,25 @@ def test_images_are_deleted_and_tokens_refused_on_a_full_disk(images, start_faul
 
 
 @pytest.mark.needs("strace")
+def test_leftovers_of_images_that_cannot_be_removed_stop_no_start(images, start_faulty, tmp_path):
+    orphan = tmp_path / "images" / "blobs" / "00" / ("0" * 64)
+    orphan.touch()
+    os.utime(orphan, (0, 0))
+    daemon, _ = start_faulty("EROFS", "--workers", "1", calls=f"{CALLS},unlinkat,unlink,renameat,rename")
+    assert 200 == get(daemon)
+    assert images.call(daemon, "GET", f"get-image/{images.identity}/").ok
+
+
+@pytest.mark.needs("strace")
+def test_a_missing_key_on_a_full_disk_is_one_line_that_names_the_directory(images, start_faulty, tmp_path):
+    for name in ("accounts", "tokens"):
+        os.rename(tmp_path / "images" / name, tmp_path / name)
+    os.unlink(tmp_path / "images" / "KEY")
+    with pytest.raises(AssertionError, match=f"{tmp_path}/images cannot be used: No space left on device"):
+        start_faulty("ENOSPC", "--workers", "2")
+
+
+@pytest.mark.needs("strace")
 def test_workers_that_die_on_a_full_disk_are_replaced_and_read(images, start_faulty):
     daemon, end_fault = start_faulty("ENOSPC", "--workers", "2")
     first = daemon.workers()
@@ -164,6 +183,20 @@ def test_a_log_that_cannot_be_made_on_a_full_disk_stops_no_start(images, start_f
     end_fault()
     assert 200 == get(daemon)
     until(lambda: "GET /files/" in read(path), "the log is written")
+
+
+@pytest.mark.needs("strace")
+def test_lines_go_to_stderr_until_a_reopen_where_the_log_cannot_be_opened_on_a_full_disk(
+    images, start_faulty, tmp_path
+):
+    path = str(tmp_path / "log")
+    daemon, end_fault = start_faulty("ENOSPC", "--workers", "1", calls="openat", path=path)
+    assert 200 == get(daemon)
+    assert "listening on" in read(str(tmp_path / "stderr"))
+    end_fault()
+    lines = read(path).count("\n")
+    daemon.kill(signal.SIGUSR1)
+    until(lambda: read(path).count("\n") > lines, "the log is written")
 
 
 @pytest.mark.needs("strace")

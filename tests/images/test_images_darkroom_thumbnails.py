@@ -63,6 +63,26 @@ def test_what_was_put_is_there_for_every_worker(open_cache, place):
     assert sorted(os.listdir(place)) == ["a.jpg", "b.webp"]
 
 
+def test_a_directory_that_cannot_be_made_is_tried_again_by_the_next_use(open_cache, place):
+    os.makedirs(os.path.dirname(place))
+    with open(place, "w"):
+        cache = open_cache()
+    with pytest.raises(OSError):
+        cache.get("a")
+    os.unlink(place)
+    cache.put("a", JPEG)
+    assert cache.get("a") == JPEG
+
+
+def test_a_thumbnail_on_a_read_only_disk_is_read_though_its_use_cannot_be_noted(open_cache, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    open_cache().put("a", JPEG)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert open_cache(now=lambda: 3 * NOW).get("a") == JPEG
+
+
 def test_nobody_else_can_look_into_the_directory(open_cache, place):
     open_cache().put("a", JPEG)
     assert oct(os.stat(place).st_mode & 0o777) == "0o700"

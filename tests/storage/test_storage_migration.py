@@ -1,5 +1,6 @@
 """A store moves to another algorithm: names, rot, what is refused, what works afterwards."""
 
+import errno
 import json
 import os
 import stat
@@ -16,10 +17,11 @@ from filestored.storage import migration
 from filestored.storage.calls import Calls
 from filestored.storage.disk import DiskBackend
 from filestored.storage.layout import SHARDS, inspect, prepare
-from filestored.storage.migration import Summary, migrate
+from filestored.storage.migration import Summary, abandon, migrate
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, put, read, send, watched
 from tests.storage.test_storage_contract import COLLIDING
+from tests.storage.test_storage_disk import plant
 
 SHA256 = algorithm("sha256")
 SHA512 = algorithm("sha512")
@@ -291,17 +293,97 @@ def test_a_store_of_rot_alone_moves(place, open_store):
     assert outcome(open_store().digests()) == []
 
 
-def test_a_file_that_cannot_be_read_ends_the_move_with_its_name_and_stays(place):
+def failing(name: Digest, call: str, code: int) -> Calls:
+    """Calls of which one fails for one file."""
+
+    def fail(called, args):
+        target = os.readlink(f"/proc/self/fd/{args[0]}") if called == "pread" else str(args[:1])
+        if called == call and name.hex in target:
+            raise OSError(code, os.strerror(code))
+
+    return watched(fail, UNFLUSHED)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [("pread", errno.EIO), ("pread", errno.EBADMSG), ("open", errno.EIO), ("open", errno.EACCES)],
+)
+def test_a_file_that_cannot_be_read_keeps_its_former_name_and_the_others_move(place, open_store, call, code):
+    fill(place)
+    bad, data = digest_of(CONTENTS[3]), CONTENTS[3]
+    assert move(place, calls=failing(bad, call, code)) == Summary(len(CONTENTS) - 1, (), (bad,))
+    assert [] == os.listdir(place + "/quarantine")
+    store = open_store()
+    expected = [None if each == data else each for each in CONTENTS]
+    assert list(CONTENTS) == [content(store, name_of(each)) for each in CONTENTS]
+    assert expected == [content(store, name_of(each, SHA256)) for each in CONTENTS]
+    assert outcome(send(store, data)).created
+    assert data == content(store, name_of(data, SHA256))
+    assert outcome(store.delete(bad))
+    assert content(store, name_of(data)) is None
+
+
+def test_a_file_that_kept_a_former_name_keeps_it_in_the_next_migration_too(place, open_store):
+    fill(place)
+    bad = digest_of(CONTENTS[3])
+    move(place, calls=failing(bad, "pread", errno.EIO))
+    assert move(place, "sha512") == Summary(len(CONTENTS) - 1)
+    assert list(CONTENTS) == [content(open_store(), name_of(each)) for each in CONTENTS]
+
+
+def test_a_file_that_may_not_be_linked_keeps_its_former_name(place, open_store):
+    fill(place, [HELLO])
+
+    def refuse(name, args):
+        if name == "link" and args[1] == name_of(HELLO, SHA256):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    assert move(place, calls=watched(refuse, UNFLUSHED)) == Summary(0, (), (digest_of(HELLO),))
+    assert content(open_store(), name_of(HELLO)) == HELLO
+
+
+def test_many_files_in_a_row_that_cannot_be_read_end_the_run_and_stay(place, monkeypatch):
+    monkeypatch.setattr(migration, "MAX_UNREADABLE_IN_A_ROW", 4)
     fill(place)
 
     def fail(name, args):
         if name == "pread" and args[1] == 1024 * 1024:
-            raise OSError(5, "Input/output error")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with pytest.raises(UnusableStore, match=r"[0-9a-f]{2}/[0-9a-f]{32}: Input/output error$"):
+    pattern = r"4 files in a row cannot be read, such as [0-9a-f]{2}/[0-9a-f]{32}: Input/output error; "
+    with pytest.raises(UnusableStore, match=pattern):
         move(place, calls=watched(fail, UNFLUSHED))
     assert [] == os.listdir(place + "/quarantine")
     assert move(place) == Summary(len(CONTENTS))
+
+
+@pytest.mark.parametrize("kind", ["gone", "symlink", "fifo", "directory"])
+def test_a_file_that_vanishes_or_is_replaced_after_it_was_listed_is_passed_over(place, kind):
+    fill(place)
+    path = path_of(place, digest_of(CONTENTS[3]))
+
+    def replace(name, args):
+        if name == "open" and args[0] == digest_of(CONTENTS[3]).hex and os.path.isfile(path):
+            os.unlink(path)
+            if kind != "gone":
+                plant(kind, path)
+
+    assert move(place, calls=watched(replace, UNFLUSHED)) == Summary(len(CONTENTS) - 1)
+    assert [] == os.listdir(place + "/quarantine")
+
+
+def test_a_directory_that_cannot_be_read_ends_the_run_with_its_name_and_can_be_undone(place):
+    fill(place, [HELLO])
+
+    def fail(name, args):
+        if name == "scandir" and os.readlink(f"/proc/self/fd/{args[0]}").endswith("/5d"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    calls = watched(fail, UNFLUSHED)
+    with pytest.raises(UnusableStore, match="the directory 5d: Input/output error"):
+        move(place, calls=calls)
+    assert "md5" == abandon(place, calls)
+    assert record(place)["format"] == 1
 
 
 def test_a_stranger_that_has_a_new_name_is_moved_aside(place, open_store):
@@ -432,7 +514,8 @@ def test_a_store_that_is_being_moved_is_neither_served_nor_moved_by_another(plac
     move(place, calls=watched(try_meanwhile, UNFLUSHED))
     assert refusals[1:] == [
         "it is being migrated right now; start again when that is done",
-        "its migration is unfinished; finish it with filestored migrate STORE --to sha256",
+        "its migration is unfinished; finish it with filestored migrate STORE --to sha256, "
+        "or undo it with --abandon instead of --to",
         "a daemon serves it, or another migration is at work; stop that first",
     ]
 

@@ -8,11 +8,12 @@ import dataclasses
 import errno
 import os
 import stat
+from collections.abc import Set
 
 import pytest
 from twisted.internet.defer import maybeDeferred
 
-from filestored.digest import algorithm
+from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage import migration
 from filestored.storage.disk import DiskBackend
@@ -27,6 +28,7 @@ from tests.storage.test_storage_migration import SHA256, UNFLUSHED, fill, move, 
 CONTENTS = tuple(b"content %d" % number for number in range(5))
 ROTTEN = digest_of(CONTENTS[2])
 COMMAND = "filestored migrate STORE --to sha256"
+UNDO = "or undo it with --abandon instead of --to"
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +93,8 @@ def serve(place: str) -> str:
     try:
         own = prepare(place, calls=UNFLUSHED)
     except UnusableStore as error:
-        refusal = f"the store {place} cannot be used: its migration is unfinished; finish it with {COMMAND}"
-        return "refused" if str(error) == refusal else str(error)
+        refusal = f"the store {place} cannot be used: its migration is unfinished; finish it with {COMMAND}, "
+        return "refused" if str(error) == refusal + UNDO else str(error)
     disk = DiskBackend(place, own, UNFLUSHED, reserve=0)
     good = [data for data in CONTENTS if digest_of(data) != ROTTEN]
     try:
@@ -103,15 +105,19 @@ def serve(place: str) -> str:
     return own.name
 
 
-def is_moved(place: str) -> None:
-    """Fail unless the store is what an undisturbed migration makes of it."""
-    good = [data for data in CONTENTS if digest_of(data) != ROTTEN]
+def is_moved(place: str, unreadable: Set[Digest] = frozenset()) -> None:
+    """Fail unless the store is what a migration makes of it that could not read these files."""
     assert "sha256" == serve(place)
-    expected = {f"{digest.shard}/{digest}" for digest in (digest_of(data, SHA256) for data in good)}
+    named = {digest_of(data): digest_of(data, SHA256) for data in CONTENTS}
+    expected = {new for old, new in named.items() if old not in {ROTTEN, *unreadable}} | unreadable
     kept = [name for name in files_below(place) if name.startswith("quarantine/") and ".reason" not in name]
     left = {name for name in files_below(place) if not name.startswith("quarantine/")}
-    assert expected | {"aliases/md5"} == left
-    assert [ROTTEN.hex] == [name.removeprefix("quarantine/").split(".")[0] for name in kept]
+    extra = {
+        f"{new.shard}/{new}" for old, new in named.items() if old in unreadable
+    }  # it may have both names
+    assert {"aliases/md5", *(f"{each.shard}/{each}" for each in expected)} == left - extra
+    quarantined = [] if ROTTEN in unreadable else [ROTTEN.hex]
+    assert quarantined == [name.removeprefix("quarantine/").split(".")[0] for name in kept]
 
 
 def ended_by(run) -> str | None:
@@ -160,13 +166,19 @@ def test_a_call_that_fails_ends_the_run_with_one_line_and_the_next_run_goes_on(f
         begin_again(filled, record_before)
         fault, held = Few(fail), descriptors()
         fault.arm(number)
-        line = ended_by(lambda place=place, fault=fault: move(place, calls=watched(fault, UNFLUSHED)))
+        ended: list[Summary] = []
+
+        def run(place=place, fault=fault, ended=ended) -> None:
+            ended.append(move(place, calls=watched(fault, UNFLUSHED)))
+
+        line = ended_by(run)
         assert line is None or (place in line and line.endswith(os.strerror(errno.EIO)))
         struck = fault.disarm()
         assert held == descriptors()
         assert good == names_of(place)
+        unreadable = {name for summary in ended for name in summary.unreadable}
         assert move(place) in (Summary(4, (ROTTEN,)), Summary())
-        is_moved(place)
+        is_moved(place, unreadable)
         number += 1
     assert number > 50
 
@@ -232,17 +244,28 @@ def test_an_unfinished_migration_is_finished_by_the_same_command_only(filled):
     assert move(filled) == Summary(4, (ROTTEN,))
 
 
-def test_an_old_name_stays_when_the_new_one_does_not_mean_its_file(filled):
+def test_a_new_name_that_was_lost_is_given_again_before_the_old_one_is_taken(filled):
     new = digest_of(CONTENTS[0], SHA256)
 
     def steal(name, args):
         if name == "rename" and args[0] == "md5.unfinished":
             os.unlink(path_of(filled, new))
 
+    assert move(filled, calls=watched(steal, UNFLUSHED)) == Summary(4, (ROTTEN,))
+    is_moved(filled)
+
+
+def test_an_old_name_stays_when_the_new_one_is_lost_and_the_bytes_have_rotted(filled):
+    old, new = (digest_of(CONTENTS[0], own) for own in (MD5, SHA256))
+
+    def steal(name, args):
+        if name == "rename" and args[0] == "md5.unfinished":
+            os.unlink(path_of(filled, new))
+            spoil(filled, old)
+
     with pytest.raises(UnusableStore, match=f"{new.shard}/{new} should be the file"):
         move(filled, calls=watched(steal, UNFLUSHED))
-    with open(path_of(filled, digest_of(CONTENTS[0])), "rb") as file:
-        assert CONTENTS[0] == file.read()
+    assert os.path.exists(path_of(filled, old))
 
 
 # --- the order of the flushes ----------------------------------------------------------------
