@@ -15,7 +15,9 @@ def filled(users=1):
         home = f"accounts/user_{number}"
         for image in range(3 * STEP_RECORDS):
             wire.records.create(f"{home}/images/{image:04}", b"not read")
-            wire.records.create(f"{home}/names/{image}.png", b'{"id": "%04d", "name": "%d.png"}' % (image, image))
+            wire.records.create(
+                f"{home}/names/{image}.png", b'{"id": "%04d", "name": "%d.png"}' % (image, image)
+            )
     later = Later()
     return ImageWire(records=wire.records, run=later), later, tokens
 
