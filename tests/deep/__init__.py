@@ -13,6 +13,7 @@ status is 1 when one fails.
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
     full      P7: a small file system fills up: 507, reads and deletes go on, and it recovers (root)
+    absence   P6: each directory of the images is missing during a start: nothing is lost (faketime)
     proxies   P41: what nginx passes on, we read as it does
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
