@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from filestored.errors import MalformedDigest
 from filestored.images.apart import APART, content_hash
 from filestored.interfaces import Image
 
@@ -31,7 +32,13 @@ class Entry:
     @classmethod
     def from_record(cls, record: bytes) -> "Entry":
         """What a record says. Raises `ValueError` or `LookupError` for what is none."""
-        found = json.loads(record)
+        try:
+            return cls._from_json(json.loads(record))
+        except (TypeError, MalformedDigest) as error:
+            raise ValueError("the record of an image is damaged") from error
+
+    @classmethod
+    def _from_json(cls, found: Any) -> "Entry":
         image = Image(
             name=found["name"],
             media_type=found["type"],
@@ -69,6 +76,8 @@ def claim_for(name: str, identity: str) -> bytes:
 def read_claim(claim: bytes) -> tuple[str, str]:
     """The id and the name that a claim says. Raises `ValueError` or `LookupError` for what is none."""
     found = json.loads(claim)
+    if not isinstance(found, dict):
+        raise ValueError("a claim is damaged")
     return found["id"], found["name"]
 
 

@@ -13,6 +13,8 @@ status is 1 when one fails.
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
     full      P7, P25: full, no inodes, read-only, each with a restart and killed workers: reads go on (root)
+    reserve   P7: uploads at once, whose length is unknown, leave the reserve free (root)
+    absence   P6: each directory of the images is missing during a start: nothing is lost (faketime)
     proxies   P41: what nginx passes on, we read as it does
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed

@@ -19,6 +19,8 @@ NAMES = (
     "faults",
     "power",
     "full",
+    "reserve",
+    "absence",
     "proxies",
     "framing",
     "trickle",

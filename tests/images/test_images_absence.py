@@ -1,5 +1,6 @@
 """Directories that are missing for a while: nothing is deleted, and all is there when they are back."""
 
+import json
 import os
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from filestored import imageservice
 from filestored.errors import NotFound, UnusableStore
 from filestored.images.sweep import MAX_ORPHANS
+from tests.daemon.running import read
 from tests.images.absence import LATER, api, fill, home_of, missing, swept
 from tests.images.house import House, done
 from tests.images.samples import BMP, PNG
@@ -220,9 +222,10 @@ def test_no_bytes_are_moved_when_a_record_is_damaged(place, filled):
     folder = place + "/accounts/anna/images/"
     record = folder + os.listdir(folder)[0]
     os.chmod(record, 0o600)
-    for damage in ("[]", "5", "{}", "", '{"name": 5}'):
+    whole = json.loads(read(record))
+    for damage in ([], 5, {}, {**whole, "blob": "x"}, {**whole, "blob": 5}):
         with open(record, "w") as file:
-            file.write(damage)
+            json.dump(damage, file)
         assert "accounts/anna (a record is damaged)" in sweep(place).left
         assert [] == os.listdir(place + "/blobs/quarantine")
 

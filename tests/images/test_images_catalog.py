@@ -126,13 +126,21 @@ class Stepping(MemoryRecords):
         for verb in ("create", "replace", "remove", "read", "names"):
             setattr(self, verb, self._pausing(getattr(self, verb)))
 
+    def read_all(self, prefix):
+        for each in super().read_all(prefix):
+            self._pause()
+            yield each
+
     def _pausing(self, verb):
         def paused(*args):
-            if isinstance(getcurrent(), Fiber):
-                getcurrent().parent.switch()
+            self._pause()
             return verb(*args)
 
         return paused
+
+    def _pause(self):
+        if isinstance(getcurrent(), Fiber):
+            getcurrent().parent.switch()
 
 
 class Fiber(greenlet):

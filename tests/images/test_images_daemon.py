@@ -176,22 +176,25 @@ def blobs(daemon):
     return os.path.join(daemon.directory, "images", "blobs")
 
 
-def test_what_a_killed_daemon_has_left_is_swept_by_the_next(start_daemon):
+def test_what_a_killed_daemon_has_left_is_not_seen_and_is_kept(start_daemon):
     daemon = start_daemon("--workers", "1")
     client = Client(daemon)
     client.upload("cat.png", png())
     home = os.path.join(daemon.directory, "images")
-    with open(os.path.join(home, "tokens", "f" * 64), "w") as file:
+    token, record = (os.path.join(home, name) for name in ("tokens/" + "f" * 64, "accounts/anna/images/AAAA"))
+    with open(token, "w") as file:
         file.write("nobody\n")
-    with open(os.path.join(home, "accounts", "anna", "images", "AAAA"), "wb") as file:
+    with open(record, "wb") as file:
         file.write(record_of_anna(home))
     daemon.kill(9)
     until(daemon.ended, "it is dead")
     os.unlink(os.path.join(daemon.directory, "pid"))
     again = start_daemon("--workers", "2")
-    until(lambda: "2 leftovers of an earlier run were removed" in again.log, "the sweep is logged")
+    until(lambda: not os.path.exists(os.path.join(home, ".sweep-due")), "the sweep is over")
     client.url = f"{again.url}imageapi/"
     assert ["cat.png"] == list(client.ids())
+    assert os.path.exists(token)
+    assert os.path.exists(record)
 
 
 def record_of_anna(home):

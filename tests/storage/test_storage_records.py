@@ -1,6 +1,8 @@
 """Small named values: one contract for every kind, and what the disk adds to it."""
 
 import os
+import shutil
+import signal
 import stat
 import threading
 
@@ -95,6 +97,100 @@ def test_names_keep_every_character(records):
     assert b"x" == records.read(name)
 
 
+def test_all_records_of_one_directory_are_read(records):
+    for name in ("a/c/2", "a/b", "a/Ё", "ab/x", "b"):
+        records.create(name, name.encode())
+    assert {("b", b"a/b"), ("Ё", "a/Ё".encode())} == set(records.read_all("a"))
+    assert [] == list(records.read_all("nothing"))
+
+
+def test_what_is_removed_during_a_reading_of_all_is_left_out(records):
+    for number in range(3):
+        records.create(f"a/{number}", b"x")
+    reading = records.read_all("a")
+    seen = [next(reading)[0]]
+    (left,) = sorted({"0", "1", "2"} - set(seen))[:1]
+    records.remove(f"a/{left}", b"x")
+    seen += [name for name, _ in reading]
+    assert sorted({"0", "1", "2"} - {left}) == sorted(seen)
+
+
+def test_a_reading_of_all_can_be_ended(records):
+    for number in range(3):
+        records.create(f"a/{number}", b"x")
+    reading = records.read_all("a")
+    next(reading)
+    reading.close()
+    assert [] == list(reading)
+
+
+def test_entries_are_the_next_segments_each_once(records):
+    for name in ("a/c/2", "a/c/10", "a/b", "ab/x"):
+        records.create(name, b"")
+    assert ["b", "c"] == records.entries("a")
+    assert [] == records.entries("nothing")
+
+
+# --- the contract of `held` ----------------------------------------------------------------------
+
+
+def test_a_record_is_held_if_it_has_the_value(records):
+    records.create(NAME, b"one")
+    for value, holds in ((b"one", True), (b"two", False)):
+        with records.held(NAME, value) as is_held:
+            assert holds == is_held
+    with records.held("accounts/bert/account", b"") as is_held:
+        assert not is_held
+    assert records.remove(NAME, b"one")
+    with records.held(NAME, b"one") as is_held:
+        assert not is_held
+
+
+def test_a_record_that_has_another_value_does_not_wait_to_be_changed(records):
+    records.create(NAME, b"one")
+    with records.held(NAME, b"two"), records.held("accounts/bert/account", b""):
+        assert records.replace(NAME, b"one", b"two")
+
+
+@pytest.mark.parametrize("verb", ["replace", "remove"])
+def test_a_change_waits_for_all_holders_and_keeps_new_ones_out(records, verb):
+    records.create(NAME, b"old")
+    order = []
+    first_ends, second_ends = threading.Event(), threading.Event()
+
+    def hold(ends, name):
+        with records.held(NAME, b"old") as is_held:
+            order.append((name, is_held))
+            ends.wait()
+
+    def change():
+        records.replace(NAME, b"old", b"new") if verb == "replace" else records.remove(NAME, b"old")
+        order.append(verb)
+
+    threads = [threading.Thread(target=hold, args=(first_ends, "first"))]
+    threads += [threading.Thread(target=hold, args=(second_ends, "second")), threading.Thread(target=change)]
+    threads += [threading.Thread(target=hold, args=(first_ends, "late"))]
+    for thread in threads:
+        thread.start()
+        thread.join(0.1)
+    assert [("first", True), ("second", True)] == order
+    first_ends.set()
+    threads[2].join(0.1)
+    assert [("first", True), ("second", True)] == order
+    second_ends.set()
+    for thread in threads:
+        thread.join()
+    assert {verb, ("late", False)} == set(order[2:])
+    assert (b"new" if verb == "replace" else None) == records.read(NAME)
+
+
+def test_a_holder_that_fails_holds_no_longer(records):
+    records.create(NAME, b"old")
+    with pytest.raises(RuntimeError), records.held(NAME, b"old"):
+        raise RuntimeError
+    assert records.replace(NAME, b"old", b"new")
+
+
 def test_of_many_at_once_one_creates(records):
     assert [False] * 15 + [True] == at_once(lambda number: records.create(NAME, b"%d" % number), 16)
 
@@ -182,6 +278,58 @@ def test_a_linked_directory_is_not_entered(open_records, place, tmp_path):
     with pytest.raises(OSError):
         records.create("a/mine", b"x")
     assert ["secret"] == os.listdir(tmp_path)
+
+
+def test_a_holder_in_another_process_is_waited_for_until_it_dies(open_records, place):
+    records = open_records()
+    records.create(NAME, b"old")
+    reader, writer = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        with DiskRecords(place).held(NAME, b"old") as is_held:
+            os.write(writer, b"%d" % is_held)
+            signal.pause()
+    assert b"1" == os.read(reader, 1)
+    changed = []
+    change = threading.Thread(target=lambda: changed.append(records.replace(NAME, b"old", b"new")))
+    change.start()
+    change.join(0.2)
+    assert [] == changed
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    change.join()
+    assert [True] == changed
+    os.close(reader)
+    os.close(writer)
+
+
+def test_entries_include_links_and_empty_directories(open_records, place):
+    records = open_records()
+    records.create("a/b/c", b"x")
+    os.mkdir(place + "/a/empty")
+    os.symlink("/", place + "/a/link")
+    os.mkdir(place + "/a/.hidden")
+    assert ["b", "empty", "link"] == records.entries("a")
+    assert [] == list(records.read_all("a"))
+
+
+def test_reading_all_opens_each_record_once_and_no_directory_again(open_records):
+    opened = []
+    records = open_records(watched(lambda name, args: opened.append(args[0]) if name == "open" else None))
+    for number in range(20):
+        records.create(f"accounts/anna/names/{number}", b"x")
+    opened.clear()
+    assert 20 == len(list(records.read_all("accounts/anna/names")))
+    assert [".", "accounts", "anna", "names"] == opened[:4]
+    assert sorted(map(str, range(20))) == sorted(opened[4:])
+
+
+def test_a_directory_that_was_removed_is_made_anew(open_records, place):
+    records = open_records()
+    records.create(NAME, b"one")
+    shutil.rmtree(place + "/accounts")
+    assert records.create(NAME, b"two")
+    assert b"two" == records.read(NAME)
 
 
 @pytest.mark.parametrize("verb", ["create", "replace", "remove"])

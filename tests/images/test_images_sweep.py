@@ -1,0 +1,89 @@
+"""The sweep beside changes of the same account: in no order of their steps does an image lose its bytes."""
+
+import itertools
+import json
+import time
+
+import pytest
+
+from filestored.images.apart import APART
+from filestored.images.sweep import Sweep
+from filestored.storage.memory import MemoryBackend
+from tests.images.samples import listing
+from tests.images.test_images_catalog import CHANGES, LENGTHS, Actor, Stage
+from tests.storage.contract import put
+
+LONG_AGO = "2020-02-02T20:20:20+00:00"
+SWEEP_STEPS = 24
+"""More than a sweep of the stage has."""
+
+
+class Old(Stage):
+    """A stage whose images are years old, with their bytes; the bytes of new ones are a moment old."""
+
+    def __init__(self):
+        super().__init__()
+        self.backend = MemoryBackend(APART)
+        for name in self.records.names("accounts/anna/images"):
+            record = self.records.read(name)
+            old = json.dumps({**json.loads(record), "created": LONG_AGO}).encode()
+            self.records.replace(name, record, old)
+        for image in listing(self.records).values():
+            put(self.backend, b"old", image.blob)
+            self.backend._changed[image.blob] = 0.0
+
+    def sweep(self):
+        return Sweep(self.records, self.accounts, self.backend, now=time.time()).run()
+
+    def _account(self, new, work):
+        if new:
+            put(self.backend, b"new", new.blob)
+        return super()._account(new, work)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(map(str, change)))
+def test_a_sweep_beside_a_change_leaves_the_bytes_of_all_images(change):
+    for first, second in itertools.product(range(SWEEP_STEPS), range(1, LENGTHS[change] + 1)):
+        stage = Old()
+        sweeper, changer = Actor(stage.sweep), stage.actor(change)
+        for actor, steps in ((sweeper, first), (changer, second)):
+            for _ in range(steps):
+                actor.step()
+        sweeper.finish()
+        changer.finish()
+        assert sweeper.outcome.left is None
+        stored = set(stage.backend.digests(None, 100))
+        assert {image.blob for image in listing(stage.records).values()} <= stored
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(map(str, change)))
+def test_a_sweep_after_a_death_leaves_the_bytes_of_all_images(change):
+    for step in range(LENGTHS[change] + 1):
+        stage = Old()
+        actor = stage.actor(change)
+        for _ in range(step):
+            actor.step()
+        stage.sweep()
+        stored = set(stage.backend.digests(None, 100))
+        assert {image.blob for image in listing(stage.records).values()} <= stored
+        actor.finish()
+        assert {image.blob for image in listing(stage.records).values()} <= stored | set(
+            stage.backend.digests(None, 100)
+        )
+
+
+def test_a_sweep_that_moves_what_is_young_would_be_found_out(monkeypatch):
+    """The twin: without the limit of age, the same schedules find images without their bytes."""
+    monkeypatch.setattr(Sweep, "_is_old", lambda *_: True)
+    found = 0
+    for first, second in itertools.product(range(SWEEP_STEPS), range(1, LENGTHS["add", "c"] + 1)):
+        stage = Old()
+        sweeper, changer = Actor(stage.sweep), stage.actor(("add", "c"))
+        for actor, steps in ((changer, second), (sweeper, first)):
+            for _ in range(steps):
+                actor.step()
+        sweeper.finish()
+        changer.finish()
+        stored = set(stage.backend.digests(None, 100))
+        found += not {image.blob for image in listing(stage.records).values()} <= stored
+    assert found

@@ -1,0 +1,179 @@
+"""The sweep behind the start: once, in the background, and of no cost to the first answer."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+from twisted.internet.task import Clock
+
+from filestored import imageservice
+from filestored.images import sweep_thread
+from filestored.images.accounts import read_key
+from filestored.images.sweep_thread import SweepThread
+from filestored.imageservice import ImageService
+from filestored.storage import once
+from filestored.storage.records import DiskRecords
+from tests.daemon.running import until
+from tests.images.absence import api, fill, home_of, missing, swept
+from tests.images.house import House, done
+from tests.images.test_images_crash import in_child
+
+USERS = 30
+
+
+class Reactor(Clock):
+    """A clock that keeps what other threads want to be called."""
+
+    def __init__(self):
+        super().__init__()
+        self.called = []
+
+    def callFromThread(self, function, *args):
+        self.called.append((function.__name__, args))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of all records that are read, or listed."""
+    found = []
+    for verb in ("read", "read_all", "entries", "names", "held"):
+        function = getattr(DiskRecords, verb)
+
+        def watched(self, name, *args, function=function):
+            found.append(name)
+            return function(self, name, *args)
+
+        monkeypatch.setattr(DiskRecords, verb, watched)
+    return found
+
+
+@pytest.fixture
+def mark(place):
+    """The mark of a place with accounts, none of which has its record in ``tokens/``; a sweep is due."""
+    house = House(place)
+    for number in range(USERS):
+        done(house.room.register(f"user_{number}"))
+    house.close()
+    shutil.rmtree(place + "/tokens")
+    imageservice.request_sweep(place)
+    return place + "/.sweep-due"
+
+
+@pytest.fixture
+def open_thread(place):
+    """A function that opens a `SweepThread`; all of them have ended when the test is over."""
+    opened = []
+
+    def open_it(reactor):
+        house = House(place)
+        thread = SweepThread(
+            reactor, place + "/.sweep-due", house.records, read_key(house.records), house.blobs
+        )
+        opened.append((thread, house))
+        return thread
+
+    yield open_it
+    for thread, _ in opened:
+        thread.stop()
+    until(lambda: not running(), "the sweeps have ended")
+    for _, house in opened:
+        house.close()
+
+
+def running():
+    return [thread for thread in threading.enumerate() if thread.name == "filestored-sweep"]
+
+
+def tokens(place):
+    return len(os.listdir(place + "/tokens")) if os.path.isdir(place + "/tokens") else 0
+
+
+def test_a_process_reads_no_account_before_it_serves(place, mark, reads):
+    def start():
+        reads.clear()
+        reactor = Reactor()
+        service = ImageService(reactor, place, lambda *_: None, max_size=1, max_uploads=1)
+        assert {"KEY"} == set(reads)
+        assert [sweep_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
+        service.stop()
+        assert [] == reactor.getDelayedCalls()
+
+    assert 0 == in_child(start)  # a process never closes its images
+
+
+def test_a_sweep_that_is_due_is_done_by_one_of_two_processes(place, mark, open_thread):
+    reactors = [Reactor(), Reactor()]
+    for reactor in reactors:
+        open_thread(reactor)
+        reactor.advance(1)
+    until(lambda: not os.path.exists(mark) and not running(), "the sweep is over")
+    assert USERS == tokens(place)
+    (report,) = [call for reactor in reactors for call in reactor.called]
+    assert "_report" == report[0]
+    assert USERS == report[1][0].restored
+
+
+def test_a_sweep_that_is_not_due_is_not_done(place, mark, open_thread, reads):
+    os.unlink(mark)
+    reactor = Reactor()
+    open_thread(reactor)
+    reads.clear()
+    reactor.advance(1)
+    until(lambda: not running(), "the thread has ended")
+    assert [] == reads
+    assert [] == reactor.called
+
+
+def test_a_sweep_that_is_stopped_stays_due(place, mark, open_thread, monkeypatch):
+    monkeypatch.setattr(sweep_thread, "STEPS", 1)
+    monkeypatch.setattr(sweep_thread, "PAUSE_SECONDS", 0.05)
+    reactor = Reactor()
+    thread = open_thread(reactor)
+    reactor.advance(1)
+    until(lambda: tokens(place), "the sweep has begun")
+    thread.stop()
+    until(lambda: not running(), "the thread has ended")
+    assert os.path.exists(mark)
+    assert tokens(place) < USERS
+    assert [] == reactor.called
+
+
+def test_a_sweep_that_fails_is_told_and_stays_due(place, mark, open_thread, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("filestored.storage.disk.DiskBackend.digests", fail)
+    reactor = Reactor()
+    open_thread(reactor)
+    reactor.advance(1)
+    until(lambda: not running(), "the thread has ended")
+    ((name, args),) = reactor.called
+    assert ("failure", "the images could not be swept") == (name, args[0])
+    assert OSError is args[1].type
+    with once.claimed(mark) as is_due:
+        assert is_due
+
+
+# --- a real daemon -----------------------------------------------------------------------------------
+
+
+def test_workers_that_die_are_replaced_without_another_sweep(start_daemon):
+    daemon = start_daemon("--workers", "2")
+    filled = fill(daemon, each=1)
+    swept(daemon)
+    shutil.rmtree(os.path.join(home_of(daemon), "tokens"))
+    dead = daemon.workers()
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(set(daemon.workers()) - set(dead)) == 2, "they are replaced")
+    assert 404 == api(daemon, "retrieve-token/nobody").status_code
+    assert not os.path.exists(os.path.join(home_of(daemon), ".sweep-due"))
+    time.sleep(3 * sweep_thread.DELAY_SECONDS)
+    assert not os.path.exists(os.path.join(home_of(daemon), "tokens")), "no sweep has made it anew"
+    daemon.end()
+    again = start_daemon("--workers", "2")
+    swept(again)
+    assert [] == missing(again, filled)
