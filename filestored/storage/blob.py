@@ -71,7 +71,7 @@ class Blob:
         """Some bytes from `start` on, at least one and none behind `stop`. Raises `OSError`."""
         self._reading = True
         try:
-            data = await self._run(self._latency.call, self._file.read, start, min(PIECE, stop - start))
+            data = await self._run(self._read_if_wanted, start, min(PIECE, stop - start))
         except OSError as error:
             judged = self._health.judge_read(error)
             raise judged from (None if judged is error else error)
@@ -79,6 +79,8 @@ class Blob:
             self._reading = False
             if self._closed:
                 self._release()
+        if not data and self._is_unwanted():
+            raise CancelledError
         if not data:
             raise OSError(errno.EIO, "the file ended before its bytes did")
         return data
@@ -92,6 +94,13 @@ class Blob:
             self._delivery.stopProducing()
         if not self._reading:
             self._release()
+
+    def _read_if_wanted(self, start: int, count: int) -> bytes:
+        """Read in an I/O thread, unless the consumer left while this job waited for one."""
+        return b"" if self._is_unwanted() else self._latency.call(self._file.read, start, count)
+
+    def _is_unwanted(self) -> bool:
+        return self._delivery is not None and self._delivery.stopped
 
     async def _deliver(self, delivery: "Delivery") -> None:
         try:
@@ -173,7 +182,7 @@ class FileBlob(Blob):
 
 @implementer(IPushProducer)
 class Delivery:
-    """The bytes of `blob` from `start` to `stop` on their way to `consumer`."""
+    """The bytes of `blob` from `start` to `stop` on their way to `consumer`, until it is `stopped`."""
 
     def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:
         self._blob = blob
@@ -181,7 +190,7 @@ class Delivery:
         self._start = start
         self._stop = stop
         self._paused: Deferred[None] | None = None
-        self._stopped = False
+        self.stopped = False
 
     async def run(self) -> None:
         """Write all bytes. Raises `OSError`, or `CancelledError` once it was stopped."""
@@ -198,7 +207,7 @@ class Delivery:
 
     def pauseProducing(self) -> None:
         """Write nothing until `resumeProducing`."""
-        if self._paused is None and not self._stopped:
+        if self._paused is None and not self.stopped:
             self._paused = Deferred()
 
     def resumeProducing(self) -> None:
@@ -209,12 +218,12 @@ class Delivery:
 
     def stopProducing(self) -> None:
         """Write nothing any more."""
-        self._stopped = True
+        self.stopped = True
         self.resumeProducing()
 
     async def _turn(self) -> None:
         """Wait until writing is allowed. Raises `CancelledError` when it never will be again."""
         while self._paused is not None:
             await self._paused
-        if self._stopped:
+        if self.stopped:
             raise CancelledError
