@@ -403,6 +403,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    clientproto: bytes = Attribute("The version of HTTP that the client speaks, such as b'HTTP/1.1'.")
 
     def field_values(name: bytes) -> Sequence[bytes]:
         """The values of all fields of that lower-case name, in their order; cheaper than `requestHeaders`."""

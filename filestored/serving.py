@@ -20,6 +20,7 @@ from filestored.storage.jobs import in_threads
 from filestored.storage.layout import prepare
 from filestored.storage.recent import RecentFiles
 from filestored.storage.store import Store
+from filestored.web.accounts import Registration
 from filestored.web.site import make_site
 
 IO_THREADS = 16
@@ -45,9 +46,16 @@ def make_server(reactor: Any, settings: Settings) -> Server:
     site = make_site(
         store,
         images.images,
-        open_registration=settings.open_registration,
+        registration=_registration(settings),
         thumbnails=images.thumbnails,
+        hosts=settings.hosts,
     )
     access_log = open_access_log(reactor, settings.access_log)
     factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
     return Server(reactor, factory, pool, access_log, settings.drain, images.stop)
+
+
+def _registration(settings: Settings) -> Registration:
+    if settings.no_registration:
+        return Registration.OFF
+    return Registration.OPEN if settings.open_registration else Registration.LOCAL
