@@ -159,9 +159,8 @@ def test_a_foreign_page_gets_no_token_and_makes_no_account(page, registration):
 @pytest.mark.parametrize("page", OWN_PAGES)
 def test_a_page_of_this_server_goes_on(wire, page):
     for method, target, body, kind, status in changes(wire):
-        answer = ask(wire, method, target, body=body, **{"Content_Type": kind, **page})
-        assert status == answer.status, (method, target)
-        )  # the first ones change the token and the name
+        fields = {"Content_Type": kind, **page}
+        assert status == ask(wire, method, target, body=body, **fields).status, (method, target)
     assert 201 == ask(wire, "GET", "/imageapi/generate-token/anna/", **page).status
 
 
