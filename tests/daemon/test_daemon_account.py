@@ -132,4 +132,4 @@ def test_another_user_is_refused_with_one_line(owned):
         capture_output=True,
     )
     assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
-    assert done.stderr.startswith(f"filestored: the directory {target} cannot be used: it belongs to user ")
+    assert done.stderr.startswith(f"filestored: the directory {target} cannot be used: ")
