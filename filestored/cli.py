@@ -1,4 +1,4 @@
-"""The command ``filestored``: what an operator does to a store that no daemon serves at the moment.
+"""The command ``filestored``: the operator's work on a store or an images directory, without the daemon.
 
 Flow: words of the command line -> one function for each command -> lines on stdout, and an exit status:
 0 done; 1 it could not be done, with one line on stderr; 2 the words make no sense; 3 done, but files had
@@ -11,8 +11,9 @@ Rejected: a subcommand of twistd. It would start a reactor, a log and a pidfile 
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import Any
 
-from filestored import __version__
+from filestored import __version__, accounting
 from filestored.daemon.refusals import one_line
 from filestored.digest import NAMES
 from filestored.errors import FilestoredError
@@ -56,6 +57,22 @@ def _abandon(store: str) -> int:
     return DONE
 
 
+def _add_account(arguments: Namespace) -> int:
+    _tell(accounting.add(arguments.images, arguments.name))
+    return DONE
+
+
+def _show_token(arguments: Namespace) -> int:
+    _tell(accounting.token(arguments.images, arguments.name))
+    return DONE
+
+
+def _list_accounts(arguments: Namespace) -> int:
+    for name in accounting.names(arguments.images):
+        _tell(name)
+    return DONE
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="filestored", description="Looks after a store of filestored.")
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
@@ -72,7 +89,30 @@ def _parser() -> ArgumentParser:
     direction.add_argument("--to", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
     migration.set_defaults(command=_migrate)
+    _add_account_commands(commands)
     return parser
+
+
+def _add_account_commands(commands: Any) -> None:
+    account = commands.add_parser(
+        "account",
+        help="create accounts of the image API, and print their tokens",
+        description="Works on the --images directory itself, also beside a running daemon. Run it as the "
+        "owner of the directory, or as root.",
+    )
+    actions = account.add_subparsers(required=True, metavar="ACTION")
+    for name, command, text in (
+        ("add", _add_account, "create an account, and print its token"),
+        ("token", _show_token, "print the token of an account"),
+        ("list", _list_accounts, "print the names of all accounts"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        if command is not _list_accounts:
+            action.add_argument("name", metavar="NAME", help="name of the user")
+        action.add_argument(
+            "--images", metavar="DIR", default="images", help="the daemon's --images [default: images]"
+        )
+        action.set_defaults(command=command)
 
 
 def _tell(line: str) -> None:

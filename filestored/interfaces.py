@@ -474,6 +474,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    clientproto: bytes = Attribute("The version of HTTP that the client speaks, such as b'HTTP/1.1'.")
 
     def notifyFinish() -> "Deferred[None]":
         """As `IRequest.notifyFinish`: fires when the response is sent, fails when the connection is lost."""

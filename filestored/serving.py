@@ -23,6 +23,7 @@ from filestored.storage.layout import furnish, prepare
 from filestored.storage.recent import RecentFiles
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
+from filestored.web.accounts import Registration
 from filestored.web.site import make_site
 
 
@@ -58,8 +59,9 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     site = make_site(
         store,
         images.images,
-        open_registration=settings.open_registration,
+        registration=_registration(settings),
         thumbnails=images.thumbnails,
+        hosts=settings.hosts,
     )
     access_log = open_access_log(reactor, settings.access_log)
     factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
@@ -70,3 +72,9 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         return images.stop()
 
     return Server(reactor, factory, pools, access_log, settings.drain, stop_helpers)
+
+
+def _registration(settings: Settings) -> Registration:
+    if settings.no_registration:
+        return Registration.OFF
+    return Registration.OPEN if settings.open_registration else Registration.LOCAL

@@ -14,6 +14,7 @@ which no Unix socket has.
 """
 
 import os
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from filestored.daemon.refusals import CannotStart, one_line
 BACKLOG = 1024
 """How many connections may wait to be accepted, unless the endpoint says it."""
 
+UNIX_MODE = "660"
+"""Mode of a Unix socket, unless the endpoint says it: connecting needs permission to write (unix(7))."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listening:
@@ -45,11 +49,26 @@ class Listening:
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """The endpoint that a string describes; raises `ValueError` with one line on why it does not."""
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(_BorrowingReactor(reactor), text)
+        endpoint: IStreamServerEndpoint = serverFromString(_BorrowingReactor(reactor), with_unix_mode(text))
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
         raise ValueError(f"--listen {text}: {_explained(text, error)}") from error
     return endpoint
+
+
+def with_unix_mode(text: str) -> str:
+    """Return the endpoint string with `UNIX_MODE`, if it is of a Unix socket and names no mode.
+
+    Twisted's default is 0666: every local user could connect, and get any token of the image API.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "haproxy":
+        return f"{kind}:{with_unix_mode(rest)}"
+    arguments = _UNESCAPED_COLON.split(rest)
+    positional = [argument for argument in arguments if not _KEYWORD.match(argument)]
+    if kind != "unix" or len(positional) > 1 or any(each.startswith("mode=") for each in arguments):
+        return text
+    return f"{text}:mode={UNIX_MODE}"
 
 
 class Listeners:
@@ -156,6 +175,10 @@ def _explained(text: str, error: Exception) -> str:
     if text.startswith(("ssl:", "tls:")) and "nknown endpoint type" in str(error):
         return "this endpoint needs: pip install 'filestored[tls]'"
     return one_line(error)
+
+
+_UNESCAPED_COLON = re.compile(r"(?<!\\):")
+_KEYWORD = re.compile(r"[A-Za-z]+=")
 
 
 def _written(address: Any) -> str:

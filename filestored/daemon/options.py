@@ -22,6 +22,7 @@ from filestored.daemon.settings import (
     LogSettings,
     Settings,
     parse_count,
+    parse_host,
     parse_level,
     parse_seconds,
     parse_size,
@@ -87,6 +88,12 @@ class Options(usage.Options):
             "Make image accounts for, and tell their tokens to, whoever names a user, from anywhere; "
             "else only from this machine.",
         ],
+        [
+            "no-registration",
+            None,
+            "Refuse generate-token and retrieve-token to all clients, as behind a proxy: use the command "
+            "filestored account instead.",
+        ],
     ]
     compData = usage.Completions(
         optActions={
@@ -99,12 +106,23 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self._endpoints: list[str] = []
+        self._hosts: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock, ssl:443:privateKey=key.pem,
-        systemd:domain=INET:index=0. [default: tcp:9000:interface=127.0.0.1]
+        systemd:domain=INET:index=0. A Unix socket gets mode 660, or that of unix:/run/f.sock:mode=666.
+        [default: tcp:9000:interface=127.0.0.1]
         """  # noqa: D205, D400, D415  # twistd shows this whole text as help
         self._endpoints.append(endpoint)
+
+    def opt_host(self, name: str) -> None:
+        """Name of this server besides localhost and addresses, repeatable; on loopback addresses other names
+        are answered 421. Needed behind a proxy that passes on Host.
+        """  # noqa: D205  # twistd shows this whole text as help
+        try:
+            self._hosts.append(parse_host(name))
+        except ValueError as error:
+            raise usage.UsageError(f"--host: {error}") from None
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -133,11 +151,15 @@ class Options(usage.Options):
         self.settings = self._read()
 
     def _read(self) -> Settings:
+        if self["open-registration"] and self["no-registration"]:
+            raise usage.UsageError("--open-registration and --no-registration exclude each other")
         return Settings(
             listen=tuple(self._endpoints) or (DEFAULT_ENDPOINT,),
             store=self._path("store"),
             images=self._path("images"),
             open_registration=bool(self["open-registration"]),
+            no_registration=bool(self["no-registration"]),
+            hosts=tuple(self._hosts),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", parse_workers),

@@ -51,7 +51,7 @@ class Settings:
 
     `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means the store's
     own; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
-    `max_uploads` are those of each process.
+    `max_uploads` are those of each process. `hosts` are names of this server, see `parse_host`.
     """
 
     listen: tuple[str, ...]
@@ -66,6 +66,8 @@ class Settings:
     max_connections: int = MAX_CONNECTIONS
     max_uploads: int = MAX_UPLOADS
     open_registration: bool = False
+    no_registration: bool = False
+    hosts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """This value as one line of JSON."""
@@ -75,7 +77,8 @@ class Settings:
     def from_json(cls, text: str) -> "Settings":
         """The value that `to_json` wrote."""
         found = json.loads(text)
-        return cls(**{**found, "listen": tuple(found["listen"]), "log": LogSettings(**found["log"])})
+        lists = {name: tuple(found[name]) for name in ("listen", "hosts")}
+        return cls(**{**found, **lists, "log": LogSettings(**found["log"])})
 
 
 def parse_size(text: str) -> int:
@@ -122,3 +125,11 @@ def parse_level(text: str) -> str:
     if level not in LEVELS:
         raise ValueError(f"{text!r} is not a level; choose one of {', '.join(LEVELS)}")
     return level
+
+
+def parse_host(text: str) -> str:
+    """Read a host name or address without a port; raises `ValueError`."""
+    name = text.strip().lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}", name, re.ASCII):
+        raise ValueError(f"{text!r} is not a host name; write it like files.example.org, without a port")
+    return name

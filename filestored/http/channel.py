@@ -50,7 +50,7 @@ class Channel(Connection):
         self._peer: str = getattr(self.transport.getPeer(), "host", "-")
         takes_files = isinstance(self._outlet, SocketOutlet)
         self._request_class = FileTakingRequest if takes_files else Request
-        self._known = self._server.known if takes_files else _NOTHING_KNOWN
+        self._known = self._server.known_at(self.transport.getHost()) if takes_files else _NOTHING_KNOWN
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITransport
+from twisted.internet.interfaces import IAddress, ITransport
 from twisted.python.failure import Failure
 from zope.interface import Attribute
 
@@ -110,10 +110,12 @@ class Server(Protocol):
     """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
 
     limits: Limits
-    known: KnownAnswers
     portions: Portions
     now: float
     draining: bool
+
+    def known_at(self, address: IAddress) -> KnownAnswers:
+        """Return the answers that may be given again on connections to this address of ours."""
 
     def opened(self, connection: Connection) -> bool:
         """A connection is there; False when it is one too many, and no other could be closed for it."""

@@ -19,6 +19,7 @@ from filestored.http.channel import Channel
 from filestored.http.eviction import Eviction
 from filestored.http.head import RequestHead
 from filestored.http.limits import Limits
+from filestored.http.loopback import is_on_loopback
 from filestored.http.portions import Portions
 from filestored.http.rendering import render_tree
 from filestored.http.roles import Connection, IAnswerable, Response
@@ -48,7 +49,8 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
-        self.known = KnownAnswers()
+        self._known = KnownAnswers()
+        self._known_on_loopback = KnownAnswers()
         self.portions = Portions()
         self._root = root
         self._clock = clock
@@ -72,7 +74,8 @@ class HTTPFactory(Factory):
     def drain(self) -> Deferred[None]:
         """Let requests under way finish and idle connections go; fires when none is left."""
         self.draining = True
-        self.known.clear()
+        self._known.clear()
+        self._known_on_loopback.clear()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:
@@ -112,6 +115,13 @@ class HTTPFactory(Factory):
     def call_soon(self, action: Callable[[], None]) -> None:
         """See `filestored.http.roles.Server.call_soon`."""
         self._clock.callLater(0, action)
+
+    def known_at(self, address: IAddress) -> KnownAnswers:
+        """See `filestored.http.roles.Server.known_at`.
+
+        Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
+        """
+        return self._known_on_loopback if is_on_loopback(address) else self._known
 
     def render(self, request: IAnswerable) -> None:
         """See `filestored.http.roles.Server.render`."""

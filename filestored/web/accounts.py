@@ -1,36 +1,58 @@
-"""Tokens over the wire: made, told again, renewed.
+"""Registration over HTTP: ``generate-token`` and ``retrieve-token``.
 
-To make an account and to tell its token is for whoever is on this machine, unless the operator has
-opened registration: both hand a token to everybody who names the user.
+Both return a token to any client that knows the user name. So by default only clients on this machine are
+served; the operator can open both to all clients, or close them.
 """
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from filestored.images.accounts import USERNAME
 from filestored.interfaces import IImages, IStreamedRequest
 from filestored.web.locality import is_local
 from filestored.web.messages import ImagePage
+from filestored.web.origins import OriginPolicy
 from filestored.web.refusal import Refusal
 from filestored.web.replies import reply_json
 
 
-class AccountPage(ImagePage):
-    """A page about the account `username`; only for this machine, unless registration is `open`."""
+class Registration(Enum):
+    """The clients that get tokens: those on this machine, all, none."""
 
-    def __init__(self, images: IImages, username: bytes, *, is_open: bool) -> None:
-        super().__init__()
-        self._images = images
-        self._username = username.decode("utf-8", "replace")
-        self._is_open = is_open
+    LOCAL = auto()
+    OPEN = auto()
+    OFF = auto()
 
-    def _admit(self, request: IStreamedRequest) -> None:
-        """Raise `Refusal` unless whoever asks may have tokens."""
-        if not self._is_open and not is_local(request):
+
+class Admission:
+    """Decides whether a request may get a token. Web pages of other sites never may."""
+
+    def __init__(self, origins: OriginPolicy, registration: Registration) -> None:
+        self._origins = origins
+        self._registration = registration
+
+    def check(self, request: IStreamedRequest) -> None:
+        """Raise `Refusal` (403) unless the client may get a token."""
+        if self._registration is Registration.OFF:
+            raise Refusal(403, "This server hands out no tokens over HTTP; ask its operator for one.")
+        self._origins.check_site(request)
+        if self._registration is Registration.LOCAL and not is_local(request):
             raise Refusal(
                 403,
                 "Tokens are handed out on the server's own machine only, straight to a loopback address or a"
-                " Unix socket; the operator can change that with --open-registration.",
+                " Unix socket and not through a proxy; the operator can use the command filestored account,"
+                " or change that with --open-registration.",
             )
+
+
+class AccountPage(ImagePage):
+    """A page about the account `username`."""
+
+    def __init__(self, images: IImages, username: bytes, admission: Admission) -> None:
+        super().__init__()
+        self._images = images
+        self._username = username.decode("utf-8", "replace")
+        self._admission = admission
 
 
 class GenerateToken(AccountPage):
@@ -40,7 +62,7 @@ class GenerateToken(AccountPage):
 
     async def render_GET(self, request: IStreamedRequest) -> None:
         """201 and the token of a new account; 409 when there is one of that name; 400 for a bad name."""
-        self._admit(request)
+        self._admission.check(request)
         if not USERNAME.fullmatch(self._username):
             raise Refusal(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
         reply_json(request, 201, {"token": await self._images.register(self._username)})
@@ -51,7 +73,7 @@ class RetrieveToken(AccountPage):
 
     async def render_GET(self, request: IStreamedRequest) -> None:
         """200 and the token of an account; 404 when there is none."""
-        self._admit(request)
+        self._admission.check(request)
         token = await self._images.token_of(self._username)
         reply_json(request, 200, {self._username: token})
 

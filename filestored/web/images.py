@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 
 from filestored.images.thumbnails import Thumbnails
 from filestored.interfaces import IImages, IStreamedRequest
-from filestored.web.accounts import GenerateToken, RetrieveToken
+from filestored.web.accounts import Admission, GenerateToken, Registration, RetrieveToken
 from filestored.web.gallery import (
     DeleteImage,
     GetImage,
@@ -26,20 +26,26 @@ from filestored.web.gallery import (
     UploadImage,
 )
 from filestored.web.messages import NoImagePage
+from filestored.web.origins import OriginPolicy
 from filestored.web.streams import Streams
 
 
 class ImageApi(Resource):
-    """The tree below ``/imageapi/``; to `open_registration` is to hand tokens to everybody who asks."""
+    """The tree below ``/imageapi/``; `registration` and `origins` restrict the calls that return tokens."""
 
     isLeaf = True
 
     def __init__(
-        self, images: IImages, *, open_registration: bool = False, thumbnails: Thumbnails | None = None
+        self,
+        images: IImages,
+        origins: OriginPolicy,
+        *,
+        registration: Registration = Registration.LOCAL,
+        thumbnails: Thumbnails | None = None,
     ) -> None:
         super().__init__()
         self._images = images
-        self._is_open = open_registration
+        self._admission = Admission(origins, registration)
         self._thumbnails = thumbnails
         self._streams = Streams()
 
@@ -50,9 +56,9 @@ class ImageApi(Resource):
     def _page(self, path: list[bytes]) -> Resource:
         match path:
             case [b"generate-token", username, b""]:
-                return GenerateToken(self._images, username, is_open=self._is_open)
+                return GenerateToken(self._images, username, self._admission)
             case [b"retrieve-token", username, b""]:
-                return RetrieveToken(self._images, username, is_open=self._is_open)
+                return RetrieveToken(self._images, username, self._admission)
             case [b"token", token, *rest]:
                 return self._gallery_page(token, rest)
         return NoImagePage()

@@ -1,37 +1,46 @@
-"""Does a request come from this very machine? Some answers are for nobody else.
+"""Detection of requests from this machine: those a proxy may have forwarded do not count.
 
-In: a request. Out: whether it came in on a loopback address or a Unix socket, and straight. A proxy on
-the same machine speaks for others: it says so in `Forwarded` or its older kin. And a page
-from elsewhere can make a browser on this machine ask a loopback address under a name of that
-page's owner (DNS rebinding): the `Host` it sends is not one of a loopback address then.
+In: a request. Out: whether it came in on a loopback address or a Unix socket, directly. A reverse proxy on
+this machine connects from a loopback address, too, on behalf of any client. Each of these is taken as the
+sign of one: HTTP/1.0, which nginx speaks to its upstreams by default; a field that proxies add; a `Host` that
+is not of a loopback address, or on a Unix socket one with a dot.
+
+Not detectable: a proxy that speaks HTTP/1.1, adds no field and passes on ``Host: localhost`` from the client,
+as HAProxy does without ``option forwardfor``. There ``--no-registration`` is needed.
 """
 
-from ipaddress import ip_address
+from twisted.internet.address import UNIXAddress
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-
+from filestored.http.loopback import is_loopback, is_on_loopback
 from filestored.interfaces import IStreamedRequest
 
-_SPOKEN_FOR = (b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip")
+PROXY_FIELDS = frozenset(
+    [b"forwarded", b"via", b"cdn-loop", b"x-scheme", b"x-url-scheme", b"x-amzn-trace-id"]
+)
+"""Fields that only proxies add (RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and customs of products)."""
+
+PROXY_PREFIXES = (
+    b"x-forwarded", b"x-origin", b"x-real-", b"x-proxy", b"x-envoy-", b"x-arr-", b"x-azure-",
+    b"proxy-", b"cf-", b"fastly-", b"fly-",
+)  # fmt: skip
+"""Beginnings of names of such fields."""
+
+PROXY_SUFFIXES = (b"client-ip", b"connecting-ip", b"remote-addr", b"remote-ip")
+"""Ends of names of fields that hold the address of a client."""
 
 
 def is_local(request: IStreamedRequest) -> bool:
-    """Whether who asks is on this machine."""
-    if any(request.getHeader(name) is not None for name in _SPOKEN_FOR):
+    """Return whether the client is on this machine, as far as the request shows it."""
+    if request.clientproto == b"HTTP/1.0" or any(map(_is_of_a_proxy, request.getAllHeaders())):
         return False
     here = request.getHost()
-    if isinstance(here, UNIXAddress):
-        return True
-    if not isinstance(here, IPv4Address | IPv6Address) or not _is_loopback(here.host):
-        return False
     host = request.getRequestHostname().decode("latin-1").lower().rstrip(".")
-    return host == "localhost" or host.endswith(".localhost") or _is_loopback(host)
+    if host == "localhost" or host.endswith(".localhost") or is_loopback(host):
+        return isinstance(here, UNIXAddress) or is_on_loopback(here)
+    # Clients of a Unix socket make up a name, or send none; a name of the DNS comes from a proxy.
+    return isinstance(here, UNIXAddress) and not {".", ":"}.intersection(host)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback or (mapped is not None and mapped.is_loopback)
+def _is_of_a_proxy(name: bytes) -> bool:
+    """Return whether a field of this name, in lower case, is the sign of a proxy."""
+    return name in PROXY_FIELDS or name.startswith(PROXY_PREFIXES) or name.endswith(PROXY_SUFFIXES)

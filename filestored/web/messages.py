@@ -6,7 +6,7 @@ The paths of this API hold tokens, so no answer may let a browser tell another s
 from filestored.http.response import prepare
 from filestored.interfaces import IStreamedRequest
 from filestored.web.refusal import Refusal
-from filestored.web.replies import Missing, Page, reply_json
+from filestored.web.replies import Missing, Page, Refusing, reply_json
 
 _DISCREET = prepare((b"Referrer-Policy", b"no-referrer"))
 
@@ -31,3 +31,7 @@ class ImagePage(Page):
 
 class NoImagePage(ImagePage, Missing):
     """Answers every method with 404: the image API has no such place."""
+
+
+class RefusingImagePage(ImagePage, Refusing):
+    """Answers every method with the same `Refusal`, as a JSON string."""

@@ -138,6 +138,21 @@ class Missing(Page):
         return NOT_DONE_YET
 
 
+class Refusing(Page):
+    """Answers every method with the same `Refusal`."""
+
+    isLeaf = True
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self._reason = refusal
+
+    def render(self, request: IStreamedRequest) -> int:
+        """Answer with the refusal."""
+        self.refuse(request, self._reason)
+        return NOT_DONE_YET
+
+
 def reply(
     request: IStreamedRequest, status: int, body: bytes, kind: bytes = TEXT, fields: Sequence[Field] = ()
 ) -> None:

@@ -7,35 +7,67 @@
     /openapi.json     all of this, described
     /static/<name>    what the page is made of
 
-Everything else is 404. Whoever adds a place to the tree puts a child here.
+Everything else is 404. Whoever adds a place to the tree puts a child here. Before any of them is asked, the
+root refuses requests of foreign web pages (`origins`).
 """
+
+from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
 from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IImages, IStore
+from filestored.interfaces import IImages, IStore, IStreamedRequest
+from filestored.web.accounts import Registration
 from filestored.web.browser import Asset, FrontDoor, make_static
 from filestored.web.files import Files
 from filestored.web.health import HealthPage
 from filestored.web.images import ImageApi
-from filestored.web.replies import Page
+from filestored.web.messages import RefusingImagePage
+from filestored.web.origins import OriginPolicy
+from filestored.web.refusal import Refusal
+from filestored.web.replies import Page, Refusing
+
+IMAGES = b"imageapi"
+"""The path segment of the image API."""
+
+
+class Root(Page):
+    """The root of the tree: has `origins` check each request, then goes on to the children."""
+
+    def __init__(self, origins: OriginPolicy) -> None:
+        super().__init__()
+        self._origins = origins
+
+    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
+        """Return the child of that name, or a resource that answers 403 or 421."""
+        try:
+            self._origins.check(request)
+        except Refusal as refusal:
+            return RefusingImagePage(refusal) if path == IMAGES else Refusing(refusal)
+        child: Resource = super().getChildWithDefault(path, request)
+        return child
 
 
 def make_site(
     store: IStore,
     images: IImages | None = None,
     *,
-    open_registration: bool = False,
+    registration: Registration = Registration.LOCAL,
     thumbnails: Thumbnails | None = None,
+    hosts: Collection[str] | None = None,
 ) -> Resource:
-    """The tree that serves the files of `store`, and `images`. See `ImageApi` for the rest."""
-    root = Page()
+    """Return the tree that serves the files of `store`, and `images`.
+
+    See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
+    """
+    origins = OriginPolicy(hosts)
+    root = Root(origins)
     root.putChild(b"", FrontDoor(store))
     root.putChild(b"files", Files(store))
     root.putChild(b"health", HealthPage(*([store, images] if images is not None else [store])))
     if images is not None:
-        api = ImageApi(images, open_registration=open_registration, thumbnails=thumbnails)
-        root.putChild(b"imageapi", api)
+        api = ImageApi(images, origins, registration=registration, thumbnails=thumbnails)
+        root.putChild(IMAGES, api)
     root.putChild(b"openapi.json", Asset("openapi.json"))
     root.putChild(b"static", make_static())
     return root

@@ -115,18 +115,21 @@ def start(
     wrap: tuple[str, ...] = (),
     log: bool = True,
     inherit: tuple[int, ...] = (),
+    hosts: tuple[str, ...] = ("x", "h"),
 ) -> Running:
     """Start a daemon with these options of filestored, and wait until it is ready.
 
     `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap` is a
-    command that runs it, with the descriptors `inherit`. A daemon that ends instead of becoming
-    ready is an `AssertionError` with what it wrote.
+    command that runs it, with the descriptors `inherit`. `hosts` are the names of ``--host``; the default
+    ones are those of raw requests in tests. A daemon that ends instead of becoming ready is an
+    `AssertionError` with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
     words = [
         *(["--listen", listen] if listen else []),
         *("--store", os.path.join(directory, "store")),
         *(["--log", os.path.join(directory, "log")] if log else []),
+        *(word for name in hosts for word in ("--host", name)),
         *options,
     ]
     door = ["-y", os.path.join(ROOT, "filestored.tac")] if tac else ["filestored", *words]

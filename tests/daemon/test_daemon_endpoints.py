@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from filestored.daemon.listeners import with_unix_mode
 from tests.daemon.running import read, until
 from tests.daemon.test_daemon_overload import LIMIT, free_descriptors
 
@@ -37,6 +38,35 @@ def test_a_unix_socket_serves_and_keeps_its_mode(start_daemon, tmp_path, workers
         assert answer(connection).startswith(b"HTTP/1.1 400 ")
     daemon.end()
     assert not os.path.exists(path)
+
+
+@WORKERS
+@pytest.mark.parametrize(("options", "mode"), [("", 0o660), (":mode=666", 0o666), (":600", 0o600)])
+def test_a_unix_socket_is_closed_to_other_users_unless_a_mode_is_named(
+    start_daemon, tmp_path, workers, options, mode
+):
+    path = str(tmp_path / "mode=s")
+    start_daemon("--workers", workers, listen=f"unix:{tmp_path}/mode\\=s{options}")
+    assert mode == stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("unix:/a", "unix:/a:mode=660"),
+        ("unix:/a\\:mode=666", "unix:/a\\:mode=666:mode=660"),
+        ("unix:address=/a", "unix:address=/a:mode=660"),
+        ("unix:/a:lockfile=0", "unix:/a:lockfile=0:mode=660"),
+        ("unix:/a:666", "unix:/a:666"),
+        ("unix:/a:backlog=1:mode=666", "unix:/a:backlog=1:mode=666"),
+        ("haproxy:unix:/a", "haproxy:unix:/a:mode=660"),
+        ("haproxy:tcp:1", "haproxy:tcp:1"),
+        ("tcp:1", "tcp:1"),
+        ("systemd:domain=UNIX:index=0", "systemd:domain=UNIX:index=0"),
+    ],
+)
+def test_the_mode_is_added_to_endpoints_of_unix_sockets_that_name_none(text, complete):
+    assert complete == with_unix_mode(text)
 
 
 @WORKERS

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from filestored.daemon.options import Options
+from filestored.daemon.settings import Settings
 from tests.daemon.running import run
 
 
@@ -25,6 +26,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert "" == settings.access_log
     assert 30.0 == settings.drain
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
+    assert (False, False, ()) == (settings.open_registration, settings.no_registration, settings.hosts)
     assert (None, "INFO", None, None, False) == (
         settings.log.file,
         settings.log.level,
@@ -39,7 +41,8 @@ def test_every_option_arrives(tmp_path):
     settings = parsed(
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
-        *("--max-connections", "10000", "--max-uploads", "256"),
+        *("--max-connections", "10000", "--max-uploads", "256", "--no-registration"),
+        *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *(
             "--log",
             log,
@@ -55,6 +58,9 @@ def test_every_option_arrives(tmp_path):
     assert ("tcp:1", "unix:/x") == settings.listen
     assert ("/s", "/i", "sha256") == (settings.store, settings.images, settings.hash_name)
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
+    assert (False, True) == (settings.open_registration, settings.no_registration)
+    assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts
+    assert settings == Settings.from_json(settings.to_json())
     assert (10000, 256) == (settings.max_connections, settings.max_uploads)
     assert (log, "DEBUG", "10 MB", "3", True) == (
         settings.log.file,
@@ -78,6 +84,11 @@ BAD = {
     "retention alone": (["--log-retention", "7"], "--log-retention needs --log-rotation"),
     "--store": (["--store", ""], "--store: a path is needed"),
     "--images": (["--images", ""], "--images: a path is needed"),
+    "--host, port": (["--host", "files.example.org:80"], "--host: 'files.example.org:80' is not a host name"),
+    "--host, URL": (["--host", "http://files.example.org/"], "--host: "),
+    "--host, pattern": (["--host", "*.example.org"], "--host: "),
+    "--host, empty": (["--host", ""], "--host: "),
+    "registration": (["--no-registration", "--open-registration"], "exclude each other"),
     "no value": (["--store"], "option --store requires argument"),
     "unknown": (["--colour", "red"], "option --colour not recognized"),
     "a word": (["store"], "what is 'store'?"),
@@ -126,7 +137,7 @@ def test_an_option_of_twistd_that_we_cannot_honour_is_refused(name, tmp_path):
 def test_help_names_every_option(tmp_path):
     done = run("filestored", "--help", cwd=str(tmp_path))
     assert 0 == done.returncode
-    for name in ("listen", "store", "images", "hash", "max-size", "workers", "access-log", "drain"):
+    for name in ("listen", "store", "images", "hash", "max-size", "workers", "access-log", "drain", "host"):
         assert f"--{name}=" in done.stdout
     for name in ("log", "log-level", "log-rotation", "log-retention", "log-json"):
         assert f"--{name}" in done.stdout

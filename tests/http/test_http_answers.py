@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from zope.interface import implementer
@@ -25,6 +26,8 @@ from filestored.http.server import HTTPFactory
 from filestored.interfaces import IAtHand, IBlob, IRepeatable
 from tests.http.source import Source
 from tests.talk import Reply, Talk, asking, question, talk, until
+
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 0)
 
 CONTENT = os.urandom(1 << 20) * 5
 REFUSED = b"not this way"
@@ -530,8 +533,9 @@ async def test_no_more_than_so_many_are_known(listen, shelf):
     port, (factory, _) = listen(shelf), listen.running[0]
     await asking(port, *(question(f"/{number}") for number in range(MOST + 10)))
     assert MOST + 10 == shelf.rendered
-    assert MOST == sum(factory.known.get(question(f"/{number}")) is not None for number in range(MOST + 10))
-    assert factory.known.get(question("/9")) is None
+    known = factory.known_at(LOOPBACK)
+    assert MOST == sum(known.get(question(f"/{number}")) is not None for number in range(MOST + 10))
+    assert known.get(question("/9")) is None
 
 
 @pytest_twisted.ensureDeferred
@@ -548,7 +552,7 @@ async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
         file.write(b"little")
     port, (factory, _) = listen(shelf), listen.running[0]
     looked_up = []
-    factory.known.get = looked_up.append
+    factory.known_at(LOOPBACK).get = looked_up.append
     count = 4 * LONGEST // len(question("/"))
 
     def converse():

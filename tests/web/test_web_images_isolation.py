@@ -5,6 +5,7 @@ import itertools
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from filestored.web.accounts import Registration
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import FORM, ImageWire, form, part, said, value
 
@@ -182,7 +183,7 @@ def test_tokens_are_not_handed_out_elsewhere(here, verb):
 
 @pytest.mark.parametrize("here", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_open_registration_hands_tokens_to_everybody(here):
-    wire = ImageWire(here=here, open_registration=True)
+    wire = ImageWire(here=here, registration=Registration.OPEN)
     assert 201 == wire.call("GET", "generate-token/anna/").status
     assert 200 == wire.call("GET", "retrieve-token/anna/").status
 

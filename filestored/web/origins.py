@@ -1,0 +1,100 @@
+"""Protection against foreign web pages: DNS rebinding and cross-site request forgery.
+
+In: a request. Out: nothing, or a `Refusal`. A browser lets any page send requests to this server, and a page
+can have its own host name resolve to this server's address. So:
+
+421: on a loopback address, the `Host` is neither an address, nor ``localhost``, nor a configured name.
+403: the request changes something, or asks for a token, and a page of another site has sent it.
+
+`Sec-Fetch-Site` decides that (W3C Fetch Metadata); in its absence `Origin` does. Both are set by browsers
+and cannot be set by pages. ``same-site`` passes: that page is of the same registrable domain.
+
+Fields of proxies are no exception, because a page of a rebound name can send them.
+"""
+
+from collections.abc import Collection
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from filestored.http.loopback import is_on_loopback
+from filestored.interfaces import IStreamedRequest
+from filestored.web.refusal import Refusal
+
+SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
+"""Methods that change nothing (RFC 9110 section 9.2.1)."""
+
+MAX_KNOWN_HOSTS = 256
+"""Values of `Host` whose decision is remembered."""
+
+MAX_PORT_DIGITS = 5
+"""Digits of the largest port; longer numbers name none."""
+
+
+class OriginPolicy:
+    """The checks of one site; `hosts` are names of this server, None disables the check of `Host`."""
+
+    def __init__(self, hosts: Collection[str] | None = None) -> None:
+        self._names = frozenset(map(_normalized, hosts or ()))
+        self._checks_host = hosts is not None
+        self._is_admitted = lru_cache(MAX_KNOWN_HOSTS)(self._names_this_server)
+
+    def check(self, request: IStreamedRequest) -> None:
+        """Raise `Refusal`: 421 for a foreign `Host`, 403 for a change that a foreign page asks for."""
+        if (
+            self._checks_host
+            and not self._is_admitted(request.getRequestHostname())
+            and is_on_loopback(request.getHost())
+        ):
+            raise Refusal(421, _UNKNOWN_HOST)
+        if request.method not in SAFE_METHODS:
+            self.check_site(request)
+
+    def check_site(self, request: IStreamedRequest) -> None:
+        """Raise `Refusal` (403) for a request that a web page of another site has sent."""
+        site = request.getHeader(b"sec-fetch-site")
+        if site is None:
+            origin = request.getHeader(b"origin")
+            foreign = origin is not None and not self._is_own(origin, request)
+        else:
+            foreign = site.strip(b" \t").lower() == b"cross-site"
+        if foreign:
+            raise Refusal(403, "Web pages of other sites may not do this.")
+
+    def _names_this_server(self, host: bytes) -> bool:
+        name = _normalized(host.decode("latin-1"))
+        return name in self._names or name == "localhost" or name.endswith(".localhost") or _is_address(name)
+
+    def _is_own(self, origin: bytes, request: IStreamedRequest) -> bool:
+        """Return whether an `Origin` (RFC 6454 section 7) is this server, perhaps behind a TLS proxy."""
+        try:
+            parts = urlsplit(origin.decode("latin-1").strip(" \t").lower())
+            name, port = _normalized(parts.hostname or ""), parts.port
+        except ValueError:
+            return False
+        if not name:
+            return False
+        if name in self._names:
+            return True
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return (name, port or default) == self._own(request, default)
+
+    def _own(self, request: IStreamedRequest, default: int | None) -> tuple[str, int | None]:
+        host = _normalized(request.getRequestHostname().decode("latin-1"))
+        _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
+        return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default
+
+
+_UNKNOWN_HOST = "This server is not known by the name in the Host field; its operator can add it with --host."
+
+
+def _normalized(host: str) -> str:
+    return host.strip().lower().rstrip(".")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
