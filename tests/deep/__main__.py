@@ -10,7 +10,7 @@ import time
 import tests.deep
 from tests.deep.bench import Bench, NotRunError
 
-NAMES = ("memory", "kill", "stalls", "crowd", "slow", "faults", "power", "full", "proxies")
+NAMES = ("memory", "kill", "stalls", "crowd", "slow", "faults", "power", "full", "proxies", "siege")
 
 
 def main() -> int:
