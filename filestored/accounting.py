@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from filestored import imageservice
 from filestored.errors import UnusableName, UnusableStore
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
-from filestored.storage import presence
 from filestored.storage.format import NAME
 from filestored.storage.records import DiskRecords
-
-_RECORD = "/account"
 
 
 def add(directory: str, username: str) -> str:
@@ -39,27 +36,22 @@ def token(directory: str, username: str) -> str:
 def names(directory: str) -> list[str]:
     """Return the names of all accounts in ascending order. Raises `UnusableStore` or `OSError`."""
     with _opened(directory) as records:
-        found = records.names(ACCOUNTS)
-    return sorted(name.split("/")[1] for name in found if name.endswith(_RECORD))
+        return [name for name in records.entries(ACCOUNTS) if records.read(f"{ACCOUNTS}/{name}/account")]
 
 
 @contextmanager
 def _opened(directory: str) -> Iterator[DiskRecords]:
-    """Open the records in the directory, and keep a daemon from sweeping it meanwhile."""
+    """Open the records in the directory."""
     if os.path.isdir(directory):
         _become_owner(directory)
         imageservice.inspect(directory)
     if not os.path.exists(os.path.join(directory, NAME)):
         raise UnusableStore(f"{directory} is not the --images directory of a daemon; name that with --images")
-    present = presence.arrive(directory, _nothing)
+    records = DiskRecords(directory)
     try:
-        records = DiskRecords(directory)
-        try:
-            yield records
-        finally:
-            records.close()
+        yield records
     finally:
-        os.close(present)
+        records.close()
 
 
 def _become_owner(directory: str) -> None:
@@ -69,7 +61,3 @@ def _become_owner(directory: str) -> None:
         os.setgroups([])
         os.setgid(status.st_gid)
         os.setuid(status.st_uid)
-
-
-def _nothing() -> None:
-    """Sweep nothing: that is for the daemon to do."""

@@ -25,6 +25,7 @@ NAMES = (
     "framing",
     "trickle",
     "clock",
+    "siege",
 )
 
 

@@ -11,8 +11,9 @@ from filestored.errors import NotFound
 from filestored.interfaces import IAtHand, IFileSource
 from filestored.storage.latency import (
     MAX_READ_SECONDS,
+    MAX_RECOVERY_SECONDS,
+    MIN_RECOVERY_SECONDS,
     RECOVERY_READS,
-    RECOVERY_SECONDS,
     ReadLatency,
 )
 from filestored.storage.recent import RecentFiles
@@ -72,10 +73,10 @@ def test_a_read_that_fails_slowly_is_slow(latency, clock):
 @pytest.mark.parametrize(
     ("seconds", "reads", "slow"),
     [
-        (RECOVERY_SECONDS, RECOVERY_READS, False),
-        (RECOVERY_SECONDS, RECOVERY_READS - 1, True),
-        (RECOVERY_SECONDS * 0.9, RECOVERY_READS, True),
-        (RECOVERY_SECONDS * 1000, 0, True),
+        (MIN_RECOVERY_SECONDS, RECOVERY_READS, False),
+        (MIN_RECOVERY_SECONDS, RECOVERY_READS - 1, True),
+        (MIN_RECOVERY_SECONDS * 0.9, RECOVERY_READS, True),
+        (MIN_RECOVERY_SECONDS * 1000, 0, True),
     ],
 )
 def test_recovery_takes_time_and_fast_reads(latency, clock, seconds, reads, slow):
@@ -88,15 +89,32 @@ def test_recovery_takes_time_and_fast_reads(latency, clock, seconds, reads, slow
 def test_a_slow_read_among_many_cached_ones_prevents_recovery(latency, clock):
     latency.note(SLOW)
     for _ in range(10):
-        clock.advance(RECOVERY_SECONDS / 2)
+        clock.advance(MIN_RECOVERY_SECONDS / 2)
         clock.read(latency, FAST, 2 * RECOVERY_READS)
         clock.read(latency, SLOW)
         assert latency.slow
-    clock.advance(RECOVERY_SECONDS)
+    clock.advance(MIN_RECOVERY_SECONDS)
     clock.read(latency, FAST, RECOVERY_READS)
     assert not latency.slow
     latency.note(SLOW)
     assert latency.slow
+
+
+def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon(latency, clock):
+    took = []
+    for _ in range(8):
+        latency.note(SLOW)
+        began = clock.now
+        while latency.slow:
+            clock.advance(MIN_RECOVERY_SECONDS / 4)
+            clock.read(latency, 0, RECOVERY_READS)
+        took.append(clock.now - began)
+    assert [1, 2, 4, 8, 16, 16, 16, 16] == took
+    clock.advance(MAX_RECOVERY_SECONDS)
+    latency.note(SLOW)
+    clock.advance(MIN_RECOVERY_SECONDS)
+    clock.read(latency, 0, RECOVERY_READS)
+    assert not latency.slow
 
 
 def test_a_read_that_hangs_prevents_recovery(latency, clock):
@@ -111,13 +129,13 @@ def test_a_read_that_hangs_prevents_recovery(latency, clock):
     thread.start()
     try:
         assert begun.wait(20)
-        clock.advance(RECOVERY_SECONDS)
+        clock.advance(MIN_RECOVERY_SECONDS)
         clock.read(latency, FAST, 2 * RECOVERY_READS)
         assert latency.slow
     finally:
         go_on.set()
         thread.join()
-    clock.advance(RECOVERY_SECONDS)
+    clock.advance(MIN_RECOVERY_SECONDS)
     clock.read(latency, FAST, RECOVERY_READS)
     assert not latency.slow
 
@@ -189,7 +207,7 @@ def test_a_file_that_is_not_there_may_be_slow_to_miss(disk, slow_disk):
 def test_a_store_is_read_in_the_reactors_thread_again_when_its_disk_is_fast_again(
     disk, slow_disk, monkeypatch
 ):
-    monkeypatch.setattr("filestored.storage.latency.RECOVERY_SECONDS", 0.01)
+    monkeypatch.setattr("filestored.storage.latency.MIN_RECOVERY_SECONDS", 0.01)
     bench = Workbench()
     store = Store(disk, MD5, bench)
     slow_disk.slow = {"open"}
