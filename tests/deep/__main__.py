@@ -10,7 +10,10 @@ import time
 import tests.deep
 from tests.deep.bench import Bench, NotRunError
 
-NAMES = ("memory", "kill", "stalls", "crowd", "slow", "faults", "power", "full", "proxies")
+NAMES = (
+    *("memory", "kill", "hang", "blockedlog", "stalls", "crowd", "slow"),
+    *("faults", "power", "full", "proxies"),
+)
 
 
 def main() -> int:
