@@ -50,6 +50,7 @@ class Place:
         self._owner = owner
         self._backoff = Backoff()
         self._worker: WorkerProcess | None = None
+        self._killed: WorkerProcess | None = None
         self._later: IDelayedCall | None = None
         self._stopped = False
         self._gone: Deferred[None] = Deferred()
@@ -93,15 +94,16 @@ class Place:
         worker = self._worker
         if worker is None or self._stopped:
             return
-        if worker.hung:
+        if not worker.hung:
+            worker.ping()
+        elif worker is not self._killed:  # the kernel may be unable to end it, as long as a disk hangs
+            self._killed = worker
             self._log.error(
                 "worker {number} (process {pid}) does not answer and is killed",
                 number=self._number,
                 pid=worker.pid,
             )
             worker.kill()
-        else:
-            worker.ping()
 
     def hasten(self, seconds: float) -> None:
         """Start the next worker in `seconds` at the latest, if this place is waiting."""

@@ -43,10 +43,10 @@ def work(
     this worker was started.
     """
     devices = DeviceHealth()
+    devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
     server = make_server(reactor, settings, devices)
     for device, reason, until_restart in suspensions:
         devices.suspend(device, reason, until_restart)
-    devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
     server.start(listening)
     garbage.rest()
     for each in listening:

@@ -93,8 +93,8 @@ class Supervisor:
         self._tell_all("reopen")
 
     def alive(self) -> bool:
-        """Return whether any worker serves and has answered recently."""
-        return any(place.answers for place in self._places)
+        """Return whether any worker serves and has answered recently; a stop has a time limit of its own."""
+        return self._stopped or any(place.answers for place in self._places)
 
     # --- from the places ------------------------------------------------------------------------
 

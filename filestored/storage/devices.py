@@ -23,9 +23,8 @@ class DeviceHealth:
         self._watchers: list[Watcher] = []
 
     def of(self, path: str) -> Health:
-        """Return the health of the device that holds `path`, or will when it is made. Raises `OSError`."""
-        there = path if os.path.exists(path) else os.path.dirname(os.path.abspath(path))
-        device = os.stat(there).st_dev
+        """Return the health of the device that holds `path`, or will hold it. Raises `OSError`."""
+        device = _device(path)
         if device not in self._healths:
             health = self._healths[device] = Health()
             health.watch(lambda reason, until_restart: self._report(device, reason, until_restart))
@@ -44,3 +43,14 @@ class DeviceHealth:
     def _report(self, device: int, reason: str, until_restart: bool) -> None:
         for watcher in self._watchers:
             watcher(device, reason, until_restart)
+
+
+def _device(path: str) -> int:
+    """Return the device of `path`, or of its nearest ancestor that exists. Raises `OSError`."""
+    try:
+        return os.stat(path).st_dev
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent in (path, ""):
+            raise
+        return _device(parent)

@@ -24,14 +24,17 @@ Rejected: one pool with a limit per kind, which needs a second queue in front of
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from threading import Thread
 from traceback import clear_frames
 from typing import ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+
+from filestored.errors import Overloaded
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -43,7 +46,7 @@ class Run(Protocol):
     def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
         """Fires in the reactor's thread with what ``function(*args, **kwargs)`` returns or raises.
 
-        Never raises: that no thread could be had is a failure like any other.
+        Never raises: it fails with `Overloaded` when no thread can be started.
         """
 
 
@@ -110,7 +113,11 @@ def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
 
     def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
         in_thread = partial(deferToThreadPool, reactor, pool, function, *args, **kwargs)
-        return maybeDeferred(in_thread).addErrback(_emptied)
+        try:
+            return in_thread().addErrback(_emptied)
+        except RuntimeError:  # "can't start new thread", as threading puts EAGAIN and ENOMEM
+            pool.threads[:] = filter(_started, pool.threads)
+            return fail(Overloaded())
 
     return run
 
@@ -123,6 +130,11 @@ def empty(error: BaseException | None) -> None:
     """
     if error is not None:
         clear_frames(error.__traceback__)
+
+
+def _started(thread: Thread) -> bool:
+    """Return whether a thread was started; the pool could not join one that was not."""
+    return thread.ident is not None
 
 
 def _emptied(failure: Failure) -> Failure:

@@ -1,5 +1,6 @@
 """A supervisor whose workers hang, are killed, or cannot be started; and health shared by all workers."""
 
+import errno
 import os
 import re
 import signal
@@ -39,8 +40,8 @@ def test_workers_are_replaced_after_a_time_in_which_no_process_could_be_forked(s
     with injected(daemon.pid, FORKS, f"error={error}"):
         for pid in daemon.workers():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: "could not be started" in daemon.log, "a fork has failed")
-        until(lambda: "starts in 1 s" in daemon.log, "failed forks count as quick deaths")
+        until(lambda: daemon.workers() == [], "both are dead")
+        until(lambda: os.strerror(getattr(errno, error)) in daemon.log, "a fork has failed")
     until(lambda: len(daemon.workers()) == 2, "both workers are back")
     assert 200 == upload(daemon, b"x").status_code
 
@@ -114,6 +115,24 @@ def test_store_and_images_on_one_disk_share_its_health(start_daemon):
     with injected(daemon.pid, FLUSHES, "error=EIO"):
         assert 500 == upload(daemon, b"x").status_code
     assert 503 == requests.get(daemon.url + "imageapi/generate-token/u/", timeout=10).status_code
+
+
+@pytest.mark.needs("strace")
+def test_without_new_processes_and_threads_requests_are_refused_until_there_are_some_again(start_daemon):
+    daemon = start_daemon("--workers", "1")
+    token = requests.get(daemon.url + "imageapi/generate-token/u/", timeout=10).json()["token"]
+
+    def upload_image(number):
+        url = f"{daemon.url}imageapi/token/{token}/upload-image/"
+        return requests.post(url, files={"file": (f"{number}.png", png_of(1, 1))}, timeout=30).status_code
+
+    with injected(daemon.pid, FORKS, "error=EAGAIN"):
+        assert [503, 503] == [upload_image(number) for number in range(2)]
+        assert {503} >= {upload(daemon, os.urandom(100_000)).status_code for _ in range(5)} - {200}
+    assert [201, 201] == [upload_image(number) for number in range(2)]
+    assert {200} == {upload(daemon, os.urandom(100_000)).status_code for _ in range(5)}
+    daemon.end()
+    assert "Traceback" not in daemon.log
 
 
 # --- SIGUSR1 and SIGHUP at any time -------------------------------------------------------------

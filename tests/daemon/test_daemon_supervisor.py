@@ -338,6 +338,8 @@ def test_a_worker_that_leaves_pings_unanswered_is_killed_after_15_seconds():
     assert ([], []) == (silent.signals, answering.signals)
     beats(reactor, 1, answer=[answering])
     assert ([9], []) == (silent.signals, answering.signals)
+    beats(reactor, 10, answer=[answering])
+    assert [9] == silent.signals, "once is enough"
     assert 4 == silent.said.count(b"ping\n")
 
 

@@ -7,6 +7,8 @@ status is 1 when one fails.
 
     memory    P22: 16 uploads of 256 MiB at once, raw, as forms, in tiny chunks: peak above baseline <= 64 MiB
     kill      P3, P26: kill -9 of random workers under 8 uploaders: nothing lost, partial, or refused
+    hang      P28: SIGSTOP of one of two workers and of both under load: replaced within 20 s, nothing lost
+    blockedlog  P29: stderr that is not read, a FIFO without a reader, a stopped supervisor: all is answered
     stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
     crowd     "Limits": for connection 4,001 one of 4,000 idle ones is closed; it is 503 when all are busy
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms

@@ -11,21 +11,20 @@ import tests.deep
 from tests.deep.bench import Bench, NotRunError
 
 NAMES = (
-    "memory",
-    "kill",
-    "stalls",
-    "crowd",
-    "slow",
-    "faults",
-    "power",
-    "full",
-    "reserve",
-    "absence",
-    "proxies",
-    "framing",
-    "trickle",
-    "clock",
-    "siege",
+    *(
+        "memory",
+        "kill",
+        "hang",
+        "blockedlog",
+        "stalls",
+        "crowd",
+        "slow",
+        "faults",
+        "power",
+        "full",
+        "reserve",
+    ),
+    *("absence", "proxies", "framing", "trickle", "clock", "siege"),
 )
 
 

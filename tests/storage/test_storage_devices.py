@@ -55,3 +55,7 @@ def test_a_suspension_of_a_device_that_is_not_used_here_changes_nothing(devices,
     health = devices.of(str(tmp_path))
     devices.suspend(tmp_path.stat().st_dev + 1, "elsewhere", True)
     assert health.degraded is None
+
+
+def test_a_directory_that_is_not_made_yet_is_on_the_device_of_its_parent(devices, tmp_path):
+    assert devices.of(str(tmp_path / "store" / "later")) is devices.of(str(tmp_path))
