@@ -9,6 +9,7 @@ Each change of the catalog holds the account (`Accounts.holding`): a renewal of 
 changes that are under way, and later ones fail.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -27,6 +28,7 @@ from filestored.images.clerk import Clerk
 from filestored.images.listings import Listings
 from filestored.images.packing import Unpacked, is_packed
 from filestored.interfaces import IBlob, IGallery, IImageUpload, Image, IPictures, IStore, Stored, View
+from filestored.storage.health import ReadFailed
 
 Gone = Callable[[Digest], Awaitable[None]]
 """Is told which bytes were deleted; never fails."""
@@ -125,12 +127,10 @@ class Gallery:
 
     async def _first_bytes(self, digest: Digest) -> bytes:
         blob = await self._blobs.open(digest)
-        head = _Head()
         try:
-            await blob.produce(head, 0, min(blob.size, 2))
+            return await _read(blob, 0, min(blob.size, 2))
         finally:
             blob.close()
-        return head.data
 
     async def _look_into(self, image: Image, decoding: Cancellation) -> None:
         if self._pictures is None:
@@ -149,7 +149,10 @@ class Gallery:
             image = await self._clerk.look(self._catalog.read, identity)
             try:
                 view = None if image.packed and packed(image) else _original(image)
-                return image, await self._blobs.open(image.blob, view)
+                blob = await self._blobs.open(image.blob, view)
+                if view is None:
+                    await _check_length(image, blob)
+                return image, blob
             except NotFound:
                 if image == seen:
                     raise OSError("the bytes of an image are missing") from None
@@ -182,6 +185,35 @@ class Gallery:
 def _original(image: Image) -> View | None:
     """How the stored file is read as it was uploaded."""
     return partial(Unpacked, size=image.size) if image.packed else None
+
+
+async def _check_length(image: Image, blob: IBlob) -> None:
+    """Compare the length of what is stored with that of the image; `Unpacked` does so by itself.
+
+    A gzip file ends with the length of the original (RFC 1952, 2.3.1). Raises `ReadFailed`, and closes the
+    blob then.
+    """
+    try:
+        length, expected = blob.size, image.size
+        if image.packed:
+            end = await _read(blob, max(0, blob.size - _ISIZE), blob.size)
+            length, expected = int.from_bytes(end, "little"), image.size % 2 ** (8 * _ISIZE)
+        if length != expected:
+            raise ReadFailed(errno.EBADMSG, f"the image {image.blob} is damaged: its length is not as stored")
+    except BaseException:
+        blob.close()
+        raise
+
+
+async def _read(blob: IBlob, start: int, stop: int) -> bytes:
+    """A few bytes of a blob. Raises `OSError`."""
+    head = _Head()
+    await blob.produce(head, start, stop)
+    return head.data
+
+
+_ISIZE = 4
+"""Bytes of the field at the end of a gzip file that has the size of the original."""
 
 
 @implementer(IConsumer)

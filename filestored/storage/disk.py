@@ -141,7 +141,7 @@ class DiskBackend:
         return None
 
     def _read(self, recent: RecentFiles, digest: Digest) -> IStoredFile:
-        """The file, and if it is small its bytes at once."""
+        """The file, and if it is small its bytes at once. Raises `ReadFailed` when these are not its own."""
         file = self._open(digest)
         if file.size > LARGEST:
             return file
@@ -149,10 +149,16 @@ class DiskBackend:
             small = RecentFile(file.read(0, file.size), file.status)
         finally:
             file.close()
-        if small.size < file.size:
-            raise OSError(errno.EIO, "the file is shorter than it was")
+        if not self._is_digest_of(digest, small.data):
+            reason = f"its bytes do not have the {digest.algorithm} of its name"
+            raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
         recent.add(digest.hex, small)
         return small
+
+    def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
+        hasher = self._algorithm.new()
+        hasher.update(data)
+        return self._algorithm.finish(hasher) == digest
 
     def _open(self, digest: Digest) -> "DiskFile":
         try:

@@ -5,6 +5,10 @@ to, by the hand of another process, too. So they count only while the name leads
 has not been touched since: one `stat(2)` in place of open, fstat, read and close. A file that was deleted,
 moved to quarantine or replaced is noticed at once.
 
+They were hashed as they were read: 10 us for `LARGEST` bytes, once. A file whose bytes do not have the digest
+of its name is an error and is not kept; it stays where it is, and the next upload of its content moves it to
+quarantine. Later changes of the bytes are noticed by `stat(2)`, unless the disk itself has made them.
+
 Rejected: keeping descriptors open, which keeps the space of deleted files taken; trusting the name alone.
 """
 

@@ -8,6 +8,7 @@ import pytest
 from filestored.errors import NotFound
 from filestored.interfaces import IAtHand
 from filestored.storage.calls import Calls
+from filestored.storage.health import ReadFailed
 from filestored.storage.recent import LARGEST, RecentFiles
 from tests.storage.contract import HELLO, digest_of, put, read
 
@@ -60,22 +61,44 @@ def test_a_file_that_another_process_has_deleted_is_not_there(disk, place):
         disk.open(digest)
 
 
-def test_a_file_that_another_process_has_replaced_is_read_anew(disk, place):
+def test_a_file_that_another_process_has_replaced_is_read_anew(disk, place, opened):
     digest = stored(disk, HELLO)
     read(disk, digest)
     os.rename(f"{place}/{NAME}", f"{place}/quarantine/aside")
     with open(f"{place}/{NAME}", "wb") as file:
-        file.write(b"jello")
-    assert b"jello" == read(disk, digest)
+        file.write(HELLO)
+    assert HELLO == read(disk, digest)
+    assert 2 == opens_of(digest, opened)
 
 
-def test_a_file_whose_bytes_were_changed_in_place_is_read_anew(disk, place):
+def rotten(path, content):
+    """Replace the bytes of a stored file in place."""
+    os.chmod(path, 0o600)
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize("content", [b"jello", b"hell", b"", b"hello!"], ids=repr)
+@pytest.mark.parametrize("was_read", [False, True])
+def test_a_file_whose_bytes_are_not_those_of_its_name_is_an_error_each_time(disk, place, content, was_read):
+    digest = stored(disk, HELLO)
+    if was_read:
+        read(disk, digest)
+    rotten(f"{place}/{NAME}", content)
+    for _ in range(2):
+        with pytest.raises(ReadFailed, match=f"{NAME} is damaged"):
+            disk.open(digest)
+    assert [] == os.listdir(f"{place}/quarantine")
+    put(disk, HELLO)
+    assert HELLO == read(disk, digest)
+    assert 2 == len(os.listdir(f"{place}/quarantine"))
+
+
+def test_what_is_kept_in_memory_is_not_hashed_again(disk, monkeypatch):
     digest = stored(disk, HELLO)
     read(disk, digest)
-    os.chmod(f"{place}/{NAME}", 0o600)
-    with open(f"{place}/{NAME}", "r+b") as file:
-        file.write(b"j")
-    assert b"jello" == read(disk, digest)
+    monkeypatch.setattr(type(disk), "_is_digest_of", None)
+    assert HELLO == read(disk, digest)
 
 
 def test_a_symbolic_link_in_its_place_is_not_followed(disk, place):
