@@ -89,12 +89,12 @@ class ChunkedReader:
 
     def _compare(self, data: bytes, position: int, end: int, body: bytes) -> None:
         """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""
-        self._report.body = b""
         try:
             self._parser.feed_data(memoryview(data)[position:end])
         except HttpParserError as error:
             raise BodyMalformed("the chunked coding is broken") from error
-        if self._report.body != body:
+        found, self._report.body = self._report.body, b""  # not kept: the reader is part of a cycle
+        if found != body:
             raise BodyMalformed("the size of a chunk is ambiguous")
         if self._report.complete != (self._step == self._past_end):
             raise BodyMalformed("the chunked coding ends where it should not")

@@ -155,18 +155,17 @@ def test_a_form_has_limits(port, fresh, before, expected):
 
 
 def test_the_upload_too_many_is_503_with_retry_after(port, fresh):
-    """64 uploads are under way, each with half its body still to come."""
+    """64 uploads write to disk, none of them slowly, each with the end of its body still to come."""
     with ExitStack() as crowd:
         peers = [crowd.enter_context(Peer(port)) for _ in range(64)]
-        contents = [fresh() for _ in peers]
+        contents = [fresh() + bytes(240_000) for _ in peers]
         for peer, content in zip(peers, contents, strict=True):
-            announced = [RAW, f"Content-Length: {len(content)}", "Expect: 100-continue"]
-            peer.send(head("POST", "/", announced))
-            assert b"HTTP/1.1 100 Continue\r\n\r\n" == peer.interim()
-        late = refused(port, head("POST", "/", [RAW, "Content-Length: 5"]), "POST")
-        assert (503, True) == (late.status, late.fields["retry-after"].isdigit())
+            peer.send(head("POST", "/", [RAW, f"Content-Length: {len(content)}"]) + content[:-1])
+        waiting = [RAW, "Content-Length: 20000", "Expect: 100-continue"]
+        late = refused(port, head("POST", "/", waiting), "POST")
+        assert (503, True, []) == (late.status, late.fields["retry-after"].isdigit(), late.interim)
         assert 404 == ask(port, "GET", f"/files/{UNSTORED}").status
         for peer, content in zip(peers, contents, strict=True):
-            peer.send(content)
+            peer.send(content[-1:])
             assert 200 == peer.answer("POST").status
     assert 200 == ask(port, "POST", "/", RAW, body=fresh()).status
