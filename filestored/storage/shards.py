@@ -13,6 +13,7 @@ uses it meanwhile gets one directory or the other.
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 
 from twisted.logger import Logger
@@ -104,6 +105,14 @@ class Shards:
             self.descriptors[name] = shard = self._open_one(name, root)
             if os.fstat(shard).st_dev != device:
                 raise UnusableStore(f"it spans file systems: {name} is on another one")
+            self._close_to_others(name, shard)
+
+    def _close_to_others(self, name: str, shard: int) -> None:
+        """Take the right to write from all but the owner: who has it may replace files. Raises `OSError`."""
+        mode = stat.S_IMODE(self._calls.fstat(shard).st_mode)
+        if mode & 0o022:
+            self._calls.fchmod(shard, mode & ~0o022)
+            self._log.warn("others could write into {name}; that is over", name=name)
 
     def _open_one(self, name: str, root: int) -> int:
         try:
