@@ -30,6 +30,7 @@ from filestored.errors import UnusableSize
 from filestored.images.darkroom import box
 from filestored.images.single_flight import SingleFlight
 from filestored.interfaces import IBlob, IPictures, Thumbnail
+from filestored.storage.disk import RESERVE
 from filestored.storage.jobs import IOThreads, Run
 
 ROOM = 256 * 1024 * 1024
@@ -56,7 +57,10 @@ _log = Logger()
 
 
 class ThumbnailCache:
-    """The directory, made when it is missing. Blocking: `get`, `put` and `forget` belong in I/O threads."""
+    """The directory, made when it is missing. Blocking: `get`, `put` and `forget` belong in I/O threads.
+
+    Nothing is kept while the file system has no more than `RESERVE` bytes left.
+    """
 
     def __init__(self, directory: str, room: int = ROOM, now: Callable[[], float] = time.time) -> None:
         self._path = directory
@@ -78,6 +82,16 @@ class ThumbnailCache:
     def put(self, name: str, thumbnail: Thumbnail) -> None:
         """Keep a thumbnail for a while. Raises `OSError`."""
         self._make_room(len(thumbnail.data))
+        space = os.fstatvfs(self._directory)
+        if space.f_bavail * space.f_frsize <= RESERVE:
+            return
+        try:
+            self._store(name, thumbnail)
+        except FileNotFoundError:
+            self._restore()
+            self._store(name, thumbnail)
+
+    def _store(self, name: str, thumbnail: Thumbnail) -> None:
         temporary = f".{secrets.token_hex(8)}"
         try:
             self._write(temporary, thumbnail.data)
@@ -86,6 +100,16 @@ class ThumbnailCache:
         except OSError:
             self._remove(temporary)
             raise
+
+    def _restore(self) -> None:
+        """Make the directory anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+        with suppress(FileExistsError):
+            os.mkdir(self._path, 0o700)
+        replacement = os.open(self._path, _DIRECTORY)
+        try:
+            os.dup2(replacement, self._directory, inheritable=False)
+        finally:
+            os.close(replacement)
 
     def forget(self, digest: Digest) -> None:
         """Remove what was made of an image. Raises `OSError`."""

@@ -13,7 +13,7 @@ So every file is sealed before it is named, and nobody is answered before a flus
 after his name was given. When nobody waits at the end of a turn, its own names are flushed there and then.
 
 A lone upload makes these calls before it is answered: write, fchmod, fsync(file), linkat, fsync(shard),
-fsync(FORMAT). The last one confirms the one before it (see `root`). A crowd: write, fchmod, syncfs, linkat,
+pread(FORMAT). The last one confirms the one before it (see `root`). A crowd: write, fchmod, syncfs, linkat,
 syncfs.
 
 The flush is one for all where the backend can do that and it saves something

@@ -39,7 +39,7 @@ class ReadFailed(OSError):
         return cls(error.errno, f"{name} cannot be read: {error.strerror}")
 
 
-class ShardUnusable(ReadFailed):
+class ShardUnusable(OSError):
     """One shard of a store cannot be opened; the others can."""
 
 
@@ -72,7 +72,7 @@ class Health:
         """Return the error to report for `error`; suspend writing when that is due."""
         if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
             return self.judge_read(error)
-        if isinstance(error, FlushFailed) or error.errno == errno.EIO:
+        if isinstance(error, FlushFailed) or _is_grave(error):
             self._begin(str(error), until_restart=True)
             return error
         if error.errno == errno.EROFS:
@@ -88,8 +88,8 @@ class Health:
             return error
         if not isinstance(error, OSError):
             return error
-        if refusal := _PASSING.get(error.errno or 0):
-            return refusal()
+        if error.errno in LACKING:
+            return Overloaded()
         self.unreadable += 1
         self._log.error("a stored object is unreadable: {reason}", reason=str(error))
         return error
@@ -127,6 +127,10 @@ class Health:
         if not known:
             for callback in self._watchers:
                 callback(reason, until_restart)
+
+
+def _is_grave(error: OSError) -> bool:
+    return error.errno == errno.EIO and not isinstance(error, ShardUnusable)
 
 
 LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})

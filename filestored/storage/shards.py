@@ -14,6 +14,7 @@ thread that uses it meanwhile gets one directory or the other.
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
@@ -126,6 +127,15 @@ class Shards:
                 first=unusable[0],
             )
 
+    def _close_to_others(self, name: str, shard: int, mode: int) -> None:
+        """Take the right to write from all but the owner: who has it may replace files."""
+        try:
+            self._calls.fchmod(shard, mode & ~0o022)
+        except OSError as error:
+            self._log.warn("others can write into {name}: {reason}", name=name, reason=error.strerror)
+        else:
+            self._log.warn("others could write into {name}; that is over", name=name)
+
     def _open(self, name: str) -> int:
         """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
         try:
@@ -134,9 +144,12 @@ class Shards:
             if error.errno in _NEVER:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
-        if os.fstat(descriptor).st_dev != self._device:
+        status = self._calls.fstat(descriptor)
+        if status.st_dev != self._device:
             os.close(descriptor)
             raise UnusableStore(f"it spans file systems: {name} is on another one")
+        if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
+            self._close_to_others(name, descriptor, mode)
         kept = self.descriptors.setdefault(name, descriptor)
         if kept != descriptor:  # another thread was faster
             os.close(descriptor)

@@ -2,8 +2,8 @@
 
 The bytes are sealed, flushed, then named; the name is flushed, the flush is confirmed, then the name is
 acknowledged. A flush is ``fsync`` or ``fdatasync`` of the very file or directory, or ``syncfs`` of the file
-system that both are on. ``fsync`` of a directory is confirmed by one of a regular file behind it, which is
-``FORMAT`` here; ``syncfs`` needs no confirmation.
+system that both are on. ``fsync`` of a directory is confirmed by a call behind it that reports a shutdown of
+the file system: ``fsync`` or ``pread64`` of ``FORMAT``; ``syncfs`` needs no confirmation.
 """
 
 import os
@@ -60,7 +60,10 @@ def _wrong_with_name(calls: list[Call], shard: str, after: int, before: int) -> 
 
 
 def _confirmed(calls: list[Call], after: int, before: int) -> bool:
-    return _flushed(calls, lambda args: args.endswith("/FORMAT>"), after, before)
+    confirmations = [call for call in calls if call.name in _CONFIRMS and "/FORMAT>" in call.args]
+    return _flushed(calls, lambda args: False, after, before) or any(
+        call.result >= 0 and after <= call.began and call.ended < before for call in confirmations
+    )
 
 
 def _is_of_directory(call: Call) -> bool:
@@ -89,3 +92,4 @@ def _seal(calls: list[Call], link: Call) -> Call:
 
 _SENDS = {"sendto", "sendmsg", "write", "writev"}
 _FLUSHES = {"fsync", "fdatasync"}
+_CONFIRMS = {"fsync", "pread64"}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-CALLS = "fsync,fdatasync,syncfs,linkat,unlinkat,unlink,write,writev,sendto,sendmsg,fchmod"
+CALLS = "pread64,fsync,fdatasync,syncfs,linkat,unlinkat,unlink,write,writev,sendto,sendmsg,fchmod"
 """What is watched: flushes, names, and everything that could carry an answer."""
 
 

@@ -13,7 +13,7 @@ KINDS = {
     "S_ISDIR": "stat.S_ISDIR(mode)",
     "FORMAT": "is_format",
 }
-"""Which flushes are gone: those of files, of directories, and those that confirm the latter."""
+"""Which flushes are gone: those of files, of directories, and the calls that confirm the latter."""
 
 
 def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
@@ -23,7 +23,7 @@ def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "sitecustomize.py"), "w", encoding="ascii") as file:
-        file.write(_SITECUSTOMIZE.format(condition=KINDS[kind]))
+        file.write(_SITECUSTOMIZE.format(condition=KINDS[kind], kind=kind))
     return {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
 
 
@@ -32,16 +32,16 @@ import dataclasses, os, stat
 from filestored.storage.calls import Calls
 
 def skipping(flush):
-    def flush_unless(descriptor):
+    def flush_unless(descriptor, *more):
         mode = os.fstat(descriptor).st_mode
         is_format = os.readlink(f"/proc/self/fd/{{descriptor}}").endswith("/FORMAT")
         if not ({condition}):
-            return flush(descriptor)
+            return flush(descriptor, *more)
     return flush_unless
 
 initial = Calls.__init__
 names = [field.name for field in dataclasses.fields(Calls)]
-flushes = {{"fsync", "fdatasync", "syncfs"}}
+flushes = {{"fsync", "fdatasync", "syncfs"}} | ({{"pread"}} if {kind!r} == "FORMAT" else set())
 initial.__defaults__ = tuple(
     skipping(call) if name in flushes else call for name, call in zip(names, initial.__defaults__)
 )

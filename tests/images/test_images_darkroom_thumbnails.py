@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from io import BytesIO
 
 import pytest
@@ -147,6 +148,34 @@ def test_a_link_in_the_directory_is_not_followed(open_cache, place, tmp_path):
     cache.put("a", JPEG)
     assert cache.get("a") == JPEG
     assert (tmp_path / "secret").read_bytes() == b"secret"
+
+
+def test_a_directory_that_was_removed_is_made_anew(open_cache, place):
+    cache = open_cache()
+    held = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        shutil.rmtree(place)
+        assert cache.get("a") is None
+        cache.put("a", JPEG)
+        assert JPEG == cache.get("a")
+    assert held == len(os.listdir("/proc/self/fd"))
+
+
+def test_a_directory_whose_parent_was_removed_is_not_made_anew(tmp_path):
+    os.mkdir(tmp_path / "images")
+    cache = ThumbnailCache(str(tmp_path / "images/thumbnails"))
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(FileNotFoundError):
+        cache.put("a", JPEG)
+    assert not os.path.exists(tmp_path / "images")
+    cache.close()
+
+
+def test_nothing_is_kept_when_only_the_reserve_is_free(open_cache, place, monkeypatch):
+    cache = open_cache()
+    monkeypatch.setattr("filestored.images.thumbnails.RESERVE", 2**62)
+    cache.put("a", JPEG)
+    assert [] == os.listdir(place)
 
 
 def test_a_write_that_fails_leaves_nothing(open_cache, place):

@@ -340,14 +340,15 @@ def test_the_bytes_are_flushed_before_the_name_and_the_name_before_the_answer(op
     calls.clear()
     if verb == "create":
         records.create("accounts/anna/other", b"new")
-        expected = ["fsync", "link", "fsync", "fsync"]
+        expected = ["fsync", "link", "fsync", "pread"]
     elif verb == "replace":
         records.replace(NAME, b"old", b"new")
-        expected = ["fsync", "flock", "flock", "unlink", "link", "rename", "fsync", "fsync"]
+        expected = ["fsync", "flock", "pread", "flock", "unlink", "link", "rename", "fsync", "pread"]
     else:
         records.remove(NAME, b"old")
-        expected = ["flock", "flock", "unlink", "fsync", "fsync"]
-    assert expected == [name for name in calls if name in {"fsync", "link", "rename", "unlink", "flock"}]
+        expected = ["flock", "pread", "flock", "unlink", "fsync", "pread"]
+    watched_names = {"fsync", "pread", "link", "rename", "unlink", "flock"}
+    assert expected == [name for name in calls if name in watched_names]
 
 
 def test_directories_are_durable_before_what_is_put_into_them(open_records):
@@ -357,8 +358,8 @@ def test_directories_are_durable_before_what_is_put_into_them(open_records):
     second = open_records(watched(lambda name, _: calls.append(name)))
     for name in ("one", "two"):
         second.create(f"accounts/anna/{name}", b"")
-    changes = [name for name in calls if name in {"fsync", "link", "mkdir"}]
-    confirmed = ["fsync", "fsync"]  # of a directory, then of FORMAT
+    changes = [name for name in calls if name in {"fsync", "pread", "link", "mkdir"}]
+    confirmed = ["fsync", "pread"]  # of a directory, then of FORMAT
     above = ["mkdir", *confirmed, "mkdir", *confirmed]
     assert ["fsync", *above, "link", *confirmed, "fsync", "link", *confirmed] == changes
 

@@ -24,7 +24,7 @@ class Xfs:
     def __init__(self):
         self.last = self.count = -1
         self.shut = False
-        self.calls = dataclasses.replace(Calls(), fsync=self._fsync, syncfs=self._syncfs)
+        self.calls = dataclasses.replace(Calls(), fsync=self._fsync, syncfs=self._syncfs, pread=self._pread)
 
     def arm(self, last):
         self.last, self.count = last, 0
@@ -39,6 +39,11 @@ class Xfs:
     def _syncfs(self, descriptor):
         if self.shut:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _pread(self, *args):
+        if self.shut:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return os.pread(*args)
 
 
 def upload(place, calls):
@@ -115,8 +120,10 @@ def furnished(place):
     kept.close()
 
 
+@pytest.mark.parametrize("trusted", [True, False], ids=["pread", "fsync"])
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place, verb):
+def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place, monkeypatch, verb, trusted):
+    monkeypatch.setattr("filestored.storage.root.can_be_trusted", lambda device: trusted)
     number, failures = 0, 0
     while True:
         xfs = Xfs()

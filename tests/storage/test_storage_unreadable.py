@@ -171,3 +171,12 @@ def test_an_upload_replaces_a_file_that_belongs_to_another_user(open_disk, place
     (reason,) = (name for name in os.listdir(f"{place}/quarantine") if name.endswith(".reason"))
     with open(f"{place}/quarantine/{reason}") as why:
         assert f"it belongs to user {theirs}\n" == why.read()
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o777, 0o755), (0o2770, 0o2750), (0o750, 0o750)])
+def test_a_shard_into_which_others_could_write_is_closed_to_them(open_disk, place, mode, expected):
+    disk = open_disk()
+    put(disk, HELLO)
+    os.chmod(f"{place}/{NAME.shard}", mode)
+    assert HELLO == read(open_disk(), NAME)
+    assert expected == os.stat(f"{place}/{NAME.shard}").st_mode & 0o7777
