@@ -9,6 +9,7 @@ An exchange that cannot be read to its end (an early refusal, broken framing) is
 """
 
 from collections.abc import Callable
+from math import inf
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
@@ -265,10 +266,16 @@ class Channel(Connection):
         if self._patience.body_stalls(self._body.wanting, now, self._body_size):
             self._abandon(BodyStalled())
 
+    def _body_rate(self, now: float) -> float:
+        awaited = self._phase is Phase.BODY and self._body.wanting
+        return self._patience.body_rate(now, self._body_size) if awaited else inf
+
     def give_up(self) -> None:
         """See `filestored.http.roles.Connection.give_up`."""
         if self._phase is Phase.IDLE:
             self.close()
+        elif self._phase is Phase.BODY:
+            self._abandon(BodyStalled())
         elif self._phase is Phase.HEAD:
             self._reject(408, "the request took too long to arrive")
         else:

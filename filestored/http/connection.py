@@ -15,6 +15,7 @@ bounded rest, so that the client can read the last answer before it meets a rese
 """
 
 from collections.abc import Callable
+from math import inf
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -28,6 +29,15 @@ from filestored.http.roles import Server
 
 MAX_READS = 16
 """Calls of a reader in one turn of the reactor; a pipelined request takes one, or two with a body."""
+
+MIN_IDLE_SECONDS = 1.0
+"""Seconds that a connection waits for a request, or its head, before it may be closed for a new one."""
+
+MIN_STALL_SECONDS = 10.0
+"""Seconds in which a client reads nothing of its response before it may be closed for a new one."""
+
+MIN_BODY_RATE = 16 * 1024
+"""Bytes a second of a body below which its connection may be closed for a new one."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -210,15 +220,19 @@ class Connection(Protocol):
         elif self._patience.is_late(self._phase, self._since, now):
             self.give_up()
 
-    @property
-    def idle_since(self) -> float | None:
-        """See `filestored.http.roles.Connection.idle_since`."""
-        return self._since if self._phase in (Phase.IDLE, Phase.HEAD) else None
+    def dispensable(self, now: float) -> tuple[int, float] | None:
+        """See `filestored.http.roles.Connection.dispensable`."""
+        if self._phase in (Phase.IDLE, Phase.HEAD):
+            return (0, self._since) if now - self._since >= MIN_IDLE_SECONDS else None
+        stalled = self._patience.reader_stalled_since
+        if stalled is not None:
+            return (1, stalled) if now - stalled >= MIN_STALL_SECONDS else None
+        rate = self._body_rate(now)
+        return (2, rate) if rate < MIN_BODY_RATE else None
 
-    @property
-    def stalled_since(self) -> float | None:
-        """See `filestored.http.roles.Connection.stalled_since`."""
-        return self._patience.reader_stalled_since
+    def _body_rate(self, now: float) -> float:
+        """Return the bytes a second at which a body arrives; infinite when none is awaited."""
+        return inf
 
     def _check_body(self, now: float) -> None:
         """Give up on a body that does not come."""

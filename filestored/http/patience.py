@@ -9,6 +9,9 @@ from math import inf
 from filestored.http.limits import Limits
 from filestored.http.phase import Phase
 
+MIN_RATE_SECONDS = 5.0
+"""Seconds over which a rate is measured at least."""
+
 
 class Patience:
     """What one connection is waited for, and how long: phases that may only last so long, bytes both ways."""
@@ -42,6 +45,10 @@ class Patience:
             self._write_silence.relax()
             return False
         return self._write_silence.exhausted(now, taken)
+
+    def body_rate(self, now: float, received: int) -> float:
+        """Return the bytes a second of a body; infinite where the time is too short to tell."""
+        return self._body_slowness.rate(now, received)
 
     @property
     def reader_stalled_since(self) -> float | None:
@@ -107,6 +114,11 @@ class Slowness:
         slow = count - self._count < self._rate * (now - self._begin)
         self._begin, self._count = now, count
         return slow
+
+    def rate(self, now: float, count: int) -> float:
+        """Return the growth a second in the present window; infinite in its first `MIN_RATE_SECONDS`."""
+        elapsed = now - self._begin
+        return (count - self._count) / elapsed if elapsed >= MIN_RATE_SECONDS else inf
 
     def relax(self) -> None:
         """Nothing is expected at present; a new window begins with the next call."""

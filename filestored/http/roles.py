@@ -61,13 +61,13 @@ class Connection(Protocol):
     def tick(self, now: float) -> None:
         """Give up on a peer that has kept us waiting too long; the server calls this again and again."""
 
-    @property
-    def idle_since(self) -> float | None:
-        """Since when it has waited for a request, or for the rest of its head; None when it does not."""
+    def dispensable(self, now: float) -> tuple[int, float] | None:
+        """How readily it may be closed for a new one, the lowest value first; None when it may not.
 
-    @property
-    def stalled_since(self) -> float | None:
-        """Since when the client has read nothing of what waits for it; None when nothing does."""
+        First those that wait for a request, or for the rest of its head, the longest wait first; then those
+        whose client has not read anything of a response for long; then those on which a body arrives
+        slowly, the slowest first.
+        """
 
     def give_up(self) -> None:
         """End the connection, for the client has been waited for too long."""

@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import ExitStack
 
-from filestored.http.eviction import MIN_IDLE_SECONDS
+from filestored.http.connection import MIN_IDLE_SECONDS
 from tests.daemon.running import until
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all, upload
 
@@ -29,7 +29,7 @@ def prove(bench: Bench) -> Verdict:
         peers = [peer for peer in peers if not _is_closed(peer)]
         peers += [crowd.enter_context(connection(daemon)) for _ in range(LIMIT - len(peers))]
         for peer in peers:
-            peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\nab")
         time.sleep(2 * MIN_IDLE_SECONDS)
         with connection(daemon) as late:
             late.sendall(request)
