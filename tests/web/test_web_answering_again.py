@@ -19,7 +19,7 @@ from filestored.http.server import HTTPFactory
 from filestored.storage.disk import DiskBackend
 from filestored.storage.layout import prepare
 from filestored.storage.migration import migrate
-from filestored.storage.recent import RecentFiles
+from filestored.storage.recent import LARGEST, RecentFiles
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.talk import Talk, asking, question, talk, until
@@ -43,6 +43,7 @@ class Served:
 
     def __init__(self, path, recent=True, hash_name=None):
         self.path = path
+        self.recent = recent
         self.log = []
         algorithm = prepare(path, hash_name)
         self.backend = DiskBackend(path, algorithm, reserve=0, recent=RecentFiles() if recent else None)
@@ -192,8 +193,11 @@ async def test_bytes_of_another_size_have_a_head_of_that_size(served, size, othe
         file.write(b"o" * other)
     os.rename(served.file(name) + ".other", served.file(name))
     replies = await asking(served.port, asked, asked, asked)
-    assert [b"o" * other] * 3 == [reply.body for reply in replies]
-    assert first.fields.keys() == replies[0].fields.keys()
+    if served.recent and other <= LARGEST:  # small files are hashed as they are read
+        assert [500] * 3 == [reply.status for reply in replies]
+    else:
+        assert [b"o" * other] * 3 == [reply.body for reply in replies]
+        assert first.fields.keys() == replies[0].fields.keys()
     await until(lambda: descriptors() <= before)
 
 
