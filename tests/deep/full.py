@@ -1,9 +1,9 @@
 """P7 and P25: a full, inode-less or read-only disk refuses uploads, and goes on reading and deleting.
 
 Each cause is brought about on a tmpfs and on ext4, with files and images there. While it lasts the daemon
-runs on, loses all workers, and is restarted: each stored file and image has to be answered, uploads are 507
-or 503, and deletes work where there is anything to write with. When the cause ends, uploads have to work
-again within 15 s, without a restart.
+runs on, loses all workers, and is restarted; then the cause comes again, without a restart. Each stored file
+and image has to be answered, uploads are 507 or 503, and deletes work where there is anything to write with.
+When the cause ends, uploads have to work again within 15 s, without a restart.
 """
 
 import contextlib
@@ -142,6 +142,9 @@ class Trial:
             daemon = self._start()
             self._check(daemon, "restarted")
         seconds = self._recover(daemon)
+        with cause(self.mount):
+            self._check(daemon, "a second time, running")
+        seconds = max(seconds, self._recover(daemon))
         self._check_reads(daemon, "recovered")
         daemon.end()
         return seconds
