@@ -266,8 +266,8 @@ class Channel(Connection):
         awaited = self._phase is Phase.BODY and self._body.wanting
         return self._patience.body_rate(now, self._body_size) if awaited else inf
 
-    def give_up(self) -> None:
-        """See `filestored.http.roles.Connection.give_up`."""
+    def expire(self) -> None:
+        """See `filestored.http.roles.Connection.expire`."""
         if self._phase is Phase.IDLE:
             self.close()
         elif self._phase is Phase.BODY:

@@ -47,7 +47,7 @@ class Places:
         if len(self._holders) >= self._count:
             self._slowest(MIN_RATE)
 
-    def take(self, upload: Holder) -> None:
+    def acquire(self, upload: Holder) -> None:
         """Make `upload` the holder of a place, if it is none yet. Raises `Overloaded`."""
         if upload in self._holders:
             return
