@@ -217,7 +217,7 @@ class Channel(Connection):
         return self._persistent
 
     def _swallow_body(self) -> None:
-        """Read a body that nobody asked for, if it is at hand and of few chunks."""
+        """Read a body that was not asked for, if it is at hand and of few chunks."""
         self._body.discard()
         if self._unread:
             self._read_body()

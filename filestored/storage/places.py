@@ -82,6 +82,6 @@ class Meter:
         self._size = size
 
     def rate(self, now: float, size: int) -> float:
-        """Return the bytes a second since the window began; infinite while it is too short to tell."""
+        """Return the bytes a second since the window began; infinite while it is too short to measure."""
         elapsed = now - self._since
         return (size - self._size) / elapsed if elapsed >= MIN_WINDOW_SECONDS else float("inf")
