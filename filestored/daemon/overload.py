@@ -71,7 +71,7 @@ class Reserve:
     def refuse(self, connection: socket.socket) -> None:
         """Answer 503 and close the connection."""
         refusal = format_refusal(503, "too many open files", (b"Retry-After", b"1"))
-        refused = _Refused(self._reactor, connection, self._gone)
+        refused = _Refused(self._reactor, connection, self._closed_one)
         self._refused.add(refused)
         refused.begin(b"" if self._encrypted else refusal)
 
@@ -83,7 +83,7 @@ class Reserve:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    def _gone(self, refused: "_Refused") -> None:
+    def _closed_one(self, refused: "_Refused") -> None:
         self._refused.discard(refused)
         self.refill()
 
@@ -92,10 +92,12 @@ class Reserve:
 class _Refused:
     """A connection that is being refused."""
 
-    def __init__(self, reactor: Any, connection: socket.socket, gone: "Callable[[_Refused], None]") -> None:
+    def __init__(
+        self, reactor: Any, connection: socket.socket, on_close: "Callable[[_Refused], None]"
+    ) -> None:
         self._reactor = reactor
         self._connection = connection
-        self._gone = gone
+        self._on_close = on_close
         self._room = MAX_DROPPED_BYTES
 
     def begin(self, answer: bytes) -> None:
@@ -126,7 +128,7 @@ class _Refused:
             self._connection.close()
             if self._timeout.active():
                 self._timeout.cancel()
-            self._gone(self)
+            self._on_close(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Close: the connection is broken, or the reactor ends."""

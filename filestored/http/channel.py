@@ -217,7 +217,7 @@ class Channel(Connection):
         return self._persistent
 
     def _swallow_body(self) -> None:
-        """Read a body that nobody asked for, if it is at hand and of few chunks."""
+        """Read a body that was not asked for, if it is at hand and of few chunks."""
         self._body.discard()
         if self._unread:
             self._read_body()
@@ -270,8 +270,8 @@ class Channel(Connection):
         awaited = self._phase is Phase.BODY and self._body.wanting
         return self._patience.body_rate(now, self._body_size) if awaited else inf
 
-    def give_up(self) -> None:
-        """See `filestored.http.roles.Connection.give_up`."""
+    def expire(self) -> None:
+        """See `filestored.http.roles.Connection.expire`."""
         if self._phase is Phase.IDLE:
             self.close()
         elif self._phase is Phase.BODY:

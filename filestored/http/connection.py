@@ -218,7 +218,7 @@ class Connection(Protocol):
         elif self._phase is Phase.BODY:
             self._check_body(now)
         elif self._patience.is_late(self._phase, self._since, now):
-            self.give_up()
+            self.expire()
 
     def dispensable(self, now: float) -> tuple[int, float] | None:
         """See `filestored.http.roles.Connection.dispensable`."""
@@ -237,6 +237,6 @@ class Connection(Protocol):
     def _check_body(self, now: float) -> None:
         """Give up on a body that does not come."""
 
-    def give_up(self) -> None:
-        """See `filestored.http.roles.Connection.give_up`."""
+    def expire(self) -> None:
+        """See `filestored.http.roles.Connection.expire`."""
         self.abort()

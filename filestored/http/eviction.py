@@ -25,7 +25,7 @@ class Eviction:
         while self._candidates:
             candidate = self._candidates.popleft()
             if candidate.dispensable(now) is not None:
-                candidate.give_up()
+                candidate.expire()
                 return True
         return False
 

@@ -47,7 +47,7 @@ class Patience:
         return self._write_silence.exhausted(now, taken)
 
     def body_rate(self, now: float, received: int) -> float:
-        """Return the bytes a second of a body; infinite where the time is too short to tell."""
+        """Return the bytes a second of a body; infinite where the time is too short to measure."""
         return self._body_slowness.rate(now, received)
 
     @property

@@ -69,7 +69,7 @@ class Connection(Protocol):
         slowly, the slowest first.
         """
 
-    def give_up(self) -> None:
+    def expire(self) -> None:
         """End the connection, for the client has been waited for too long."""
 
     def close_if_idle(self) -> None:

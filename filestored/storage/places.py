@@ -47,7 +47,7 @@ class Places:
         if len(self._holders) >= self._count:
             self._slowest(MIN_RATE)
 
-    def take(self, upload: Holder) -> None:
+    def acquire(self, upload: Holder) -> None:
         """Make `upload` the holder of a place, if it is none yet. Raises `Overloaded`."""
         if upload in self._holders:
             return
@@ -82,6 +82,6 @@ class Meter:
         self._size = size
 
     def rate(self, now: float, size: int) -> float:
-        """Return the bytes a second since the window began; infinite while it is too short to tell."""
+        """Return the bytes a second since the window began; infinite while it is too short to measure."""
         elapsed = now - self._since
         return (size - self._size) / elapsed if elapsed >= MIN_WINDOW_SECONDS else float("inf")

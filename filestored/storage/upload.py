@@ -116,7 +116,7 @@ class Upload:
             raise Overloaded
         if self._error is None and not (self._aborted or self._committing):
             if self._size > MAX_UNPLACED_BYTES:
-                self._places.take(self)
+                self._places.acquire(self)
             self._gather(data)
             self._pump()
             self._throttle()
@@ -155,13 +155,13 @@ class Upload:
         self._error = Overloaded()
         self._drop()
         if self._intake.begun:
-            self._work(self._intake.discard)
+            self._start_job(self._intake.discard)
 
     def _commit_small(self, done: "Deferred[Stored]") -> None:
         """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
         try:
             self._check()
-            self._places.take(self)
+            self._places.acquire(self)
             data = self._whole()
             digest = self._intake.digest(data)
         except Exception as error:
@@ -224,14 +224,14 @@ class Upload:
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
         if self._waiting >= PIECE and not self._working:
-            self._work(self._intake.absorb, self._take())
+            self._start_job(self._intake.absorb, self._take())
 
-    def _work(self, job: Callable[..., None], *args: object) -> None:
+    def _start_job(self, job: Callable[..., None], *args: object) -> None:
         """Run a job; the next one begins when it has ended."""
         self._working = True
-        self._threads.write(job, *args).addBoth(self._worked)
+        self._threads.write(job, *args).addBoth(self._job_ended)
 
-    def _worked(self, result: Failure | None) -> None:
+    def _job_ended(self, result: Failure | None) -> None:
         self._working = False
         self._meter.restart(self._places.seconds(), self._size)
         if isinstance(result, Failure):
