@@ -66,8 +66,16 @@ class UnusableName(UploadRefused):
     """The file has no name, or one that is too long."""
 
 
-class NotAnImage(UploadRefused):
+class ImageRefused(UploadRefused):
+    """The root of the reasons for which bytes are never taken for an image."""
+
+
+class NotAnImage(ImageRefused):
     """The bytes are not an image."""
+
+
+class TooManyPixels(ImageRefused):
+    """An image has up to 1,000 frames, of 100 million pixels each and 200 million pixels in all."""
 
 
 class Overloaded(UploadRefused):

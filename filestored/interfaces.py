@@ -181,6 +181,8 @@ class IGallery(Interface):
     `UploadRefused` when nothing can be written, or with `OSError`; nothing has changed then.
     """
 
+    owner: str = Attribute("The name of the account.")
+
     def upload(replacing: str | None = None) -> "Deferred[IImageUpload]":
         """Begin to take in an image: a new one, or what the id `replacing` is to mean from then on.
 
@@ -215,6 +217,12 @@ class IImageUpload(IConsumer):
     def commit() -> "Deferred[str]":
         """As `IUpload.commit`; fires with the image's id. Fails also with `NotAnImage` or `AlreadyExists`."""
 
+    def abandon() -> None:
+        """Cancel the decoding of the image, waiting or under way, as the client has left.
+
+        `commit` then fails with `CancelledError`, and nothing is kept. Every other step goes on to its end.
+        """
+
     def abort() -> None:
         """As `IUpload.abort`."""
 
@@ -231,17 +239,21 @@ class Thumbnail:
 
 
 class IPictures(Interface):
-    """Looks into stored images. What is in them is nobody's word to trust, so that is done far away."""
+    """Looks into stored images. What is in them is nobody's word to trust, so that is done far away.
 
-    def verify(blob: IBlob) -> "Deferred[None]":
+    Work is done in turns between owners: `owner` is the name of the account that the image belongs to.
+    Cancelling what is returned ends the work, or the wait for it.
+    """
+
+    def verify(blob: IBlob, owner: str) -> "Deferred[None]":
         """Make sure that the bytes of `blob` are one image, from the first byte to the last.
 
-        Fails with `NotAnImage` unless they decode completely and nothing else follows; with
-        `Overloaded` or `StorageFull` when nobody can tell now; with `OSError` when the bytes
-        can't be read. Reads the whole blob; the caller closes it, and not before.
+        Fails with `NotAnImage` unless they decode completely and nothing else follows, or with
+        `TooManyPixels`; with `Overloaded` or `StorageFull` when nobody can tell now; with `OSError`
+        when the bytes can't be read. Reads the whole blob; the caller closes it, and not before.
         """
 
-    def thumbnail(blob: IBlob, width: int | None, height: int | None) -> "Deferred[Thumbnail]":
+    def thumbnail(blob: IBlob, width: int | None, height: int | None, owner: str) -> "Deferred[Thumbnail]":
         """The picture in `blob`, upright, without metadata, at most `width` by `height` pixels large.
 
         None leaves a side free; the proportions stay, and nothing is ever enlarged. Fails with
@@ -409,6 +421,13 @@ class IStreamedRequest(IRequest, IConsumer):
 
     def set_fields(fields: Mapping[bytes, bytes]) -> None:
         """Set several fields of the response, as `filestored.http.response.prepare` formats them."""
+
+    def when_left(action: Callable[[], None]) -> None:
+        """Call `action` once the client has left, or at once if it has. The last action given counts.
+
+        A client that only closes its sending side counts as left: after the end of a request a server
+        can't tell one from the other.
+        """
 
     def abort() -> None:
         """End the connection at once, so that nobody takes what was sent for a whole response."""

@@ -70,6 +70,9 @@ class KnownAnswer:
     def gone_out(self) -> None:
         """Nobody asked to be told."""
 
+    def sender_closed(self) -> None:
+        """See `filestored.http.roles.Response.sender_closed`."""
+
     def connection_lost(self, reason: Failure) -> None:
         """Nobody asked to be told."""
 

@@ -233,6 +233,10 @@ class Channel(Connection):
         if self._response is not None:
             self._response.drained()
 
+    def _sender_closed(self) -> None:
+        if self._response is not None:
+            self._response.sender_closed()
+
     # --- the end ----------------------------------------------------------------------------------
 
     def _reject(self, status: int, reason: str, *fields: Field) -> None:

@@ -156,6 +156,11 @@ class Connection(Protocol):
             self.transport.loseConnection()
         elif self._phase is not Phase.RESPONSE:
             self.abort()
+        else:
+            self._sender_closed()
+
+    def _sender_closed(self) -> None:
+        """The client may have left; it sends nothing after the request that is being answered."""
 
     def writeConnectionLost(self) -> None:
         """Twisted says: our side is closed."""

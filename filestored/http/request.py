@@ -57,6 +57,8 @@ class Request(IncomingRequest, ResponseFields):
     _finish_waiters: tuple[Deferred[None], ...] = ()
     _last_modified = 0
     _reopen: Callable[[], IBlob] | None = None
+    _left = False
+    _on_left: Callable[[], None] | None = None
 
     def __init__(self, head: RequestHead, body: Body, exchange: Exchange) -> None:
         IncomingRequest.__init__(self, head, body, exchange.transport)
@@ -103,6 +105,13 @@ class Request(IncomingRequest, ResponseFields):
     def abort(self) -> None:
         """See `IStreamedRequest.abort`."""
         self._exchange.abort()
+
+    def when_left(self, action: Callable[[], None]) -> None:
+        """See `IStreamedRequest.when_left`."""
+        if self._left:
+            action()
+        else:
+            self._on_left = action
 
     def notifyFinish(self) -> Deferred[None]:
         """Fires when the response has gone out; fails when the connection was lost before."""
@@ -180,9 +189,17 @@ class Request(IncomingRequest, ResponseFields):
         for waiter in self._take_waiters():
             waiter.callback(None)
 
+    def sender_closed(self) -> None:
+        """The client has closed its sending side, or all of the connection."""
+        self._left = True
+        action, self._on_left = self._on_left, None
+        if action is not None:
+            action()
+
     def connection_lost(self, reason: Failure) -> None:
         """The connection was lost before the response had left."""
         self._lost = True
+        self.sender_closed()
         self.body.failed(BodyLost())
         producer, self._producer = self._producer, None
         if producer is not None:

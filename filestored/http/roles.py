@@ -87,6 +87,9 @@ class Response(Protocol):
     def gone_out(self) -> None:
         """The response has left."""
 
+    def sender_closed(self) -> None:
+        """The client has closed its sending side, or all of the connection."""
+
     def connection_lost(self, reason: Failure) -> None:
         """The connection was lost before the response had left."""
 

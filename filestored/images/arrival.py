@@ -23,11 +23,12 @@ Keep = Callable[[str, str, Stored], Coroutine[Any, Any, str]]
 
 @implementer(IImageUpload)
 class Arrival:
-    """One image that arrives in `upload`."""
+    """One image that arrives in `upload`; `abandon` cancels its decoding."""
 
-    def __init__(self, upload: IUpload, keep: Keep) -> None:
+    def __init__(self, upload: IUpload, keep: Keep, abandon: Callable[[], None]) -> None:
         self._upload = upload
         self._keep = keep
+        self._abandon = abandon
         self._name = ""
         self._head = b""
         self._media_type: str | None = None
@@ -53,6 +54,10 @@ class Arrival:
     def commit(self) -> "Deferred[str]":
         """See `IImageUpload.commit`."""
         return Deferred.fromCoroutine(self._commit())
+
+    def abandon(self) -> None:
+        """See `IImageUpload.abandon`."""
+        self._abandon()
 
     def abort(self) -> None:
         """See `IImageUpload.abort`."""

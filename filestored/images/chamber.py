@@ -28,6 +28,9 @@ PIECE = 256 * 1024
 """Bytes that are copied at a time."""
 
 _REFUSED = 1
+_TOO_LARGE = 2
+_VERDICTS = {0: Verdict.DONE, _REFUSED: Verdict.REFUSED, _TOO_LARGE: Verdict.TOO_LARGE}
+"""The verdict by the exit status of the fork."""
 
 
 def main() -> None:
@@ -104,8 +107,8 @@ def _develop(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> Verd
         _in_the_dark(job, file, result, bounds, parent)
     _wait(child)
     _, status = os.waitpid(child, 0)
-    if status == 0:
-        return Verdict.DONE
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _VERDICTS:
+        return _VERDICTS[os.WEXITSTATUS(status)]
     # Nobody kills a decoder that is alone to blame: memory and time end in other ways.
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     return Verdict.UNDECIDED if killed else Verdict.REFUSED
@@ -140,6 +143,8 @@ def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds, par
             result.write(media_type.encode("ascii") + b"\n" + data)
             result.flush()
         status = 0
+    except picture.TOO_LARGE:
+        status = _TOO_LARGE
     finally:
         os._exit(status)
 

@@ -3,25 +3,29 @@
 In: an open blob. Out: nothing, a thumbnail, or an error. The bytes stream to a process that decodes them
 behind bounds (`chamber`, `confinement`); of a hostile file the worker sees no more than a refusal.
 
-A darkroom has a few places; who finds them taken waits, who finds too many waiting is sent away. Processes
-start when they are first needed, and stay. One that had to be killed is replaced the next time.
+Jobs run in turns between accounts (`fair_queue`), one of each account at a time; thumbnails leave one process
+to uploads. Bytes that were refused lately are refused again without decoding (`refusals`). A cancelled job
+leaves the queue, or its process is killed. Processes start when they are first needed, and stay. One that had
+to be killed is replaced the next time.
 
 Rejected: threads, which a decoder could take down with the worker; a queue without an end.
 """
 
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, fail, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
-from filestored.errors import NotAnImage, Overloaded, UnusableSize
+from filestored.errors import ImageRefused, NotAnImage, Overloaded, UnusableSize
+from filestored.images.apart import content_hash
 from filestored.images.confinement import Bounds
+from filestored.images.fair_queue import FairQueue
 from filestored.images.jobs import Job
 from filestored.images.picture_process import PictureProcess
+from filestored.images.refusals import Refusals
 from filestored.interfaces import IBlob, IPictures, Thumbnail
-
-_Outcome = TypeVar("_Outcome")
 
 LARGEST = 2048
 """Pixels of the longest side that a thumbnail may have."""
@@ -37,9 +41,10 @@ def available() -> bool:
 
 @implementer(IPictures)
 class Darkroom:
-    """At most `processes` pictures are looked into at once, and `queue` wait.
+    """At most `processes` pictures are decoded at once, one of each account.
 
-    `deadline` is how many seconds one may take, from its first byte on, before its process is killed.
+    `max_waiting` others wait, `max_waiting_each` of them for one account. `deadline` is how many seconds one
+    may take, from its first byte on, before its process is killed.
     """
 
     def __init__(
@@ -47,26 +52,29 @@ class Darkroom:
         reactor: Any,
         *,
         processes: int = 2,
-        queue: int = 32,
+        max_waiting: int = 64,
+        max_waiting_each: int = 16,
         deadline: float = 60.0,
         bounds: Bounds | None = None,
     ) -> None:
         self._reactor = reactor
-        self._queue = queue
         self._deadline = deadline
         self._bounds = bounds or Bounds()
-        self._places = DeferredSemaphore(processes)
+        self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
+        self._refusals = Refusals()
         self._processes: set[PictureProcess] = set()
         self._idle: list[PictureProcess] = []
         self._stopped = False
 
-    def verify(self, blob: IBlob) -> "Deferred[None]":
+    def verify(self, blob: IBlob, owner: str) -> "Deferred[None]":
         """See `IPictures.verify`."""
-        return Deferred.fromCoroutine(self._verify(blob))
+        return Deferred.fromCoroutine(self._verify(blob, owner))
 
-    def thumbnail(self, blob: IBlob, width: int | None, height: int | None) -> "Deferred[Thumbnail]":
+    def thumbnail(
+        self, blob: IBlob, width: int | None, height: int | None, owner: str
+    ) -> "Deferred[Thumbnail]":
         """See `IPictures.thumbnail`."""
-        return Deferred.fromCoroutine(self._thumbnail(blob, width, height))
+        return Deferred.fromCoroutine(self._thumbnail(blob, width, height, owner))
 
     def stop(self) -> "Deferred[None]":
         """End all processes, and what they are at; fires when the last one is gone. For good."""
@@ -75,42 +83,53 @@ class Darkroom:
             process.kill()
         return gatherResults([process.gone for process in self._processes]).addCallback(lambda _: None)
 
-    async def _verify(self, blob: IBlob) -> None:
-        await self._enter(Job(blob.size), blob)
+    async def _verify(self, blob: IBlob, owner: str) -> None:
+        await self._enter(Job(blob.size), blob, owner)
 
-    async def _thumbnail(self, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
-        made = await self._enter(Job(blob.size, box(width, height)), blob)
+    async def _thumbnail(self, blob: IBlob, width: int | None, height: int | None, owner: str) -> Thumbnail:
+        made = await self._enter(Job(blob.size, box(width, height)), blob, owner)
         if made is None:
             raise Overloaded
         return made
 
-    async def _enter(self, job: Job, blob: IBlob) -> Thumbnail | None:
+    async def _enter(self, job: Job, blob: IBlob, owner: str) -> Thumbnail | None:
         """Wait for a place, unless too many do. Raises as `IPictures` says."""
         if job.size > MOST_BYTES:
             raise NotAnImage
-        if self._stopped or len(self._places.waiting) >= self._queue:
-            raise Overloaded
-        return await self._places.run(self._develop, job, blob)
-
-    def _develop(self, job: Job, blob: IBlob) -> "Deferred[Thumbnail | None]":
         if self._stopped:
-            return fail(Overloaded())
+            raise Overloaded
+        minor = job.box is not None
+        key = (minor, content_hash(blob.digest))
+        self._refusals.check(key)
+        return await self._queue.run(owner, partial(self._decide, job, blob, key), minor=minor)
+
+    async def _decide(self, job: Job, blob: IBlob, key: tuple[bool, str]) -> Thumbnail | None:
+        """Decode, and remember a refusal; another job may have had the same bytes refused meanwhile."""
+        self._refusals.check(key)
+        try:
+            return await self._develop(job, blob)
+        except ImageRefused as error:
+            self._refusals.add(key, type(error))
+            raise
+
+    async def _develop(self, job: Job, blob: IBlob) -> Thumbnail | None:
+        if self._stopped:
+            raise Overloaded
         try:
             process = self._idle.pop() if self._idle else self._start()
         except OSError:  # no descriptors or no processes are left
-            return fail(Overloaded())
-        return Deferred.fromCoroutine(process.develop(job, blob)).addBoth(self._leave, process)
+            raise Overloaded from None
+        try:
+            return await process.develop(job, blob)
+        finally:
+            if process.usable:
+                self._idle.append(process)
 
     def _start(self) -> PictureProcess:
         process = PictureProcess(self._reactor, self._bounds, self._deadline)
         self._processes.add(process)
         process.gone.addCallback(lambda _: self._forget(process))
         return process
-
-    def _leave(self, outcome: _Outcome, process: PictureProcess) -> _Outcome:
-        if process.usable:
-            self._idle.append(process)
-        return outcome
 
     def _forget(self, process: PictureProcess) -> None:
         self._processes.discard(process)

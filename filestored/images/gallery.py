@@ -9,7 +9,7 @@ deleted here, or by the next start. What a replaced image was is deleted behind 
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -18,6 +18,7 @@ from filestored.digest import Digest
 from filestored.errors import FilestoredError, NotFound
 from filestored.images.accounts import Account, Accounts
 from filestored.images.arrival import Arrival
+from filestored.images.cancellation import Cancellation
 from filestored.images.catalog import Catalog
 from filestored.images.clerk import Clerk
 from filestored.images.packing import Unpacked, is_packed
@@ -43,6 +44,7 @@ class Gallery:
         pictures: IPictures | None,
         gone: Gone | None,
     ) -> None:
+        self.owner = account.name
         self._account = account
         self._accounts = accounts
         self._catalog = catalog
@@ -76,15 +78,18 @@ class Gallery:
     async def _upload(self, replacing: str | None) -> IImageUpload:
         if replacing is not None:
             await self._clerk.look(self._catalog.read, replacing)
-        return Arrival(self._blobs.upload(), partial(self._keep, replacing))
+        decoding = Cancellation()
+        return Arrival(self._blobs.upload(), partial(self._keep, replacing, decoding), decoding.cancel)
 
-    async def _keep(self, replacing: str | None, name: str, media_type: str, stored: Stored) -> str:
+    async def _keep(
+        self, replacing: str | None, decoding: Cancellation, name: str, media_type: str, stored: Stored
+    ) -> str:
         """Make an image of stored bytes, or leave nothing of them."""
         try:
             packed = is_packed(await self._first_bytes(stored.digest))
             image = Image(name, media_type, stored.size, stored.digest, packed)
-            await self._look_into(image)
-        except (FilestoredError, OSError):
+            await self._look_into(image, decoding)
+        except (FilestoredError, OSError, CancelledError):
             await self._forget(stored.digest)
             raise
         return await self._enter(image, replacing)
@@ -116,12 +121,12 @@ class Gallery:
             blob.close()
         return head.data
 
-    async def _look_into(self, image: Image) -> None:
+    async def _look_into(self, image: Image, decoding: Cancellation) -> None:
         if self._pictures is None:
             return
         blob = await self._blobs.open(image.blob, _original(image))
         try:
-            await self._pictures.verify(blob)
+            await decoding.wait(self._pictures.verify(blob, self.owner))
         finally:
             blob.close()
 

@@ -23,6 +23,8 @@ class Verdict(Enum):
     DONE = "done"
     REFUSED = "refused"
     """The file is not an image."""
+    TOO_LARGE = "too large"
+    """The image has more pixels or frames than are decoded."""
     UNDECIDED = "undecided"
     """Nobody knows: the machine had no memory or no processes left."""
     FULL = "full"

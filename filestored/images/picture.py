@@ -30,6 +30,9 @@ MOST_PIXELS = 100_000_000
 MOST_FRAMES = 1000
 """Frames of an animation, or pages of a TIFF."""
 
+MAX_PIXELS_IN_ALL = 200_000_000
+"""Pixels of all frames together. A thousand frames of 25 million pixels are no image that anybody means."""
+
 QUALITY = 82
 """Of thumbnails, from 1 to 100: from here on only their size gets better."""
 
@@ -49,7 +52,15 @@ _UPRIGHT = {
 
 
 class Refused(Exception):
-    """The file is not one image, or too large a one."""
+    """The file is not one image."""
+
+
+class TooManyPixels(Exception):
+    """The image has too many frames, or too many pixels in all of them."""
+
+
+TOO_LARGE = (TooManyPixels, Image.DecompressionBombError)
+"""What is raised for an image beyond the bounds on pixels and frames."""
 
 
 def prepare() -> None:
@@ -107,12 +118,28 @@ def _look_behind(kind: str, file: BinaryIO) -> None:
 
 
 def _load_frames(image: ImageFile.ImageFile) -> None:
+    """Decode all frames. Raises `TooManyPixels`, before decoding if the number of frames shows it."""
     frames = getattr(image, "n_frames", 1)
-    if frames > MOST_FRAMES:
-        raise Refused
+    if frames > MOST_FRAMES or _pixels_announced(image, frames) > MAX_PIXELS_IN_ALL:
+        raise TooManyPixels
+    pixels = 0
     for frame in range(frames):
         image.seek(frame)
+        pixels += image.width * image.height  # a later frame may be larger than the first one
+        if pixels > MAX_PIXELS_IN_ALL:
+            raise TooManyPixels
         image.load()
+
+
+def _pixels_announced(image: ImageFile.ImageFile, frames: int) -> int:
+    """Pixels of all frames, from headers only. Frames of an animation are as large as the first one."""
+    if _kind(image) != "TIFF":
+        return image.width * image.height * frames
+    pixels = 0
+    for page in range(frames):
+        image.seek(page)
+        pixels += image.width * image.height
+    return pixels
 
 
 def _box(image: Image.Image, width: int, height: int) -> tuple[int, int]:

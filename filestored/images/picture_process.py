@@ -21,12 +21,17 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import filestored
-from filestored.errors import NotAnImage, Overloaded, StorageFull
+from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels
 from filestored.images.confinement import Bounds
 from filestored.images.jobs import Answer, AnswerReader, Job, Verdict
 from filestored.interfaces import IBlob, Thumbnail
 
-ERRORS = {Verdict.REFUSED: NotAnImage, Verdict.UNDECIDED: Overloaded, Verdict.FULL: StorageFull}
+ERRORS = {
+    Verdict.REFUSED: NotAnImage,
+    Verdict.TOO_LARGE: TooManyPixels,
+    Verdict.UNDECIDED: Overloaded,
+    Verdict.FULL: StorageFull,
+}
 """What each verdict other than done fails with."""
 
 _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
@@ -55,7 +60,7 @@ class PictureProcess(ProcessProtocol):
         )
 
     async def develop(self, job: Job, blob: IBlob) -> _Result:
-        """Have the job done on the bytes of `blob`. Raises as `IPictures` says."""
+        """Have the job done on the bytes of `blob`. Raises as `IPictures` says; killed when cancelled."""
         answer = self._answer = Deferred()
         self._reader = AnswerReader()
         patience = self._reactor.callLater(self._deadline, self.kill)
@@ -63,6 +68,9 @@ class PictureProcess(ProcessProtocol):
             self.transport.write(job.to_line())
             await self._deliver(blob)
             return await answer
+        except CancelledError:
+            self.kill()
+            raise
         finally:
             self._answer = None
             if patience.active():

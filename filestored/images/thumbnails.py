@@ -21,12 +21,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from filestored.digest import Digest
-from filestored.errors import Overloaded
+from filestored.errors import UnusableSize
 from filestored.images.darkroom import box
+from filestored.images.single_flight import SingleFlight
 from filestored.interfaces import IBlob, IPictures, Thumbnail
 from filestored.storage.jobs import Run
 
@@ -136,37 +137,40 @@ class ThumbnailCache:
 class Thumbnails:
     """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
 
-    They are made one after the other: who asks for many must not keep others from having their uploads
-    looked into. At most `queue` wait for that.
+    Identical requests share one job, which is cancelled when all of them are.
     """
 
-    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run, *, queue: int = 64) -> None:
+    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run) -> None:
         self._pictures = pictures
         self._cache = cache
         self._run = run
-        self._queue = queue
-        self._turns = DeferredSemaphore(1)
+        self._jobs: SingleFlight[Thumbnail] = SingleFlight()
 
-    async def make(self, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
-        """See `IPictures.thumbnail`; the bytes of `blob` are read only when they have to be."""
-        name = prefix(blob.digest) + "{}x{}".format(*box(width, height))
-        found = await self._try(self._cache.get, name)
-        if found is not None:
-            return found
-        if len(self._turns.waiting) >= self._queue:
-            raise Overloaded
-        return await self._turns.run(lambda: Deferred.fromCoroutine(self._make(name, blob, width, height)))
+    def make(self, blob: IBlob, width: int | None, height: int | None, owner: str) -> "Deferred[Thumbnail]":
+        """See `IPictures.thumbnail`; `blob` is read only when it has to be, and closed in the end."""
+        try:
+            bounds = box(width, height)
+        except UnusableSize:
+            blob.close()
+            return fail()
+        name = prefix(blob.digest) + "{}x{}".format(*bounds)
+        if name in self._jobs:
+            blob.close()
+        return self._jobs.run(name, lambda: Deferred.fromCoroutine(self._make(name, blob, *bounds, owner)))
 
     async def forget(self, digest: Digest) -> None:
         """Remove what was made of an image that is no more. Never fails."""
         await self._try(self._cache.forget, digest)
 
-    async def _make(self, name: str, blob: IBlob, width: int | None, height: int | None) -> Thumbnail:
-        found = await self._try(self._cache.get, name)  # somebody may have made it while we waited
-        if found is None:
-            found = await self._pictures.thumbnail(blob, width, height)
-            await self._try(self._cache.put, name, found)
-        return found
+    async def _make(self, name: str, blob: IBlob, width: int, height: int, owner: str) -> Thumbnail:
+        try:
+            found = await self._try(self._cache.get, name)
+            if found is None:
+                found = await self._pictures.thumbnail(blob, width, height, owner)
+                await self._try(self._cache.put, name, found)
+            return found
+        finally:
+            blob.close()
 
     async def _try(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         try:

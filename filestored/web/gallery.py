@@ -7,12 +7,13 @@ That comes first, before anything of a body is read.
 from collections.abc import Sequence
 
 from multipart import parse_options_header
+from twisted.internet.defer import CancelledError
 
 from filestored.images.thumbnails import Thumbnails
 from filestored.interfaces import IGallery, IImages, IImageUpload, IStreamedRequest
 from filestored.web.fields import single
 from filestored.web.messages import ImagePage
-from filestored.web.refusal import Refusal
+from filestored.web.refusal import Refusal, client_left
 from filestored.web.replies import reply_json
 from filestored.web.showing import show
 from filestored.web.thumbnails import render_thumbnail, wants_thumbnail
@@ -32,10 +33,16 @@ class GalleryPage(ImagePage):
         return await self._images.enter(self._token.decode("ascii", "replace"))
 
     async def _take_in(self, request: IStreamedRequest, form: Announcement, upload: IImageUpload) -> str:
-        """The id of the image that the first file of the form has become."""
+        """The id of the image that the first file of the form has become.
+
+        Decoding ends when the client leaves, also when it closes its sending side only.
+        """
+        request.when_left(upload.abandon)
         try:
             await unpack(request.body, form, upload, self._images.max_size, upload.begin)
             return await upload.commit()
+        except CancelledError:
+            raise client_left() from None
         finally:
             upload.abort()  # after a commit there is nothing left to drop
 
@@ -93,7 +100,7 @@ class GetImage(GalleryPage):
             raise Refusal(501, "This server makes no thumbnails; they need the extra filestored[images]")
         else:
             _, blob = await gallery.open(self._identity, packed=lambda _: False)
-            await render_thumbnail(request, blob, self._thumbnails)
+            await render_thumbnail(request, blob, self._thumbnails, gallery.owner)
 
     render_HEAD = render_GET
 

@@ -19,6 +19,11 @@ class Refusal(Exception):
         self.fields = fields
 
 
+def client_left() -> Refusal:
+    """What a request gets whose client closed its sending side while an image was decoded for it."""
+    return Refusal(400, "The client closed its side of the connection before the image was decoded.")
+
+
 def precondition_failed() -> Refusal:
     """What a request gets whose `If-Match` or `If-None-Match` does not hold."""
     return Refusal(412, "A precondition of the request does not hold.")

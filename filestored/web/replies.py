@@ -11,8 +11,9 @@ JSON. They consist of our own sentences only: nothing a client sent comes back.
 
 A client that leaves needs no care here. Its body fails with `BodyLost`, a blob on its way to it
 is stopped, and what is written to its request is dropped. What is under way without either
-(an open, a delete, a commit) comes to its end as it would have. Rejected: to cancel the
-coroutine; it gains nothing, and a cancelled open would leave a descriptor behind.
+(an open, a delete, a commit) comes to its end as it would have. Only the decoding of images,
+which costs seconds, is cancelled (`IStreamedRequest.when_left`). Rejected: to cancel the
+coroutine; a cancelled open would leave a descriptor behind.
 """
 
 import json
@@ -43,6 +44,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.UnknownToken: 401,
     errors.NotFound: 404,
     errors.NotAnImage: 406,
+    errors.TooManyPixels: 406,
     errors.BodyStalled: 408,
     errors.AlreadyExists: 409,
     errors.Collision: 409,

@@ -10,13 +10,16 @@ behind an id may change, and is for its owner only: caches ask each time.
 
 import re
 
+from twisted.internet.defer import CancelledError, Deferred
+
 from filestored.errors import UnusableSize
+from filestored.images.cancellation import Cancellation
 from filestored.images.darkroom import box
 from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IBlob, IStreamedRequest
+from filestored.interfaces import IBlob, IStreamedRequest, Thumbnail
 from filestored.web.conditional import Verdict, judge
 from filestored.web.fields import combined
-from filestored.web.refusal import Field, precondition_failed
+from filestored.web.refusal import Field, client_left, precondition_failed
 
 CACHE_CONTROL = b"private, no-cache"
 """Kept by the browser, and shown after we said that it is still the one."""
@@ -35,11 +38,15 @@ def wants_thumbnail(request: IStreamedRequest) -> bool:
     return any(name in request.args for name in _NAMES)
 
 
-async def render_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: Thumbnails) -> None:
-    """Answer a GET or HEAD with a thumbnail of the image in `blob`, and close it.
+async def render_thumbnail(
+    request: IStreamedRequest, blob: IBlob, thumbnails: Thumbnails, owner: str
+) -> None:
+    """Answer a GET or HEAD with a thumbnail of the image in `blob`, which is `owner`'s, and close it.
 
-    Raises `UnusableSize` (400), `Refusal` (412), or as `IPictures.thumbnail` does; nothing was sent then.
+    The work ends when the client leaves, also when it closes its sending side only. Raises `UnusableSize`
+    (400), `Refusal` (400, 412), or as `IPictures.thumbnail` does; nothing was sent then.
     """
+    making = None
     try:
         width, height = (_side(request, name) for name in _NAMES)
         tag = b'"%s-%dx%d"' % (blob.digest.hex.encode("ascii"), *box(width, height))
@@ -48,11 +55,12 @@ async def render_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: T
         )
         if verdict is Verdict.FAILED:
             raise precondition_failed()
-        made = None
         if verdict is Verdict.PROCEED:
-            made = await thumbnails.make(blob, width, height)
+            making = thumbnails.make(blob, width, height, owner)  # which closes the blob
     finally:
-        blob.close()
+        if making is None:
+            blob.close()
+    made = None if making is None else await _wait(request, making)
     for name, value in (*_FIXED, (b"ETag", b"W/" + tag)):
         request.setHeader(name, value)
     if made is None:
@@ -60,6 +68,15 @@ async def render_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: T
     else:
         _write(request, made.content_type, made.data)
     request.finish()
+
+
+async def _wait(request: IStreamedRequest, making: "Deferred[Thumbnail]") -> Thumbnail:
+    waiting = Cancellation()
+    request.when_left(waiting.cancel)
+    try:
+        return await waiting.wait(making)
+    except CancelledError:
+        raise client_left() from None
 
 
 def _write(request: IStreamedRequest, content_type: str, data: bytes) -> None:

@@ -94,6 +94,14 @@ def laborious_gif(side: int, frames: int) -> bytes:
     return one[:start] + one[start:-1] * frames + b";"
 
 
+def laborious_jpeg(side: int, scans: int, comment: bytes = b"") -> bytes:
+    """A small file with a lot of work in it: the last scan of a progressive picture over and over."""
+    one = encode(Image.new("L", (side, side)), "JPEG", progressive=True)
+    at = one.rindex(b"\xff\xda")
+    head = one[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment + one[2:at]
+    return head + one[at:-2] * scans + one[-2:]
+
+
 HALF_A_JPEG = encode(Image.effect_noise((400, 300), 80), "JPEG")[:20_000]
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 SCRIPT = b"<script>alert(document.domain)</script>"

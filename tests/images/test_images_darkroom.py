@@ -14,7 +14,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.digest import algorithm
-from filestored.errors import NotAnImage, Overloaded, StorageFull, UnusableSize
+from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels, UnusableSize
 from filestored.images.confinement import Bounds
 from filestored.images.darkroom import MOST_BYTES, Darkroom, available
 from filestored.interfaces import IBlob, IPictures, IStoredFile
@@ -31,11 +31,12 @@ from tests.images.pictures import (
     SVG,
     ZIP,
     laborious_gif,
+    laborious_jpeg,
     png_of,
 )
 
 MD5 = algorithm("md5")
-LABORIOUS = laborious_gif(4000, 900)
+LABORIOUS = laborious_jpeg(4000, 1600)
 MIB = 1024 * 1024
 
 
@@ -122,6 +123,10 @@ async def outcome(deferred):
         return type(error)
 
 
+def verify(darkroom, blob, owner="anna"):
+    return darkroom.verify(blob, owner)
+
+
 def memory_from_now_on() -> int:
     """Forget the peak of our memory so far; how much it is now, in bytes."""
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
@@ -179,8 +184,8 @@ def test_a_darkroom_provides_pictures(darkroom):
 async def test_images_of_every_format_are_verified_and_made_small(darkroom, blob_of):
     for name, data in {**SAMPLES, **CAMERA}.items():
         blob = await blob_of(data)
-        assert await outcome(darkroom.verify(blob)) is None, name
-        made = await darkroom.thumbnail(blob, 20, None)
+        assert await outcome(verify(darkroom, blob)) is None, name
+        made = await darkroom.thumbnail(blob, 20, None, "anna")
         assert made.content_type in ("image/jpeg", "image/webp")
         assert made.data[:3] == b"\xff\xd8\xff" or made.data[8:12] == b"WEBP"
         blob.close()
@@ -189,7 +194,6 @@ async def test_images_of_every_format_are_verified_and_made_small(darkroom, blob
 @pytest.mark.parametrize(
     "data",
     [
-        png_of(20_000, 20_000),
         HALF_A_JPEG,
         SAMPLES["gif"] + SCRIPT,
         SAMPLES["jpeg"] + ZIP,
@@ -198,30 +202,41 @@ async def test_images_of_every_format_are_verified_and_made_small(darkroom, blob
         b"\0" * 100_000,
         b"\x76\x2f\x31\x01" + bytes(100),
     ],
-    ids=["bomb", "half a JPEG", "GIF and script", "JPEG and zip", "SVG", "nothing", "zeros", "EXR"],
+    ids=["half a JPEG", "GIF and script", "JPEG and zip", "SVG", "nothing", "zeros", "EXR"],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_image_is_refused_and_costs_the_worker_nothing(darkroom, blob_of, data):
     blob = await blob_of(data)
     before = memory_from_now_on()
-    assert await outcome(darkroom.verify(blob)) is NotAnImage
+    assert await outcome(verify(darkroom, blob)) is NotAnImage
     assert peak_of_memory() - before < 32 * MIB
     blob.close()
     good = await blob_of(SAMPLES["png"])
-    assert await outcome(darkroom.verify(good)) is None
+    assert await outcome(verify(darkroom, good)) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [png_of(20_000, 20_000), laborious_gif(5000, 1000), laborious_gif(8, 1001)],
+    ids=["a large frame", "many large frames", "too many frames"],
+)
+@pytest_twisted.ensureDeferred
+async def test_an_image_with_too_many_pixels_is_refused_before_decoding(make_darkroom, blob_of, data):
+    darkroom = make_darkroom(bounds=Bounds(seconds=1))
+    assert await outcome(verify(darkroom, await blob_of(data))) is TooManyPixels
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_large_file_streams_through_the_worker(darkroom):
     blob = Blob(MD5.parse("0" * 32), Zeros(), maybeDeferred, Health())
     before = memory_from_now_on()
-    assert await outcome(darkroom.verify(blob)) is NotAnImage
+    assert await outcome(verify(darkroom, blob)) is NotAnImage
     assert peak_of_memory() - before < 32 * MIB
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_is_too_large_is_not_even_looked_at(darkroom):
-    assert await outcome(darkroom.verify(Slow(MOST_BYTES + 1))) is NotAnImage
+    assert await outcome(verify(darkroom, Slow(MOST_BYTES + 1))) is NotAnImage
     assert processes_of(darkroom) == []
 
 
@@ -230,22 +245,22 @@ async def test_a_file_that_is_too_large_is_not_even_looked_at(darkroom):
 )
 @pytest_twisted.ensureDeferred
 async def test_a_size_that_makes_no_sense_is_refused(darkroom, width, height):
-    assert await outcome(darkroom.thumbnail(Slow(10), width, height)) is UnusableSize
+    assert await outcome(darkroom.thumbnail(Slow(10), width, height, "anna")) is UnusableSize
     assert processes_of(darkroom) == []
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_image_that_takes_too_much_time_is_none(make_darkroom, blob_of):
     darkroom = make_darkroom(bounds=Bounds(seconds=1))
-    assert await outcome(darkroom.verify(await blob_of(LABORIOUS))) is NotAnImage
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(LABORIOUS))) is NotAnImage
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_image_that_takes_too_much_memory_is_none(make_darkroom, blob_of):
     darkroom = make_darkroom(bounds=Bounds(memory=100 * MIB))
-    assert await outcome(darkroom.verify(await blob_of(laborious_gif(9000, 2)))) is NotAnImage
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(laborious_gif(9000, 2)))) is NotAnImage
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 # --- what dies -------------------------------------------------------------------------------
@@ -255,7 +270,7 @@ async def test_an_image_that_takes_too_much_memory_is_none(make_darkroom, blob_o
 async def test_a_process_that_takes_longer_than_the_deadline_is_killed(make_darkroom, blob_of):
     darkroom = make_darkroom(deadline=0.5)
     blob = await blob_of(LABORIOUS)
-    checked = darkroom.verify(blob)
+    checked = verify(darkroom, blob)
     (chamber,) = processes_of(darkroom)
     assert await outcome(checked) is Overloaded
     await until(lambda: ended(chamber))
@@ -265,7 +280,7 @@ async def test_a_process_that_takes_longer_than_the_deadline_is_killed(make_dark
 @pytest_twisted.ensureDeferred
 async def test_a_blob_that_never_comes_ends_at_the_deadline(make_darkroom):
     darkroom = make_darkroom(deadline=0.5)
-    assert await outcome(darkroom.verify(Slow(100))) is Overloaded
+    assert await outcome(verify(darkroom, Slow(100))) is Overloaded
 
 
 @pytest.mark.parametrize(
@@ -274,30 +289,30 @@ async def test_a_blob_that_never_comes_ends_at_the_deadline(make_darkroom):
 )
 @pytest_twisted.ensureDeferred
 async def test_a_decoder_that_dies_is_an_answer(darkroom, blob_of, number, expected):
-    checked = darkroom.verify(await blob_of(LABORIOUS))
+    checked = verify(darkroom, await blob_of(LABORIOUS))
     fork = await a_fork_of(darkroom)
     chambers = processes_of(darkroom)
     os.kill(fork, number)
     assert await outcome(checked) is expected
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
     assert processes_of(darkroom) == chambers
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_chamber_that_dies_is_replaced(darkroom, blob_of):
-    checked = darkroom.verify(await blob_of(LABORIOUS))
+    checked = verify(darkroom, await blob_of(LABORIOUS))
     fork = await a_fork_of(darkroom)
     (chamber,) = processes_of(darkroom)
     os.killpg(chamber, signal.SIGKILL)
     assert await outcome(checked) is Overloaded
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
     assert chamber not in processes_of(darkroom)
     await until(lambda: ended(fork))
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_decoder_ends_with_its_chamber(darkroom, blob_of):
-    checked = darkroom.verify(await blob_of(LABORIOUS))
+    checked = verify(darkroom, await blob_of(LABORIOUS))
     fork = await a_fork_of(darkroom)
     os.kill(*processes_of(darkroom), signal.SIGKILL)
     assert await outcome(checked) is Overloaded
@@ -307,57 +322,57 @@ async def test_a_decoder_ends_with_its_chamber(darkroom, blob_of):
 @pytest_twisted.ensureDeferred
 async def test_a_chamber_that_dies_while_it_takes_a_file_is_replaced(darkroom, blob_of):
     blob = Slow(10**6)
-    checked = darkroom.verify(blob)
+    checked = verify(darkroom, blob)
     await blob.begun
     os.kill(*processes_of(darkroom), signal.SIGKILL)
     assert await outcome(checked) is Overloaded
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_chamber_that_dies_idle_is_not_missed(darkroom, blob_of):
     blob = await blob_of(SAMPLES["gif"])
-    await darkroom.verify(blob)
+    await verify(darkroom, blob)
     os.kill(*processes_of(darkroom), signal.SIGKILL)
     await until(lambda: not darkroom._processes)
-    assert await outcome(darkroom.verify(blob)) is None
+    assert await outcome(verify(darkroom, blob)) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_polite_signals_end_no_chamber(darkroom, blob_of):
     blob = await blob_of(SAMPLES["gif"])
-    await darkroom.verify(blob)
+    await verify(darkroom, blob)
     (chamber,) = processes_of(darkroom)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(chamber, number)
-    assert await outcome(darkroom.verify(blob)) is None
+    assert await outcome(verify(darkroom, blob)) is None
     assert processes_of(darkroom) == [chamber]
 
 
 @pytest_twisted.ensureDeferred
 async def test_bytes_that_cannot_be_read_are_an_error_of_the_disk(darkroom, blob_of):
     blob = Slow(10**6)
-    checked = darkroom.verify(blob)
+    checked = verify(darkroom, blob)
     await blob.begun
     blob.done.errback(OSError(5, "the disk"))
     assert await outcome(checked) is OSError
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_without_room_for_the_file_nobody_can_tell(darkroom, blob_of):
     small = await blob_of(SAMPLES["gif"])
-    await darkroom.verify(small)
+    await verify(darkroom, small)
     (chamber,) = processes_of(darkroom)
     resource.prlimit(chamber, resource.RLIMIT_FSIZE, (10_000, 10_000))
-    assert await outcome(darkroom.verify(await blob_of(LABORIOUS))) is StorageFull
-    assert await outcome(darkroom.verify(small)) is None
+    assert await outcome(verify(darkroom, await blob_of(LABORIOUS))) is StorageFull
+    assert await outcome(verify(darkroom, small)) is None
     assert processes_of(darkroom) == [chamber]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_chamber_ends_with_its_worker(darkroom, blob_of):
-    checked = darkroom.verify(await blob_of(LABORIOUS))
+    checked = verify(darkroom, await blob_of(LABORIOUS))
     fork = await a_fork_of(darkroom)
     (process,) = darkroom._processes
     chamber = process.transport.pid
@@ -371,22 +386,25 @@ async def test_a_chamber_ends_with_its_worker(darkroom, blob_of):
 
 @pytest_twisted.ensureDeferred
 async def test_who_finds_too_many_waiting_is_sent_away(make_darkroom, blob_of):
-    darkroom = make_darkroom(processes=1, queue=2)
+    darkroom = make_darkroom(processes=1, max_waiting_each=2)
     blobs = [Slow(10**6) for _ in range(3)]
-    waiting = [darkroom.verify(blob) for blob in blobs]
-    assert await outcome(darkroom.verify(Slow(10))) is Overloaded
+    waiting = [verify(darkroom, blob) for blob in blobs]
+    assert await outcome(verify(darkroom, Slow(10))) is Overloaded
     for blob in blobs:
         await blob.begun
         blob.done.errback(OSError(5, "enough"))
     assert [await outcome(each) for each in waiting] == [OSError] * 3
-    assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]))) is None
+    assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_many_at_once_all_get_their_own_answer(darkroom, blob_of):
     names = ["png", "gif", "svg"] * 10
-    blobs = [await blob_of(SVG if name == "svg" else SAMPLES[name]) for name in names]
-    answers = await gatherResults([Deferred.fromCoroutine(outcome(darkroom.verify(blob))) for blob in blobs])
+    jobs = [
+        verify(darkroom, await blob_of(SVG if name == "svg" else SAMPLES[name]), f"account {number % 5}")
+        for number, name in enumerate(names)
+    ]
+    answers = await gatherResults([Deferred.fromCoroutine(outcome(job)) for job in jobs])
     assert answers == [NotAnImage if name == "svg" else None for name in names]
     assert len(processes_of(darkroom)) == 2
 
@@ -397,11 +415,11 @@ async def test_without_descriptors_for_a_process_nobody_can_tell(darkroom, blob_
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        checked = darkroom.verify(blob)
+        checked = verify(darkroom, blob)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert await outcome(checked) is Overloaded
-    assert await outcome(darkroom.verify(blob)) is None
+    assert await outcome(verify(darkroom, blob)) is None
 
 
 @pytest_twisted.ensureDeferred
@@ -412,7 +430,7 @@ async def test_images_with_flipped_bytes_are_judged_one_way_or_the_other(darkroo
         flipped = bytearray(data)
         for _ in range(dice.randint(1, 8)):
             flipped[dice.randrange(len(data))] = dice.randrange(256)
-        judged.append(await outcome(darkroom.verify(await blob_of(bytes(flipped)))))
+        judged.append(await outcome(verify(darkroom, await blob_of(bytes(flipped)))))
     assert set(judged) == {None, NotAnImage}
     assert len(processes_of(darkroom)) == 1
 
@@ -421,11 +439,11 @@ async def test_images_with_flipped_bytes_are_judged_one_way_or_the_other(darkroo
 async def test_stopping_ends_what_is_under_way_and_what_waits(make_darkroom, blob_of):
     darkroom = make_darkroom(processes=1)
     blob = await blob_of(LABORIOUS)
-    checked = [darkroom.verify(blob), darkroom.verify(Slow(10))]
+    checked = [verify(darkroom, blob), verify(darkroom, Slow(10))]
     fork = await a_fork_of(darkroom)
     stopped = darkroom.stop()
     assert [await outcome(each) for each in checked] == [Overloaded] * 2
     await stopped
     await until(lambda: ended(fork))
-    assert await outcome(darkroom.verify(Slow(10))) is Overloaded
+    assert await outcome(verify(darkroom, Slow(10))) is Overloaded
     await darkroom.stop()

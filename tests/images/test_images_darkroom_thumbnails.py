@@ -14,8 +14,9 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from filestored.digest import algorithm
-from filestored.errors import NotAnImage, Overloaded
+from filestored.errors import NotAnImage, UnusableSize
 from filestored.images.darkroom import Darkroom
+from filestored.images.packing import Unpacked
 from filestored.images.thumbnails import TOUCHED_AFTER, ThumbnailCache, Thumbnails, prefix
 from filestored.interfaces import IPictures, Thumbnail
 from filestored.storage.memory import MemoryBackend
@@ -148,7 +149,7 @@ class Gallery(Page):
 
     async def render_GET(self, request):
         assert wants_thumbnail(request)
-        await render_thumbnail(request, await self._store.open(self._digest), self._thumbnails)
+        await render_thumbnail(request, await self._store.open(self._digest), self._thumbnails, "anna")
 
     render_HEAD = render_GET
 
@@ -268,33 +269,77 @@ class Painter:
     def __init__(self):
         self.asked = []
 
-    def verify(self, blob):
+    def verify(self, blob, owner):
         raise AssertionError("nobody asks for that here")
 
-    def thumbnail(self, blob, width, height):
+    def thumbnail(self, blob, width, height, owner):
         self.asked.append(Deferred())
         return self.asked[-1]
 
 
-@pytest_twisted.ensureDeferred
-async def test_thumbnails_are_made_one_after_the_other_and_only_so_many_wait(open_cache):
-    painter = Painter()
+@pytest.fixture
+def painter():
+    return Painter()
+
+
+@pytest.fixture
+def thumbnails(painter, open_cache):
+    return Thumbnails(painter, open_cache(), maybeDeferred)
+
+
+@pytest.fixture
+def open_picture():
+    """A function that opens the same stored bytes, as a blob that is read."""
     store = Store(MemoryBackend(MD5), MD5, maybeDeferred)
-    upload = store.upload()
-    upload.write(b"a picture")
-    blob = await store.open((await upload.commit()).digest)
-    thumbnails = Thumbnails(painter, open_cache(), maybeDeferred, queue=2)
-    asked = [Deferred.fromCoroutine(thumbnails.make(blob, width, 9)) for width in (7, 7, 8)]
-    with pytest.raises(Overloaded):
-        await thumbnails.make(blob, 9, 9)
-    assert len(painter.asked) == 1
+
+    async def open_it():
+        upload = store.upload()
+        upload.write(b"a picture")
+        digest = (await upload.commit()).digest
+        return await store.open(digest, lambda file: Unpacked(file, file.size))
+
+    return open_it
+
+
+@pytest_twisted.ensureDeferred
+async def test_identical_thumbnails_are_made_once(thumbnails, painter, open_picture):
+    asked = [thumbnails.make(await open_picture(), width, 9, "anna") for width in (7, 7, 8)]
+    assert len(painter.asked) == 2
     painter.asked[0].callback(JPEG)
     assert [await asked[0], await asked[1]] == [JPEG, JPEG]
-    assert len(painter.asked) == 2
     painter.asked[1].errback(NotAnImage())
     with pytest.raises(NotAnImage):
         await asked[2]
-    assert Deferred.fromCoroutine(thumbnails.make(blob, 7, 9)).result == JPEG
+    assert await thumbnails.make(await open_picture(), 7, 9, "anna") == JPEG
+    assert len(painter.asked) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thumbnail_job_is_cancelled_when_its_last_client_leaves(thumbnails, painter, open_picture):
+    first = thumbnails.make(await open_picture(), 7, 9, "anna")
+    second = thumbnails.make(await open_picture(), 7, 9, "anna")
+    first.addErrback(lambda _: None).cancel()
+    assert not painter.asked[0].called
+    second.addErrback(lambda _: None).cancel()
+    assert painter.asked[0].called
+    third = thumbnails.make(await open_picture(), 7, 9, "anna")
+    painter.asked[1].callback(JPEG)
+    assert await third == JPEG
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_image_is_closed_once_its_thumbnail_is_made_or_given_up(thumbnails, painter, open_picture):
+    blobs = [await open_picture() for _ in range(5)]
+    asked = [thumbnails.make(blob, 7, 9, "anna") for blob in blobs[:2]]
+    asked.append(thumbnails.make(blobs[2], 8, 9, "anna").addErrback(lambda _: None))
+    assert [blob._closed for blob in blobs] == [False, True, False, False, False]
+    painter.asked[0].callback(JPEG)
+    asked[2].cancel()
+    assert [blob._closed for blob in blobs] == [True, True, True, False, False]
+    with pytest.raises(UnusableSize):
+        await thumbnails.make(blobs[3], 0, 9, "anna")
+    assert await thumbnails.make(blobs[4], 7, 9, "anna") == JPEG
+    assert [blob._closed for blob in blobs] == [True] * 5
 
 
 @pytest_twisted.ensureDeferred
@@ -304,7 +349,7 @@ async def test_what_was_made_of_a_deleted_image_is_forgotten(darkroom, open_cach
     upload.write(SAMPLES["png with alpha"])
     blob = await store.open((await upload.commit()).digest)
     thumbnails = Thumbnails(darkroom, open_cache(), maybeDeferred)
-    made = await thumbnails.make(blob, 10, 10)
+    made = await thumbnails.make(blob, 10, 10, "anna")
     assert (made.content_type, Image.open(BytesIO(made.data)).size) == ("image/webp", (10, 6))
     assert len(os.listdir(place)) == 1
     await thumbnails.forget(blob.digest)

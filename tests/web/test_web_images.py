@@ -274,13 +274,13 @@ class Pictures:
         self.opinion = opinion
         self.seen = []
 
-    async def _verify(self, blob):
-        self.seen.append(blob)
+    async def _verify(self, blob, owner):
+        self.seen.append((blob, owner))
         if self.opinion:
             raise self.opinion
 
-    def verify(self, blob):
-        return Deferred.fromCoroutine(self._verify(blob))
+    def verify(self, blob, owner):
+        return Deferred.fromCoroutine(self._verify(blob, owner))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,8 @@ def test_an_image_that_does_not_stand_a_look_is_refused(opinion, status):
     wire = ImageWire(pictures=pictures)
     token = wire.register()
     identity = wire.add(token, BMP)
-    assert len(BMP) == pictures.seen[0].size
+    ((blob, owner),) = pictures.seen
+    assert (len(BMP), "anna") == (blob.size, owner)
     pictures.opinion = opinion
     assert status == wire.upload(token, PNG, "dog.png").status
     assert status == wire.update(token, identity, PNG).status

@@ -1,0 +1,41 @@
+"""Cancellation of one step of a longer operation.
+
+In: the Deferreds of cancellable steps, one after the other. Out: their results, or `CancelledError` once the
+client has left. All other steps of the operation run to their end.
+
+Rejected: to cancel the whole coroutine, which would interrupt opens, commits and deletions half-way.
+"""
+
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+
+_T = TypeVar("_T")
+
+
+class Cancellation:
+    """Whether the client has left; cancels the step under way when it does."""
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._step: Deferred[Any] | None = None
+
+    def cancel(self) -> None:
+        """Cancel the step under way and each later one. Also allowed twice, and after the operation."""
+        self._cancelled = True
+        if self._step is not None:
+            self._step.cancel()
+
+    async def wait(self, step: "Deferred[_T]") -> _T:
+        """The result of a cancellable step. Raises `CancelledError` when the client left before it came."""
+        self._step = step
+        if self._cancelled:
+            step.cancel()
+        try:
+            return await step
+        except Exception:
+            if self._cancelled:
+                raise CancelledError from None
+            raise
+        finally:
+            self._step = None

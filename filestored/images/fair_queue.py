@@ -1,0 +1,106 @@
+"""Fair queue: a bounded number of places, given to owners in turn.
+
+In: the name of an owner and a function. Out: what the function returns, once a place was free for it.
+
+An owner holds one place at a time, so one place is enough to delay nobody but its own later jobs. Free places
+go round robin over the owners that wait; jobs of one owner run in order of arrival. A job that is cancelled
+while it waits leaves the queue. A minor job never occupies the last free place, unless there is only one.
+
+Bounds: `max_waiting_each` jobs of one owner wait, and `max_waiting` in all. In a full queue a new job
+displaces the last job of the owner with the most waiting, so few owners with many jobs keep no other out.
+
+Rejected: one queue in order of arrival, in which one owner with many jobs delays all others.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+
+from filestored.errors import Overloaded
+
+_T = TypeVar("_T")
+
+
+class _Ticket:
+    """One job of `owner`; `ready` fires when it has a place."""
+
+    def __init__(self, owner: str, minor: bool, withdraw: "Callable[[_Ticket], None]") -> None:
+        self.owner = owner
+        self.minor = minor
+        self.ready: Deferred[None] = Deferred(lambda _: withdraw(self))
+
+
+class FairQueue:
+    """`places` jobs run at once, each of another owner."""
+
+    def __init__(self, places: int, *, max_waiting: int, max_waiting_each: int) -> None:
+        self._places = places
+        self._max_minor = max(1, places - 1)
+        self._max_waiting = max_waiting
+        self._max_waiting_each = max_waiting_each
+        self._waiting: dict[str, deque[_Ticket]] = {}  # in the order of their turns
+        self._running: dict[str, _Ticket] = {}
+        self._serving = False
+
+    async def run(self, owner: str, function: Callable[[], Awaitable[_T]], *, minor: bool = False) -> _T:
+        """Call `function` when `owner` gets a place. Raises `Overloaded` beyond the bounds."""
+        ticket = _Ticket(owner, minor, self._withdraw)
+        self._waiting.setdefault(owner, deque()).append(ticket)
+        self._serve()
+        if not ticket.ready.called:
+            self._keep_bounds(owner)
+        await ticket.ready
+        try:
+            return await function()
+        finally:
+            del self._running[owner]
+            self._serve()
+
+    def _keep_bounds(self, owner: str) -> None:
+        """Refuse the last job of `owner`, or displace one of another owner, if too many wait."""
+        mine = self._waiting[owner]
+        longest = max(self._waiting.values(), key=lambda tickets: (len(tickets), tickets is mine))
+        if len(mine) > self._max_waiting_each:
+            self._refuse(mine[-1])
+        elif sum(map(len, self._waiting.values())) > self._max_waiting:
+            self._refuse(longest[-1])
+
+    def _refuse(self, ticket: _Ticket) -> None:
+        self._withdraw(ticket)
+        ticket.ready.errback(Overloaded())
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        tickets = self._waiting[ticket.owner]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._waiting[ticket.owner]
+
+    def _serve(self) -> None:
+        """Start what may start. A job that ends at once comes back here, which the loop then sees."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while len(self._running) < self._places and (ticket := self._next()) is not None:
+                self._start(ticket)
+        finally:
+            self._serving = False
+
+    def _start(self, ticket: _Ticket) -> None:
+        self._withdraw(ticket)
+        if ticket.owner in self._waiting:  # its next turn comes after those of all others
+            self._waiting[ticket.owner] = self._waiting.pop(ticket.owner)
+        self._running[ticket.owner] = ticket
+        ticket.ready.callback(None)
+
+    def _next(self) -> _Ticket | None:
+        """The next job that may start: the first one of the first owner without a place."""
+        minor_allowed = sum(ticket.minor for ticket in self._running.values()) < self._max_minor
+        for owner, tickets in self._waiting.items():
+            if owner not in self._running:
+                for ticket in tickets:
+                    if minor_allowed or not ticket.minor:
+                        return ticket
+        return None

@@ -1,0 +1,54 @@
+"""Memory of refused images: by content, for a while, bounded."""
+
+import pytest
+
+from filestored.errors import ImageRefused, NotAnImage, TooManyPixels
+from filestored.images.refusals import MAX_AGE_SECONDS, MAX_REFUSALS, Refusals
+
+
+@pytest.fixture
+def clock():
+    return [1000.0]
+
+
+@pytest.fixture
+def refusals(clock):
+    return Refusals(now=lambda: clock[0])
+
+
+def is_refused(refusals, key):
+    try:
+        refusals.check(key)
+    except ImageRefused as error:
+        return type(error)
+    return None
+
+
+def test_a_refusal_is_remembered_with_its_error(refusals):
+    refusals.add("a", NotAnImage)
+    refusals.add("b", TooManyPixels)
+    assert [is_refused(refusals, key) for key in "abc"] == [NotAnImage, TooManyPixels, None]
+
+
+def test_a_refusal_is_forgotten_after_its_time(refusals, clock):
+    refusals.add("a", NotAnImage)
+    clock[0] += MAX_AGE_SECONDS
+    assert is_refused(refusals, "a") is NotAnImage
+    clock[0] += 1
+    assert is_refused(refusals, "a") is None
+    refusals.add("a", NotAnImage)
+    assert is_refused(refusals, "a") is NotAnImage
+
+
+def test_the_oldest_refusal_is_dropped_for_one_too_many(refusals):
+    for key in range(MAX_REFUSALS + 1):
+        refusals.add(key, NotAnImage)
+    assert [is_refused(refusals, key) for key in (0, 1, MAX_REFUSALS)] == [None, NotAnImage, NotAnImage]
+
+
+def test_the_sentence_for_too_many_pixels_names_the_bounds():
+    from filestored.images import picture  # loads Pillow
+
+    assert f"{picture.MOST_FRAMES:,} frames" in str(TooManyPixels())
+    assert f"{picture.MOST_PIXELS // 10**6} million" in str(TooManyPixels())
+    assert f"{picture.MAX_PIXELS_IN_ALL // 10**6} million" in str(TooManyPixels())
