@@ -60,7 +60,8 @@ class IStore(Interface):
         """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob.
 
         `view` makes of the stored file the one that is read in its place, such as one that
-        decompresses; it is given the file to close, and must not read yet.
+        decompresses; it is given the file to close, and must not read yet. A view may demand to be
+        read in order, from its first byte on.
         """
 
     def delete(digest: Digest) -> "Deferred[bool]":

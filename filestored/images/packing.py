@@ -4,8 +4,10 @@ Way in: the first piece of an upload is compressed. When that saves at least a t
 there to the end; else all is kept as it came. Which of the two it was, the first bytes tell
 (`is_packed`): only images come here, and no image begins like a gzip file.
 
-Way out: a backend gives what is kept. `Unpacked` reads it as it was, piece after piece, with the state
-of one decompressor. Reading from further on means to decompress what is before that as well.
+Way out: a backend gives what is kept. `Unpacked` reads it as it was, in order, piece after piece, with the
+state of one decompressor. The work of one read is bounded, in input and in output.
+
+Rejected: reading from an offset, which means to decompress everything before it.
 
 All of this runs in I/O threads. ISA-L compresses as well as zlib at its best, many times as fast, and
 is used where it is installed. Of zlib the first level is six times as fast as the sixth, for a fiftieth
@@ -27,7 +29,15 @@ WORTH = 0.9
 
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
-_PIECE = 256 * 1024
+
+MAX_OUTPUT_BYTES = 256 * 1024
+"""Bytes that one read decompresses."""
+
+INPUT_BYTES = 64 * 1024
+"""Bytes that are taken from the compressed file at a time."""
+
+MAX_INPUT_BYTES = 1024 * 1024
+"""Compressed bytes that may decompress to nothing in one read; compressors write output for far fewer."""
 
 
 class Compressor(Protocol):
@@ -112,7 +122,7 @@ class PackingSink:
 
 @implementer(IStoredFile)
 class Unpacked:
-    """The `size` original bytes of what is kept compressed in `inner`. Reading in order is cheap.
+    """The `size` original bytes of what is kept compressed in `inner`, read in order from first to last.
 
     The last byte is given only when the checksum at the end is right.
     """
@@ -120,48 +130,45 @@ class Unpacked:
     def __init__(self, inner: IStoredFile, size: int) -> None:
         self.size = size
         self._inner = inner
-        self._rewind()
-
-    def read(self, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset` on. Raises `OSError` for what does not decompress."""
-        if offset < self._position:
-            self._rewind()
-        while self._position < min(offset, self.size):
-            self._next(min(_PIECE, offset - self._position))
-        return self._next(count)
-
-    def close(self) -> None:
-        """Close `inner`."""
-        self._inner.close()
-
-    def _rewind(self) -> None:
         self._unzip = zlib.decompressobj(_GZIP)
         self._position = 0
         self._taken = 0
 
-    def _next(self, count: int) -> bytes:
-        """The next bytes of the original, at least one and at most `count`; none at the end."""
-        count = min(count, self.size - self._position)
+    def read(self, offset: int, count: int) -> bytes:
+        """The next bytes, at most `count`. Raises `OSError` for what does not decompress.
+
+        `offset` is where the last read ended. Raises `ValueError` for any other.
+        """
+        if offset != self._position:
+            raise ValueError(f"compressed bytes are read in order: {self._position} comes next, not {offset}")
+        count = min(count, MAX_OUTPUT_BYTES, self.size - self._position)
         data = self._produce(count) if count else b""
         self._position += len(data)
         if data and self._position == self.size and self._produce(1):
             raise _damaged("it is longer than it was")
         return data
 
+    def close(self) -> None:
+        """Close `inner`."""
+        self._inner.close()
+
     def _produce(self, count: int) -> bytes:
         """Decompress at least one byte, unless the end comes first."""
         data = b""
+        limit = self._taken + MAX_INPUT_BYTES
         while not data and not self._unzip.eof:
             packed = self._unzip.unconsumed_tail or self._take()
             data = self._decompress(packed, count)
             if not (packed or data):  # without more input, zlib may still have had output
                 raise _damaged("it is shorter than it was")
+            if not data and self._taken > limit:
+                raise _damaged("a long part of it decompresses to nothing")
         if not data and self._position < self.size:
             raise _damaged("it is shorter than it was")
         return data
 
     def _take(self) -> bytes:
-        packed = self._inner.read(self._taken, _PIECE)
+        packed = self._inner.read(self._taken, INPUT_BYTES)
         self._taken += len(packed)
         return packed
 

@@ -62,7 +62,7 @@ class Blob:
         """Some bytes from `start` on, at least one and none behind `stop`. Raises `OSError`."""
         self._reading = True
         try:
-            data = await self._run(self._file.read, start, min(PIECE, stop - start))
+            data = await self._run(self._read_if_wanted, start, min(PIECE, stop - start))
         except OSError as error:
             self._health.judge(error)
             raise
@@ -70,6 +70,8 @@ class Blob:
             self._reading = False
             if self._closed:
                 self._release()
+        if not data and self._is_unwanted():
+            raise CancelledError
         if not data:
             raise OSError(errno.EIO, "the file ended before its bytes did")
         return data
@@ -83,6 +85,13 @@ class Blob:
             self._delivery.stopProducing()
         if not self._reading:
             self._release()
+
+    def _read_if_wanted(self, start: int, count: int) -> bytes:
+        """Read in an I/O thread, unless the consumer left while this job waited for one."""
+        return b"" if self._is_unwanted() else self._file.read(start, count)
+
+    def _is_unwanted(self) -> bool:
+        return self._delivery is not None and self._delivery.stopped
 
     async def _deliver(self, delivery: "Delivery") -> None:
         try:
@@ -147,7 +156,7 @@ class FileBlob(Blob):
 
 @implementer(IPushProducer)
 class Delivery:
-    """The bytes of `blob` from `start` to `stop` on their way to `consumer`."""
+    """The bytes of `blob` from `start` to `stop` on their way to `consumer`, until it is `stopped`."""
 
     def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:
         self._blob = blob
@@ -155,7 +164,7 @@ class Delivery:
         self._start = start
         self._stop = stop
         self._paused: Deferred[None] | None = None
-        self._stopped = False
+        self.stopped = False
 
     async def run(self) -> None:
         """Write all bytes. Raises `OSError`, or `CancelledError` once it was stopped."""
@@ -172,7 +181,7 @@ class Delivery:
 
     def pauseProducing(self) -> None:
         """Write nothing until `resumeProducing`."""
-        if self._paused is None and not self._stopped:
+        if self._paused is None and not self.stopped:
             self._paused = Deferred()
 
     def resumeProducing(self) -> None:
@@ -183,12 +192,12 @@ class Delivery:
 
     def stopProducing(self) -> None:
         """Write nothing any more."""
-        self._stopped = True
+        self.stopped = True
         self.resumeProducing()
 
     async def _turn(self) -> None:
         """Wait until writing is allowed. Raises `CancelledError` when it never will be again."""
         while self._paused is not None:
             await self._paused
-        if self._stopped:
+        if self.stopped:
             raise CancelledError

@@ -16,6 +16,7 @@ from filestored.web.messages import ImagePage
 from filestored.web.refusal import Refusal, client_left
 from filestored.web.replies import reply_json
 from filestored.web.showing import show
+from filestored.web.streams import Streams
 from filestored.web.thumbnails import render_thumbnail, wants_thumbnail
 from filestored.web.upload import Announcement, refuse_too_large, unpack
 
@@ -87,15 +88,23 @@ class UpdateImage(GalleryPage):
 class GetImage(GalleryPage):
     """``token/<token>/get-image/<id>/``; with a width or a height in the query, a thumbnail."""
 
-    def __init__(self, images: IImages, thumbnails: Thumbnails | None, token: bytes, identity: bytes) -> None:
+    def __init__(
+        self,
+        images: IImages,
+        thumbnails: Thumbnails | None,
+        streams: Streams,
+        token: bytes,
+        identity: bytes,
+    ) -> None:
         super().__init__(images, token, identity)
         self._thumbnails = thumbnails
+        self._streams = streams
 
     async def render_GET(self, request: IStreamedRequest) -> None:
         """200, 206 or 304 and the image, packed if the client likes that; 401, 404, 406, 412, 416."""
         gallery = await self._enter()
         if not wants_thumbnail(request):
-            await show(gallery, self._identity, request)
+            await show(gallery, self._identity, request, self._streams)
         elif self._thumbnails is None:
             raise Refusal(501, "This server makes no thumbnails; they need the extra filestored[images]")
         else:

@@ -26,6 +26,7 @@ from filestored.web.gallery import (
     UploadImage,
 )
 from filestored.web.messages import NoImagePage
+from filestored.web.streams import Streams
 
 
 class ImageApi(Resource):
@@ -40,6 +41,7 @@ class ImageApi(Resource):
         self._images = images
         self._is_open = open_registration
         self._thumbnails = thumbnails
+        self._streams = Streams()
 
     def render(self, request: IStreamedRequest) -> object:
         """Have the page that the path names answer."""
@@ -62,7 +64,7 @@ class ImageApi(Resource):
             case [b"upload-image", b""]:
                 return UploadImage(self._images, token)
             case [b"get-image", identity, b""]:
-                return GetImage(self._images, self._thumbnails, token, identity)
+                return GetImage(self._images, self._thumbnails, self._streams, token, identity)
             case [b"get-image-list", b""]:
                 return ImageList(self._images, token)
             case [b"update-image", identity, b""]:

@@ -1,4 +1,4 @@
-"""The gzip form: what goes in comes out, whatever is read in which order, and damage is found."""
+"""The gzip form: what goes in comes out in order, in bounded steps, and damage is found."""
 
 import gzip
 import zlib
@@ -88,14 +88,26 @@ def unpacked(data, size=None):
     return Unpacked(MemoryFile(gzip.compress(data)), len(data) if size is None else size)
 
 
-@given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 220), st.integers(1, 220)), max_size=8))
-def test_any_reads_are_those_of_the_original(data, reads):
-    file = unpacked(data)
-    for offset, count in reads:
-        got = file.read(offset, count)
-        assert data[offset : offset + len(got)] == got
-        assert bool(got) == (offset < len(data))
+@given(st.binary(max_size=200), st.lists(st.integers(1, 220), max_size=8))
+def test_any_counts_read_in_order_are_those_of_the_original(data, counts):
+    file, found = unpacked(data), b""
+    for count in counts:
+        got = file.read(len(found), count)
+        assert bool(got) == (len(found) < len(data))
         assert len(got) <= count
+        found += got
+    assert data[: len(found)] == found
+
+
+@pytest.mark.parametrize("offset", [0, 999, 1001])
+def test_reading_out_of_order_is_refused_and_decompresses_nothing(offset):
+    inner = CountingFile(gzip.compress(SOFT))
+    file = Unpacked(inner, len(SOFT))
+    file.read(0, 1000)
+    before = list(inner.counts)
+    with pytest.raises(ValueError, match="in order"):
+        file.read(offset, 10)
+    assert inner.counts == before
 
 
 @pytest.mark.parametrize("data", [SOFT, HARD, SOFT[:1], b""], ids=["soft", "hard", "one", "none"])
@@ -107,20 +119,39 @@ def test_reading_in_order_gives_everything(data, count):
     assert data == found
 
 
-def test_reading_ahead_is_bounded(monkeypatch):
-    """A bomb of a thousand times its size is decompressed in pieces, never as a whole."""
-    produced = []
-    decompress = Unpacked._decompress
+class CountingFile(MemoryFile):
+    """A file that notes how many bytes each read took."""
 
-    def watched(self, packed, count):
-        data = decompress(self, packed, count)
-        produced.append(len(data))
+    def __init__(self, data):
+        super().__init__(data)
+        self.counts = []
+
+    def read(self, offset, count):
+        data = super().read(offset, count)
+        self.counts.append(len(data))
         return data
 
-    monkeypatch.setattr(Unpacked, "_decompress", watched)
-    bomb = unpacked(b"\0" * 50_000_000)
-    assert b"\0" * 10 == bomb.read(49_000_000, 10)
-    assert max(produced) <= 256 * 1024
+
+def test_one_read_of_a_bomb_is_bounded_in_output_and_input():
+    inner = CountingFile(gzip.compress(b"\0" * 50_000_000))
+    file = Unpacked(inner, 50_000_000)
+    assert len(file.read(0, 2**30)) == packing.MAX_OUTPUT_BYTES
+    assert sum(inner.counts) <= packing.INPUT_BYTES
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        gzip.compress(b"", mtime=0)[:10] + b"\0\0\0\xff\xff" * 2_000_000,
+        b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 10_000_000,
+    ],
+    ids=["empty blocks", "a name without end"],
+)
+def test_input_that_decompresses_to_nothing_is_damage_after_a_bound(silent):
+    inner = CountingFile(silent)
+    with pytest.raises(OSError, match="nothing"):
+        Unpacked(inner, 10).read(0, 10)
+    assert sum(inner.counts) <= packing.MAX_INPUT_BYTES + 2 * packing.INPUT_BYTES
 
 
 DAMAGED = {

@@ -177,3 +177,33 @@ def test_only_the_end_of_a_large_deleted_file_is_left_to_a_thread(disk, bench, d
     bench.do_all()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(blob.fileno())
+
+
+class ReadingList:
+    """A stored file that notes the offsets at which it is read."""
+
+    def __init__(self, file):
+        self.size = file.size
+        self.close = file.close
+        self.offsets = []
+        self._file = file
+
+    def read(self, offset, count):
+        self.offsets.append(offset)
+        return self._file.read(offset, count)
+
+
+@pytest.mark.parametrize("leave", ["stop", "close", "cancel"])
+def test_a_read_that_waits_for_a_thread_is_skipped_once_nothing_wants_it(backend, bench, leave):
+    put(backend, DATA)
+    opened = []
+    answer = Store(backend, MD5, bench).open(NAME, lambda file: opened.append(ReadingList(file)) or opened[0])
+    bench.do_all()
+    blob, sponge = outcome(answer), Sponge()
+    produced = blob.produce(sponge, 0, len(DATA))
+    {"stop": lambda: sponge.producer.stopProducing(), "close": blob.close, "cancel": produced.cancel}[leave]()
+    bench.do_all()
+    assert isinstance(outcome(produced), CancelledError)
+    assert (opened[0].offsets, sponge.data) == ([], b"")
+    blob.close()
+    bench.do_all()
