@@ -23,13 +23,20 @@ from typing import BinaryIO, NoReturn
 from filestored.images import picture
 from filestored.images.confinement import RESULT, Bounds, confine
 from filestored.images.jobs import MOST_LINE, Answer, Job, Verdict
+from filestored.images.sandbox import forbid_new_privileges
 
 PIECE = 256 * 1024
 """Bytes that are copied at a time."""
 
 _REFUSED = 1
 _TOO_LARGE = 2
-_VERDICTS = {0: Verdict.DONE, _REFUSED: Verdict.REFUSED, _TOO_LARGE: Verdict.TOO_LARGE}
+_UNCONFINED = 3
+_VERDICTS = {
+    0: Verdict.DONE,
+    _REFUSED: Verdict.REFUSED,
+    _TOO_LARGE: Verdict.TOO_LARGE,
+    _UNCONFINED: Verdict.UNDECIDED,
+}
 """The verdict by the exit status of the fork."""
 
 
@@ -38,6 +45,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _give_way()
+    forbid_new_privileges()
     bounds = Bounds(*map(int, sys.argv[1:3]))
     picture.prepare()
     while line := sys.stdin.buffer.readline(MOST_LINE):
@@ -130,12 +138,13 @@ def _wait(child: int) -> None:
 
 def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds, parent: int) -> NoReturn:
     """The life of the fork."""
-    status = _REFUSED
+    status = _UNCONFINED
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        confine(bounds, parent)
+        confine(bounds, parent, (file.fileno(), result.fileno()))
+        status = _REFUSED
         if job.box is None:
             picture.verify(file)
         else:

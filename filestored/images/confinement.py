@@ -1,8 +1,9 @@
 """The bounds within which a decoder works: what the kernel lets one process have (setrlimit(2)).
 
-A decoder has all its files open before `confine` and needs nothing else; the bounds are about what a hostile
-file can make it take. Beyond the memory it gets no more, and raises; beyond the time a signal
-ends it (SIGXCPU). Both mean: not an image that we would touch. When its parent ends, it does.
+A decoder has all its files open before `confine` and needs nothing else. Beyond the memory it gets no more,
+and raises; beyond the time a signal ends it (SIGXCPU). Both mean: not an image that we would touch. When its
+parent ends, it does. All descriptors but its input and its result are closed, and `sandbox` closes the rest
+of the system to a decoder that a hostile file has taken over.
 
 Rejected: one process with bounds for all pictures. Time adds up, and a decoder that was taken over by one
 file would see the next.
@@ -13,7 +14,10 @@ import errno
 import os
 import resource
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from filestored.images import sandbox
 
 RESULT = 16 * 1024 * 1024
 """Bytes of the largest thumbnail that a decoder may write."""
@@ -35,14 +39,26 @@ class Bounds:
     seconds: int = 10
 
 
-def confine(bounds: Bounds, parent: int) -> None:
-    """Put this process behind the bounds, for ever; it ends with `parent`, whose process id that is."""
+def confine(bounds: Bounds, parent: int, kept: Collection[int]) -> None:
+    """Put this process behind the bounds, for ever; it ends with `parent`, whose process id that is.
+
+    Its descriptors from 3 on are closed, but for those `kept`. Raises `OSError`.
+    """
     _ends_with(parent)
+    _close_descriptors(kept)
     _limit(resource.RLIMIT_AS, bounds.memory)
     _limit(resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1)
     _limit(resource.RLIMIT_FSIZE, RESULT)
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _limit(resource.RLIMIT_CORE, 0)
+    sandbox.enter()
+
+
+def _close_descriptors(kept: Collection[int]) -> None:
+    start = 3
+    for number in (*sorted(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[1]):
+        os.closerange(start, number)
+        start = number + 1
 
 
 def _ends_with(parent: int) -> None:

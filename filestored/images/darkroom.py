@@ -16,9 +16,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.errors import ImageRefused, NotAnImage, Overloaded, UnusableSize
+from filestored.images import sandbox
 from filestored.images.apart import content_hash
 from filestored.images.confinement import Bounds
 from filestored.images.fair_queue import FairQueue
@@ -32,6 +34,8 @@ LARGEST = 2048
 
 MOST_BYTES = 512 * 1024 * 1024
 """Bytes of the largest file that is looked into; larger ones are sent away unseen."""
+
+_log = Logger()
 
 
 def available() -> bool:
@@ -65,6 +69,10 @@ class Darkroom:
         self._processes: set[PictureProcess] = set()
         self._idle: list[PictureProcess] = []
         self._stopped = False
+        if absent := sandbox.missing():
+            _log.warn(
+                "images are decoded without {absent}, which this kernel lacks", absent=" and ".join(absent)
+            )
 
     def verify(self, blob: IBlob, owner: str) -> "Deferred[None]":
         """See `IPictures.verify`."""

@@ -218,5 +218,5 @@ def _apply(profile: bytes, image: Image.Image, mode: str) -> Image.Image | None:
 def _encode(image: Image.Image) -> tuple[str, bytes]:
     kind = "WEBP" if image.mode == "RGBA" else "JPEG"
     data = BytesIO()
-    image.save(data, kind, quality=QUALITY)
+    image.copy().save(data, kind, quality=QUALITY)  # of an opened file Pillow asks for the working directory
     return f"image/{kind.lower()}", data.getvalue()
