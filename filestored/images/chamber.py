@@ -22,8 +22,10 @@ from typing import BinaryIO, NoReturn
 
 from filestored.images import picture
 from filestored.images.confinement import RESULT, Bounds, confine
-from filestored.images.jobs import MOST_LINE, Answer, Job, Verdict
+from filestored.images.jobs import INTERRUPT, MOST_LINE, Answer, Job, Verdict
 from filestored.images.sandbox import forbid_new_privileges
+
+_stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  # unbuffered: `_wait` polls it
 
 PIECE = 256 * 1024
 """Bytes that are copied at a time."""
@@ -48,8 +50,9 @@ def main() -> None:
     forbid_new_privileges()
     bounds = Bounds(*map(int, sys.argv[1:3]))
     picture.prepare()
-    while line := sys.stdin.buffer.readline(MOST_LINE):
-        _serve(Job.from_line(line), bounds)
+    while line := _stdin.readline(MOST_LINE):
+        if line != INTERRUPT:
+            _serve(Job.from_line(line), bounds)
 
 
 def _give_way() -> None:
@@ -84,7 +87,7 @@ def _serve(job: Job, bounds: Bounds) -> None:
 def _pieces(size: int) -> Iterator[bytes]:
     """The next `size` bytes from stdin. Without them there is nobody left to work for."""
     while size:
-        piece = sys.stdin.buffer.read(min(size, PIECE))
+        piece = _stdin.read(min(size, PIECE))
         if not piece:
             raise SystemExit
         size -= len(piece)
@@ -123,7 +126,7 @@ def _develop(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> Verd
 
 
 def _wait(child: int) -> None:
-    """Wait for the fork; without a worker that waits for us, end it and ourselves."""
+    """Wait for the fork; end it at an interrupt or the end of stdin, and this process at the latter."""
     handle = os.pidfd_open(child)
     try:
         poll = select.poll()
@@ -131,7 +134,8 @@ def _wait(child: int) -> None:
         poll.register(0, select.POLLIN)
         if any(ready == 0 for ready, _ in poll.poll()):
             os.kill(child, signal.SIGKILL)
-            raise SystemExit
+            if _stdin.read(len(INTERRUPT)) != INTERRUPT:
+                raise SystemExit
     finally:
         os.close(handle)
 

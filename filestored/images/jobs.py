@@ -1,7 +1,7 @@
 """What a worker and its chamber say to each other: a `Job` there, an `Answer` back.
 
 Each is one line of JSON and the bytes that it announces: those of the file, or of a thumbnail. One
-job at a time; the next one is sent after the answer.
+job at a time; the next one is sent after the answer. An interrupted job is answered as well.
 """
 
 import json
@@ -12,6 +12,9 @@ from filestored.images.confinement import RESULT
 
 MOST_LINE = 1024
 """Bytes of a line, at most."""
+
+INTERRUPT = b"\n"
+"""Ends the work on the job whose bytes came before; between jobs it means nothing."""
 
 MEDIA_TYPES = ("image/jpeg", "image/webp")
 """The media types that a thumbnail can have."""

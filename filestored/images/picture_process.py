@@ -6,7 +6,8 @@ back, which is bounded.
 
 A chamber that says anything unexpected, takes longer than the deadline, or loses its blob half-way,
 is killed with all its family. It is then of no more use (`usable`), and somebody else has to start
-another.
+another. A cancelled job whose bytes have all been written ends by an interrupt, and the chamber stays:
+starting another costs more than most pictures do.
 """
 
 import os
@@ -21,9 +22,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import filestored
-from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels
+from filestored.errors import FilestoredError, NotAnImage, Overloaded, StorageFull, TooManyPixels
 from filestored.images.confinement import Bounds
-from filestored.images.jobs import Answer, AnswerReader, Job, Verdict
+from filestored.images.jobs import INTERRUPT, Answer, AnswerReader, Job, Verdict
 from filestored.interfaces import IBlob, Thumbnail
 
 ERRORS = {
@@ -60,17 +61,14 @@ class PictureProcess(ProcessProtocol):
         )
 
     async def develop(self, job: Job, blob: IBlob) -> _Result:
-        """Have the job done on the bytes of `blob`. Raises as `IPictures` says; killed when cancelled."""
+        """Have the job done on the bytes of `blob`. Raises as `IPictures` says; may be cancelled."""
         answer = self._answer = Deferred()
         self._reader = AnswerReader()
         patience = self._reactor.callLater(self._deadline, self.kill)
         try:
             self.transport.write(job.to_line())
             await self._deliver(blob)
-            return await answer
-        except CancelledError:
-            self.kill()
-            raise
+            return await self._wait(answer)
         finally:
             self._answer = None
             if patience.active():
@@ -105,6 +103,22 @@ class PictureProcess(ProcessProtocol):
         self.gone.callback(None)
         if self._answer is not None and not self._answer.called:
             self._answer.errback(Overloaded())
+
+    async def _wait(self, answer: "Deferred[_Result]") -> _Result:
+        """The answer. When cancelled, end the work on it; the chamber answers that, too."""
+        try:
+            return await answer
+        except CancelledError:
+            interrupted: Deferred[_Result] = Deferred()
+            self._answer = interrupted
+            self.transport.write(INTERRUPT)
+            try:
+                await interrupted
+            except CancelledError:
+                self.kill()
+            except FilestoredError:
+                pass  # undecided, or decided just before
+            raise
 
     async def _deliver(self, blob: IBlob) -> None:
         """Write the bytes. Raises `OSError`; when the process stops taking them the answer tells."""

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.digest import Digest
@@ -78,8 +79,40 @@ async def test_cancelling_ends_a_decoder_that_works(make_darkroom, blob_of):
     end = Deferred.fromCoroutine(outcome(checked))
     checked.cancel()
     assert await end is CancelledError
-    await until(lambda: ended(fork) and ended(chamber))
+    await until(lambda: ended(fork))
     assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]), "anna")) is None
+    assert processes_of(darkroom) == [chamber]
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancelling_at_any_moment_costs_no_process(make_darkroom, blob_of):
+    darkroom = make_darkroom(processes=1)
+    blob = await blob_of(SAMPLES["gif"])
+    await darkroom.verify(blob, "anna")
+    chambers = processes_of(darkroom)
+    for number in range(40):
+        checked = darkroom.verify(blob, "anna")
+        end = Deferred.fromCoroutine(outcome(checked))
+        reactor.callLater(number / 2000, checked.cancel)
+        assert await end in (None, CancelledError)
+        assert await outcome(darkroom.verify(await blob_of(SVG[number:]), "anna")) is NotAnImage
+        assert (await darkroom.thumbnail(blob, 9 + number, 99, "anna")).content_type == "image/jpeg"
+    assert processes_of(darkroom) == chambers
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancelling_twice_ends_the_process(make_darkroom, blob_of):
+    darkroom = make_darkroom(processes=1)
+    checked = darkroom.verify(await blob_of(LABORIOUS), "anna")
+    fork = await a_fork_of(darkroom)
+    (chamber,) = processes_of(darkroom)
+    os.kill(chamber, signal.SIGSTOP)  # it answers nothing
+    end = Deferred.fromCoroutine(outcome(checked))
+    checked.cancel()
+    assert not end.called
+    checked.cancel()
+    assert await end is CancelledError
+    await until(lambda: ended(fork) and ended(chamber))
 
 
 @pytest_twisted.ensureDeferred
