@@ -86,6 +86,37 @@ def test_the_unit_is_sandboxed():
     assert float(score[1]) <= 1.5
 
 
+@pytest.mark.needs("systemd-analyze")
+def test_the_unit_allows_every_system_call_by_which_decoders_confine_themselves():
+    """`@system-service` of systemd 252 lacks those of Landlock, which would be missing then."""
+    with open(os.path.join(ROOT, "deploy", "filestored.service"), encoding="utf-8") as file:
+        lines = re.findall(r"^SystemCallFilter=(.*)$", file.read(), re.MULTILINE)
+    allowed = set()
+    for line in lines:
+        words = line.removeprefix("~").split()
+        calls = {call for word in words for call in (_calls(word) if word.startswith("@") else {word})}
+        allowed = allowed - calls if line.startswith("~") else allowed | calls
+    needed = {"landlock_create_ruleset", "landlock_restrict_self", "prctl", "prlimit64", "close_range"}
+    assert set() == needed - allowed
+
+
+def _calls(group):
+    """The system calls of one of systemd's groups, and of those that it includes."""
+    done = subprocess.run(
+        ["systemd-analyze", "syscall-filter", group],
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = [
+        word for word in done.stdout.split("\n")[1:] if word.strip() and not word.strip().startswith("#")
+    ]
+    return {
+        call for word in map(str.strip, words) for call in (_calls(word) if word.startswith("@") else {word})
+    }
+
+
 @pytest.fixture
 def script(tmp_path):
     """The SysV script with settings of this test; ends what it has started."""
