@@ -4,7 +4,7 @@ import tempfile
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import GifImagePlugin, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from filestored.images import picture
 from tests.images.pictures import (
@@ -104,6 +104,68 @@ def test_a_bomb_is_no_image(side):
 def test_too_many_frames_are_no_image():
     assert is_image(laborious_gif(8, picture.MOST_FRAMES))
     assert not is_image(laborious_gif(8, picture.MOST_FRAMES + 1))
+
+
+def tiff_of_pages(*sides: int) -> bytes:
+    first, *more = (Image.new("1", (side, side)) for side in sides)
+    return encode(first, "TIFF", compression="group4", save_all=True, append_images=more)
+
+
+def growing_gif(*sides: int) -> bytes:
+    """A GIF whose canvas is 8 pixels wide and high, and whose frames are larger."""
+    frames = [encode(Image.new("L", (side, side)), "GIF") for side in (8, *sides)]
+    start = 13 + 3 * 2 ** ((frames[0][10] & 7) + 1)
+    return frames[0][:-1] + b"".join(frame[start:-1] for frame in frames[1:]) + b";"
+
+
+@pytest.fixture
+def few_pixels(monkeypatch):
+    """Let 20,000 pixels in all frames be the bound."""
+    monkeypatch.setattr(picture, "MAX_PIXELS_IN_ALL", 20_000)
+
+
+def png_of_frames(side: int, count: int) -> bytes:
+    frames = [Image.new("L", (side, side), shade) for shade in range(count)]
+    return encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.usefixtures("few_pixels")
+@pytest.mark.parametrize(
+    "data",
+    [laborious_gif(100, 3), tiff_of_pages(8, 100, 100), growing_gif(100, 100), png_of_frames(100, 3)],
+    ids=["GIF", "TIFF", "GIF with growing frames", "PNG"],
+)
+def test_too_many_pixels_in_all_frames_are_refused(data):
+    with in_a_file(data) as file, pytest.raises(picture.TooManyPixels):
+        picture.verify(file)
+
+
+@pytest.mark.usefixtures("few_pixels")
+@pytest.mark.parametrize(
+    "data",
+    [laborious_gif(100, 2), tiff_of_pages(99, 8, 99), growing_gif(99, 50), png_of_frames(100, 2)],
+    ids=["GIF", "TIFF", "GIF with growing frames", "PNG"],
+)
+def test_as_many_pixels_as_are_allowed_are_an_image(data):
+    assert is_image(data)
+
+
+@pytest.mark.usefixtures("few_pixels")
+@pytest.mark.parametrize(
+    ("plugin", "data"),
+    [
+        (TiffImagePlugin.TiffImageFile, tiff_of_pages(8, 100, 100)),
+        (GifImagePlugin.GifImageFile, laborious_gif(100, 3)),
+        (PngImagePlugin.PngImageFile, png_of_frames(100, 3)),
+    ],
+)
+def test_the_pixels_of_all_frames_are_counted_before_any_is_decoded(monkeypatch, plugin, data):
+    def fail(image):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(plugin, "load", fail)
+    with in_a_file(data) as file, pytest.raises(picture.TooManyPixels):
+        picture.verify(file)
 
 
 def test_a_broken_frame_of_an_animation_is_noticed():
