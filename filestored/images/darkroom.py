@@ -56,8 +56,8 @@ class Darkroom:
         reactor: Any,
         *,
         processes: int = 2,
-        max_waiting: int = 64,
-        max_waiting_each: int = 16,
+        max_waiting: int = 128,
+        max_waiting_each: int = 32,
         deadline: float = 60.0,
         bounds: Bounds | None = None,
     ) -> None:

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -94,9 +95,14 @@ def laborious_gif(side: int, frames: int) -> bytes:
     return one[:start] + one[start:-1] * frames + b";"
 
 
+@cache
+def _progressive_jpeg(side: int) -> bytes:
+    return encode(Image.new("L", (side, side)), "JPEG", progressive=True)
+
+
 def laborious_jpeg(side: int, scans: int, comment: bytes = b"") -> bytes:
     """A small file with a lot of work in it: the last scan of a progressive picture over and over."""
-    one = encode(Image.new("L", (side, side)), "JPEG", progressive=True)
+    one = _progressive_jpeg(side)
     at = one.rindex(b"\xff\xda")
     head = one[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment + one[2:at]
     return head + one[at:-2] * scans + one[-2:]

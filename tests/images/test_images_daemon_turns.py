@@ -65,7 +65,7 @@ def test_laborious_uploads_of_one_account_delay_no_upload_of_another(daemon, hos
 def test_uploads_beyond_the_bound_of_one_account_are_503(daemon, hostile):
     work = [
         upload_of(hostile.token, laborious_jpeg(4000, 1600, b"%d" % number), f"{number}.jpg")
-        for number in range(20)
+        for number in range(40)
     ]
     with ExitStack() as stack:
         peers = send_all(daemon, work, stack)
