@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from filestored.errors import StorageFull
+from filestored.errors import Overloaded, StorageFull
 from filestored.storage.jobs import in_threads
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
@@ -208,7 +208,7 @@ def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench
 
 @pytest.mark.parametrize("size", [10, 600_000])
 @pytest_twisted.ensureDeferred
-async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(size):
+async def test_an_upload_for_which_no_thread_can_be_started_is_refused_and_bars_no_other(size):
     def no_thread(**_):
         raise RuntimeError("can't start new thread")
 
@@ -219,7 +219,7 @@ async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(
     for _ in range(2):
         upload = store.upload()
         upload.write(b"x" * size)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(Overloaded):
             await upload.commit()
         assert 0 == store.uploads_in_flight
     pool.threadFactory = Thread
