@@ -208,7 +208,7 @@ def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench
 
 @pytest.mark.parametrize("size", [10, 600_000])
 @pytest_twisted.ensureDeferred
-async def test_an_upload_for_which_no_thread_can_be_had_fails_and_bars_no_other(size):
+async def test_an_upload_for_which_no_thread_can_be_started_is_refused_and_bars_no_other(size):
     def no_thread(**_):
         raise RuntimeError("can't start new thread")
 
