@@ -10,23 +10,18 @@ was not chosen, and makes no file. Whoever wants to know the name is told it bef
 
 The library's parser reads the heads of the parts and judges the form. The content of a file, once begun,
 goes past it (`delimiter`), unless its length was announced, which the parser compares.
-
-Digests announced with a form are those of the form as it was sent (RFC 9530 section 2), not
-of the file in it. They are computed here, chunk by chunk, because only here the whole form
-passes by. Rejected: to ignore them; somebody asked for a check.
 """
 
 import copy
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from twisted.internet.interfaces import IConsumer, IProducer
 from zope.interface import implementer
 
-from filestored.digest import Digest, algorithm
-from filestored.errors import DigestMismatch, TooLarge
+from filestored.errors import TooLarge
 from filestored.web.delimiter import Delimiter
 from filestored.web.refusal import Refusal
 
@@ -63,13 +58,11 @@ class FormUpload:
         self,
         upload: IConsumer,
         boundary: str,
-        announced: Iterable[Digest],
         limit: int,
         begin: Begin | None = None,
     ) -> None:
         self._upload = upload
         self._told = begin
-        self._checks = [(digest, algorithm(digest.algorithm).new()) for digest in announced]
         self._parser = PushMultipartParser(
             boundary,
             max_header_size=PART_HEAD,
@@ -102,8 +95,6 @@ class FormUpload:
         self._room -= len(data)
         if self._room < 0:
             raise TooLarge
-        for _, hasher in self._checks:
-            hasher.update(data)
         if self._over:
             return
         try:
@@ -114,13 +105,11 @@ class FormUpload:
             raise _malformed() from None
 
     def finish(self) -> None:
-        """The form has ended. Raises `Refusal` when it is not whole, or has no file, and `DigestMismatch`."""
+        """The form has ended. Raises `Refusal` when it is not whole, or has no file."""
         if not self._over and not _is_complete(self._parser):
             raise _malformed()
         if not self._found:
             raise Refusal(400, "There is no file in the form.")
-        if any(bytes.fromhex(digest.hex) != hasher.digest() for digest, hasher in self._checks):
-            raise DigestMismatch
 
     def _parse(self, data: bytes) -> None:
         if self._inside:

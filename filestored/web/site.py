@@ -44,8 +44,8 @@ class Root(Page):
             self._origins.check(request)
         except Refusal as refusal:
             return RefusingImagePage(refusal) if path == IMAGES else Refusing(refusal)
-        child: Resource = super().getChildWithDefault(path, request)
-        return child
+        child: Resource | None = self.children.get(path)
+        return self.getChild(path, request) if child is None else child
 
 
 def make_site(

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from filestored.digest import Digest
 from filestored.errors import TooLarge
 from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, Stored
+from filestored.web.checking import DigestCheck
 from filestored.web.fields import combined, single
 from filestored.web.form import BOUNDARY, MOST_AROUND, Begin, FormUpload
 from filestored.web.integrity import announced
@@ -89,9 +90,15 @@ async def unpack(
     Raises `TooLarge`, `BodyError`, `Refusal`, `DigestMismatch`, and what `upload` and `begin` raise.
     """
     assert announcement.boundary is not None
-    form = FormUpload(upload, announcement.boundary, announcement.digests, max_size + MOST_AROUND, begin)
-    await body.deliver(form)
+    form = FormUpload(upload, announcement.boundary, max_size + MOST_AROUND, begin)
+    if not announcement.digests:
+        await body.deliver(form)
+        form.finish()
+        return
+    check = DigestCheck(form, announcement.digests)
+    await body.deliver(check)
     form.finish()
+    await check.finish()
 
 
 _TELLING = frozenset(

@@ -220,7 +220,7 @@ def feed(body, cuts):
     own = algorithm("sha256")
     store = Store(MemoryBackend(own), own, maybeDeferred)
     upload = store.upload()
-    consumer = FormUpload(upload, BOUNDARY, (), 2**30)
+    consumer = FormUpload(upload, BOUNDARY, 2**30)
     edges = [0, *sorted(cuts), len(body)]
     try:
         for start, stop in pairwise(edges):

@@ -112,7 +112,7 @@ def post(upload, disposition):
 
 
 def form_upload():
-    return FormUpload(SimpleNamespace(write=len), "b", (), 1 << 30)
+    return FormUpload(SimpleNamespace(write=len), "b", 1 << 30)
 
 
 def test_processor_time_of_a_form_grows_linearly_with_an_unclosed_quoted_string():

@@ -1,0 +1,188 @@
+"""Real reverse proxies in front of a daemon get no token; the configurations in deploy/ work."""
+
+import os
+import socket
+import subprocess
+from contextlib import ExitStack
+from hashlib import sha256
+
+import pytest
+import requests
+
+from tests.conftest import find_tool
+from tests.daemon.running import PATIENCE, ROOT, read, until
+from tests.talk import Talk
+
+NAME = "files.example.org"
+MAIN = """
+daemon off; master_process off; worker_processes 1; pid {directory}/pid; error_log {directory}/errors;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxied;
+  fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+  {site}
+}}
+"""
+BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
+KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
+BARE_HAPROXY = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend public
+    bind :80
+    default_backend filestored
+backend filestored
+    server daemon {server}
+"""
+
+
+def shipped(name):
+    return read(os.path.join(ROOT, "deploy", name))
+
+
+@pytest.fixture
+def front(tmp_path):
+    """A function that starts a proxy, whose configuration says port 80, on a Unix socket."""
+    directory = tmp_path / "front"
+    directory.mkdir()
+    path = str(directory / "socket")
+
+    def start(tool, configuration):
+        if tool == "nginx":
+            configuration = configuration.replace("listen 80;", f"listen unix:{path};")
+            (directory / "conf").write_text(MAIN.format(directory=directory, site=configuration))
+            words = ["-c", str(directory / "conf"), "-p", str(directory)]
+        else:
+            configuration = configuration.replace("bind :80", f"bind unix@{path}")
+            (directory / "conf").write_text(configuration)
+            words = ["-db", "-f", str(directory / "conf")]
+        with open(directory / "output", "wb") as output:
+            process = subprocess.Popen([find_tool(tool), *words], stdout=output, stderr=output)
+        running.callback(process.wait)
+        running.callback(process.terminate)
+        until(lambda: os.path.exists(path) or process.poll() is not None, "the proxy listens")
+        assert process.poll() is None, read(str(directory / "output"))
+
+        def connect():
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(path)
+            return Talk(connection)
+
+        return connect
+
+    with ExitStack() as running:
+        yield start
+
+
+@pytest.fixture
+def daemon_of(start_daemon, tmp_path):
+    """A function that starts a daemon; answers it, the token of an account, and the path of a Unix socket."""
+
+    def start(*options):
+        path = str(tmp_path / "daemon")
+        daemon = start_daemon("--workers", "1", "--listen", f"unix:{path}", *options, hosts=())
+        token = subprocess.run(
+            [find_tool("filestored"), "account", "add", "victim", "--images", str(tmp_path / "images")],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        return daemon, token, path
+
+    return start
+
+
+def ask(connect, target, host, *fields, method="GET", body=b""):
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, f"Content-Length: {len(body)}", "", ""]
+    with connect() as client:
+        return client.ask("\r\n".join(lines).encode() + body)
+
+
+def assert_no_token(connect, token):
+    for call in ("retrieve-token/victim/", "generate-token/other/"):
+        for host in ("localhost", "127.0.0.1", "[::1]", NAME, "localhost:9000"):
+            for version in ("", "/%69mageapi/", "//imageapi//"):
+                target = (version or "/imageapi/") + call
+                reply = ask(connect, target, host)
+                assert reply.status in (403, 404, 421), (target, host)
+                assert token.encode() not in reply.body
+
+
+UPSTREAMS = ["http://127.0.0.1:{port}", "http://unix:{path}", "http://localhost:{port}/"]
+
+
+@pytest.mark.needs("nginx")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_nginx_with_a_bare_proxy_pass_gets_no_token(front, daemon_of, upstream):
+    daemon, token, path = daemon_of()
+    connect = front("nginx", BARE.format(upstream=upstream.format(port=daemon.port, path=path), more=""))
+    assert 200 == ask(connect, "/health", NAME).status
+    assert_no_token(connect, token)
+
+
+@pytest.mark.needs("nginx")
+@pytest.mark.parametrize(
+    "field", ["X-Real-IP $remote_addr", "X-Forwarded-Proto $scheme", "X-Forwarded-Host $host", "Via nginx"]
+)
+def test_nginx_that_adds_one_field_gets_no_token(front, daemon_of, field):
+    daemon, token, path = daemon_of("--host", NAME)
+    upstream = f"http://unix:{path}" if "Proto" in field else f"http://127.0.0.1:{daemon.port}"
+    connect = front("nginx", BARE.format(upstream=upstream, more=f"{KEEPING} proxy_set_header {field};"))
+    assert 200 == ask(connect, "/health", NAME).status
+    assert_no_token(connect, token)
+
+
+@pytest.mark.needs("haproxy")
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_haproxy_that_adds_nothing_gets_no_token_with_no_registration(front, daemon_of, way):
+    daemon, token, path = daemon_of("--no-registration")
+    server = f"unix@{path}" if way == "unix" else f"127.0.0.1:{daemon.port}"
+    connect = front("haproxy", BARE_HAPROXY.format(server=server))
+    assert 200 == ask(connect, "/health", "localhost").status
+    assert_no_token(connect, token)
+
+
+@pytest.mark.needs("haproxy")
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_haproxy_that_passes_on_a_domain_name_gets_no_token(front, daemon_of, way):
+    daemon, token, path = daemon_of("--host", NAME)
+    server = f"unix@{path}" if way == "unix" else f"127.0.0.1:{daemon.port}"
+    reply = ask(
+        front("haproxy", BARE_HAPROXY.format(server=server)), "/imageapi/retrieve-token/victim/", NAME
+    )
+    assert 403 == reply.status
+    assert token.encode() not in reply.body
+
+
+NGINX = ("nginx", "nginx.conf", "server 127.0.0.1:9000;", "server {};")
+HAPROXY = ("haproxy", "haproxy.cfg", "server daemon 127.0.0.1:9000", "server daemon {}")
+SHIPPED = [
+    pytest.param(*NGINX, marks=pytest.mark.needs("nginx")),
+    pytest.param(*HAPROXY, marks=pytest.mark.needs("haproxy")),
+]
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+@pytest.mark.parametrize(("tool", "file", "old", "new"), SHIPPED)
+def test_a_shipped_configuration_passes_files_and_images_but_no_token(
+    front, daemon_of, tool, file, old, new, way
+):
+    daemon, token, path = daemon_of("--host", NAME)
+    unix = f"unix@{path}" if tool == "haproxy" else f"unix:{path}"
+    configuration = shipped(file)
+    assert old in configuration
+    where = unix if way == "unix" else f"127.0.0.1:{daemon.port}"
+    connect = front(tool, configuration.replace(old, new.format(where)))
+    assert_no_token(connect, token)
+    data = os.urandom(1 << 20) * 8
+    page = ["Content-Type: application/octet-stream", f"Origin: http://{NAME}"]
+    stored = ask(connect, "/", NAME, *page, method="POST", body=data)
+    assert (200, sha256(data).hexdigest().encode()) == (stored.status, stored.body)
+    assert data == ask(connect, f"/files/{stored.body.decode()}", NAME).body
+    assert 403 == ask(connect, "/", NAME, "Origin: http://evil.example", method="POST", body=b"x").status
+    assert b"{}\n" == ask(connect, f"/imageapi/token/{token}/get-image-list/", NAME).body
+    assert 421 == ask(connect, "/health", "evil.example").status or way == "unix"
+    local = requests.get(f"{daemon.url}imageapi/retrieve-token/victim/", timeout=PATIENCE)
+    assert {"victim": token} == local.json()
+    assert [] == [name for name in os.listdir(os.path.dirname(path)) if name in ("proxied", "body")]
