@@ -17,6 +17,7 @@ from filestored.images.thumbnails import ThumbnailCache, Thumbnails
 from filestored.interfaces import Thumbnail
 from filestored.storage.health import Health
 from filestored.storage.jobs import MAX_THREADS, IOThreads, ThreadPools
+from filestored.storage.latency import ReadLatency
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from tests.images.samples import PNG
@@ -96,7 +97,8 @@ class Ledger:
         self.threads = IOThreads(**{each.name: partial(self._run, each.name) for each in fields(IOThreads)})
 
     def _run(self, kind, function, /, *args, **kwargs):
-        self.jobs.append((kind, getattr(function, "__name__", "?")))
+        measured = getattr(function, "__func__", None) is ReadLatency.call
+        self.jobs.append((kind, (args[0] if measured else function).__name__))
         return maybeDeferred(function, *args, **kwargs)
 
     def noted(self):
@@ -159,7 +161,7 @@ def test_a_gzipped_file_is_read_by_the_pool_for_decompressing(ledger):
     blob, sponge = outcome(store.open(stored.digest, partial(Unpacked, size=len(data)))), Sponge()
     outcome(blob.produce(sponge, 0, len(data)))
     assert data == sponge.data
-    assert [("read", "open"), ("decompress", "read")] == ledger.noted()
+    assert [("read", "_open_current"), ("decompress", "read")] == ledger.noted()
 
 
 def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
@@ -179,7 +181,7 @@ def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
     assert {"cat.png": identity} == outcome(gallery.ids())
     assert [("list", "ids")] == ledger.noted()
     outcome(gallery.delete(identity))
-    assert [("record", "_strike"), ("write", "delete"), ("commit", "take")] == ledger.noted()
+    assert [("record", "_strike"), ("write", "_unlink"), ("commit", "take")] == ledger.noted()
     outcome(gallery.renew_token())
     assert [("record", "renew")] == ledger.noted()
 
