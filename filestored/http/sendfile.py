@@ -34,14 +34,14 @@ class FileRange:
     """False while a thread reads the next bytes."""
 
     _error: OSError | None = None
+    _read: memoryview | bytes = b""
+    _done: Deferred[None] | None = None
 
     def __init__(self, source: IFileSource, start: int, stop: int, wake: Callable[[], None]) -> None:
         self._source = source
         self._position = start
         self._stop = stop
         self._wake = wake
-        self._read = memoryview(b"")
-        self._done: Deferred[None] | None = None
 
     @property
     def finished(self) -> bool:
@@ -65,14 +65,15 @@ class FileRange:
         Raises `BlockingIOError` when the socket is full or the range is not `ready`, `OSError` for other
         errors of socket and file; a file that ends before the range does is an ``EIO``.
         """
-        if self._read or self._source.slow:
+        source = self._source
+        if self._read or source.slow:
             sent = self._send_from_memory(to)
         else:
             began = monotonic()
             try:
-                sent = self._send_from_file(to)
+                sent = self._send_from_file(to, source.fileno())
             finally:
-                self._source.took(monotonic() - began)
+                source.took(monotonic() - began)
         if sent == 0:
             raise OSError(EIO, "the file is shorter than it was")
         self._position += sent
@@ -85,14 +86,14 @@ class FileRange:
         """
         return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
 
-    def _send_from_file(self, to: socket) -> int:
+    def _send_from_file(self, to: socket, descriptor: int) -> int:
         count = min(self._stop - self._position, TURN)
         try:
-            return os.sendfile(to.fileno(), self._source.fileno(), self._position, count)
+            return os.sendfile(to.fileno(), descriptor, self._position, count)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-        data = os.pread(self._source.fileno(), min(count, TURN // 4), self._position)
+        data = os.pread(descriptor, min(count, TURN // 4), self._position)
         return to.send(data) if data else 0
 
     def _send_from_memory(self, to: socket) -> int:

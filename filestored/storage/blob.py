@@ -21,7 +21,7 @@ from filestored.digest import Digest
 from filestored.interfaces import IAtHand, IBlob, IFileSource, IStoredFile
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
-from filestored.storage.latency import ReadLatency
+from filestored.storage.latency import MAX_READ_SECONDS, ReadLatency
 
 PIECE = 256 * 1024
 """Bytes that are read at a time."""
@@ -167,10 +167,11 @@ class FileBlob(Blob):
 
     def took(self, seconds: float) -> None:
         """See `IFileSource.took`."""
-        self._latency.note(seconds)
+        if seconds > MAX_READ_SECONDS:  # faster ones change nothing here, and this is the hot path
+            self._latency.note(seconds)
 
     def _is_slow_to_close(self) -> bool:
-        return self._latency.slow or (super()._is_slow_to_close() and not self._has_name())
+        return self._latency.slow or (self.size >= SLOW_TO_CLOSE and not self._has_name())
 
     def _has_name(self) -> bool:
         """Whether the file outlives its descriptor, so that closing it frees nothing."""

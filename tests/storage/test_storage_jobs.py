@@ -17,6 +17,7 @@ from filestored.images.thumbnails import ThumbnailCache, Thumbnails
 from filestored.interfaces import Thumbnail
 from filestored.storage.health import Health
 from filestored.storage.jobs import MAX_THREADS, IOThreads, ThreadPools
+from filestored.storage.latency import ReadLatency
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from tests.images.samples import PNG
@@ -96,7 +97,8 @@ class Ledger:
         self.threads = IOThreads(**{each.name: partial(self._run, each.name) for each in fields(IOThreads)})
 
     def _run(self, kind, function, /, *args, **kwargs):
-        self.jobs.append((kind, getattr(function, "__name__", "?")))
+        measured = getattr(function, "__func__", None) is ReadLatency.call
+        self.jobs.append((kind, (args[0] if measured else function).__name__))
         return maybeDeferred(function, *args, **kwargs)
 
     def noted(self):
