@@ -59,7 +59,7 @@ class StorageFull(UploadRefused):
 
 
 class WritesSuspended(UploadRefused):
-    """Writing is suspended after an input/output error; reading goes on."""
+    """Writing is suspended: the disk is read-only or faulty; reading goes on."""
 
 
 class StoreMissing(UploadRefused, OSError):

@@ -19,13 +19,16 @@ import errno
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
+
+from twisted.logger import Logger
 
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
-from filestored.storage.health import ReadFailed
+from filestored.storage.health import UNFIT, ReadFailed
 from filestored.storage.root import StoreRoot
 from filestored.storage.sink import READ_ONLY
 
@@ -100,27 +103,30 @@ class Aliases:
 class FormerNames:
     """The aliases of the store in `root`, from the first algorithm to its `own`.
 
-    `names` are the algorithms that it left, in that order. Raises `UnusableStore` or `OSError`.
+    `names` are the algorithms that it left, in that order. A file on a damaged part of the disk is opened
+    again by each use; until then only its names fail. Raises `UnusableStore` or `OSError`.
     """
+
+    _log = Logger()
 
     def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
         self._own = own
         self._steps: dict[str, Aliases] = {}
+        pairs = list(pairwise([*map(algorithm, names), own]))
+        self.algorithms = tuple(old for old, _ in pairs)
+        self._openers = {old.name: partial(open_aliases, root, old, new, calls) for old, new in pairs}
         try:
-            for old, new in pairwise([*map(algorithm, names), own]):
-                self._steps[old.name] = open_aliases(root, old, new, calls)
+            self._open_all()
         except BaseException:
             self.close()
             raise
-        self.algorithms = tuple(step.old for step in self._steps.values())
 
     def current(self, digest: Digest) -> Digest:
         """See `IFormerNames.current`: one step for each time that the store has moved since."""
         while digest.algorithm != self._own.name:
-            step = self._steps.get(digest.algorithm)
-            if step is None:
+            if digest.algorithm not in self._openers:
                 raise NotFound
-            following = step.find(digest)
+            following = self._step(digest.algorithm).find(digest)
             if following == digest:
                 break
             digest = following
@@ -130,6 +136,27 @@ class FormerNames:
         """Close all files."""
         for step in self._steps.values():
             step.close()
+
+    def _open_all(self) -> None:
+        for name in self._openers:
+            try:
+                self._step(name)
+            except OSError as error:
+                if error.errno not in UNFIT:
+                    raise
+                self._log.error(
+                    "names by {name} cannot be looked up: {reason}", name=name, reason=error.strerror
+                )
+
+    def _step(self, name: str) -> Aliases:
+        """The aliases of one algorithm, opened if need be. Raises `UnusableStore` or `OSError`."""
+        step = self._steps.get(name)
+        if step is None:
+            opened = self._openers[name]()
+            step = self._steps.setdefault(name, opened)
+            if step is not opened:  # another thread was faster
+                opened.close()
+        return step
 
 
 def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:

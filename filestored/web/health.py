@@ -1,7 +1,7 @@
 """`/health`: what a load balancer or a monitor asks (200 or 503).
 
-Degraded means that nothing can be written until a restart, while reading goes on. The reason
-is for the operator, in the log; it may name paths, so it isn't told here.
+Degraded means that nothing can be written, until a restart or until the disk can be written to again, while
+reading goes on. The reason is for the operator, in the log; it may name paths, so it isn't told here.
 """
 
 from filestored.interfaces import IImages, IStore, IStreamedRequest

@@ -213,7 +213,7 @@ def test_no_bytes_are_moved_when_a_directory_cannot_be_read(place, filled, name)
     house = House(place, watched(refuse))
     swept = house.sweep()
     assert 0 == swept.moved
-    assert "(Permission denied)" in swept.left
+    assert "Permission denied)" in swept.left
     house.close()
     check(place, filled)
 

@@ -551,6 +551,23 @@ def test_a_store_without_its_aliases_is_refused(place):
         DiskBackend(place, SHA256)
 
 
+def test_aliases_that_cannot_be_read_fail_former_names_alone_until_they_can(place):
+    fill(place, [HELLO])
+    move(place)
+    codes = [errno.EIO, errno.EIO]
+
+    def fail(name, args):
+        if name == "open" and args[0] == "md5" and codes:
+            raise OSError(codes.pop(), os.strerror(errno.EIO))
+
+    disk = DiskBackend(place, SHA256, watched(fail))
+    assert (read(disk, digest_of(HELLO, SHA256)), [MD5]) == (HELLO, list(disk.former))
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.current(digest_of(HELLO))
+    assert disk.current(digest_of(HELLO)) == digest_of(HELLO, SHA256)
+    disk.close()
+
+
 def test_a_store_whose_aliases_were_cut_off_is_refused(place):
     fill(place)
     move(place)
