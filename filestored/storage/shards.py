@@ -122,7 +122,6 @@ class Shards:
 
     def _list(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """What one shard holds; read through a descriptor of its own, which has its own position."""
-        self.reopen(shard)
         descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:
