@@ -22,7 +22,10 @@ import os
 import re
 
 TRUSTED = frozenset({"ext4", "xfs", "tmpfs"})
-"""File systems that write everything and report every error when they are asked to."""
+"""File systems that write everything and report every error when they are asked to.
+
+After a shutdown each of them also fails every read of a regular file, which `root` relies on.
+"""
 
 SINCE = (5, 17)
 """The first Linux whose `syncfs` reports all errors that it meets."""

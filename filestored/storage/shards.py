@@ -157,7 +157,6 @@ class Shards:
 
     def _names(self, shard: str) -> list[str]:
         """The regular files of a shard; read through a descriptor of its own, which has its own position."""
-        self.reopen(shard)
         descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:

@@ -12,6 +12,7 @@ from filestored.images.clerk import Clerk
 from filestored.images.listings import MAX_LISTINGS, STEP_RECORDS, Listings
 from filestored.interfaces import Image
 from filestored.storage.health import Health
+from filestored.storage.jobs import IOThreads
 from filestored.storage.memory import MemoryRecords
 from filestored.storage.records import DiskRecords, prepare
 from tests.images.samples import ids_of
@@ -107,7 +108,7 @@ class Desk:
     def __init__(self, users=1, images=1):
         self.records = MemoryRecords()
         self.bench = Workbench()
-        self.listings = Listings(Clerk(self.bench, Health()))
+        self.listings = Listings(Clerk(IOThreads.of(self.bench), Health()))
         self.catalogs = [Catalog(self.records, f"user_{number}") for number in range(users)]
         for catalog, number in itertools.product(self.catalogs, range(images)):
             self.add(f"{number}.png", catalog)

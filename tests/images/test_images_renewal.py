@@ -18,6 +18,7 @@ from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.records import DiskRecords, prepare
 from filestored.storage.store import Store
+from tests.daemon.running import until
 from tests.images.crowd import PNG
 from tests.images.house import done
 from tests.images.test_images_catalog import image
@@ -181,7 +182,8 @@ def test_no_image_enters_with_a_token_after_its_renewal_was_answered(start_daemo
     for each in uploaders:
         each.start()
     listed = {}
-    for _ in range(RENEWALS):
+    for number in range(RENEWALS):
+        until(lambda number=number: accepted(uploaders) > number, "an image has come since the last renewal")
         old = client.token
         client.token = client.call("POST", "regenerate-token/").json()["token"]
         listed[old] = names_with(client, old)
@@ -192,6 +194,11 @@ def test_no_image_enters_with_a_token_after_its_renewal_was_answered(start_daemo
     assert {} == {old: names for old, names in late.items() if names}
     statuses = {status for each in uploaders for status in each.statuses}
     assert statuses == {201, 401}
+
+
+def accepted(uploaders):
+    """The number of uploads that were answered 201."""
+    return sum(each.statuses.count(201) for each in uploaders)
 
 
 def names_with(client, token):

@@ -15,7 +15,10 @@ from filestored.images.accounts import read_key
 from filestored.images.sweep_thread import SweepThread
 from filestored.imageservice import ImageService
 from filestored.storage import once
+from filestored.storage.devices import DeviceHealth
+from filestored.storage.jobs import IOThreads
 from filestored.storage.records import DiskRecords
+from filestored.storage.recovery import Recovery
 from tests.daemon.running import until
 from tests.images.absence import api, fill, home_of, missing, swept
 from tests.images.house import House, done
@@ -95,7 +98,8 @@ def test_a_process_reads_no_account_before_it_serves(place, mark, reads):
     def start():
         reads.clear()
         reactor = Reactor()
-        service = ImageService(reactor, place, lambda *_: None, max_size=1, max_uploads=1)
+        threads, recovery = IOThreads.of(lambda *_: None), Recovery(reactor, lambda *_: None)
+        service = ImageService(reactor, place, threads, DeviceHealth(), recovery, max_size=1, max_uploads=1)
         assert {"KEY"} == set(reads)
         assert [sweep_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
         service.stop()

@@ -70,13 +70,6 @@ def test_a_shard_that_was_replaced_is_opened_again(open_disk, place):
     assert not os.path.exists(f"{place}/{NAME.shard}/{NAME.hex}")
 
 
-def test_a_listing_is_of_the_shard_that_is_there_now(disk, place):
-    put(disk, HELLO)
-    copied(f"{place}/{NAME.shard}")
-    os.unlink(f"{place}/{NAME.shard}-old/{NAME.hex}")
-    assert [NAME] == disk.digests(None, 10)
-
-
 def test_a_shard_that_is_moved_away_and_back_is_the_same(disk, place):
     put(disk, HELLO)
     os.rename(f"{place}/{NAME.shard}", f"{place}/aside")
