@@ -18,7 +18,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A daemon with one process that takes files of at most 1 MiB."""
     started: list[Running] = []
     directory = str(tmp_path_factory.mktemp("daemon"))
-    yield start(directory, started, "--workers", "1", "--max-size", str(MAX_SIZE))
+    hosts = ("x", "h", "a-b.example", "x_y")
+    yield start(directory, started, "--workers", "1", "--max-size", str(MAX_SIZE), hosts=hosts)
     for running in started:
         running.end()
 
