@@ -13,14 +13,14 @@ from twisted.python.failure import Failure
 
 from filestored.errors import StorageFull, TooLarge, UploadRefused
 from filestored.interfaces import IBackend
-from filestored.storage.headroom import Claim, Headroom
+from filestored.storage.headroom import Headroom
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
 from filestored.storage.places import MAX_UNPLACED_BYTES, Places
 
 
 class Admission:
-    """The door of one store. `max_size` in bytes; `in_flight` counts the uploads inside."""
+    """The door of one store. `max_size` in bytes; `in_flight` counts the uploads inside; `headroom` is the free space."""
 
     def __init__(self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: Places) -> None:
         self.max_size = max_size
@@ -30,31 +30,26 @@ class Admission:
         self._run = run
         self._health = health
         self._places = places
-        self._headroom = Headroom(backend)
+        self.headroom = Headroom(backend)
         self._asking = False
 
-    def enter(self, length: int | None) -> Claim:
-        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`.
-
-        Returns its claim of room, to be given back to `leave`.
-        """
+    def enter(self, length: int | None) -> None:
+        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`."""
         try:
             self._check(length or 0)
         except UploadRefused:
             self.refused += 1
             raise
         self.in_flight += 1
-        return self._headroom.claim(length or 0)
 
-    def leave(self, claim: Claim) -> None:
+    def leave(self) -> None:
         """Nothing of an upload that entered is in progress any more."""
         self.in_flight -= 1
-        self._headroom.release(claim)
 
     def hear(self, free: int | None) -> None:
         """Note how many bytes may still be written; None when that could not be found out."""
         if free is not None:
-            self._headroom.free = free
+            self.headroom.free = free
 
     def _check(self, length: int) -> None:
         if length > self.max_size:
@@ -62,7 +57,7 @@ class Admission:
         self._health.check()
         if length > MAX_UNPLACED_BYTES:
             self._places.check()
-        if not self._headroom.suffices(length):
+        if self.headroom.free < max(length, 1):
             self._ask()
             raise StorageFull
 

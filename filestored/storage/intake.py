@@ -11,17 +11,19 @@ from collections.abc import Iterable
 from filestored.digest import Algorithm, Digest, Hasher, algorithm
 from filestored.errors import DigestMismatch
 from filestored.interfaces import IBackend, ISink
-from filestored.storage.headroom import Claim
+from filestored.storage.headroom import Headroom
 
 
 class Intake:
-    """One byte string on its way to `backend`, where its `own` algorithm names it, within its `claim`."""
+    """One byte string on its way to `backend`, where its `own` algorithm names it, within `headroom`."""
 
-    def __init__(self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], claim: Claim) -> None:
+    def __init__(
+        self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], headroom: Headroom
+    ) -> None:
         self._backend = backend
         self._own = own
         self._expected = tuple(expected)
-        self._claim = claim
+        self._headroom = headroom
         self._hasher = own.new()
         self._others: list[tuple[Algorithm, Hasher]] = []
         for name in {digest.algorithm for digest in self._expected} - {own.name}:
@@ -43,7 +45,7 @@ class Intake:
             self._sink = self._backend.begin()
         try:
             for piece in pieces:
-                self._claim.spend(len(piece))
+                self._headroom.spend(len(piece))
                 self._hash(piece)
                 self._sink.write(piece)
         except BaseException:

@@ -14,7 +14,6 @@ provides `IOpensQuickly`: a thread costs more than its `open` does, while the di
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from errno import EAGAIN
-from functools import partial
 from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -39,7 +38,6 @@ from filestored.interfaces import (
 from filestored.storage.admission import Admission
 from filestored.storage.blob import Blob, BlobAtHand, FileBlob
 from filestored.storage.commit import GroupCommit
-from filestored.storage.headroom import Claim
 from filestored.storage.health import Health
 from filestored.storage.intake import Intake
 from filestored.storage.jobs import IOThreads, Run
@@ -130,16 +128,16 @@ class Store:
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
-        claim = self._admission.enter(length)
+        self._admission.enter(length)
         return Upload(
-            Intake(self._backend, self.algorithm, expected, claim),
+            Intake(self._backend, self.algorithm, expected, self._admission.headroom),
             self._group,
             self._health,
             self._threads,
             self._places,
             length=length,
             limit=self._admission.max_size,
-            ended=partial(self._ended, claim),
+            ended=self._ended,
         )
 
     def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
@@ -230,8 +228,8 @@ class Store:
         current = self._current(digest)
         return current, self._backend.delete(current)
 
-    def _ended(self, claim: Claim, stored: Stored | None) -> None:
-        self._admission.leave(claim)
+    def _ended(self, stored: Stored | None) -> None:
+        self._admission.leave()
         if stored is None:
             self.statistics.failed_uploads += 1
             return
