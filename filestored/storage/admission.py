@@ -20,7 +20,10 @@ from filestored.storage.places import MAX_UNPLACED_BYTES, Places
 
 
 class Admission:
-    """The door of one store. `max_size` in bytes; `in_flight` counts the uploads inside; `headroom` is the free space."""
+    """Admission control of one store.
+
+    `max_size` in bytes; `in_flight` counts the uploads inside; `headroom` is the free space.
+    """
 
     def __init__(self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: Places) -> None:
         self.max_size = max_size
