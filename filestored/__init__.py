@@ -13,4 +13,4 @@ below only:
 - ``service``, ``cli``     the doors; ``assembly``, ``serving`` and ``imageservice`` put all of it together
 """
 
-__version__ = "0.3.0"
+__version__ = "0.3.1"
