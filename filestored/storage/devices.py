@@ -1,7 +1,8 @@
-"""Health by device: everything that writes to one disk shares one `Health`.
+"""Health by device: directories on one disk are suspended together.
 
-A suspension found here is reported to a watcher, which tells the other processes of the service; what other
-processes report comes in by `DeviceHealth.suspend`. Devices are numbers of stat(2), the same in each process.
+Each directory has a `Health` of its own, because it may be removed, or recover, by itself. A suspension found
+here is reported to a watcher, which tells the other processes of the service; what other processes report comes
+in by `DeviceHealth.suspend`. Devices are numbers of stat(2), the same in each process.
 
 Used in the reactor's thread only.
 """
@@ -16,19 +17,18 @@ Watcher = Callable[[int, str, bool], None]
 
 
 class DeviceHealth:
-    """The `Health` of each device that this process writes to."""
+    """The `Health` of each directory that this process writes to, by device."""
 
     def __init__(self) -> None:
-        self._healths: dict[int, Health] = {}
+        self._healths: dict[int, list[Health]] = {}
         self._watchers: list[Watcher] = []
 
     def of(self, path: str) -> Health:
-        """Return the health of the device that holds `path`, or will hold it. Raises `OSError`."""
-        device = _device(path)
-        if device not in self._healths:
-            health = self._healths[device] = Health()
-            health.watch(lambda reason, until_restart: self._report(device, reason, until_restart))
-        return self._healths[device]
+        """Return a new health for the directory `path`, which exists or will be made. Raises `OSError`."""
+        device, health = _device(path), Health()
+        self._healths.setdefault(device, []).append(health)
+        health.watch(lambda reason, until_restart: self._report(device, reason, until_restart))
+        return health
 
     def watch(self, watcher: Watcher) -> None:
         """Report each suspension that this process finds."""
@@ -36,11 +36,11 @@ class DeviceHealth:
 
     def suspend(self, device: int, reason: str, until_restart: bool) -> None:
         """Suspend writes to a device, because another process has found a reason."""
-        health = self._healths.get(device)
-        if health is not None:
+        for health in self._healths.get(device, ()):
             health.suspend(reason, until_restart=until_restart)
 
     def _report(self, device: int, reason: str, until_restart: bool) -> None:
+        self.suspend(device, reason, until_restart)
         for watcher in self._watchers:
             watcher(device, reason, until_restart)
 

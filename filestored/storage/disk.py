@@ -18,7 +18,7 @@ from contextlib import ExitStack
 
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest
+from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
     IBackend,
@@ -149,16 +149,11 @@ class DiskBackend:
             small = RecentFile(file.read(0, file.size), file.status)
         finally:
             file.close()
-        if not self._is_digest_of(digest, small.data):
+        if not _is_digest_of(digest, small.data):
             reason = f"its bytes do not have the {digest.algorithm} of its name"
             raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
         recent.add(digest.hex, small)
         return small
-
-    def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
-        hasher = self._algorithm.new()
-        hasher.update(data)
-        return self._algorithm.finish(hasher) == digest
 
     def _open(self, digest: Digest) -> "DiskFile":
         try:
@@ -263,3 +258,11 @@ class DiskFile:
 
 _NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}
 """Not there; a symbolic link; a socket, or a device without a driver."""
+
+
+def _is_digest_of(digest: Digest, data: bytes) -> bool:
+    """Whether `data` has the digest; a file that a migration has left has one of a former algorithm."""
+    named = algorithm(digest.algorithm)
+    hasher = named.new()
+    hasher.update(data)
+    return named.finish(hasher) == digest

@@ -44,7 +44,7 @@ class ShardUnusable(OSError):
 
 
 class Health:
-    """The condition of what is written to one device.
+    """The condition of one directory and of the device that it is on.
 
     `degraded` is the reason why writing is suspended, or None; `recoverable` is whether a probe that passes
     may end the suspension. `unreadable` counts the errors that came while stored objects were read.
@@ -84,7 +84,7 @@ class Health:
     def judge_read(self, error: Exception) -> Exception:
         """Return the error to report for one that came while an object was read; log and count it."""
         if isinstance(error, StoreMissing):
-            self._begin(str(error), until_restart=True)
+            self.suspend(str(error), until_restart=True)  # the disk has no fault: no callback
             return error
         if not isinstance(error, OSError):
             return error
@@ -100,7 +100,7 @@ class Health:
             self._begin(str(error), until_restart=False)
 
     def suspend(self, reason: str, *, until_restart: bool) -> None:
-        """Suspend writing because another process has. Idempotent; calls no callback."""
+        """Suspend writing, as another process has. Idempotent; calls no callback."""
         if self.degraded is None:
             self.degraded = reason
             self._log.critical(

@@ -144,10 +144,13 @@ class Shards:
             if error.errno in _NEVER:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
-        status = self._calls.fstat(descriptor)
-        if status.st_dev != self._device:
+        try:
+            status = self._calls.fstat(descriptor)
+            if status.st_dev != self._device:
+                raise UnusableStore(f"it spans file systems: {name} is on another one")
+        except BaseException:
             os.close(descriptor)
-            raise UnusableStore(f"it spans file systems: {name} is on another one")
+            raise
         if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
             self._close_to_others(name, descriptor, mode)
         kept = self.descriptors.setdefault(name, descriptor)

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from filestored.errors import WritesSuspended
+from filestored.errors import StoreMissing, WritesSuspended
 from filestored.storage.devices import DeviceHealth
 
 
@@ -20,7 +20,28 @@ def fail(health):
 def test_directories_on_one_device_share_their_health(devices, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert devices.of(str(tmp_path / "a")) is devices.of(str(tmp_path / "b"))
+    first, second = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / "b"))
+    fail(first)
+    with pytest.raises(WritesSuspended):
+        second.check()
+
+
+def test_a_directory_that_was_removed_suspends_no_other(devices, tmp_path):
+    first, second = devices.of(str(tmp_path)), devices.of(str(tmp_path))
+    first.judge_read(StoreMissing())
+    with pytest.raises(WritesSuspended):
+        first.check()
+    second.check()
+
+
+def test_each_directory_recovers_by_itself(devices, tmp_path):
+    first, second = devices.of(str(tmp_path)), devices.of(str(tmp_path))
+    first.judge(OSError(errno.EROFS, "Read-only file system"))
+    assert second.recoverable
+    first.resume()
+    first.check()
+    with pytest.raises(WritesSuspended):
+        second.check()
 
 
 def test_directories_on_different_devices_have_their_own_health(devices, tmp_path):
@@ -58,4 +79,6 @@ def test_a_suspension_of_a_device_that_is_not_used_here_changes_nothing(devices,
 
 
 def test_a_directory_that_is_not_made_yet_is_on_the_device_of_its_parent(devices, tmp_path):
-    assert devices.of(str(tmp_path / "store" / "later")) is devices.of(str(tmp_path))
+    later, parent = devices.of(str(tmp_path / "store" / "later")), devices.of(str(tmp_path))
+    fail(parent)
+    assert parent.degraded == later.degraded is not None
