@@ -18,7 +18,7 @@ from contextlib import ExitStack
 
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest
+from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
     IBackend,
@@ -156,9 +156,11 @@ class DiskBackend:
         return small
 
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
-        hasher = self._algorithm.new()
+        """Compare `data` with a name of ours, or of an algorithm before a migration."""
+        named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
+        hasher = named.new()
         hasher.update(data)
-        return self._algorithm.finish(hasher) == digest
+        return named.finish(hasher) == digest
 
     def _open(self, digest: Digest) -> "DiskFile":
         try:
