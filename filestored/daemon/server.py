@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from filestored.daemon.acceptor import Acceptor, accept_from
 from filestored.daemon.hub import Hub
@@ -25,6 +26,8 @@ class Server:
 
     `drain` is how many seconds a stop waits for running requests; `stop_helpers` ends what has helped them.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Server:
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
-        """Finish; fires when the last connection and the last thread are gone."""
+        """Finish; fires when the last connection is gone, and the last thread or its time."""
         return Deferred.fromCoroutine(self._stop())
 
     def abort(self) -> None:
@@ -82,4 +85,5 @@ class Server:
             await self._stop_helpers()
         if self._access_log is not None:
             self._access_log.close()
-        self._pools.stop()
+        if not self._pools.stop():
+            self._log.warn("a disk hangs: the process ends without waiting for its last calls")

@@ -35,7 +35,7 @@ def work(
     listening: Sequence[Listening],
     pipe: PipeSink,
     buffered: bytes,
-    suspensions: Iterable[tuple[int, str, bool]],
+    suspensions: Iterable[tuple[int | str, str, bool]],
 ) -> None:
     """Serve on these sockets until the control pipe ends, or a signal.
 
@@ -45,8 +45,8 @@ def work(
     devices = DeviceHealth()
     devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
     server = make_server(reactor, settings, devices)
-    for device, reason, until_restart in suspensions:
-        devices.suspend(device, reason, until_restart)
+    for scope, reason, until_restart in suspensions:
+        devices.suspend(scope, reason, until_restart)
     server.start(listening)
     garbage.rest()
     for each in listening:

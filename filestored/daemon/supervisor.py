@@ -9,8 +9,8 @@ stdout carries the worker's log, one JSON object a line; stderr is logged as it 
 A worker that exits, hangs or cannot be started is replaced at once; after five quick deaths with growing
 delays (`backoff`). Delays never leave the service without any worker for longer than `MAX_EMPTY_SECONDS`.
 
-A worker that suspends writes to a device tells the supervisor, which tells all others and each new one: the
-health of a disk is that of the service, not of one process.
+A worker that suspends writes to a device or directory tells the supervisor, which tells all others and each
+new one: the health of a disk is that of the service, not of one process.
 
 Rejected: configuration in argv, which every user of the machine can read; signals for control, which a parent
 that was killed cannot send.
@@ -60,7 +60,7 @@ class Supervisor:
         self._status = status
         self._listening: Sequence[Listening] = ()
         self._places: list[Place] = []
-        self._suspensions: dict[int, Suspension] = {}
+        self._suspensions: dict[int | str, Suspension] = {}
         self._heartbeat = repeating(reactor, self._beat)
         self._stopped = False
         self.write = log
@@ -136,9 +136,9 @@ class Supervisor:
 
     def suspended(self, suspension: Suspension) -> None:
         """Tell all workers; what lasts until a restart is kept for those that are started later."""
-        device, _, until_restart = suspension
+        scope, _, until_restart = suspension
         if until_restart:
-            self._suspensions.setdefault(device, suspension)
+            self._suspensions.setdefault(scope, suspension)
         self._tell_all(json.dumps({"suspended": suspension}))
 
     def _tell_all(self, words: str) -> None:

@@ -1,7 +1,7 @@
 """The supervisor's end of one worker process: three pipes, and a heartbeat over two of them.
 
 In: lines of JSON on the worker's stdout. An object with a ``level`` is a log line. ``"serving"`` says that
-the worker accepts connections, ``"alive"`` answers a ping, ``{"suspended": [device, reason, until_restart]}``
+the worker accepts connections, ``"alive"`` answers a ping, ``{"suspended": [scope, reason, until_restart]}``
 reports a `Suspension`. Everything on stderr is logged as it is.
 
 Out: lines on its stdin: the configuration first, then ``ping``, ``reopen`` and suspensions. The end of stdin
@@ -38,8 +38,8 @@ MAX_LATE_OUTPUT_SECONDS = 1.0
 
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}
 
-Suspension = tuple[int, str, bool]
-"""A device (st_dev) that must not be written to, the reason, and whether that lasts until a restart."""
+Suspension = tuple[int | str, str, bool]
+"""A device (st_dev) or directory that must not be written to; the reason; whether until a restart."""
 
 
 class Listener(Protocol):
@@ -49,7 +49,7 @@ class Listener(Protocol):
         """Handle that the worker has begun to serve."""
 
     def suspended(self, suspension: Suspension) -> None:
-        """Handle that the worker has suspended writes to a device."""
+        """Handle that the worker has suspended writes to a device or directory."""
 
     def exited(self, worker: "WorkerProcess", how: str) -> None:
         """Handle that the process has exited; its last output may follow."""
@@ -169,8 +169,9 @@ class WorkerProcess(ProcessProtocol):
         elif message == "alive":
             self.unanswered = 0
         elif "suspended" in message:
-            device, reason, until_restart = message["suspended"]
-            self._listener.suspended((int(device), str(reason), bool(until_restart)))
+            scope, reason, until_restart = message["suspended"]
+            scope = scope if isinstance(scope, int) else str(scope)
+            self._listener.suspended((scope, str(reason), bool(until_restart)))
         else:
             self._listener.write(Line(**message))
 

@@ -44,7 +44,7 @@ _VERDICTS = {
 
 def main() -> None:
     """Serve jobs until stdin ends."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     _give_way()
     forbid_new_privileges()

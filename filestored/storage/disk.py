@@ -155,6 +155,16 @@ class DiskBackend:
         recent.add(digest.hex, small)
         return small
 
+<<<<<<< HEAD
+=======
+    def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
+        """Compare `data` with a name of ours, or of an algorithm before a migration."""
+        named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
+        hasher = named.new()
+        hasher.update(data)
+        return named.finish(hasher) == digest
+
+>>>>>>> rc
     def _open(self, digest: Digest) -> "DiskFile":
         try:
             descriptor = self._open_name(digest)

@@ -7,7 +7,8 @@ kernel forgets the pages that it could not write, and the next flush would repor
 starting go on in each case.
 
 An error while one object is read, `ReadFailed`, is the trouble of that object: it is logged and counted, and
-suspends nothing. A store whose directory was removed, `StoreMissing`, suspends writing, whoever notices.
+suspends nothing. A directory that was removed, `StoreMissing`, suspends writing to that directory only; all
+other suspensions concern its whole device (see `devices`).
 
 Used in the reactor's thread only.
 """
@@ -44,7 +45,7 @@ class ShardUnusable(OSError):
 
 
 class Health:
-    """The condition of one directory and of the device that it is on.
+    """The condition of one directory that is written to.
 
     `degraded` is the reason why writing is suspended, or None; `recoverable` is whether a probe that passes
     may end the suspension. `unreadable` counts the errors that came while stored objects were read.
@@ -56,7 +57,7 @@ class Health:
         self.degraded: str | None = None
         self.unreadable = 0
         self._until_restart = False
-        self._watchers: list[Callable[[str, bool], None]] = []
+        self._watchers: list[Callable[[str, bool, bool], None]] = []
 
     @property
     def recoverable(self) -> bool:
@@ -84,7 +85,7 @@ class Health:
     def judge_read(self, error: Exception) -> Exception:
         """Return the error to report for one that came while an object was read; log and count it."""
         if isinstance(error, StoreMissing):
-            self.suspend(str(error), until_restart=True)  # the disk has no fault: no callback
+            self._begin(str(error), until_restart=True, of_device=False)
             return error
         if not isinstance(error, OSError):
             return error
@@ -100,7 +101,7 @@ class Health:
             self._begin(str(error), until_restart=False)
 
     def suspend(self, reason: str, *, until_restart: bool) -> None:
-        """Suspend writing, as another process has. Idempotent; calls no callback."""
+        """Suspend writing because another process has. Idempotent; calls no callback."""
         if self.degraded is None:
             self.degraded = reason
             self._log.critical(
@@ -110,8 +111,11 @@ class Health:
             )
         self._until_restart |= until_restart
 
-    def watch(self, callback: Callable[[str, bool], None]) -> None:
-        """Call `callback` with reason and `until_restart` when this process suspends writing by itself."""
+    def watch(self, callback: Callable[[str, bool, bool], None]) -> None:
+        """Call `callback` when an error of this directory suspends writing.
+
+        Its arguments: the reason, whether that lasts until a restart, whether it concerns the whole device.
+        """
         self._watchers.append(callback)
 
     def resume(self) -> None:
@@ -120,13 +124,13 @@ class Health:
             self.degraded = None
             self._log.warn("writing goes on: the probe has passed")
 
-    def _begin(self, reason: str, *, until_restart: bool) -> None:
+    def _begin(self, reason: str, *, until_restart: bool, of_device: bool = True) -> None:
         """Suspend writing, and call the callbacks if that is new or lasts longer than before."""
         known = self.degraded is not None and (self._until_restart or not until_restart)
         self.suspend(reason, until_restart=until_restart)
         if not known:
             for callback in self._watchers:
-                callback(reason, until_restart)
+                callback(reason, until_restart, of_device)
 
 
 def _is_grave(error: OSError) -> bool:

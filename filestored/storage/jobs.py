@@ -18,6 +18,9 @@ Work waits only for work of its own kind and API:
 So while all flushes hang, everything that needs no flush goes on. A disk that hangs stops the pools of the
 API whose directory is on it. A thread is started when a job finds no idle one, and kept.
 
+All are daemon threads, and a stop waits for them for a bounded time only: a call that hangs in the kernel
+would otherwise keep the process from ending. What it was to write has not been acknowledged.
+
 Rejected: one pool with a limit per kind, which needs a second queue in front of that of the pool.
 """
 
@@ -26,7 +29,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from threading import Thread
 from traceback import clear_frames
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
@@ -79,6 +82,20 @@ MAX_THREADS = {
 }
 """Threads of each pool of one API."""
 
+MAX_STOP_SECONDS = 3.0
+"""Seconds that a stop waits for jobs under way."""
+
+
+class DaemonThread(Thread):
+    """A thread that the end of the interpreter does not wait for."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(daemon=True, **fields)
+
+
+class _Pool(ThreadPool):
+    threadFactory: type[Thread] = DaemonThread
+
 
 class ThreadPools:
     """All pools of I/O threads of a process, started and stopped together."""
@@ -96,14 +113,26 @@ class ThreadPools:
         for pool in self._pools:
             pool.start()
 
-    def stop(self) -> None:
-        """Wait for all jobs. Blocking; jobs given later are never done."""
+    def stop(self) -> bool:
+        """Wait for all jobs, for at most `MAX_STOP_SECONDS`; return whether they are done.
+
+        Blocking. Jobs given later are never done.
+        """
+        waiting = DaemonThread(target=self._join, name="stop")
+        try:
+            waiting.start()
+        except RuntimeError:  # no thread can be started, so no job is waited for
+            return False
+        waiting.join(MAX_STOP_SECONDS)
+        return not waiting.is_alive()
+
+    def _join(self) -> None:
         for pool in self._pools:
             pool.stop()
 
     def make_run(self, name: str, threads: int) -> Run:
         """Return a new pool of at most `threads` threads."""
-        pool = ThreadPool(minthreads=0, maxthreads=threads, name=name)
+        pool = _Pool(minthreads=0, maxthreads=threads, name=name)
         self._pools.append(pool)
         return in_threads(self._reactor, pool)
 

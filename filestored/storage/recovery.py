@@ -1,8 +1,8 @@
 """Recovery without a restart: the preparation of directories, tried again in the background.
 
-In: the directories that this process writes to, each with the `Health` of its device and the function that
-prepares it. While a preparation is due, all functions of that health run every few seconds in an I/O
-thread. Once none of them raises, the health resumes.
+In: the directories that this process writes to, each with its `Health` and the function that prepares it.
+While a preparation is due, that function runs every few seconds in an I/O thread. Once it does not raise, the
+health resumes.
 
 A preparation is due after one that has failed at the start, and during a suspension that a probe may end.
 """

@@ -2,13 +2,21 @@
 
 import os
 import shutil
+import signal
 import subprocess
+from functools import partial
 
 import requests
+
+from tests.daemon.running import until
 
 
 def status_of(daemon, method, path, **more):
     return requests.request(method, daemon.url + path, timeout=30, **more).status_code
+
+
+def replaced(daemon, former):
+    return len(set(daemon.workers()) - set(former)) == 2
 
 
 def test_empty_directories_that_cron_removes_are_made_anew(daemon):
@@ -45,3 +53,17 @@ def test_images_that_were_removed_are_unavailable_and_not_made_anew(daemon):
     assert 503 == status_of(daemon, "GET", "health")
     assert 200 == status_of(daemon, "POST", "", data=b"files go on")
     assert not os.path.exists(f"{daemon.directory}/images")
+
+
+def test_all_workers_and_replaced_ones_know_that_the_images_were_removed(start_daemon):
+    daemon = start_daemon("--workers", "2")
+    assert 201 == status_of(daemon, "GET", "imageapi/generate-token/anna/")
+    shutil.rmtree(f"{daemon.directory}/images")
+    assert 503 == status_of(daemon, "GET", "imageapi/generate-token/bob/")
+    for _ in range(2):
+        until(lambda: {503} == {status_of(daemon, "GET", "health") for _ in range(10)}, "all workers know")
+        assert {200} == {status_of(daemon, "POST", "", data=b"files go on") for _ in range(10)}
+        former = daemon.workers()
+        for pid in former:
+            os.kill(pid, signal.SIGKILL)
+        until(partial(replaced, daemon, former), "they are replaced")

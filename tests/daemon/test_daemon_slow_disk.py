@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import select
+import signal
 import threading
 import time
 
@@ -100,6 +101,16 @@ def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trac
     for peer in asked:
         with peer:
             assert peer.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_stop_ends_although_a_flush_hangs(start_daemon, trace):
+    daemon = start_daemon("--workers", "1", "--drain", "0.2")
+    with delayed(daemon.pid, FLUSHES, HANGING, trace), begin_upload(daemon, os.urandom(200_000)):
+        until(lambda: begun(trace), "the flush hangs")
+        daemon.kill(signal.SIGTERM)
+        until(lambda: "(zombie)" in read(f"/proc/{daemon.pid}/status"), "only the hung thread is left")
+    until(daemon.ended, "it ends")
+    assert "a disk hangs" in daemon.log
 
 
 # --- slow reads ---------------------------------------------------------------------------------------

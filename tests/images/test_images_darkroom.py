@@ -343,7 +343,7 @@ async def test_polite_signals_end_no_chamber(darkroom, blob_of):
     blob = await blob_of(SAMPLES["gif"])
     await verify(darkroom, blob)
     (chamber,) = processes_of(darkroom)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         os.kill(chamber, number)
     assert await outcome(verify(darkroom, blob)) is None
     assert processes_of(darkroom) == [chamber]

@@ -17,31 +17,40 @@ def fail(health):
     health.judge(OSError(errno.EIO, "I/O error"))
 
 
-def test_directories_on_one_device_share_their_health(devices, tmp_path):
+@pytest.mark.parametrize("later", ["b", "later/b"])
+def test_an_error_of_a_device_suspends_all_directories_on_it(devices, tmp_path, later):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first, second = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / "b"))
-    fail(first)
+    one, other = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / later))
+    fail(one)
     with pytest.raises(WritesSuspended):
-        second.check()
+        other.check()
 
 
-def test_a_directory_that_was_removed_suspends_no_other(devices, tmp_path):
-    first, second = devices.of(str(tmp_path)), devices.of(str(tmp_path))
-    first.judge_read(StoreMissing())
+def test_a_probe_of_one_directory_ends_no_suspension_of_another(devices, tmp_path):
+    one, other = devices.of(str(tmp_path)), devices.of(str(tmp_path / "b"))
+    one.judge(OSError(errno.EROFS, "read-only"))
+    one.resume()
+    one.check()
     with pytest.raises(WritesSuspended):
-        first.check()
-    second.check()
+        other.check()
 
 
-def test_each_directory_recovers_by_itself(devices, tmp_path):
-    first, second = devices.of(str(tmp_path)), devices.of(str(tmp_path))
-    first.judge(OSError(errno.EROFS, "Read-only file system"))
-    assert second.recoverable
-    first.resume()
-    first.check()
+def test_a_directory_that_was_removed_suspends_only_itself(devices, tmp_path):
+    reports = []
+    devices.watch(lambda *suspension: reports.append(suspension))
+    one, other = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / "b"))
+    one.judge(StoreMissing())
+    other.check()
     with pytest.raises(WritesSuspended):
-        second.check()
+        one.check()
+    assert [(str(tmp_path / "a"), str(StoreMissing()), True)] == reports
+    elsewhere = DeviceHealth()
+    one, other = elsewhere.of(str(tmp_path / "a")), elsewhere.of(str(tmp_path / "b"))
+    elsewhere.suspend(*reports[0])
+    other.check()
+    with pytest.raises(WritesSuspended):
+        one.check()
 
 
 def test_directories_on_different_devices_have_their_own_health(devices, tmp_path):
@@ -76,9 +85,3 @@ def test_a_suspension_of_a_device_that_is_not_used_here_changes_nothing(devices,
     health = devices.of(str(tmp_path))
     devices.suspend(tmp_path.stat().st_dev + 1, "elsewhere", True)
     assert health.degraded is None
-
-
-def test_a_directory_that_is_not_made_yet_is_on_the_device_of_its_parent(devices, tmp_path):
-    later, parent = devices.of(str(tmp_path / "store" / "later")), devices.of(str(tmp_path))
-    fail(parent)
-    assert parent.degraded == later.degraded is not None

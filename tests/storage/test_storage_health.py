@@ -69,7 +69,7 @@ def test_a_start_on_a_full_disk_suspends_nothing():
 
 def test_a_callback_learns_of_the_suspensions_of_this_process_only_and_of_each_once():
     health, told = Health(), []
-    health.watch(lambda reason, until_restart: told.append((reason, until_restart)))
+    health.watch(lambda *suspension: told.append(suspension))
     health.suspend("another worker", until_restart=False)
     health.judge(failure(errno.EROFS))
     assert [] == told
@@ -78,7 +78,7 @@ def test_a_callback_learns_of_the_suspensions_of_this_process_only_and_of_each_o
     health.judge(failure(errno.EROFS))
     health.judge(failure(errno.EIO))
     health.judge(failure(errno.EIO))
-    assert [False, True] == [until_restart for _, until_restart in told]
+    assert [(False, True), (True, True)] == [suspension[1:] for suspension in told]
 
 
 def test_a_suspension_from_outside_until_a_restart_is_not_ended_by_a_probe():

@@ -86,6 +86,39 @@ def test_no_thread_is_started_before_there_is_work(pools):
     assert before == threading.active_count()
 
 
+def test_a_stop_waits_for_a_job_that_hangs_for_a_bounded_time():
+    pools, go_on = ThreadPools(reactor), threading.Event()
+    run = pools.make("files").write
+    pools.start()
+    run(go_on.wait).addErrback(lambda _: None)
+    late = threading.Timer(30, go_on.set)  # the end of a stop that has no bound
+    late.start()
+    try:
+        assert pools.stop() is False
+        assert not go_on.is_set()
+    finally:
+        late.cancel()
+        go_on.set()
+
+
+def test_a_stop_waits_for_jobs_under_way():
+    pools, done = ThreadPools(reactor), threading.Event()
+    run = pools.make("files").write
+    pools.start()
+    run(lambda: threading.Event().wait(0.2) or done.set())
+    assert pools.stop() is True
+    assert done.is_set()
+
+
+def test_the_end_of_the_interpreter_waits_for_no_job():
+    pools, found = ThreadPools(reactor), []
+    run = pools.make("files").write
+    pools.start()
+    run(lambda: found.append(threading.current_thread().daemon))
+    pools.stop()
+    assert [True] == found
+
+
 # --- which work goes where --------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from filestored.digest import algorithm
 from filestored.errors import NotFound
 from filestored.interfaces import IAtHand
 from filestored.storage.calls import Calls
@@ -120,3 +121,14 @@ def test_only_so_many_files_are_kept(disk, opened):
 def test_a_file_with_no_bytes_is_a_file(disk):
     digest = stored(disk, b"")
     assert b"" == read(disk, digest) == read(disk, digest)
+
+
+def test_a_file_named_by_a_former_algorithm_is_compared_by_that_one(disk, place):
+    contents = {"sha256": b"moved", "sha512": b"left behind"}
+    names = {content: digest_of(content, algorithm(name)) for name, content in contents.items()}
+    for content, name in names.items():
+        put(disk, content, name=name)
+        assert content == read(disk, name)
+    rotten(f"{place}/{names[b'moved'].shard}/{names[b'moved']}", b"roved")
+    with pytest.raises(ReadFailed, match="do not have the sha256"):
+        disk.open(names[b"moved"])
