@@ -149,14 +149,12 @@ class DiskBackend:
             small = RecentFile(file.read(0, file.size), file.status)
         finally:
             file.close()
-        if not _is_digest_of(digest, small.data):
+        if not self._is_digest_of(digest, small.data):
             reason = f"its bytes do not have the {digest.algorithm} of its name"
             raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
         recent.add(digest.hex, small)
         return small
 
-<<<<<<< HEAD
-=======
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
         """Compare `data` with a name of ours, or of an algorithm before a migration."""
         named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
@@ -164,7 +162,6 @@ class DiskBackend:
         hasher.update(data)
         return named.finish(hasher) == digest
 
->>>>>>> rc
     def _open(self, digest: Digest) -> "DiskFile":
         try:
             descriptor = self._open_name(digest)
@@ -268,11 +265,3 @@ class DiskFile:
 
 _NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}
 """Not there; a symbolic link; a socket, or a device without a driver."""
-
-
-def _is_digest_of(digest: Digest, data: bytes) -> bool:
-    """Whether `data` has the digest; a file that a migration has left has one of a former algorithm."""
-    named = algorithm(digest.algorithm)
-    hasher = named.new()
-    hasher.update(data)
-    return named.finish(hasher) == digest
