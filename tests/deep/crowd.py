@@ -25,6 +25,7 @@ def prove(bench: Bench) -> Verdict:
         time.sleep(2 * MIN_IDLE_SECONDS)
         with connection(daemon) as late:
             among_idle = _serves(late, request)
+        until(lambda: any(map(_is_closed, peers)), "one of them is closed")
         closed = sum(_is_closed(peer) for peer in peers)
         peers = [peer for peer in peers if not _is_closed(peer)]
         peers += [crowd.enter_context(connection(daemon)) for _ in range(LIMIT - len(peers))]
