@@ -433,10 +433,11 @@ class IRecords(Interface):
         a name at once. A change of `name` inside of its own context waits for ever.
         """
 
-    def read_all(prefix: str) -> Iterator[tuple[str, bytes]]:
+    def read_all(prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """Last segment and value of each name that is `prefix`, a slash and one more segment.
 
-        In no order. What is created or removed meanwhile may be among them or not.
+        The value is None when it cannot be read. In no order. What is created or removed meanwhile may be
+        among them or not.
         """
 
     def entries(prefix: str) -> list[str]:

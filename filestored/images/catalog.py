@@ -32,6 +32,7 @@ from filestored.images.accounts import ACCOUNTS
 from filestored.images.entries import Entry, claim_for, claimed_by, read_claim, refreshed
 from filestored.images.names import escaped
 from filestored.interfaces import Image, IRecords
+from filestored.storage.health import LACKING, ReadFailed
 
 IDENTITY = re.compile("[A-Za-z0-9_-]{4}")
 """What an image id looks like."""
@@ -76,14 +77,14 @@ class Catalog:
     def list_into(self, found: dict[str, str]) -> Generator[str | None]:
         """Put the ids of all images by their names into `found`; yields for each record that is read.
 
-        Yields the id of an image that cannot be listed because its records are damaged, else None. A claim
-        repeats name and id, so claims are read, and a record only where not exactly one claim is for
-        it: during a change, or after a crash. Raises `OSError`.
+        Yields the id of an image that cannot be listed because its records are damaged or unreadable, else
+        None. A claim repeats name and id, so claims are read, and a record only where not exactly one claim
+        is for it: during a change, or after a crash. Raises `OSError`.
         """
         claims: dict[str, list[str]] = {identity: [] for identity in self._recorded()}
         for _, claim in self._records.read_all(f"{self._home}/{NAMES}"):
             with suppress(ValueError, LookupError):
-                identity, name = read_claim(claim)
+                identity, name = read_claim(claim or b"")
                 claims.get(identity, []).append(name)
             yield None
         for identity, names in claims.items():
@@ -97,6 +98,10 @@ class Catalog:
         try:
             entry = self._find(identity)
         except (ValueError, LookupError):
+            return identity
+        except ReadFailed as error:
+            if error.errno in LACKING:
+                raise
             return identity
         if entry is not None:
             found[entry.image.name] = identity

@@ -22,21 +22,28 @@ class Clerk:
         self._health = health
 
     async def look(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Do something that reads. Raises what it raises, and `UploadRefused` for errors that pass."""
-        return await self._judged(self._threads.read, function, *args, **kwargs)
+        """Do something that reads. Raises what it raises, and `Overloaded` without descriptors or memory."""
+        return await _judged(self._health.judge_read, self._threads.read, function, *args, **kwargs)
 
     async def list(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """As `look`, for reading whole directories of records."""
-        return await self._judged(self._threads.list, function, *args, **kwargs)
+        return await _judged(self._health.judge_read, self._threads.list, function, *args, **kwargs)
 
     async def change(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Do something that writes; raises `WritesSuspended` when nothing may be written."""
         self._health.check()
-        return await self._judged(self._threads.record, function, *args, **kwargs)
+        return await _judged(self._health.judge, self._threads.record, function, *args, **kwargs)
 
-    async def _judged(self, run: Run, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return await run(function, *args, **kwargs)
-        except OSError as error:
-            judged = self._health.judge(error)
-            raise judged from (None if judged is error else error)
+
+async def _judged(
+    judge: Callable[[Exception], Exception],
+    run: Run,
+    function: Callable[_P, _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _T:
+    try:
+        return await run(function, *args, **kwargs)
+    except OSError as error:
+        judged = judge(error)
+        raise judged from (None if judged is error else error)

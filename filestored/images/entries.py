@@ -39,6 +39,8 @@ class Entry:
 
     @classmethod
     def _from_json(cls, found: Any) -> "Entry":
+        if not isinstance(found["name"], str):
+            raise ValueError("the record of an image is damaged")
         image = Image(
             name=found["name"],
             media_type=found["type"],
@@ -78,7 +80,10 @@ def read_claim(claim: bytes) -> tuple[str, str]:
     found = json.loads(claim)
     if not isinstance(found, dict):
         raise ValueError("a claim is damaged")
-    return found["id"], found["name"]
+    identity, name = found["id"], found["name"]
+    if not (isinstance(identity, str) and isinstance(name, str)):
+        raise ValueError("a claim is damaged")
+    return identity, name
 
 
 def claimed_by(claim: bytes) -> str:

@@ -14,6 +14,7 @@ Rejected: to remove records without a claim, claims without a record, and tokens
 belong to something that is missing, and all of them together take little room.
 """
 
+import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from filestored.images.accounts import ACCOUNTS, Accounts
 from filestored.images.catalog import IMAGES, NAMES
 from filestored.images.entries import Entry, read_claim
 from filestored.interfaces import IBackend, IRecords, ISetsAside
+from filestored.storage.health import ReadFailed
 
 MIN_AGE_SECONDS = 24 * 60 * 60.0
 """How long bytes, and a record without a claim, are taken for those of an upload that is under way."""
@@ -111,7 +113,7 @@ class Sweep:
         try:
             return self._records.entries(ACCOUNTS)
         except OSError as error:
-            self._unreadable.append(f"{ACCOUNTS}/ ({error.strerror})")
+            self._unreadable.append(f"{ACCOUNTS}/ ({error.strerror or error})")
             return []
 
     def _visit(self, username: str) -> bool:
@@ -123,7 +125,7 @@ class Sweep:
         except NotFound:
             self._unreadable.append(f"{place} (it has no account record)")
         except OSError as error:
-            self._unreadable.append(f"{place} ({error.strerror})")
+            self._unreadable.append(f"{place} ({error.strerror or error})")
         except (ValueError, LookupError, TypeError):
             self._unreadable.append(f"{place} (a record is damaged)")
         return False
@@ -137,9 +139,12 @@ class Sweep:
                 yield entry.image.blob.hex
 
     def _paused(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        for each in self._records.read_all(prefix):
+        """All records below `prefix`. Raises `ReadFailed` for an unreadable one, which may refer to bytes."""
+        for name, value in self._records.read_all(prefix):
             self._pause()
-            yield each
+            if value is None:
+                raise ReadFailed(errno.EIO, f"the record {prefix}/{name} cannot be read")
+            yield name, value
 
     def _orphans(self) -> tuple[int, list[Digest]]:
         """The number of all files, and those that are old and that no record refers to."""

@@ -97,7 +97,7 @@ class Aliases:
         try:
             return own.parse(text.decode("ascii", "replace"))
         except MalformedDigest:
-            raise OSError(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
+            raise ReadFailed(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
 
 
 class FormerNames:
@@ -166,6 +166,8 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) 
             descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
     except FileNotFoundError:
         raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
+    except OSError as error:
+        raise ReadFailed.of(error, f"{ALIASES}/{old.name}") from error
     try:
         return Aliases(descriptor, old, new, calls)
     except BaseException:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.digest import Digest
+from filestored.errors import Overloaded
 from filestored.interfaces import IAtHand, IBlob, IFileSource, IStoredFile
 from filestored.storage.health import Health
 from filestored.storage.jobs import Run
@@ -110,9 +111,14 @@ class Blob:
 
     def _release(self) -> None:
         if self._is_slow_to_close():
-            self._run(self._file.close)
+            self._run(self._file.close).addErrback(self._close_here)
         else:
             self._file.close()
+
+    def _close_here(self, failure: Failure) -> None:
+        """Close the file in this thread, because no other could be started."""
+        failure.trap(Overloaded)
+        self._file.close()
 
     def _is_slow_to_close(self) -> bool:
         return self._latency.slow or self.size >= SLOW_TO_CLOSE

@@ -76,8 +76,8 @@ class Folders:
 
         Raises `ReadFailed`.
         """
+        found = self._list(directory, prefix)
         try:
-            found = self._list(directory)
             files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
             folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
@@ -91,18 +91,22 @@ class Folders:
             finally:
                 os.close(below)
 
-    def files(self, directory: int) -> list[str]:
-        """The names of the regular files in a directory that is open."""
-        return [entry.name for entry in self._list(directory) if entry.is_file(follow_symlinks=False)]
+    def files(self, directory: int, name: str) -> list[str]:
+        """The names of the regular files in the open directory `name`. Raises `ReadFailed`."""
+        found = self._list(directory, name)
+        return [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
 
-    def entries(self, directory: int) -> list[str]:
-        """The names of everything in a directory that is open, of whatever type."""
-        return [entry.name for entry in self._list(directory)]
+    def entries(self, directory: int, name: str) -> list[str]:
+        """The names of everything in the open directory `name`, of whatever type. Raises `ReadFailed`."""
+        return [entry.name for entry in self._list(directory, name)]
 
-    def _list(self, directory: int) -> "list[os.DirEntry[str]]":
-        """The entries of a directory, without those that begin with a dot."""
-        with self._calls.scandir(directory) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+    def _list(self, directory: int, name: str) -> "list[os.DirEntry[str]]":
+        """The entries of the directory `name`, without those that begin with a dot. Raises `ReadFailed`."""
+        try:
+            with self._calls.scandir(directory) as entries:
+                return [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            raise ReadFailed.of(error, f"the directory {name}") from error
 
     def _step(self, segment: str, above: int) -> int:
         try:

@@ -2,9 +2,9 @@
 
 Every error of a backend passes through `Health.judge` on its way to the client. A full disk and a want of
 descriptors become refusals with a name, and suspend nothing. A read-only file system suspends writing until
-a probe passes (see `recovery`). An input/output error and a failed flush suspend it until a restart: the
-kernel forgets the pages that it could not write, and the next flush would report success. Reading and
-starting go on in each case.
+a probe passes (see `recovery`). An error of a damaged disk (`FAULTY`) and a failed flush suspend it until a
+restart: the kernel forgets the pages that it could not write, and the next flush would report success.
+Reading and starting go on in each case.
 
 An error while one object is read, `ReadFailed`, is the trouble of that object: it is logged and counted, and
 suspends nothing. A directory that was removed, `StoreMissing`, suspends writing to that directory only; all
@@ -23,7 +23,10 @@ from filestored.errors import Overloaded, StorageFull, StoreMissing, UploadRefus
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
 
-UNFIT = frozenset({*FULL, errno.EROFS, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+FAULTY = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+"""Errors of a disk or a file system that is damaged; ext4 and XFS report damaged metadata by the last two."""
+
+UNFIT = frozenset({*FULL, *FAULTY, errno.EROFS})
 """Errors with which a directory can be read and not prepared: full, read-only, or damaged in a part."""
 
 
@@ -134,7 +137,7 @@ class Health:
 
 
 def _is_grave(error: OSError) -> bool:
-    return error.errno == errno.EIO and not isinstance(error, ShardUnusable)
+    return error.errno in FAULTY and not isinstance(error, ShardUnusable)
 
 
 LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})

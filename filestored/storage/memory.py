@@ -207,7 +207,7 @@ class MemoryRecords:
         """The value, or None."""
         return self._values.get(name)
 
-    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """The values directly below the prefix, as they are now."""
         for name in self.names(prefix):
             last, value = name.removeprefix(prefix + "/"), self._values.get(name)

@@ -14,7 +14,6 @@ lets go of it when its holder dies. Whoever holds it owns the name ``.next`` the
 a new value is renamed over the old; what a dead holder left of that is removed by the next one.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from filestored.interfaces import IRecords
 from filestored.storage import format as formats
 from filestored.storage.calls import Calls
 from filestored.storage.folders import Folders
-from filestored.storage.health import ReadFailed
+from filestored.storage.health import LACKING, ReadFailed
 from filestored.storage.premises import (
     Report,
     check_access,
@@ -39,12 +38,9 @@ from filestored.storage.premises import (
     take,
     tolerated,
 )
+from filestored.storage.record_files import MAX_RECORD_BYTES, RecordFiles
 from filestored.storage.root import StoreRoot, flush_root
 from filestored.storage.scratch import DIRECTORY, Scratch, Workshop
-from filestored.storage.sink import READ_ONLY
-
-LIMIT = 64 * 1024
-"""Bytes of one value at most."""
 
 MODE = 0o400
 """A value is the business of the daemon's user alone, and never changed in place."""
@@ -119,6 +115,7 @@ class DiskRecords:
             opened.callback(self._workshop.close)
             self._opened = opened.pop_all()
         self._folders = Folders(self._root, self._calls)
+        self._files = RecordFiles(self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
         """Link a file with the value to its name, unless there is one."""
@@ -157,7 +154,7 @@ class DiskRecords:
         *above, last = split(name)
         try:
             with self._folders.opened(above) as directory:
-                return self._read(last, directory)
+                return self._files.read(last, directory)
         except FileNotFoundError:
             self._root.check()
             return None
@@ -172,17 +169,17 @@ class DiskRecords:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """One directory listing, then one open and one read for each record."""
         try:
             directory = self._folders.open(split(prefix))
         except FileNotFoundError:
+            self._root.check()
             return
         try:
-            for last in self._folders.files(directory):
-                value = self._held(last, directory)
-                if value is not None:
-                    yield last, value
+            for last in self._folders.files(directory, prefix):
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    yield last, self._read_if_possible(last, directory)
         finally:
             os.close(directory)
 
@@ -190,8 +187,9 @@ class DiskRecords:
         """One directory listing, links included."""
         try:
             with self._folders.opened(split(prefix)) as directory:
-                return sorted(self._folders.entries(directory))
+                return sorted(self._folders.entries(directory, prefix))
         except FileNotFoundError:
+            self._root.check()
             return []
 
     def names(self, prefix: str) -> list[str]:
@@ -208,10 +206,19 @@ class DiskRecords:
         """Let go of the directory. Nothing may be under way any more."""
         self._opened.close()
 
+    def _read_if_possible(self, last: str, directory: int) -> bytes | None:
+        """Read a record; None when it is unreadable. Raises `FileNotFoundError` or `ReadFailed`."""
+        try:
+            return self._files.read(last, directory)
+        except ReadFailed as error:
+            if error.errno in LACKING:
+                raise
+            return None
+
     @contextmanager
     def _new(self, value: bytes) -> Iterator[Scratch]:
         """A durable file with a value and without a name."""
-        assert len(value) <= LIMIT, "a record is small"
+        assert len(value) <= MAX_RECORD_BYTES, "a record is small"
         try:
             scratch = self._workshop.open()
         except OSError:
@@ -231,12 +238,13 @@ class DiskRecords:
         try:
             directory = self._folders.open(above)
         except FileNotFoundError:
+            self._root.check()
             yield -1, None
             return
         with ExitStack() as opened:
             opened.callback(os.close, directory)
             self._calls.flock(directory, fcntl.LOCK_EX)
-            descriptor = self._lock(last, directory, old, fcntl.LOCK_EX)
+            descriptor = self._files.lock(last, directory, old, fcntl.LOCK_EX)
             if descriptor is not None:
                 opened.callback(os.close, descriptor)
             yield directory, None if descriptor is None else last
@@ -247,64 +255,12 @@ class DiskRecords:
         try:
             with self._folders.opened(above) as directory:
                 self._calls.flock(directory, fcntl.LOCK_SH)
-                return self._lock(last, directory, value, fcntl.LOCK_SH)
+                return self._files.lock(last, directory, value, fcntl.LOCK_SH)
         except FileNotFoundError:
+            self._root.check()
             return None
-
-    def _lock(self, last: str, directory: int, value: bytes, how: int) -> int | None:
-        """A locked descriptor of a record in a locked directory, or None when it does not have that value."""
-        try:
-            descriptor = self._open(last, directory)
-        except FileNotFoundError:
-            return None
-        try:
-            if self._value(descriptor, last) == value:
-                self._calls.flock(descriptor, how)
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def _held(self, last: str, directory: int) -> bytes | None:
-        try:
-            return self._read(last, directory)
-        except FileNotFoundError:
-            return None
-
-    def _read(self, last: str, directory: int) -> bytes:
-        """The bytes of a file. Raises `FileNotFoundError`, also for what is none."""
-        descriptor = self._open(last, directory)
-        try:
-            return self._value(descriptor, last)
-        finally:
-            os.close(descriptor)
-
-    def _open(self, last: str, directory: int) -> int:
-        try:
-            return self._calls.open(last, READ_ONLY, dir_fd=directory)
-        except OSError as error:
-            raise _unread(error, last) from None
-
-    def _value(self, descriptor: int, last: str) -> bytes:
-        try:
-            return self._calls.pread(descriptor, LIMIT, 0)
-        except OSError as error:
-            raise _unread(error, last) from None
-
-
-def _unread(error: OSError, last: str) -> OSError:
-    """`FileNotFoundError` for what is no regular file, or not there; else `ReadFailed`."""
-    if error.errno in _NO_FILE:
-        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return ReadFailed.of(error, f"the record {last}")
 
 
 def _agree(found: formats.Format | None, contents: str) -> None:
     if found is not None and found.hash != contents:
         raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")
-
-
-_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
-"""Not there; a symbolic link; a socket; a directory; a FIFO."""

@@ -3,7 +3,7 @@
 A `Scratch` is such a file. It comes from a `Workshop`, which asks the file system for files
 without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
 does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
-their owner; `Workshop.sweep` removes those whose lock nobody holds.
+their owner; `Workshop.sweep` removes those without a lock, and no file with a name of another form.
 
 Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
 replaces what has that name already.
@@ -14,6 +14,7 @@ Rejected: ``rename``, which replaces; names with the owner's process id, which c
 import errno
 import fcntl
 import os
+import re
 import secrets
 import threading
 from contextlib import suppress
@@ -117,13 +118,13 @@ class Workshop:
                 return scratch
 
     def sweep(self) -> None:
-        """Remove the files in ``tmp/`` whose owner is dead, if there ever was such a directory."""
+        """Remove the files in ``tmp/`` that are named as by `open` and not locked. Raises `OSError`."""
         try:
             tmp = self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
         except FileNotFoundError:
             return
         try:
-            for name in os.listdir(tmp):
+            for name in filter(_OWN_NAME.fullmatch, os.listdir(tmp)):
                 self._sweep_one(name, tmp)
         finally:
             os.close(tmp)
@@ -168,7 +169,7 @@ class Workshop:
 
     def _open_named(self, tmp: int) -> Scratch | None:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
-        name = secrets.token_hex(16)
+        name = secrets.token_hex(_NAME_BYTES)
         descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
         scratch = Scratch(descriptor, self._calls, name, tmp)
         try:
@@ -197,6 +198,8 @@ class Workshop:
             os.close(descriptor)
 
 
+_NAME_BYTES = 16
+_OWN_NAME = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSPECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}

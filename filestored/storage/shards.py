@@ -145,18 +145,25 @@ class Shards:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
         try:
-            status = self._calls.fstat(descriptor)
-            if status.st_dev != self._device:
-                raise UnusableStore(f"it spans file systems: {name} is on another one")
+            self._accept(name, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
-        if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
-            self._close_to_others(name, descriptor, mode)
         kept = self.descriptors.setdefault(name, descriptor)
         if kept != descriptor:  # another thread was faster
             os.close(descriptor)
         return kept
+
+    def _accept(self, name: str, shard: int) -> None:
+        """Check device and mode of an open shard. Raises `ShardUnusable` or `UnusableStore`."""
+        try:
+            status = self._calls.fstat(shard)
+        except OSError as error:
+            raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
+        if status.st_dev != self._device:
+            raise UnusableStore(f"it spans file systems: {name} is on another one")
+        if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
+            self._close_to_others(name, shard, mode)
 
     def _names(self, shard: str) -> list[str]:
         """The regular files of a shard; read through a descriptor of its own, which has its own position."""

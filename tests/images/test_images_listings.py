@@ -1,12 +1,15 @@
 """Lists of images: right whatever is changed meanwhile, and their work is bounded."""
 
+import errno
 import itertools
 import json
+import os
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.logger import globalLogPublisher
 
+from filestored.errors import Overloaded
 from filestored.images.catalog import Catalog
 from filestored.images.clerk import Clerk
 from filestored.images.listings import MAX_LISTINGS, STEP_RECORDS, Listings
@@ -77,6 +80,67 @@ def test_an_image_whose_records_are_damaged_is_left_out_and_told(records):
     damaged = [identity for identity in catalog.list_into(found) if identity]
     assert sorted([ids["a"], ids["b"]]) == sorted(damaged)
     assert {"c": ids["c"]} == found
+
+
+@pytest.mark.parametrize(
+    "value", [b"[]", b'{"id": [], "name": "a"}', b'{"id": "%s", "name": 1}', b"\xff"], ids=str
+)
+@pytest.mark.parametrize("where", ["names", "images"])
+def test_a_damaged_record_leaves_out_one_image(records, where, value):
+    catalog = Catalog(records, "anna")
+    ids = {name: catalog.add(image(name)) for name in ("a", "b")}
+    name = f"accounts/anna/names/{'a'}"
+    records.replace(name, records.read(name), value.replace(b"%s", ids["a"].encode()))
+    if where == "images":
+        name = f"accounts/anna/images/{ids['a']}"
+        records.replace(name, records.read(name), b'{"name": 1, "type": "", "size": 1}')
+    found = {}
+    assert [ids["a"]] == [damaged for damaged in catalog.list_into(found) if damaged]
+    assert {"b": ids["b"]} == found
+
+
+@pytest.mark.parametrize("where", ["names", "images"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE], ids=errno.errorcode.get)
+def test_an_unreadable_record_leaves_out_one_image_and_suspends_nothing(place, where, code):
+    unreadable = []
+
+    def fail(call, args):
+        if call == "open" and args[0] in unreadable:
+            raise OSError(code, os.strerror(code))
+
+    prepare(place, "images")
+    records, health = DiskRecords(place, watched(fail)), Health()
+    catalog = Catalog(records, "anna")
+    ids = {name: catalog.add(image(name)) for name in ("a.png", "b.png")}
+    unreadable.append("a.png")
+    if where == "images":
+        records.remove("accounts/anna/names/b.png", records.read("accounts/anna/names/b.png"))
+        catalog.add(image("b.png"))
+        unreadable[:] = [ids["b.png"]]
+    listed = outcome(Listings(Clerk(IOThreads.of(maybeDeferred), health)).ids(catalog))
+    if code == errno.EIO:
+        assert {"a.png", "b.png"} - {"a.png" if where == "names" else ""} == set(listed)
+    else:
+        assert isinstance(listed, Overloaded)
+    assert health.degraded is None
+    records.close()
+
+
+def test_a_directory_that_cannot_be_listed_suspends_nothing(place):
+    failing = []
+
+    def fail(call, args):
+        if call in failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    prepare(place, "images")
+    records, health = DiskRecords(place, watched(fail)), Health()
+    catalog = Catalog(records, "anna")
+    catalog.add(image("a.png"))
+    failing.append("scandir")
+    answer = outcome(Listings(Clerk(IOThreads.of(maybeDeferred), health)).ids(catalog))
+    assert (True, None) == (isinstance(answer, OSError), health.degraded)
+    records.close()
 
 
 # --- how much it reads -------------------------------------------------------------------------------

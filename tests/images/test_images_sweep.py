@@ -87,3 +87,25 @@ def test_a_sweep_that_moves_what_is_young_would_be_found_out(monkeypatch):
         stored = set(stage.backend.digests(None, 100))
         found += not {image.blob for image in listing(stage.records).values()} <= stored
     assert found
+
+
+def test_a_sweep_moves_nothing_while_a_record_is_unreadable(monkeypatch):
+    stage = Old()
+    orphan = put_orphan(stage)
+    read_all = stage.records.read_all
+    monkeypatch.setattr(
+        stage.records, "read_all", lambda prefix: ((name, None) for name, _ in read_all(prefix))
+    )
+    swept = stage.sweep()
+    assert (0, True) == (swept.moved, "cannot be read: accounts/anna" in swept.left)
+    monkeypatch.undo()
+    assert 1 == stage.sweep().moved
+    assert orphan not in stage.backend.digests(None, 100)
+
+
+def put_orphan(stage):
+    """Old bytes without a record."""
+    orphan = APART.parse("ab" * APART.size)
+    put(stage.backend, b"orphan", orphan)
+    stage.backend._changed[orphan] = 0.0
+    return orphan

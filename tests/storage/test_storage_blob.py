@@ -4,12 +4,14 @@ import errno
 import os
 
 import pytest
-from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.defer import CancelledError, fail, maybeDeferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.logger import capturedLogs
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from filestored.errors import Overloaded
+from filestored.storage.blob import SLOW_TO_CLOSE, Blob
 from filestored.storage.health import Health, ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
@@ -213,3 +215,13 @@ def test_a_read_that_waits_for_a_thread_is_skipped_once_nothing_wants_it(backend
     assert (opened[0].offsets, sponge.data) == ([], b"")
     blob.close()
     bench.do_all()
+
+
+def test_a_file_is_closed_on_the_spot_when_no_thread_can_be_started(disk, bench):
+    large = b"x" * SLOW_TO_CLOSE
+    put(disk, large)
+    file = disk.open(digest_of(large))
+    blob = Blob(digest_of(large), file, lambda *_: fail(Overloaded()), Health())
+    blob.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.fileno())

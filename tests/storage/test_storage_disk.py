@@ -58,6 +58,17 @@ def test_without_o_tmpfile_an_upload_is_a_locked_file_that_goes_away(open_disk, 
     assert [NAME] == files_below(place)
 
 
+def test_a_sweep_of_tmp_removes_only_names_of_scratch_files(place):
+    prepare(place)
+    os.mkdir(f"{place}/tmp")
+    kept = ("notes.txt", "0" * 31, "0" * 33, "A" * 32)
+    for name in (*kept, "0a" * 16):
+        with open(f"{place}/tmp/{name}", "wb"):
+            pass
+    prepare(place)
+    assert sorted(kept) == sorted(os.listdir(f"{place}/tmp"))
+
+
 def test_without_o_tmpfile_a_sweep_that_is_faster_than_the_lock_costs_a_second_try(open_disk, place):
     swept = []
 

@@ -13,7 +13,13 @@ def failure(code: int, kind: type[OSError] = OSError) -> OSError:
     return kind(code, os.strerror(code))
 
 
-GRAVE = (failure(errno.EIO), failure(errno.EIO, FlushFailed), failure(errno.ENOSPC, FlushFailed))
+GRAVE = (
+    failure(errno.EIO),
+    failure(errno.EUCLEAN),
+    failure(errno.EBADMSG),
+    failure(errno.EIO, FlushFailed),
+    failure(errno.ENOSPC, FlushFailed),
+)
 
 
 @pytest.mark.parametrize("error", GRAVE, ids=repr)
@@ -43,6 +49,7 @@ def test_a_read_only_file_system_suspends_writing_until_a_probe_passes():
         (failure(errno.EMFILE), Overloaded),
         (failure(errno.ENOSPC, ShardUnusable), StorageFull),
         (failure(errno.EIO, ShardUnusable), ShardUnusable),
+        (failure(errno.EUCLEAN, ShardUnusable), ShardUnusable),
         (failure(errno.ENOENT), FileNotFoundError),
         (ValueError(), ValueError),
     ],

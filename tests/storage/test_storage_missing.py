@@ -179,6 +179,10 @@ VERBS = {
     ),
     "read": lambda kept: kept.read("accounts/anna/account"),
     "names": lambda kept: kept.names("accounts"),
+    "read_all": lambda kept: list(kept.read_all("accounts/anna")),
+    "entries": lambda kept: kept.entries("accounts"),
+    "held": lambda kept: kept.held("accounts/anna/account", b"anna").__enter__(),
+    "removal": lambda kept: kept.remove("accounts/anna/account", b"anna"),
 }
 
 

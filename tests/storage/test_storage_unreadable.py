@@ -7,11 +7,14 @@ import os
 import pytest
 from twisted.internet.defer import maybeDeferred
 
+from filestored.digest import algorithm
 from filestored.errors import Overloaded, StoreMissing
 from filestored.interfaces import Stored
+from filestored.storage.aliases import open_aliases
 from filestored.storage.calls import Calls
 from filestored.storage.health import FlushFailed, Health, ReadFailed
 from filestored.storage.records import DiskRecords, prepare
+from filestored.storage.root import StoreRoot
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched
 
@@ -110,14 +113,68 @@ def test_a_record_that_cannot_be_read_suspends_nothing(tmp_path, failing):
         "replace": lambda: kept.replace("accounts/anna/account", b"anna", b"bob"),
         "remove": lambda: kept.remove("accounts/anna/account", b"anna"),
         "names": lambda: kept.names("accounts"),
+        "entries": lambda: kept.entries("accounts"),
+        "read_all": lambda: list(kept.read_all("accounts/anna")),
     }
-    for name in ["names"] if failing == "scandir" else ["read", "replace", "remove"]:
+    listings = ["names", "entries", "read_all"]
+    for name in listings if failing == "scandir" else ["read", "replace", "remove"]:
         with pytest.raises(ReadFailed, match="account") as failure:
             verbs[name]()
         health = Health()
         assert health.judge(failure.value) is failure.value
         assert (None, 1) == (health.degraded, health.unreadable)
     kept.close()
+
+
+@pytest.mark.parametrize("failing", ["open", "pread"])
+def test_a_reading_of_all_goes_on_after_a_record_that_cannot_be_read(tmp_path, failing):
+    code = errno.EIO
+    kept = _records_of_anna(tmp_path, failing, lambda: code)
+    assert {"one": b"1", "two": None} == dict(kept.read_all("accounts/anna"))
+    code = errno.EMFILE
+    with pytest.raises(ReadFailed) as failure:
+        list(kept.read_all("accounts/anna"))
+    assert errno.EMFILE == failure.value.errno
+    kept.close()
+
+
+def _records_of_anna(tmp_path, failing, code):
+    """The records ``one``, and ``two``, for which the call named `failing` fails with `code()`."""
+    bad = []
+
+    def fail(name, args):
+        if name == "open" and args[0] == "two" and not args[1] & os.O_CREAT:
+            bad[:] = ["open"]
+        elif name == "open":
+            bad.clear()
+        if name == failing and bad:
+            raise OSError(code(), os.strerror(code()))
+
+    prepare(str(tmp_path / "records"), "images")
+    kept = DiskRecords(str(tmp_path / "records"), watched(fail))
+    kept.create("accounts/anna/one", b"1")
+    kept.create("accounts/anna/two", b"2")
+    return kept
+
+
+def test_a_file_of_aliases_that_cannot_be_opened_suspends_nothing(open_disk, place):
+    open_disk()
+    root = os.open(place, os.O_RDONLY)
+
+    def fail(name, args):
+        if name == "open" and args[0] == "md5":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    calls = watched(fail)
+    held = StoreRoot(root, calls)
+    os.mkdir(f"{place}/aliases")
+    with pytest.raises(ReadFailed, match="aliases/md5") as failure:
+        open_aliases(held, algorithm("md5"), algorithm("sha256"), calls)
+    health = Health()
+    health.judge(failure.value)
+    assert (None, 1) == (health.degraded, health.unreadable)
+    held.close()
+    os.close(root)
 
 
 @pytest.mark.parametrize(
