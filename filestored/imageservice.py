@@ -24,7 +24,7 @@ from filestored.storage import layout, once, records
 from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
 from filestored.storage.jobs import IOThreads
-from filestored.storage.premises import Report, explained
+from filestored.storage.premises import Report, explained, require_format
 from filestored.storage.records import DiskRecords
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -57,6 +57,12 @@ def furnish(path: str) -> None:
     """Make what is missing in the directory for images, and probe it. Blocking. Raises `UnusableStore`."""
     records.furnish(path)
     layout.furnish(_blobs(path))
+
+
+def require(path: str) -> None:
+    """Raise `UnusableStore` unless `path` was made the directory for images before. Blocking."""
+    require_format(path, "directory")
+    require_format(_blobs(path), "store")
 
 
 def request_sweep(path: str) -> None:

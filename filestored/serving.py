@@ -9,17 +9,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from filestored import imageservice
 from filestored.daemon.descriptors import make_room
 from filestored.daemon.server import Server
 from filestored.daemon.settings import Settings
 from filestored.http.limits import Limits
 from filestored.http.server import HTTPFactory
-from filestored.imageservice import ImageService
 from filestored.logs.access import open_access_log
 from filestored.storage.devices import DeviceHealth
 from filestored.storage.disk import DiskBackend
 from filestored.storage.jobs import ThreadPools
 from filestored.storage.layout import furnish, prepare
+from filestored.storage.premises import require_format
 from filestored.storage.recent import RecentFiles
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -30,8 +31,12 @@ from filestored.web.site import make_site
 def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> Server:
     """What one process serves. Blocking: it makes the store ready. Raises `FilestoredError` or `OSError`.
 
-    `devices` shares the health of disks with other processes.
+    `devices` shares the health of disks with other processes. Where there are such, the directories exist:
+    one that is missing was removed or is not mounted, and an empty one must not take its place.
     """
+    if devices is not None:
+        require_format(settings.store, "store")
+        imageservice.require(settings.images)
     devices = devices or DeviceHealth()
     make_room(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
@@ -47,7 +52,7 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         max_uploads=settings.max_uploads,
         health=health,
     )
-    images = ImageService(
+    images = imageservice.ImageService(
         reactor,
         settings.images,
         pools.make("images"),

@@ -100,6 +100,17 @@ def read_format(root: int, noun: str) -> formats.Format | None:
     return found
 
 
+def require_format(path: str, noun: str) -> None:
+    """Raise `UnusableStore` unless there is a directory at `path` with a ``FORMAT``."""
+    with explained(path, noun):
+        root = open_directory(path)
+        try:
+            if formats.read(root) is None:
+                raise UnusableStore(f"its {formats.NAME} file is missing; it was removed or is not mounted")
+        finally:
+            os.close(root)
+
+
 def take(root: int, path: str, contents: str, calls: Calls) -> None:
     """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
     calls.fchmod(root, 0o700)

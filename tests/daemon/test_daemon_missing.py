@@ -4,8 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
-from functools import partial
 
+import pytest
 import requests
 
 from tests.daemon.running import until
@@ -13,10 +13,6 @@ from tests.daemon.running import until
 
 def status_of(daemon, method, path, **more):
     return requests.request(method, daemon.url + path, timeout=30, **more).status_code
-
-
-def replaced(daemon, former):
-    return len(set(daemon.workers()) - set(former)) == 2
 
 
 def test_empty_directories_that_cron_removes_are_made_anew(daemon):
@@ -55,15 +51,33 @@ def test_images_that_were_removed_are_unavailable_and_not_made_anew(daemon):
     assert not os.path.exists(f"{daemon.directory}/images")
 
 
-def test_all_workers_and_replaced_ones_know_that_the_images_were_removed(start_daemon):
+def test_all_workers_know_that_the_images_were_removed(start_daemon):
     daemon = start_daemon("--workers", "2")
     assert 201 == status_of(daemon, "GET", "imageapi/generate-token/anna/")
     shutil.rmtree(f"{daemon.directory}/images")
     assert 503 == status_of(daemon, "GET", "imageapi/generate-token/bob/")
-    for _ in range(2):
-        until(lambda: {503} == {status_of(daemon, "GET", "health") for _ in range(10)}, "all workers know")
-        assert {200} == {status_of(daemon, "POST", "", data=b"files go on") for _ in range(10)}
-        former = daemon.workers()
-        for pid in former:
-            os.kill(pid, signal.SIGKILL)
-        until(partial(replaced, daemon, former), "they are replaced")
+    until(lambda: {503} == {status_of(daemon, "GET", "health") for _ in range(10)}, "all workers know")
+    assert {200} == {status_of(daemon, "POST", "", data=b"files go on") for _ in range(10)}
+
+
+@pytest.mark.parametrize("name", ["store", "images"])
+def test_a_worker_makes_no_empty_directory_in_the_place_of_one_that_is_not_mounted(start_daemon, name):
+    daemon = start_daemon("--workers", "2")
+    digest = requests.post(daemon.url, data=b"a file", timeout=30).text
+    place, aside = f"{daemon.directory}/{name}", f"{daemon.directory}/aside"
+    os.rename(place, aside)
+    os.mkdir(place, 0o700)
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: daemon.log.count("it was removed or is not mounted") >= 2, "both workers have refused")
+    assert [] == os.listdir(place)
+    os.rmdir(place)
+    os.rename(aside, place)
+    until(lambda: serves(daemon, digest), "the file is served again")
+
+
+def serves(daemon, digest):
+    try:
+        return 200 == requests.get(f"{daemon.url}files/{digest}", timeout=5).status_code
+    except requests.RequestException:
+        return False
