@@ -154,8 +154,8 @@ class Connection(Protocol):
     # --- the end ----------------------------------------------------------------------------------
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way."""
-        if self._phase is Phase.IDLE:
+        """Close the connection unless a request is under way, or waits to be read in the next turn."""
+        if self._phase is Phase.IDLE and not self._unread:
             self.close()
 
     def close(self) -> None:
@@ -222,6 +222,8 @@ class Connection(Protocol):
 
     def dispensable(self, now: float) -> tuple[int, float] | None:
         """See `filestored.http.roles.Connection.dispensable`."""
+        if self._phase is Phase.GONE:
+            return None
         if self._phase in (Phase.IDLE, Phase.HEAD):
             return (0, self._since) if now - self._since >= MIN_IDLE_SECONDS else None
         stalled = self._patience.reader_stalled_since

@@ -57,7 +57,9 @@ class DigestCheck:
         self._consumer.unregisterProducer()
 
     def write(self, data: bytes) -> None:
-        """Pass the next bytes on, and gather them for hashing. Raises what the consumer raises."""
+        """Pass the next bytes on, and gather them for hashing. Raises what the consumer or a job raises."""
+        if self._failure is not None:
+            self._failure.raiseException()
         self._consumer.write(data)
         self._gathered += data
         self._pump()
@@ -109,6 +111,7 @@ class DigestCheck:
         self._working = False
         if isinstance(result, Failure):
             self._failure = result
+            self._gathered.clear()  # so that the producer goes on, and meets the failure
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.callback(None)

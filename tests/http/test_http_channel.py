@@ -8,6 +8,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
+from filestored.http.connection import MAX_READS
 from filestored.http.limits import Limits
 from tests.wire import Wire, parse_answers
 
@@ -593,6 +594,28 @@ def test_draining_closes_idle_connections_and_lets_requests_finish(root):
     root.later.answer(0, b"done")
     assert "close" == wire.answers("GET")[0].fields["connection"]
     assert drained.called
+
+
+def test_draining_answers_a_pipelined_request_that_waits_for_the_next_turn(root):
+    wire = Wire(root)
+    wire.channel.dataReceived(get("/nothing") * (MAX_READS + 1))
+    drained: Deferred[None] = wire.factory.drain()
+    wire.turn()
+    answers = wire.answers(*["GET"] * (MAX_READS + 1))
+    assert "close" == answers[-1].fields["connection"]
+    wire.hang_up()
+    assert drained.called
+
+
+def test_an_aborted_connection_is_not_ended_again_for_a_new_one(root):
+    wire = Wire(root)
+    wire.transport.producer.pauseProducing()
+    wire.send(get("/nothing"))
+    wire.wait(12)
+    now = wire.factory.now
+    assert wire.channel.dispensable(now) is not None
+    wire.channel.abort()
+    assert wire.channel.dispensable(now) is None
 
 
 def test_aborting_ends_requests_under_way(root):

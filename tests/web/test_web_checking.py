@@ -157,6 +157,18 @@ def test_a_job_that_fails_fails_the_check():
     assert MemoryError is finished.result
 
 
+def test_a_job_that_fails_ends_the_delivery_of_a_paused_form():
+    jobs = Jobs()
+    check, _, producer = checking(b"", jobs)
+    check.write(b"x" * PIECE_BYTES)  # a job
+    check.write(b"x" * PIECE_BYTES)  # a backlog
+    assert producer.paused
+    jobs.waiting.pop()[1].errback(MemoryError())
+    assert not producer.paused
+    with pytest.raises(MemoryError):
+        check.write(b"x")
+
+
 @pytest.fixture
 def hashed(monkeypatch):
     """Bytes hashed with SHA-2 in the reactor's thread, and in others."""
