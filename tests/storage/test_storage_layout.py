@@ -160,19 +160,20 @@ def test_a_shard_that_was_lost_is_made_again(place):
     assert os.path.isdir(place + "/7f")
 
 
-def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(place):
+def test_leftovers_of_dead_processes_are_swept_and_other_files_stay(place):
     prepare(place)
     os.mkdir(place + "/tmp", 0o700)
-    write(place + "/tmp/dead", "half an upload")
-    os.chmod(place + "/tmp/dead", 0o440)
-    write(place + "/tmp/living", "half an upload")
+    dead, living = "0" * 32, "1" * 32
+    for name in (dead, living, "of-the-operator"):
+        write(f"{place}/tmp/{name}", "half an upload")
+    os.chmod(f"{place}/tmp/{dead}", 0o440)
     write(place + "/.probe-dead", "")
-    with open(place + "/tmp/living") as living:
-        fcntl.flock(living, fcntl.LOCK_EX)
+    with open(f"{place}/tmp/{living}") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         prepare(place)
-        assert ["living"] == os.listdir(place + "/tmp")
+        assert {living, "of-the-operator"} == set(os.listdir(place + "/tmp"))
     prepare(place)
-    assert [] == os.listdir(place + "/tmp")
+    assert ["of-the-operator"] == os.listdir(place + "/tmp")
     assert not os.path.exists(place + "/.probe-dead")
 
 
