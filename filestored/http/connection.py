@@ -224,7 +224,7 @@ class Connection(Protocol):
         """See `filestored.http.roles.Connection.dispensable`."""
         if self._phase is Phase.GONE:
             return None
-        if self._phase in (Phase.IDLE, Phase.HEAD):
+        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
             return (0, self._since) if now - self._since >= MIN_IDLE_SECONDS else None
         stalled = self._patience.reader_stalled_since
         if stalled is not None:

@@ -618,6 +618,14 @@ def test_an_aborted_connection_is_not_ended_again_for_a_new_one(root):
     assert wire.channel.dispensable(now) is None
 
 
+def test_a_refused_connection_that_lingers_may_be_ended_for_a_new_one(root):
+    wire = Wire(root)
+    wire.send(b"no request\r\n\r\n")
+    assert wire.channel.dispensable(wire.factory.now) is None
+    wire.wait(1.5)
+    assert wire.channel.dispensable(wire.factory.now) is not None
+
+
 def test_aborting_ends_requests_under_way(root):
     wire = Wire(root)
     wire.send(get("/later"))
