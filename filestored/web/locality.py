@@ -5,8 +5,9 @@ this machine connects from a loopback address, too, on behalf of any client. Eac
 sign of one: HTTP/1.0, which nginx speaks to its upstreams by default; a field that proxies add; a `Host` that
 is not of a loopback address, or on a Unix socket one with a dot.
 
-Not detectable: a proxy that speaks HTTP/1.1, adds no field and passes on ``Host: localhost`` from the client,
-as HAProxy does without ``option forwardfor``. There ``--no-registration`` is needed.
+Not detectable: a proxy that speaks HTTP/1.1, adds no field, and sends a `Host` of a loopback address. nginx
+with ``proxy_http_version 1.1`` and nothing else sends the address of its upstream; HAProxy without ``option
+forwardfor`` passes on ``Host: localhost`` from the client. There ``--no-registration`` is needed.
 """
 
 from twisted.internet.address import UNIXAddress

@@ -6,8 +6,9 @@ can have its own host name resolve to this server's address. So:
 421: on a loopback address, the `Host` is neither an address, nor ``localhost``, nor a configured name.
 403: the request changes something, or asks for a token, and a page of another site has sent it.
 
-`Sec-Fetch-Site` decides that (W3C Fetch Metadata); in its absence `Origin` does. Both are set by browsers
-and cannot be set by pages. ``same-site`` passes: that page is of the same registrable domain.
+`Sec-Fetch-Site` decides that (W3C Fetch Metadata) where it names an own page; where it is absent, or says
+``none``, `Origin` does. Both are set by browsers and cannot be set by pages. ``same-site`` passes: that page
+is of the same registrable domain, or on another port of ``localhost``.
 
 Fields of proxies are no exception, because a page of a rebound name can send them.
 """
@@ -52,13 +53,11 @@ class OriginPolicy:
 
     def check_site(self, request: IStreamedRequest) -> None:
         """Raise `Refusal` (403) for a request that a web page of another site has sent."""
-        site = request.getHeader(b"sec-fetch-site")
-        if site is None:
-            origin = request.getHeader(b"origin")
-            foreign = origin is not None and not self._is_own(origin, request)
-        else:
-            foreign = site.strip(b" \t").lower() == b"cross-site"
-        if foreign:
+        sites = {site.strip(b" \t").lower() for site in request.field_values(b"sec-fetch-site")}
+        if sites in _OWN_SITES:
+            return
+        origins = request.field_values(b"origin")
+        if sites - {b"none"} or not all(self._is_own(origin, request) for origin in origins):
             raise Refusal(403, "Web pages of other sites may not do this.")
 
     def _names_this_server(self, host: bytes) -> bool:
@@ -72,7 +71,7 @@ class OriginPolicy:
             name, port = _normalized(parts.hostname or ""), parts.port
         except ValueError:
             return False
-        if not name:
+        if not name or parts.username is not None:
             return False
         if name in self._names:
             return True
@@ -84,6 +83,9 @@ class OriginPolicy:
         _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
         return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default
 
+
+_OWN_SITES = ({b"same-origin"}, {b"same-site"})
+"""Values of `Sec-Fetch-Site` of a page of this site."""
 
 _UNKNOWN_HOST = "This server is not known by the name in the Host field; its operator can add it with --host."
 

@@ -101,6 +101,11 @@ FOREIGN_PAGES = [
     {"Origin": "http://localhost@evil.example"},
     {"Origin": "http://localhost:99999999"},
     {"Origin": "chrome-extension://localhostx"},
+    {"Origin": "http://evil@localhost"},
+    {"Sec_Fetch_Site": ""},
+    {"Sec_Fetch_Site": "cross-site;x"},
+    {"Sec_Fetch_Site": "cross-site, none"},
+    {"Sec_Fetch_Site": "none", "Origin": "http://evil.example"},
 ]
 OWN_PAGES = [
     {},
@@ -192,6 +197,18 @@ def test_reading_goes_on_from_foreign_pages(wire, page):
 def test_an_origin_is_own_when_its_authority_is_that_of_the_request(origin, host, own):
     status = ask(ImageWire(here=PUBLIC), "POST", "/", host, b"hello", Origin=origin).status
     assert (200 if own else 403) == status
+
+
+def test_of_several_fields_each_has_to_be_own(wire):
+    for name, values in (
+        ("Origin", ("http://evil.example", "http://localhost")),
+        ("Sec-Fetch-Site", ("cross-site", "none")),
+    ):
+        fields = "".join(f"{name}: {value}\r\n" for value in values)
+        wire.send(f"POST / HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: 1\r\n\r\nx".encode())
+        (answer,) = wire.answers("POST")
+        assert 403 == answer.status
+        wire.connect()
 
 
 # --- a proxy in front ---------------------------------------------------------------------------------
