@@ -336,8 +336,8 @@ async def test_a_decoder_of_the_darkroom_is_in_the_sandbox(make_darkroom, blob_o
     (chamber_process,) = processes_of(darkroom)
     assert (status_of(fork)["NoNewPrivs"], status_of(chamber_process)["NoNewPrivs"]) == ("1", "1")
     targets = [os.readlink(f"/proc/{fork}/fd/{each}") for each in os.listdir(f"/proc/{fork}/fd")]
-    assert sorted(targets)[:3] == ["/dev/null"] * 3
-    assert len(targets) == 5
+    assert targets.count("/dev/null") == 3
+    assert len(set(targets)) == 3  # its input, which the decoder may have open twice, and its result
     for pid in (fork, chamber_process):
         assert "/secret/place" not in read(f"/proc/{pid}/environ")
     checked.addErrback(lambda _: None).cancel()
