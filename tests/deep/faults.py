@@ -8,12 +8,10 @@ refuses must not, unless it had its name already; it lives on, reads, and leaks 
 import hashlib
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import requests
 
+from tests.daemon.injection import injected
 from tests.daemon.running import Running, until
 from tests.deep.bench import Bench, NotRunError, Verdict, damage
 
@@ -38,29 +36,13 @@ def prove(bench: Bench) -> Verdict:
     for place, (call, when, named) in PLACES.items():
         for error in ERRORS:
             daemon = bench.start("--workers", "1", name=f"{place} {error}")
-            with _injected(daemon, f"inject={call}:error={error}:when={when}"):
+            with injected(daemon.pid, call, f"error={error}:when={when}"):
                 found = _try(daemon, named, statuses)
             wrong += [f"{place} {error}: {word}" for word in found]
             daemon.end()
     told = ", ".join(map(str, sorted(statuses)))
     figure = f"{len(PLACES) * len(ERRORS)} faults, answered {told}: {'; '.join(wrong) or 'nothing wrong'}"
     return Verdict(figure, not wrong)
-
-
-@contextmanager
-def _injected(daemon: Running, injection: str) -> Iterator[None]:
-    """The daemon under strace, with this fault, while the context lasts."""
-    words = ["strace", "-f", "-o", "/dev/null", "-e", injection, "-p", str(daemon.pid)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as tracer:
-        assert tracer.stderr
-        said = tracer.stderr.readline()
-        if b"attached" not in said:
-            raise NotRunError(said.decode().strip())
-        try:
-            yield
-        finally:
-            tracer.terminate()
-            tracer.stderr.read()
 
 
 def _try(daemon: Running, named: bool, statuses: set[int]) -> list[str]:
