@@ -42,7 +42,7 @@ def prove(bench: Bench) -> Verdict:
     if nginx is None:
         raise NotRunError("needs nginx")
     log = os.path.join(bench.directory, "access")
-    daemon = bench.start("--workers", "1", "--access-log", log)
+    daemon = bench.start("--workers", "1", "--access-log", log, "--host", "daemon")
     digest = upload(daemon, MARKED)
     configuration = os.path.join(bench.directory, "nginx.conf")
     with open(configuration, "w", encoding="utf-8") as file:
