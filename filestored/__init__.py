@@ -10,7 +10,8 @@ below only:
 - ``web/``      the resource tree: what clients see
 - ``daemon/``, ``logs/``   the processes around it, and what they write down
 - ``writing``   all bytes to a descriptor, for several of these
-- ``service``, ``cli``     the doors; ``assembly``, ``serving`` and ``imageservice`` put all of it together
+- ``settings``   the options as values; ``assembly`` composes a daemon and a server of them
+- ``service``, ``worker``, ``cli``   entry points: of twistd, of a worker process, of the command line
 """
 
 __version__ = "0.3.1"

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored import imageservice
 from filestored.errors import UnusableName, UnusableStore
+from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
 from filestored.storage.format import NAME
 from filestored.storage.records import DiskRecords
@@ -44,7 +44,7 @@ def _opened(directory: str) -> Iterator[DiskRecords]:
     """Open the records in the directory."""
     if os.path.isdir(directory):
         _become_owner(directory)
-        imageservice.inspect(directory)
+        image_directory.inspect(directory)
     if not os.path.exists(os.path.join(directory, NAME)):
         raise UnusableStore(f"{directory} is not the --images directory of a daemon; name that with --images")
     records = DiskRecords(directory)

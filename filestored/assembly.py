@@ -1,41 +1,64 @@
-"""The daemon, put together: who does the work, and what is around it.
+"""Composition root: `make_daemon` for the process that twistd runs, `make_server` for a process that serves.
 
-Flow: `Settings` -> `make_daemon` -> a `Daemon`, twistd's service. Nothing but looking happens before
-the fork; then the sockets are opened with the privileges of the start, those are shed, and the rest is
-done: log, store, server or workers. With `serving` and `imageservice` this is the composition root: no other
-module names concrete classes.
+No other module names the concrete classes. Only checks happen before the fork; then the sockets are opened
+with the privileges of the start, these are dropped, and `make_runner` prepares the directories.
+
+Functions import what only they need: a supervisor goes without HTTP, a worker without twistd's services and
+loguru. That saves several MiB per process.
 """
 
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from filestored import imageservice
 from filestored.daemon import garbage
 from filestored.daemon.clock import use_monotonic_clock
-from filestored.daemon.lifecycle import Body, Daemon
-from filestored.daemon.listeners import Listeners, parse_endpoint
-from filestored.daemon.notify import Notifier
+from filestored.daemon.descriptors import make_room
 from filestored.daemon.refusals import refuse
-from filestored.daemon.settings import Settings
-from filestored.daemon.supervisor import Supervisor
 from filestored.errors import FilestoredError
+from filestored.images import directory as image_directory
+from filestored.images.directory import ImageDirectory
 from filestored.logs.access import open_access_log
 from filestored.logs.observer import LogObserver
-from filestored.storage.layout import inspect, prepare
+from filestored.settings import Settings
+from filestored.storage.devices import DeviceHealth
+from filestored.storage.disk import DiskBackend
+from filestored.storage.jobs import ThreadPools
+from filestored.storage.layout import furnish, inspect, prepare
+from filestored.storage.premises import require_format
+from filestored.storage.recent import RecentFiles
+from filestored.storage.recovery import Recovery
+from filestored.storage.store import Store
+
+if TYPE_CHECKING:
+    from filestored.daemon.lifecycle import Body, Daemon
+    from filestored.daemon.notify import Notifier
+    from filestored.daemon.server import Server
+    from filestored.daemon.supervisor import Supervisor
+    from filestored.web.accounts import Registration
+
+WORKER_MODULE = "filestored.worker"
+"""The module that a supervisor runs as a worker process."""
+
+_log = Logger()
 
 
-def make_daemon(settings: Settings) -> Daemon:
-    """The daemon for these settings; one that cannot work ends the program with one line."""
+def make_daemon(settings: Settings) -> "Daemon":
+    """Return twistd's service. A setting that cannot work ends the process with one line on stderr."""
     from twisted.internet import reactor
+
+    from filestored.daemon.lifecycle import Daemon
+    from filestored.daemon.listeners import Listeners, parse_endpoint
+    from filestored.daemon.notify import Notifier
 
     use_monotonic_clock(reactor)
     try:
         inspect(settings.store, settings.hash_name)
-        imageservice.inspect(settings.images)
+        image_directory.inspect(settings.images)
         endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
     except (FilestoredError, ValueError) as error:
         refuse(error)
@@ -46,41 +69,115 @@ def make_daemon(settings: Settings) -> Daemon:
         settings,
         listeners=Listeners(endpoints),
         observer=observer,
-        make_body=_body(reactor, settings, observer, notifier),
+        make_body=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
     )
 
 
-def _body(reactor: Any, settings: Settings, observer: LogObserver, notifier: Notifier) -> Callable[[], Body]:
-    """Who does the work: this process alone, or workers under its supervision."""
+def _make_runner(
+    reactor: Any, settings: Settings, observer: LogObserver, notifier: "Notifier"
+) -> "Callable[[], Body]":
+    """Return the function that makes the server of this process, or the supervisor of several workers."""
     if settings.workers > 1:
-        return partial(_supervisor, reactor, settings, observer, notifier)
-    return partial(_server, reactor, settings)
+        return partial(_make_supervisor, reactor, settings, observer, notifier)
+    return partial(_make_only_server, reactor, settings)
 
 
-def _server(reactor: Any, settings: Settings) -> Body:
-    """A server in this process."""
-    from filestored.serving import make_server  # a supervisor serves nothing, and goes without
-
-    imageservice.request_sweep(settings.images)
+def _make_only_server(reactor: Any, settings: Settings) -> "Body":
+    image_directory.request_sweep(settings.images)
     server = make_server(reactor, settings)
     garbage.rest()
     return server
 
 
-def _supervisor(reactor: Any, settings: Settings, observer: LogObserver, notifier: Notifier) -> Supervisor:
-    """A supervisor; an error that would keep every worker from starting is raised here first."""
+def _make_supervisor(
+    reactor: Any, settings: Settings, observer: LogObserver, notifier: "Notifier"
+) -> "Supervisor":
+    """Return a supervisor. Raises the error that would keep each worker from starting."""
+    from filestored.daemon.supervisor import Supervisor
+
     prepare(settings.store, settings.hash_name, report=_report)
-    imageservice.prepare(settings.images, report=_report)
-    imageservice.request_sweep(settings.images)
+    image_directory.prepare(settings.images, report=_report)
+    image_directory.request_sweep(settings.images)
     if access_log := open_access_log(reactor, settings.access_log):
         access_log.close()
-    return Supervisor(reactor, settings, observer.write, notifier.status)
+    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE)
 
 
 def _report(error: OSError) -> None:
-    """Log a disk that cannot be written to now; the workers serve what can be read."""
+    """Log that a disk cannot be written to; the workers serve what can be read."""
     _log.error("the workers start without a disk to write to: {reason}", reason=str(error))
 
 
-_log = Logger()
+def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> "Server":
+    """Return what one process serves. Blocking: prepares both directories.
+
+    `devices` shares the health of disks with other processes. The directories exist then: a missing one was
+    removed or is not mounted, and is not replaced by an empty one. Raises `FilestoredError` or `OSError`.
+    """
+    from filestored.daemon.server import Server
+    from filestored.http.limits import Limits
+    from filestored.http.server import HTTPFactory
+    from filestored.web.site import make_site
+
+    if devices is not None:
+        require_format(settings.store, "store")
+        image_directory.require(settings.images)
+    devices = devices or DeviceHealth()
+    make_room(settings.max_connections, settings.max_uploads)
+    pools = ThreadPools(reactor)
+    recovery = Recovery(reactor, pools.make_run("recovery", 1))
+    store = _open_store(settings, pools, devices, recovery)
+    images = _open_images(reactor, settings, pools, devices, recovery)
+    site = make_site(
+        store,
+        images.images,
+        registration=_registration(settings),
+        thumbnails=images.thumbnails,
+        hosts=settings.hosts,
+    )
+    access_log = open_access_log(reactor, settings.access_log)
+    factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
+    recovery.start()
+
+    def stop_helpers() -> "Deferred[None]":
+        recovery.stop()
+        return images.stop()
+
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_helpers)
+
+
+def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery) -> Store:
+    health = devices.of(settings.store)
+    report = recovery.add(health, partial(furnish, settings.store))
+    algorithm = prepare(settings.store, settings.hash_name, report=report)
+    return Store(
+        DiskBackend(settings.store, algorithm, recent=RecentFiles()),
+        algorithm,
+        pools.make("files"),
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
+        health=health,
+    )
+
+
+def _open_images(
+    reactor: Any, settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery
+) -> ImageDirectory:
+    return ImageDirectory(
+        reactor,
+        settings.images,
+        pools.make("images"),
+        devices,
+        recovery,
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
+    )
+
+
+def _registration(settings: Settings) -> "Registration":
+    from filestored.web.accounts import Registration
+
+    if settings.no_registration:
+        return Registration.OFF
+    return Registration.OPEN if settings.open_registration else Registration.LOCAL

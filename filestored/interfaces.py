@@ -274,11 +274,21 @@ class IPictures(Interface):
         when the bytes can't be read. Reads the whole blob; the caller closes it, and not before.
         """
 
-    def thumbnail(blob: IBlob, width: int | None, height: int | None, owner: str) -> "Deferred[Thumbnail]":
-        """The picture in `blob`, upright, without metadata, at most `width` by `height` pixels large.
+    def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
+        """Make a thumbnail of the image in `blob`: upright, without metadata, within `bounds`.
 
-        None leaves a side free; the proportions stay, and nothing is ever enlarged. Fails with
-        `UnusableSize` when no side is given or one is out of bounds, else as `verify` does.
+        `bounds` are width and height in pixels, as `filestored.images.thumbnails.thumbnail_bounds` validates
+        them. The proportions stay, and nothing is enlarged. Fails as `verify` does.
+        """
+
+
+class IThumbnails(Interface):
+    """Thumbnails of stored images, made once and cached."""
+
+    def get(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
+        """Return a thumbnail, as `IPictures.thumbnail` makes it; `blob` is closed in the end.
+
+        Cancelling what is returned ends the work, unless another caller waits for the same thumbnail.
         """
 
 

@@ -1,8 +1,7 @@
-"""The door: what twistd asks a plugin for, `Options` and `makeService`.
+"""Entry point of twistd: `Options` and `makeService`, for the plugin and for ``filestored.tac``.
 
-Both ways in come through here, ``twistd filestored`` and ``twistd -y filestored.tac``. Behind the door is
-`assembly`, which brings the reactor along, and is opened only when the options have said what the
-reactor will be asked for. From here on SIGUSR1 and SIGHUP no longer end the process.
+`assembly` imports the reactor, so it is imported after the options have decided whether TLS is needed.
+SIGUSR1 and SIGHUP no longer end the process from `makeService` on.
 """
 
 from twisted.application.service import Service
@@ -13,9 +12,9 @@ from filestored.daemon.signals import hold_reopen
 
 
 def makeService(options: Options) -> Service:
-    """The service that twistd runs; a setting that cannot work ends the program with one line."""
+    """Return the service that twistd runs. A setting that cannot work ends the process with one line."""
     hold_reopen()
-    if options.alone:
+    if options.owns_process:
         tls.leave_out(options.settings.listen)
     from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 

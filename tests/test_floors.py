@@ -12,9 +12,9 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "filestored"
 
-VALUES = {"interfaces", "errors", "digest"}
-ROOMS = {"storage": 1, "http": 1, "images": 2, "web": 3}
-"""The floors of the folders; `VALUES` are floor 0, every other module of the package is floor 4."""
+VALUES = {"interfaces", "errors", "digest", "settings"}
+ROOMS = {"storage": 1, "http": 1, "logs": 1, "images": 2, "web": 3, "daemon": 3, "assembly": 4}
+"""The floors of the folders; `VALUES` are floor 0, every other module of the package is floor 5."""
 
 FILE_MODULES = {"pathlib", "shutil", "tempfile", "io", "mmap", "glob"}
 HTTP_MODULES = {"twisted.web", "httptools", "http", "multipart"}
@@ -36,7 +36,7 @@ def floor(module: str) -> int:
     room = [*module.split("."), ""][1]
     if not room or room in VALUES:
         return 0
-    return ROOMS.get(room, 4)
+    return ROOMS.get(room, 5)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _upward(module: str, names: set[str]) -> list[str]:
             found.append(f"{module} imports {name} from a floor above")
         elif (
             within(name, {PACKAGE})
-            and floor(name) == mine == 1
+            and floor(name) == mine in {1, 3}
             and name.split(".")[1] != module.split(".")[1]
         ):
             found.append(f"{module} imports {name} from the room beside")
@@ -118,6 +118,11 @@ PLANTED = {
     "storage parses HTTP": ("filestored.storage.store", "import httptools"),
     "http imports storage": ("filestored.http.channel", "from filestored.storage.store import Store"),
     "a value imports a room": ("filestored.digest", "def f():\n    from filestored.storage import disk"),
+    "the log imports the daemon": ("filestored.logs.pipe", "from filestored.daemon.settings import Settings"),
+    "the daemon imports the composition root": (
+        "filestored.daemon.shift",
+        "from filestored.assembly import make_server",
+    ),
     "the web imports the daemon": ("filestored.web.files", "from filestored import service"),
     "the web opens a file": ("filestored.web.files", "def f(name):\n    return open(name)"),
     "the web opens a descriptor": ("filestored.web.files", "import os\nos.open('x', os.O_RDONLY)"),

@@ -20,12 +20,12 @@ from filestored import __version__
 from filestored.daemon.listeners import Listeners, Listening
 from filestored.daemon.notify import Notifier
 from filestored.daemon.refusals import CannotStart, one_line
-from filestored.daemon.settings import Settings
 from filestored.daemon.signals import on_reopen, on_second_stop
 from filestored.errors import FilestoredError
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.threaded import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
+from filestored.settings import Settings
 
 DAEMON_LOG = "filestored.log"
 """Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""

@@ -16,7 +16,9 @@ from loguru import logger
 from twisted.python import usage
 
 from filestored.daemon.refusals import refuse
-from filestored.daemon.settings import (
+from filestored.digest import NAMES
+from filestored.logs.archive import Retention
+from filestored.settings import (
     MAX_CONNECTIONS,
     MAX_UPLOADS,
     LogSettings,
@@ -28,8 +30,6 @@ from filestored.daemon.settings import (
     parse_size,
     parse_workers,
 )
-from filestored.digest import NAMES
-from filestored.logs.archive import Retention
 from filestored.storage.layout import DEFAULT_HASH
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
@@ -39,8 +39,12 @@ _T = TypeVar("_T")
 
 
 class Options(usage.Options):
-    """The options of filestored."""
+    """Options of filestored.
 
+    `owns_process` says whether twistd was started for filestored alone, as ``twistd filestored`` is.
+    """
+
+    owns_process = False
     longdesc = (
         "A file server that keeps every distinct content once, under its hash. Relative paths start "
         "at twistd's --rundir, else where twistd was started."
@@ -149,6 +153,7 @@ class Options(usage.Options):
             if self._of_twistd(name):
                 raise usage.UsageError(f"twistd's --{name} does not work with filestored: {instead}")
         self.settings = self._read()
+        self.owns_process = getattr(self, "parent", None) is not None
 
     def _read(self) -> Settings:
         if self["open-registration"] and self["no-registration"]:
@@ -205,11 +210,6 @@ class Options(usage.Options):
         if os.path.isdir(path):
             raise usage.UsageError(f"--{name}: {path} is a directory")
         return path
-
-    @property
-    def alone(self) -> bool:
-        """Whether this process was started for us and for nobody else, as ``twistd filestored`` is."""
-        return getattr(self, "parent", None) is not None
 
     def _of_twistd(self, name: str) -> Any:
         """An option of twistd itself; None behind the other door, where we do not see them."""

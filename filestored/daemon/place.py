@@ -19,6 +19,7 @@ class Owner(Protocol):
     """The parts of `Supervisor` that a place needs."""
 
     write: Callable[[Line], None]
+    worker_module: str
 
     def configuration(self) -> str:
         """Return everything that a worker needs to know, as one line of JSON."""
@@ -84,7 +85,9 @@ class Place:
             return
         self._worker = WorkerProcess(self._reactor, self)
         try:
-            self._worker.spawn(self._owner.configuration(), self._owner.descriptors())
+            self._worker.spawn(
+                self._owner.worker_module, self._owner.configuration(), self._owner.descriptors()
+            )
         except Exception as error:  # EAGAIN, ENOMEM, EMFILE; no interpreter any more
             self._worker = None
             self._replace(0.0, f"it could not be started: {error}", interrupted=False)

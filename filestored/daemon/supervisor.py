@@ -26,9 +26,9 @@ from twisted.logger import Logger
 from filestored.daemon.listeners import Listening
 from filestored.daemon.place import Place
 from filestored.daemon.repeating import repeating
-from filestored.daemon.settings import Settings
 from filestored.daemon.workerprocess import PING_SECONDS, Suspension
 from filestored.logs.lines import Line
+from filestored.settings import Settings
 
 GRACE = 5.0
 """Seconds that a worker may take beyond its time for draining."""
@@ -44,6 +44,7 @@ class Supervisor:
     """Keeps ``settings.workers`` processes running.
 
     `log` writes their lines. `status` receives a sentence whenever the number of serving workers changes.
+    `worker_module` is run with ``python -m``.
     """
 
     _log = Logger()
@@ -54,7 +55,9 @@ class Supervisor:
         settings: Settings,
         log: Callable[[Line], None],
         status: Callable[[str], None],
+        worker_module: str,
     ) -> None:
+        self.worker_module = worker_module
         self._reactor = reactor
         self._settings = settings
         self._status = status

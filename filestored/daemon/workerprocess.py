@@ -78,14 +78,14 @@ class WorkerProcess(ProcessProtocol):
         self._rests = {1: b"", 2: b""}
         self._late: IDelayedCall | None = None
 
-    def spawn(self, configuration: str, descriptors: Mapping[int, int]) -> None:
-        """Start the process with these inherited descriptors. Raises `OSError`."""
+    def spawn(self, module: str, configuration: str, descriptors: Mapping[int, int]) -> None:
+        """Start ``python -m module`` with these inherited descriptors. Raises `OSError`."""
         with reopen_signals_blocked():  # until it has handlers
             self._reactor.spawnProcess(
                 self,
                 sys.executable,
                 # -P: the working directory belongs to the data, nothing is imported from it.
-                [sys.executable, "-P", "-m", "filestored.daemon.worker"],
+                [sys.executable, "-P", "-m", module],
                 env=_environment(),
                 childFDs={0: "w", 1: "r", 2: "r", **descriptors},
             )

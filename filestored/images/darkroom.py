@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from filestored.errors import ImageRefused, NotAnImage, Overloaded, UnusableSize
+from filestored.errors import ImageRefused, NotAnImage, Overloaded
 from filestored.images import sandbox
 from filestored.images.apart import content_hash
 from filestored.images.confinement import Bounds
@@ -28,9 +28,6 @@ from filestored.images.jobs import Job
 from filestored.images.picture_process import PictureProcess
 from filestored.images.refusals import Refusals
 from filestored.interfaces import IBlob, IPictures, Thumbnail
-
-LARGEST = 2048
-"""Pixels of the longest side that a thumbnail may have."""
 
 MOST_BYTES = 512 * 1024 * 1024
 """Bytes of the largest file that is looked into; larger ones are sent away unseen."""
@@ -78,11 +75,9 @@ class Darkroom:
         """See `IPictures.verify`."""
         return Deferred.fromCoroutine(self._verify(blob, owner))
 
-    def thumbnail(
-        self, blob: IBlob, width: int | None, height: int | None, owner: str
-    ) -> "Deferred[Thumbnail]":
+    def thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
         """See `IPictures.thumbnail`."""
-        return Deferred.fromCoroutine(self._thumbnail(blob, width, height, owner))
+        return Deferred.fromCoroutine(self._thumbnail(blob, bounds, owner))
 
     def stop(self) -> "Deferred[None]":
         """End all processes, and what they are at; fires when the last one is gone. For good."""
@@ -94,8 +89,8 @@ class Darkroom:
     async def _verify(self, blob: IBlob, owner: str) -> None:
         await self._enter(Job(blob.size), blob, owner)
 
-    async def _thumbnail(self, blob: IBlob, width: int | None, height: int | None, owner: str) -> Thumbnail:
-        made = await self._enter(Job(blob.size, box(width, height)), blob, owner)
+    async def _thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> Thumbnail:
+        made = await self._enter(Job(blob.size, bounds), blob, owner)
         if made is None:
             raise Overloaded
         return made
@@ -143,13 +138,3 @@ class Darkroom:
         self._processes.discard(process)
         if process in self._idle:
             self._idle.remove(process)
-
-
-def box(width: int | None, height: int | None) -> tuple[int, int]:
-    """The bounds of a thumbnail; a side that is not given may be as long as any. Raises `UnusableSize`."""
-    if width is None and height is None:
-        raise UnusableSize
-    width, height = (LARGEST if side is None else side for side in (width, height))
-    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
-        raise UnusableSize
-    return width, height

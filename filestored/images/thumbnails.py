@@ -22,16 +22,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from filestored.digest import Digest
 from filestored.errors import UnusableSize
-from filestored.images.darkroom import box
 from filestored.images.single_flight import SingleFlight
-from filestored.interfaces import IBlob, IPictures, Thumbnail
+from filestored.interfaces import IBlob, IPictures, IThumbnails, Thumbnail
 from filestored.storage.disk import RESERVE
 from filestored.storage.jobs import IOThreads, Run
+
+MAX_SIDE_PIXELS = 2048
+"""Maximum width and height of a thumbnail."""
 
 ROOM = 256 * 1024 * 1024
 """Bytes that all thumbnails together may take."""
@@ -179,6 +182,7 @@ class ThumbnailCache:
             os.unlink(name, dir_fd=self._directory)
 
 
+@implementer(IThumbnails)
 class Thumbnails:
     """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
 
@@ -193,27 +197,22 @@ class Thumbnails:
         self._storing = 0
         self._jobs: SingleFlight[Thumbnail] = SingleFlight()
 
-    def make(self, blob: IBlob, width: int | None, height: int | None, owner: str) -> "Deferred[Thumbnail]":
-        """See `IPictures.thumbnail`; `blob` is read only when it has to be, and closed in the end."""
-        try:
-            bounds = box(width, height)
-        except UnusableSize:
-            blob.close()
-            return fail()
+    def get(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
+        """See `IThumbnails.get`. `blob` is only read when the thumbnail is not cached."""
         name = prefix(blob.digest) + "{}x{}".format(*bounds)
         if name in self._jobs:
             blob.close()
-        return self._jobs.run(name, lambda: Deferred.fromCoroutine(self._make(name, blob, *bounds, owner)))
+        return self._jobs.run(name, lambda: Deferred.fromCoroutine(self._make(name, blob, bounds, owner)))
 
     async def forget(self, digest: Digest) -> None:
         """Remove what was made of an image that is no more. Never fails."""
         await self._try(self._threads.write, self._cache.forget, digest)
 
-    async def _make(self, name: str, blob: IBlob, width: int, height: int, owner: str) -> Thumbnail:
+    async def _make(self, name: str, blob: IBlob, bounds: tuple[int, int], owner: str) -> Thumbnail:
         try:
             found = await self._try(self._threads.read, self._cache.get, name)
             if found is None:
-                found = await self._pictures.thumbnail(blob, width, height, owner)
+                found = await self._pictures.thumbnail(blob, bounds, owner)
                 if self._storing < MAX_STORING:
                     Deferred.fromCoroutine(self._store(name, found))
             return found
@@ -240,3 +239,16 @@ class Thumbnails:
 def prefix(digest: Digest) -> str:
     """How the names of all thumbnails of an image begin."""
     return f"{digest.algorithm}-{digest.hex}-"
+
+
+def thumbnail_bounds(width: int | None, height: int | None) -> tuple[int, int]:
+    """Return validated bounds; a side that is None is bounded by `MAX_SIDE_PIXELS` only.
+
+    Raises `UnusableSize` when no side is given or one is out of range.
+    """
+    if width is None and height is None:
+        raise UnusableSize
+    width, height = (MAX_SIDE_PIXELS if side is None else side for side in (width, height))
+    if not (1 <= width <= MAX_SIDE_PIXELS and 1 <= height <= MAX_SIDE_PIXELS):
+        raise UnusableSize
+    return width, height

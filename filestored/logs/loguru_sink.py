@@ -15,10 +15,10 @@ from typing import Any
 
 from loguru import logger
 
-from filestored.daemon.settings import LogSettings
 from filestored.logs.archive import Archive, Retention
 from filestored.logs.lines import Line
 from filestored.logs.observer import UNWRITABLE, complain
+from filestored.settings import LogSettings
 from filestored.writing import write_all
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"

@@ -21,9 +21,9 @@ from twisted.internet.interfaces import IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.settings import LEVELS
 from filestored.logs.lines import Line
 from filestored.logs.observer import dropped
+from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
 """Maximum bytes of log lines that wait for the supervisor to read."""

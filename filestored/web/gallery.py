@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from multipart import parse_options_header
 from twisted.internet.defer import CancelledError
 
-from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IGallery, IImages, IImageUpload, IStreamedRequest
+from filestored.interfaces import IGallery, IImages, IImageUpload, IStreamedRequest, IThumbnails
 from filestored.web.fields import single
 from filestored.web.messages import ImagePage
 from filestored.web.refusal import Refusal, client_left
@@ -91,7 +90,7 @@ class GetImage(GalleryPage):
     def __init__(
         self,
         images: IImages,
-        thumbnails: Thumbnails | None,
+        thumbnails: IThumbnails | None,
         streams: Streams,
         token: bytes,
         identity: bytes,

@@ -14,8 +14,7 @@ The slash at the end is part of each path; everything else is 404.
 
 from twisted.web.resource import Resource
 
-from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IImages, IStreamedRequest
+from filestored.interfaces import IImages, IStreamedRequest, IThumbnails
 from filestored.web.accounts import Admission, GenerateToken, Registration, RetrieveToken
 from filestored.web.gallery import (
     DeleteImage,
@@ -41,7 +40,7 @@ class ImageApi(Resource):
         origins: OriginPolicy,
         *,
         registration: Registration = Registration.LOCAL,
-        thumbnails: Thumbnails | None = None,
+        thumbnails: IThumbnails | None = None,
     ) -> None:
         super().__init__()
         self._images = images

@@ -15,8 +15,7 @@ from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
-from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IImages, IStore, IStreamedRequest
+from filestored.interfaces import IImages, IStore, IStreamedRequest, IThumbnails
 from filestored.web.accounts import Registration
 from filestored.web.browser import Asset, FrontDoor, make_static
 from filestored.web.files import Files
@@ -53,7 +52,7 @@ def make_site(
     images: IImages | None = None,
     *,
     registration: Registration = Registration.LOCAL,
-    thumbnails: Thumbnails | None = None,
+    thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
 ) -> Resource:
     """Return the tree that serves the files of `store`, and `images`.

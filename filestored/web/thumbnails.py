@@ -14,9 +14,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.errors import UnusableSize
 from filestored.images.cancellation import Cancellation
-from filestored.images.darkroom import box
-from filestored.images.thumbnails import Thumbnails
-from filestored.interfaces import IBlob, IStreamedRequest, Thumbnail
+from filestored.images.thumbnails import thumbnail_bounds
+from filestored.interfaces import IBlob, IStreamedRequest, IThumbnails, Thumbnail
 from filestored.web.conditional import Verdict, judge
 from filestored.web.fields import combined
 from filestored.web.refusal import Field, client_left, precondition_failed
@@ -39,7 +38,7 @@ def wants_thumbnail(request: IStreamedRequest) -> bool:
 
 
 async def render_thumbnail(
-    request: IStreamedRequest, blob: IBlob, thumbnails: Thumbnails, owner: str
+    request: IStreamedRequest, blob: IBlob, thumbnails: IThumbnails, owner: str
 ) -> None:
     """Answer a GET or HEAD with a thumbnail of the image in `blob`, which is `owner`'s, and close it.
 
@@ -48,15 +47,15 @@ async def render_thumbnail(
     """
     making = None
     try:
-        width, height = (_side(request, name) for name in _NAMES)
-        tag = b'"%s-%dx%d"' % (blob.digest.hex.encode("ascii"), *box(width, height))
+        bounds = thumbnail_bounds(*(_side(request, name) for name in _NAMES))
+        tag = b'"%s-%dx%d"' % (blob.digest.hex.encode("ascii"), *bounds)
         verdict = judge(
             tag, combined(request, b"if-match"), combined(request, b"if-none-match"), reading=True
         )
         if verdict is Verdict.FAILED:
             raise precondition_failed()
         if verdict is Verdict.PROCEED:
-            making = thumbnails.make(blob, width, height, owner)  # which closes the blob
+            making = thumbnails.get(blob, bounds, owner)  # which closes the blob
     finally:
         if making is None:
             blob.close()

@@ -12,12 +12,12 @@ import pytest
 from loguru import logger
 from twisted.logger import Logger
 
-from filestored.daemon.settings import LogSettings
 from filestored.logs.lines import Line
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe import MAX_WAITING_BYTES, PipeSink
 from filestored.logs.threaded import MAX_QUEUED_BYTES, ThreadedSink
+from filestored.settings import LogSettings
 from filestored.writing import write_all
 
 

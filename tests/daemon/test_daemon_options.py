@@ -5,7 +5,7 @@ import os
 import pytest
 
 from filestored.daemon.options import Options
-from filestored.daemon.settings import Settings
+from filestored.settings import Settings
 from tests.daemon.running import run
 
 

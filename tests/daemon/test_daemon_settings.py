@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.daemon.settings import (
+from filestored.settings import (
     LogSettings,
     Settings,
     parse_count,

@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 
 from filestored.daemon.backoff import MAX_DELAY_SECONDS, QUICK_DEATHS, YOUNG, Backoff
 from filestored.daemon.listeners import Listening
-from filestored.daemon.settings import LogSettings, Settings
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.workerprocess import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
+from filestored.settings import LogSettings, Settings
 
 SETTINGS = Settings(
     listen=("tcp:1",),
@@ -113,7 +113,7 @@ class Reactor(MemoryReactorClock):
 def started(*errors, status=lambda sentence: None):
     reactor, lines = Reactor(), []
     reactor.errors += errors
-    supervisor = Supervisor(reactor, SETTINGS, lines.append, status)
+    supervisor = Supervisor(reactor, SETTINGS, lines.append, status, "filestored.worker")
     serving = supervisor.start([Listening("tcp:1", 9, 2)])
     return reactor, supervisor, serving, lines
 
@@ -123,7 +123,7 @@ def test_a_worker_learns_everything_from_stdin_and_nothing_from_argv():
     charge = json.loads(reactor.transports[0].said)
     assert SETTINGS == Settings.from_json(charge["settings"])
     assert [["tcp:1", 3, 2]] == charge["listening"]
-    assert ["-P", "-m", "filestored.daemon.worker"] == reactor.args[1:]
+    assert ["-P", "-m", "filestored.worker"] == reactor.args[1:]
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
 
 

@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 
 import requests
 
-from filestored import imageservice
+from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
 from filestored.images.apart import APART
 from filestored.images.catalog import Catalog
@@ -141,7 +141,7 @@ def _described(clients: list[Client]) -> str:
 def _make_accounts(place: str) -> tuple[str, str]:
     """The tokens of an account with many images (their records; nothing reads the bytes) and an empty one."""
     os.makedirs(os.path.dirname(place))
-    imageservice.prepare(place)
+    image_directory.prepare(place)
     records = DiskRecords(place, Calls(fsync=lambda descriptor: None))  # nobody cuts the power here
     try:
         accounts = Accounts(records, read_key(records))

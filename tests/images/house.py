@@ -5,7 +5,7 @@ import time
 
 from twisted.internet.defer import maybeDeferred
 
-from filestored import imageservice
+from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
 from filestored.images.apart import APART
 from filestored.images.packing import PackingBackend
@@ -32,7 +32,7 @@ class House:
 
     def __init__(self, place, calls=None):
         if not os.path.exists(os.path.join(place, "KEY")):
-            imageservice.prepare(place)
+            image_directory.prepare(place)
         self.records = DiskRecords(place, calls)
         self.blobs = DiskBackend(os.path.join(place, "blobs"), APART, calls, reserve=0)
         self.backend = PackingBackend(self.blobs)

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from filestored import imageservice
 from filestored.errors import NotFound, UnusableStore
+from filestored.images import directory as image_directory
 from filestored.images.sweep import MAX_ORPHANS
 from tests.daemon.running import read, until
 from tests.images.absence import LATER, api, fill, home_of, missing, swept
@@ -132,7 +132,7 @@ def check(place, tokens):
 
 def sweep(place):
     """Start, and sweep."""
-    imageservice.prepare(place)
+    image_directory.prepare(place)
     house = House(place)
     swept = house.sweep()
     house.close()

@@ -10,8 +10,8 @@ import shutil
 
 import pytest
 
-from filestored import imageservice
 from filestored.errors import FilestoredError
+from filestored.images import directory as image_directory
 from filestored.storage import layout, records
 from tests.images.house import House, done
 from tests.images.samples import BMP, PNG
@@ -170,7 +170,7 @@ def test_a_death_at_any_call_of_a_registration_leaves_an_account_or_none(place):
     site, ended = 0, False
     while not ended:
         username = f"user_{site}"
-        imageservice.prepare(place)
+        image_directory.prepare(place)
 
         def doomed(site=site, username=username):
             doom = Doomed(site, lambda name: os._exit(9))
@@ -199,7 +199,7 @@ def test_a_death_at_any_call_of_the_first_start_is_made_good_by_the_next(place):
             doom = Doomed(site, lambda name: os._exit(9))
             doom.armed = True
             records.prepare(place, "images", doom.calls)
-            layout.prepare(place + "/blobs", "sha256-apart", doom.calls, imageservice.lookup)
+            layout.prepare(place + "/blobs", "sha256-apart", doom.calls, image_directory.lookup)
 
         in_child(doomed)
         restarted(place).close()

@@ -17,6 +17,7 @@ from filestored.digest import algorithm
 from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels, UnusableSize
 from filestored.images.confinement import Bounds
 from filestored.images.darkroom import MOST_BYTES, Darkroom, available
+from filestored.images.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IPictures, IStoredFile
 from filestored.storage.blob import Blob
 from filestored.storage.health import Health
@@ -185,7 +186,7 @@ async def test_images_of_every_format_are_verified_and_made_small(darkroom, blob
     for name, data in {**SAMPLES, **CAMERA}.items():
         blob = await blob_of(data)
         assert await outcome(verify(darkroom, blob)) is None, name
-        made = await darkroom.thumbnail(blob, 20, None, "anna")
+        made = await darkroom.thumbnail(blob, thumbnail_bounds(20, None), "anna")
         assert made.content_type in ("image/jpeg", "image/webp")
         assert made.data[:3] == b"\xff\xd8\xff" or made.data[8:12] == b"WEBP"
         blob.close()
@@ -243,10 +244,9 @@ async def test_a_file_that_is_too_large_is_not_even_looked_at(darkroom):
 @pytest.mark.parametrize(
     ("width", "height"), [(None, None), (0, None), (None, 0), (-1, 5), (2049, None), (5, 2049)]
 )
-@pytest_twisted.ensureDeferred
-async def test_a_size_that_makes_no_sense_is_refused(darkroom, width, height):
-    assert await outcome(darkroom.thumbnail(Slow(10), width, height, "anna")) is UnusableSize
-    assert processes_of(darkroom) == []
+def test_thumbnail_bounds_out_of_range_are_refused(width, height):
+    with pytest.raises(UnusableSize):
+        thumbnail_bounds(width, height)
 
 
 @pytest_twisted.ensureDeferred

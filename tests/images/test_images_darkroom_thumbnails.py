@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from filestored.digest import algorithm
-from filestored.errors import NotAnImage, UnusableSize
+from filestored.errors import NotAnImage
 from filestored.images.darkroom import Darkroom
 from filestored.images.packing import Unpacked
 from filestored.images.thumbnails import TOUCHED_AFTER, ThumbnailCache, Thumbnails, prefix
@@ -321,7 +321,7 @@ class Painter:
     def verify(self, blob, owner):
         raise AssertionError("nobody asks for that here")
 
-    def thumbnail(self, blob, width, height, owner):
+    def thumbnail(self, blob, bounds, owner):
         self.asked.append(Deferred())
         return self.asked[-1]
 
@@ -352,43 +352,41 @@ def open_picture():
 
 @pytest_twisted.ensureDeferred
 async def test_identical_thumbnails_are_made_once(thumbnails, painter, open_picture):
-    asked = [thumbnails.make(await open_picture(), width, 9, "anna") for width in (7, 7, 8)]
+    asked = [thumbnails.get(await open_picture(), (width, 9), "anna") for width in (7, 7, 8)]
     assert len(painter.asked) == 2
     painter.asked[0].callback(JPEG)
     assert [await asked[0], await asked[1]] == [JPEG, JPEG]
     painter.asked[1].errback(NotAnImage())
     with pytest.raises(NotAnImage):
         await asked[2]
-    assert await thumbnails.make(await open_picture(), 7, 9, "anna") == JPEG
+    assert await thumbnails.get(await open_picture(), (7, 9), "anna") == JPEG
     assert len(painter.asked) == 2
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_thumbnail_job_is_cancelled_when_its_last_client_leaves(thumbnails, painter, open_picture):
-    first = thumbnails.make(await open_picture(), 7, 9, "anna")
-    second = thumbnails.make(await open_picture(), 7, 9, "anna")
+    first = thumbnails.get(await open_picture(), (7, 9), "anna")
+    second = thumbnails.get(await open_picture(), (7, 9), "anna")
     first.addErrback(lambda _: None).cancel()
     assert not painter.asked[0].called
     second.addErrback(lambda _: None).cancel()
     assert painter.asked[0].called
-    third = thumbnails.make(await open_picture(), 7, 9, "anna")
+    third = thumbnails.get(await open_picture(), (7, 9), "anna")
     painter.asked[1].callback(JPEG)
     assert await third == JPEG
 
 
 @pytest_twisted.ensureDeferred
 async def test_each_image_is_closed_once_its_thumbnail_is_made_or_given_up(thumbnails, painter, open_picture):
-    blobs = [await open_picture() for _ in range(5)]
-    asked = [thumbnails.make(blob, 7, 9, "anna") for blob in blobs[:2]]
-    asked.append(thumbnails.make(blobs[2], 8, 9, "anna").addErrback(lambda _: None))
-    assert [blob._closed for blob in blobs] == [False, True, False, False, False]
+    blobs = [await open_picture() for _ in range(4)]
+    asked = [thumbnails.get(blob, (7, 9), "anna") for blob in blobs[:2]]
+    asked.append(thumbnails.get(blobs[2], (8, 9), "anna").addErrback(lambda _: None))
+    assert [blob._closed for blob in blobs] == [False, True, False, False]
     painter.asked[0].callback(JPEG)
     asked[2].cancel()
-    assert [blob._closed for blob in blobs] == [True, True, True, False, False]
-    with pytest.raises(UnusableSize):
-        await thumbnails.make(blobs[3], 0, 9, "anna")
-    assert await thumbnails.make(blobs[4], 7, 9, "anna") == JPEG
-    assert [blob._closed for blob in blobs] == [True] * 5
+    assert [blob._closed for blob in blobs] == [True, True, True, False]
+    assert await thumbnails.get(blobs[3], (7, 9), "anna") == JPEG
+    assert [blob._closed for blob in blobs] == [True] * 4
 
 
 @pytest_twisted.ensureDeferred
@@ -398,7 +396,7 @@ async def test_what_was_made_of_a_deleted_image_is_forgotten(darkroom, open_cach
     upload.write(SAMPLES["png with alpha"])
     blob = await store.open((await upload.commit()).digest)
     thumbnails = Thumbnails(darkroom, open_cache(), maybeDeferred)
-    made = await thumbnails.make(blob, 10, 10, "anna")
+    made = await thumbnails.get(blob, (10, 10), "anna")
     assert (made.content_type, Image.open(BytesIO(made.data)).size) == ("image/webp", (10, 6))
     assert len(os.listdir(place)) == 1
     await thumbnails.forget(blob.digest)

@@ -61,7 +61,7 @@ async def test_an_account_with_many_jobs_delays_no_other(darkroom, blob_of, monk
 @pytest_twisted.ensureDeferred
 async def test_thumbnails_leave_a_process_to_uploads(darkroom, blob_of):
     made = [
-        Deferred.fromCoroutine(outcome(darkroom.thumbnail(Slow(10**6), 9, 9, name)))
+        Deferred.fromCoroutine(outcome(darkroom.thumbnail(Slow(10**6), (9, 9), name)))
         for name in ("anna", "bert")
     ]
     assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]), "carl")) is None
@@ -96,7 +96,7 @@ async def test_cancelling_at_any_moment_costs_no_process(make_darkroom, blob_of)
         reactor.callLater(number / 2000, checked.cancel)
         assert await end in (None, CancelledError)
         assert await outcome(darkroom.verify(await blob_of(SVG[number:]), "anna")) is NotAnImage
-        assert (await darkroom.thumbnail(blob, 9 + number, 99, "anna")).content_type == "image/jpeg"
+        assert (await darkroom.thumbnail(blob, (9 + number, 99), "anna")).content_type == "image/jpeg"
     assert processes_of(darkroom) == chambers
 
 
@@ -134,7 +134,7 @@ async def test_refused_bytes_are_not_decoded_again(darkroom, blob_of, monkeypatc
         assert await outcome(darkroom.verify(await blob_of(SVG), "anna")) is NotAnImage
     assert len(jobs) == 1
     for width in (5, 6, 7):
-        assert await outcome(darkroom.thumbnail(await blob_of(SVG), width, 9, "anna")) is NotAnImage
+        assert await outcome(darkroom.thumbnail(await blob_of(SVG), (width, 9), "anna")) is NotAnImage
     assert len(jobs) == 2
     assert await outcome(darkroom.verify(await blob_of(SAMPLES["gif"]), "anna")) is None
 

@@ -9,11 +9,11 @@ import time
 import pytest
 from twisted.internet.task import Clock
 
-from filestored import imageservice
+from filestored.images import directory as image_directory
 from filestored.images import sweep_thread
 from filestored.images.accounts import read_key
+from filestored.images.directory import ImageDirectory
 from filestored.images.sweep_thread import SweepThread
-from filestored.imageservice import ImageService
 from filestored.storage import once
 from filestored.storage.devices import DeviceHealth
 from filestored.storage.jobs import IOThreads
@@ -61,7 +61,7 @@ def mark(place):
         done(house.room.register(f"user_{number}"))
     house.close()
     shutil.rmtree(place + "/tokens")
-    imageservice.request_sweep(place)
+    image_directory.request_sweep(place)
     return place + "/.sweep-due"
 
 
@@ -99,7 +99,7 @@ def test_a_process_reads_no_account_before_it_serves(place, mark, reads):
         reads.clear()
         reactor = Reactor()
         threads, recovery = IOThreads.of(lambda *_: None), Recovery(reactor, lambda *_: None)
-        service = ImageService(reactor, place, threads, DeviceHealth(), recovery, max_size=1, max_uploads=1)
+        service = ImageDirectory(reactor, place, threads, DeviceHealth(), recovery, max_size=1, max_uploads=1)
         assert {"KEY"} == set(reads)
         assert [sweep_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
         service.stop()

@@ -220,7 +220,7 @@ def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
 
 
 class Painter:
-    def thumbnail(self, blob, width, height, owner):
+    def thumbnail(self, blob, bounds, owner):
         return succeed(Thumbnail("image/jpeg", b"small"))
 
 
@@ -240,7 +240,7 @@ def blob():
 
 def test_thumbnails_are_looked_up_stored_and_removed_in_three_pools(ledger, cache, blob):
     thumbnails = Thumbnails(Painter(), cache, ledger.threads)
-    outcome(thumbnails.make(blob, 9, 9, "anna"))
+    outcome(thumbnails.get(blob, (9, 9), "anna"))
     assert {("read", "get"), ("record", "put")} == set(ledger.noted())
     outcome(Deferred.fromCoroutine(thumbnails.forget(blob.digest)))
     assert [("write", "forget")] == ledger.noted()
@@ -258,7 +258,7 @@ def test_a_thumbnail_is_answered_while_the_flush_of_its_file_hangs_and_few_such_
     threads = {each.name: getattr(ledger.threads, each.name) for each in fields(IOThreads)}
     thumbnails = Thumbnails(Painter(), cache, IOThreads(**{**threads, "record": hang}))
     for width in range(1, 6):
-        made = outcome(thumbnails.make(blob, width, 9, "anna"))
+        made = outcome(thumbnails.get(blob, (width, 9), "anna"))
         assert b"small" == made.data
     assert 2 == len(hanging)
     for done, put in hanging:

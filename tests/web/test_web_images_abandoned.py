@@ -25,7 +25,7 @@ class Pictures:
         self.asked.append((owner, Deferred(self.cancelled.append)))
         return self.asked[-1][1]
 
-    def thumbnail(self, blob, width, height, owner):
+    def thumbnail(self, blob, bounds, owner):
         return self.verify(blob, owner)
 
     def answer(self, result=None):

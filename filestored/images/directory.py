@@ -1,6 +1,6 @@
 """What serves images, put together: the other half of the composition root.
 
-In: the directory for images, and what the service has already. Out: an `ImageService`, from which the
+In: the directory for images, and what the service has already. Out: an `ImageDirectory`, from which the
 site gets its images and thumbnails. Below the directory are the records, ``blobs/`` with the bytes of
 images, and ``thumbnails/``, which can be deleted at any time.
 
@@ -70,7 +70,7 @@ def request_sweep(path: str) -> None:
     once.request(_mark(path))
 
 
-class ImageService:
+class ImageDirectory:
     """The images below `path`, in this process.
 
     `threads` take blocking work; `devices` has the health of the disk; `recovery` tries again later what a

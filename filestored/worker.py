@@ -1,0 +1,167 @@
+"""Main of a worker process, spawned by the supervisor: ``python -m filestored.worker``.
+
+In: one line of JSON on stdin with the configuration; the listening descriptors are inherited. stdin is the
+control pipe from then on. Out: log lines and control messages on stdout.
+
+`main` sets up the log, decides whether TLS is imported, installs the reactor, and imports the rest.
+`run_worker` makes a `Server` and runs the reactor until stdin ends, which means "drain and exit".
+
+SIGINT is ignored: a terminal sends it to every process of its group, and the supervisor decides. SIGUSR1 and
+SIGHUP are blocked by the supervisor until they have handlers here.
+"""
+
+import faulthandler
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.daemon import garbage, tls
+from filestored.daemon.clock import use_monotonic_clock
+from filestored.daemon.signals import hold_reopen, on_reopen, on_second_stop
+from filestored.logs.observer import LogObserver
+from filestored.logs.pipe import PipeSink
+from filestored.settings import Settings
+from filestored.storage.devices import DeviceHealth
+
+if TYPE_CHECKING:
+    from filestored.daemon.server import Server
+
+MAX_FLUSH_SECONDS = 2.0
+"""Seconds that the end of a worker waits for its last log lines to be read."""
+
+
+def main() -> None:
+    """Serve until stdin ends, or until a signal."""
+    hold_reopen()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configuration, buffered = _configuration()
+    settings = Settings.from_json(configuration["settings"])
+    os.set_blocking(2, False)  # read by the supervisor, too: an error message must not block either
+    pipe = PipeSink(1, settings.log.level)
+    observer = LogObserver()
+    observer.attach(pipe)
+    globalLogBeginner.beginLoggingTo([observer])
+    tls.leave_out(settings.listen)
+    import_module(configuration["reactor"]).install()
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    run_worker(reactor, settings, pipe, configuration, buffered)
+
+
+def _configuration() -> tuple[dict[str, Any], bytes]:
+    """Return the supervisor's first line, and the bytes that came behind it."""
+    data = b""
+    while b"\n" not in data:
+        piece = os.read(0, 65536)
+        if not piece:
+            raise SystemExit("filestored.worker is started by filestored, not by hand")
+        data += piece
+    line, _, buffered = data.partition(b"\n")
+    return json.loads(line), buffered
+
+
+def run_worker(
+    reactor: Any, settings: Settings, pipe: PipeSink, configuration: dict[str, Any], buffered: bytes
+) -> None:
+    """Serve on the sockets of the configuration until the control pipe ends, or until a signal.
+
+    `buffered` was read from the control pipe already. The suspensions in the configuration are those that
+    hold for the service since before this worker was started.
+    """
+    from filestored.assembly import make_server
+    from filestored.daemon.listeners import Listening
+
+    devices = DeviceHealth()
+    devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
+    server = make_server(reactor, settings, devices)
+    for scope, reason, until_restart in configuration["suspensions"]:
+        devices.suspend(scope, reason, until_restart)
+    listening = [Listening(*each) for each in configuration["listening"]]
+    server.start(listening)
+    garbage.rest()
+    for each in listening:
+        os.close(each.descriptor)
+    pipe.watch(reactor)
+    reactor.addReader(ControlPipe(reactor, _commands(server, devices, pipe), buffered))
+    reactor.addSystemEventTrigger("before", "shutdown", _stop, reactor, server)
+    reactor.callWhenRunning(on_reopen, reactor, server.reopen)
+    reactor.callWhenRunning(pipe.send, "serving")
+    reactor.run()
+    pipe.finish(MAX_FLUSH_SECONDS)
+
+
+def _stop(reactor: Any, server: "Server") -> Any:
+    on_second_stop(reactor, server.abort)
+    return server.stop()
+
+
+def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callable[[bytes], None]:
+    """Return the function that executes one line of the supervisor."""
+
+    def execute(line: bytes) -> None:
+        if line == b"ping":
+            pipe.send("alive")
+        elif line == b"reopen":
+            server.reopen()
+        else:
+            devices.suspend(*json.loads(line)["suspended"])
+
+    return execute
+
+
+@implementer(IReadDescriptor)
+class ControlPipe:
+    """Reads lines of the supervisor from stdin and executes them; stops the reactor at the end of it."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, execute: Callable[[bytes], None], buffered: bytes) -> None:
+        self._reactor = reactor
+        self._execute = execute
+        self._buffered = buffered
+
+    def doRead(self) -> None:
+        """Read what there is; at the end of it, stop."""
+        data = os.read(0, 65536)
+        if not data:
+            self._reactor.removeReader(self)
+            self._end()
+            return
+        *lines, self._buffered = (self._buffered + data).split(b"\n")
+        for line in lines:
+            try:
+                self._execute(line)
+            except Exception:  # raised to the reactor it would end this worker
+                self._log.failure("a command of the supervisor failed")
+
+    def fileno(self) -> int:
+        """Standard input."""
+        return 0
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The other end hung up, as epoll puts it when nothing is left to read."""
+        self._end()
+
+    def logPrefix(self) -> str:
+        """The name of this descriptor in the reactor's log lines."""
+        return "control"
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # it may be ending already
+            self._reactor.stop()
+
+
+if __name__ == "__main__":
+    main()
