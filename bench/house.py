@@ -15,7 +15,7 @@ from bench.cores import Cores, on
 from bench.files import KINDS, shelve
 from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
 from bench.servers.base import Server, program
-from filestored.storage.layout import prepare
+from filestored.storage.disk.layout import prepare
 
 ALL: tuple[tuple[type[Server], int], ...] = (
     (filestored.Filestored, 1),

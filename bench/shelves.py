@@ -19,7 +19,7 @@ from bench.rounds import Result, Say, take_turns
 from bench.servers import filestored, nginx
 from bench.servers.base import Server
 from bench.works import US, Work, fetching
-from filestored.storage.layout import prepare
+from filestored.storage.disk.layout import prepare
 
 MANY = "filestored, full"
 THEIRS = "nginx, full"

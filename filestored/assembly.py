@@ -15,31 +15,29 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from filestored.daemon import garbage
-from filestored.daemon.clock import use_monotonic_clock
-from filestored.daemon.descriptors import make_room
-from filestored.daemon.refusals import refuse
+from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
+from filestored.daemon.startup_errors import refuse
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
 from filestored.images.directory import ImageDirectory
-from filestored.logs.access import open_access_log
+from filestored.logs.access_log import open_access_log
 from filestored.logs.observer import LogObserver
 from filestored.settings import Settings
-from filestored.storage.devices import DeviceHealth
-from filestored.storage.disk import DiskBackend
-from filestored.storage.jobs import ThreadPools
-from filestored.storage.layout import furnish, inspect, prepare
-from filestored.storage.premises import require_format
-from filestored.storage.recent import RecentFiles
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.directory import require_format
+from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.layout import furnish, inspect, prepare
+from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
+from filestored.storage.threads import ThreadPools
 
 if TYPE_CHECKING:
     from filestored.daemon.lifecycle import Body, Daemon
-    from filestored.daemon.notify import Notifier
+    from filestored.daemon.sd_notify import Notifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
-    from filestored.web.accounts import Registration
+    from filestored.web.imageapi.tokens import Registration
 
 WORKER_MODULE = "filestored.worker"
 """The module that a supervisor runs as a worker process."""
@@ -53,7 +51,7 @@ def make_daemon(settings: Settings) -> "Daemon":
 
     from filestored.daemon.lifecycle import Daemon
     from filestored.daemon.listeners import Listeners, parse_endpoint
-    from filestored.daemon.notify import Notifier
+    from filestored.daemon.sd_notify import Notifier
 
     use_monotonic_clock(reactor)
     try:
@@ -86,7 +84,7 @@ def _make_runner(
 def _make_only_server(reactor: Any, settings: Settings) -> "Body":
     image_directory.request_sweep(settings.images)
     server = make_server(reactor, settings)
-    garbage.rest()
+    tune_gc()
     return server
 
 
@@ -116,15 +114,15 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     removed or is not mounted, and is not replaced by an empty one. Raises `FilestoredError` or `OSError`.
     """
     from filestored.daemon.server import Server
+    from filestored.http.factory import HTTPFactory
     from filestored.http.limits import Limits
-    from filestored.http.server import HTTPFactory
     from filestored.web.site import make_site
 
     if devices is not None:
         require_format(settings.store, "store")
         image_directory.require(settings.images)
     devices = devices or DeviceHealth()
-    make_room(settings.max_connections, settings.max_uploads)
+    raise_open_file_limit(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
     recovery = Recovery(reactor, pools.make_run("recovery", 1))
     store = _open_store(settings, pools, devices, recovery)
@@ -176,7 +174,7 @@ def _open_images(
 
 
 def _registration(settings: Settings) -> "Registration":
-    from filestored.web.accounts import Registration
+    from filestored.web.imageapi.tokens import Registration
 
     if settings.no_registration:
         return Registration.OFF

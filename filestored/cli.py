@@ -10,15 +10,15 @@ Rejected: a subcommand of twistd. It would start a reactor, a log and a pidfile 
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
-from filestored import __version__, accounting
-from filestored.daemon.refusals import one_line
+from filestored import __version__, account_admin
+from filestored.daemon.startup_errors import one_line
 from filestored.digest import NAMES
 from filestored.errors import FilestoredError
-from filestored.storage.migration import abandon, migrate
-from filestored.watching import watching
+from filestored.storage.migration.migrate import Watcher, abandon, migrate
 
 DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
 """Exit statuses; argparse has 2 for words that make no sense."""
@@ -58,17 +58,17 @@ def _abandon(store: str) -> int:
 
 
 def _add_account(arguments: Namespace) -> int:
-    _tell(accounting.add(arguments.images, arguments.name))
+    _tell(account_admin.add(arguments.images, arguments.name))
     return DONE
 
 
 def _show_token(arguments: Namespace) -> int:
-    _tell(accounting.token(arguments.images, arguments.name))
+    _tell(account_admin.token(arguments.images, arguments.name))
     return DONE
 
 
 def _list_accounts(arguments: Namespace) -> int:
-    for name in accounting.names(arguments.images):
+    for name in account_admin.names(arguments.images):
         _tell(name)
     return DONE
 
@@ -125,3 +125,61 @@ def _complain(line: str) -> None:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+# --- A bar that shows how far something long has come; nothing where nobody would see it.
+
+
+try:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+except ImportError:
+    RICH = False
+else:
+    RICH = True
+"""Whether a bar can be drawn."""
+
+
+@contextmanager
+def watching(stream: TextIO) -> Iterator[Watcher]:
+    """Somebody who draws a bar on `stream`, if that is a terminal; else somebody who keeps still."""
+    if not (RICH and stream.isatty()):
+        yield Silent()
+        return
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files, {task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=stream)) as progress:
+        yield Bar(progress)
+
+
+class Silent:
+    """Draws nothing."""
+
+    def expect(self, files: int) -> None:
+        """Nothing to do."""
+
+    def read(self, size: int) -> None:
+        """Nothing to do."""
+
+
+class Bar:
+    """Moves a bar of rich by one for each file, and says how many bytes have been read."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._task = progress.add_task(decimal(0), total=None)
+        self._bytes = 0
+
+    def expect(self, files: int) -> None:
+        """Draw an empty bar of that many files."""
+        self._progress.update(self._task, total=files)
+
+    def read(self, size: int) -> None:
+        """Move on by one file."""
+        self._bytes += size
+        self._progress.update(self._task, advance=1, description=decimal(self._bytes))

@@ -277,8 +277,8 @@ class IPictures(Interface):
     def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
         """Make a thumbnail of the image in `blob`: upright, without metadata, within `bounds`.
 
-        `bounds` are width and height in pixels, as `filestored.images.thumbnails.thumbnail_bounds` validates
-        them. The proportions stay, and nothing is enlarged. Fails as `verify` does.
+        `bounds` are width and height in pixels. The proportions stay, and nothing is enlarged. Fails as
+        `verify` does.
         """
 
 

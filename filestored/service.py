@@ -6,16 +6,15 @@ SIGUSR1 and SIGHUP no longer end the process from `makeService` on.
 
 from twisted.application.service import Service
 
-from filestored.daemon import tls
 from filestored.daemon.options import Options
-from filestored.daemon.signals import hold_reopen
+from filestored.daemon.process_setup import hold_reopen, skip_unused_tls
 
 
 def makeService(options: Options) -> Service:
     """Return the service that twistd runs. A setting that cannot work ends the process with one line."""
     hold_reopen()
     if options.owns_process:
-        tls.leave_out(options.settings.listen)
+        skip_unused_tls(options.settings.listen)
     from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 
     return make_daemon(options.settings)

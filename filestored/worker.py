@@ -25,13 +25,18 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon import garbage, tls
-from filestored.daemon.clock import use_monotonic_clock
-from filestored.daemon.signals import hold_reopen, on_reopen, on_second_stop
+from filestored.daemon.process_setup import (
+    hold_reopen,
+    on_reopen,
+    on_second_stop,
+    skip_unused_tls,
+    tune_gc,
+    use_monotonic_clock,
+)
 from filestored.logs.observer import LogObserver
-from filestored.logs.pipe import PipeSink
+from filestored.logs.pipe_sink import PipeSink
 from filestored.settings import Settings
-from filestored.storage.devices import DeviceHealth
+from filestored.storage.health import DeviceHealth
 
 if TYPE_CHECKING:
     from filestored.daemon.server import Server
@@ -52,7 +57,7 @@ def main() -> None:
     observer = LogObserver()
     observer.attach(pipe)
     globalLogBeginner.beginLoggingTo([observer])
-    tls.leave_out(settings.listen)
+    skip_unused_tls(settings.listen)
     import_module(configuration["reactor"]).install()
     from twisted.internet import reactor
 
@@ -90,7 +95,7 @@ def run_worker(
         devices.suspend(scope, reason, until_restart)
     listening = [Listening(*each) for each in configuration["listening"]]
     server.start(listening)
-    garbage.rest()
+    tune_gc()
     for each in listening:
         os.close(each.descriptor)
     pipe.watch(reactor)

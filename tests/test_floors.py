@@ -112,13 +112,19 @@ def test_no_module_imports_the_reactor_as_it_is_loaded():
 
 
 PLANTED = {
-    "storage imports the web": ("filestored.storage.disk", "from filestored.web.site import make_site"),
-    "storage imports http": ("filestored.storage.disk", "import filestored.http.server"),
+    "storage imports the web": (
+        "filestored.storage.disk.backend",
+        "from filestored.web.site import make_site",
+    ),
+    "storage imports http": ("filestored.storage.disk.backend", "import filestored.http.factory"),
     "storage knows HTTP": ("filestored.storage.store", "from twisted.web import server"),
     "storage parses HTTP": ("filestored.storage.store", "import httptools"),
     "http imports storage": ("filestored.http.channel", "from filestored.storage.store import Store"),
     "a value imports a room": ("filestored.digest", "def f():\n    from filestored.storage import disk"),
-    "the log imports the daemon": ("filestored.logs.pipe", "from filestored.daemon.settings import Settings"),
+    "the log imports the daemon": (
+        "filestored.logs.pipe_sink",
+        "from filestored.daemon.settings import Settings",
+    ),
     "the daemon imports the composition root": (
         "filestored.daemon.shift",
         "from filestored.assembly import make_server",
@@ -139,10 +145,16 @@ GOOD = {
     "the web uses http": ("filestored.web.download", "from filestored.http.body import Body"),
     "the daemon uses all": (
         "filestored.service",
-        "from filestored.storage.disk import DiskBackend\nopen('x')",
+        "from filestored.storage.disk.backend import DiskBackend\nopen('x')",
     ),
-    "a room uses itself": ("filestored.storage.disk", "from filestored.storage.sink import Sink"),
-    "a name that only begins like it": ("filestored.storage.disk", "import httptoolsx, twisted.webby"),
+    "a room uses itself": (
+        "filestored.storage.disk.backend",
+        "from filestored.storage.disk.sink import Sink",
+    ),
+    "a name that only begins like it": (
+        "filestored.storage.disk.backend",
+        "import httptoolsx, twisted.webby",
+    ),
     "a method called open": ("filestored.web.files", "def f(store, digest):\n    return store.open(digest)"),
 }
 

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
+from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
-from filestored.http.server import HTTPFactory
 
 
 @dataclass

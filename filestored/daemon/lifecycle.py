@@ -18,13 +18,13 @@ from twisted.python.components import Componentized
 
 from filestored import __version__
 from filestored.daemon.listeners import Listeners, Listening
-from filestored.daemon.notify import Notifier
-from filestored.daemon.refusals import CannotStart, one_line
-from filestored.daemon.signals import on_reopen, on_second_stop
+from filestored.daemon.process_setup import on_reopen, on_second_stop
+from filestored.daemon.sd_notify import Notifier
+from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.errors import FilestoredError
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
-from filestored.logs.threaded import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
+from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
 from filestored.settings import Settings
 
 DAEMON_LOG = "filestored.log"

@@ -28,7 +28,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.refusals import CannotStart, one_line
+from filestored.daemon.startup_errors import CannotStart, one_line
 
 BACKLOG = 1024
 """How many connections may wait to be accepted, unless the endpoint says it."""

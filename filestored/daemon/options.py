@@ -15,9 +15,9 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
-from filestored.daemon.refusals import refuse
+from filestored.daemon.startup_errors import refuse
 from filestored.digest import NAMES
-from filestored.logs.archive import Retention
+from filestored.logs.rotation import Retention
 from filestored.settings import (
     MAX_CONNECTIONS,
     MAX_UPLOADS,
@@ -30,7 +30,7 @@ from filestored.settings import (
     parse_size,
     parse_workers,
 )
-from filestored.storage.layout import DEFAULT_HASH
+from filestored.storage.disk.layout import DEFAULT_HASH
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
 """Where we listen unless told otherwise."""

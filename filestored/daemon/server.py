@@ -14,11 +14,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from filestored.daemon.acceptor import Acceptor, accept_from
-from filestored.daemon.hub import Hub
+from filestored.daemon.epoll import Hub
 from filestored.daemon.listeners import Listening
-from filestored.http.server import HTTPFactory
-from filestored.logs.access import AccessLog
-from filestored.storage.jobs import ThreadPools
+from filestored.http.factory import HTTPFactory
+from filestored.logs.access_log import AccessLog
+from filestored.storage.threads import ThreadPools
 
 
 class Server:

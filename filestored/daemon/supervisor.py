@@ -24,10 +24,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from filestored.daemon.listeners import Listening
-from filestored.daemon.place import Place
-from filestored.daemon.repeating import repeating
-from filestored.daemon.workerprocess import PING_SECONDS, Suspension
-from filestored.logs.lines import Line
+from filestored.daemon.periodic_call import repeating
+from filestored.daemon.worker_process import PING_SECONDS, Suspension
+from filestored.daemon.worker_slot import Place
+from filestored.logs.log_line import Line
 from filestored.settings import Settings
 
 GRACE = 5.0

@@ -16,17 +16,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.errors import BodyError, BodyMalformed, BodyStalled
-from filestored.http.answers import LONGEST, KnownAnswer, KnownAnswers
 from filestored.http.body import Body
 from filestored.http.connection import Connection
-from filestored.http.fields import BadRequest, Field, FieldBlock
-from filestored.http.framing import ChunkedReader, LengthReader
-from filestored.http.head import HeadReader, RequestHead
-from filestored.http.outlet import SocketOutlet
-from filestored.http.phase import Phase
+from filestored.http.parser.framing import ChunkedReader, LengthReader
+from filestored.http.parser.headers import BadRequest, Field, FieldBlock
+from filestored.http.parser.request_head import HeadReader, RequestHead
+from filestored.http.protocols import Response, Server
 from filestored.http.request import FileTakingRequest, Request
 from filestored.http.response import format_refusal
-from filestored.http.roles import Response, Server
+from filestored.http.response_cache import LONGEST, KnownAnswer, KnownAnswers
+from filestored.http.state import Phase
+from filestored.http.transport.output import SocketOutlet
 from filestored.interfaces import IAtHand, IBlob, IFileSource
 
 _log = Logger()
@@ -271,7 +271,7 @@ class Channel(Connection):
         return self._patience.body_rate(now, self._body_size) if awaited else inf
 
     def expire(self) -> None:
-        """See `filestored.http.roles.Connection.expire`."""
+        """See `filestored.http.protocols.Connection.expire`."""
         if self._phase is Phase.IDLE:
             self.close()
         elif self._phase is Phase.BODY:

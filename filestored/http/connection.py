@@ -22,10 +22,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.http.outlet import IStreamTransport, Outlet, outlet_for
-from filestored.http.patience import Patience
-from filestored.http.phase import Phase
-from filestored.http.roles import Server
+from filestored.http.protocols import Server
+from filestored.http.state import Phase
+from filestored.http.timeouts import Patience
+from filestored.http.transport.output import IStreamTransport, Outlet, outlet_for
 
 MAX_READS = 16
 """Calls of a reader in one turn of the reactor; a pipelined request takes one, or two with a body."""
@@ -212,7 +212,7 @@ class Connection(Protocol):
     # --- time -------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """See `filestored.http.roles.Connection.tick`."""
+        """See `filestored.http.protocols.Connection.tick`."""
         if self._patience.reader_stalls(self._outlet.pending, now, self._outlet.taken):
             self.abort()
         elif self._phase is Phase.BODY:
@@ -221,7 +221,7 @@ class Connection(Protocol):
             self.expire()
 
     def dispensable(self, now: float) -> tuple[int, float] | None:
-        """See `filestored.http.roles.Connection.dispensable`."""
+        """See `filestored.http.protocols.Connection.dispensable`."""
         if self._phase is Phase.GONE:
             return None
         if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
@@ -240,5 +240,5 @@ class Connection(Protocol):
         """Give up on a body that does not come."""
 
     def expire(self) -> None:
-        """See `filestored.http.roles.Connection.expire`."""
+        """See `filestored.http.protocols.Connection.expire`."""
         self.abort()

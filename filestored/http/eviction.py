@@ -7,7 +7,7 @@ order is computed once per sweep of the server, however many connections come in
 from collections import deque
 from collections.abc import Iterable
 
-from filestored.http.roles import Connection
+from filestored.http.protocols import Connection
 
 
 class Eviction:

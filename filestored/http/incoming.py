@@ -18,7 +18,7 @@ from twisted.web.http import parse_qs
 from twisted.web.http_headers import Headers
 
 from filestored.http.body import Body
-from filestored.http.head import RequestHead
+from filestored.http.parser.request_head import RequestHead
 
 
 class IncomingRequest:

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource, getChildForRequest
 
-from filestored.http.roles import IAnswerable
+from filestored.http.protocols import IAnswerable
 
 NOT_DONE_YET = 1
 """What a resource returns that answers later, as `twisted.web.server` has it.

@@ -21,14 +21,14 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from filestored.errors import BodyLost
-from filestored.http.answers import KnownAnswer
 from filestored.http.body import Body
-from filestored.http.head import RequestHead
 from filestored.http.incoming import IncomingRequest
-from filestored.http.pulling import Puller
+from filestored.http.parser.request_head import RequestHead
+from filestored.http.protocols import Exchange, IAnswerable
 from filestored.http.rendering import answer_fault, render
 from filestored.http.response import PreparedHead, ResponseFields, format_head
-from filestored.http.roles import Exchange, IAnswerable
+from filestored.http.response_cache import KnownAnswer
+from filestored.http.twisted_compat import Puller
 from filestored.interfaces import IBlob, IFileSource, IRepeatable, ITakesFiles
 
 SMALL = 16 * 1024

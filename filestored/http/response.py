@@ -11,7 +11,7 @@ from time import time
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 
-from filestored.http.fields import Field
+from filestored.http.parser.headers import Field
 
 SERVER = b"filestored"
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import ACCOUNTS
-from filestored.images.entries import Entry, claim_for, claimed_by, read_claim, refreshed
-from filestored.images.names import escaped
+from filestored.images.catalog_records import Entry, claim_for, claimed_by, read_claim, refreshed
+from filestored.images.filenames import escaped
 from filestored.interfaces import Image, IRecords
 from filestored.storage.health import LACKING, ReadFailed
 

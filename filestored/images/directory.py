@@ -4,7 +4,7 @@ In: the directory for images, and what the service has already. Out: an `ImageDi
 site gets its images and thumbnails. Below the directory are the records, ``blobs/`` with the bytes of
 images, and ``thumbnails/``, which can be deleted at any time.
 
-One process of the service sweeps the directory in the background, once for each start (`sweep_thread`).
+One process of the service sweeps the directory in the background, once for each start (`orphans_thread`).
 """
 
 import os
@@ -13,21 +13,23 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
-from filestored.images.apart import APART, lookup
-from filestored.images.darkroom import Darkroom, available
-from filestored.images.packing import PackingBackend
-from filestored.images.room import ImageRoom
-from filestored.images.sweep_thread import SweepThread
-from filestored.images.thumbnails import ThumbnailCache, Thumbnails
-from filestored.storage import layout, once, records
-from filestored.storage.devices import DeviceHealth
-from filestored.storage.disk import DiskBackend
-from filestored.storage.jobs import IOThreads
-from filestored.storage.premises import Report, explained, require_format
-from filestored.storage.records import DiskRecords
+from filestored.images.blob_ids import APART, lookup
+from filestored.images.decoder.pool import Darkroom, available
+from filestored.images.gzip_backend import PackingBackend
+from filestored.images.image_store import ImageRoom
+from filestored.images.orphans_thread import SweepThread
+from filestored.images.thumbnails.cache import ThumbnailCache
+from filestored.images.thumbnails.thumbnails import Thumbnails
+from filestored.storage.disk import layout, records
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.directory import Report, explained, require_format
+from filestored.storage.disk.records import DiskRecords
+from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
+from filestored.storage.threads import IOThreads
 
 CONTENTS = "images"
 """What the ``FORMAT`` of the directory says that it is for."""
@@ -67,7 +69,7 @@ def require(path: str) -> None:
 
 def request_sweep(path: str) -> None:
     """Have one process of the service sweep the directory for images. Called once as the service starts."""
-    once.request(_mark(path))
+    orphans_thread.request_sweep(_mark(path))
 
 
 class ImageDirectory:

@@ -21,14 +21,14 @@ from zope.interface import implementer
 from filestored.digest import Digest
 from filestored.errors import FilestoredError, NotFound
 from filestored.images.accounts import Account, Accounts
-from filestored.images.arrival import Arrival
 from filestored.images.cancellation import Cancellation
 from filestored.images.catalog import Catalog
-from filestored.images.clerk import Clerk
+from filestored.images.gzip_backend import Unpacked, is_packed
 from filestored.images.listings import Listings
-from filestored.images.packing import Unpacked, is_packed
+from filestored.images.upload import Arrival
 from filestored.interfaces import IBlob, IGallery, IImageUpload, Image, IPictures, IStore, Stored, View
 from filestored.storage.health import ReadFailed
+from filestored.storage.threads import RecordThreads
 
 Gone = Callable[[Digest], Awaitable[None]]
 """Is told which bytes were deleted; never fails."""
@@ -49,7 +49,7 @@ class Gallery:
         accounts: Accounts,
         catalog: Catalog,
         blobs: IStore,
-        clerk: Clerk,
+        record_threads: RecordThreads,
         pictures: IPictures | None,
         gone: Gone | None,
         recover: Recover | None,
@@ -60,7 +60,7 @@ class Gallery:
         self._accounts = accounts
         self._catalog = catalog
         self._blobs = blobs
-        self._clerk = clerk
+        self._threads = record_threads
         self._pictures = pictures
         self._gone = gone
         self._recover = recover
@@ -84,13 +84,13 @@ class Gallery:
 
     def renew_token(self) -> "Deferred[str]":
         """See `IGallery.renew_token`."""
-        return Deferred.fromCoroutine(self._clerk.change(self._accounts.renew, self._account))
+        return Deferred.fromCoroutine(self._threads.write(self._accounts.renew, self._account))
 
     # --- taking in ------------------------------------------------------------------------------
 
     async def _upload(self, replacing: str | None) -> IImageUpload:
         if replacing is not None:
-            await self._clerk.look(self._catalog.read, replacing)
+            await self._threads.read(self._catalog.read, replacing)
         decoding = Cancellation()
         return Arrival(self._blobs.upload(), partial(self._keep, replacing, decoding), decoding.cancel)
 
@@ -110,7 +110,7 @@ class Gallery:
     async def _enter(self, image: Image, replacing: str | None) -> str:
         """The step that decides. After an `OSError` nobody knows how it did, so the bytes stay then."""
         try:
-            identity, old = await self._clerk.change(self._record, image, replacing)
+            identity, old = await self._threads.write(self._record, image, replacing)
         except FilestoredError:
             await self._forget(image.blob)
             raise
@@ -146,7 +146,7 @@ class Gallery:
     async def _open(self, identity: str, packed: Callable[[Image], bool]) -> tuple[Image, IBlob]:
         seen = None
         while True:
-            image = await self._clerk.look(self._catalog.read, identity)
+            image = await self._threads.read(self._catalog.read, identity)
             try:
                 view = None if image.packed and packed(image) else _original(image)
                 blob = await self._blobs.open(image.blob, view)
@@ -162,10 +162,10 @@ class Gallery:
     async def _recover_bytes(self, digest: Digest) -> None:
         """Move bytes back that the sweep has moved to quarantine, if it has."""
         if self._recover is not None:
-            await self._clerk.change(self._recover, digest)
+            await self._threads.write(self._recover, digest)
 
     async def _delete(self, identity: str) -> None:
-        image = await self._clerk.change(self._strike, identity)
+        image = await self._threads.write(self._strike, identity)
         await self._forget(image.blob)
 
     def _strike(self, identity: str) -> Image:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.images.catalog import Catalog
-from filestored.images.clerk import Clerk
+from filestored.storage.threads import RecordThreads
 
 MAX_LISTINGS = 2
 """Accounts that are listed at the same time in one process."""
@@ -27,12 +27,12 @@ STEP_RECORDS = 500
 
 
 class Listings:
-    """Runs listings through `clerk`. Used in the reactor's thread only."""
+    """Runs listings through `record_threads`. Used in the reactor's thread only."""
 
     _log = Logger()
 
-    def __init__(self, clerk: Clerk) -> None:
-        self._clerk = clerk
+    def __init__(self, record_threads: RecordThreads) -> None:
+        self._threads = record_threads
         self._places = DeferredSemaphore(MAX_LISTINGS)
         self._queued: dict[str, _Listing] = {}
         self._running: set[str] = set()
@@ -60,7 +60,7 @@ class Listings:
 
     async def _read(self, listing: "_Listing") -> None:
         try:
-            while listing.is_wanted and not await self._clerk.list(listing.step):
+            while listing.is_wanted and not await self._threads.list(listing.step):
                 pass
         except Exception:
             listing.fail(Failure())

@@ -15,11 +15,11 @@ from typing import Any
 
 from loguru import logger
 
-from filestored.logs.archive import Archive, Retention
-from filestored.logs.lines import Line
+from filestored.logs.log_line import Line
 from filestored.logs.observer import UNWRITABLE, complain
+from filestored.logs.rotation import Archive, Retention
+from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
-from filestored.writing import write_all
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
 """How loguru writes a line for people."""

@@ -19,7 +19,7 @@ from typing import Protocol
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from filestored.logs.lines import Line, line_of
+from filestored.logs.log_line import Line, line_of
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """Errors of a full, read-only or faulty disk, with which a log file cannot be made; serving goes on."""

@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 
 from filestored.errors import StorageFull, TooLarge, UploadRefused
 from filestored.interfaces import IBackend
-from filestored.storage.headroom import Headroom
+from filestored.storage.free_space import Headroom
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
-from filestored.storage.places import MAX_UNPLACED_BYTES, Places
+from filestored.storage.threads import Run
+from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Places
 
 
 class Admission:

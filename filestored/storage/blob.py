@@ -21,8 +21,8 @@ from filestored.digest import Digest
 from filestored.errors import Overloaded
 from filestored.interfaces import IAtHand, IBlob, IFileSource, IStoredFile
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
-from filestored.storage.latency import MAX_READ_SECONDS, ReadLatency
+from filestored.storage.read_latency import MAX_READ_SECONDS, ReadLatency
+from filestored.storage.threads import Run
 
 PIECE = 256 * 1024
 """Bytes that are read at a time."""

@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from filestored.errors import UnusableStore
+from filestored.storage.disk.directory import Report
 from filestored.storage.health import Health
-from filestored.storage.jobs import Run
-from filestored.storage.premises import Report
+from filestored.storage.threads import Run
 
 INTERVAL_SECONDS = 5.0
 """Time between two attempts."""

@@ -37,13 +37,13 @@ from filestored.interfaces import (
 )
 from filestored.storage.admission import Admission
 from filestored.storage.blob import Blob, BlobAtHand, FileBlob
-from filestored.storage.commit import GroupCommit
+from filestored.storage.group_commit import GroupCommit
+from filestored.storage.hashing import Intake
 from filestored.storage.health import Health
-from filestored.storage.intake import Intake
-from filestored.storage.jobs import IOThreads, Run
-from filestored.storage.latency import ReadLatency
-from filestored.storage.places import Places
+from filestored.storage.read_latency import ReadLatency
+from filestored.storage.threads import IOThreads, Run
 from filestored.storage.upload import Upload
+from filestored.storage.upload_places import Places
 
 MAX_SIZE = 5 * 1024**3
 """Bytes of the largest upload, unless the operator says otherwise."""

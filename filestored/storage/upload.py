@@ -35,12 +35,12 @@ from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge
 from filestored.interfaces import IUpload, Stored
-from filestored.storage.commit import GroupCommit
+from filestored.storage.commit_batch import Body, Member
+from filestored.storage.group_commit import GroupCommit
+from filestored.storage.hashing import Intake
 from filestored.storage.health import Health
-from filestored.storage.intake import Intake
-from filestored.storage.jobs import IOThreads
-from filestored.storage.places import MAX_UNPLACED_BYTES, Meter, Places
-from filestored.storage.turn import Body, Member
+from filestored.storage.threads import IOThreads
+from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Meter, Places
 
 PIECE = 256 * 1024
 """Bytes that are worth a job, and bytes waiting for one with which the producer has to wait, too."""

@@ -24,10 +24,10 @@ from twisted.python.failure import Failure
 
 from filestored.http.response import PreparedFields, prepare
 from filestored.interfaces import IAtHand, IBlob, IFileSource, IRepeatable, IStreamedRequest, ITakesFiles
-from filestored.web.conditional import Verdict, entity_tag, judge, range_applies
-from filestored.web.disposition import content_disposition
-from filestored.web.fields import combined
-from filestored.web.ranges import (
+from filestored.web.errors import Field, Refusal, precondition_failed
+from filestored.web.headers.conditional import Verdict, entity_tag, judge, range_applies
+from filestored.web.headers.disposition import content_disposition
+from filestored.web.headers.ranges import (
     MOST_OVERHEAD,
     Parts,
     Span,
@@ -35,7 +35,7 @@ from filestored.web.ranges import (
     select,
     unsatisfied,
 )
-from filestored.web.refusal import Field, Refusal, precondition_failed
+from filestored.web.headers.values import combined
 
 KIND = b"application/octet-stream"
 """The media type of every file: whatever it is, it is not for a browser to find out."""

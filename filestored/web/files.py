@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.interfaces import IOpensAtOnce, IStore, IStreamedRequest, Stored
-from filestored.web.conditional import Verdict, entity_tag, judge
 from filestored.web.download import send
-from filestored.web.fields import combined
-from filestored.web.integrity import repr_digest
-from filestored.web.refusal import Refusal, precondition_failed
-from filestored.web.replies import TEXT, Page, prefers_json, reply, reply_json
+from filestored.web.errors import Refusal, precondition_failed
+from filestored.web.headers.conditional import Verdict, entity_tag, judge
+from filestored.web.headers.digests import repr_digest
+from filestored.web.headers.values import combined
+from filestored.web.resource import TEXT, Page, prefers_json, reply, reply_json
 from filestored.web.upload import Announcement, receive
 
 

@@ -5,7 +5,7 @@ reading goes on. The reason is for the operator, in the log; it may name paths, 
 """
 
 from filestored.interfaces import IImages, IStore, IStreamedRequest
-from filestored.web.replies import Page, reply_json
+from filestored.web.resource import Page, reply_json
 
 _SUSPENDED = "Writing is suspended; reading goes on."
 

@@ -18,9 +18,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from filestored.http.loopback import is_on_loopback
+from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
-from filestored.web.refusal import Refusal
+from filestored.web.errors import Refusal
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 """Methods that change nothing (RFC 9110 section 9.2.1)."""

@@ -16,15 +16,15 @@ from collections.abc import Collection
 from twisted.web.resource import Resource
 
 from filestored.interfaces import IImages, IStore, IStreamedRequest, IThumbnails
-from filestored.web.accounts import Registration
-from filestored.web.browser import Asset, FrontDoor, make_static
+from filestored.web.errors import Refusal
 from filestored.web.files import Files
 from filestored.web.health import HealthPage
-from filestored.web.images import ImageApi
-from filestored.web.messages import RefusingImagePage
+from filestored.web.imageapi.resource import RefusingImagePage
+from filestored.web.imageapi.routes import ImageApi
+from filestored.web.imageapi.tokens import Registration
 from filestored.web.origins import OriginPolicy
-from filestored.web.refusal import Refusal
-from filestored.web.replies import Page, Refusing
+from filestored.web.resource import Page, Refusing
+from filestored.web.static import Asset, FrontDoor, make_static
 
 IMAGES = b"imageapi"
 """The path segment of the image API."""

@@ -21,11 +21,11 @@ from twisted.python.failure import Failure
 from filestored.digest import Digest
 from filestored.errors import TooLarge
 from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, Stored
-from filestored.web.checking import DigestCheck
-from filestored.web.fields import combined, single
-from filestored.web.form import BOUNDARY, MOST_AROUND, Begin, FormUpload
-from filestored.web.integrity import announced
-from filestored.web.refusal import Refusal
+from filestored.web.digest_check import DigestCheck
+from filestored.web.errors import Refusal
+from filestored.web.headers.digests import announced
+from filestored.web.headers.values import combined, single
+from filestored.web.multipart_form import BOUNDARY, MOST_AROUND, Begin, FormUpload
 
 
 @dataclass(frozen=True, slots=True)

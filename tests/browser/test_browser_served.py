@@ -8,9 +8,9 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.browser import STATIC
-from filestored.web.negotiation import wants_html
+from filestored.web.headers.negotiation import wants_html
 from filestored.web.site import make_site
+from filestored.web.static import STATIC
 from tests.wire import Wire
 
 CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"

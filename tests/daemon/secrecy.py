@@ -4,7 +4,7 @@ import gzip
 import os
 
 from filestored.images.accounts import ACCOUNTS, Accounts, read_key
-from filestored.storage.records import DiskRecords
+from filestored.storage.disk.records import DiskRecords
 
 LOGS = ("log", "stderr", "access", "filestored.log")
 """How the files begin that a daemon of a test writes for people, rotated ones included."""

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from filestored.daemon.acceptor import accept_from
 from filestored.daemon.listeners import Listeners, parse_endpoint
-from filestored.daemon.refusals import CannotStart
+from filestored.daemon.startup_errors import CannotStart
 
 
 class Greeter(Protocol):

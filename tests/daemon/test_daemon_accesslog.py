@@ -12,9 +12,9 @@ from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.access import BATCH, AccessLog, FileWriter, LogWriter
-from filestored.logs.combined import MOST, REMEMBERED, describe, opening, unmasked
-from filestored.logs.threaded import MAX_QUEUED_BYTES
+from filestored.logs.access_log import BATCH, AccessLog, FileWriter, LogWriter
+from filestored.logs.combined_format import MOST, REMEMBERED, describe, opening, unmasked
+from filestored.logs.writer_thread import MAX_QUEUED_BYTES
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII

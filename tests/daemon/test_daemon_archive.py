@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from filestored.logs.archive import Archive, Retention, compress
+from filestored.logs.rotation import Archive, Retention, compress
 
 DAY = 86400.0
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from twisted.internet.base import ReactorBase
 
-from filestored.daemon.clock import use_monotonic_clock
+from filestored.daemon.process_setup import use_monotonic_clock
 from tests.daemon.running import read, until
 from tests.daemon.wallclock import HOUR, WallClock
 from tests.talk import Talk, question

@@ -5,7 +5,7 @@ import resource
 import pytest
 from twisted.logger import globalLogPublisher
 
-from filestored.daemon.descriptors import make_room, needed
+from filestored.daemon.process_setup import raise_open_file_limit, required_descriptors
 
 
 @pytest.fixture
@@ -30,22 +30,22 @@ def soft_limit():
 
 def test_a_low_limit_is_raised_to_what_is_needed(limits):
     limits(600)
-    make_room(100, 64)
-    assert needed(100, 64) == soft_limit() > 600
+    raise_open_file_limit(100, 64)
+    assert required_descriptors(100, 64) == soft_limit() > 600
 
 
 def test_a_limit_that_is_enough_stays_as_it_is(limits):
-    enough = needed(100, 64) + 1
+    enough = required_descriptors(100, 64) + 1
     limits(enough)
-    make_room(100, 64)
+    raise_open_file_limit(100, 64)
     assert enough == soft_limit()
 
 
 def test_where_the_hard_limit_is_too_low_it_is_used_whole_and_the_operator_hears_it(limits, events):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limits(600)
-    make_room(hard, 64)
+    raise_open_file_limit(hard, 64)
     assert hard == soft_limit()
     assert [hard] == [
-        event["hard"] for event in events if event.get("log_namespace") == "filestored.daemon.descriptors"
+        event["hard"] for event in events if event.get("log_namespace") == "filestored.daemon.process_setup"
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from filestored.daemon import garbage
+from filestored.daemon.process_setup import GC_THRESHOLDS, tune_gc
 
 
 class Knot:
@@ -25,20 +25,20 @@ def _as_before() -> Iterator[None]:
 
 
 def test_cycles_made_later_are_found_after_some_time() -> None:
-    garbage.rest()
+    tune_gc()
     knot = weakref.ref(Knot())
 
-    kept = [[] for _ in range(2 * garbage.YOUNG)]
+    kept = [[] for _ in range(2 * GC_THRESHOLDS[0])]
 
     assert knot() is None
-    assert len(kept) == 2 * garbage.YOUNG
+    assert len(kept) == 2 * GC_THRESHOLDS[0]
 
 
 def test_nothing_is_looked_through_after_a_few_requests() -> None:
-    garbage.rest()
+    tune_gc()
     knot = weakref.ref(Knot())
 
-    kept = [[] for _ in range(garbage.YOUNG // 2)]
+    kept = [[] for _ in range(GC_THRESHOLDS[0] // 2)]
 
     assert knot() is not None
     assert kept

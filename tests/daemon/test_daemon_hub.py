@@ -24,7 +24,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.daemon.acceptor import accept_from
-from filestored.daemon.hub import TURN, Hub
+from filestored.daemon.epoll import TURN, Hub
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from tests.daemon.running import children
 from tests.daemon.running import until as wait_until

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from filestored.logs.lines import Line, line_of, presentable
-from filestored.logs.masking import mask
+from filestored.logs.log_line import Line, line_of, presentable
+from filestored.logs.redaction import mask
 
 SECRETS = [
     "GET /imageapi/token/s3cr3tT0k3/get-image-list/",

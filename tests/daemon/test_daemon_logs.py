@@ -12,13 +12,13 @@ import pytest
 from loguru import logger
 from twisted.logger import Logger
 
-from filestored.logs.lines import Line
+from filestored.logs.log_line import Line
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
-from filestored.logs.pipe import MAX_WAITING_BYTES, PipeSink
-from filestored.logs.threaded import MAX_QUEUED_BYTES, ThreadedSink
+from filestored.logs.pipe_sink import MAX_WAITING_BYTES, PipeSink
+from filestored.logs.writer_thread import MAX_QUEUED_BYTES, ThreadedSink
+from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
-from filestored.writing import write_all
 
 
 class Collector:

@@ -8,7 +8,7 @@ import re
 import pytest
 import requests
 
-from filestored.daemon import tls
+from filestored.daemon.process_setup import needs_tls
 
 TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python write a line for each import, see ``-X importtime``."""
@@ -74,9 +74,9 @@ PLAIN = [
 
 
 def test_plain_endpoints_need_no_tls():
-    assert not tls.needed(PLAIN)
+    assert not needs_tls(PLAIN)
 
 
 @pytest.mark.parametrize("endpoint", ["ssl:443:privateKey=key.pem", "tls:443", "le:/keys:tcp:443", "SSL:443"])
 def test_one_endpoint_that_may_encrypt_is_enough_to_need_tls(endpoint):
-    assert tls.needed([*PLAIN, endpoint])
+    assert needs_tls([*PLAIN, endpoint])

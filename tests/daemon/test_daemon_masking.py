@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.interfaces import AccessEntry
-from filestored.logs.combined import describe
-from filestored.logs.lines import presentable
-from filestored.logs.masking import mask
+from filestored.logs.combined_format import describe
+from filestored.logs.log_line import presentable
+from filestored.logs.redaction import mask
 from tests.daemon.running import read
 from tests.talk import question, talk
 

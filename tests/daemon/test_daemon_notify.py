@@ -6,7 +6,7 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from filestored.daemon.notify import Notifier
+from filestored.daemon.sd_notify import Notifier
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 import requests
 
-from filestored.storage.jobs import MAX_THREADS
+from filestored.storage.threads import MAX_THREADS
 from tests.daemon.running import ROOT, read, until
 from tests.images.test_images_daemon import Client, bmp, png
 
@@ -171,7 +171,7 @@ def test_a_daemon_that_does_without_one_pool_is_found_out(start_daemon, tmp_path
 TWIN = """
 from dataclasses import replace
 from twisted.internet.defer import maybeDeferred
-from filestored.storage.jobs import ThreadPools
+from filestored.storage.threads import ThreadPools
 
 make = ThreadPools.make
 ThreadPools.make = lambda self, api: replace(make(self, api), {kind}=maybeDeferred)

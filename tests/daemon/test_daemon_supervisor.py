@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from filestored.daemon.backoff import MAX_DELAY_SECONDS, QUICK_DEATHS, YOUNG, Backoff
 from filestored.daemon.listeners import Listening
 from filestored.daemon.supervisor import Supervisor
-from filestored.daemon.workerprocess import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
+from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
 from filestored.settings import LogSettings, Settings
 
 SETTINGS = Settings(

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from filestored.digest import algorithm
-from filestored.storage.calls import Calls
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import prepare
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
+from filestored.storage.disk.syscalls import Calls
 from tests.deep.bench import Bench, Verdict, stored_files
 from tests.deep.clients import Damage, Mix, damage_to
 from tests.deep.volume import cut_power, make_volume, mounted

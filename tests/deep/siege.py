@@ -17,11 +17,11 @@ import requests
 
 from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
-from filestored.images.apart import APART
+from filestored.images.blob_ids import APART
 from filestored.images.catalog import Catalog
 from filestored.interfaces import Image
-from filestored.storage.calls import Calls
-from filestored.storage.records import DiskRecords
+from filestored.storage.disk.records import DiskRecords
+from filestored.storage.disk.syscalls import Calls
 from tests.daemon.running import ROOT, Running
 from tests.deep.bench import Bench, Verdict, upload
 from tests.images.test_images_daemon import bmp, png

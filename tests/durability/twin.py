@@ -29,7 +29,7 @@ def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
 
 _SITECUSTOMIZE = """
 import dataclasses, os, stat
-from filestored.storage.calls import Calls
+from filestored.storage.disk.syscalls import Calls
 
 def skipping(flush):
     def flush_unless(descriptor, *more):

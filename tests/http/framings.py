@@ -11,8 +11,8 @@ from random import Random
 import h11
 
 from filestored.errors import BodyMalformed
-from filestored.http.framing import ChunkedReader
 from filestored.http.limits import Limits
+from filestored.http.parser.framing import ChunkedReader
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 MAX_PADDING = 40

@@ -17,12 +17,12 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from filestored.errors import NotFound, Overloaded
-from filestored.http.answers import LONGEST, MOST, MOST_FIELDS, KnownAnswer, KnownAnswers
-from filestored.http.fields import FieldBlock
-from filestored.http.head import RequestHead
+from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
+from filestored.http.parser.headers import FieldBlock
+from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import PreparedHead
-from filestored.http.server import HTTPFactory
+from filestored.http.response_cache import LONGEST, MOST, MOST_FIELDS, KnownAnswer, KnownAnswers
 from filestored.interfaces import IAtHand, IBlob, IRepeatable
 from tests.http.source import Source
 from tests.talk import Reply, Talk, asking, question, talk, until

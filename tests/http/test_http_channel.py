@@ -10,7 +10,7 @@ from zope.interface import implementer
 from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
 from filestored.http.connection import MAX_READS
 from filestored.http.limits import Limits
-from filestored.http.phase import Phase
+from filestored.http.state import Phase
 from tests.wire import Wire, parse_answers
 
 POST = b"POST /collect HTTP/1.1\r\nHost: x\r\n"

@@ -4,9 +4,9 @@ import h11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filestored.http.fields import BadRequest
-from filestored.http.head import HeadReader
 from filestored.http.limits import Limits
+from filestored.http.parser.headers import BadRequest
+from filestored.http.parser.request_head import HeadReader
 
 TOKENS = st.sampled_from(
     [

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.errors import BodyMalformed
-from filestored.http.framing import MAX_CHUNKS, ChunkedReader, LengthReader
 from filestored.http.limits import Limits
+from filestored.http.parser.framing import MAX_CHUNKS, ChunkedReader, LengthReader
 from tests.http.framings import ours, random_body, random_cut, theirs
 
 CHUNKED = b"5\r\nhello\r\n1;name=value\r\n \r\n00A\r\nworld\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.http.fields import BadRequest
-from filestored.http.head import HeadReader
 from filestored.http.limits import Limits
+from filestored.http.parser.headers import BadRequest
+from filestored.http.parser.request_head import HeadReader
 
 LIMITS = Limits()
 PLAIN = b"GET /a/b?c=d HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"

@@ -11,8 +11,8 @@ from twisted.internet.tcp import Connection
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from filestored.http.portions import FEW, LARGE, LARGEST
-from filestored.http.server import HTTPFactory
+from filestored.http.factory import HTTPFactory
+from filestored.http.transport.receive_size import FEW, LARGE, LARGEST
 from tests.talk import until
 
 USUAL = Connection.bufferSize

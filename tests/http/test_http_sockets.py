@@ -18,9 +18,9 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from filestored.http import sendfile
+from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
-from filestored.http.server import HTTPFactory
+from filestored.http.transport import sendfile
 from filestored.interfaces import ITakesFiles
 from tests.http.source import Source
 

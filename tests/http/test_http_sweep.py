@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
-from filestored.http.server import SWEEP, HTTPFactory
+from filestored.http.factory import SWEEP, HTTPFactory
 
 
 class Connection:

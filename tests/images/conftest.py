@@ -2,9 +2,9 @@
 
 import pytest
 
-from filestored.images.apart import APART, lookup
-from filestored.storage import layout
-from filestored.storage.disk import DiskBackend
+from filestored.images.blob_ids import APART, lookup
+from filestored.storage.disk import layout
+from filestored.storage.disk.backend import DiskBackend
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
-from filestored.images.apart import APART
-from filestored.images.packing import PackingBackend
-from filestored.images.room import ImageRoom
-from filestored.images.sweep import MIN_AGE_SECONDS, Sweep
-from filestored.storage.disk import DiskBackend
+from filestored.images.blob_ids import APART
+from filestored.images.gzip_backend import PackingBackend
+from filestored.images.image_store import ImageRoom
+from filestored.images.orphans import MIN_AGE_SECONDS, Sweep
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import Health
-from filestored.storage.records import DiskRecords
 from filestored.storage.store import Store
 from tests.images.samples import listing, names_of
 from tests.storage.contract import outcome

@@ -8,7 +8,7 @@ import pytest
 
 from filestored.errors import NotFound, UnusableStore
 from filestored.images import directory as image_directory
-from filestored.images.sweep import MAX_ORPHANS
+from filestored.images.orphans import MAX_ORPHANS
 from tests.daemon.running import read, until
 from tests.images.absence import LATER, api, fill, home_of, missing, swept
 from tests.images.house import House, done

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import Accounts
-from filestored.images.apart import APART
+from filestored.images.blob_ids import APART
 from filestored.images.catalog import Catalog
-from filestored.images.sweep import MIN_AGE_SECONDS, Sweep
+from filestored.images.orphans import MIN_AGE_SECONDS, Sweep
 from filestored.interfaces import Image
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.samples import ids_of, listing, names_of

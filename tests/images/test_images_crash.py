@@ -12,7 +12,7 @@ import pytest
 
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
-from filestored.storage import layout, records
+from filestored.storage.disk import layout, records
 from tests.images.house import House, done
 from tests.images.samples import BMP, PNG
 from tests.storage.contract import watched

@@ -15,9 +15,9 @@ from zope.interface.verify import verifyObject
 
 from filestored.digest import algorithm
 from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels, UnusableSize
-from filestored.images.confinement import Bounds
-from filestored.images.darkroom import MOST_BYTES, Darkroom, available
-from filestored.images.thumbnails import thumbnail_bounds
+from filestored.images.decoder.pool import MOST_BYTES, Darkroom, available
+from filestored.images.decoder.resource_limits import Bounds
+from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IPictures, IStoredFile
 from filestored.storage.blob import Blob
 from filestored.storage.health import Health

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.images.confinement import RESULT
-from filestored.images.jobs import MOST_LINE, Answer, AnswerReader, Job, Verdict
+from filestored.images.decoder.messages import MOST_LINE, Answer, AnswerReader, Job, Verdict
+from filestored.images.decoder.resource_limits import RESULT
 
 DONE = Answer(Verdict.DONE, "image/webp", 5)
 

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import GifImagePlugin, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from filestored.images import picture
+from filestored.images.decoder import pillow
 from tests.images.pictures import (
     CAMERA,
     HALF_A_JPEG,
@@ -19,7 +19,7 @@ from tests.images.pictures import (
     png_of,
 )
 
-picture.prepare()
+pillow.prepare()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of files that are refused anyway
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -36,7 +36,7 @@ def in_a_file(data):
 def is_image(data: bytes) -> bool:
     with in_a_file(data) as file:
         try:
-            picture.verify(file)
+            pillow.verify(file)
         except Exception:  # whatever a decoder raises
             return False
         return True
@@ -44,7 +44,7 @@ def is_image(data: bytes) -> bool:
 
 def make(data: bytes, width: int = 2048, height: int = 2048) -> Image.Image:
     with in_a_file(data) as file:
-        media_type, made = picture.thumbnail(file, width, height)
+        media_type, made = pillow.thumbnail(file, width, height)
     image = Image.open(BytesIO(made))
     assert media_type == f"image/{image.format.lower()}"
     return image
@@ -102,8 +102,8 @@ def test_a_bomb_is_no_image(side):
 
 
 def test_too_many_frames_are_no_image():
-    assert is_image(laborious_gif(8, picture.MOST_FRAMES))
-    assert not is_image(laborious_gif(8, picture.MOST_FRAMES + 1))
+    assert is_image(laborious_gif(8, pillow.MOST_FRAMES))
+    assert not is_image(laborious_gif(8, pillow.MOST_FRAMES + 1))
 
 
 def tiff_of_pages(*sides: int) -> bytes:
@@ -121,7 +121,7 @@ def growing_gif(*sides: int) -> bytes:
 @pytest.fixture
 def few_pixels(monkeypatch):
     """Let 20,000 pixels in all frames be the bound."""
-    monkeypatch.setattr(picture, "MAX_PIXELS_IN_ALL", 20_000)
+    monkeypatch.setattr(pillow, "MAX_PIXELS_IN_ALL", 20_000)
 
 
 def png_of_frames(side: int, count: int) -> bytes:
@@ -136,8 +136,8 @@ def png_of_frames(side: int, count: int) -> bytes:
     ids=["GIF", "TIFF", "GIF with growing frames", "PNG"],
 )
 def test_too_many_pixels_in_all_frames_are_refused(data):
-    with in_a_file(data) as file, pytest.raises(picture.TooManyPixels):
-        picture.verify(file)
+    with in_a_file(data) as file, pytest.raises(pillow.TooManyPixels):
+        pillow.verify(file)
 
 
 @pytest.mark.usefixtures("few_pixels")
@@ -164,8 +164,8 @@ def test_the_pixels_of_all_frames_are_counted_before_any_is_decoded(monkeypatch,
         raise AssertionError("decoded")
 
     monkeypatch.setattr(plugin, "load", fail)
-    with in_a_file(data) as file, pytest.raises(picture.TooManyPixels):
-        picture.verify(file)
+    with in_a_file(data) as file, pytest.raises(pillow.TooManyPixels):
+        pillow.verify(file)
 
 
 def test_a_broken_frame_of_an_animation_is_noticed():

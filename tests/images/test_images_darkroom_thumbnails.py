@@ -16,14 +16,15 @@ from zope.interface import implementer
 
 from filestored.digest import algorithm
 from filestored.errors import NotAnImage
-from filestored.images.darkroom import Darkroom
-from filestored.images.packing import Unpacked
-from filestored.images.thumbnails import TOUCHED_AFTER, ThumbnailCache, Thumbnails, prefix
+from filestored.images.decoder.pool import Darkroom
+from filestored.images.gzip_backend import Unpacked
+from filestored.images.thumbnails.cache import TOUCHED_AFTER, ThumbnailCache, prefix
+from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IPictures, Thumbnail
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.replies import Page
-from filestored.web.thumbnails import render_thumbnail, wants_thumbnail
+from filestored.web.imageapi.image_download import render_thumbnail, wants_thumbnail
+from filestored.web.resource import Page
 from tests.images.pictures import PICTURE, SAMPLES, SVG
 from tests.wire import Wire
 
@@ -173,7 +174,7 @@ def test_a_directory_whose_parent_was_removed_is_not_made_anew(tmp_path):
 
 def test_nothing_is_kept_when_only_the_reserve_is_free(open_cache, place, monkeypatch):
     cache = open_cache()
-    monkeypatch.setattr("filestored.images.thumbnails.RESERVE", 2**62)
+    monkeypatch.setattr("filestored.images.thumbnails.thumbnails.RESERVE", 2**62)
     cache.put("a", JPEG)
     assert [] == os.listdir(place)
 

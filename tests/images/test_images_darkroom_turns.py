@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.digest import Digest
 from filestored.errors import NotAnImage, Overloaded
-from filestored.images.confinement import Bounds
-from filestored.images.picture_process import PictureProcess
+from filestored.images.decoder.process import PictureProcess
+from filestored.images.decoder.resource_limits import Bounds
 from tests.images.pictures import SAMPLES, SVG, laborious_jpeg
 from tests.images.test_images_darkroom import (
     LABORIOUS,

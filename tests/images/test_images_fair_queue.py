@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.errors import Overloaded
-from filestored.images.fair_queue import FairQueue
+from filestored.images.decoder.fair_queue import FairQueue
 
 
 class Bench:

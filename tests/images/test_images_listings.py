@@ -11,13 +11,12 @@ from twisted.logger import globalLogPublisher
 
 from filestored.errors import Overloaded
 from filestored.images.catalog import Catalog
-from filestored.images.clerk import Clerk
 from filestored.images.listings import MAX_LISTINGS, STEP_RECORDS, Listings
 from filestored.interfaces import Image
+from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.health import Health
-from filestored.storage.jobs import IOThreads
 from filestored.storage.memory import MemoryRecords
-from filestored.storage.records import DiskRecords, prepare
+from filestored.storage.threads import IOThreads, RecordThreads
 from tests.images.samples import ids_of
 from tests.images.test_images_catalog import CHANGES, LENGTHS, Actor, Stage, image
 from tests.storage.contract import Workbench, outcome, watched
@@ -117,7 +116,7 @@ def test_an_unreadable_record_leaves_out_one_image_and_suspends_nothing(place, w
         records.remove("accounts/anna/names/b.png", records.read("accounts/anna/names/b.png"))
         catalog.add(image("b.png"))
         unreadable[:] = [ids["b.png"]]
-    listed = outcome(Listings(Clerk(IOThreads.of(maybeDeferred), health)).ids(catalog))
+    listed = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).ids(catalog))
     if code == errno.EIO:
         assert {"a.png", "b.png"} - {"a.png" if where == "names" else ""} == set(listed)
     else:
@@ -139,7 +138,7 @@ def test_a_directory_that_cannot_be_listed_suspends_nothing(place):
     records, health = DiskRecords(place, watched(fail)), Health()
     catalog = Catalog(records, "anna")
     catalog.add(image("a.png"))
-    answer = outcome(Listings(Clerk(IOThreads.of(maybeDeferred), health)).ids(catalog))
+    answer = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).ids(catalog))
     assert (True, None) == (isinstance(answer, OSError), health.degraded)
     records.close()
 
@@ -173,7 +172,7 @@ class Desk:
     def __init__(self, users=1, images=1):
         self.records = MemoryRecords()
         self.bench = Workbench()
-        self.listings = Listings(Clerk(IOThreads.of(self.bench), Health()))
+        self.listings = Listings(RecordThreads(IOThreads.of(self.bench), Health()))
         self.catalogs = [Catalog(self.records, f"user_{number}") for number in range(users)]
         for catalog, number in itertools.product(self.catalogs, range(images)):
             self.add(f"{number}.png", catalog)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.errors import UnusableName
-from filestored.images.names import escaped, last_part
-from filestored.storage.records import split
+from filestored.images.filenames import escaped, last_part
+from filestored.storage.disk.records import split
 
 
 @pytest.mark.parametrize(

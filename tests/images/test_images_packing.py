@@ -12,9 +12,9 @@ from zope.interface.verify import verifyObject
 
 from filestored.digest import algorithm
 from filestored.errors import UnknownAlgorithm
-from filestored.images import packing
-from filestored.images.apart import APART, content_hash, lookup
-from filestored.images.packing import PackingBackend, Unpacked, is_packed
+from filestored.images import gzip_backend
+from filestored.images.blob_ids import APART, content_hash, lookup
+from filestored.images.gzip_backend import PackingBackend, Unpacked, is_packed
 from filestored.interfaces import IBackend, IOpensQuickly, ISink, IStoredFile
 from filestored.storage.memory import MemoryBackend, MemoryFile
 from tests.storage.contract import digest_of, put, read
@@ -27,7 +27,7 @@ HARD = Random(1).randbytes(700_000)
 def compressor(request, monkeypatch):
     """With ISA-L, where it is installed, and without."""
     if request.param == "zlib":
-        monkeypatch.setattr(packing, "_new", packing._zlib)
+        monkeypatch.setattr(gzip_backend, "_new", gzip_backend._zlib)
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ class CountingFile(MemoryFile):
 def test_one_read_of_a_bomb_is_bounded_in_output_and_input():
     inner = CountingFile(gzip.compress(b"\0" * 50_000_000))
     file = Unpacked(inner, 50_000_000)
-    assert len(file.read(0, 2**30)) == packing.MAX_OUTPUT_BYTES
-    assert sum(inner.counts) <= packing.INPUT_BYTES
+    assert len(file.read(0, 2**30)) == gzip_backend.MAX_OUTPUT_BYTES
+    assert sum(inner.counts) <= gzip_backend.INPUT_BYTES
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_input_that_decompresses_to_nothing_is_damage_after_a_bound(silent):
     inner = CountingFile(silent)
     with pytest.raises(OSError, match="nothing"):
         Unpacked(inner, 10).read(0, 10)
-    assert sum(inner.counts) <= packing.MAX_INPUT_BYTES + 2 * packing.INPUT_BYTES
+    assert sum(inner.counts) <= gzip_backend.MAX_INPUT_BYTES + 2 * gzip_backend.INPUT_BYTES
 
 
 DAMAGED = {
@@ -195,7 +195,7 @@ def test_no_flipped_bit_gives_other_bytes(position, bit):
 
 
 def test_what_is_compressed_says_neither_when_nor_where():
-    compressor = packing.new_compressor()
+    compressor = gzip_backend.new_compressor()
     packed = compressor.compress(SOFT) + compressor.flush()
     assert b"\0\0\0\0" == packed[4:8]
     assert SOFT == zlib.decompress(packed, 31)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.images.recognition import ENOUGH, media_type
+from filestored.images.signatures import ENOUGH, media_type
 
 
 def box(*brands):

@@ -3,7 +3,7 @@
 import pytest
 
 from filestored.errors import ImageRefused, NotAnImage, TooManyPixels
-from filestored.images.refusals import MAX_AGE_SECONDS, MAX_REFUSALS, Refusals
+from filestored.images.decoder.refusal_cache import MAX_AGE_SECONDS, MAX_REFUSALS, Refusals
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_the_oldest_refusal_is_dropped_for_one_too_many(refusals):
 
 
 def test_the_sentence_for_too_many_pixels_names_the_bounds():
-    from filestored.images import picture  # loads Pillow
+    from filestored.images.decoder import pillow
 
-    assert f"{picture.MOST_FRAMES:,} frames" in str(TooManyPixels())
-    assert f"{picture.MOST_PIXELS // 10**6} million" in str(TooManyPixels())
-    assert f"{picture.MAX_PIXELS_IN_ALL // 10**6} million" in str(TooManyPixels())
+    assert f"{pillow.MOST_FRAMES:,} frames" in str(TooManyPixels())
+    assert f"{pillow.MOST_PIXELS // 10**6} million" in str(TooManyPixels())
+    assert f"{pillow.MAX_PIXELS_IN_ALL // 10**6} million" in str(TooManyPixels())

@@ -11,12 +11,12 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import UnknownToken
 from filestored.images.accounts import Accounts
-from filestored.images.apart import APART
+from filestored.images.blob_ids import APART
 from filestored.images.gallery import Gallery
-from filestored.images.room import ImageRoom
+from filestored.images.image_store import ImageRoom
+from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
-from filestored.storage.records import DiskRecords, prepare
 from filestored.storage.store import Store
 from tests.daemon.running import until
 from tests.images.crowd import PNG

@@ -17,11 +17,11 @@ from PIL import ImageCms
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from filestored.images import chamber, picture, sandbox
-from filestored.images import darkroom as darkroom_module
-from filestored.images.confinement import Bounds, confine
-from filestored.images.darkroom import Darkroom
-from filestored.images.jobs import Job, Verdict
+from filestored.images.decoder import __main__ as chamber
+from filestored.images.decoder import pillow, pool, sandbox
+from filestored.images.decoder.messages import Job, Verdict
+from filestored.images.decoder.pool import Darkroom
+from filestored.images.decoder.resource_limits import Bounds, confine
 from tests.daemon.running import read
 from tests.images.pictures import CAMERA, PICTURE, SAMPLES, encode
 from tests.images.test_images_darkroom import (
@@ -39,7 +39,7 @@ __all__ = ["blob_of", "darkroom", "make_darkroom"]
 BOUNDS = Bounds(memory=16 * 1024**3)
 """The test's own process, which forks here, is larger than a chamber."""
 
-picture.prepare()
+pillow.prepare()
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -305,13 +305,13 @@ EVERYTHING = {**SAMPLES, **CAMERA, **MORE}
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_every_format_decodes_in_the_sandbox_as_outside(name):
     def make():
-        media_type, data = picture.thumbnail(file, 40, 2048)
+        media_type, data = pillow.thumbnail(file, 40, 2048)
         return [media_type, data.hex()]
 
     with tempfile.TemporaryFile() as file:
         file.write(EVERYTHING[name])
         file.seek(0)
-        assert confined(lambda: picture.verify(file), file) is None
+        assert confined(lambda: pillow.verify(file), file) is None
         expected = make()
         file.seek(0)
         assert confined(make, file) == expected
@@ -373,6 +373,6 @@ class FakeLog:
 def test_what_the_kernel_lacks_is_logged_once(monkeypatch, absent, lines):
     logged = []
     monkeypatch.setattr(sandbox, "missing", lambda: absent)
-    monkeypatch.setattr(darkroom_module, "_log", FakeLog(logged))
+    monkeypatch.setattr(pool, "_log", FakeLog(logged))
     Darkroom(reactor)
     assert logged == lines

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.images.cancellation import Cancellation
-from filestored.images.single_flight import SingleFlight
+from filestored.images.thumbnails.single_flight import SingleFlight
 
 
 @pytest.fixture

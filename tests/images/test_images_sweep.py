@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from filestored.images.apart import APART
-from filestored.images.sweep import Sweep
+from filestored.images.blob_ids import APART
+from filestored.images.orphans import Sweep
 from filestored.storage.memory import MemoryBackend
 from tests.images.samples import listing
 from tests.images.test_images_catalog import CHANGES, LENGTHS, Actor, Stage

@@ -10,15 +10,14 @@ import pytest
 from twisted.internet.task import Clock
 
 from filestored.images import directory as image_directory
-from filestored.images import sweep_thread
+from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
 from filestored.images.directory import ImageDirectory
-from filestored.images.sweep_thread import SweepThread
-from filestored.storage import once
-from filestored.storage.devices import DeviceHealth
-from filestored.storage.jobs import IOThreads
-from filestored.storage.records import DiskRecords
+from filestored.images.orphans_thread import SweepThread
+from filestored.storage.disk.records import DiskRecords
+from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
+from filestored.storage.threads import IOThreads
 from tests.daemon.running import until
 from tests.images.absence import api, fill, home_of, missing, swept
 from tests.images.house import House, done
@@ -101,7 +100,7 @@ def test_a_process_reads_no_account_before_it_serves(place, mark, reads):
         threads, recovery = IOThreads.of(lambda *_: None), Recovery(reactor, lambda *_: None)
         service = ImageDirectory(reactor, place, threads, DeviceHealth(), recovery, max_size=1, max_uploads=1)
         assert {"KEY"} == set(reads)
-        assert [sweep_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
+        assert [orphans_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
         service.stop()
         assert [] == reactor.getDelayedCalls()
 
@@ -132,8 +131,8 @@ def test_a_sweep_that_is_not_due_is_not_done(place, mark, open_thread, reads):
 
 
 def test_a_sweep_that_is_stopped_stays_due(place, mark, open_thread, monkeypatch):
-    monkeypatch.setattr(sweep_thread, "STEPS", 1)
-    monkeypatch.setattr(sweep_thread, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(orphans_thread, "STEPS", 1)
+    monkeypatch.setattr(orphans_thread, "PAUSE_SECONDS", 0.05)
     reactor = Reactor()
     thread = open_thread(reactor)
     reactor.advance(1)
@@ -149,7 +148,7 @@ def test_a_sweep_that_fails_is_told_and_stays_due(place, mark, open_thread, monk
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("filestored.storage.disk.DiskBackend.digests", fail)
+    monkeypatch.setattr("filestored.storage.disk.backend.DiskBackend.digests", fail)
     reactor = Reactor()
     open_thread(reactor)
     reactor.advance(1)
@@ -157,7 +156,7 @@ def test_a_sweep_that_fails_is_told_and_stays_due(place, mark, open_thread, monk
     ((name, args),) = reactor.called
     assert ("failure", "the images could not be swept") == (name, args[0])
     assert OSError is args[1].type
-    with once.claimed(mark) as is_due:
+    with orphans_thread._claimed(mark) as is_due:
         assert is_due
 
 
@@ -175,7 +174,7 @@ def test_workers_that_die_are_replaced_without_another_sweep(start_daemon):
     until(lambda: len(set(daemon.workers()) - set(dead)) == 2, "they are replaced")
     assert 404 == api(daemon, "retrieve-token/nobody").status_code
     assert not os.path.exists(os.path.join(home_of(daemon), ".sweep-due"))
-    time.sleep(3 * sweep_thread.DELAY_SECONDS)
+    time.sleep(3 * orphans_thread.DELAY_SECONDS)
     assert not os.path.exists(os.path.join(home_of(daemon), "tokens")), "no sweep has made it anew"
     daemon.end()
     again = start_daemon("--workers", "2")

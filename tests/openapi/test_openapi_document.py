@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored import __version__
 from filestored.digest import algorithm
-from filestored.images.room import ImageRoom
+from filestored.images.image_store import ImageRoom
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store

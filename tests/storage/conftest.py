@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from filestored.interfaces import IBackend
-from filestored.storage.calls import Calls
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import prepare
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.layout import prepare
+from filestored.storage.disk.syscalls import Calls
 from filestored.storage.memory import MemoryBackend
-from filestored.storage.recent import RecentFiles
 from tests.storage.contract import MD5, without_tmpfile
 
 

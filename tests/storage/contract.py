@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.interfaces import IBackend, IStore, Stored
-from filestored.storage.calls import Calls
+from filestored.storage.disk.syscalls import Calls
 
 MD5 = algorithm("md5")
 

@@ -13,10 +13,10 @@ from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import StorageFull, UploadRefused
 from filestored.interfaces import Stored
-from filestored.storage.disk import DiskBackend
-from filestored.storage.jobs import in_threads
-from filestored.storage.layout import prepare
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
+from filestored.storage.threads import in_threads
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, send, watched
 
 

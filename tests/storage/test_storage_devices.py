@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from filestored.errors import StoreMissing, WritesSuspended
-from filestored.storage.devices import DeviceHealth
+from filestored.storage.health import DeviceHealth
 
 
 @pytest.fixture

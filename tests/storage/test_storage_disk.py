@@ -10,10 +10,10 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound, UnusableStore
-from filestored.storage.calls import Calls
-from filestored.storage.disk import DiskBackend
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.syscalls import Calls
 from filestored.storage.health import ShardUnusable
-from filestored.storage.layout import SHARDS, prepare
 from filestored.storage.store import Store
 from tests.storage.contract import (
     HELLO,

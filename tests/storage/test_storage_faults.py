@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from filestored.errors import NotFound, Overloaded, StorageFull, WritesSuspended
 from filestored.interfaces import Stored
-from filestored.storage.disk import DiskBackend
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import SHARDS, prepare
 from filestored.storage.health import ReadFailed
-from filestored.storage.layout import SHARDS, prepare
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, put, read, watched, without_tmpfile
 

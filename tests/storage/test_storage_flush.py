@@ -9,10 +9,9 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import WritesSuspended
-from filestored.storage.calls import Calls
-from filestored.storage.flush import begin_write_back, can_be_trusted, syncfs
+from filestored.storage.disk.syscalls import Calls, sync_file_range, syncfs, syncfs_is_reliable
+from filestored.storage.disk.temp_files import EARLY
 from filestored.storage.health import FlushFailed
-from filestored.storage.scratch import EARLY
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, read, send, watched
 
@@ -158,16 +157,16 @@ MOUNTS = """\
     ],
 )
 def test_a_flush_for_all_is_trusted_on_some_file_systems_of_young_kernels(device, release, expected):
-    assert expected == can_be_trusted(os.makedev(*device), release, MOUNTS)
+    assert expected == syncfs_is_reliable(os.makedev(*device), release, MOUNTS)
 
 
 @pytest.mark.parametrize("mounts", ["", "\n", "1\n", "x - ", " - ext4", "22 1 254:0 / / rw - "])
 def test_a_list_of_mounts_that_says_nothing_is_not_trusted(mounts):
-    assert not can_be_trusted(os.makedev(254, 0), "6.1.0", mounts)
+    assert not syncfs_is_reliable(os.makedev(254, 0), "6.1.0", mounts)
 
 
 def test_a_store_that_is_not_trusted_never_has_a_crowd(open_disk, monkeypatch):
-    monkeypatch.setattr("filestored.storage.disk.can_be_trusted", lambda device: False)
+    monkeypatch.setattr("filestored.storage.disk.backend.syncfs_is_reliable", lambda device: False)
     assert not open_disk().saves(10**6, [])
 
 
@@ -181,7 +180,7 @@ def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_
     begun = []
 
     def note(name, args):
-        if name == "begin_write_back":
+        if name == "sync_file_range":
             begun.append(args[1:])
             if fails:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -201,4 +200,4 @@ def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_
 
 def test_a_closed_descriptor_cannot_be_written_back():
     with pytest.raises(OSError, match="Bad file descriptor"):
-        begin_write_back(-1, 0, 1)
+        sync_file_range(-1, 0, 1)

@@ -8,10 +8,10 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import StorageFull
-from filestored.images.apart import APART
-from filestored.images.packing import PackingBackend
+from filestored.images.blob_ids import APART
+from filestored.images.gzip_backend import PackingBackend
 from filestored.interfaces import Stored
-from filestored.storage.headroom import LOOK_AGAIN_BYTES
+from filestored.storage.free_space import LOOK_AGAIN_BYTES
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, files_below, outcome, watched
 

@@ -10,16 +10,17 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-from filestored.images.apart import APART
-from filestored.images.packing import PackingBackend, Unpacked
-from filestored.images.room import ImageRoom
-from filestored.images.thumbnails import ThumbnailCache, Thumbnails
+from filestored.images.blob_ids import APART
+from filestored.images.gzip_backend import PackingBackend, Unpacked
+from filestored.images.image_store import ImageRoom
+from filestored.images.thumbnails.cache import ThumbnailCache
+from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
 from filestored.storage.health import Health
-from filestored.storage.jobs import MAX_THREADS, IOThreads, ThreadPools
-from filestored.storage.latency import ReadLatency
 from filestored.storage.memory import MemoryBackend, MemoryRecords
+from filestored.storage.read_latency import ReadLatency
 from filestored.storage.store import Store
+from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
 from tests.images.samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
 from tests.storage.test_storage_blob import Sponge

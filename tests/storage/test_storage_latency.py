@@ -9,14 +9,14 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound
 from filestored.interfaces import IAtHand, IFileSource
-from filestored.storage.latency import (
+from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.read_latency import (
     MAX_READ_SECONDS,
     MAX_RECOVERY_SECONDS,
     MIN_RECOVERY_SECONDS,
     RECOVERY_READS,
     ReadLatency,
 )
-from filestored.storage.recent import RecentFiles
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
 
@@ -207,7 +207,7 @@ def test_a_file_that_is_not_there_may_be_slow_to_miss(disk, slow_disk):
 def test_a_store_is_read_in_the_reactors_thread_again_when_its_disk_is_fast_again(
     disk, slow_disk, monkeypatch
 ):
-    monkeypatch.setattr("filestored.storage.latency.MIN_RECOVERY_SECONDS", 0.01)
+    monkeypatch.setattr("filestored.storage.read_latency.MIN_RECOVERY_SECONDS", 0.01)
     bench = Workbench()
     store = Store(disk, MD5, bench)
     slow_disk.slow = {"open"}

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from filestored.errors import UnknownAlgorithm, UnusableStore
-from filestored.storage.layout import DEFAULT_HASH, SHARDS, inspect, prepare
+from filestored.storage.disk.layout import DEFAULT_HASH, SHARDS, inspect, prepare
 from tests.storage.contract import watched, without_tmpfile
 
 

@@ -13,11 +13,11 @@ from zope.interface.verify import verifyObject
 from filestored.digest import Digest, algorithm
 from filestored.errors import Collision, MalformedDigest, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.interfaces import IFormerNames, IStore
-from filestored.storage import migration
-from filestored.storage.calls import Calls
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import SHARDS, inspect, prepare
-from filestored.storage.migration import Summary, abandon, migrate
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import SHARDS, inspect, prepare
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.migration import migrate as migration
+from filestored.storage.migration.migrate import Summary, abandon, migrate
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, put, read, send, watched
 from tests.storage.test_storage_contract import COLLIDING

@@ -15,11 +15,11 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
-from filestored.storage import migration
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import SHARDS, prepare
-from filestored.storage.migration import Summary
-from filestored.storage.scratch import DIRECTORY
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.migration import migrate as migration
+from filestored.storage.migration.migrate import Summary
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, watched, without_tmpfile
 from tests.storage.test_storage_faults import Fault, descriptors, in_a_child

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from filestored.errors import UnusableStore
-from filestored.storage.migration import Summary, abandon
+from filestored.storage.migration.migrate import Summary, abandon
 from tests.storage.contract import digest_of, files_below, watched
 from tests.storage.test_storage_faults import in_a_child
 from tests.storage.test_storage_migration import SHA256, UNFLUSHED, move, path_of, record

@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound, StoreMissing
-from filestored.storage.recent import RecentFiles
-from filestored.storage.records import DiskRecords, prepare
+from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched, without_tmpfile
 

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import Overloaded
-from filestored.storage.jobs import in_threads
+from filestored.storage.threads import in_threads
 
 
 @pytest_twisted.ensureDeferred

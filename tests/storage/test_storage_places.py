@@ -5,8 +5,8 @@ from twisted.internet.task import Clock
 
 from filestored.errors import Overloaded
 from filestored.storage.memory import MemoryBackend
-from filestored.storage.places import MAX_UNPLACED_BYTES, MIN_RATE, Meter
 from filestored.storage.store import Store
+from filestored.storage.upload_places import MAX_UNPLACED_BYTES, MIN_RATE, Meter
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome
 
 UNPLACED = b"u" * MAX_UNPLACED_BYTES

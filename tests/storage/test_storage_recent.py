@@ -8,9 +8,9 @@ import pytest
 from filestored.digest import algorithm
 from filestored.errors import NotFound
 from filestored.interfaces import IAtHand
-from filestored.storage.calls import Calls
+from filestored.storage.disk.file_cache import LARGEST, RecentFiles
+from filestored.storage.disk.syscalls import Calls
 from filestored.storage.health import ReadFailed
-from filestored.storage.recent import LARGEST, RecentFiles
 from tests.storage.contract import HELLO, digest_of, put, read
 
 NAME = "5d/5d41402abc4b2a76b9719d911017c592"

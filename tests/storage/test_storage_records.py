@@ -11,10 +11,10 @@ from zope.interface.verify import verifyObject
 
 from filestored.errors import UnusableStore
 from filestored.interfaces import IRecords
-from filestored.storage import layout
+from filestored.storage.disk import layout
+from filestored.storage.disk.records import DiskRecords, inspect, prepare
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryRecords
-from filestored.storage.records import DiskRecords, inspect, prepare
 from tests.storage.contract import watched, without_tmpfile
 
 NAME = "accounts/anna/account"

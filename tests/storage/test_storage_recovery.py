@@ -9,10 +9,10 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
 from filestored.errors import StorageFull, UnusableStore, WritesSuspended
-from filestored.storage import records
-from filestored.storage.disk import DiskBackend
+from filestored.storage.disk import records
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import furnish, prepare
 from filestored.storage.health import UNFIT, Health
-from filestored.storage.layout import furnish, prepare
 from filestored.storage.recovery import INTERVAL_SECONDS, Recovery
 from filestored.storage.store import Store
 from tests.storage.contract import (

@@ -9,12 +9,12 @@ import pytest
 
 from filestored.digest import algorithm
 from filestored.errors import UnusableStore
-from filestored.storage import records
-from filestored.storage.calls import Calls
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import prepare
+from filestored.storage.disk import records
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
+from filestored.storage.disk.records import DiskRecords
+from filestored.storage.disk.syscalls import Calls
 from filestored.storage.migration import migrate
-from filestored.storage.records import DiskRecords
 from tests.storage.contract import HELLO, MD5, digest_of, put
 
 
@@ -123,7 +123,7 @@ def furnished(place):
 @pytest.mark.parametrize("trusted", [True, False], ids=["pread", "fsync"])
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place, monkeypatch, verb, trusted):
-    monkeypatch.setattr("filestored.storage.root.can_be_trusted", lambda device: trusted)
+    monkeypatch.setattr("filestored.storage.disk.directory.syncfs_is_reliable", lambda device: trusted)
     number, failures = 0, 0
     while True:
         xfs = Xfs()

@@ -20,8 +20,8 @@ from filestored.errors import (
     WritesSuspended,
 )
 from filestored.interfaces import IAtHand, IBlob, IFileBacked, IOpensQuickly, IStore, IUpload, Stored
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import prepare
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, Workbench, digest_of, outcome, read, send, watched

@@ -10,11 +10,11 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import algorithm
 from filestored.errors import Overloaded, StoreMissing
 from filestored.interfaces import Stored
-from filestored.storage.aliases import open_aliases
-from filestored.storage.calls import Calls
+from filestored.storage.disk.aliases import open_aliases
+from filestored.storage.disk.directory import StoreRoot
+from filestored.storage.disk.records import DiskRecords, prepare
+from filestored.storage.disk.syscalls import Calls
 from filestored.storage.health import FlushFailed, Health, ReadFailed
-from filestored.storage.records import DiskRecords, prepare
-from filestored.storage.root import StoreRoot
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched
 

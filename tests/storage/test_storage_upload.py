@@ -15,9 +15,9 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from filestored.errors import Overloaded, StorageFull
-from filestored.storage.jobs import in_threads
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
+from filestored.storage.threads import in_threads
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome, read
 
 PIECE = b"p" * 65536

@@ -6,9 +6,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
 
 from filestored.digest import algorithm
-from filestored.images.apart import APART
-from filestored.images.packing import PackingBackend
-from filestored.images.room import ImageRoom
+from filestored.images.blob_ids import APART
+from filestored.images.gzip_backend import PackingBackend
+from filestored.images.image_store import ImageRoom
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store

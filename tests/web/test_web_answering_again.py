@@ -15,11 +15,11 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from filestored.http.server import HTTPFactory
-from filestored.storage.disk import DiskBackend
-from filestored.storage.layout import prepare
+from filestored.http.factory import HTTPFactory
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.file_cache import LARGEST, RecentFiles
+from filestored.storage.disk.layout import prepare
 from filestored.storage.migration import migrate
-from filestored.storage.recent import LARGEST, RecentFiles
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.talk import Talk, asking, question, talk, until

@@ -16,11 +16,11 @@ from zope.interface import implementer
 from filestored import digest as digests
 from filestored.digest import algorithm
 from filestored.errors import DigestMismatch
-from filestored.http.server import HTTPFactory
-from filestored.storage.jobs import in_threads
+from filestored.http.factory import HTTPFactory
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.checking import MAX_INLINE_BYTES, PIECE_BYTES, DigestCheck
+from filestored.storage.threads import in_threads
+from filestored.web.digest_check import MAX_INLINE_BYTES, PIECE_BYTES, DigestCheck
 from filestored.web.site import make_site
 from tests.web.test_web_forms import KIND, form, part
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.conditional import Verdict, judge, range_applies
+from filestored.web.headers.conditional import Verdict, judge, range_applies
 
 OURS = b'"abc"'
 

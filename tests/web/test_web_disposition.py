@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.disposition import MOST_BYTES, content_disposition
+from filestored.web.headers.disposition import MOST_BYTES, content_disposition
 
 
 @pytest.mark.parametrize(

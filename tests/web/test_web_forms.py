@@ -12,8 +12,8 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.form import FIELD, MOST_PARTS, PART_HEAD, FormUpload
-from filestored.web.refusal import Refusal
+from filestored.web.errors import Refusal
+from filestored.web.multipart_form import FIELD, MOST_PARTS, PART_HEAD, FormUpload
 
 BOUNDARY = "----b0undary"
 MARK = b"--" + BOUNDARY.encode()

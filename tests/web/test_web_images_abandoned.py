@@ -5,7 +5,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from filestored.images.thumbnails import ThumbnailCache, Thumbnails
+from filestored.images.thumbnails.cache import ThumbnailCache
+from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
 from tests.images.samples import BMP
 from tests.web.image_wire import FORM, ImageWire, form, part, said

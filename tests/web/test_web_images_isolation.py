@@ -5,7 +5,7 @@ import itertools
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from filestored.web.accounts import Registration
+from filestored.web.imageapi.tokens import Registration
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import FORM, ImageWire, form, part, said, value
 

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from filestored.web.negotiation import Codings, codings
+from filestored.web.headers.negotiation import Codings, codings
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire
 

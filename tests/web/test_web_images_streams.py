@@ -5,8 +5,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded
-from filestored.images.packing import Unpacked
-from filestored.web.streams import MAX_STREAMS_EACH, Streams
+from filestored.images.gzip_backend import Unpacked
+from filestored.web.imageapi.stream_limit import MAX_STREAMS_EACH, Streams
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire
 from tests.web.later import Later

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from filestored.images.apart import APART
+from filestored.images.blob_ids import APART
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire, said, value

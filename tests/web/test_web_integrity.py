@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import MalformedDigest
-from filestored.web.integrity import announced, repr_digest
+from filestored.web.headers.digests import announced, repr_digest
 
 SHA256 = sha256(b"x")
 SHA512 = sha512(b"x")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filestored.web.ranges import (
+from filestored.web.headers.ranges import (
     MOST_RANGES,
     Parts,
     content_range,

@@ -12,11 +12,11 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 
-from filestored.http.server import HTTPFactory
-from filestored.storage.disk import DiskBackend
-from filestored.storage.jobs import in_threads
-from filestored.storage.layout import prepare
+from filestored.http.factory import HTTPFactory
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
+from filestored.storage.threads import in_threads
 from filestored.web.site import make_site
 from tests.talk import until
 

@@ -10,21 +10,21 @@ from twisted.web.http import parse_qs
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
 from filestored.http.body import Body
-from filestored.http.fields import BadRequest, read_fields
-from filestored.http.head import HeadReader, RequestHead
 from filestored.http.incoming import IncomingRequest
 from filestored.http.limits import Limits
-from filestored.images.names import escaped, last_part
-from filestored.logs import combined
-from filestored.logs.lines import presentable
-from filestored.web import form
-from filestored.web.conditional import judge
-from filestored.web.disposition import content_disposition
-from filestored.web.form import MAX_DISPOSITION_CHARACTERS, FormUpload
-from filestored.web.integrity import announced
-from filestored.web.negotiation import codings, wants_html, wants_json
-from filestored.web.ranges import select
-from filestored.web.refusal import Refusal
+from filestored.http.parser.headers import BadRequest, read_fields
+from filestored.http.parser.request_head import HeadReader, RequestHead
+from filestored.images.filenames import escaped, last_part
+from filestored.logs import combined_format
+from filestored.logs.log_line import presentable
+from filestored.web import multipart_form
+from filestored.web.errors import Refusal
+from filestored.web.headers.conditional import judge
+from filestored.web.headers.digests import announced
+from filestored.web.headers.disposition import content_disposition
+from filestored.web.headers.negotiation import codings, wants_html, wants_json
+from filestored.web.headers.ranges import select
+from filestored.web.multipart_form import MAX_DISPOSITION_CHARACTERS, FormUpload
 from tests.work import LARGE_BYTES, is_linear, repeated, seconds
 
 BOUNDLESS = Limits(request_line=1 << 30, field_line=1 << 30, head=1 << 30)
@@ -36,7 +36,7 @@ def extended_file_name(text):
     with suppress(MultipartError):
         for part in parser.parse(head):
             if isinstance(part, MultipartSegment):
-                form._extended_file_name(part)
+                multipart_form._extended_file_name(part)
 
 
 def cookies(text):
@@ -70,7 +70,7 @@ READERS = {
     "hash": algorithm("md5").parse,
     "name of an image": last_part,
     "file name of an image": escaped,
-    "access log": lambda text: combined._shown(text.encode("latin-1")),
+    "access log": lambda text: combined_format._shown(text.encode("latin-1")),
     "log": presentable,
 }
 

@@ -1,0 +1,63 @@
+"""Accounts of the image API on disk, for the operator: the commands ``filestored account …``.
+
+In: the directory given to the daemon as ``--images``. It may be in use by a daemon at the same time, because
+each change of a record is atomic. Root becomes the owner of the directory first, so that the daemon can
+read what was made.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filestored.errors import UnusableName, UnusableStore
+from filestored.images import directory as image_directory
+from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
+from filestored.storage.disk.format_file import NAME
+from filestored.storage.disk.records import DiskRecords
+
+
+def add(directory: str, username: str) -> str:
+    """Create an account; return its token.
+
+    Raises `AlreadyExists`, `UnusableName`, `UnusableStore` or `OSError`.
+    """
+    if not USERNAME.fullmatch(username):
+        raise UnusableName("A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
+    with _opened(directory) as records:
+        return Accounts(records, read_key(records)).register(username)
+
+
+def token(directory: str, username: str) -> str:
+    """Return the token of an account. Raises `NotFound`, `UnusableStore` or `OSError`."""
+    with _opened(directory) as records:
+        return Accounts(records, read_key(records)).token_of(username)
+
+
+def names(directory: str) -> list[str]:
+    """Return the names of all accounts in ascending order. Raises `UnusableStore` or `OSError`."""
+    with _opened(directory) as records:
+        return [name for name in records.entries(ACCOUNTS) if records.read(f"{ACCOUNTS}/{name}/account")]
+
+
+@contextmanager
+def _opened(directory: str) -> Iterator[DiskRecords]:
+    """Open the records in the directory."""
+    if os.path.isdir(directory):
+        _become_owner(directory)
+        image_directory.inspect(directory)
+    if not os.path.exists(os.path.join(directory, NAME)):
+        raise UnusableStore(f"{directory} is not the --images directory of a daemon; name that with --images")
+    records = DiskRecords(directory)
+    try:
+        yield records
+    finally:
+        records.close()
+
+
+def _become_owner(directory: str) -> None:
+    """Give up the privileges of root for those of the directory's owner."""
+    status = os.stat(directory)
+    if os.geteuid() == 0 and status.st_uid != 0:
+        os.setgroups([])
+        os.setgid(status.st_gid)
+        os.setuid(status.st_uid)

@@ -1,0 +1,173 @@
+"""All connections of one worker: who is there, how long they may stay, how they end.
+
+The factory makes a `Channel` for each connection and renders requests from one resource tree.
+One coarse clock, running only while somebody is connected, sweeps over all connections;
+none of them sets a timer of its own.
+"""
+
+from collections.abc import Callable
+from time import time
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+
+from filestored.http.channel import Channel
+from filestored.http.eviction import Eviction
+from filestored.http.limits import Limits
+from filestored.http.parser.request_head import RequestHead
+from filestored.http.protocols import Connection, IAnswerable, Response
+from filestored.http.rendering import render_tree
+from filestored.http.response_cache import KnownAnswers
+from filestored.http.transport.loopback import is_on_loopback
+from filestored.http.transport.receive_size import Portions
+from filestored.interfaces import AccessEntry, IAccessLog
+
+_log = Logger()
+
+SWEEP = 0.5
+"""Seconds between two looks at all connections."""
+
+
+class HTTPFactory(Factory):
+    """Serves a resource tree; one for each worker, shared by all of its ports.
+
+    `clock` gives monotonic seconds; `access_log` is told of each answer.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        root: IResource,
+        clock: IReactorTime,
+        limits: Limits | None = None,
+        access_log: IAccessLog | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.now = clock.seconds()
+        self.draining = False
+        self._known = KnownAnswers()
+        self._known_on_loopback = KnownAnswers()
+        self.portions = Portions()
+        self._root = root
+        self._clock = clock
+        self._access_log = access_log
+        self._connections: set[Connection] = set()
+        self._sweep_call: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+        self._eviction = Eviction()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:
+        """A channel for a new connection."""
+        if self._sweep_call is None:
+            self.now = self._clock.seconds()
+        return Channel(self)
+
+    def drain(self) -> Deferred[None]:
+        """Let requests under way finish and idle connections go; fires when none is left."""
+        self.draining = True
+        self._known.clear()
+        self._known_on_loopback.clear()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+        if not self._connections:
+            return succeed(None)
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        return drained
+
+    def abort(self) -> None:
+        """End all connections at once."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    # --- from the channels ----------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> bool:
+        """See `filestored.http.protocols.Server.opened`."""
+        self._connections.add(connection)
+        if self._sweep_call is None:
+            self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        if len(self._connections) <= self.limits.connections:
+            return True
+        return self._eviction.evict(self._connections, self.now)
+
+    def closed(self, connection: Connection) -> None:
+        """See `filestored.http.protocols.Server.closed`."""
+        self._connections.discard(connection)
+        if self._connections:
+            return
+        if self._sweep_call is not None:
+            self._sweep_call.cancel()
+            self._sweep_call = None
+        waiting, self._drained = self._drained, []
+        for drained in waiting:
+            drained.callback(None)
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """See `filestored.http.protocols.Server.call_soon`."""
+        self._clock.callLater(0, action)
+
+    def known_at(self, address: IAddress) -> KnownAnswers:
+        """See `filestored.http.protocols.Server.known_at`.
+
+        Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
+        """
+        return self._known_on_loopback if is_on_loopback(address) else self._known
+
+    def render(self, request: IAnswerable) -> None:
+        """See `filestored.http.protocols.Server.render`."""
+        render_tree(self._root, request)
+
+    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
+        """See `filestored.http.protocols.Server.answered`."""
+        log = self._access_log
+        if log is None:
+            return
+        if response.description is None:
+            response.description = log.describe(_entry(head, status, response.sent_length))
+        log.record(time(), peer, response.description)
+
+    def refused(self, peer: str, status: int) -> None:
+        """See `filestored.http.protocols.Server.refused`."""
+        log = self._access_log
+        if log is not None:
+            log.record(time(), peer, log.describe(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
+
+    def _sweep(self) -> None:
+        self.now = now = self._clock.seconds()
+        self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        for connection in list(self._connections):
+            try:
+                connection.tick(now)
+            except Exception:
+                _end_failed(connection)
+
+
+def _end_failed(connection: Connection) -> None:
+    """End a connection whose tick has failed; it must not keep the others from their deadlines."""
+    _log.failure("a connection failed in a sweep")
+    try:
+        connection.abort()
+    except Exception:
+        _log.failure("a connection failed as it was aborted")
+
+
+def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:
+    return AccessEntry(
+        method=head.method,
+        target=head.target,
+        version=head.version,
+        status=status,
+        sent=sent,
+        referer=head.fields.last.get(b"referer"),
+        agent=head.fields.last.get(b"user-agent"),
+    )

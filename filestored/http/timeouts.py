@@ -1,0 +1,125 @@
+"""How long one waits for a peer: pure measures of counters that should grow.
+
+Each is told the time and a counter now and then (one coarse sweep over all connections), and
+says whether patience has run out. Nothing is set or cancelled per request.
+"""
+
+from math import inf
+
+from filestored.http.limits import Limits
+from filestored.http.state import Phase
+
+MIN_RATE_SECONDS = 5.0
+"""Seconds over which a rate is measured at least."""
+
+
+class Patience:
+    """What one connection is waited for, and how long: phases that may only last so long, bytes both ways."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._body_silence = Silence(limits.body_silence)
+        self._body_slowness = Slowness(limits.body_window, limits.body_rate)
+        self._write_silence = Silence(limits.write_silence)
+
+    def expect_body(self) -> None:
+        """A new body begins."""
+        self._body_silence.relax()
+        self._body_slowness.relax()
+
+    def is_late(self, phase: Phase, since: float, now: float) -> bool:
+        """Whether `phase` has lasted too long since it was entered."""
+        return now - since > self._allowed(phase)
+
+    def body_stalls(self, wanted: bool, now: float, received: int) -> bool:
+        """Whether a body that is `wanted` does not come, or too slowly; `received` counts bytes."""
+        if not wanted:
+            self.expect_body()
+            return False
+        silent = self._body_silence.exhausted(now, received)
+        return self._body_slowness.exhausted(now, received) or silent
+
+    def reader_stalls(self, pending: bool, now: float, taken: int) -> bool:
+        """Whether the peer does not take what is `pending` for it; `taken` grows when it does."""
+        if not pending:
+            self._write_silence.relax()
+            return False
+        return self._write_silence.exhausted(now, taken)
+
+    def body_rate(self, now: float, received: int) -> float:
+        """Return the bytes a second of a body; infinite where the time is too short to measure."""
+        return self._body_slowness.rate(now, received)
+
+    @property
+    def reader_stalled_since(self) -> float | None:
+        """The time since when the peer has taken nothing of what is pending, as seen by `reader_stalls`."""
+        return self._write_silence.since
+
+    def _allowed(self, phase: Phase) -> float:
+        """For how many seconds a connection may be in `phase`."""
+        match phase:
+            case Phase.IDLE:
+                return self._limits.idle
+            case Phase.HEAD:
+                return self._limits.head_time
+            case Phase.ABANDONED:
+                return self._limits.write_silence
+            case Phase.LINGER:
+                return self._limits.linger_time
+            case _:
+                return inf
+
+
+class Silence:
+    """Runs out when a counter has stood still for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._count = -1
+        self._until = inf
+
+    def exhausted(self, now: float, count: int) -> bool:
+        """Whether `count` has been the same for too long at the time `now`."""
+        if count != self._count:
+            self._count = count
+            self._until = now + self._seconds
+        return now >= self._until
+
+    @property
+    def since(self) -> float | None:
+        """The time at which the counter was seen to grow last; None when nothing is expected."""
+        return None if self._until == inf else self._until - self._seconds
+
+    def relax(self) -> None:
+        """Nothing is expected at present."""
+        self._count = -1
+        self._until = inf
+
+
+class Slowness:
+    """Runs out when a counter has grown by less than `rate` a second over `window` seconds."""
+
+    def __init__(self, window: float, rate: int) -> None:
+        self._window = window
+        self._rate = rate
+        self._begin = inf
+        self._count = 0
+
+    def exhausted(self, now: float, count: int) -> bool:
+        """Whether the window that has just ended saw too little growth."""
+        if self._begin == inf:
+            self._begin, self._count = now, count
+        if now - self._begin < self._window:
+            return False
+        slow = count - self._count < self._rate * (now - self._begin)
+        self._begin, self._count = now, count
+        return slow
+
+    def rate(self, now: float, count: int) -> float:
+        """Return the growth a second in the present window; infinite in its first `MIN_RATE_SECONDS`."""
+        elapsed = now - self._begin
+        return (count - self._count) / elapsed if elapsed >= MIN_RATE_SECONDS else inf
+
+    def relax(self) -> None:
+        """Nothing is expected at present; a new window begins with the next call."""
+        self._begin = inf

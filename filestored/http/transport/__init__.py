@@ -1,0 +1,1 @@
+"""Sockets of HTTP connections: output, sendfile, receive sizes, loopback addresses."""

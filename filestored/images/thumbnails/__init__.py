@@ -1,0 +1,1 @@
+"""Thumbnails of images, cached in a directory."""

@@ -1,0 +1,98 @@
+"""Thumbnails of stored images, from the cache or made by a decoder process.
+
+In: the open blob of an image and validated bounds. Out: a `Thumbnail`. Identical requests share one job.
+
+A cache that cannot be read or written costs time, not responses: errors of the disk are logged, and the
+thumbnail is made again.
+"""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from filestored.digest import Digest
+from filestored.errors import UnusableSize
+from filestored.images.thumbnails.cache import ThumbnailCache, prefix
+from filestored.images.thumbnails.single_flight import SingleFlight
+from filestored.interfaces import IBlob, IPictures, IThumbnails, Thumbnail
+from filestored.storage.threads import IOThreads, Run
+
+MAX_SIDE_PIXELS = 2048
+"""Maximum width and height of a thumbnail."""
+
+MAX_STORING = 2
+"""Thumbnails that are written at once by one worker; more are answered, and not kept."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_log = Logger()
+
+
+@implementer(IThumbnails)
+class Thumbnails:
+    """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
+
+    Identical requests share one job, which is cancelled when all of them are. The answer does not wait until
+    a new thumbnail is flushed to the cache.
+    """
+
+    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run | IOThreads) -> None:
+        self._pictures = pictures
+        self._cache = cache
+        self._threads = IOThreads.of(run)
+        self._storing = 0
+        self._jobs: SingleFlight[Thumbnail] = SingleFlight()
+
+    def get(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
+        """See `IThumbnails.get`. `blob` is only read when the thumbnail is not cached."""
+        name = prefix(blob.digest) + "{}x{}".format(*bounds)
+        if name in self._jobs:
+            blob.close()
+        return self._jobs.run(name, lambda: Deferred.fromCoroutine(self._make(name, blob, bounds, owner)))
+
+    async def forget(self, digest: Digest) -> None:
+        """Remove what was made of an image that is no more. Never fails."""
+        await self._try(self._threads.write, self._cache.forget, digest)
+
+    async def _make(self, name: str, blob: IBlob, bounds: tuple[int, int], owner: str) -> Thumbnail:
+        try:
+            found = await self._try(self._threads.read, self._cache.get, name)
+            if found is None:
+                found = await self._pictures.thumbnail(blob, bounds, owner)
+                if self._storing < MAX_STORING:
+                    Deferred.fromCoroutine(self._store(name, found))
+            return found
+        finally:
+            blob.close()
+
+    async def _store(self, name: str, thumbnail: Thumbnail) -> None:
+        self._storing += 1
+        try:
+            await self._try(self._threads.record, self._cache.put, name, thumbnail)
+        finally:
+            self._storing -= 1
+
+    async def _try(
+        self, run: Run, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None:
+        try:
+            return await run(function, *args, **kwargs)
+        except OSError:
+            _log.failure("the cache of thumbnails is of no use now")
+            return None
+
+
+def thumbnail_bounds(width: int | None, height: int | None) -> tuple[int, int]:
+    """Return validated bounds; a side that is None is bounded by `MAX_SIDE_PIXELS` only.
+
+    Raises `UnusableSize` when no side is given or one is out of range.
+    """
+    if width is None and height is None:
+        raise UnusableSize
+    width, height = (MAX_SIDE_PIXELS if side is None else side for side in (width, height))
+    if not (1 <= width <= MAX_SIDE_PIXELS and 1 <= height <= MAX_SIDE_PIXELS):
+        raise UnusableSize
+    return width, height

@@ -1,0 +1,57 @@
+"""One line of the log: from an event of twisted.logger to text that is safe to keep.
+
+Flow: event -> `line_of` -> `Line`, with secrets masked and with nothing in it that could pass for
+another line or steer a terminal. A worker writes its lines to its supervisor with `to_json`.
+
+Pure functions; what is done with a line is the business of ``logs``.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+
+from twisted.logger import LogEvent, eventAsText
+
+from filestored.logs.redaction import mask
+
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
+"""The names of loguru's levels by those of Twisted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of the log: its level, where it came from, the process, and its text."""
+
+    level: str
+    source: str
+    process: int
+    text: str
+
+    def to_json(self) -> bytes:
+        """This line for another process, with a line feed at its end."""
+        return json.dumps(asdict(self)).encode("ascii") + b"\n"
+
+
+def line_of(event: LogEvent) -> Line:
+    """The line for an event, traceback included."""
+    level = event.get("log_level")
+    return Line(
+        level=LEVELS.get(level.name, "INFO") if level is not None else "INFO",
+        source=str(event.get("log_namespace", "-")),
+        process=os.getpid(),
+        text=presentable(eventAsText(event, includeTimestamp=False, includeSystem=False)),
+    )
+
+
+def presentable(text: str) -> str:
+    """A text with its secrets masked, its control characters written out, its further lines indented."""
+    masked = mask(text).rstrip("\n")
+    return _CONTROL.sub(_written_out, masked).replace("\n", "\n    ")
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")

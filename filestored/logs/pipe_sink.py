@@ -1,0 +1,164 @@
+"""Output pipe of a worker: log lines and control messages to its supervisor, never blocking.
+
+The pipe is non-blocking. A line goes straight into it while it has room, so a worker's last lines arrive even
+if it is killed. Otherwise lines wait in memory, at most `MAX_WAITING_BYTES` of them. Further ones are dropped
+and counted, and a line says so once the pipe takes data again. Control messages are never dropped, and
+precede the lines that wait.
+
+A worker goes without loguru: formatting, files and rotation belong to the supervisor.
+"""
+
+import json
+import os
+import select
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import IWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.logs.log_line import Line
+from filestored.logs.observer import dropped
+from filestored.settings import LEVELS
+
+MAX_WAITING_BYTES = 1 << 20
+"""Maximum bytes of log lines that wait for the supervisor to read."""
+
+
+@implementer(IWriteDescriptor)
+class PipeSink:
+    """Writes log lines of at least `level`, and control messages, to the pipe `descriptor`.
+
+    `write` is called by one thread at a time; all else by the reactor's thread.
+    """
+
+    def __init__(self, descriptor: int, level: str) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._least = LEVELS.index(level)
+        self._reactor: Any = None
+        self._messages: deque[bytes] = deque()
+        self._lines: deque[bytes] = deque()
+        self._unfinished = b""  # the end of a line whose beginning is in the pipe
+        self._queued = self._sent = 0  # bytes of lines
+        self._dropped = self._reported = 0  # lines
+        self._busy = threading.Lock()
+        self._watched = False
+
+    def write(self, line: Line) -> None:
+        """Write a line as JSON, or drop it when too many wait. Raises `OSError`."""
+        if LEVELS.index(line.level) < self._least:
+            return
+        data = line.to_json()
+        if self._queued - self._sent + len(data) > MAX_WAITING_BYTES:
+            self._dropped += 1
+        else:
+            self._queued += len(data)
+            self._lines.append(data)
+        self._flush()
+
+    def send(self, message: object) -> None:
+        """Write a control message as JSON. Does not raise: without a supervisor the worker ends anyway."""
+        self._messages.append(json.dumps(message).encode("ascii") + b"\n")
+        with suppress(OSError):
+            self._flush()
+
+    def reopen(self) -> None:
+        """Nothing to do: a pipe has no name."""
+
+    def watch(self, reactor: Any) -> None:
+        """Let the reactor tell when the pipe has room again."""
+        self._reactor = reactor
+        with suppress(OSError):
+            self._flush()
+
+    def finish(self, seconds: float) -> None:
+        """Write what waits, for at most `seconds`. Blocking; for the end of the process."""
+        self._reactor = None
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        deadline = time.monotonic() + seconds
+        with suppress(OSError):
+            while not self._flush() and (left := deadline - time.monotonic()) > 0:
+                poll.poll(1000 * left)
+
+    # --- IWriteDescriptor -----------------------------------------------------------------------
+
+    def doWrite(self) -> None:
+        """Go on writing: there is room."""
+        self._watched = False
+        self._reactor.removeWriter(self)
+        with suppress(OSError):
+            self._flush()
+
+    def fileno(self) -> int:
+        """The pipe."""
+        return self._descriptor
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The supervisor is gone, or the reactor ends."""
+        self._watched = False
+
+    def logPrefix(self) -> str:
+        """The name of this descriptor in the reactor's log lines."""
+        return "log"
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def _flush(self) -> bool:
+        """Write until the pipe is full; return whether nothing waits any more. Raises `OSError`.
+
+        A thread or signal handler that finds another one writing leaves its line to that one.
+        """
+        while self._waits() and self._busy.acquire(blocking=False):
+            try:
+                if not self._drain():
+                    self._request_turn()
+                    return False
+            finally:
+                self._busy.release()
+        return not self._waits()
+
+    def _waits(self) -> bool:
+        return bool(self._unfinished or self._messages or self._lines or self._dropped > self._reported)
+
+    def _drain(self) -> bool:
+        """Write all; return whether the pipe has taken it. Forgets all and raises `OSError` if it breaks."""
+        try:
+            while data := self._unfinished or self._next():
+                self._unfinished = data
+                self._unfinished = data[os.write(self._descriptor, data) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._forget()
+            raise
+        return True
+
+    def _next(self) -> bytes:
+        if self._messages:
+            return self._messages.popleft()
+        if self._lines:
+            data = self._lines.popleft()
+            self._sent += len(data)
+            return data
+        if self._dropped > self._reported:
+            count, self._reported = self._dropped - self._reported, self._dropped
+            return dropped(count).to_json()
+        return b""
+
+    def _forget(self) -> None:
+        self._unfinished = b""
+        self._messages.clear()
+        self._lines.clear()
+        self._sent, self._reported = self._queued, self._dropped
+
+    def _request_turn(self) -> None:
+        """Ask the reactor for a call of `doWrite`; this may be any thread."""
+        if self._reactor is not None and not self._watched:
+            self._watched = True
+            self._reactor.callFromThread(self._reactor.addWriter, self)

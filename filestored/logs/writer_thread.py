@@ -1,0 +1,144 @@
+"""Writing logs in a thread, so that a stalled disk, pipe or terminal blocks no reactor.
+
+A regular file cannot be made non-blocking, and O_NONBLOCK on stderr would change it for every process that
+shares it. So whatever may block runs in one thread for each log. What waits for it is bounded by
+`MAX_QUEUED_BYTES`; further lines are dropped and counted, and reported when the queue is empty again.
+
+The threads are daemon threads: the end of the process waits for them with a bound, see `finish`.
+
+Rejected: loguru's ``enqueue``, whose queue has no bound and whose thread does not survive the fork.
+"""
+
+import os
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from filestored.logs.log_line import Line
+from filestored.logs.observer import Sink, complain, dropped, reopen_sink, write_line
+
+MAX_QUEUED_BYTES = 2 << 20
+"""Maximum bytes of text that wait for one log."""
+
+MAX_FLUSH_SECONDS = 2.0
+"""Seconds that the end of a process waits for a log to be written."""
+
+_LINE_BYTES = 200
+"""Bytes of memory that a line takes beside its text."""
+
+
+def is_fifo(path: str) -> bool:
+    """Return whether there is a FIFO at `path`; opening one blocks until somebody opens its other end."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+class WriterThread:
+    """Executes jobs one after the other in a thread of its own.
+
+    `report` is called there with the number of lines that were dropped, once nothing waits any more.
+    """
+
+    def __init__(self, name: str, report: Callable[[int], object]) -> None:
+        self._name = name
+        self._report = report
+        self._changed = threading.Condition()
+        self._jobs: deque[tuple[Callable[[], object], int]] = deque()
+        self._waiting = 0  # bytes, of the job at work too
+        self._dropped = 0
+        self._working = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, job: Callable[[], object], size: int = 0, lines: int = 0) -> None:
+        """Queue a job that holds `size` bytes, or drop its `lines` when too much waits. Never blocks."""
+        with self._changed:
+            if size and self._waiting + size > MAX_QUEUED_BYTES:
+                self._dropped += lines
+                return
+            self._jobs.append((job, size))
+            self._waiting += size
+            self._start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until everything is written, for at most `seconds`; return whether it is."""
+        with self._changed:
+            self._start()
+            return self._changed.wait_for(self._idle, seconds)
+
+    def _idle(self) -> bool:
+        return not (self._jobs or self._working or self._dropped)
+
+    def _start(self) -> None:
+        """Start the thread, if there is work; the next job tries again where no thread could be had."""
+        if self._thread is None and self._jobs:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return
+            self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            job, size = self._next()
+            try:
+                job()
+            except Exception as error:  # the thread goes on, whatever a file, disk or library does
+                complain(f"{self._name}: {error!r}")
+            with self._changed:
+                self._waiting -= size
+                self._working = False
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[Callable[[], object], int]:
+        with self._changed:
+            while not self._jobs and not self._dropped:
+                self._changed.wait()
+            self._working = True
+            if self._jobs:
+                return self._jobs.popleft()
+            count, self._dropped = self._dropped, 0
+            return partial(self._report, count), 0
+
+
+class ThreadedSink:
+    """Hands lines to the sink that `make` returns, in a thread.
+
+    `make` is called at once and may raise; with `later` it is called in the thread, because it may block.
+    """
+
+    def __init__(self, make: Callable[[], Sink], *, later: bool = False) -> None:
+        self._make = make
+        self._sink: Sink | None = None if later else make()
+        self._thread = WriterThread("log", lambda count: self._write(dropped(count)))
+        self._deadline: float | None = None
+
+    def write(self, line: Line) -> None:
+        """Queue a line; drop it when too many wait."""
+        self._thread.put(partial(self._write, line), len(line.text) + _LINE_BYTES, 1)
+        if self._deadline is not None:
+            self._thread.flush(self._deadline - time.monotonic())
+
+    def reopen(self) -> None:
+        """Queue the reopening of the file."""
+        self._thread.put(self._reopen)
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all lines are written, now and after each further line, for `seconds` in all."""
+        self._deadline = time.monotonic() + seconds
+        self._thread.flush(seconds)
+
+    def _write(self, line: Line) -> None:
+        if self._sink is None:
+            self._sink = self._make()
+        write_line(self._sink, line)
+
+    def _reopen(self) -> None:
+        if self._sink is not None:
+            reopen_sink(self._sink)

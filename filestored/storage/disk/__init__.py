@@ -1,0 +1,1 @@
+"""Blobs and records as files below one directory."""

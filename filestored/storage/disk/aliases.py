@@ -1,0 +1,191 @@
+"""The names that files had before their store moved to another algorithm: ``aliases/<algorithm>``.
+
+One text file for each algorithm that was left, which ``grep`` reads as well as we do. A line is a former
+digest, a space and the digest of the same bytes under the next algorithm; where the bytes had rotted
+and have no other name, there are dashes. A file that could not be read has question marks there, and
+keeps its former name. Lines are in order and equally long, so a name is found by
+halving, in twenty reads for a million lines, and nothing is kept in memory::
+
+    5d41402abc4b2a76b9719d911017c592 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+
+What a line says stays true for ever, whatever becomes of the file: deleted, it has neither name; uploaded
+again, it has both. So the file is written once, and nobody who deletes or heals need look at it.
+
+Rejected: hard links under the former names. A delete would have to find and remove them, too, and a file
+that is healed would go on rotting under its other name. A symbolic link for each takes an inode each.
+"""
+
+import errno
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+from twisted.logger import Logger
+
+from filestored.digest import Algorithm, Digest, algorithm
+from filestored.errors import MalformedDigest, NotFound, UnusableStore
+from filestored.storage.disk.directory import StoreRoot
+from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.subdirectories import Folders
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.health import UNFIT, ReadFailed
+
+ALIASES = "aliases"
+"""The name of the directory."""
+
+ROTTEN = b"-"
+"""Fills the place of the new name of a file that has none."""
+
+UNREADABLE = b"?"
+"""Fills the place of the new name of a file that keeps its former one."""
+
+
+class Aliases:
+    """One file of aliases, open as `descriptor`, from names of `old` to names of `new`. Blocking."""
+
+    def __init__(self, descriptor: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
+        self.old = old
+        self._new = new
+        self._descriptor = descriptor
+        self._calls = calls
+        self._digits = 2 * old.size
+        self._width = line_width(old, new)
+        size = calls.fstat(descriptor).st_size
+        self._count, rest = divmod(size, self._width)
+        if rest:
+            raise UnusableStore(f"{ALIASES}/{old.name} is damaged; restore it from a copy")
+
+    def find(self, name: Digest) -> Digest:
+        """The next name of the file `name`, or `name` if it kept that. Raises `NotFound` or `OSError`."""
+        wanted = name.hex.encode("ascii")
+        place = bisect_left(range(self._count), wanted, key=lambda number: self._line(number)[: self._digits])
+        line = self._line(place) if place < self._count else b""
+        found = self._second(line, name) if line.startswith(wanted) else None
+        if found is None:
+            raise NotFound
+        return found
+
+    def lines(self) -> Iterator[tuple[Digest, Digest | None]]:
+        """Both names of each line in order; see `format_line` for those without. Raises `OSError`."""
+        yield from self.part(0, self._count)
+
+    def part(self, start: int, end: int) -> Iterator[tuple[Digest, Digest | None]]:
+        """As `lines`, from the line with the number `start` to the one before `end`."""
+        for number in range(start, end):
+            line = self._line(number)
+            old = self._parse(self.old, line[: self._digits])
+            yield old, self._second(line, old)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+    def _line(self, number: int) -> bytes:
+        try:
+            return self._calls.pread(self._descriptor, self._width, number * self._width)
+        except OSError as error:
+            raise ReadFailed.of(error, f"{ALIASES}/{self.old.name}") from error
+
+    def _second(self, line: bytes, old: Digest) -> Digest | None:
+        if line.endswith(UNREADABLE + b"\n"):
+            return old
+        return None if is_rotten(line) else self._parse(self._new, line[self._digits + 1 : -1])
+
+    def _parse(self, own: Algorithm, text: bytes) -> Digest:
+        try:
+            return own.parse(text.decode("ascii", "replace"))
+        except MalformedDigest:
+            raise ReadFailed(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
+
+
+class FormerNames:
+    """The aliases of the store in `root`, from the first algorithm to its `own`.
+
+    `names` are the algorithms that it left, in that order. A file on a damaged part of the disk is opened
+    again by each use; until then only its names fail. Raises `UnusableStore` or `OSError`.
+    """
+
+    _log = Logger()
+
+    def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
+        self._own = own
+        self._steps: dict[str, Aliases] = {}
+        pairs = list(pairwise([*map(algorithm, names), own]))
+        self.algorithms = tuple(old for old, _ in pairs)
+        self._openers = {old.name: partial(open_aliases, root, old, new, calls) for old, new in pairs}
+        try:
+            self._open_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def current(self, digest: Digest) -> Digest:
+        """See `IFormerNames.current`: one step for each time that the store has moved since."""
+        while digest.algorithm != self._own.name:
+            if digest.algorithm not in self._openers:
+                raise NotFound
+            following = self._step(digest.algorithm).find(digest)
+            if following == digest:
+                break
+            digest = following
+        return digest
+
+    def close(self) -> None:
+        """Close all files."""
+        for step in self._steps.values():
+            step.close()
+
+    def _open_all(self) -> None:
+        for name in self._openers:
+            try:
+                self._step(name)
+            except OSError as error:
+                if error.errno not in UNFIT:
+                    raise
+                self._log.error(
+                    "names by {name} cannot be looked up: {reason}", name=name, reason=error.strerror
+                )
+
+    def _step(self, name: str) -> Aliases:
+        """The aliases of one algorithm, opened if need be. Raises `UnusableStore` or `OSError`."""
+        step = self._steps.get(name)
+        if step is None:
+            opened = self._openers[name]()
+            step = self._steps.setdefault(name, opened)
+            if step is not opened:  # another thread was faster
+                opened.close()
+        return step
+
+
+def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:
+    """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
+    try:
+        with Folders(root, calls).opened([ALIASES]) as directory:
+            descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
+    except FileNotFoundError:
+        raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
+    except OSError as error:
+        raise ReadFailed.of(error, f"{ALIASES}/{old.name}") from error
+    try:
+        return Aliases(descriptor, old, new, calls)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
+    """A line of `width` bytes; `new` is None for a rotten file, and `old` for one that could not be read."""
+    text = f"{old} {'' if new in (None, old) else new}"
+    return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else ROTTEN) + b"\n"
+
+
+def is_rotten(line: bytes) -> bool:
+    """Whether a whole line says that the bytes had rotted."""
+    return line.endswith(ROTTEN + b"\n")
+
+
+def line_width(old: Algorithm, new: Algorithm) -> int:
+    """Bytes of a line: both names in hexadecimal, a space, a line feed."""
+    return 2 * old.size + 2 * new.size + 2

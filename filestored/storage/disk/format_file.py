@@ -1,0 +1,137 @@
+"""``FORMAT``: what a store on disk says about itself.
+
+One small JSON object in the store's directory: the number of the layout, the algorithm whose
+digests name the files, and a random id by which copies of a store are told apart. It is written
+when the store is made; it appears whole or not at all, and whoever links it first has decided:
+everybody else reads it.
+
+Only a migration replaces it, twice: when it begins, with `moving_to`, the algorithm it leads to;
+when it ends, with that as `hash`, and in `aliases` all algorithms of former names, in the order
+in which they were left (see `aliases`). A layout without either has number 1, else it has
+number 2, so that versions which know neither leave such a store alone.
+"""
+
+import json
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from filestored.errors import UnusableStore
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.temp_files import Scratch, Workshop
+
+NAME = "FORMAT"
+"""The name of the file."""
+
+NUMBERS = (1, 2)
+"""The layouts that this code reads and writes."""
+
+_NEXT = ".FORMAT-next"
+"""What is to replace it, for a moment."""
+
+_LIMIT = 4096
+"""Bytes; nothing that long was written by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The contents of ``FORMAT``: algorithm, id, algorithms of former names, the one it is moved to."""
+
+    hash: str
+    id: str
+    aliases: tuple[str, ...] = ()
+    moving_to: str | None = None
+
+    @property
+    def format(self) -> int:
+        """The number of the layout."""
+        return 2 if self.aliases or self.moving_to else 1
+
+    def to_json(self) -> bytes:
+        """One line; what says nothing is left out."""
+        fields = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps({"format": self.format, **fields}).encode() + b"\n"
+
+
+def read(root: int, name: str = NAME) -> Format | None:
+    """The format of the store whose directory is open as `root`; None when it has none yet.
+
+    Raises `UnusableStore` when there is a ``FORMAT`` that this code does not understand.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        return _parse(file.read(_LIMIT))
+
+
+def create(root: int, workshop: Workshop, hash_name: str) -> None:
+    """Write ``FORMAT``, unless somebody was first. The caller flushes `root`. Raises `OSError`."""
+    scratch = _written(Format(hash_name, str(uuid.uuid4())), workshop)
+    try:
+        with suppress(FileExistsError):
+            scratch.link(NAME, root)
+    finally:
+        scratch.discard()
+
+
+def announce(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+    """Write `record` to the file that `replace` renames, so that it needs no space. Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        calls.unlink(_NEXT, dir_fd=root)
+    scratch = _written(record, workshop)
+    try:
+        scratch.link(_NEXT, root)
+    finally:
+        scratch.discard()
+
+
+def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+    """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
+
+    Raises `OSError`.
+    """
+    if _announced(root) != record:
+        announce(root, workshop, record, calls)
+    calls.rename(_NEXT, NAME, src_dir_fd=root, dst_dir_fd=root)
+
+
+def _announced(root: int) -> Format | None:
+    """The contents of the file that `announce` has written, None when it is of no use."""
+    try:
+        return read(root, _NEXT)
+    except (UnusableStore, OSError):
+        return None
+
+
+def _written(record: Format, workshop: Workshop) -> Scratch:
+    scratch = workshop.open()
+    try:
+        scratch.write(record.to_json())
+        scratch.seal()
+    except BaseException:
+        scratch.discard()
+        raise
+    return scratch
+
+
+def _parse(text: bytes) -> Format:
+    try:
+        record = json.loads(text)
+        number, hash_name, identity = record["format"], record["hash"], record["id"]
+        aliases, moving_to = record.get("aliases", []), record.get("moving_to")
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise _unreadable() from None
+    if number not in NUMBERS:
+        raise UnusableStore(f"it has format {number!r}, and this version knows formats 1 and 2 only")
+    if not (isinstance(hash_name, str) and isinstance(identity, str) and isinstance(moving_to, str | None)):
+        raise _unreadable()
+    if not (isinstance(aliases, list) and all(isinstance(name, str) for name in aliases)):
+        raise _unreadable()
+    return Format(hash_name, identity, tuple(aliases), moving_to)
+
+
+def _unreadable() -> UnusableStore:
+    return UnusableStore(f"its {NAME} file cannot be read; restore it from a copy")

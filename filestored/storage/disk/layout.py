@@ -1,0 +1,152 @@
+"""The directory of a store: is it fit to be one, and everything that belongs in it.
+
+`inspect` looks without touching, before a daemon is born, so that a bad choice is one clear
+line to the operator. `prepare` runs in each worker: it makes what is missing, proves by a
+probe that the file system keeps its promises, and removes what dead workers left. Any number
+of processes may prepare the same store at once; each step is one that may be done twice.
+
+A store that exists can be opened and read on a full, read-only or damaged disk. Then `prepare` reports
+what `furnish`, its last part, has met, and `furnish` is tried again later (see `recovery`).
+
+Owned by root while we are root is fine; as root, `inspect` accepts any owner, because the
+daemon may shed its privileges to that owner before it prepares.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import closing, suppress
+
+from filestored.digest import Algorithm, algorithm
+from filestored.errors import UnusableStore
+from filestored.storage.disk import format_file
+from filestored.storage.disk.directory import (
+    Report,
+    check_access,
+    explained,
+    flush_root,
+    held,
+    made,
+    open_directory,
+    read_format,
+    take,
+    tolerated,
+)
+from filestored.storage.disk.quarantine import QUARANTINE
+from filestored.storage.disk.shards import NAMES as SHARDS
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.temp_files import Workshop
+
+DEFAULT_HASH = "sha256"
+"""The algorithm of a new store for which the operator names none."""
+
+Lookup = Callable[[str], Algorithm]
+"""What finds an algorithm by its name; raises `UnknownAlgorithm`."""
+
+_PROBE = ".probe-"
+
+
+def inspect(path: str, hash_name: str | None = None) -> Algorithm:
+    """The algorithm of the store at `path`, or of the one that would be made there.
+
+    Changes nothing. `hash_name` is the one that the operator asks for, or None. Raises
+    `UnusableStore` with a line that says why, or `UnknownAlgorithm`.
+    """
+    wanted = algorithm(hash_name or DEFAULT_HASH)
+    with explained(path, "store"):
+        try:
+            root = open_directory(path)
+        except FileNotFoundError:
+            return wanted
+        try:
+            check_access(os.fstat(root), shedding=os.geteuid() == 0)
+            found = read_format(root, "store")
+        finally:
+            os.close(root)
+        return _agreed(found, hash_name, algorithm) if found else wanted
+
+
+def prepare(
+    path: str,
+    hash_name: str | None = None,
+    calls: Calls | None = None,
+    lookup: Lookup = algorithm,
+    report: Report | None = None,
+) -> Algorithm:
+    """Make the directory at `path` a store that is ready to be opened; returns its algorithm.
+
+    `lookup` finds algorithms by name, for stores that name files in their own way. `report` is called when
+    a store that exists can be read and not written to; None makes that an error. Blocking.
+    Raises `UnusableStore` or `UnknownAlgorithm`.
+    """
+    calls = calls or Calls()
+    wanted = lookup(hash_name or DEFAULT_HASH)
+    with explained(path, "store"), made(path, calls) as root:
+        exists = read_format(root, "store") is not None
+        if not exists:
+            take(root, path, wanted.name, calls)
+        found = format_file.read(root)
+        assert found, "nobody takes FORMAT away"
+        agreed = _agreed(found, hash_name, lookup)
+        with tolerated(report if exists else None):
+            _furnish(root, calls)
+        return agreed
+
+
+def furnish(path: str, calls: Calls | None = None) -> None:
+    """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
+    with explained(path, "store"), held(path) as root:
+        _furnish(root, calls or Calls())
+
+
+def _furnish(root: int, calls: Calls) -> None:
+    make_rooms(root, calls)
+    with closing(Workshop(root, calls)) as workshop:
+        _probe(root, workshop, calls)
+        workshop.sweep()
+
+
+def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:
+    if found.moving_to:
+        raise UnusableStore(
+            f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}, "
+            "or undo it with --abandon instead of --to"
+        )
+    if hash_name not in (None, found.hash):
+        raise UnusableStore(f"its files are named by {found.hash}, not by {hash_name} as --hash asks")
+    for name in found.aliases:
+        lookup(name)
+    return lookup(found.hash)
+
+
+def make_rooms(root: int, calls: Calls) -> None:
+    """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
+    present = set(os.listdir(root))
+    for name in (*SHARDS, QUARANTINE):
+        if name not in present:
+            with suppress(FileExistsError):
+                calls.mkdir(name, 0o700, dir_fd=root)
+    flush_root(root, calls)
+
+
+def _probe(root: int, workshop: Workshop, calls: Calls) -> None:
+    """Go through every call an upload makes once; raises `OSError` when one does not work."""
+    for name in os.listdir(root):
+        if name.startswith(_PROBE):
+            _remove(name, root, calls)
+    name = _PROBE + secrets.token_hex(8)
+    scratch = workshop.open()
+    try:
+        scratch.write(b"probe\n")
+        scratch.seal()
+        scratch.link(name, root)
+        flush_root(root, calls)
+    finally:
+        scratch.discard()
+        _remove(name, root, calls)
+
+
+def _remove(name: str, root: int, calls: Calls) -> None:
+    """Unlink a probe; another process that starts may have been faster."""
+    with suppress(FileNotFoundError):
+        calls.unlink(name, dir_fd=root)

@@ -1,0 +1,267 @@
+"""Small named values on a disk, each a file that a person can read: ``accounts/anna/account``.
+
+A value is written to a file without a name, flushed, and linked or renamed to its name, whose
+directory is flushed then. So a name means a whole value, always, and a verb that has
+returned has outlived the next power cut.
+
+`held` keeps a shared lock on the file of a record; ``replace`` and ``remove`` take an exclusive one
+on it, while they hold the directory. So they wait for the holders that are there, and new holders,
+who pass through the directory's lock, wait for them: a stream of holders cannot starve a change.
+
+``create`` is decided by `linkat(2)`, which never replaces. ``replace`` and ``remove`` compare
+first, so they hold a lock (`flock`) on the record's directory between look and leap. The kernel
+lets go of it when its holder dies. Whoever holds it owns the name ``.next`` there, from which
+a new value is renamed over the old; what a dead holder left of that is removed by the next one.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+from zope.interface import implementer
+
+from filestored.errors import UnusableStore
+from filestored.interfaces import IRecords
+from filestored.storage.disk import format_file
+from filestored.storage.disk.directory import (
+    Report,
+    StoreRoot,
+    check_access,
+    explained,
+    flush_root,
+    held,
+    made,
+    open_directory,
+    read_format,
+    take,
+    tolerated,
+)
+from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
+from filestored.storage.disk.subdirectories import Folders
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.temp_files import DIRECTORY, Scratch, Workshop
+from filestored.storage.health import LACKING, ReadFailed
+
+MODE = 0o400
+"""A value is the business of the daemon's user alone, and never changed in place."""
+
+_NEXT = ".next"
+
+
+def inspect(path: str, contents: str) -> None:
+    """Look, without touching, whether `contents` may be kept at `path`. Raises `UnusableStore`."""
+    with explained(path, "directory"):
+        try:
+            root = open_directory(path)
+        except FileNotFoundError:
+            return
+        try:
+            check_access(os.fstat(root), shedding=os.geteuid() == 0)
+            _agree(read_format(root, "place for records"), contents)
+        finally:
+            os.close(root)
+
+
+def prepare(path: str, contents: str, calls: Calls | None = None, report: Report | None = None) -> None:
+    """Make the directory at `path` a place for records about `contents`. Blocking. Raises `UnusableStore`.
+
+    Any number of processes may do so at once. `report` is called when a place that exists can be read and
+    not written to; None makes that an error.
+    """
+    calls = calls or Calls()
+    with explained(path, "directory"), made(path, calls) as root:
+        exists = read_format(root, "place for records") is not None
+        if not exists:
+            take(root, path, contents, calls)
+        _agree(format_file.read(root), contents)
+        with tolerated(report if exists else None):
+            _furnish(root, calls)
+
+
+def furnish(path: str, calls: Calls | None = None) -> None:
+    """Probe the place for records at `path`. Blocking. Raises `UnusableStore`."""
+    with explained(path, "directory"), held(path) as root:
+        _furnish(root, calls or Calls())
+
+
+def _furnish(root: int, calls: Calls) -> None:
+    flush_root(root, calls)
+    with closing(Workshop(root, calls)) as workshop:
+        workshop.open().discard()
+        workshop.sweep()
+
+
+def split(name: str) -> list[str]:
+    """The segments of a record's name. Raises `ValueError` when it is none."""
+    segments = name.split("/")
+    for segment in segments:
+        if not segment or segment.startswith(".") or "\0" in segment or len(os.fsencode(segment)) > 255:
+            raise ValueError(f"{name!r} is not the name of a record")
+    return segments
+
+
+@implementer(IRecords)
+class DiskRecords:
+    """The records below the directory `path`, which `prepare` has made ready. Close it in the end."""
+
+    def __init__(self, path: str, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+        with ExitStack() as opened:
+            root = self._calls.open(path, DIRECTORY)
+            opened.callback(os.close, root)
+            self._root = StoreRoot(root, self._calls)
+            opened.callback(self._root.close)
+            self._workshop = Workshop(root, self._calls)
+            opened.callback(self._workshop.close)
+            self._opened = opened.pop_all()
+        self._folders = Folders(self._root, self._calls)
+        self._files = RecordFiles(self._calls)
+
+    def create(self, name: str, value: bytes) -> bool:
+        """Link a file with the value to its name, unless there is one."""
+        *above, last = split(name)
+        with self._new(value) as scratch, self._folders.made(above) as directory:
+            try:
+                scratch.link(last, directory)
+            except FileExistsError:
+                return False
+            self._folders.flush(directory)
+            return True
+
+    def replace(self, name: str, old: bytes, new: bytes) -> bool:
+        """Rename a file with the new value over the old one."""
+        with self._new(new) as scratch, self._locked(name, old) as (directory, last):
+            if last is None:
+                return False
+            with suppress(FileNotFoundError):
+                self._calls.unlink(_NEXT, dir_fd=directory)
+            scratch.link(_NEXT, directory)
+            self._calls.rename(_NEXT, last, src_dir_fd=directory, dst_dir_fd=directory)
+            self._folders.flush(directory)
+            return True
+
+    def remove(self, name: str, old: bytes) -> bool:
+        """Unlink the file."""
+        with self._locked(name, old) as (directory, last):
+            if last is None:
+                return False
+            self._calls.unlink(last, dir_fd=directory)
+            self._folders.flush(directory)
+            return True
+
+    def read(self, name: str) -> bytes | None:
+        """One open, one read; what is no regular file is not there. Raises `StoreMissing` or `ReadFailed`."""
+        *above, last = split(name)
+        try:
+            with self._folders.opened(above) as directory:
+                return self._files.read(last, directory)
+        except FileNotFoundError:
+            self._root.check()
+            return None
+
+    @contextmanager
+    def held(self, name: str, value: bytes) -> Iterator[bool]:
+        """Hold a shared lock (`flock`) on the file."""
+        descriptor = self._share(name, value)
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
+        """One directory listing, then one open and one read for each record."""
+        try:
+            directory = self._folders.open(split(prefix))
+        except FileNotFoundError:
+            self._root.check()
+            return
+        try:
+            for last in self._folders.files(directory, prefix):
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    yield last, self._read_if_possible(last, directory)
+        finally:
+            os.close(directory)
+
+    def entries(self, prefix: str) -> list[str]:
+        """One directory listing, links included."""
+        try:
+            with self._folders.opened(split(prefix)) as directory:
+                return sorted(self._folders.entries(directory, prefix))
+        except FileNotFoundError:
+            self._root.check()
+            return []
+
+    def names(self, prefix: str) -> list[str]:
+        """All files below a directory."""
+        segments = split(prefix)
+        try:
+            with self._folders.opened(segments) as directory:
+                return sorted(self._folders.walk(directory, prefix))
+        except FileNotFoundError:
+            self._root.check()
+            return []
+
+    def close(self) -> None:
+        """Let go of the directory. Nothing may be under way any more."""
+        self._opened.close()
+
+    def _read_if_possible(self, last: str, directory: int) -> bytes | None:
+        """Read a record; None when it is unreadable. Raises `FileNotFoundError` or `ReadFailed`."""
+        try:
+            return self._files.read(last, directory)
+        except ReadFailed as error:
+            if error.errno in LACKING:
+                raise
+            return None
+
+    @contextmanager
+    def _new(self, value: bytes) -> Iterator[Scratch]:
+        """A durable file with a value and without a name."""
+        assert len(value) <= MAX_RECORD_BYTES, "a record is small"
+        try:
+            scratch = self._workshop.open()
+        except OSError:
+            self._root.check()
+            raise
+        try:
+            scratch.write(value)
+            scratch.seal(MODE)
+            yield scratch
+        finally:
+            scratch.discard()
+
+    @contextmanager
+    def _locked(self, name: str, old: bytes) -> Iterator[tuple[int, str | None]]:
+        """The record's directory, locked, and its name there; no name when it does not hold `old`."""
+        *above, last = split(name)
+        try:
+            directory = self._folders.open(above)
+        except FileNotFoundError:
+            self._root.check()
+            yield -1, None
+            return
+        with ExitStack() as opened:
+            opened.callback(os.close, directory)
+            self._calls.flock(directory, fcntl.LOCK_EX)
+            descriptor = self._files.lock(last, directory, old, fcntl.LOCK_EX)
+            if descriptor is not None:
+                opened.callback(os.close, descriptor)
+            yield directory, None if descriptor is None else last
+
+    def _share(self, name: str, value: bytes) -> int | None:
+        """A descriptor with a shared lock on the record, or None when it does not have that value."""
+        *above, last = split(name)
+        try:
+            with self._folders.opened(above) as directory:
+                self._calls.flock(directory, fcntl.LOCK_SH)
+                return self._files.lock(last, directory, value, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            self._root.check()
+            return None
+
+
+def _agree(found: format_file.Format | None, contents: str) -> None:
+    if found is not None and found.hash != contents:
+        raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")

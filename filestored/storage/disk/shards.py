@@ -1,0 +1,197 @@
+"""The 256 directories that files rest in, held open from start to end, and what they list.
+
+A shard is named by the first digits of the digests in it. Whatever is done to a file is done in an
+open shard, by its bare name: no path that anybody could bend. And a flush of a shard that fails is
+told to every process that had it open by then, so no other worker can take the next, empty flush
+for a success.
+
+A shard that is missing or cannot be read at the start is opened again whenever it is needed: only what is in
+it fails. One may also be removed while it is open, as by ``find store -type d -empty -delete``, or replaced
+when it is restored from a copy. After a name was not found in it, it is compared with what its own name
+means now, and opened again; for an upload it is made anew. `dup2(2)` keeps the number of the descriptor, so a
+thread that uses it meanwhile gets one directory or the other.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from twisted.logger import Logger
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import MalformedDigest, UnusableStore
+from filestored.storage.disk.directory import StoreRoot
+from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.health import ShardUnusable
+
+NAMES = tuple(f"{number:02x}" for number in range(256))
+"""The names of the directories."""
+
+
+class Shards:
+    """The shards of the store in `root`, which stays open longer than they do. Blocking.
+
+    `descriptors` has each by its name; to ask it for one that cannot be opened raises `ShardUnusable`.
+    Raises `UnusableStore` when one is not a directory of the same file system, or the process has no
+    descriptors left.
+    """
+
+    _log = Logger()
+
+    def __init__(self, root: StoreRoot, calls: Calls) -> None:
+        self._calls = calls
+        self._root = root
+        self._device = os.fstat(root.descriptor).st_dev
+        self.descriptors: dict[str, int] = _Opened(self._open)
+        try:
+            self._open_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def settle(self, digests: Iterable[Digest]) -> None:
+        """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
+        names = sorted({digest.shard for digest in digests})
+        self._root.flush(*(self.descriptors[name] for name in names))
+
+    def reopen(self, name: str) -> bool:
+        """Open a shard again if its name means another directory by now; returns whether that was so.
+
+        Raises `StoreMissing` when the whole store was removed, or `OSError`.
+        """
+        held, root = self.descriptors[name], self._root.descriptor
+        try:
+            now = self._calls.stat(name, dir_fd=root, follow_symlinks=False)
+        except FileNotFoundError:
+            self._root.check()
+            return False
+        if os.path.samestat(now, self._calls.fstat(held)):
+            return False
+        replacement = self._calls.open(name, DIRECTORY, dir_fd=root)
+        try:
+            if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
+                raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
+            os.dup2(replacement, held, inheritable=False)
+        finally:
+            os.close(replacement)
+        self._log.warn("the directory {name} of the store was replaced and is open again", name=name)
+        return True
+
+    def restore(self, name: str) -> bool:
+        """As `reopen`; a shard that was removed is made anew before, durably."""
+        if self.reopen(name):
+            return True
+        self._root.make(name)
+        return self.reopen(name)
+
+    def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
+        """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
+        found: list[Digest] = []
+        first = after.shard if after else NAMES[0]
+        for name in NAMES[NAMES.index(first) :]:
+            names = self.listed(name, algorithm)
+            found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def listed(self, shard: str, algorithm: Algorithm) -> list[Digest]:
+        """The regular files of one shard that are named by `algorithm`. Raises `ShardUnusable`."""
+        try:
+            names = self._names(shard)
+        except ShardUnusable:
+            raise
+        except OSError as error:
+            raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
+        return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
+
+    def close(self) -> None:
+        """Let go of the directories."""
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
+        self.descriptors.clear()
+
+    def _open_all(self) -> None:
+        unusable = []
+        for name in NAMES:
+            try:
+                self._open(name)
+            except ShardUnusable as error:
+                unusable.append(str(error))
+        if unusable:
+            self._log.error(
+                "{count} of the store's directories cannot be used; the first is {first}",
+                count=len(unusable),
+                first=unusable[0],
+            )
+
+    def _close_to_others(self, name: str, shard: int, mode: int) -> None:
+        """Take the right to write from all but the owner: who has it may replace files."""
+        try:
+            self._calls.fchmod(shard, mode & ~0o022)
+        except OSError as error:
+            self._log.warn("others can write into {name}: {reason}", name=name, reason=error.strerror)
+        else:
+            self._log.warn("others could write into {name}; that is over", name=name)
+
+    def _open(self, name: str) -> int:
+        """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
+        try:
+            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root.descriptor)
+        except OSError as error:
+            if error.errno in _NEVER:
+                raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
+            raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
+        try:
+            self._accept(name, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        kept = self.descriptors.setdefault(name, descriptor)
+        if kept != descriptor:  # another thread was faster
+            os.close(descriptor)
+        return kept
+
+    def _accept(self, name: str, shard: int) -> None:
+        """Check device and mode of an open shard. Raises `ShardUnusable` or `UnusableStore`."""
+        try:
+            status = self._calls.fstat(shard)
+        except OSError as error:
+            raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
+        if status.st_dev != self._device:
+            raise UnusableStore(f"it spans file systems: {name} is on another one")
+        if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
+            self._close_to_others(name, shard, mode)
+
+    def _names(self, shard: str) -> list[str]:
+        """The regular files of a shard; read through a descriptor of its own, which has its own position."""
+        descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
+        try:
+            with self._calls.scandir(descriptor) as entries:
+                return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        finally:
+            os.close(descriptor)
+
+
+class _Opened(dict[str, int]):
+    """Descriptors by name; one that is missing comes from `find`."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, name: str) -> int:
+        return self._find(name)
+
+
+_NEVER = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""No directory, a symbolic link; no descriptors or memory left."""
+
+
+def _parse(name: str, algorithm: Algorithm) -> Digest | None:
+    try:
+        return algorithm.parse(name)
+    except MalformedDigest:
+        return None

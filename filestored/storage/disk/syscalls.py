@@ -1,0 +1,102 @@
+"""System calls of the disk backend as one replaceable value: the seam for fault injection.
+
+The disk backend reaches the file system through `Syscalls` alone (except ``close``, which changes nothing).
+Tests replace a field to fail a call, to stop the process behind it, or to check the order of calls.
+
+`syncfs` flushes a whole file system with one call; `syncfs_is_reliable` tells where it reports every error.
+
+Rejected: patching `os` in tests, which also affects the calls of pytest.
+"""
+
+import ctypes
+import fcntl
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+RELIABLE_FILE_SYSTEMS = frozenset({"ext4", "xfs", "tmpfs"})
+"""File systems that write everything and report every error when they are asked to.
+
+After a shutdown each of them also fails every read of a regular file, which `root` relies on.
+"""
+
+MIN_KERNEL = (5, 17)
+"""The first Linux whose `syncfs` reports all errors that it meets."""
+
+_SYNC_FILE_RANGE_WRITE = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+"""A `CDLL` releases the GIL during a call; a `PyDLL` does not."""
+
+
+def syncfs(descriptor: int) -> None:
+    """Make all of the file system durable on which `descriptor` is open. Blocking; raises `OSError`."""
+    if _libc.syncfs(ctypes.c_int(descriptor)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def sync_file_range(descriptor: int, offset: int, count: int) -> None:
+    """Start writing a range of a file to the disk (sync_file_range(2)). A hint; raises `OSError`.
+
+    An error of the disk is reported by the flush at the end, not here.
+    """
+    arguments = ctypes.c_int(descriptor), ctypes.c_int64(offset), ctypes.c_int64(count)
+    if _libc.sync_file_range(*arguments, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """One function per system call; each is called, and raises `OSError`, as the original."""
+
+    open: Callable[..., int] = os.open
+    write: Callable[..., int] = os.write
+    pread: Callable[..., bytes] = os.pread
+    fstat: Callable[..., os.stat_result] = os.fstat
+    stat: Callable[..., os.stat_result] = os.stat
+    fstatvfs: Callable[..., os.statvfs_result] = os.fstatvfs
+    scandir: Callable[..., Any] = os.scandir
+    fchmod: Callable[..., None] = os.fchmod
+    fsync: Callable[..., None] = os.fsync
+    ftruncate: Callable[..., None] = os.ftruncate
+    syncfs: Callable[[int], None] = syncfs
+    sync_file_range: Callable[[int, int, int], None] = sync_file_range
+    link: Callable[..., None] = os.link
+    rename: Callable[..., None] = os.rename
+    unlink: Callable[..., None] = os.unlink
+    mkdir: Callable[..., None] = os.mkdir
+    flock: Callable[..., None] = fcntl.flock
+
+
+def syncfs_is_reliable(device: int, release: str | None = None, mounts: str | None = None) -> bool:
+    """Return whether `syncfs` promises as much as `fsync` on `device`, which is an st_dev.
+
+    `release` is the kernel's, `mounts` the text of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)).
+    """
+    if _version(os.uname().release if release is None else release) < MIN_KERNEL:
+        return False
+    if mounts is None:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+                mounts = file.read()
+        except OSError:
+            return False
+    return _kind_of(device, mounts) in RELIABLE_FILE_SYSTEMS
+
+
+def _version(release: str) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _kind_of(device: int, mounts: str) -> str | None:
+    """Return the type of a mounted file system; None when this number is not listed (as with btrfs)."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2:3] == [number]:
+            return source.split()[0] if source else None
+    return None

@@ -1,0 +1,1 @@
+"""Migration of a store to another hash algorithm."""

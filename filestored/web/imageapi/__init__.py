@@ -1,0 +1,1 @@
+"""The image API: resources below ``/imageapi/``."""

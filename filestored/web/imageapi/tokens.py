@@ -1,0 +1,117 @@
+"""Registration over HTTP: ``generate-token`` and ``retrieve-token``.
+
+Both return a token to any client that knows the user name. So by default only clients on this machine are
+served; the operator can open both to all clients, or close them.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from twisted.internet.address import UNIXAddress
+
+from filestored.http.transport.loopback import is_loopback, is_on_loopback
+from filestored.images.accounts import USERNAME
+from filestored.interfaces import IImages, IStreamedRequest
+from filestored.web.errors import Refusal
+from filestored.web.imageapi.resource import ImagePage
+from filestored.web.origins import OriginPolicy
+from filestored.web.resource import reply_json
+
+
+class Registration(Enum):
+    """The clients that get tokens: those on this machine, all, none."""
+
+    LOCAL = auto()
+    OPEN = auto()
+    OFF = auto()
+
+
+class Admission:
+    """Decides whether a request may get a token. Web pages of other sites never may."""
+
+    def __init__(self, origins: OriginPolicy, registration: Registration) -> None:
+        self._origins = origins
+        self._registration = registration
+
+    def check(self, request: IStreamedRequest) -> None:
+        """Raise `Refusal` (403) unless the client may get a token."""
+        if self._registration is Registration.OFF:
+            raise Refusal(403, "This server hands out no tokens over HTTP; ask its operator for one.")
+        self._origins.check_site(request)
+        if self._registration is Registration.LOCAL and not is_local(request):
+            raise Refusal(
+                403,
+                "Tokens are handed out on the server's own machine only, straight to a loopback address or a"
+                " Unix socket and not through a proxy; the operator can use the command filestored account,"
+                " or change that with --open-registration.",
+            )
+
+
+class AccountPage(ImagePage):
+    """A page about the account `username`."""
+
+    def __init__(self, images: IImages, username: bytes, admission: Admission) -> None:
+        super().__init__()
+        self._images = images
+        self._username = username.decode("utf-8", "replace")
+        self._admission = admission
+
+
+class GenerateToken(AccountPage):
+    """``generate-token/<username>/``."""
+
+    allowedMethods: Sequence[bytes] = (b"GET",)
+
+    async def render_GET(self, request: IStreamedRequest) -> None:
+        """201 and the token of a new account; 409 when there is one of that name; 400 for a bad name."""
+        self._admission.check(request)
+        if not USERNAME.fullmatch(self._username):
+            raise Refusal(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
+        reply_json(request, 201, {"token": await self._images.register(self._username)})
+
+
+class RetrieveToken(AccountPage):
+    """``retrieve-token/<username>/``."""
+
+    async def render_GET(self, request: IStreamedRequest) -> None:
+        """200 and the token of an account; 404 when there is none."""
+        self._admission.check(request)
+        token = await self._images.token_of(self._username)
+        reply_json(request, 200, {self._username: token})
+
+    render_HEAD = render_GET
+
+
+# --- Detection of requests from this machine: those a proxy may have forwarded do not count.
+
+
+PROXY_FIELDS = frozenset(
+    [b"forwarded", b"via", b"cdn-loop", b"x-scheme", b"x-url-scheme", b"x-amzn-trace-id"]
+)
+"""Fields that only proxies add (RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and customs of products)."""
+
+PROXY_PREFIXES = (
+    b"x-forwarded", b"x-origin", b"x-real-", b"x-proxy", b"x-envoy-", b"x-arr-", b"x-azure-",
+    b"proxy-", b"cf-", b"fastly-", b"fly-",
+)  # fmt: skip
+"""Beginnings of names of such fields."""
+
+PROXY_SUFFIXES = (b"client-ip", b"connecting-ip", b"remote-addr", b"remote-ip")
+"""Ends of names of fields that hold the address of a client."""
+
+
+def is_local(request: IStreamedRequest) -> bool:
+    """Return whether the client is on this machine, as far as the request shows it."""
+    if request.clientproto == b"HTTP/1.0" or any(map(_is_of_a_proxy, request.getAllHeaders())):
+        return False
+    here = request.getHost()
+    host = request.getRequestHostname().decode("latin-1").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost") or is_loopback(host):
+        return isinstance(here, UNIXAddress) or is_on_loopback(here)
+    # Clients of a Unix socket make up a name, or send none; a name of the DNS comes from a proxy.
+    return isinstance(here, UNIXAddress) and not {".", ":"}.intersection(host)
+
+
+def _is_of_a_proxy(name: bytes) -> bool:
+    """Return whether a field of this name, in lower case, is the sign of a proxy."""
+    return name in PROXY_FIELDS or name.startswith(PROXY_PREFIXES) or name.endswith(PROXY_SUFFIXES)
