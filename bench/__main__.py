@@ -92,10 +92,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
     """Everything that was asked for, as sections of the report, and the results for the chart."""
     works = [work for work in WORKS if _wanted(chosen, work.name)]
-    begun = [f"{machine.machine()}; {machine.date()}.", machine.business()]
+    started = [f"{machine.machine()}; {machine.date()}.", machine.business()]
     house.furnish()
-    absent = house.settle({name for work in works for name in work.who})
-    sections = [_preface(begun, house, chosen, absent)]
+    absent = house.flush_names({name for work in works for name in work.who})
+    sections = [_preface(started, house, chosen, absent)]
     results = [_turns(house, work, chosen) for work in works]
     sections += [report.comparison(result) for result in results]
     if results:
@@ -135,8 +135,8 @@ def _footprints(house: House, chosen: argparse.Namespace) -> list[Footprint]:
     ]
 
 
-def _preface(begun: Sequence[str], house: House, chosen: argparse.Namespace, absent: Sequence[str]) -> str:
-    lines = [*begun, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
+def _preface(started: Sequence[str], house: House, chosen: argparse.Namespace, absent: Sequence[str]) -> str:
+    lines = [*started, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
     versions = {one.name: one.version() for one in house.running.values() if "," not in one.name}
     lines += [f"{name} {version}." for name, version in versions.items()]
     return "\n".join(f"- {line}" for line in lines)

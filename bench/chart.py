@@ -19,7 +19,7 @@ THEIRS = "#a9b4c2"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ProgressBar:
     """One server at one work: its value, and what is written behind the bar."""
 
     name: str
@@ -33,7 +33,7 @@ class Group:
     """One work."""
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[ProgressBar]
 
 
 def draw(title: str, groups: Sequence[Group]) -> str:
@@ -47,12 +47,12 @@ def draw(title: str, groups: Sequence[Group]) -> str:
     return _frame(title, y, pieces)
 
 
-def _bars(bars: Sequence[Bar], top: int) -> list[str]:
+def _bars(bars: Sequence[ProgressBar], top: int) -> list[str]:
     longest = max(bar.value for bar in bars) or 1.0
     return [_bar(bar, bar.value / longest, top + at * (BAR + 4)) for at, bar in enumerate(bars)]
 
 
-def _bar(bar: Bar, share: float, y: int) -> str:
+def _bar(bar: ProgressBar, share: float, y: int) -> str:
     length = max(1.0, share * LENGTH)
     colour = OURS if bar.ours else THEIRS
     line = y + BAR - 4

@@ -43,11 +43,11 @@ def measure(house: House, uploads: int) -> Deluge:
     try:
         before = server.family.resident()
         server.family.forget_peak()
-        begun = time.monotonic()
+        started = time.monotonic()
         with on(house.cores.clients(1)), ThreadPoolExecutor(uploads) as threads:
             answers = [threads.submit(_send, server.port) for _ in range(uploads)]
             refused = sum(answer.result() != 200 for answer in answers)
-        return Deluge(uploads, time.monotonic() - begun, before, server.family.peak(), refused)
+        return Deluge(uploads, time.monotonic() - started, before, server.family.peak(), refused)
     finally:
         server.stop()
         remove(store)

@@ -24,11 +24,11 @@ def run(port: int, load: Load, seconds: float) -> Count:
     tally = Tally(requests)
     with selectors.DefaultSelector() as selector:
         readers = [_open(port, tally, selector) for _ in range(load.connections)]
-        begun = time.monotonic()
-        while (now := time.monotonic()) < begun + seconds:
-            for key, _ in selector.select(begun + seconds - now):
+        started = time.monotonic()
+        while (now := time.monotonic()) < started + seconds:
+            for key, _ in selector.select(started + seconds - now):
                 key.data.read()
-        spent = time.monotonic() - begun
+        spent = time.monotonic() - started
         for reader in readers:
             reader.connection.close()
     return Count(tally.ended, spent, tally.received, tally.errors)

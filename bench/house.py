@@ -12,7 +12,7 @@ from types import TracebackType
 
 from bench.cleaning import remove
 from bench.cores import Cores, on
-from bench.files import KINDS, shelve
+from bench.files import MEDIA_TYPES, shelve
 from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
 from bench.servers.base import Server, program
 from filestored.storage.disk.layout import prepare
@@ -59,10 +59,10 @@ class House:
     def furnish(self) -> None:
         """Make the store and its files."""
         prepare(self.store, "sha256")
-        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in KINDS}
+        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in MEDIA_TYPES}
         os.sync()
 
-    def settle(self, names: Iterable[str]) -> list[str]:
+    def flush_names(self, names: Iterable[str]) -> list[str]:
         """Start those of these servers that can be; returns why the others can not."""
         absent = []
         for kind, workers in ALL:
@@ -79,7 +79,7 @@ class House:
         return absent
 
     def clear(self) -> None:
-        """Stop the servers that `settle` started, and take what was uploaded to them."""
+        """Stop the servers that `flush_names` started, and take what was uploaded to them."""
         while self.running:
             _, server = self.running.popitem()
             server.stop()
@@ -89,10 +89,10 @@ class House:
         """A server of this kind that answers, with the set to serve. The caller stops it."""
         self._rooms += 1
         server = kind(os.path.join(self.path, f"home{self._rooms}"), store or self.store, self.cores, workers)
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             server.start()
-            server.started = time.monotonic() - begun
+            server.started = time.monotonic() - started
             if isinstance(server, seaweedfs.SeaweedFS) and server.reads:
                 self._hand_over(server)
         except BaseException:
@@ -103,7 +103,7 @@ class House:
 
     def _hand_over(self, server: seaweedfs.SeaweedFS) -> None:
         with on(self.cores.clients(1)):
-            for kind in KINDS:
+            for kind in MEDIA_TYPES:
                 for digest, content in zip(self.served[kind.name], kind.contents(), strict=True):
                     server.place(digest, content)
 

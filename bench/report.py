@@ -6,7 +6,7 @@ goal is called met or missed by the median of the rounds' ratios.
 
 from collections.abc import Sequence
 
-from bench.chart import Bar, Group
+from bench.chart import Group, ProgressBar
 from bench.deluge import Deluge
 from bench.figures import Series, costs, rates, ratios, thrift
 from bench.idle import Footprint
@@ -88,7 +88,9 @@ def group(result: Result) -> Group:
     return Group(
         f"{result.work.title} ({result.work.unit}/s)",
         [
-            Bar(name, rates(series).middle, number(rates(series).middle), ours=name == result.work.ours)
+            ProgressBar(
+                name, rates(series).middle, number(rates(series).middle), ours=name == result.work.ours
+            )
             for name, series in result.samples.items()
         ],
     )

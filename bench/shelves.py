@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cleaning import remove
-from bench.files import KINDS, shelve, small, stack
+from bench.files import MEDIA_TYPES, shelve, small, stack
 from bench.house import House
 from bench.rounds import Result, Say, take_turns
 from bench.servers import filestored, nginx
@@ -25,7 +25,7 @@ MANY = "filestored, full"
 THEIRS = "nginx, full"
 """Names of the servers of the full store."""
 
-FEW = KINDS[0].count
+FEW = MEDIA_TYPES[0].count
 SCATTERED = 100_000
 
 
@@ -44,12 +44,12 @@ def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) 
     few, store = os.path.join(house.path, "few"), os.path.join(house.path, "full")
     prepare(few, "sha256")
     prepare(store, "sha256")
-    ordinary = shelve(few, KINDS[0].contents())
-    begun = time.monotonic()
+    ordinary = shelve(few, MEDIA_TYPES[0].contents())
+    started = time.monotonic()
     digests = shelve(store, small(min(files, SCATTERED)))
     stack(store, files - len(digests))
     os.sync()
-    say(f"  {files:,} files written in {time.monotonic() - begun:.0f} s")
+    say(f"  {files:,} files written in {time.monotonic() - started:.0f} s")
     chosen = random.Random(files)
     served = {"4 KiB": chosen.sample(digests, min(FEW, len(digests))), "all over": digests}
     servers: dict[str, Server] = {}

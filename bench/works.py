@@ -17,7 +17,7 @@ from bench.files import KIB, MIB
 from bench.loads import Load
 from bench.servers.base import Server
 
-Turn = Callable[[Server, float], Sample]
+CommitBatch = Callable[[Server, float], Sample]
 """One turn of a server, for about so many seconds."""
 
 BIG = 256 * MIB
@@ -47,14 +47,14 @@ class Work:
     name: str
     title: str
     who: Sequence[str]
-    turn: Turn
+    turn: CommitBatch
     goals: Mapping[str, float] = field(default_factory=dict)
     unit: str = "requests"
     workers: int = 1
     ours: str = US
 
 
-def fetching(kind: str, connections: int) -> Turn:
+def fetching(kind: str, connections: int) -> CommitBatch:
     """GET of files drawn at random from those of a kind, on connections that are kept."""
 
     def turn(server: Server, seconds: float) -> Sample:
@@ -65,7 +65,7 @@ def fetching(kind: str, connections: int) -> Turn:
     return turn
 
 
-def streaming(kind: str, connections: int) -> Turn:
+def streaming(kind: str, connections: int) -> CommitBatch:
     """The same for large files, with a client that does not copy them; MiB are counted, not requests."""
 
     def turn(server: Server, seconds: float) -> Sample:
@@ -78,7 +78,7 @@ def streaming(kind: str, connections: int) -> Turn:
     return turn
 
 
-def storing(connections: int) -> Turn:
+def storing(connections: int) -> CommitBatch:
     """Uploads of 4 KiB, no two of them the same."""
 
     def turn(server: Server, seconds: float) -> Sample:
@@ -88,16 +88,16 @@ def storing(connections: int) -> Turn:
     return turn
 
 
-def sending(form: bool) -> Turn:
+def sending(form: bool) -> CommitBatch:
     """One large upload, whatever time it takes."""
 
     def turn(server: Server, seconds: float) -> Sample:
         target = server.target(form, next(_uploads))
         assert target is not None, "it is not asked for what it does not do"
-        family, begun = server.family, time.monotonic()
+        family, started = server.family, time.monotonic()
         before = family.cpu()
         status = bulk.upload(server.port, target, BIG)
-        spent = time.monotonic() - begun
+        spent = time.monotonic() - started
         return _settled(Sample(BIG / MIB, spent, family.cpu() - before, int(status not in (200, 201))))
 
     return turn
@@ -201,6 +201,6 @@ def _measured(server: Server, load: Load, seconds: float, *, stream: bool = Fals
 
 def _settled(sample: Sample) -> Sample:
     """The sample, after everything written so far has come to rest."""
-    begun = time.monotonic()
+    started = time.monotonic()
     os.sync()
-    return replace(sample, owed=time.monotonic() - begun)
+    return replace(sample, owed=time.monotonic() - started)

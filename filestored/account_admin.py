@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored.errors import UnusableName, UnusableStore
+from filestored.errors import InvalidFileName, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
 from filestored.storage.disk.format_file import NAME
@@ -19,10 +19,10 @@ from filestored.storage.disk.records import DiskRecords
 def add(directory: str, username: str) -> str:
     """Create an account; return its token.
 
-    Raises `AlreadyExists`, `UnusableName`, `UnusableStore` or `OSError`.
+    Raises `AlreadyExists`, `InvalidFileName`, `UnusableStore` or `OSError`.
     """
     if not USERNAME.fullmatch(username):
-        raise UnusableName("A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
+        raise InvalidFileName("A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
     with _opened(directory) as records:
         return Accounts(records, read_key(records)).register(username)
 
@@ -30,7 +30,7 @@ def add(directory: str, username: str) -> str:
 def token(directory: str, username: str) -> str:
     """Return the token of an account. Raises `NotFound`, `UnusableStore` or `OSError`."""
     with _opened(directory) as records:
-        return Accounts(records, read_key(records)).token_of(username)
+        return Accounts(records, read_key(records)).get_token(username)
 
 
 def names(directory: str) -> list[str]:

@@ -25,7 +25,7 @@ from filestored.logs.observer import LogObserver
 from filestored.settings import Settings
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import require_format
-from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import furnish, inspect, prepare
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
@@ -33,8 +33,8 @@ from filestored.storage.store import Store
 from filestored.storage.threads import ThreadPools
 
 if TYPE_CHECKING:
-    from filestored.daemon.lifecycle import Body, Daemon
-    from filestored.daemon.sd_notify import Notifier
+    from filestored.daemon.lifecycle import Daemon, Runner
+    from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
     from filestored.web.imageapi.tokens import Registration
@@ -51,7 +51,7 @@ def make_daemon(settings: Settings) -> "Daemon":
 
     from filestored.daemon.lifecycle import Daemon
     from filestored.daemon.listeners import Listeners, parse_endpoint
-    from filestored.daemon.sd_notify import Notifier
+    from filestored.daemon.sd_notify import SystemdNotifier
 
     use_monotonic_clock(reactor)
     try:
@@ -61,27 +61,27 @@ def make_daemon(settings: Settings) -> "Daemon":
     except (FilestoredError, ValueError) as error:
         refuse(error)
     observer = LogObserver()
-    notifier = Notifier.from_environment(reactor, os.environ)
+    notifier = SystemdNotifier.from_environment(reactor, os.environ)
     return Daemon(
         reactor,
         settings,
         listeners=Listeners(endpoints),
         observer=observer,
-        make_body=_make_runner(reactor, settings, observer, notifier),
+        make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
     )
 
 
 def _make_runner(
-    reactor: Any, settings: Settings, observer: LogObserver, notifier: "Notifier"
-) -> "Callable[[], Body]":
+    reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
+) -> "Callable[[], Runner]":
     """Return the function that makes the server of this process, or the supervisor of several workers."""
     if settings.workers > 1:
         return partial(_make_supervisor, reactor, settings, observer, notifier)
     return partial(_make_only_server, reactor, settings)
 
 
-def _make_only_server(reactor: Any, settings: Settings) -> "Body":
+def _make_only_server(reactor: Any, settings: Settings) -> "Runner":
     image_directory.request_sweep(settings.images)
     server = make_server(reactor, settings)
     tune_gc()
@@ -89,7 +89,7 @@ def _make_only_server(reactor: Any, settings: Settings) -> "Body":
 
 
 def _make_supervisor(
-    reactor: Any, settings: Settings, observer: LogObserver, notifier: "Notifier"
+    reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
 ) -> "Supervisor":
     """Return a supervisor. Raises the error that would keep each worker from starting."""
     from filestored.daemon.supervisor import Supervisor
@@ -150,7 +150,7 @@ def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, r
     report = recovery.add(health, partial(furnish, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report)
     return Store(
-        DiskBackend(settings.store, algorithm, recent=RecentFiles()),
+        DiskBackend(settings.store, algorithm, recent=FileCache()),
         algorithm,
         pools.make("files"),
         max_size=settings.max_size,

@@ -18,7 +18,7 @@ from filestored import __version__, account_admin
 from filestored.daemon.startup_errors import one_line
 from filestored.digest import NAMES
 from filestored.errors import FilestoredError
-from filestored.storage.migration.migrate import Watcher, abandon, migrate
+from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
 
 DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
 """Exit statuses; argparse has 2 for words that make no sense."""
@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _migrate(arguments: Namespace) -> int:
     if arguments.abandon:
         return _abandon(arguments.store)
-    with watching(sys.stderr) as watcher:
+    with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
     _tell(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
     for digest in summary.rotten:
@@ -142,10 +142,10 @@ else:
 
 
 @contextmanager
-def watching(stream: TextIO) -> Iterator[Watcher]:
+def progress(stream: TextIO) -> Iterator[MigrationProgress]:
     """Somebody who draws a bar on `stream`, if that is a terminal; else somebody who keeps still."""
     if not (RICH and stream.isatty()):
-        yield Silent()
+        yield NoProgress()
         return
     columns = (
         BarColumn(),
@@ -154,10 +154,10 @@ def watching(stream: TextIO) -> Iterator[Watcher]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(file=stream)) as progress:
-        yield Bar(progress)
+        yield ProgressBar(progress)
 
 
-class Silent:
+class NoProgress:
     """Draws nothing."""
 
     def expect(self, files: int) -> None:
@@ -167,7 +167,7 @@ class Silent:
         """Nothing to do."""
 
 
-class Bar:
+class ProgressBar:
     """Moves a bar of rich by one for each file, and says how many bytes have been read."""
 
     def __init__(self, progress: "Progress") -> None:

@@ -66,7 +66,7 @@ class StoreMissing(UploadRefused, OSError):
     """The directory of the store was removed; nothing can be read or written until a restart."""
 
 
-class UnusableName(UploadRefused):
+class InvalidFileName(UploadRefused):
     """The file has no name, or one that is too long."""
 
 
@@ -102,7 +102,7 @@ class BodyMalformed(BodyError):
     """The framing of the body is broken."""
 
 
-class UnusableSize(FilestoredError):
+class InvalidThumbnailSize(FilestoredError):
     """A thumbnail has a width or a height, or both, from 1 to 2048 pixels."""
 
 

@@ -4,7 +4,7 @@ Three seams hold the house together. The wire (``web/``) asks an `IStore`; the s
 an `IBackend`; a request that can stream provides `IStreamedRequest`. Nobody asks which
 class an object has: a fast path is an optional interface, asked for with ``providedBy``.
 
-Values that cross a seam (`Stored`) stand here too.
+Values that cross a seam (`UploadResult`) stand here too.
 
 Interfaces say *blocking* where a call may wait for a disk: such calls belong in an I/O
 thread. All others return at once and are made in the reactor's thread only.
@@ -24,7 +24,7 @@ from filestored.digest import Algorithm, Digest
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class UploadResult:
     """What a finished upload amounts to: its digest, its size in bytes, and whether it is new."""
 
     digest: Digest
@@ -57,7 +57,7 @@ class IStore(Interface):
         it is known already that nothing could be stored.
         """
 
-    def open(digest: Digest, view: "View | None" = None) -> "Deferred[IBlob]":
+    def open(digest: Digest, view: "FileView | None" = None) -> "Deferred[IBlob]":
         """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob.
 
         `view` makes of the stored file the one that is read in its place, such as one that
@@ -75,16 +75,16 @@ class IStore(Interface):
         """At most `limit` stored digests in ascending order, from the first behind `after` on."""
 
 
-class IOpensAtOnce(Interface):
+class ISyncOpen(Interface):
     """Optional, of a store: it opens without waiting for anything worth a Deferred."""
 
     slow: bool = Attribute("Whether the disk is slow to read now: then only `IStore.open` is to be used.")
 
-    def open_at_once(digest: Digest) -> "IBlob":
+    def open_sync(digest: Digest) -> "IBlob":
         """What `IStore.open` fires with, or raises what it fails with."""
 
-    def open_again(digest: Digest) -> "IBlob":
-        """The same, of what was open before. Who can't have it any more asks `open_at_once` for the reason.
+    def reopen(digest: Digest) -> "IBlob":
+        """The same, of what was open before. Who can't have it any more asks `open_sync` for the reason.
 
         Raises `NotFound` or `OSError`; neither is counted, and nothing concluded from it. Raises
         `BlockingIOError` without trying while the store is `slow`.
@@ -105,7 +105,7 @@ class IUpload(IConsumer):
         Errors of the disk are kept for `commit`; bytes that follow one are dropped.
         """
 
-    def commit() -> "Deferred[Stored]":
+    def commit() -> "Deferred[UploadResult]":
         """All bytes have been written: make them durable, then give them their name.
 
         Fires when a power cut could no longer lose them. Fails with an `UploadRefused`,
@@ -133,7 +133,7 @@ class IBlob(Interface):
         """Let go of the bytes. Also allowed twice, and while producing."""
 
 
-class IAtHand(Interface):
+class IInMemory(Interface):
     """Optional, of a blob and of a stored file: all its bytes are in memory."""
 
     data: bytes = Attribute("The bytes.")
@@ -151,7 +151,7 @@ class IFileSource(IFileBacked):
 
     slow: bool = Attribute("Whether the disk is slow to read now: then only `read` is to be used.")
 
-    def took(seconds: float) -> None:
+    def record_latency(seconds: float) -> None:
         """Note how long a read of the descriptor in the reactor's thread took."""
 
     def read(start: int, stop: int) -> "Coroutine[Any, Any, bytes]":
@@ -179,7 +179,7 @@ class Image:
     packed: bool
 
 
-class IImages(Interface):
+class IImageStore(Interface):
     """Accounts, each with a token that opens it, and the images in them."""
 
     max_size: int = Attribute("How many bytes one image may have at most.")
@@ -188,10 +188,10 @@ class IImages(Interface):
     def register(username: str) -> "Deferred[str]":
         """A token for a new account; fails with `AlreadyExists`, or `UploadRefused`."""
 
-    def token_of(username: str) -> "Deferred[str]":
+    def get_token(username: str) -> "Deferred[str]":
         """The token of an account; fails with `NotFound`."""
 
-    def enter(token: str) -> "Deferred[IGallery]":
+    def authenticate(token: str) -> "Deferred[IGallery]":
         """The account that `token` opens; fails with `UnknownToken`."""
 
 
@@ -210,7 +210,7 @@ class IGallery(Interface):
         Fails with `NotFound` when there is no image to replace.
         """
 
-    def ids() -> "Deferred[dict[str, str]]":
+    def list_images() -> "Deferred[dict[str, str]]":
         """The ids of all images by their names. Cancel it when nothing waits for the result any more."""
 
     def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
@@ -222,7 +222,7 @@ class IGallery(Interface):
     def delete(identity: str) -> "Deferred[None]":
         """Delete an image; fails with `NotFound`."""
 
-    def renew_token() -> "Deferred[str]":
+    def regenerate_token() -> "Deferred[str]":
         """A new token for the account. The old one is dead when this fires, and this gallery closed."""
 
 
@@ -230,7 +230,7 @@ class IImageUpload(IConsumer):
     """One image on its way in; an `IUpload` that wants to know a name, and images only."""
 
     def begin(name: str) -> None:
-        """The file that follows has this name. Called once, before any `write`; raises `UnusableName`."""
+        """The file that follows has this name. Called once, before any `write`; raises `InvalidFileName`."""
 
     def write(data: bytes) -> None:
         """As `IUpload.write`; also raises `NotAnImage` as soon as the first bytes say so."""
@@ -259,7 +259,7 @@ class Thumbnail:
     data: bytes
 
 
-class IPictures(Interface):
+class IImageDecoder(Interface):
     """Looks into stored images. What is in them is nobody's word to trust, so that is done far away.
 
     Work is done in turns between owners: `owner` is the name of the account that the image belongs to.
@@ -286,7 +286,7 @@ class IThumbnails(Interface):
     """Thumbnails of stored images, made once and cached."""
 
     def get(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
-        """Return a thumbnail, as `IPictures.thumbnail` makes it; `blob` is closed in the end.
+        """Return a thumbnail, as `IImageDecoder.thumbnail` makes it; `blob` is closed in the end.
 
         Cancelling what is returned ends the work, unless another caller waits for the same thumbnail.
         """
@@ -304,7 +304,7 @@ class IBackend(Interface):
     def begin() -> "ISink":
         """A place for the bytes of one upload that nobody else can see. Raises `OSError`."""
 
-    def settle(digests: Iterable[Digest]) -> None:
+    def flush_names(digests: Iterable[Digest]) -> None:
         """Make the names given by `ISink.publish`, or taken by `delete`, durable. Raises `OSError`.
 
         One call serves many: this is what group commit saves on.
@@ -314,7 +314,7 @@ class IBackend(Interface):
         """Open what is stored under `digest`; raises `NotFound` or `OSError`."""
 
     def delete(digest: Digest) -> bool:
-        """Take the name away; True when there was one. Durable after `settle`."""
+        """Take the name away; True when there was one. Durable after `flush_names`."""
 
     def digests(after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` digests in ascending order, behind `after`."""
@@ -323,11 +323,11 @@ class IBackend(Interface):
         """How many bytes could still be written, less the reserve that is always kept free."""
 
 
-class IOpensQuickly(Interface):
+class INonBlockingOpen(Interface):
     """Optional, of a backend: its `open` takes microseconds, and may be called in the reactor's thread."""
 
 
-class ISetsAside(Interface):
+class IQuarantine(Interface):
     """Optional, of a backend: moves files that nothing refers to into quarantine, and back. Blocking."""
 
     def changed(digest: Digest) -> float:
@@ -346,7 +346,7 @@ class ISetsAside(Interface):
         """Move the file back, durably. False when `set_aside` has not moved it. Raises `OSError`."""
 
 
-class IFormerNames(Interface):
+class IAliases(Interface):
     """Optional, of a backend: its files once had names of other algorithms, which are remembered."""
 
     former: Sequence[Algorithm] = Attribute("The algorithms of these names; their lengths all differ.")
@@ -359,11 +359,11 @@ class IFormerNames(Interface):
         """
 
 
-class IFlushesTogether(Interface):
+class IBatchFlush(Interface):
     """Optional, of a backend: one flush makes everything durable, for less than many flushes cost."""
 
-    def saves(files: int, digests: Collection[Digest]) -> bool:
-        """Whether `flush` costs less than to flush so many sealed files, and to settle `digests`."""
+    def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
+        """Whether `flush` costs less than to flush so many sealed files, and to flush_names `digests`."""
 
     def flush() -> None:
         """Make durable what was sealed without a flush, and all names given or taken before the call.
@@ -375,7 +375,7 @@ class IFlushesTogether(Interface):
 class ISink(Interface):
     """The bytes of one upload while they have no name. Blocking.
 
-    The order is the store's safety: `write`*, `seal`, `publish`, then `IBackend.settle`.
+    The order is the store's safety: `write`*, `seal`, `publish`, then `IBackend.flush_names`.
     `discard` is allowed at any time, also after `publish` (it then only frees resources),
     and is always called last.
     """
@@ -386,7 +386,7 @@ class ISink(Interface):
     def seal(flush: bool = True) -> None:
         """Make the bytes unchangeable and durable. Raises `OSError`; never to be tried again then.
 
-        Without `flush` they are durable after `IFlushesTogether.flush`, and not to be published before.
+        Without `flush` they are durable after `IBatchFlush.flush`, and not to be published before.
         """
 
     def publish(digest: Digest) -> bool:
@@ -412,7 +412,7 @@ class IStoredFile(Interface):
         """Let go of the file. Called exactly once."""
 
 
-View = Callable[[IStoredFile], IStoredFile]
+FileView = Callable[[IStoredFile], IStoredFile]
 """What makes of a file another one that reads it in another way."""
 
 
@@ -490,10 +490,13 @@ class IStreamedRequest(IRequest, IConsumer):
     def notifyFinish() -> "Deferred[None]":
         """As `IRequest.notifyFinish`: fires when the response is sent, fails when the connection is lost."""
 
-    def field_values(name: bytes) -> Sequence[bytes]:
+    def header(name: bytes) -> bytes | None:
+        """Return the value of that lower-case name; several are joined by commas (RFC 9110 section 5.3)."""
+
+    def header_values(name: bytes) -> Sequence[bytes]:
         """The values of all fields of that lower-case name, in their order; cheaper than `requestHeaders`."""
 
-    def set_fields(fields: Mapping[bytes, bytes]) -> None:
+    def set_headers(fields: Mapping[bytes, bytes]) -> None:
         """Set several fields of the response, as `filestored.http.response.prepare` formats them."""
 
     def when_left(action: Callable[[], None]) -> None:
@@ -507,7 +510,7 @@ class IStreamedRequest(IRequest, IConsumer):
         """End the connection at once, so that nobody takes what was sent for a whole response."""
 
 
-class ITakesFiles(Interface):
+class IFileSender(Interface):
     """Optional, of a request: it can send a range of a file by itself."""
 
     def write_file(source: IFileSource, start: int, stop: int) -> "Deferred[None] | None":
@@ -519,13 +522,13 @@ class ITakesFiles(Interface):
         """
 
 
-class IRepeatable(Interface):
+class ICacheable(Interface):
     """Optional, of a request: its answer can be given again, unread, when the same question comes."""
 
-    def repeat_with(reopen: "Callable[[], IBlob]") -> None:
+    def cache_with(reopen: "Callable[[], IBlob]") -> None:
         """Say that the response that is about to begin, if it is a 200, is for all who send the same head.
 
-        Its body is all bytes of what `reopen` returns, which is `IAtHand` or `IFileSource`. That is called
+        Its body is all bytes of what `reopen` returns, which is `IInMemory` or `IFileSource`. That is called
         each time anew and the blob closed; when it raises a `FilestoredError` or `OSError`, or the size
         is another one, the question is read as if it were new. A question with a body always is.
         """
@@ -534,7 +537,7 @@ class IRepeatable(Interface):
 class IAccessLog(Interface):
     """Somebody who is told of each request that was answered."""
 
-    def describe(entry: "AccessEntry") -> str:
+    def format_entry(entry: "AccessEntry") -> str:
         """What is written of a request and its answer, whoever asked and whenever.
 
         To be kept where the same is answered again: describing takes several times as long as noting.

@@ -24,7 +24,7 @@ UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """The levels of the log, from the most talkative on."""
 
-MOST_WORKERS = 256
+MAX_WORKERS = 256
 """More processes than this on one machine are a typing error."""
 
 MAX_CONNECTIONS = 4000
@@ -95,9 +95,9 @@ def parse_size(text: str) -> int:
 def parse_workers(text: str) -> int:
     """A number of processes from ``4`` or ``auto``, which is one per core that we may use."""
     if text.strip().lower() == "auto":
-        return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
-    if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MOST_WORKERS:
-        raise ValueError(f"{text!r} is neither auto nor a number of processes from 1 to {MOST_WORKERS}")
+        return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"{text!r} is neither auto nor a number of processes from 1 to {MAX_WORKERS}")
     return int(text)
 
 

@@ -86,14 +86,14 @@ def run_worker(
     hold for the service since before this worker was started.
     """
     from filestored.assembly import make_server
-    from filestored.daemon.listeners import Listening
+    from filestored.daemon.listeners import ListeningSocket
 
     devices = DeviceHealth()
     devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
     server = make_server(reactor, settings, devices)
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
-    listening = [Listening(*each) for each in configuration["listening"]]
+    listening = [ListeningSocket(*each) for each in configuration["listening"]]
     server.start(listening)
     tune_gc()
     for each in listening:

@@ -12,7 +12,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "filestored"
 
-VALUES = {"interfaces", "errors", "digest", "settings"}
+VALUES = {"__version__", "interfaces", "errors", "digest", "settings"}
 ROOMS = {"storage": 1, "http": 1, "logs": 1, "images": 2, "web": 3, "daemon": 3, "assembly": 4}
 """The floors of the folders; `VALUES` are floor 0, every other module of the package is floor 5."""
 

@@ -17,7 +17,7 @@ from filestored.http.limits import Limits
 
 
 @dataclass
-class Answer:
+class Reply:
     """One response: status, fields by lower-case name (the last of each), and the whole body."""
 
     status: int
@@ -89,7 +89,7 @@ class Wire:
         """Let time pass, half a second at a time."""
         self.clock.pump([0.5] * round(seconds * 2))
 
-    def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Answer:
+    def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Reply:
         """Send one request in HTTP/1.1 and read its response; underscores in field names are hyphens."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
@@ -99,12 +99,12 @@ class Wire:
         (answer,) = self.answers(method)
         return answer
 
-    def answers(self, *methods: str) -> list[Answer]:
+    def answers(self, *methods: str) -> list[Reply]:
         """Parse what came back, as the responses to requests with these methods."""
         return parse_answers(self.received(), self.connected and not self.transport.disconnecting, *methods)
 
 
-def parse_answers(data: bytes, connected: bool, *methods: str) -> list[Answer]:
+def parse_answers(data: bytes, connected: bool, *methods: str) -> list[Reply]:
     """Parse responses with h11; `connected` says whether more bytes might still come."""
     answers = []
     client = h11.Connection(h11.CLIENT)
@@ -120,12 +120,12 @@ def parse_answers(data: bytes, connected: bool, *methods: str) -> list[Answer]:
     return answers
 
 
-def _next_answer(client: h11.Connection) -> Answer:
+def _next_answer(client: h11.Connection) -> Reply:
     event = client.next_event()
     while isinstance(event, h11.InformationalResponse):
         event = client.next_event()
     assert isinstance(event, h11.Response), event
-    answer = Answer(
+    answer = Reply(
         event.status_code, {name.decode(): value.decode("latin-1") for name, value in event.headers}
     )
     while not isinstance(event := client.next_event(), h11.EndOfMessage):

@@ -1,6 +1,6 @@
 """Accepting from a listening socket that belongs to somebody else.
 
-Flow: a `Listening` and a protocol factory -> `accept_from` -> connections, one for each time the socket
+Flow: a `ListeningSocket` and a protocol factory -> `accept_from` -> connections, one for each time the socket
 is readable, so that processes which share one queue share the work too. The endpoint string is parsed
 again, on a reactor that takes the socket over where others would bind one: all that an endpoint wraps
 around a factory, TLS above all, is there as well.
@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.listeners import Listening
+from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.overload import NO_DESCRIPTORS, Reserve
 
 PAUSE = 0.1
@@ -34,7 +34,7 @@ MIN_WARNING_INTERVAL_SECONDS = 10.0
 """Seconds between two warnings about that."""
 
 
-def accept_from(reactor: Any, listening: Listening, factory: Any) -> "Acceptor":
+def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acceptor":
     """Begin to accept connections for `factory`; end with ``stopListening``."""
     adopting = AdoptingReactor(reactor, listening)
     if listening.endpoint.startswith("systemd:"):  # speaks of a descriptor of the process that started us
@@ -49,7 +49,7 @@ def accept_from(reactor: Any, listening: Listening, factory: Any) -> "Acceptor":
 class AdoptingReactor:
     """A reactor whose ``listen…`` methods accept from a socket that is there, instead of binding one."""
 
-    def __init__(self, reactor: Any, listening: Listening) -> None:
+    def __init__(self, reactor: Any, listening: ListeningSocket) -> None:
         self._reactor = reactor
         self._listening = listening
         self.acceptor: Acceptor | None = None
@@ -89,7 +89,7 @@ class Acceptor:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, listening: Listening, factory: Any, reserve: Reserve) -> None:
+    def __init__(self, reactor: Any, listening: ListeningSocket, factory: Any, reserve: Reserve) -> None:
         self._reactor = reactor
         self._factory = factory
         self._reserve = reserve

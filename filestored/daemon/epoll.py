@@ -1,9 +1,9 @@
 """All connections of one process, watched in a set of their own.
 
-A `Hub` is an epoll(7) set that the reactor sees as one descriptor: readable when something has happened to
-any connection in it. Then all that has happened is dealt with at once, without what Twisted's
-reactor puts around each single event (a logging context, two looks at the descriptor). Timers, threads and
-signals stay with the reactor, whichever it is.
+A `EpollSet` is an epoll(7) set that the reactor sees as one descriptor: readable when something has happened
+to any connection in it. Then all that has happened is dealt with at once, without what Twisted's reactor puts
+around each single event (a logging context, two looks at the descriptor). Timers, threads and signals stay
+with the reactor, whichever it is.
 
 To what it watches the hub is the reactor: it takes readers and writers itself, and passes the rest on. It
 goes by who they are rather than by their numbers: the kernel drops a descriptor that is closed without a word
@@ -33,7 +33,7 @@ _log = Logger()
 
 
 @implementer(IReactorFDSet, IReadDescriptor)
-class Hub:
+class EpollSet:
     """The descriptors that `reactor` leaves to us, until `close`."""
 
     def __init__(self, reactor: Any) -> None:
@@ -184,5 +184,5 @@ def _lose(who: Any, reason: Failure) -> None:
     """Have `who` end. If that fails, all others go on."""
     try:
         who.connectionLost(reason)
-    except BaseException:  # as in `Hub._tell`
+    except BaseException:  # as in `EpollSet._tell`
         _log.failure("a connection failed as it ended")

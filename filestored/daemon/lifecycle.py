@@ -17,9 +17,9 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from filestored import __version__
-from filestored.daemon.listeners import Listeners, Listening
+from filestored.daemon.listeners import Listeners, ListeningSocket
 from filestored.daemon.process_setup import on_reopen, on_second_stop
-from filestored.daemon.sd_notify import Notifier
+from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.errors import FilestoredError
 from filestored.logs.loguru_sink import LoguruSink
@@ -31,10 +31,10 @@ DAEMON_LOG = "filestored.log"
 """Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""
 
 
-class Body(Protocol):
+class Runner(Protocol):
     """Who does the work of a daemon."""
 
-    def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
+    def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Serve on these sockets; fires when it does."""
 
     def stop(self) -> "Deferred[None]":
@@ -63,16 +63,16 @@ class Daemon(Service):
         *,
         listeners: Listeners,
         observer: LogObserver,
-        make_body: Callable[[], Body],
-        notifier: Notifier,
+        make_runner: Callable[[], Runner],
+        notifier: SystemdNotifier,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._listeners = listeners
         self._observer = observer
-        self._make_body = make_body
+        self._make_body = make_runner
         self._notifier = notifier
-        self._body: Body | None = None
+        self._body: Runner | None = None
         self._born_in = os.getpid()
 
     def setServiceParent(self, parent: Any) -> None:
@@ -126,7 +126,7 @@ class Daemon(Service):
         self._notifier.close()
         self._log.info("all requests have ended")
 
-    def _started(self, _: None, body: Body) -> None:
+    def _started(self, _: None, body: Runner) -> None:
         addresses = ", ".join(self._listeners.addresses())
         self._log.info("listening on {addresses}", addresses=addresses)
         self._notifier.ready(f"listening on {addresses}", body.alive)

@@ -3,10 +3,10 @@
 Flow: an endpoint string is parsed before the daemon forks, where an error still has a terminal;
 `Listeners.open` listens, with the privileges of the start. From then on the owner only holds the
 sockets, it never accepts: whoever serves, in this process or a child, takes an `acceptor.Acceptor` to a
-`Listening`, and the port stays open however often one of them dies.
+`ListeningSocket`, and the port stays open however often one of them dies.
 
 A socket that systemd has handed to us is only borrowed. Twisted's ports shut a socket down when they
-close, for everybody who shares it; `Borrowed` closes our copy, and systemd goes on listening while we
+close, for everybody who shares it; `InheritedPort` closes our copy, and systemd goes on listening while we
 restart.
 
 Rejected: SO_REUSEPORT, where the connections that wait in a dying worker's own queue are lost, and
@@ -38,7 +38,7 @@ UNIX_MODE = "660"
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListeningSocket:
     """A listening socket as others may take it over: who described it, its descriptor and family."""
 
     endpoint: str
@@ -83,9 +83,9 @@ class Listeners:
         for text, endpoint in self._endpoints:
             self._ports.append((text, _opened(text, endpoint)))
 
-    def listening(self) -> list[Listening]:
+    def listening(self) -> list[ListeningSocket]:
         """The sockets, for those who accept."""
-        return [Listening(text, port.fileno(), port.socket.family) for text, port in self._ports]
+        return [ListeningSocket(text, port.fileno(), port.socket.family) for text, port in self._ports]
 
     def addresses(self) -> list[str]:
         """Where one can connect to, as a person would write it."""
@@ -97,7 +97,7 @@ class Listeners:
         return DeferredList([port.stopListening() for _, port in ports])
 
 
-class Borrowed:
+class InheritedPort:
     """A listening socket of somebody else, in the place of a port of Twisted's."""
 
     def __init__(self, descriptor: int) -> None:
@@ -122,13 +122,13 @@ class _BorrowingReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> Borrowed:
+    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> InheritedPort:
         """Take the place of `IReactorSocket.adoptStreamPort`."""
-        return Borrowed(descriptor)
+        return InheritedPort(descriptor)
 
 
 @implementer(ILoggingContext)
-class _Nobody(Factory):
+class _RefuseAll(Factory):
     """Refuses whoever should slip in before we stop reading."""
 
     noisy = False
@@ -143,9 +143,9 @@ class _Nobody(Factory):
 
 
 def _opened(text: str, endpoint: IStreamServerEndpoint) -> Any:
-    port: Any = _now(text, endpoint.listen(_Nobody()))
+    port: Any = _now(text, endpoint.listen(_RefuseAll()))
     port.stopReading()
-    if not isinstance(port, Borrowed) and "backlog=" not in text:
+    if not isinstance(port, InheritedPort) and "backlog=" not in text:
         port.socket.listen(BACKLOG)  # again, on a listening socket, changes only this number
     return port
 

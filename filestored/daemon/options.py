@@ -149,8 +149,8 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what is said to twistd itself, then every value."""
-        for name, instead in _NOT_OURS.items():
-            if self._of_twistd(name):
+        for name, instead in _UNSUPPORTED_TWISTD_OPTIONS.items():
+            if self._twistd_option(name):
                 raise usage.UsageError(f"twistd's --{name} does not work with filestored: {instead}")
         self.settings = self._read()
         self.owns_process = getattr(self, "parent", None) is not None
@@ -198,7 +198,7 @@ class Options(usage.Options):
     def _path(self, name: str) -> str:
         if not self[name] or "\0" in self[name]:
             raise usage.UsageError(f"--{name}: a path is needed")
-        return os.path.abspath(os.path.join(self._of_twistd("rundir") or "", self[name]))
+        return os.path.abspath(os.path.join(self._twistd_option("rundir") or "", self[name]))
 
     def _file(self, name: str) -> str | None:
         """The absolute path of a file that could be made; None when none is wanted."""
@@ -211,13 +211,13 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: {path} is a directory")
         return path
 
-    def _of_twistd(self, name: str) -> Any:
+    def _twistd_option(self, name: str) -> Any:
         """An option of twistd itself; None behind the other door, where we do not see them."""
         parent = getattr(self, "parent", None)
         return None if parent is None else parent.get(name)
 
 
-_NOT_OURS = {
+_UNSUPPORTED_TWISTD_OPTIONS = {
     "logfile": "say --log behind the word filestored",
     "syslog": "say --log behind the word filestored, or let systemd take its stderr",
     "chroot": "use RootDirectory= of systemd, or a container",

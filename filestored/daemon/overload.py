@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.http.response import format_refusal
+from filestored.http.response import format_error
 
 NO_DESCRIPTORS = frozenset([EMFILE, ENFILE])
 """What a call fails with that finds no free descriptor, see accept(2) and dup(2)."""
@@ -70,7 +70,7 @@ class Reserve:
 
     def refuse(self, connection: socket.socket) -> None:
         """Answer 503 and close the connection."""
-        refusal = format_refusal(503, "too many open files", (b"Retry-After", b"1"))
+        refusal = format_error(503, "too many open files", (b"Retry-After", b"1"))
         refused = _Refused(self._reactor, connection, self._closed_one)
         self._refused.add(refused)
         refused.begin(b"" if self._encrypted else refusal)

@@ -1,7 +1,7 @@
 """Telling systemd how we are: sd_notify(3) in a few lines.
 
-Flow: `Notifier.from_environment` takes NOTIFY_SOCKET and WATCHDOG_USEC out of the environment, so that no
-child speaks for us; then ``ready``, a sign of life at half the watchdog's time while the service is alive,
+Flow: `SystemdNotifier.from_environment` takes NOTIFY_SOCKET and WATCHDOG_USEC out of the environment, so that
+no child speaks for us; then ``ready``, a sign of life at half the watchdog's time while the service is alive,
 ``status``, and ``stopping``. Without NOTIFY_SOCKET all of it does nothing.
 
 Messages are datagrams, sent without waiting: a manager that does not listen is no reason to stop.
@@ -16,7 +16,7 @@ from typing import Any
 from filestored.daemon.periodic_call import repeating
 
 
-class Notifier:
+class SystemdNotifier:
     """Speaks to the service manager at `address`, if there is one; `watchdog` is its patience in seconds."""
 
     def __init__(self, clock: Any, address: str | None, watchdog: float | None) -> None:
@@ -27,7 +27,7 @@ class Notifier:
         self._heart = repeating(clock, self._beat)
 
     @classmethod
-    def from_environment(cls, clock: Any, environment: MutableMapping[str, str]) -> "Notifier":
+    def from_environment(cls, clock: Any, environment: MutableMapping[str, str]) -> "SystemdNotifier":
         """The notifier that the environment asks for; what it says is taken out of it."""
         address = environment.pop("NOTIFY_SOCKET", None)
         microseconds = environment.pop("WATCHDOG_USEC", "")

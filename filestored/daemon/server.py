@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from filestored.daemon.acceptor import Acceptor, accept_from
-from filestored.daemon.epoll import Hub
-from filestored.daemon.listeners import Listening
+from filestored.daemon.epoll import EpollSet
+from filestored.daemon.listeners import ListeningSocket
 from filestored.http.factory import HTTPFactory
 from filestored.logs.access_log import AccessLog
 from filestored.storage.threads import ThreadPools
@@ -45,12 +45,12 @@ class Server:
         self._drain = drain
         self._stop_helpers = stop_helpers
         self._acceptors: list[Acceptor] = []
-        self._hub: Hub | None = None
+        self._hub: EpollSet | None = None
 
-    def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
+    def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Serve on these sockets. Fires when it does, which is at once."""
         self._pools.start()
-        self._hub = Hub(self._reactor)
+        self._hub = EpollSet(self._reactor)
         for each in listening:
             self._acceptors.append(accept_from(self._hub, each, self._factory))
         return succeed(None)

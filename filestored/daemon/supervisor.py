@@ -23,11 +23,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from filestored.daemon.listeners import Listening
+from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.periodic_call import repeating
 from filestored.daemon.worker_process import PING_SECONDS, Suspension
-from filestored.daemon.worker_slot import Place
-from filestored.logs.log_line import Line
+from filestored.daemon.worker_slot import WorkerSlot
+from filestored.logs.log_line import LogLine
 from filestored.settings import Settings
 
 GRACE = 5.0
@@ -53,7 +53,7 @@ class Supervisor:
         self,
         reactor: Any,
         settings: Settings,
-        log: Callable[[Line], None],
+        log: Callable[[LogLine], None],
         status: Callable[[str], None],
         worker_module: str,
     ) -> None:
@@ -61,17 +61,19 @@ class Supervisor:
         self._reactor = reactor
         self._settings = settings
         self._status = status
-        self._listening: Sequence[Listening] = ()
-        self._places: list[Place] = []
+        self._listening: Sequence[ListeningSocket] = ()
+        self._places: list[WorkerSlot] = []
         self._suspensions: dict[int | str, Suspension] = {}
         self._heartbeat = repeating(reactor, self._beat)
         self._stopped = False
         self.write = log
 
-    def start(self, listening: Sequence[Listening]) -> "Deferred[None]":
+    def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Spawn the workers once the reactor runs; fires when all of them serve."""
         self._listening = listening
-        self._places = [Place(self._reactor, number, self) for number in range(1, self._settings.workers + 1)]
+        self._places = [
+            WorkerSlot(self._reactor, number, self) for number in range(1, self._settings.workers + 1)
+        ]
         for place in self._places:
             self._reactor.callWhenRunning(place.spawn)
         self._heartbeat.start(PING_SECONDS, now=False)

@@ -22,7 +22,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from filestored.daemon.process_setup import reopen_signals_blocked
-from filestored.logs.log_line import Line, presentable
+from filestored.logs.log_line import LogLine, sanitize
 
 PING_SECONDS = 3.0
 """Seconds between two pings of a worker."""
@@ -57,7 +57,7 @@ class Listener(Protocol):
     def ended(self, worker: "WorkerProcess") -> None:
         """Handle that the process has exited and all of its output has been read."""
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Write a log line."""
 
 
@@ -111,7 +111,7 @@ class WorkerProcess(ProcessProtocol):
         """Write a line to the worker; does nothing once its stdin is closed."""
         self.transport.write(words.encode() + b"\n")
 
-    def let_go(self) -> None:
+    def close_control_pipe(self) -> None:
         """Close its stdin: the worker drains, then exits."""
         self.transport.closeStdin()
 
@@ -157,8 +157,8 @@ class WorkerProcess(ProcessProtocol):
                 return
             except (ValueError, TypeError):
                 pass  # half a line of a worker that was killed, or a stray print
-        words = presentable(text.decode("utf-8", "backslashreplace"))
-        self._listener.write(Line("WARNING", "stderr", self._pid, words))
+        words = sanitize(text.decode("utf-8", "backslashreplace"))
+        self._listener.write(LogLine("WARNING", "stderr", self._pid, words))
 
     def _message(self, message: Any) -> None:
         """Handle a message of the worker; raises `TypeError` or `ValueError` where it is none."""
@@ -173,7 +173,7 @@ class WorkerProcess(ProcessProtocol):
             scope = scope if isinstance(scope, int) else str(scope)
             self._listener.suspended((scope, str(reason), bool(until_restart)))
         else:
-            self._listener.write(Line(**message))
+            self._listener.write(LogLine(**message))
 
 
 def _environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from filestored.daemon.backoff import Backoff
 from filestored.daemon.worker_process import Suspension, WorkerProcess
-from filestored.logs.log_line import Line
+from filestored.logs.log_line import LogLine
 
 MAX_ALIVE_UNANSWERED = 2
 """Number of unanswered pings up to which a worker counts as answering, for the watchdog."""
@@ -18,7 +18,7 @@ MAX_ALIVE_UNANSWERED = 2
 class Owner(Protocol):
     """The parts of `Supervisor` that a place needs."""
 
-    write: Callable[[Line], None]
+    write: Callable[[LogLine], None]
     worker_module: str
 
     def configuration(self) -> str:
@@ -40,7 +40,7 @@ class Owner(Protocol):
         """Tell all workers of a suspension."""
 
 
-class Place:
+class WorkerSlot:
     """A place for one worker at a time: spawns it, and spawns the next when it exits."""
 
     _log = Logger()
@@ -132,7 +132,7 @@ class Place:
         if self._worker is None:
             self._gone.callback(None)
         else:
-            self._worker.let_go()
+            self._worker.close_control_pipe()
             self._later = self._reactor.callLater(patience, self.kill)
         return self._gone
 

@@ -17,7 +17,7 @@ from filestored.interfaces import IBody
 
 
 @implementer(IBody, IPushProducer)
-class Body:
+class RequestBody:
     """A request's body on its way to one consumer.
 
     `changed` is called whenever the answer of `wanting` has changed.

@@ -8,7 +8,7 @@ from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
 from filestored.errors import BodyError, TooLarge
-from filestored.http.rendering import NOT_DONE_YET, answer_line
+from filestored.http.rendering import NOT_DONE_YET, send_text
 from filestored.http.request import Request
 
 
@@ -35,9 +35,9 @@ class BufferedBody(Resource):
         try:
             await request.body.deliver(buffer)
         except TooLarge as error:
-            answer_line(request, 413, str(error))
+            send_text(request, 413, str(error))
         except BodyError as error:
-            answer_line(request, 400, str(error))
+            send_text(request, 400, str(error))
         else:
             request.content = BytesIO(b"".join(buffer.pieces))
             request.render(self._resource)

@@ -16,18 +16,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.errors import BodyError, BodyMalformed, BodyStalled
-from filestored.http.body import Body
+from filestored.http.body import RequestBody
 from filestored.http.connection import Connection
 from filestored.http.parser.framing import ChunkedReader, LengthReader
-from filestored.http.parser.headers import BadRequest, Field, FieldBlock
-from filestored.http.parser.request_head import HeadReader, RequestHead
-from filestored.http.protocols import Response, Server
-from filestored.http.request import FileTakingRequest, Request
-from filestored.http.response import format_refusal
-from filestored.http.response_cache import LONGEST, KnownAnswer, KnownAnswers
-from filestored.http.state import Phase
-from filestored.http.transport.output import SocketOutlet
-from filestored.interfaces import IAtHand, IBlob, IFileSource
+from filestored.http.parser.headers import BadRequest, Field, Headers
+from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.http.protocols import ChannelOwner, Response
+from filestored.http.request import FileSendingRequest, Request
+from filestored.http.response import format_error
+from filestored.http.response_cache import LONGEST, CachedResponse, ResponseCache
+from filestored.http.state import ConnectionState
+from filestored.http.transport.output import SocketOutput
+from filestored.interfaces import IBlob, IFileSource, IInMemory
 
 _log = Logger()
 
@@ -36,12 +36,12 @@ CLIENT_CLOSED = 499
 """What the access log says of a request whose client left before the answer; never sent."""
 
 
-class Channel(Connection):
+class HTTPChannel(Connection):
     """Serves HTTP/1.1 on one connection, for an `HTTPFactory`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ChannelOwner) -> None:
         super().__init__(server)
-        self._heads = HeadReader(server.limits)
+        self._heads = RequestHeadParser(server.limits)
         self._response: Response | None = None
         self._persistent = False
 
@@ -49,8 +49,8 @@ class Channel(Connection):
         """Twisted says: the connection is there."""
         super().connectionMade()
         self._peer: str = getattr(self.transport.getPeer(), "host", "-")
-        takes_files = isinstance(self._outlet, SocketOutlet)
-        self._request_class = FileTakingRequest if takes_files else Request
+        takes_files = isinstance(self._outlet, SocketOutput)
+        self._request_class = FileSendingRequest if takes_files else Request
         self._known = self._server.known_at(self.transport.getHost()) if takes_files else _NOTHING_KNOWN
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
@@ -66,7 +66,7 @@ class Channel(Connection):
             answer = self._known.get(self._unread)
             if answer is not None and self._repeat(answer):
                 return False
-        self._enter(Phase.HEAD)
+        self._enter(ConnectionState.HEAD)
         return self._read_head()
 
     def _read_head(self) -> bool:
@@ -94,7 +94,7 @@ class Channel(Connection):
         self._body_size += len(body)
         if complete:
             self._server.portions.end(self.transport)
-            self._enter(Phase.RESPONSE)
+            self._enter(ConnectionState.RESPONSE)
         if body:
             self._body.received(body)
         if complete:
@@ -109,7 +109,7 @@ class Channel(Connection):
 
     # --- a question that was answered before ------------------------------------------------------
 
-    def _repeat(self, answer: KnownAnswer) -> bool:
+    def _repeat(self, answer: CachedResponse) -> bool:
         """Give a known answer; False when it does not hold any more."""
         blob = answer.blob()
         if blob is None:
@@ -117,8 +117,8 @@ class Channel(Connection):
             return False
         self._unread = b""
         self._head, self._response, self._persistent = answer.head, answer, True
-        self._enter(Phase.RESPONSE)
-        if IAtHand.providedBy(blob):
+        self._enter(ConnectionState.RESPONSE)
+        if IInMemory.providedBy(blob):
             self.send(answer.response.now() + blob.data)
             blob.close()
         else:
@@ -126,7 +126,7 @@ class Channel(Connection):
         self.responded()
         return True
 
-    def _repeat_file(self, answer: KnownAnswer, blob: IBlob) -> None:
+    def _repeat_file(self, answer: CachedResponse, blob: IBlob) -> None:
         self.send(answer.response.now(), more=blob.size > 0)
         try:
             sending = self.send_file(IFileSource(blob), 0, blob.size) if blob.size else None
@@ -149,21 +149,21 @@ class Channel(Connection):
     def _serve(self, head: RequestHead) -> None:
         self._head = head
         fields = head.fields
-        self._body = Body(fields.has_body, fields.length, self._body_wanted)
+        self._body = RequestBody(fields.has_body, fields.length, self._body_wanted)
         if self._body.complete:
-            self._enter(Phase.RESPONSE)
+            self._enter(ConnectionState.RESPONSE)
         else:
             self._expect_body(fields)
         request = self._response = self._request_class(head, self._body, self)
         self._server.render(request)
 
-    def _expect_body(self, fields: FieldBlock) -> None:
+    def _expect_body(self, fields: Headers) -> None:
         self._body_size = 0
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
         self._patience.expect_body()
         self._server.portions.begin(self.transport, fields.length)
-        self._enter(Phase.BODY)
+        self._enter(ConnectionState.BODY)
 
     def _body_wanted(self) -> None:
         """Somebody wants the body, perhaps again."""
@@ -175,7 +175,7 @@ class Channel(Connection):
     def _abandon(self, error: BodyError) -> None:
         """The body cannot be read to its end."""
         self._unread = b""
-        self._enter(Phase.ABANDONED)
+        self._enter(ConnectionState.ABANDONED)
         self._body.failed(error)
 
     def _conclude(self) -> None:
@@ -183,12 +183,12 @@ class Channel(Connection):
         response, self._response = self._response, None
         assert response is not None
         self._note(response, response.code)
-        response.gone_out()
-        if self._phase is not Phase.RESPONSE:
+        response.sent()
+        if self._phase is not ConnectionState.RESPONSE:
             self._server.portions.end(self.transport)
             self._linger()
         elif self._persistent and (self._unread or not self._input_ended):
-            self._enter(Phase.IDLE)
+            self._enter(ConnectionState.IDLE)
             self._advance()
             if self._server.draining and not self._unread:
                 self.close_if_idle()
@@ -200,17 +200,17 @@ class Channel(Connection):
 
     # --- the exchange that a request sees ----------------------------------------------------
 
-    def remember(self, answer: KnownAnswer) -> None:
-        """See `Exchange.remember`."""
+    def remember(self, answer: CachedResponse) -> None:
+        """See `ResponseWriter.remember`."""
         self._known.add(answer)
 
     def keeps_alive(self, delimited: bool) -> bool:
-        """See `Exchange.keeps_alive`."""
-        if self._phase is Phase.BODY and self._body.untouched and not self._continue:
+        """See `ResponseWriter.keeps_alive`."""
+        if self._phase is ConnectionState.BODY and self._body.untouched and not self._continue:
             self._swallow_body()
         self._persistent = (
             delimited
-            and self._phase is Phase.RESPONSE
+            and self._phase is ConnectionState.RESPONSE
             and self._head.fields.keep_alive
             and not self._server.draining
         )
@@ -227,8 +227,8 @@ class Channel(Connection):
         self._outlet.write(data, more)
 
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
-        """See `Exchange.send_file`."""
-        assert isinstance(self._outlet, SocketOutlet)
+        """See `ResponseWriter.send_file`."""
+        assert isinstance(self._outlet, SocketOutput)
         return self._outlet.write_file(source, start, stop)
 
     def responded(self) -> None:
@@ -248,9 +248,9 @@ class Channel(Connection):
     def _reject(self, status: int, reason: str, *fields: Field) -> None:
         """Answer what is no request, and end."""
         self._unread = b""
-        self._enter(Phase.LINGER)
+        self._enter(ConnectionState.LINGER)
         self._server.refused(self._peer, status)
-        self._outlet.write(format_refusal(status, reason, *fields))
+        self._outlet.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 
     def _lost(self, reason: Failure) -> None:
@@ -267,30 +267,30 @@ class Channel(Connection):
             self._abandon(BodyStalled())
 
     def _body_rate(self, now: float) -> float:
-        awaited = self._phase is Phase.BODY and self._body.wanting
+        awaited = self._phase is ConnectionState.BODY and self._body.wanting
         return self._patience.body_rate(now, self._body_size) if awaited else inf
 
     def expire(self) -> None:
         """See `filestored.http.protocols.Connection.expire`."""
-        if self._phase is Phase.IDLE:
+        if self._phase is ConnectionState.IDLE:
             self.close()
-        elif self._phase is Phase.BODY:
+        elif self._phase is ConnectionState.BODY:
             self._abandon(BodyStalled())
-        elif self._phase is Phase.HEAD:
+        elif self._phase is ConnectionState.HEAD:
             self._reject(408, "the request took too long to arrive")
         else:
             self.abort()
 
 
-_NOTHING_KNOWN = KnownAnswers(0)
+_NOTHING_KNOWN = ResponseCache(0)
 """For connections that cannot take files: they have every head read."""
 
-_READERS: dict[Phase, Callable[[Channel], bool]] = {
-    Phase.IDLE: Channel._read_question,
-    Phase.HEAD: Channel._read_head,
-    Phase.BODY: Channel._read_body,
-    Phase.RESPONSE: Channel._hold,
-    Phase.ABANDONED: Channel._drop,
-    Phase.LINGER: Channel._drop,
-    Phase.GONE: Channel._drop,
+_READERS: dict[ConnectionState, Callable[[HTTPChannel], bool]] = {
+    ConnectionState.IDLE: HTTPChannel._read_question,
+    ConnectionState.HEAD: HTTPChannel._read_head,
+    ConnectionState.BODY: HTTPChannel._read_body,
+    ConnectionState.RESPONSE: HTTPChannel._hold,
+    ConnectionState.ABANDONED: HTTPChannel._drop,
+    ConnectionState.LINGER: HTTPChannel._drop,
+    ConnectionState.GONE: HTTPChannel._drop,
 }

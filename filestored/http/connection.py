@@ -5,7 +5,7 @@ A connection is always in one phase, and each phase has one reader for the bytes
     IDLE -> HEAD -> BODY -> RESPONSE -> IDLE ...        and at the end LINGER -> GONE
 
 Bytes that nobody wants yet stay in `_unread`, and while there are any, the transport is paused:
-the client feels the disk. What the bytes mean is the business of `channel.Channel`.
+the client feels the disk. What the bytes mean is the business of `channel.HTTPChannel`.
 
 One turn of the reactor reads a bounded number of requests and chunks of a connection (`MAX_READS`,
 `framing.MAX_CHUNKS`). More of them wait in `_unread` for the next turn, behind the other connections.
@@ -22,10 +22,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.http.protocols import Server
-from filestored.http.state import Phase
-from filestored.http.timeouts import Patience
-from filestored.http.transport.output import IStreamTransport, Outlet, outlet_for
+from filestored.http.protocols import ChannelOwner
+from filestored.http.state import ConnectionState
+from filestored.http.timeouts import Timeouts
+from filestored.http.transport.output import IStreamTransport, Output, make_output
 
 MAX_READS = 16
 """Calls of a reader in one turn of the reactor; a pipelined request takes one, or two with a body."""
@@ -45,13 +45,13 @@ class Connection(Protocol):
     """One connection of a server; the readers of its phases are a subclass's."""
 
     transport: IStreamTransport
-    _outlet: Outlet
+    _outlet: Output
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ChannelOwner) -> None:
         self._server = server
         self._limits = server.limits
-        self._patience = Patience(server.limits)
-        self._enter(Phase.IDLE)
+        self._patience = Timeouts(server.limits)
+        self._enter(ConnectionState.IDLE)
         self._unread = b""
         self._dropped = 0
         self._advancing = False
@@ -62,9 +62,9 @@ class Connection(Protocol):
 
     def connectionMade(self) -> None:
         """Twisted says: the connection is there."""
-        self._outlet = outlet_for(self.transport, self._drained)
+        self._outlet = make_output(self.transport, self._drained)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: ConnectionState) -> None:
         self._phase = phase
         self._since = self._server.now
 
@@ -117,7 +117,7 @@ class Connection(Protocol):
     def _throttle(self) -> None:
         """Leave further bytes in the socket while there are some that nobody wants yet."""
         paused = bool(self._unread)
-        if paused == self._paused or self._phase is Phase.GONE:
+        if paused == self._paused or self._phase is ConnectionState.GONE:
             return
         self._paused = paused
         if paused:
@@ -134,7 +134,7 @@ class Connection(Protocol):
 
     def _when_drained(self, action: Callable[[], None]) -> None:
         """Do something as soon as the client has taken everything."""
-        if self._phase is Phase.GONE:
+        if self._phase is ConnectionState.GONE:
             return
         if self._outlet.pending:
             self._on_drained = action
@@ -155,7 +155,7 @@ class Connection(Protocol):
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way, or waits to be read in the next turn."""
-        if self._phase is Phase.IDLE and not self._unread:
+        if self._phase is ConnectionState.IDLE and not self._unread:
             self.close()
 
     def close(self) -> None:
@@ -163,19 +163,19 @@ class Connection(Protocol):
         if self._unread:
             self._linger()
         else:
-            self._enter(Phase.LINGER)
+            self._enter(ConnectionState.LINGER)
             self._outlet.close()
 
     def _linger(self) -> None:
         """Close our side, and drop a bounded rest of theirs."""
-        self._enter(Phase.LINGER)
+        self._enter(ConnectionState.LINGER)
         self._outlet.finish()
         self._advance()
 
     def abort(self) -> None:
         """Close the connection at once."""
-        if self._phase is not Phase.GONE:
-            self._phase = Phase.GONE
+        if self._phase is not ConnectionState.GONE:
+            self._phase = ConnectionState.GONE
             self._unread = b""
             self._on_drained = None
             self.transport.abortConnection()
@@ -185,9 +185,9 @@ class Connection(Protocol):
         self._input_ended = True
         if self._yielding:
             return  # the end of the body, or further requests, may be among the bytes not read yet
-        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
+        if self._phase in (ConnectionState.IDLE, ConnectionState.HEAD, ConnectionState.LINGER):
             self.transport.loseConnection()
-        elif self._phase is not Phase.RESPONSE:
+        elif self._phase is not ConnectionState.RESPONSE:
             self.abort()
         else:
             self._sender_closed()
@@ -200,7 +200,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted says: the connection is gone."""
-        self._phase = Phase.GONE
+        self._phase = ConnectionState.GONE
         self._unread = b""
         self._lost(reason)
         self._outlet.lost()
@@ -215,16 +215,16 @@ class Connection(Protocol):
         """See `filestored.http.protocols.Connection.tick`."""
         if self._patience.reader_stalls(self._outlet.pending, now, self._outlet.taken):
             self.abort()
-        elif self._phase is Phase.BODY:
+        elif self._phase is ConnectionState.BODY:
             self._check_body(now)
-        elif self._patience.is_late(self._phase, self._since, now):
+        elif self._patience.is_expired(self._phase, self._since, now):
             self.expire()
 
     def dispensable(self, now: float) -> tuple[int, float] | None:
         """See `filestored.http.protocols.Connection.dispensable`."""
-        if self._phase is Phase.GONE:
+        if self._phase is ConnectionState.GONE:
             return None
-        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.LINGER):
+        if self._phase in (ConnectionState.IDLE, ConnectionState.HEAD, ConnectionState.LINGER):
             return (0, self._since) if now - self._since >= MIN_IDLE_SECONDS else None
         stalled = self._patience.reader_stalled_since
         if stalled is not None:

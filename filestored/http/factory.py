@@ -1,6 +1,6 @@
 """All connections of one worker: who is there, how long they may stay, how they end.
 
-The factory makes a `Channel` for each connection and renders requests from one resource tree.
+The factory makes a `HTTPChannel` for each connection and renders requests from one resource tree.
 One coarse clock, running only while somebody is connected, sweeps over all connections;
 none of them sets a timer of its own.
 """
@@ -14,15 +14,15 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
-from filestored.http.channel import Channel
+from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.protocols import Connection, IAnswerable, Response
 from filestored.http.rendering import render_tree
-from filestored.http.response_cache import KnownAnswers
+from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
-from filestored.http.transport.receive_size import Portions
+from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.interfaces import AccessEntry, IAccessLog
 
 _log = Logger()
@@ -49,9 +49,9 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
-        self._known = KnownAnswers()
-        self._known_on_loopback = KnownAnswers()
-        self.portions = Portions()
+        self._known = ResponseCache()
+        self._known_on_loopback = ResponseCache()
+        self.portions = ReceiveSizes()
         self._root = root
         self._clock = clock
         self._access_log = access_log
@@ -65,11 +65,11 @@ class HTTPFactory(Factory):
         """How many connections there are."""
         return len(self._connections)
 
-    def buildProtocol(self, addr: IAddress | None) -> Channel:
+    def buildProtocol(self, addr: IAddress | None) -> HTTPChannel:
         """A channel for a new connection."""
         if self._sweep_call is None:
             self.now = self._clock.seconds()
-        return Channel(self)
+        return HTTPChannel(self)
 
     def drain(self) -> Deferred[None]:
         """Let requests under way finish and idle connections go; fires when none is left."""
@@ -92,7 +92,7 @@ class HTTPFactory(Factory):
     # --- from the channels ----------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> bool:
-        """See `filestored.http.protocols.Server.opened`."""
+        """See `filestored.http.protocols.ChannelOwner.opened`."""
         self._connections.add(connection)
         if self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
@@ -101,7 +101,7 @@ class HTTPFactory(Factory):
         return self._eviction.evict(self._connections, self.now)
 
     def closed(self, connection: Connection) -> None:
-        """See `filestored.http.protocols.Server.closed`."""
+        """See `filestored.http.protocols.ChannelOwner.closed`."""
         self._connections.discard(connection)
         if self._connections:
             return
@@ -113,34 +113,34 @@ class HTTPFactory(Factory):
             drained.callback(None)
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """See `filestored.http.protocols.Server.call_soon`."""
+        """See `filestored.http.protocols.ChannelOwner.call_soon`."""
         self._clock.callLater(0, action)
 
-    def known_at(self, address: IAddress) -> KnownAnswers:
-        """See `filestored.http.protocols.Server.known_at`.
+    def known_at(self, address: IAddress) -> ResponseCache:
+        """See `filestored.http.protocols.ChannelOwner.known_at`.
 
         Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
         """
         return self._known_on_loopback if is_on_loopback(address) else self._known
 
     def render(self, request: IAnswerable) -> None:
-        """See `filestored.http.protocols.Server.render`."""
+        """See `filestored.http.protocols.ChannelOwner.render`."""
         render_tree(self._root, request)
 
     def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
-        """See `filestored.http.protocols.Server.answered`."""
+        """See `filestored.http.protocols.ChannelOwner.answered`."""
         log = self._access_log
         if log is None:
             return
         if response.description is None:
-            response.description = log.describe(_entry(head, status, response.sent_length))
+            response.description = log.format_entry(_entry(head, status, response.sent_length))
         log.record(time(), peer, response.description)
 
     def refused(self, peer: str, status: int) -> None:
-        """See `filestored.http.protocols.Server.refused`."""
+        """See `filestored.http.protocols.ChannelOwner.refused`."""
         log = self._access_log
         if log is not None:
-            log.record(time(), peer, log.describe(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
+            log.record(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
     def _sweep(self) -> None:
         self.now = now = self._clock.seconds()

@@ -17,7 +17,7 @@ from twisted.python.urlpath import URLPath
 from twisted.web.http import parse_qs
 from twisted.web.http_headers import Headers
 
-from filestored.http.body import Body
+from filestored.http.body import RequestBody
 from filestored.http.parser.request_head import RequestHead
 
 
@@ -30,7 +30,7 @@ class IncomingRequest:
 
     _root_url: bytes | None = None
 
-    def __init__(self, head: RequestHead, body: Body, transport: ITransport) -> None:
+    def __init__(self, head: RequestHead, body: RequestBody, transport: ITransport) -> None:
         self.method = head.method
         self.uri = head.target
         self.path = head.path
@@ -67,8 +67,15 @@ class IncomingRequest:
         value = self._head.fields.last.get(key.lower().encode())
         return None if value is None else value.decode("utf-8", "replace")
 
-    def field_values(self, name: bytes) -> Sequence[bytes]:
-        """See `IStreamedRequest.field_values`."""
+    def header(self, name: bytes) -> bytes | None:
+        """See `IStreamedRequest.header`."""
+        headers = self._head.fields
+        if name not in headers.last or len(headers.last) == len(headers.lines):
+            return headers.last.get(name)
+        return b", ".join(headers.values(name))
+
+    def header_values(self, name: bytes) -> Sequence[bytes]:
+        """See `IStreamedRequest.header_values`."""
         return self._head.fields.values(name)
 
     def getAllHeaders(self) -> dict[bytes, bytes]:

@@ -28,15 +28,15 @@ class Limits:
 
     idle: float = 30.0
     """Seconds without a request after which a connection is closed."""
-    head_time: float = 10.0
+    head_timeout: float = 10.0
     """Seconds from the first byte of a head to its last, whatever arrives in between."""
-    body_silence: float = 30.0
+    body_stall_timeout: float = 30.0
     """Seconds without a byte of an awaited body."""
     body_window: float = 60.0
     """Seconds over which the rate of a body is measured."""
     body_rate: int = 1 * KIB
     """Bytes a second that a body must reach over that window."""
-    write_silence: float = 60.0
+    write_timeout: float = 60.0
     """Seconds without the client taking a byte of the response."""
 
     linger_bytes: int = 64 * KIB

@@ -10,12 +10,12 @@ from zope.interface import Attribute
 
 from filestored.http.limits import Limits
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.response_cache import KnownAnswer, KnownAnswers
-from filestored.http.transport.receive_size import Portions
+from filestored.http.response_cache import CachedResponse, ResponseCache
+from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.interfaces import IFileSource, IStreamedRequest
 
 
-class Exchange(Protocol):
+class ResponseWriter(Protocol):
     """What a request needs of its connection: one response goes out."""
 
     @property
@@ -26,7 +26,7 @@ class Exchange(Protocol):
     def pending(self) -> bool:
         """Whether the client has not taken yet what was sent."""
 
-    def remember(self, answer: KnownAnswer) -> None:
+    def remember(self, answer: CachedResponse) -> None:
         """Give the answer to this request again when the same head comes."""
 
     def keeps_alive(self, delimited: bool) -> bool:
@@ -39,7 +39,7 @@ class Exchange(Protocol):
         """Send bytes; `more` says that a file follows."""
 
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
-        """Send a range of a file; see `filestored.interfaces.ITakesFiles.write_file`."""
+        """Send a range of a file; see `filestored.interfaces.IFileSender.write_file`."""
 
     def responded(self) -> None:
         """All of the response was sent."""
@@ -96,7 +96,7 @@ class Response(Protocol):
     def drained(self) -> None:
         """The client has taken everything that was sent so far."""
 
-    def gone_out(self) -> None:
+    def sent(self) -> None:
         """The response has left."""
 
     def sender_closed(self) -> None:
@@ -106,15 +106,15 @@ class Response(Protocol):
         """The connection was lost before the response had left."""
 
 
-class Server(Protocol):
+class ChannelOwner(Protocol):
     """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
 
     limits: Limits
-    portions: Portions
+    portions: ReceiveSizes
     now: float
     draining: bool
 
-    def known_at(self, address: IAddress) -> KnownAnswers:
+    def known_at(self, address: IAddress) -> ResponseCache:
         """Return the answers that may be given again on connections to this address of ours."""
 
     def opened(self, connection: Connection) -> bool:

@@ -25,7 +25,7 @@ def render_tree(root: IResource, request: IAnswerable) -> None:
     try:
         resource = getChildForRequest(root, request)
     except Exception:
-        answer_fault(request, Failure())
+        fail_request(request, Failure())
     else:
         render(resource, request)
 
@@ -37,12 +37,12 @@ def render(resource: IResource, request: IAnswerable) -> None:
     except UnsupportedMethod as error:
         _answer_unsupported(resource, request, error)
     except Exception:
-        answer_fault(request, Failure())
+        fail_request(request, Failure())
     else:
         _answer(request, body)
 
 
-def answer_fault(request: IAnswerable, reason: Failure) -> None:
+def fail_request(request: IAnswerable, reason: Failure) -> None:
     """Log a fault of ours and answer 500, or end a response that has begun already."""
     _log.failure("{method} failed", reason, method=request.method.decode())
     if request.finished:
@@ -50,10 +50,10 @@ def answer_fault(request: IAnswerable, reason: Failure) -> None:
     if request.startedWriting:
         request.abort()
         return
-    answer_line(request, 500, "internal server error")
+    send_text(request, 500, "internal server error")
 
 
-def answer_line(request: IAnswerable, status: int, line: str) -> None:
+def send_text(request: IAnswerable, status: int, line: str) -> None:
     """Answer with a status and one plain line."""
     body = line.encode() + b"\n"
     request.setResponseCode(status)
@@ -67,7 +67,7 @@ def _answer(request: IAnswerable, body: object) -> None:
     if body is NOT_DONE_YET:
         return
     if not isinstance(body, bytes):
-        answer_fault(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
+        fail_request(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
         return
     if body and not request.responseHeaders.hasHeader(b"content-type"):
         request.setHeader(b"Content-Type", b"text/html")
@@ -84,4 +84,4 @@ def _answer_unsupported(resource: IResource, request: IAnswerable, error: Unsupp
         render(resource, request)
         return
     request.setHeader(b"Allow", b", ".join(allowed))
-    answer_line(request, 405, "method not allowed")
+    send_text(request, 405, "method not allowed")

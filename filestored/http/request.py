@@ -1,7 +1,7 @@
 """The request that a `twisted.web` resource is rendered with.
 
 What a resource says (`setHeader`, `write`, `finish`) becomes one head and one stream of bytes,
-given to the connection as an `Exchange`. Field values are made safe on the way out: no resource
+given to the connection as an `ResponseWriter`. Field values are made safe on the way out: no resource
 can split a response. One that turns out shorter or longer than announced ends the connection
 instead of being taken for whole.
 """
@@ -21,15 +21,15 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from filestored.errors import BodyLost
-from filestored.http.body import Body
+from filestored.http.body import RequestBody
 from filestored.http.incoming import IncomingRequest
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.protocols import Exchange, IAnswerable
-from filestored.http.rendering import answer_fault, render
-from filestored.http.response import PreparedHead, ResponseFields, format_head
-from filestored.http.response_cache import KnownAnswer
-from filestored.http.twisted_compat import Puller
-from filestored.interfaces import IBlob, IFileSource, IRepeatable, ITakesFiles
+from filestored.http.protocols import IAnswerable, ResponseWriter
+from filestored.http.rendering import fail_request, render
+from filestored.http.response import CachedHead, ResponseHeaders, format_head
+from filestored.http.response_cache import CachedResponse
+from filestored.http.twisted_compat import PullToPush
+from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
 
 SMALL = 16 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
@@ -41,7 +41,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 @implementer(IAnswerable)
-class Request(IncomingRequest, ResponseFields):
+class Request(IncomingRequest, ResponseHeaders):
     """A request that is answered through `write` and `finish`.
 
     What most requests never change is a default of the class, so that making one costs little.
@@ -61,7 +61,7 @@ class Request(IncomingRequest, ResponseFields):
     _left = False
     _on_left: Callable[[], None] | None = None
 
-    def __init__(self, head: RequestHead, body: Body, exchange: Exchange) -> None:
+    def __init__(self, head: RequestHead, body: RequestBody, exchange: ResponseWriter) -> None:
         IncomingRequest.__init__(self, head, body, exchange.transport)
         self._lines = {}
         self._exchange = exchange
@@ -96,7 +96,7 @@ class Request(IncomingRequest, ResponseFields):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource has failed; see `twisted.web.server.Request.processingFailed`."""
-        answer_fault(self, reason)
+        fail_request(self, reason)
         return reason
 
     def render(self, resource: IResource) -> None:
@@ -145,8 +145,8 @@ class Request(IncomingRequest, ResponseFields):
         """Let the answer be given again, if it is a whole one to a question that was all head."""
         size, whole = self._announced, self.code == 200 and not self._bodiless
         if whole and size is not None and not self._head.fields.has_body:
-            response = PreparedHead(self.code, lines)
-            self._exchange.remember(KnownAnswer(self._head, response, size, reopen))
+            response = CachedHead(self.code, lines)
+            self._exchange.remember(CachedResponse(self._head, response, size, reopen))
 
     def _frame(self, data: bytes) -> bytes:
         if self._bodiless or not data:
@@ -164,14 +164,14 @@ class Request(IncomingRequest, ResponseFields):
             producer.stopProducing()
             return
         self._producer = (
-            cast("IPushProducer", producer) if streaming else Puller(cast("IPullProducer", producer))
+            cast("IPushProducer", producer) if streaming else PullToPush(cast("IPullProducer", producer))
         )
         self._pause_if_behind()
 
     def unregisterProducer(self) -> None:
         """The producer has written everything."""
         producer, self._producer = self._producer, None
-        if isinstance(producer, Puller):
+        if isinstance(producer, PullToPush):
             producer.unregistered()
 
     def _pause_if_behind(self) -> None:
@@ -185,7 +185,7 @@ class Request(IncomingRequest, ResponseFields):
         if self._producer is not None:
             self._producer.resumeProducing()
 
-    def gone_out(self) -> None:
+    def sent(self) -> None:
         """The response has left."""
         for waiter in self._take_waiters():
             waiter.callback(None)
@@ -243,12 +243,12 @@ def _seconds(date: bytes) -> float:
         return -inf
 
 
-@implementer(ITakesFiles, IRepeatable)
-class FileTakingRequest(Request):
+@implementer(IFileSender, ICacheable)
+class FileSendingRequest(Request):
     """A request on a connection that sends files by itself."""
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
-        """See `ITakesFiles.write_file`."""
+        """See `IFileSender.write_file`."""
         if self._lost:
             return None
         if self._bodiless or start == stop:
@@ -266,8 +266,8 @@ class FileTakingRequest(Request):
             self._exchange.send(after)
         return done
 
-    def repeat_with(self, reopen: Callable[[], IBlob]) -> None:
-        """See `IRepeatable.repeat_with`."""
+    def cache_with(self, reopen: Callable[[], IBlob]) -> None:
+        """See `ICacheable.cache_with`."""
         self._reopen = reopen
 
     def _chunk_frame(self, size: int) -> tuple[bytes, bytes]:
@@ -277,7 +277,7 @@ class FileTakingRequest(Request):
 def _read(source: IFileSource, start: int, stop: int) -> bytes:
     began = monotonic()
     data = os.pread(source.fileno(), stop - start, start)
-    source.took(monotonic() - began)
+    source.record_latency(monotonic() - began)
     if len(data) < stop - start:
         raise OSError(EIO, "the file is shorter than it was")
     return data

@@ -20,16 +20,16 @@ _LINE_BREAKS = re.compile(b"[%b]+" % _BREAKING)
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 
-PreparedFields = dict[bytes, bytes]
+PreformattedHeaders = dict[bytes, bytes]
 """Fields of responses as finished lines without line end, by lower-case name; see `prepare`."""
 
 
-def prepare(*fields: Field) -> PreparedFields:
-    """Format fields that many responses share, once, for `ResponseFields.set_fields`."""
+def prepare(*fields: Field) -> PreformattedHeaders:
+    """Format fields that many responses share, once, for `ResponseHeaders.set_headers`."""
     return {name.lower(): _line(name, value) for name, value in fields}
 
 
-class ResponseFields:
+class ResponseHeaders:
     """The writing half of `twisted.web.iweb.IRequest`, as far as the head goes.
 
     Fields rest as finished lines until somebody asks for `responseHeaders`; from then on they rest
@@ -39,7 +39,7 @@ class ResponseFields:
     code = 200
     code_message: bytes | None = None
     cookies: tuple[bytes, ...] = ()
-    _lines: PreparedFields
+    _lines: PreformattedHeaders
     _headers: Headers | None = None
 
     @property
@@ -63,7 +63,7 @@ class ResponseFields:
         else:
             self._headers.setRawHeaders(name, [value])
 
-    def set_fields(self, fields: Mapping[bytes, bytes]) -> None:
+    def set_headers(self, fields: Mapping[bytes, bytes]) -> None:
         """Set several fields, in place of those of their names."""
         if self._headers is None:
             self._lines.update(fields)
@@ -140,7 +140,7 @@ def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
     return b"\r\n".join([first, _clock.lines(), *lines, b"", b""])
 
 
-class PreparedHead:
+class CachedHead:
     """The head of a response that is sent again and again: all of it but the date."""
 
     __slots__ = ("_after", "_before")
@@ -154,7 +154,7 @@ class PreparedHead:
         return self._before + _clock.lines() + self._after
 
 
-def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
+def format_error(status: int, reason: str, *extra: Field) -> bytes:
     """A whole response of one plain line, behind which the connection ends."""
     body = reason.encode() + b"\n"
     fields = (
@@ -166,7 +166,7 @@ def format_refusal(status: int, reason: str, *extra: Field) -> bytes:
     return format_head(status, None, list(prepare(*fields).values())) + body
 
 
-class _Clock:
+class _DateHeader:
     """The fields that all responses of one second share."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class _Clock:
         return self._lines
 
 
-_clock = _Clock()
+_clock = _DateHeader()
 
 
 def _put(headers: Headers, lines: Mapping[bytes, bytes]) -> None:

@@ -1,7 +1,7 @@
 """Answers that are known: the same question, to the byte, is not read a second time.
 
 What a head asks for stands in its bytes and nowhere else. So when a resource has said of its answer that
-it may be given again (`IRepeatable`), the answer's fields are kept under the bytes of the head, and when the
+it may be given again (`ICacheable`), the answer's fields are kept under the bytes of the head, and when the
 same bytes come again, from whomever, they are answered at once: no parsing, no request, no traversal. The
 date is of the moment, and the body is opened anew each time, so that nothing is sent that is
 not there any more.
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from filestored.errors import FilestoredError
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.response import PreparedHead
+from filestored.http.response import CachedHead
 from filestored.interfaces import IBlob
 
 MOST = 2048
@@ -33,14 +33,14 @@ MOST_FIELDS = 24
 
 
 @dataclass(slots=True)
-class KnownAnswer:
+class CachedResponse:
     """The answer 200 to `head`: its own head, and `size` bytes, which `reopen` gives.
 
     `description` is what the access log says of it, the same each time; None before the first.
     """
 
     head: RequestHead
-    response: PreparedHead
+    response: CachedHead
     size: int
     reopen: Callable[[], IBlob]
     description: str | None = None
@@ -67,7 +67,7 @@ class KnownAnswer:
     def drained(self) -> None:
         """Nobody waits for the client."""
 
-    def gone_out(self) -> None:
+    def sent(self) -> None:
         """Nobody asked to be told."""
 
     def sender_closed(self) -> None:
@@ -77,15 +77,15 @@ class KnownAnswer:
         """Nobody asked to be told."""
 
 
-class KnownAnswers:
+class ResponseCache:
     """The answers that one server gives again, by the bytes of the heads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._answers: dict[bytes, KnownAnswer] = {}
+        self._answers: dict[bytes, CachedResponse] = {}
         self.get = self._answers.get
 
-    def add(self, answer: KnownAnswer) -> None:
+    def add(self, answer: CachedResponse) -> None:
         """Keep an answer, unless its head is too large."""
         raw = answer.head.raw
         if len(raw) > LONGEST or len(answer.head.fields.lines) > MOST_FIELDS:
@@ -94,7 +94,7 @@ class KnownAnswers:
         if len(self._answers) > self._most:
             del self._answers[next(iter(self._answers))]
 
-    def forget(self, answer: KnownAnswer) -> None:
+    def forget(self, answer: CachedResponse) -> None:
         """Have the head of an answer read anew."""
         self._answers.pop(answer.head.raw, None)
 

@@ -3,7 +3,7 @@
 from enum import IntEnum, auto
 
 
-class Phase(IntEnum):
+class ConnectionState(IntEnum):
     """What a connection is about; an integer, whose hash costs nothing."""
 
     IDLE = auto()

@@ -7,27 +7,27 @@ says whether patience has run out. Nothing is set or cancelled per request.
 from math import inf
 
 from filestored.http.limits import Limits
-from filestored.http.state import Phase
+from filestored.http.state import ConnectionState
 
 MIN_RATE_SECONDS = 5.0
 """Seconds over which a rate is measured at least."""
 
 
-class Patience:
+class Timeouts:
     """What one connection is waited for, and how long: phases that may only last so long, bytes both ways."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._body_silence = Silence(limits.body_silence)
-        self._body_slowness = Slowness(limits.body_window, limits.body_rate)
-        self._write_silence = Silence(limits.write_silence)
+        self._body_silence = StallTimer(limits.body_stall_timeout)
+        self._body_slowness = MinRate(limits.body_window, limits.body_rate)
+        self._write_silence = StallTimer(limits.write_timeout)
 
     def expect_body(self) -> None:
         """A new body begins."""
         self._body_silence.relax()
         self._body_slowness.relax()
 
-    def is_late(self, phase: Phase, since: float, now: float) -> bool:
+    def is_expired(self, phase: ConnectionState, since: float, now: float) -> bool:
         """Whether `phase` has lasted too long since it was entered."""
         return now - since > self._allowed(phase)
 
@@ -55,22 +55,22 @@ class Patience:
         """The time since when the peer has taken nothing of what is pending, as seen by `reader_stalls`."""
         return self._write_silence.since
 
-    def _allowed(self, phase: Phase) -> float:
+    def _allowed(self, phase: ConnectionState) -> float:
         """For how many seconds a connection may be in `phase`."""
         match phase:
-            case Phase.IDLE:
+            case ConnectionState.IDLE:
                 return self._limits.idle
-            case Phase.HEAD:
-                return self._limits.head_time
-            case Phase.ABANDONED:
-                return self._limits.write_silence
-            case Phase.LINGER:
+            case ConnectionState.HEAD:
+                return self._limits.head_timeout
+            case ConnectionState.ABANDONED:
+                return self._limits.write_timeout
+            case ConnectionState.LINGER:
                 return self._limits.linger_time
             case _:
                 return inf
 
 
-class Silence:
+class StallTimer:
     """Runs out when a counter has stood still for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -96,7 +96,7 @@ class Silence:
         self._until = inf
 
 
-class Slowness:
+class MinRate:
     """Runs out when a counter has grown by less than `rate` a second over `window` seconds."""
 
     def __init__(self, window: float, rate: int) -> None:

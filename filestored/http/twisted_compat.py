@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 
 @implementer(IPushProducer)
-class Puller:
+class PullToPush:
     """Asks a pull producer for piece after piece, from now on."""
 
     _log = Logger()

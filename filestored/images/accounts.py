@@ -65,7 +65,7 @@ class Accounts:
             raise AlreadyExists("User exists")
         return self._announce(username, record)
 
-    def token_of(self, username: str) -> str:
+    def get_token(self, username: str) -> str:
         """The token of an account, whether it can be found by it or not. Raises `NotFound`."""
         return self._token(username, self._record_of(username))
 
@@ -84,7 +84,7 @@ class Accounts:
                     self._announce(username, record)
                     return True
 
-    def enter(self, token: str) -> Account:
+    def authenticate(self, token: str) -> Account:
         """The account that `token` opens. Raises `UnknownToken`."""
         owner = self._records.read(self._lookup(token)) if TOKEN.fullmatch(token) else None
         if owner is None:

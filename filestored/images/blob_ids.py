@@ -33,15 +33,15 @@ class _Hasher:
         return self._hash.digest() + secrets.token_bytes(_RANDOM)
 
 
-APART = Algorithm("sha256-apart", _HASH + _RANDOM, _Hasher)
+UNIQUE_SHA256 = Algorithm("sha256-apart", _HASH + _RANDOM, _Hasher)
 """The algorithm that names the bytes of images."""
 
 
 def lookup(name: str) -> Algorithm:
-    """`APART` by its name; raises `UnknownAlgorithm` for every other."""
-    if name != APART.name:
-        raise UnknownAlgorithm(f"images are named by {APART.name}, not by {name}")
-    return APART
+    """`UNIQUE_SHA256` by its name; raises `UnknownAlgorithm` for every other."""
+    if name != UNIQUE_SHA256.name:
+        raise UnknownAlgorithm(f"images are named by {UNIQUE_SHA256.name}, not by {name}")
+    return UNIQUE_SHA256
 
 
 def content_hash(digest: Digest) -> str:

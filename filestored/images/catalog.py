@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import ACCOUNTS
-from filestored.images.catalog_records import Entry, claim_for, claimed_by, read_claim, refreshed
-from filestored.images.filenames import escaped
+from filestored.images.catalog_records import ImageRecord, claim_for, claimed_by, read_claim, with_new_nonce
+from filestored.images.filenames import escape
 from filestored.interfaces import Image, IRecords
 from filestored.storage.health import LACKING, ReadFailed
 
@@ -120,7 +120,7 @@ class Catalog:
             claim = self._claim(image.name, identity) if renamed else old.claim
             if claim is None:
                 raise _name_taken()
-            if self._records.replace(self._image(identity), old.record, Entry.of(image).to_record()):
+            if self._records.replace(self._image(identity), old.record, ImageRecord.of(image).to_record()):
                 if renamed:
                     self._release(old.image.name, old.claim)
                 return old.image
@@ -139,7 +139,7 @@ class Catalog:
 
     def _create(self, image: Image) -> tuple[str, bytes]:
         """A record under an id that nobody has. Nobody sees it yet."""
-        record = Entry.of(image).to_record()
+        record = ImageRecord.of(image).to_record()
         for _ in range(_ATTEMPTS):
             identity = secrets.token_urlsafe(_ID_BYTES)
             if self._records.create(self._image(identity), record):
@@ -157,7 +157,7 @@ class Catalog:
         place = self._image(identity)
         record = self._records.read(place)
         while record is not None:
-            image = Entry.from_record(record).image
+            image = ImageRecord.from_record(record).image
             claim = self._records.read(self._name(image.name))
             if claim is not None and claimed_by(claim) == identity:
                 return _Found(record, claim, image)
@@ -178,7 +178,7 @@ class Catalog:
             owner = claimed_by(held)
             if owner != identity:
                 record = self._records.read(self._image(owner))
-                if record is not None and Entry.from_record(record).image.name == name:
+                if record is not None and ImageRecord.from_record(record).image.name == name:
                     return None
                 if not self._fence(owner, record):
                     continue
@@ -188,7 +188,7 @@ class Catalog:
 
     def _fence(self, identity: str, record: bytes | None) -> bool:
         """Let changes to an image that are under way fail once; False when it has changed by itself."""
-        return record is None or self._records.replace(self._image(identity), record, refreshed(record))
+        return record is None or self._records.replace(self._image(identity), record, with_new_nonce(record))
 
     def _release(self, name: str, claim: bytes) -> None:
         """Give up a claim, if it is still that one. One that stays harms nobody, so errors do not count."""
@@ -199,7 +199,7 @@ class Catalog:
         return f"{self._home}/{IMAGES}/{identity}"
 
     def _name(self, name: str) -> str:
-        return f"{self._home}/{NAMES}/{escaped(name)}"
+        return f"{self._home}/{NAMES}/{escape(name)}"
 
 
 def _name_taken() -> AlreadyExists:

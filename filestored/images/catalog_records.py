@@ -11,26 +11,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from filestored.errors import MalformedDigest
-from filestored.images.blob_ids import APART, content_hash
+from filestored.images.blob_ids import UNIQUE_SHA256, content_hash
 from filestored.interfaces import Image
 
 _TURN_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ImageRecord:
     """The record of one image; `created` is when it was uploaded, in ISO 8601."""
 
     image: Image
     created: str
 
     @classmethod
-    def of(cls, image: Image) -> "Entry":
+    def of(cls, image: Image) -> "ImageRecord":
         """The record of an image that was uploaded just now."""
         return cls(image, datetime.now(UTC).isoformat(timespec="seconds"))
 
     @classmethod
-    def from_record(cls, record: bytes) -> "Entry":
+    def from_record(cls, record: bytes) -> "ImageRecord":
         """What a record says. Raises `ValueError` or `LookupError` for what is none."""
         try:
             return cls._from_json(json.loads(record))
@@ -38,14 +38,14 @@ class Entry:
             raise ValueError("the record of an image is damaged") from error
 
     @classmethod
-    def _from_json(cls, found: Any) -> "Entry":
+    def _from_json(cls, found: Any) -> "ImageRecord":
         if not isinstance(found["name"], str):
             raise ValueError("the record of an image is damaged")
         image = Image(
             name=found["name"],
             media_type=found["type"],
             size=found["size"],
-            blob=APART.parse(found["blob"]),
+            blob=UNIQUE_SHA256.parse(found["blob"]),
             packed=found["coding"] == "gzip",
         )
         return cls(image, found["created"])
@@ -65,7 +65,7 @@ class Entry:
         )
 
 
-def refreshed(record: bytes) -> bytes:
+def with_new_nonce(record: bytes) -> bytes:
     """The same record, and yet another value."""
     return _written(json.loads(record))
 

@@ -15,16 +15,16 @@ from twisted.internet.defer import Deferred, succeed
 
 from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
-from filestored.images.blob_ids import APART, lookup
-from filestored.images.decoder.pool import Darkroom, available
-from filestored.images.gzip_backend import PackingBackend
-from filestored.images.image_store import ImageRoom
-from filestored.images.orphans_thread import SweepThread
+from filestored.images.blob_ids import UNIQUE_SHA256, lookup
+from filestored.images.decoder.pool import DecoderPool, available
+from filestored.images.gzip_backend import GzipBackend
+from filestored.images.image_store import ImageStore
+from filestored.images.orphans_thread import OrphanCleanerThread
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.directory import Report, explained, require_format
+from filestored.storage.disk.directory import Report, error_context, require_format
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
@@ -46,10 +46,10 @@ def prepare(path: str, report: Report | None = None) -> None:
     `report` is called when a directory that exists can be read and not written to; None makes that an error.
     """
     records.prepare(path, CONTENTS, report=report)
-    layout.prepare(_blobs(path), APART.name, lookup=lookup, report=report)
+    layout.prepare(_blobs(path), UNIQUE_SHA256.name, lookup=lookup, report=report)
     kept = DiskRecords(path)
     try:
-        with explained(path, "directory"):
+        with error_context(path, "directory"):
             read_key(kept)
     finally:
         kept.close()
@@ -95,20 +95,27 @@ class ImageDirectory:
         prepare(path, recovery.add(health, partial(furnish, path)))
         kept = DiskRecords(path)
         key = read_key(kept)
-        disk = DiskBackend(_blobs(path), APART)
+        disk = DiskBackend(_blobs(path), UNIQUE_SHA256)
         blobs = Store(
-            PackingBackend(disk), APART, threads, max_size=max_size, max_uploads=max_uploads, health=health
+            GzipBackend(disk),
+            UNIQUE_SHA256,
+            threads,
+            max_size=max_size,
+            max_uploads=max_uploads,
+            health=health,
         )
         self.thumbnails: Thumbnails | None = None
-        self._darkroom: Darkroom | None = None
+        self._darkroom: DecoderPool | None = None
         if available():
-            self._darkroom = Darkroom(reactor)
+            self._darkroom = DecoderPool(reactor)
             self.thumbnails = Thumbnails(
                 self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), threads
             )
         gone = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageRoom(kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.recover)
-        self._sweep = SweepThread(reactor, _mark(path), kept, key, disk)
+        self.images = ImageStore(
+            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.recover
+        )
+        self._sweep = OrphanCleanerThread(reactor, _mark(path), kept, key, disk)
 
     def stop(self) -> "Deferred[None]":
         """End the sweep and the processes that decode images; fires when these are gone."""

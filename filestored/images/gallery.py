@@ -1,7 +1,7 @@
 """The images of one account, with their bytes: what somebody with its token can do.
 
 An upload ends in this order: the bytes are durable under a name that nobody can guess; they are
-looked into, where there is somebody who does that (`IPictures`); then one step in the catalog makes
+looked into, where there is somebody who does that (`IImageDecoder`); then one step in the catalog makes
 them an image. What fails before that step leaves nothing but bytes that no record names, which are
 deleted here, or moved to quarantine by a later sweep. What a replaced image was is deleted behind that step.
 
@@ -23,10 +23,19 @@ from filestored.errors import FilestoredError, NotFound
 from filestored.images.accounts import Account, Accounts
 from filestored.images.cancellation import Cancellation
 from filestored.images.catalog import Catalog
-from filestored.images.gzip_backend import Unpacked, is_packed
+from filestored.images.gzip_backend import GunzippedFile, is_gzip
 from filestored.images.listings import Listings
-from filestored.images.upload import Arrival
-from filestored.interfaces import IBlob, IGallery, IImageUpload, Image, IPictures, IStore, Stored, View
+from filestored.images.upload import ImageUpload
+from filestored.interfaces import (
+    FileView,
+    IBlob,
+    IGallery,
+    IImageDecoder,
+    IImageUpload,
+    Image,
+    IStore,
+    UploadResult,
+)
 from filestored.storage.health import ReadFailed
 from filestored.storage.threads import RecordThreads
 
@@ -34,7 +43,7 @@ Gone = Callable[[Digest], Awaitable[None]]
 """Is told which bytes were deleted; never fails."""
 
 Recover = Callable[[Digest], bool]
-"""Moves bytes back out of quarantine, see `ISetsAside.recover`. Blocking."""
+"""Moves bytes back out of quarantine, see `IQuarantine.recover`. Blocking."""
 
 
 @implementer(IGallery)
@@ -50,7 +59,7 @@ class Gallery:
         catalog: Catalog,
         blobs: IStore,
         record_threads: RecordThreads,
-        pictures: IPictures | None,
+        pictures: IImageDecoder | None,
         gone: Gone | None,
         recover: Recover | None,
         listings: Listings,
@@ -70,9 +79,9 @@ class Gallery:
         """See `IGallery.upload`."""
         return Deferred.fromCoroutine(self._upload(replacing))
 
-    def ids(self) -> "Deferred[dict[str, str]]":
-        """See `IGallery.ids`."""
-        return self._listings.ids(self._catalog)
+    def list_images(self) -> "Deferred[dict[str, str]]":
+        """See `IGallery.list_images`."""
+        return self._listings.list_images(self._catalog)
 
     def open(self, identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""
@@ -82,8 +91,8 @@ class Gallery:
         """See `IGallery.delete`."""
         return Deferred.fromCoroutine(self._delete(identity))
 
-    def renew_token(self) -> "Deferred[str]":
-        """See `IGallery.renew_token`."""
+    def regenerate_token(self) -> "Deferred[str]":
+        """See `IGallery.regenerate_token`."""
         return Deferred.fromCoroutine(self._threads.write(self._accounts.renew, self._account))
 
     # --- taking in ------------------------------------------------------------------------------
@@ -92,14 +101,14 @@ class Gallery:
         if replacing is not None:
             await self._threads.read(self._catalog.read, replacing)
         decoding = Cancellation()
-        return Arrival(self._blobs.upload(), partial(self._keep, replacing, decoding), decoding.cancel)
+        return ImageUpload(self._blobs.upload(), partial(self._keep, replacing, decoding), decoding.cancel)
 
     async def _keep(
-        self, replacing: str | None, decoding: Cancellation, name: str, media_type: str, stored: Stored
+        self, replacing: str | None, decoding: Cancellation, name: str, media_type: str, stored: UploadResult
     ) -> str:
         """Make an image of stored bytes, or leave nothing of them."""
         try:
-            packed = is_packed(await self._first_bytes(stored.digest))
+            packed = is_gzip(await self._first_bytes(stored.digest))
             image = Image(name, media_type, stored.size, stored.digest, packed)
             await self._look_into(image, decoding)
         except (FilestoredError, OSError, CancelledError):
@@ -182,13 +191,13 @@ class Gallery:
             await self._gone(digest)
 
 
-def _original(image: Image) -> View | None:
+def _original(image: Image) -> FileView | None:
     """How the stored file is read as it was uploaded."""
-    return partial(Unpacked, size=image.size) if image.packed else None
+    return partial(GunzippedFile, size=image.size) if image.packed else None
 
 
 async def _check_length(image: Image, blob: IBlob) -> None:
-    """Compare the length of what is stored with that of the image; `Unpacked` does so by itself.
+    """Compare the length of what is stored with that of the image; `GunzippedFile` does so by itself.
 
     A gzip file ends with the length of the original (RFC 1952, 2.3.1). Raises `ReadFailed`, and closes the
     blob then.

@@ -2,10 +2,10 @@
 
 Way in: the first piece of an upload is compressed. When that saves at least a tenth, gzip it is from
 there to the end; else all is kept as it came. Which of the two it was, the first bytes tell
-(`is_packed`): only images come here, and no image begins like a gzip file.
+(`is_gzip`): only images come here, and no image begins like a gzip file.
 
-Way out: a backend gives what is kept. `Unpacked` reads it as it was, in order, piece after piece, with the
-state of one decompressor. The work of one read is bounded, in input and in output.
+Way out: a backend gives what is kept. `GunzippedFile` reads it as it was, in order, piece after piece, with
+the state of one decompressor. The work of one read is bounded, in input and in output.
 
 Rejected: reading from an offset, which means to decompress everything before it.
 
@@ -22,7 +22,7 @@ from typing import Protocol
 from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Digest
-from filestored.interfaces import IBackend, IOpensQuickly, ISink, IStoredFile
+from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.health import ReadFailed
 
 WORTH = 0.9
@@ -51,27 +51,27 @@ class Compressor(Protocol):
         """The end of what is compressed."""
 
 
-def is_packed(head: bytes) -> bool:
+def is_gzip(head: bytes) -> bool:
     """Whether what begins with these two bytes, or more, is kept compressed."""
     return head.startswith(_MAGIC)
 
 
 @implementer(IBackend)
-class PackingBackend:
+class GzipBackend:
     """A backend that keeps what it is given in `inner`, compressed where that pays."""
 
     def __init__(self, inner: IBackend) -> None:
         self._inner = inner
-        if IOpensQuickly.providedBy(inner):
-            alsoProvides(self, IOpensQuickly)
+        if INonBlockingOpen.providedBy(inner):
+            alsoProvides(self, INonBlockingOpen)
 
     def begin(self) -> ISink:
         """A sink that compresses."""
-        return PackingSink(self._inner.begin())
+        return GzipSink(self._inner.begin())
 
-    def settle(self, digests: Iterable[Digest]) -> None:
+    def flush_names(self, digests: Iterable[Digest]) -> None:
         """As `inner` does."""
-        self._inner.settle(digests)
+        self._inner.flush_names(digests)
 
     def open(self, digest: Digest) -> IStoredFile:
         """What is kept, as it is kept."""
@@ -91,7 +91,7 @@ class PackingBackend:
 
 
 @implementer(ISink)
-class PackingSink:
+class GzipSink:
     """A sink that compresses what goes into `inner`, if the first piece says that it pays."""
 
     def __init__(self, inner: ISink) -> None:
@@ -122,7 +122,7 @@ class PackingSink:
 
 
 @implementer(IStoredFile)
-class Unpacked:
+class GunzippedFile:
     """The `size` original bytes of what is kept compressed in `inner`, read in order from first to last.
 
     The last byte is given only when the checksum at the end is right.

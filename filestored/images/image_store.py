@@ -11,13 +11,13 @@ from filestored.images.accounts import Accounts
 from filestored.images.catalog import Catalog
 from filestored.images.gallery import Gallery, Gone, Recover
 from filestored.images.listings import Listings
-from filestored.interfaces import IGallery, IImages, IPictures, IRecords, IStore
+from filestored.interfaces import IGallery, IImageDecoder, IImageStore, IRecords, IStore
 from filestored.storage.health import Health
 from filestored.storage.threads import IOThreads, RecordThreads, Run
 
 
-@implementer(IImages)
-class ImageRoom:
+@implementer(IImageStore)
+class ImageStore:
     """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
 
     `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`; `health` is that of
@@ -32,7 +32,7 @@ class ImageRoom:
         blobs: IStore,
         run: Run | IOThreads,
         health: Health,
-        pictures: IPictures | None = None,
+        pictures: IImageDecoder | None = None,
         gone: Gone | None = None,
         recover: Recover | None = None,
     ) -> None:
@@ -53,19 +53,19 @@ class ImageRoom:
         return self._health.degraded
 
     def register(self, username: str) -> "Deferred[str]":
-        """See `IImages.register`."""
+        """See `IImageStore.register`."""
         return Deferred.fromCoroutine(self._threads.write(self._accounts.register, username))
 
-    def token_of(self, username: str) -> "Deferred[str]":
-        """See `IImages.token_of`."""
+    def get_token(self, username: str) -> "Deferred[str]":
+        """See `IImageStore.get_token`."""
         return Deferred.fromCoroutine(self._token_of(username))
 
-    def enter(self, token: str) -> "Deferred[IGallery]":
-        """See `IImages.enter`."""
-        return Deferred.fromCoroutine(self._enter(token))
+    def authenticate(self, token: str) -> "Deferred[IGallery]":
+        """See `IImageStore.authenticate`."""
+        return Deferred.fromCoroutine(self._authenticate(token))
 
-    async def _enter(self, token: str) -> IGallery:
-        account = await self._threads.read(self._accounts.enter, token)
+    async def _authenticate(self, token: str) -> IGallery:
+        account = await self._threads.read(self._accounts.authenticate, token)
         catalog = Catalog(self._records, account.name)
         return Gallery(
             account,
@@ -88,5 +88,5 @@ class ImageRoom:
         return token
 
     def _look_up(self, username: str) -> tuple[str, bool]:
-        token = self._accounts.token_of(username)
+        token = self._accounts.get_token(username)
         return token, self._accounts.finds(username, token)

@@ -37,7 +37,7 @@ class Listings:
         self._queued: dict[str, _Listing] = {}
         self._running: set[str] = set()
 
-    def ids(self, catalog: Catalog) -> "Deferred[dict[str, str]]":
+    def list_images(self, catalog: Catalog) -> "Deferred[dict[str, str]]":
         """The ids of all images by their names; fails with `OSError`. Cancelling it is cheap."""
         listing = self._queued.get(catalog.username)
         if listing is None:

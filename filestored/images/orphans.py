@@ -8,7 +8,7 @@ not mounted, a restore is half done. So nothing is deleted here, and records are
   them, so the sweep runs beside uploads. A date in the future counts as young.
 - Nothing is moved when there are no accounts, when an account cannot be read, or when more than
   `MAX_ORPHANS` files and `MAX_ORPHAN_SHARE` of all would go.
-- What was moved comes back when a record that refers to it is read again (`ISetsAside.recover`).
+- What was moved comes back when a record that refers to it is read again (`IQuarantine.recover`).
 
 Rejected: to remove records without a claim, claims without a record, and tokens without an account. Each may
 belong to something that is missing, and all of them together take little room.
@@ -25,8 +25,8 @@ from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.images.accounts import ACCOUNTS, Accounts
 from filestored.images.catalog import IMAGES, NAMES
-from filestored.images.catalog_records import Entry, read_claim
-from filestored.interfaces import IBackend, IRecords, ISetsAside
+from filestored.images.catalog_records import ImageRecord, read_claim
+from filestored.interfaces import IBackend, IQuarantine, IRecords
 from filestored.storage.health import ReadFailed
 
 MIN_AGE_SECONDS = 24 * 60 * 60.0
@@ -60,7 +60,7 @@ def _no_pause(seconds: float = 0.0) -> None:
 
 
 @dataclass
-class Swept:
+class CleanupResult:
     """The outcome: records of tokens `restored`, files `moved`, and why files were `left`, or None."""
 
     restored: int = 0
@@ -68,8 +68,8 @@ class Swept:
     left: str | None = None
 
 
-class Sweep:
-    """One sweep of `records` and `blobs`, which is also an `ISetsAside`.
+class OrphanCleaner:
+    """One sweep of `records` and `blobs`, which is also an `IQuarantine`.
 
     `now` is in seconds since the epoch.
     """
@@ -86,15 +86,15 @@ class Sweep:
         self._records = records
         self._accounts = accounts
         self._blobs = blobs
-        self._aside = ISetsAside(blobs)
+        self._aside = IQuarantine(blobs)
         self._pause = pause
         self._before = (time.time() if now is None else now) - MIN_AGE_SECONDS
         self._named: set[int] = set()
         self._unreadable: list[str] = []
 
-    def run(self) -> Swept:
+    def run(self) -> CleanupResult:
         """Sweep. Raises `OSError` when `blobs` cannot be read."""
-        swept = Swept()
+        swept = CleanupResult()
         usernames = self._entries()
         for username in usernames:
             self._pause()
@@ -134,7 +134,7 @@ class Sweep:
         """The bytes of all records that are claimed, or so young that their claim may be about to follow."""
         claims = {read_claim(claim) for _, claim in self._paused(f"{place}/{NAMES}")}
         for identity, record in self._paused(f"{place}/{IMAGES}"):
-            entry = Entry.from_record(record)
+            entry = ImageRecord.from_record(record)
             if (identity, entry.image.name) in claims or not self._is_old(_moment(entry.created)):
                 yield entry.image.blob.hex
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.images.accounts import Accounts
-from filestored.images.orphans import Sweep, Swept
+from filestored.images.orphans import CleanupResult, OrphanCleaner
 from filestored.interfaces import IBackend, IRecords
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.01
 """A pause. A hundred steps take about 5 ms, so two thirds of a processor are left to requests."""
 
 
-class SweepThread:
+class OrphanCleanerThread:
     """Sweeps `records` and `blobs` in a thread, if the mark `mark` says that a sweep is due."""
 
     _log = Logger()
@@ -62,7 +62,7 @@ class SweepThread:
         try:
             with claimed_sweep(self._mark) as is_claimed:
                 if is_claimed:
-                    sweep = Sweep(self._records, self._accounts, self._blobs, pause=self._pause)
+                    sweep = OrphanCleaner(self._records, self._accounts, self._blobs, pause=self._pause)
                     self._reactor.callFromThread(self._report, sweep.run())
         except _Stopped:
             pass
@@ -78,7 +78,7 @@ class SweepThread:
         if self._stopped.is_set():
             raise _Stopped
 
-    def _report(self, swept: Swept) -> None:
+    def _report(self, swept: CleanupResult) -> None:
         if swept.restored:
             self._log.info("{count} lost records in tokens/ were made anew", count=swept.restored)
         if swept.moved:

@@ -13,16 +13,16 @@ from twisted.internet.interfaces import IProducer
 from zope.interface import implementer
 
 from filestored.errors import NotAnImage
-from filestored.images.filenames import last_part
+from filestored.images.filenames import base_name
 from filestored.images.signatures import ENOUGH, media_type
-from filestored.interfaces import IImageUpload, IUpload, Stored
+from filestored.interfaces import IImageUpload, IUpload, UploadResult
 
-Keep = Callable[[str, str, Stored], Coroutine[Any, Any, str]]
+Keep = Callable[[str, str, UploadResult], Coroutine[Any, Any, str]]
 """What makes an image of its name, its media type and its stored bytes; returns the id."""
 
 
 @implementer(IImageUpload)
-class Arrival:
+class ImageUpload:
     """One image that arrives in `upload`; `abandon` cancels its decoding."""
 
     def __init__(self, upload: IUpload, keep: Keep, abandon: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Arrival:
 
     def begin(self, name: str) -> None:
         """See `IImageUpload.begin`."""
-        self._name = last_part(name)
+        self._name = base_name(name)
 
     def write(self, data: bytes) -> None:
         """See `IImageUpload.write`."""

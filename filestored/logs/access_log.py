@@ -38,9 +38,9 @@ class AccessLog:
         self._openings: dict[str, str] = {}  # of this second only, by peer
         self._due: IDelayedCall | None = None
 
-    def describe(self, entry: AccessEntry) -> str:
-        """See `IAccessLog.describe`."""
-        return combined_format.describe(entry)
+    def format_entry(self, entry: AccessEntry) -> str:
+        """See `IAccessLog.format_entry`."""
+        return combined_format.format_entry(entry)
 
     def record(self, moment: float, peer: str, description: str) -> None:
         """See `IAccessLog.record`."""

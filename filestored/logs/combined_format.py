@@ -1,6 +1,6 @@
 """One line of the access log, in the combined format of Apache and nginx, in printable ASCII.
 
-Flow: `AccessEntry` -> `describe`, with tokens masked and with nothing in it that could pass for another
+Flow: `AccessEntry` -> `format_entry`, with tokens masked and with nothing in it that could pass for another
 field or line; `opening`, which says who asked and when -> the line is both, one behind the other. The
 description is the dear half and the same for all who ask the same: the wire keeps it beside the answers that
 it gives again. The opening is the same for all that one client asks within a second.
@@ -12,7 +12,7 @@ import time
 from functools import lru_cache
 
 from filestored.interfaces import AccessEntry
-from filestored.logs.redaction import mask
+from filestored.logs.redaction import redact
 
 REMEMBERED = 512
 """Bytes of the longest text of a client that is kept with what is written of it: most come again."""
@@ -21,7 +21,7 @@ MOST = 1024
 """How many of them are kept; the one that came first goes first."""
 
 
-def describe(entry: AccessEntry) -> str:
+def format_entry(entry: AccessEntry) -> str:
     """What a line says of a request and its answer: all but who asked and when."""
     request = b" ".join((entry.method, entry.target, entry.version))
     return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
@@ -44,7 +44,7 @@ def _date(second: int) -> str:
 
 
 def _url(value: bytes | None) -> str:
-    """Show a URL, whose blanks would hide from `mask` where it ends."""
+    """Show a URL, whose blanks would hide from `redact` where it ends."""
     return _field(value.replace(b" ", b"%20") if value else None)
 
 
@@ -58,7 +58,7 @@ def _shown(value: bytes) -> str:
     if known is not None:
         return known
     quoted = _quoted(value)
-    shown = mask(quoted)
+    shown = redact(quoted)
     if shown == quoted and len(value) <= REMEMBERED:
         _remember(value, shown)
     return shown

@@ -1,6 +1,6 @@
 """One line of the log: from an event of twisted.logger to text that is safe to keep.
 
-Flow: event -> `line_of` -> `Line`, with secrets masked and with nothing in it that could pass for
+Flow: event -> `from_event` -> `LogLine`, with secrets masked and with nothing in it that could pass for
 another line or steer a terminal. A worker writes its lines to its supervisor with `to_json`.
 
 Pure functions; what is done with a line is the business of ``logs``.
@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 
 from twisted.logger import LogEvent, eventAsText
 
-from filestored.logs.redaction import mask
+from filestored.logs.redaction import redact
 
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 """The names of loguru's levels by those of Twisted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One entry of the log: its level, where it came from, the process, and its text."""
 
     level: str
@@ -33,20 +33,20 @@ class Line:
         return json.dumps(asdict(self)).encode("ascii") + b"\n"
 
 
-def line_of(event: LogEvent) -> Line:
+def from_event(event: LogEvent) -> LogLine:
     """The line for an event, traceback included."""
     level = event.get("log_level")
-    return Line(
+    return LogLine(
         level=LEVELS.get(level.name, "INFO") if level is not None else "INFO",
         source=str(event.get("log_namespace", "-")),
         process=os.getpid(),
-        text=presentable(eventAsText(event, includeTimestamp=False, includeSystem=False)),
+        text=sanitize(eventAsText(event, includeTimestamp=False, includeSystem=False)),
     )
 
 
-def presentable(text: str) -> str:
+def sanitize(text: str) -> str:
     """A text with its secrets masked, its control characters written out, its further lines indented."""
-    masked = mask(text).rstrip("\n")
+    masked = redact(text).rstrip("\n")
     return _CONTROL.sub(_written_out, masked).replace("\n", "\n    ")
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from loguru import logger
 
-from filestored.logs.log_line import Line
-from filestored.logs.observer import UNWRITABLE, complain
-from filestored.logs.rotation import Archive, Retention
+from filestored.logs.log_line import LogLine
+from filestored.logs.observer import UNWRITABLE, report_to_stderr
+from filestored.logs.rotation import Retention, RotatedFiles
 from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
 
@@ -38,12 +38,12 @@ class LoguruSink:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            complain(
+            report_to_stderr(
                 f"the log {path} cannot be opened, stderr takes its place until a reopen: {error.strerror}"
             )
             self._handler = self._add(None)
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Write a line; its text is no format, so braces in it stay braces."""
         logger.bind(process=line.process, source=line.source).log(line.level, line.text)
 
@@ -74,9 +74,9 @@ class LoguruSink:
             **common,
         )
 
-    def _archive(self, path: str) -> Archive:
+    def _archive(self, path: str) -> RotatedFiles:
         retention = self._settings.retention
-        return Archive(path, Retention.parse(retention) if retention else Retention(), complain)
+        return RotatedFiles(path, Retention.parse(retention) if retention else Retention(), report_to_stderr)
 
 
 def _write_stderr(text: str) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from filestored.logs.log_line import Line, line_of
+from filestored.logs.log_line import LogLine, from_event
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """Errors of a full, read-only or faulty disk, with which a log file cannot be made; serving goes on."""
@@ -28,7 +28,7 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 class Sink(Protocol):
     """Where lines end."""
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Write a line. Raises `OSError`."""
 
     def reopen(self) -> None:
@@ -47,15 +47,15 @@ class LogObserver:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[Line] = deque()
+        self._waiting: deque[LogLine] = deque()
         self._busy = threading.Lock()
         self._sink: Sink | None = None
 
     def __call__(self, event: LogEvent) -> None:
         """Take an event of twisted.logger."""
-        self.write(line_of(event))
+        self.write(from_event(event))
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Take a line that is ready."""
         self._waiting.append(line)
         self._pass_on()
@@ -86,7 +86,7 @@ class LogObserver:
                 self._busy.release()
 
 
-def complain(text: str) -> None:
+def report_to_stderr(text: str) -> None:
     """Tell stderr what has gone wrong with the log itself. Does not raise."""
     try:
         os.write(2, f"filestored: {text}\n".encode("utf-8", "backslashreplace"))
@@ -94,18 +94,18 @@ def complain(text: str) -> None:
         return  # nobody is left to tell
 
 
-def dropped(count: int) -> Line:
+def dropped(count: int) -> LogLine:
     """Return the line that stands for `count` others that were dropped."""
     text = f"{count} lines of the log were dropped: it could not be written fast enough"
-    return Line("WARNING", "filestored.logs", os.getpid(), text)
+    return LogLine("WARNING", "filestored.logs", os.getpid(), text)
 
 
-def write_line(sink: Sink, line: Line) -> None:
+def write_line(sink: Sink, line: LogLine) -> None:
     """Write a line, or drop it: a log that cannot be written must not stop the service."""
     try:
         sink.write(line)
     except (OSError, ValueError) as error:
-        complain(f"a line of the log is lost ({error}): {line.text}")
+        report_to_stderr(f"a line of the log is lost ({error}): {line.text}")
 
 
 def reopen_sink(sink: Sink) -> None:
@@ -113,4 +113,4 @@ def reopen_sink(sink: Sink) -> None:
     try:
         sink.reopen()
     except OSError as error:
-        complain(f"the log cannot be opened again: {error}")
+        report_to_stderr(f"the log cannot be opened again: {error}")

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.logs.log_line import Line
+from filestored.logs.log_line import LogLine
 from filestored.logs.observer import dropped
 from filestored.settings import LEVELS
 
@@ -49,7 +49,7 @@ class PipeSink:
         self._busy = threading.Lock()
         self._watched = False
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Write a line as JSON, or drop it when too many wait. Raises `OSError`."""
         if LEVELS.index(line.level) < self._least:
             return

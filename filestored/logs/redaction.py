@@ -24,7 +24,7 @@ _BEFORE_USERNAME = ("generate-token", "retrieve-token")
 _BEFORE_NUMBER = ("width", "height")
 
 
-def mask(text: str) -> str:
+def redact(text: str) -> str:
     """Return `text` with all secrets replaced by `MASK`; to mask twice changes nothing."""
     if _BEGIN.search(text):
         text = _WORD.sub(_masked_word, text)

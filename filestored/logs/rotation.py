@@ -1,6 +1,6 @@
 """Rotated log files: compressed aside, and forgotten when they are old.
 
-Flow: loguru has moved a full log file out of the way and hands its new path to `Archive.take` -> a
+Flow: loguru has moved a full log file out of the way and hands its new path to `RotatedFiles.take` -> a
 thread, one at a time, compresses it and then removes what is beyond the retention. The thread that
 logs, which is the reactor's, waits for none of that, and nor does the end of the daemon: what is left
 then is compressed with the next file.
@@ -56,14 +56,14 @@ class Retention:
         return self.seconds is not None and age > self.seconds
 
 
-class Archive:
-    """The rotated files of the log at `path`; `complain` takes a line about what has gone wrong."""
+class RotatedFiles:
+    """The rotated files of the log at `path`; `report_to_stderr` takes a line about what has gone wrong."""
 
-    def __init__(self, path: str, retention: Retention, complain: Callable[[str], None]) -> None:
+    def __init__(self, path: str, retention: Retention, report_to_stderr: Callable[[str], None]) -> None:
         root, extension = os.path.splitext(path)
         self._pattern = f"{glob.escape(root)}.{_DATED}{glob.escape(extension)}"
         self._retention = retention
-        self._complain = complain
+        self._complain = report_to_stderr
         self._one_at_a_time = threading.Lock()
 
     def take(self, path: str) -> None:

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from filestored.logs.log_line import Line
-from filestored.logs.observer import Sink, complain, dropped, reopen_sink, write_line
+from filestored.logs.log_line import LogLine
+from filestored.logs.observer import Sink, dropped, reopen_sink, report_to_stderr, write_line
 
 MAX_QUEUED_BYTES = 2 << 20
 """Maximum bytes of text that wait for one log."""
@@ -90,7 +90,7 @@ class WriterThread:
             try:
                 job()
             except Exception as error:  # the thread goes on, whatever a file, disk or library does
-                complain(f"{self._name}: {error!r}")
+                report_to_stderr(f"{self._name}: {error!r}")
             with self._changed:
                 self._waiting -= size
                 self._working = False
@@ -119,7 +119,7 @@ class ThreadedSink:
         self._thread = WriterThread("log", lambda count: self._write(dropped(count)))
         self._deadline: float | None = None
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Queue a line; drop it when too many wait."""
         self._thread.put(partial(self._write, line), len(line.text) + _LINE_BYTES, 1)
         if self._deadline is not None:
@@ -134,7 +134,7 @@ class ThreadedSink:
         self._deadline = time.monotonic() + seconds
         self._thread.flush(seconds)
 
-    def _write(self, line: Line) -> None:
+    def _write(self, line: LogLine) -> None:
         if self._sink is None:
             self._sink = self._make()
         write_line(self._sink, line)

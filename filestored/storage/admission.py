@@ -13,19 +13,21 @@ from twisted.python.failure import Failure
 
 from filestored.errors import StorageFull, TooLarge, UploadRefused
 from filestored.interfaces import IBackend
-from filestored.storage.free_space import Headroom
+from filestored.storage.free_space import FreeSpace
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Places
+from filestored.storage.upload_places import MAX_UNPLACED_BYTES, UploadPlaces
 
 
-class Admission:
+class AdmissionControl:
     """Admission control of one store.
 
     `max_size` in bytes; `in_flight` counts the uploads inside; `headroom` is the free space.
     """
 
-    def __init__(self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: Places) -> None:
+    def __init__(
+        self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: UploadPlaces
+    ) -> None:
         self.max_size = max_size
         self.in_flight = 0
         self.refused = 0
@@ -33,10 +35,10 @@ class Admission:
         self._run = run
         self._health = health
         self._places = places
-        self.headroom = Headroom(backend)
+        self.headroom = FreeSpace(backend)
         self._asking = False
 
-    def enter(self, length: int | None) -> None:
+    def admit(self, length: int | None) -> None:
         """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`."""
         try:
             self._check(length or 0)
@@ -45,11 +47,11 @@ class Admission:
             raise
         self.in_flight += 1
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Nothing of an upload that entered is in progress any more."""
         self.in_flight -= 1
 
-    def hear(self, free: int | None) -> None:
+    def update_free_space(self, free: int | None) -> None:
         """Note how many bytes may still be written; None when that could not be found out."""
         if free is not None:
             self.headroom.free = free
@@ -71,4 +73,4 @@ class Admission:
 
     def _answered(self, free: int | Failure) -> None:
         self._asking = False
-        self.hear(None if isinstance(free, Failure) else free)
+        self.update_free_space(None if isinstance(free, Failure) else free)

@@ -3,9 +3,9 @@
 A `Blob` owns an `IStoredFile` and reads it in I/O threads. Closing it is allowed at any
 time: the file is let go when no read is under way, and whoever was being produced to is told.
 A `FileBlob` is one whose bytes are a regular file; those who can send a range of a file by
-themselves ask for `IFileSource`. A `BlobAtHand` has its bytes in memory.
+themselves ask for `IFileSource`. A `InMemoryBlob` has its bytes in memory.
 
-A `Delivery` is the push producer of one range: it reads a piece, waits while it is paused,
+A `RangeProducer` is the push producer of one range: it reads a piece, waits while it is paused,
 writes, and goes on. At most one piece is held.
 """
 
@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from filestored.digest import Digest
 from filestored.errors import Overloaded
-from filestored.interfaces import IAtHand, IBlob, IFileSource, IStoredFile
+from filestored.interfaces import IBlob, IFileSource, IInMemory, IStoredFile
 from filestored.storage.health import Health
 from filestored.storage.read_latency import MAX_READ_SECONDS, ReadLatency
 from filestored.storage.threads import Run
@@ -51,14 +51,14 @@ class Blob:
         self._run = run
         self._health = health
         self._latency = latency or ReadLatency()
-        self._delivery: Delivery | None = None
+        self._delivery: RangeProducer | None = None
         self._reading = False
         self._closed = False
 
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
         """Send a range, one range at a time; cancelling what is returned stops it."""
         assert self._delivery is None, "one range at a time"
-        delivery = self._delivery = Delivery(self, consumer, start, stop)
+        delivery = self._delivery = RangeProducer(self, consumer, start, stop)
         done: Deferred[None] = Deferred(lambda _: delivery.stopProducing())
 
         def finish(result: Failure | None) -> None:
@@ -74,7 +74,7 @@ class Blob:
         try:
             data = await self._run(self._read_if_wanted, start, min(PIECE, stop - start))
         except OSError as error:
-            judged = self._health.judge_read(error)
+            judged = self._health.classify_read(error)
             raise judged from (None if judged is error else error)
         finally:
             self._reading = False
@@ -103,7 +103,7 @@ class Blob:
     def _is_unwanted(self) -> bool:
         return self._delivery is not None and self._delivery.stopped
 
-    async def _deliver(self, delivery: "Delivery") -> None:
+    async def _deliver(self, delivery: "RangeProducer") -> None:
         try:
             await delivery.run()
         finally:
@@ -124,8 +124,8 @@ class Blob:
         return self._latency.slow or self.size >= SLOW_TO_CLOSE
 
 
-@implementer(IBlob, IAtHand)
-class BlobAtHand:
+@implementer(IBlob, IInMemory)
+class InMemoryBlob:
     """The bytes named `digest`: `data`, which nobody has to read."""
 
     __slots__ = ("data", "digest", "size")
@@ -171,8 +171,8 @@ class FileBlob(Blob):
         """See `IFileSource`."""
         return self._latency.slow
 
-    def took(self, seconds: float) -> None:
-        """See `IFileSource.took`."""
+    def record_latency(self, seconds: float) -> None:
+        """See `IFileSource.record_latency`."""
         if seconds > MAX_READ_SECONDS:  # faster ones change nothing here, and this is the hot path
             self._latency.note(seconds)
 
@@ -188,7 +188,7 @@ class FileBlob(Blob):
 
 
 @implementer(IPushProducer)
-class Delivery:
+class RangeProducer:
     """The bytes of `blob` from `start` to `stop` on their way to `consumer`, until it is `stopped`."""
 
     def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:

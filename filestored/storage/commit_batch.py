@@ -1,7 +1,7 @@
 """One turn of the group commit: the blocking work for everybody who is in it.
 
 In: bodies that have arrived, and members whose name was given before. Out: all of them answered, but
-for bodies whose name the next turn is to flush (`Turn.unsettled`). See `commit` for the plan.
+for bodies whose name the next turn is to flush (`CommitBatch.unflushed`). See `commit` for the plan.
 
 Every step is taken with all bodies before the next one is taken with any: files are sealed, the
 flush is over, and only then the first of them gets its name.
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from filestored.digest import Digest
-from filestored.interfaces import IBackend, IFlushesTogether, ISink
+from filestored.interfaces import IBackend, IBatchFlush, ISink
 from filestored.storage.health import FlushFailed
 from filestored.storage.threads import empty
 
 
-class Member:
+class PendingName:
     """Somebody who waits for `digest` to be settled.
 
     `tell` is called with the member when that is done, or has failed. It must not raise.
@@ -25,7 +25,7 @@ class Member:
     created = False
     error: Exception | None = None
 
-    def __init__(self, digest: Digest, tell: "Callable[[Member], None]") -> None:
+    def __init__(self, digest: Digest, tell: "Callable[[PendingName], None]") -> None:
         self.digest = digest
         self._tell = tell
 
@@ -35,12 +35,12 @@ class Member:
         self._tell(self)
 
 
-class Body(Member):
+class PendingUpload(PendingName):
     """Somebody who brings the bytes, too."""
 
     _sink: ISink | None = None
 
-    def __init__(self, digest: Digest, data: bytes | bytearray, tell: Callable[[Member], None]) -> None:
+    def __init__(self, digest: Digest, data: bytes | bytearray, tell: Callable[[PendingName], None]) -> None:
         super().__init__(digest, tell)
         self._data = data
 
@@ -65,18 +65,20 @@ class Body(Member):
             self._sink.discard()
 
 
-class Turn:
+class CommitBatch:
     """Takes the bodies that have `arrived` as far as to their names, and makes `named` durable.
 
-    `unsettled` are those that have a name at the end, and no flush yet.
+    `unflushed` are those that have a name at the end, and no flush yet.
     """
 
-    def __init__(self, backend: IBackend, arrived: Sequence[Body], named: Sequence[Member]) -> None:
+    def __init__(
+        self, backend: IBackend, arrived: Sequence[PendingUpload], named: Sequence[PendingName]
+    ) -> None:
         self._backend = backend
-        self._together = IFlushesTogether(backend, None)
+        self._together = IBatchFlush(backend, None)
         self._arrived = arrived
         self._named = named
-        self.unsettled: list[Body] = []
+        self.unflushed: list[PendingUpload] = []
 
     def __bool__(self) -> bool:
         """Whether there is somebody in it."""
@@ -100,13 +102,13 @@ class Turn:
 
     def fail(self, error: Exception) -> None:
         """Nothing of this turn may be taken for durable."""
-        self.unsettled = []
+        self.unflushed = []
         for member in (*self._named, *self._arrived):
             member.error = member.error or error
 
     def answer(self) -> None:
         """Tell everybody but the unsettled ones."""
-        waiting = set(self.unsettled)
+        waiting = set(self.unflushed)
         for member in (*self._named, *self._arrived):
             if member not in waiting:
                 member.answer()
@@ -114,26 +116,26 @@ class Turn:
     def _advance(self, is_waited_for: Callable[[], bool]) -> None:
         bodies = _each(self._arrived, lambda body: body.fill(self._backend))
         bodies = self._flush(bodies, self._named)
-        bodies = _each(bodies, Body.publish)
+        bodies = _each(bodies, PendingUpload.publish)
         if is_waited_for():
-            self.unsettled = bodies
+            self.unflushed = bodies
         else:
             self._flush([], bodies)
 
-    def _flush(self, bodies: list[Body], named: Sequence[Member]) -> list[Body]:
+    def _flush(self, bodies: list[PendingUpload], named: Sequence[PendingName]) -> list[PendingUpload]:
         """Make bytes and names durable; answers the bodies that are."""
         digests = [member.digest for member in named]
-        if self._together is not None and self._together.saves(len(bodies), digests):
+        if self._together is not None and self._together.is_worthwhile(len(bodies), digests):
             bodies = _each(bodies, lambda body: body.seal(flush=False))
             self._together.flush()
             return bodies
         bodies = _each(bodies, lambda body: body.seal(flush=True))
         if digests:
-            self._backend.settle(digests)
+            self._backend.flush_names(digests)
         return bodies
 
 
-def _each(bodies: Sequence[Body], step: Callable[[Body], None]) -> list[Body]:
+def _each(bodies: Sequence[PendingUpload], step: Callable[[PendingUpload], None]) -> list[PendingUpload]:
     """Take one step with all of them. Whose step fails, fails alone; answers the others."""
     well = []
     for body in bodies:

@@ -18,7 +18,7 @@ LOOK_AGAIN_BYTES = 16 * 1024 * 1024
 """Bytes that may be written between two looks. A look takes microseconds, and 16 MiB take milliseconds."""
 
 
-class Headroom:
+class FreeSpace:
     """The room of one store. `free` is the last known figure in bytes, less the reserve.
 
     `spend` is called in I/O threads, by many at once.

@@ -17,11 +17,11 @@ pread(FORMAT). The last one confirms the one before it (see `root`). A crowd: wr
 syncfs.
 
 The flush is one for all where the backend can do that and it saves something
-(`IFlushesTogether`); else each file and each directory is flushed by itself.
+(`IBatchFlush`); else each file and each directory is flushed by itself.
 
 A small body comes with its bytes (`commit`), and everything happens to it here. A large one
 was sealed and named by a job of its own, and a deletion has taken a name away: of these
-only the name is still to be made durable (`settle`).
+only the name is still to be made durable (`flush_names`).
 
 A member that fails, fails alone. A failed flush fails all that it was for, and all that come
 after it: what it could not make durable may seem durable to the next flush.
@@ -39,34 +39,34 @@ from twisted.python.failure import Failure
 from filestored.digest import Digest
 from filestored.errors import WritesSuspended
 from filestored.interfaces import IBackend
-from filestored.storage.commit_batch import Body, Member, Turn
+from filestored.storage.commit_batch import CommitBatch, PendingName, PendingUpload
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
 
 class GroupCommit:
-    """The one way to durable names of a store. `hear` is told the free space after each turn."""
+    """The one way to durable names of a store. `update_free_space` is told the free space after each turn."""
 
     def __init__(
-        self, backend: IBackend, run: Run, health: Health, hear: Callable[[int | None], None]
+        self, backend: IBackend, run: Run, health: Health, update_free_space: Callable[[int | None], None]
     ) -> None:
         self._backend = backend
         self._run = run
         self._health = health
-        self._hear = hear
-        self._arrived: list[Body] = []
-        self._named: list[Member] = []
+        self._hear = update_free_space
+        self._arrived: list[PendingUpload] = []
+        self._named: list[PendingName] = []
         self._busy = False
 
-    def commit(self, body: Body) -> None:
+    def commit(self, body: PendingUpload) -> None:
         """Store the bytes of `body` durably. Its `tell` hears what came of it."""
         self._arrived.append(body)
         self._go_on()
 
-    def settle(self, digest: Digest) -> "Deferred[None]":
+    def flush_names(self, digest: Digest) -> "Deferred[None]":
         """Make durable that `digest` was published or deleted. Fails with `WritesSuspended`, or `OSError`."""
         settled: Deferred[None] = Deferred()
-        self._named.append(Member(digest, partial(_fire, settled)))
+        self._named.append(PendingName(digest, partial(_fire, settled)))
         self._go_on()
         return settled
 
@@ -76,7 +76,7 @@ class GroupCommit:
 
     def _next(self) -> None:
         """Send off what has queued; or refuse it, when an earlier turn has ended all writing."""
-        turn = Turn(self._backend, self._arrived, self._named)
+        turn = CommitBatch(self._backend, self._arrived, self._named)
         self._arrived, self._named = [], []
         if not turn:
             return
@@ -91,20 +91,20 @@ class GroupCommit:
         """Whether there will be another turn. Asked in the I/O thread."""
         return bool(self._arrived or self._named)
 
-    def _taken(self, result: int | Failure | None, turn: Turn) -> None:
+    def _taken(self, result: int | Failure | None, turn: CommitBatch) -> None:
         self._busy = False
         if isinstance(result, Failure):
             error = result.value
             assert isinstance(error, Exception)
-            turn.fail(self._health.judge(error))
+            turn.fail(self._health.classify(error))
         else:
             self._hear(result)
-        self._named[:0] = turn.unsettled
+        self._named[:0] = turn.unflushed
         self._next()
         turn.answer()
 
 
-def _fire(settled: "Deferred[None]", member: Member) -> None:
+def _fire(settled: "Deferred[None]", member: PendingName) -> None:
     if member.error is None:
         settled.callback(None)
     else:

@@ -1,6 +1,6 @@
 """The blocking half of an upload: bytes come in, are hashed and written, and get a name.
 
-An `Intake` lives in I/O threads, one job at a time; `upload.Upload` sees to that. The sink is
+An `HashingWriter` lives in I/O threads, one job at a time; `upload.Upload` sees to that. The sink is
 begun with the first bytes, so an upload without any that are worth a job never opens a file.
 Bytes are hashed with the store's algorithm and with those of all the digests they are
 expected to have. Before they are written they are counted against the room that is left (`headroom`).
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from filestored.digest import Algorithm, Digest, Hasher, algorithm
 from filestored.errors import DigestMismatch
 from filestored.interfaces import IBackend, ISink
-from filestored.storage.free_space import Headroom
+from filestored.storage.free_space import FreeSpace
 
 
-class Intake:
+class HashingWriter:
     """One byte string on its way to `backend`, where its `own` algorithm names it, within `headroom`."""
 
     def __init__(
-        self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], headroom: Headroom
+        self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], headroom: FreeSpace
     ) -> None:
         self._backend = backend
         self._own = own
@@ -32,11 +32,11 @@ class Intake:
         self._sink: ISink | None = None
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether there is something to `discard`."""
         return self._sink is not None
 
-    def absorb(self, pieces: Iterable[bytes | bytearray]) -> None:
+    def write(self, pieces: Iterable[bytes | bytearray]) -> None:
         """Hash and write the next bytes. Blocking.
 
         Raises `StorageFull` or `OSError`; the room of all bytes is free again then.
@@ -70,7 +70,7 @@ class Intake:
 
         Returns the digest and whether it is new. Raises `UploadRefused` or `OSError`.
         """
-        self.absorb(pieces)
+        self.write(pieces)
         digest = self.digest()
         assert self._sink is not None, "absorb has begun it"
         self._sink.seal()

@@ -1,6 +1,6 @@
 """Health of the storage: which errors suspend writing, for how long, and what each one becomes.
 
-Every error of a backend passes through `Health.judge` on its way to the client. A full disk and a want of
+Every error of a backend passes through `Health.classify` on its way to the client. A full disk and a want of
 descriptors become refusals with a name, and suspend nothing. A read-only file system suspends writing until
 a probe passes (see `recovery`). An error of a damaged disk (`FAULTY`) and a failed flush suspend it until a
 restart: the kernel forgets the pages that it could not write, and the next flush would report success.
@@ -74,10 +74,10 @@ class Health:
         if self.degraded is not None:
             raise WritesSuspended
 
-    def judge(self, error: Exception) -> Exception:
+    def classify(self, error: Exception) -> Exception:
         """Return the error to report for `error`; suspend writing when that is due."""
         if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
-            return self.judge_read(error)
+            return self.classify_read(error)
         if isinstance(error, FlushFailed) or _is_grave(error):
             self._begin(str(error), until_restart=True)
             return error
@@ -87,7 +87,7 @@ class Health:
         refusal = _PASSING.get(error.errno or 0)
         return refusal() if refusal else error
 
-    def judge_read(self, error: Exception) -> Exception:
+    def classify_read(self, error: Exception) -> Exception:
         """Return the error to report for one that came while an object was read; log and count it."""
         if isinstance(error, StoreMissing):
             self._begin(str(error), until_restart=True, of_device=False)
@@ -158,7 +158,7 @@ _PASSING: dict[int, type[UploadRefused]] = {
 Scope = int | str
 """A device (st_dev), or the path of one directory."""
 
-Watcher = Callable[[Scope, str, bool], None]
+MigrationProgress = Callable[[Scope, str, bool], None]
 """Receives the scope, the reason, and whether the suspension lasts until a restart."""
 
 
@@ -168,7 +168,7 @@ class DeviceHealth:
     def __init__(self) -> None:
         self._healths: dict[str, Health] = {}
         self._devices: dict[str, int] = {}  # by path, as `_healths`
-        self._watchers: list[Watcher] = []
+        self._watchers: list[MigrationProgress] = []
 
     def of(self, path: str) -> Health:
         """Return the health of the directory `path`, which need not exist yet. Raises `OSError`."""
@@ -178,7 +178,7 @@ class DeviceHealth:
             health.watch(partial(self._report, path))
         return self._healths[path]
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: MigrationProgress) -> None:
         """Report each suspension that this process finds."""
         self._watchers.append(watcher)
 

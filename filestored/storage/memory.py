@@ -15,10 +15,10 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import Collision, NotFound
-from filestored.interfaces import IBackend, IFormerNames, IRecords, ISetsAside, ISink, IStoredFile
+from filestored.interfaces import IAliases, IBackend, IQuarantine, IRecords, ISink, IStoredFile
 
 
-@implementer(IBackend, IFormerNames, ISetsAside)
+@implementer(IBackend, IAliases, IQuarantine)
 class MemoryBackend:
     """Byte strings in a dictionary, `capacity` bytes of them at most.
 
@@ -41,7 +41,7 @@ class MemoryBackend:
         """A sink that gathers its bytes."""
         return MemorySink(self)
 
-    def settle(self, digests: Iterable[Digest]) -> None:
+    def flush_names(self, digests: Iterable[Digest]) -> None:
         """Memory has nothing to flush."""
 
     def open(self, digest: Digest) -> "MemoryFile":

@@ -8,7 +8,7 @@ statistics stand here and in the modules around it, once, above every backend::
     delete -> backend -> GroupCommit -> whether it was there
 
 Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exception is a backend that
-provides `IOpensQuickly`: a thread costs more than its `open` does, while the disk is fast (`latency`).
+provides `INonBlockingOpen`: a thread costs more than its `open` does, while the disk is fast (`latency`).
 """
 
 from collections.abc import Callable, Iterable
@@ -22,28 +22,28 @@ from zope.interface import alsoProvides, implementer
 from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound
 from filestored.interfaces import (
-    IAtHand,
+    FileView,
+    IAliases,
     IBackend,
     IBlob,
     IFileBacked,
-    IFormerNames,
-    IOpensAtOnce,
-    IOpensQuickly,
+    IInMemory,
+    INonBlockingOpen,
     IStore,
     IStoredFile,
+    ISyncOpen,
     IUpload,
-    Stored,
-    View,
+    UploadResult,
 )
-from filestored.storage.admission import Admission
-from filestored.storage.blob import Blob, BlobAtHand, FileBlob
+from filestored.storage.admission import AdmissionControl
+from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.group_commit import GroupCommit
-from filestored.storage.hashing import Intake
+from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health
 from filestored.storage.read_latency import ReadLatency
 from filestored.storage.threads import IOThreads, Run
 from filestored.storage.upload import Upload
-from filestored.storage.upload_places import Places
+from filestored.storage.upload_places import UploadPlaces
 
 MAX_SIZE = 5 * 1024**3
 """Bytes of the largest upload, unless the operator says otherwise."""
@@ -89,18 +89,18 @@ class Store:
         self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
-        self._former = IFormerNames(backend, None)
+        self._former = IAliases(backend, None)
         self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
         self._threads = threads = IOThreads.of(run)
-        if IOpensQuickly.providedBy(backend):
-            alsoProvides(self, IOpensAtOnce)
+        if INonBlockingOpen.providedBy(backend):
+            alsoProvides(self, ISyncOpen)
         self._health = health or Health()
         self._latency = ReadLatency()
-        self._places = Places(max_uploads, seconds)
-        self._admission = Admission(
+        self._places = UploadPlaces(max_uploads, seconds)
+        self._admission = AdmissionControl(
             backend, threads.read, self._health, max_size=max_size, places=self._places
         )
-        self._group = GroupCommit(backend, threads.commit, self._health, self._admission.hear)
+        self._group = GroupCommit(backend, threads.commit, self._health, self._admission.update_free_space)
 
     @property
     def degraded(self) -> str | None:
@@ -109,7 +109,7 @@ class Store:
 
     @property
     def slow(self) -> bool:
-        """See `IOpensAtOnce`."""
+        """See `ISyncOpen`."""
         return self._latency.slow
 
     @property
@@ -128,9 +128,9 @@ class Store:
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
-        self._admission.enter(length)
+        self._admission.admit(length)
         return Upload(
-            Intake(self._backend, self.algorithm, expected, self._admission.headroom),
+            HashingWriter(self._backend, self.algorithm, expected, self._admission.headroom),
             self._group,
             self._health,
             self._threads,
@@ -140,21 +140,21 @@ class Store:
             ended=self._ended,
         )
 
-    def open(self, digest: Digest, view: View | None = None) -> "Deferred[IBlob]":
+    def open(self, digest: Digest, view: FileView | None = None) -> "Deferred[IBlob]":
         """See `IStore.open`; done on the spot where the backend opens quickly, while its disk is fast."""
-        if IOpensAtOnce.providedBy(self) and not self._latency.slow:
-            return maybeDeferred(self.open_at_once, digest, view)
+        if ISyncOpen.providedBy(self) and not self._latency.slow:
+            return maybeDeferred(self.open_sync, digest, view)
         return Deferred.fromCoroutine(self._open(digest, view))
 
-    def open_at_once(self, digest: Digest, view: View | None = None) -> IBlob:
-        """See `IOpensAtOnce.open_at_once`; offered where the backend opens quickly."""
+    def open_sync(self, digest: Digest, view: FileView | None = None) -> IBlob:
+        """See `ISyncOpen.open_sync`; offered where the backend opens quickly."""
         try:
             return self._blob(digest, self._open_now(digest), view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
-    def open_again(self, digest: Digest) -> IBlob:
-        """See `IOpensAtOnce.open_again`; offered where the backend opens quickly."""
+    def reopen(self, digest: Digest) -> IBlob:
+        """See `ISyncOpen.reopen`; offered where the backend opens quickly."""
         if self._latency.slow:
             raise BlockingIOError(EAGAIN, "the disk is slow")
         return self._blob(digest, self._open_now(digest), None)
@@ -188,37 +188,37 @@ class Store:
         """Open. Blocking; raises `NotFound` or `OSError`."""
         return self._backend.open(self._current(digest))
 
-    async def _open(self, digest: Digest, view: View | None) -> IBlob:
+    async def _open(self, digest: Digest, view: FileView | None) -> IBlob:
         try:
             file = await self._threads.read(self._latency.call, self._open_current, digest)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._unopened(error) from None
 
-    def _blob(self, digest: Digest, file: IStoredFile, view: View | None) -> IBlob:
+    def _blob(self, digest: Digest, file: IStoredFile, view: FileView | None) -> IBlob:
         self.statistics.opened += 1
         if view is not None:
             return Blob(digest, view(file), self._threads.decompress, self._health)
-        if IAtHand.providedBy(file):
-            return BlobAtHand(digest, file.data)
+        if IInMemory.providedBy(file):
+            return InMemoryBlob(digest, file.data)
         if IFileBacked.providedBy(file):
             return FileBlob(digest, file, self._threads.read, self._health, self._latency, file.fileno())
         return Blob(digest, file, self._threads.read, self._health, self._latency)
 
     def _unopened(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
-        return self._health.judge_read(error)
+        return self._health.classify_read(error)
 
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()
         try:
             current, deleted = await self._threads.write(self._unlink, digest)
             if deleted:
-                await self._group.settle(current)
+                await self._group.flush_names(current)
         except NotFound:
             return False
         except OSError as error:
-            judged = self._health.judge(error)
+            judged = self._health.classify(error)
             raise judged from (None if judged is error else error)
         self.statistics.deleted += deleted
         return deleted
@@ -228,8 +228,8 @@ class Store:
         current = self._current(digest)
         return current, self._backend.delete(current)
 
-    def _ended(self, stored: Stored | None) -> None:
-        self._admission.leave()
+    def _ended(self, stored: UploadResult | None) -> None:
+        self._admission.release()
         if stored is None:
             self.statistics.failed_uploads += 1
             return

@@ -181,20 +181,20 @@ class RecordThreads:
 
     async def read(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that reads. Raises what it raises; `Overloaded` without descriptors or memory."""
-        return await _judged(self._health.judge_read, self._threads.read, function, *args, **kwargs)
+        return await _judged(self._health.classify_read, self._threads.read, function, *args, **kwargs)
 
     async def list(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """As `read`, for whole directories of records."""
-        return await _judged(self._health.judge_read, self._threads.list, function, *args, **kwargs)
+        return await _judged(self._health.classify_read, self._threads.list, function, *args, **kwargs)
 
     async def write(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that writes. Raises `WritesSuspended` while writes are suspended."""
         self._health.check()
-        return await _judged(self._health.judge, self._threads.record, function, *args, **kwargs)
+        return await _judged(self._health.classify, self._threads.record, function, *args, **kwargs)
 
 
 async def _judged(
-    judge: Callable[[Exception], Exception],
+    classify: Callable[[Exception], Exception],
     run: Run,
     function: Callable[_P, _T],
     *args: _P.args,
@@ -203,5 +203,5 @@ async def _judged(
     try:
         return await run(function, *args, **kwargs)
     except OSError as error:
-        judged = judge(error)
+        judged = classify(error)
         raise judged from (None if judged is error else error)

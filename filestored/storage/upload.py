@@ -34,13 +34,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge
-from filestored.interfaces import IUpload, Stored
-from filestored.storage.commit_batch import Body, Member
+from filestored.interfaces import IUpload, UploadResult
+from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
-from filestored.storage.hashing import Intake
+from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health
 from filestored.storage.threads import IOThreads
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Meter, Places
+from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Meter, UploadPlaces
 
 PIECE = 256 * 1024
 """Bytes that are worth a job, and bytes waiting for one with which the producer has to wait, too."""
@@ -72,15 +72,15 @@ class Upload:
 
     def __init__(
         self,
-        intake: Intake,
+        intake: HashingWriter,
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
-        places: Places,
+        places: UploadPlaces,
         *,
         length: int | None,
         limit: int,
-        ended: Callable[[Stored | None], None],
+        ended: Callable[[UploadResult | None], None],
     ) -> None:
         self._intake = intake
         self._group = group
@@ -121,10 +121,10 @@ class Upload:
             self._pump()
             self._throttle()
 
-    def commit(self) -> "Deferred[Stored]":
+    def commit(self) -> "Deferred[UploadResult]":
         """Keep the bytes. Fails with `CancelledError` when `abort` came before they reached the disk."""
         # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
-        done: Deferred[Stored] = Deferred()
+        done: Deferred[UploadResult] = Deferred()
         if self._aborted:
             done.errback(CancelledError())  # to end it is the business of that `abort`
             return done
@@ -150,14 +150,14 @@ class Upload:
         return float("inf") if busy else self._meter.rate(now, self._size)
 
     def evict(self) -> None:
-        """See `Holder.evict`. Called by `Places` only, when no job is under way."""
+        """See `Holder.evict`. Called by `UploadPlaces` only, when no job is under way."""
         self._evicted = True
         self._error = Overloaded()
         self._drop()
-        if self._intake.begun:
+        if self._intake.started:
             self._start_job(self._intake.discard)
 
-    def _commit_small(self, done: "Deferred[Stored]") -> None:
+    def _commit_small(self, done: "Deferred[UploadResult]") -> None:
         """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
         try:
             self._check()
@@ -168,25 +168,25 @@ class Upload:
             self._ended(None)
             done.errback(error.with_traceback(None))  # it would hold the bytes; see `jobs.empty`
         else:
-            self._group.commit(Body(digest, data, partial(self._settled, done)))
+            self._group.commit(PendingUpload(digest, data, partial(self._settled, done)))
 
-    def _settled(self, done: "Deferred[Stored]", body: Member) -> None:
+    def _settled(self, done: "Deferred[UploadResult]", body: PendingName) -> None:
         if body.error is not None:
             self._ended(None)
-            done.errback(self._health.judge(body.error))
+            done.errback(self._health.classify(body.error))
         else:
-            stored = Stored(body.digest, self._size, body.created)
+            stored = UploadResult(body.digest, self._size, body.created)
             self._ended(stored)
             done.callback(stored)
 
-    async def _commit(self) -> Stored:
+    async def _commit(self) -> UploadResult:
         stored = None
         try:
             await self._rest()
             stored = await self._store()
             return stored
         except OSError as error:
-            judged = self._health.judge(error)
+            judged = self._health.classify(error)
             raise judged from (None if judged is error else error)
         finally:
             await self._end(stored)
@@ -201,21 +201,21 @@ class Upload:
             raise LengthMismatch
         self._health.check()
 
-    async def _store(self) -> Stored:
+    async def _store(self) -> UploadResult:
         self._check()
         digest, created = await self._threads.seal(self._intake.complete, self._take())
-        await self._group.settle(digest)
-        return Stored(digest, self._size, created)
+        await self._group.flush_names(digest)
+        return UploadResult(digest, self._size, created)
 
-    def _ended(self, stored: Stored | None) -> None:
+    def _ended(self, stored: UploadResult | None) -> None:
         self._places.release(self)
         self._on_end(stored)
 
-    async def _end(self, stored: Stored | None) -> None:
+    async def _end(self, stored: UploadResult | None) -> None:
         """Leave nothing behind; the caller makes sure that this happens once."""
         self._drop()
         try:
-            if self._intake.begun:
+            if self._intake.started:
                 await self._threads.write(self._intake.discard)
         finally:
             self._ended(stored)
@@ -224,7 +224,7 @@ class Upload:
     def _pump(self) -> None:
         """Send what has gathered on to a job, if it is worth one and none is under way."""
         if self._waiting >= PIECE and not self._working:
-            self._start_job(self._intake.absorb, self._take())
+            self._start_job(self._intake.write, self._take())
 
     def _start_job(self, job: Callable[..., None], *args: object) -> None:
         """Run a job; the next one begins when it has ended."""
@@ -235,7 +235,7 @@ class Upload:
         self._working = False
         self._meter.restart(self._places.seconds(), self._size)
         if isinstance(result, Failure):
-            self._error = self._health.judge(_exception(result))
+            self._error = self._health.classify(_exception(result))
         if self._idle is not None:
             self._idle.callback(None)
         elif self._aborted:

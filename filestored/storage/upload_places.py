@@ -34,7 +34,7 @@ class Holder(Protocol):
         """Fail with `Overloaded`, and free memory and descriptors."""
 
 
-class Places:
+class UploadPlaces:
     """The places of one store. `seconds` is a monotonic clock."""
 
     def __init__(self, count: int, seconds: Callable[[], float] = monotonic) -> None:

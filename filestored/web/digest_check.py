@@ -34,9 +34,11 @@ Run = Callable[[Callable[[], None]], "Deferred[None]"]
 class DigestCheck:
     """A consumer that passes all bytes on to `consumer`, and compares their digests in `finish`."""
 
-    def __init__(self, consumer: IConsumer, announced: Iterable[Digest], run: Run = deferToThread) -> None:
+    def __init__(
+        self, consumer: IConsumer, parse_digests: Iterable[Digest], run: Run = deferToThread
+    ) -> None:
         self._consumer = consumer
-        self._hashers = [(digest, algorithm(digest.algorithm).new()) for digest in announced]
+        self._hashers = [(digest, algorithm(digest.algorithm).new()) for digest in parse_digests]
         self._run = run
         self._gathered = bytearray()
         self._working = False

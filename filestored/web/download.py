@@ -22,20 +22,20 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.http.response import PreparedFields, prepare
-from filestored.interfaces import IAtHand, IBlob, IFileSource, IRepeatable, IStreamedRequest, ITakesFiles
-from filestored.web.errors import Field, Refusal, precondition_failed
-from filestored.web.headers.conditional import Verdict, entity_tag, judge, range_applies
+from filestored.http.response import PreformattedHeaders, prepare
+from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource, IInMemory, IStreamedRequest
+from filestored.web.errors import Field, HTTPError, precondition_failed
+from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions, range_applies
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.ranges import (
     MOST_OVERHEAD,
-    Parts,
+    ByteRanges,
     Span,
     content_range,
-    select,
-    unsatisfied,
+    parse_range,
+    unsatisfied_range,
 )
-from filestored.web.headers.values import combined
+from filestored.web.headers.values import header_list
 
 KIND = b"application/octet-stream"
 """The media type of every file: whatever it is, it is not for a browser to find out."""
@@ -50,7 +50,7 @@ _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Dress:
+class Representation:
     """How stored bytes are presented.
 
     `kind` is their media type, and `fields` go with it; `kept` are those that a 304 repeats.
@@ -59,14 +59,14 @@ class Dress:
     """
 
     kind: bytes
-    fields: PreparedFields
-    kept: PreparedFields
+    fields: PreformattedHeaders
+    kept: PreformattedHeaders
     ranged: bool = True
     tag_suffix: bytes = b""
     disposition: bytes | None = None
 
 
-FILE = Dress(
+FILE = Representation(
     KIND,
     prepare(
         (b"Content-Type", KIND),
@@ -83,7 +83,7 @@ FILE = Dress(
 def send(
     blob: IBlob,
     request: IStreamedRequest,
-    dress: Dress = FILE,
+    dress: Representation = FILE,
     reopen: Callable[[], IBlob] | None = None,
 ) -> Deferred[None] | None:
     """Answer a GET or HEAD with what is in `blob`, and close it.
@@ -91,7 +91,7 @@ def send(
     `reopen` gives the same bytes once more, for those who ask the same later; None says that they
     may get others.
 
-    Raises `Refusal` (400, 412, 416) as long as nothing was sent; never fails later. None says
+    Raises `HTTPError` (400, 412, 416) as long as nothing was sent; never fails later. None says
     that all is done already.
     """
     try:
@@ -114,27 +114,27 @@ def send(
 
 
 def _begin(
-    blob: IBlob, request: IStreamedRequest, dress: Dress, reopen: Callable[[], IBlob] | None
-) -> Span | Parts | None:
+    blob: IBlob, request: IStreamedRequest, dress: Representation, reopen: Callable[[], IBlob] | None
+) -> Span | ByteRanges | None:
     """Decide what to send, and set status and fields accordingly. None is a response without content."""
     tag, size = entity_tag(blob.digest, dress.tag_suffix), blob.size
     if _SELECTIVE.isdisjoint(request.getAllHeaders()):
         if reopen is not None and request.method == b"GET":
             _offer_again(blob, request, reopen)
         return _whole(request, tag, size, dress)
-    if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
-    verdict = judge(tag, if_match, if_none_match, reading=True)
-    if verdict is Verdict.FAILED:
+    if_match, if_none_match = header_list(request, b"if-match"), header_list(request, b"if-none-match")
+    verdict = evaluate_preconditions(tag, if_match, if_none_match, reading=True)
+    if verdict is Precondition.FAILED:
         raise precondition_failed()
-    if verdict is Verdict.NOT_MODIFIED:
-        request.set_fields(dress.kept)
+    if verdict is Precondition.NOT_MODIFIED:
+        request.set_headers(dress.kept)
         _announce(request, 304, size, (b"ETag", tag))
         return None
     content = _content(request, tag, size, dress)
     if content is None:
         return _whole(request, tag, size, dress)
     _set_fields(request, tag, dress)
-    if isinstance(content, Parts):
+    if isinstance(content, ByteRanges):
         _announce(request, 206, content.length, (b"Content-Type", content.kind))
     else:
         _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
@@ -143,31 +143,33 @@ def _begin(
 
 def _offer_again(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
     """Let the same question be answered without us."""
-    if IRepeatable.providedBy(request) and (IAtHand.providedBy(blob) or IFileSource.providedBy(blob)):
-        request.repeat_with(reopen)
+    if ICacheable.providedBy(request) and (IInMemory.providedBy(blob) or IFileSource.providedBy(blob)):
+        request.cache_with(reopen)
 
 
-def _whole(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | None:
+def _whole(request: IStreamedRequest, tag: bytes, size: int, dress: Representation) -> Span | None:
     _set_fields(request, tag, dress)
     _announce(request, 200, size)
     return (0, size) if size and request.method == b"GET" else None
 
 
-def _content(request: IStreamedRequest, tag: bytes, size: int, dress: Dress) -> Span | Parts | None:
-    """The range or ranges asked for, None being the whole file. Raises `Refusal` 416."""
-    wanted = combined(request, b"range")
+def _content(
+    request: IStreamedRequest, tag: bytes, size: int, dress: Representation
+) -> Span | ByteRanges | None:
+    """The range or ranges asked for, None being the whole file. Raises `HTTPError` 416."""
+    wanted = header_list(request, b"range")
     if wanted is None or request.method != b"GET" or not dress.ranged:
         return None
-    if not range_applies(tag, combined(request, b"if-range")):
+    if not range_applies(tag, header_list(request, b"if-range")):
         return None
-    spans = select(wanted, size)
+    spans = parse_range(wanted, size)
     if spans is None:
         return None
     if not spans:
-        raise Refusal(416, "The file has no such range.", (b"Content-Range", unsatisfied(size)))
+        raise HTTPError(416, "The file has no such range.", (b"Content-Range", unsatisfied_range(size)))
     if len(spans) == 1:
         return spans[0]
-    parts = Parts.of(spans, size, dress.kind, token_hex(8).encode("ascii"))
+    parts = ByteRanges.of(spans, size, dress.kind, token_hex(8).encode("ascii"))
     return parts if parts.length <= size + MOST_OVERHEAD else None
 
 
@@ -179,35 +181,35 @@ def _announce(request: IStreamedRequest, status: int, length: int, *fields: Fiel
         request.setHeader(name, value)
 
 
-def _set_fields(request: IStreamedRequest, tag: bytes, dress: Dress) -> None:
+def _set_fields(request: IStreamedRequest, tag: bytes, dress: Representation) -> None:
     if dress.disposition is not None:
         request.setHeader(b"Content-Disposition", dress.disposition)
     elif b"?" in request.uri:
         _set_disposition(request)
     request.setHeader(b"ETag", tag)
-    request.set_fields(dress.fields)
+    request.set_headers(dress.fields)
 
 
 def _set_disposition(request: IStreamedRequest) -> None:
-    """Offer the file under the name of the query. Raises `Refusal` when there are several."""
+    """Offer the file under the name of the query. Raises `HTTPError` when there are several."""
     names = request.args.get(b"name", ())
     if len(names) > 1:
-        raise Refusal(400, "The query has several names.")
+        raise HTTPError(400, "The query has several names.")
     try:
         for name in names:
             request.setHeader(b"Content-Disposition", content_disposition(name))
     except UnicodeDecodeError:
-        raise Refusal(400, "The name is not UTF-8.") from None
+        raise HTTPError(400, "The name is not UTF-8.") from None
 
 
-def _transfer(blob: IBlob, request: IStreamedRequest, content: Span | Parts) -> Deferred[None] | None:
+def _transfer(blob: IBlob, request: IStreamedRequest, content: Span | ByteRanges) -> Deferred[None] | None:
     """Send what was asked for; None says that it has gone already. Raises `OSError`, or fails with it."""
-    if isinstance(content, Parts):
+    if isinstance(content, ByteRanges):
         return Deferred.fromCoroutine(_send_parts(blob, request, content))
     return _send_span(blob, request, content)
 
 
-async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: Parts) -> None:
+async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: ByteRanges) -> None:
     for head, span in zip(parts.heads, parts.spans, strict=True):
         request.write(head)
         sending = _send_span(blob, request, span)
@@ -218,10 +220,10 @@ async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: Parts) -> N
 
 def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None] | None:
     """Send bytes of the file, on the shortest way that both ends know."""
-    if IAtHand.providedBy(blob):
+    if IInMemory.providedBy(blob):
         request.write(blob.data[span[0] : span[1]])
         return None
-    if IFileSource.providedBy(blob) and ITakesFiles.providedBy(request):
+    if IFileSource.providedBy(blob) and IFileSender.providedBy(request):
         return request.write_file(blob, *span)
     return blob.produce(request, *span)
 

@@ -1,8 +1,8 @@
 """Stored files as resources: ``/?file_hash=H`` and ``/files/H``.
 
 Both name a file by its hash, one in the query, one in the path; what can be done with it is
-the same and stands in `StoredFile`. `Front` adds the upload of something whose hash is not
-known yet, `Files` the upload under a known one.
+the same and stands in `StoredFile`. `FilesByQuery` adds the upload of something whose hash is not
+known yet, `FilesByPath` the upload under a known one.
 
 A POST does not know beforehand what it will turn out to store, so its preconditions are
 judged afterwards: 412 says that nothing has changed.
@@ -15,17 +15,17 @@ from twisted.internet.defer import Deferred
 
 from filestored.digest import Digest
 from filestored.errors import NotFound
-from filestored.interfaces import IOpensAtOnce, IStore, IStreamedRequest, Stored
+from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
-from filestored.web.errors import Refusal, precondition_failed
-from filestored.web.headers.conditional import Verdict, entity_tag, judge
+from filestored.web.errors import HTTPError, precondition_failed
+from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions
 from filestored.web.headers.digests import repr_digest
-from filestored.web.headers.values import combined
-from filestored.web.resource import TEXT, Page, prefers_json, reply, reply_json
-from filestored.web.upload import Announcement, receive
+from filestored.web.headers.values import header_list
+from filestored.web.resource import TEXT, AsyncResource, prefers_json, reply, reply_json
+from filestored.web.upload import UploadHeaders, receive
 
 
-class StoredFile(Page):
+class StoredFile(AsyncResource):
     """Reading and deleting; `name` finds the text of the hash in a request."""
 
     allowedMethods: Sequence[bytes] = (b"DELETE", b"GET", b"HEAD")
@@ -38,9 +38,9 @@ class StoredFile(Page):
     def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
         digest = self._digest(request)
-        if IOpensAtOnce.providedBy(self._store) and not self._store.slow:
-            reopen = partial(self._store.open_again, digest)
-            return send(self._store.open_at_once(digest), request, reopen=reopen)
+        if ISyncOpen.providedBy(self._store) and not self._store.slow:
+            reopen = partial(self._store.reopen, digest)
+            return send(self._store.open_sync(digest), request, reopen=reopen)
         return self._store.open(digest).addCallback(send, request)
 
     render_HEAD = render_GET
@@ -70,7 +70,7 @@ class StoredFile(Page):
         return True
 
 
-class Front(StoredFile):
+class FilesByQuery(StoredFile):
     """``/``: upload, and files named in the query."""
 
     allowedMethods = (b"DELETE", b"GET", b"HEAD", b"POST")
@@ -80,11 +80,11 @@ class Front(StoredFile):
 
     def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
         """200 and the hash; 412 when ``If-None-Match`` forbids that it was there already."""
-        receiving = receive(request.body, Announcement.of(request), self._store)
+        receiving = receive(request.body, UploadHeaders.of(request), self._store)
         return receiving.addCallback(_acknowledge, request, 200)
 
 
-class Files(StoredFile):
+class FilesByPath(StoredFile):
     """``/files/``: files named in the path."""
 
     isLeaf = True
@@ -100,7 +100,7 @@ class Files(StoredFile):
         400 also for the former name of a file: what is new gets a present one only.
         """
         digest = self._store.algorithm.parse(self._text(request))
-        announcement = Announcement.of(request)
+        announcement = UploadHeaders.of(request)
         if _is_conditional(request):
             stored_before = await self._is_stored(digest)
             if _forbidden(request, entity_tag(digest) if stored_before else None):
@@ -112,7 +112,7 @@ class Files(StoredFile):
 def _hash_in_query(request: IStreamedRequest) -> bytes:
     named: list[bytes] = [*request.args.get(b"file_hash", ()), *request.args.get(b"hash", ())]
     if len(named) != 1:
-        raise Refusal(400, "Name one file by its hash: /?file_hash=HASH")
+        raise HTTPError(400, "Name one file by its hash: /?file_hash=HASH")
     return named[0]
 
 
@@ -129,16 +129,16 @@ def _is_conditional(request: IStreamedRequest) -> bool:
 
 def _forbidden(request: IStreamedRequest, tag: bytes | None) -> bool:
     """Whether a condition forbids to change a file that has `tag` now, None being no file."""
-    if_match, if_none_match = combined(request, b"if-match"), combined(request, b"if-none-match")
-    return judge(tag, if_match, if_none_match, reading=False) is Verdict.FAILED
+    if_match, if_none_match = header_list(request, b"if-match"), header_list(request, b"if-none-match")
+    return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is Precondition.FAILED
 
 
-def _acknowledge(stored: Stored, request: IStreamedRequest, status: int) -> None:
+def _acknowledge(stored: UploadResult, request: IStreamedRequest, status: int) -> None:
     """Tell the hash of what is now on disk."""
     digest = stored.digest
     tag = entity_tag(digest)
-    if_none_match = None if stored.created else combined(request, b"if-none-match")
-    if judge(tag, None, if_none_match, reading=False) is Verdict.FAILED:
+    if_none_match = None if stored.created else header_list(request, b"if-none-match")
+    if evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED:
         raise precondition_failed()
     place = f"/files/{digest}"
     fields = [(b"Location", place.encode()), (b"ETag", tag)]

@@ -4,16 +4,16 @@ Degraded means that nothing can be written, until a restart or until the disk ca
 reading goes on. The reason is for the operator, in the log; it may name paths, so it isn't told here.
 """
 
-from filestored.interfaces import IImages, IStore, IStreamedRequest
-from filestored.web.resource import Page, reply_json
+from filestored.interfaces import IImageStore, IStore, IStreamedRequest
+from filestored.web.resource import AsyncResource, reply_json
 
 _SUSPENDED = "Writing is suspended; reading goes on."
 
 
-class HealthPage(Page):
+class HealthResource(AsyncResource):
     """Whether what is `written` to can be: 200 ``{"status": "ok"}``, or 503 and ``"degraded"``."""
 
-    def __init__(self, *written: IStore | IImages) -> None:
+    def __init__(self, *written: IStore | IImageStore) -> None:
         super().__init__()
         self._written = written
 

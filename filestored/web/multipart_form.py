@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IConsumer, IProducer
 from zope.interface import implementer
 
 from filestored.errors import TooLarge
-from filestored.web.errors import Refusal
+from filestored.web.errors import HTTPError
 
 MOST_PARTS = 16
 """Parts of one form."""
@@ -51,7 +51,7 @@ BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 
 
 @implementer(IConsumer)
-class FormUpload:
+class MultipartUpload:
     """The consumer of a form of at most `limit` bytes: `write` what arrives, then `finish`."""
 
     def __init__(
@@ -70,7 +70,7 @@ class FormUpload:
             max_segment_count=MOST_PARTS,
             strict=True,
         )
-        self._delimiter = Delimiter(boundary)
+        self._delimiter = BoundaryScanner(boundary)
         self._inside = False
         self._part: MultipartSegment | None = None
         self._is_uncounted_file = False
@@ -90,7 +90,7 @@ class FormUpload:
     def write(self, data: bytes) -> None:
         """Take the next bytes of the form.
 
-        Raises `TooLarge`, and `Refusal` for what is no form or beyond its limits.
+        Raises `TooLarge`, and `HTTPError` for what is no form or beyond its limits.
         """
         self._room -= len(data)
         if self._room < 0:
@@ -105,11 +105,11 @@ class FormUpload:
             raise _malformed() from None
 
     def finish(self) -> None:
-        """The form has ended. Raises `Refusal` when it is not whole, or has no file."""
+        """The form has ended. Raises `HTTPError` when it is not whole, or has no file."""
         if not self._over and not _is_complete(self._parser):
             raise _malformed()
         if not self._found:
-            raise Refusal(400, "There is no file in the form.")
+            raise HTTPError(400, "There is no file in the form.")
 
     def _parse(self, data: bytes) -> None:
         if self._inside:
@@ -158,7 +158,7 @@ class FormUpload:
 
 
 def _check_part_head(part: MultipartSegment) -> None:
-    """Raise `Refusal` (413) for header lines of a part that are too large."""
+    """Raise `HTTPError` (413) for header lines of a part that are too large."""
     if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
         raise _beyond_limits()
     for name, value in part.headerlist:
@@ -199,12 +199,12 @@ def _extended_file_name(part: MultipartSegment) -> str | None:
     return found[1] if found else None
 
 
-def _malformed() -> Refusal:
-    return Refusal(400, "The form is malformed.")
+def _malformed() -> HTTPError:
+    return HTTPError(400, "The form is malformed.")
 
 
-def _beyond_limits() -> Refusal:
-    return Refusal(413, "The form has too many parts, or a field or part header that is too large.")
+def _beyond_limits() -> HTTPError:
+    return HTTPError(413, "The form has too many parts, or a field or part header that is too large.")
 
 
 # RFC 7578 section 4.2 forbids it, and some clients send it for names beyond ASCII.
@@ -222,7 +222,7 @@ _libc.memmem.restype = ctypes.c_void_p
 _libc.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
 
-class Delimiter:
+class BoundaryScanner:
     """What ends each part of a form: a line break, two dashes, `boundary` (RFC 2046 section 5.1.1)."""
 
     def __init__(self, boundary: str) -> None:

@@ -1,7 +1,7 @@
 """Protection against foreign web pages: DNS rebinding and cross-site request forgery.
 
-In: a request. Out: nothing, or a `Refusal`. A browser lets any page send requests to this server, and a page
-can have its own host name resolve to this server's address. So:
+In: a request. Out: nothing, or a `HTTPError`. A browser lets any page send requests to this server, and a
+page can have its own host name resolve to this server's address. So:
 
 421: on a loopback address, the `Host` is neither an address, nor ``localhost``, nor a configured name.
 403: the request changes something, or asks for a token, and a page of another site has sent it.
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
-from filestored.web.errors import Refusal
+from filestored.web.errors import HTTPError
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
@@ -41,24 +41,24 @@ class OriginPolicy:
         self._is_admitted = lru_cache(MAX_KNOWN_HOSTS)(self._names_this_server)
 
     def check(self, request: IStreamedRequest) -> None:
-        """Raise `Refusal`: 421 for a foreign `Host`, 403 for a change that a foreign page asks for."""
+        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change that a foreign page asks for."""
         if (
             self._checks_host
             and not self._is_admitted(request.getRequestHostname())
             and is_on_loopback(request.getHost())
         ):
-            raise Refusal(421, _UNKNOWN_HOST)
+            raise HTTPError(421, _UNKNOWN_HOST)
         if request.method not in SAFE_METHODS:
             self.check_site(request)
 
     def check_site(self, request: IStreamedRequest) -> None:
-        """Raise `Refusal` (403) for a request that a web page of another site has sent."""
-        sites = {site.strip(b" \t").lower() for site in request.field_values(b"sec-fetch-site")}
+        """Raise `HTTPError` (403) for a request that a web page of another site has sent."""
+        sites = {site.strip(b" \t").lower() for site in request.header_values(b"sec-fetch-site")}
         if sites in _OWN_SITES:
             return
-        origins = request.field_values(b"origin")
+        origins = request.header_values(b"origin")
         if sites - {b"none"} or not all(self._is_own(origin, request) for origin in origins):
-            raise Refusal(403, "Web pages of other sites may not do this.")
+            raise HTTPError(403, "Web pages of other sites may not do this.")
 
     def _names_this_server(self, host: bytes) -> bool:
         name = _normalized(host.decode("latin-1"))

@@ -1,8 +1,8 @@
 """Answers: the base of all our resources, and THE table from error to status.
 
-A resource derives from `Page` and has methods `render_GET` and so on, named in
+A resource derives from `AsyncResource` and has methods `render_GET` and so on, named in
 `allowedMethods`. Each may be a coroutine, or return a Deferred, or answer at once with
-`reply`. What it raises becomes an answer here: a `Refusal` says itself which; an error of
+`reply`. What it raises becomes an answer here: a `HTTPError` says itself which; an error of
 filestored is looked up in `STATUSES`; everything else is a 500 that is logged with its
 cause and shown to nobody.
 
@@ -29,18 +29,18 @@ from twisted.web.resource import Resource
 
 from filestored import errors
 from filestored.http.rendering import NOT_DONE_YET
-from filestored.http.response import PreparedFields, prepare
+from filestored.http.response import PreformattedHeaders, prepare
 from filestored.interfaces import IStreamedRequest
-from filestored.web.errors import Field, Refusal
+from filestored.web.errors import Field, HTTPError
 from filestored.web.headers.negotiation import wants_json
-from filestored.web.headers.values import combined
+from filestored.web.headers.values import header_list
 
 STATUSES: dict[type[Exception], int] = {
     errors.MalformedDigest: 400,
     errors.LengthMismatch: 400,
     errors.BodyMalformed: 400,
-    errors.UnusableName: 400,
-    errors.UnusableSize: 400,
+    errors.InvalidFileName: 400,
+    errors.InvalidThumbnailSize: 400,
     errors.UnknownToken: 401,
     errors.NotFound: 404,
     errors.NotAnImage: 406,
@@ -74,14 +74,14 @@ _FAULT = "The server failed to do this. The fault is ours, and was logged."
 _log = Logger()
 
 
-class Page(Resource):
+class AsyncResource(Resource):
     """A place in the tree. Methods other than `allowedMethods` are answered 405, places below it 404."""
 
     allowedMethods: Sequence[bytes] = (b"GET", b"HEAD")
 
     def getChild(self, path: bytes, request: IStreamedRequest) -> Resource:
         """Whatever was not put here."""
-        return Missing()
+        return NotFoundResource()
 
     def render(self, request: IStreamedRequest) -> int:
         """Let the method answer, now or later; answer for it when it fails."""
@@ -96,7 +96,7 @@ class Page(Resource):
             answering.addErrback(self._answer_failure, request)
         return NOT_DONE_YET
 
-    def refuse(self, request: IStreamedRequest, refusal: Refusal) -> None:
+    def refuse(self, request: IStreamedRequest, refusal: HTTPError) -> None:
         """Answer with an error; by default as text or as a problem."""
         refuse(request, refusal)
 
@@ -110,7 +110,7 @@ class Page(Resource):
 
     def _refuse_method(self, request: IStreamedRequest) -> None:
         allowed = b", ".join(self.allowedMethods)
-        raise Refusal(405, "This method is not allowed here.", (b"Allow", allowed))
+        raise HTTPError(405, "This method is not allowed here.", (b"Allow", allowed))
 
     def _answer_failure(self, failure: Failure, request: IStreamedRequest) -> None:
         try:
@@ -119,31 +119,31 @@ class Page(Resource):
         finally:
             _drop_tracebacks(failure)
 
-    def _refusal(self, failure: Failure) -> Refusal:
-        refusal = refusal_for(failure.value)
+    def _refusal(self, failure: Failure) -> HTTPError:
+        refusal = http_error_for(failure.value)
         if refusal is None:
             _log.failure("a request failed", failure)
-            refusal = Refusal(500, _FAULT)
+            refusal = HTTPError(500, _FAULT)
         return refusal
 
 
-class Missing(Page):
+class NotFoundResource(AsyncResource):
     """Answers every method with 404: there is no such place in the tree."""
 
     isLeaf = True
 
     def render(self, request: IStreamedRequest) -> int:
         """Answer 404."""
-        self.refuse(request, Refusal(404, "There is nothing at this address."))
+        self.refuse(request, HTTPError(404, "There is nothing at this address."))
         return NOT_DONE_YET
 
 
-class Refusing(Page):
-    """Answers every method with the same `Refusal`."""
+class ErrorResource(AsyncResource):
+    """Answers every method with the same `HTTPError`."""
 
     isLeaf = True
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: HTTPError) -> None:
         super().__init__()
         self._reason = refusal
 
@@ -158,15 +158,15 @@ def reply(
 ) -> None:
     """Send a whole small answer of media type `kind`, which nobody is to cache."""
     request.setResponseCode(status)
-    request.set_fields(_common(kind))
-    request.set_fields(prepare((b"Content-Length", b"%d" % len(body)), *fields))
+    request.set_headers(_common(kind))
+    request.set_headers(prepare((b"Content-Length", b"%d" % len(body)), *fields))
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
 
 
 @cache
-def _common(kind: bytes) -> PreparedFields:
+def _common(kind: bytes) -> PreformattedHeaders:
     """The fields of all answers of a media type; there are few of these."""
     return prepare(
         (b"Content-Type", kind), (b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff")
@@ -182,10 +182,10 @@ def reply_json(
 
 def prefers_json(request: IStreamedRequest) -> bool:
     """Whether the client wants JSON rather than text."""
-    return wants_json(combined(request, b"accept"))
+    return wants_json(header_list(request, b"accept"))
 
 
-def refuse(request: IStreamedRequest, refusal: Refusal) -> None:
+def refuse(request: IStreamedRequest, refusal: HTTPError) -> None:
     """Answer with an error, as text or as a problem."""
     sentence = str(refusal)
     if not prefers_json(request):
@@ -200,14 +200,14 @@ def refuse(request: IStreamedRequest, refusal: Refusal) -> None:
     reply_json(request, refusal.status, problem, b"application/problem+json", refusal.fields)
 
 
-def refusal_for(error: BaseException | None) -> Refusal | None:
+def http_error_for(error: BaseException | None) -> HTTPError | None:
     """The answer that `error` becomes, or None when it is a fault of ours."""
-    if isinstance(error, Refusal):
+    if isinstance(error, HTTPError):
         return error
     for kind in type(error).__mro__:
         if kind in STATUSES:
             wait = RETRY_AFTER.get(kind)
-            return Refusal(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
+            return HTTPError(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
     return None
 
 

@@ -15,22 +15,22 @@ from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
-from filestored.interfaces import IImages, IStore, IStreamedRequest, IThumbnails
-from filestored.web.errors import Refusal
-from filestored.web.files import Files
-from filestored.web.health import HealthPage
-from filestored.web.imageapi.resource import RefusingImagePage
+from filestored.interfaces import IImageStore, IStore, IStreamedRequest, IThumbnails
+from filestored.web.errors import HTTPError
+from filestored.web.files import FilesByPath
+from filestored.web.health import HealthResource
+from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import Registration
 from filestored.web.origins import OriginPolicy
-from filestored.web.resource import Page, Refusing
-from filestored.web.static import Asset, FrontDoor, make_static
+from filestored.web.resource import AsyncResource, ErrorResource
+from filestored.web.static import RootResource, StaticFile, make_static
 
 IMAGES = b"imageapi"
 """The path segment of the image API."""
 
 
-class Root(Page):
+class Root(AsyncResource):
     """The root of the tree: has `origins` check each request, then goes on to the children."""
 
     def __init__(self, origins: OriginPolicy) -> None:
@@ -41,15 +41,15 @@ class Root(Page):
         """Return the child of that name, or a resource that answers 403 or 421."""
         try:
             self._origins.check(request)
-        except Refusal as refusal:
-            return RefusingImagePage(refusal) if path == IMAGES else Refusing(refusal)
+        except HTTPError as refusal:
+            return ImageApiError(refusal) if path == IMAGES else ErrorResource(refusal)
         child: Resource | None = self.children.get(path)
         return self.getChild(path, request) if child is None else child
 
 
 def make_site(
     store: IStore,
-    images: IImages | None = None,
+    images: IImageStore | None = None,
     *,
     registration: Registration = Registration.LOCAL,
     thumbnails: IThumbnails | None = None,
@@ -61,12 +61,12 @@ def make_site(
     """
     origins = OriginPolicy(hosts)
     root = Root(origins)
-    root.putChild(b"", FrontDoor(store))
-    root.putChild(b"files", Files(store))
-    root.putChild(b"health", HealthPage(*([store, images] if images is not None else [store])))
+    root.putChild(b"", RootResource(store))
+    root.putChild(b"files", FilesByPath(store))
+    root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))
     if images is not None:
         api = ImageApi(images, origins, registration=registration, thumbnails=thumbnails)
         root.putChild(IMAGES, api)
-    root.putChild(b"openapi.json", Asset("openapi.json"))
+    root.putChild(b"openapi.json", StaticFile("openapi.json"))
     root.putChild(b"static", make_static())
     return root

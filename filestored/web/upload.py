@@ -1,9 +1,9 @@
 """An upload: from the body of a request into the store.
 
 In: a request of which only the head has arrived. First everything is asked that the head can
-answer (`Announcement.of`), and refused before the client sends a byte more. Then `receive`
+answer (`UploadHeaders.of`), and refused before the client sends a byte more. Then `receive`
 makes an upload of the store the consumer of the body; the store's disk and the client's
-socket pause each other through it, and nothing is kept here. Out: what was `Stored`, or an
+socket pause each other through it, and nothing is kept here. Out: what was `UploadResult`, or an
 error, and then nothing of it remains.
 
 A form is unpacked (`form`). Every other type of content is the file itself, also
@@ -20,16 +20,16 @@ from twisted.python.failure import Failure
 
 from filestored.digest import Digest
 from filestored.errors import TooLarge
-from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, Stored
+from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, UploadResult
 from filestored.web.digest_check import DigestCheck
-from filestored.web.errors import Refusal
-from filestored.web.headers.digests import announced
-from filestored.web.headers.values import combined, single
-from filestored.web.multipart_form import BOUNDARY, MOST_AROUND, Begin, FormUpload
+from filestored.web.errors import HTTPError
+from filestored.web.headers.digests import parse_digests
+from filestored.web.headers.values import header_list, single_header
+from filestored.web.multipart_form import BOUNDARY, MOST_AROUND, Begin, MultipartUpload
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class UploadHeaders:
     """What the head of a request says of its body.
 
     `boundary` is that of a form, None for plain content; `digests` are those of the content.
@@ -39,26 +39,30 @@ class Announcement:
     digests: tuple[Digest, ...]
 
     @classmethod
-    def of(cls, request: IStreamedRequest) -> "Announcement":
-        """Read it. Raises `Refusal` or `MalformedDigest` for a body that is not taken."""
+    def of(cls, request: IStreamedRequest) -> "UploadHeaders":
+        """Read it. Raises `HTTPError` or `MalformedDigest` for a body that is not taken."""
         if request.body.present and _TELLING.isdisjoint(request.getAllHeaders()):
             return _PLAIN
-        coding = combined(request, b"content-encoding") or b"identity"
+        coding = header_list(request, b"content-encoding") or b"identity"
         if coding.strip().lower() != b"identity":
-            raise Refusal(415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity"))
-        if combined(request, b"content-range") is not None:
-            raise Refusal(400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5).")
+            raise HTTPError(
+                415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity")
+            )
+        if header_list(request, b"content-range") is not None:
+            raise HTTPError(
+                400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5)."
+            )
         if not request.body.present:
-            raise Refusal(400, "The request has no body. An empty file has a Content-Length of 0.")
+            raise HTTPError(400, "The request has no body. An empty file has a Content-Length of 0.")
         return cls(_boundary(request), tuple(_digests(request)))
 
 
 def receive(
-    body: IBody, announcement: Announcement, store: IStore, expected: Iterable[Digest] = ()
-) -> Deferred[Stored]:
+    body: IBody, announcement: UploadHeaders, store: IStore, expected: Iterable[Digest] = ()
+) -> Deferred[UploadResult]:
     """Store the body, or the first file of the form that it is; it must have the `expected` digests.
 
-    Fails with `UploadRefused`, `BodyError` or `Refusal`; nothing is stored then. Raises the same for what
+    Fails with `UploadRefused`, `BodyError` or `HTTPError`; nothing is stored then. Raises the same for what
     is clear beforehand.
     """
     if announcement.boundary is None:
@@ -67,7 +71,7 @@ def receive(
     else:
         refuse_too_large(body, store.max_size)
         upload = store.upload(expected)
-        delivered = Deferred.fromCoroutine(unpack(body, announcement, upload, store.max_size))
+        delivered = Deferred.fromCoroutine(extract_file(body, announcement, upload, store.max_size))
     return delivered.addCallback(lambda _: upload.commit()).addErrback(_abandoned, upload)
 
 
@@ -82,15 +86,15 @@ def refuse_too_large(body: IBody, max_size: int) -> None:
         raise TooLarge
 
 
-async def unpack(
-    body: IBody, announcement: Announcement, upload: IConsumer, max_size: int, begin: Begin | None = None
+async def extract_file(
+    body: IBody, announcement: UploadHeaders, upload: IConsumer, max_size: int, begin: Begin | None = None
 ) -> None:
     """Write the first file of the form that the body is to `upload`; `begin` is told its name before.
 
-    Raises `TooLarge`, `BodyError`, `Refusal`, `DigestMismatch`, and what `upload` and `begin` raise.
+    Raises `TooLarge`, `BodyError`, `HTTPError`, `DigestMismatch`, and what `upload` and `begin` raise.
     """
     assert announcement.boundary is not None
-    form = FormUpload(upload, announcement.boundary, max_size + MOST_AROUND, begin)
+    form = MultipartUpload(upload, announcement.boundary, max_size + MOST_AROUND, begin)
     if not announcement.digests:
         await body.deliver(form)
         form.finish()
@@ -106,11 +110,11 @@ _TELLING = frozenset(
 )
 """Fields without which a body is just a file."""
 
-_PLAIN = Announcement(None, ())
+_PLAIN = UploadHeaders(None, ())
 
 
 def _boundary(request: IStreamedRequest) -> str | None:
-    value = single(request, b"content-type") or b""
+    value = single_header(request, b"content-type") or b""
     if b"multipart" not in value.lower():
         return None
     kind, options = parse_options_header(value.decode("latin-1"))
@@ -118,12 +122,12 @@ def _boundary(request: IStreamedRequest) -> str | None:
         return None
     boundary: str = options.get("boundary", "")
     if not BOUNDARY.fullmatch(boundary):
-        raise Refusal(400, "The form's boundary is missing or malformed.")
+        raise HTTPError(400, "The form's boundary is missing or malformed.")
     return boundary
 
 
 def _digests(request: IStreamedRequest) -> Iterable[Digest]:
     for name in (b"content-digest", b"repr-digest"):
-        value = combined(request, name)
+        value = header_list(request, name)
         if value is not None:
-            yield from announced(value)
+            yield from parse_digests(value)

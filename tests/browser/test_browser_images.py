@@ -57,7 +57,7 @@ def names(page):
     return page.locator("#gallery .name").all_text_contents()
 
 
-def token_of(page):
+def get_token(page):
     return json.loads(page.evaluate("() => sessionStorage.getItem('filestored.account')"))["token"]
 
 
@@ -113,7 +113,7 @@ def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(enter, o
     expect(tile(enter("Open"), "red.png")).to_be_visible()
     page = open_page(f"{daemon.url}#images")
     page.get_by_text("I have a token").click()
-    page.fill("#token-input", token_of(first))
+    page.fill("#token-input", get_token(first))
     page.get_by_role("button", name="Open", exact=True).last.click()
     expect(tile(page, "red.png")).to_be_visible()
 
@@ -197,7 +197,7 @@ def test_the_token_is_in_the_tab_only(enter, open_page, daemon):
     page = enter()
     choose(page, RED)
     size_of_thumbnail(page, "red.png")
-    token = token_of(page)
+    token = get_token(page)
     tab, browser, document = page.evaluate(STORED)
     assert (True, False, False, False) == tuple(token in each for each in (tab, browser, document, page.url))
     page.reload()
@@ -207,7 +207,7 @@ def test_the_token_is_in_the_tab_only(enter, open_page, daemon):
 
 def test_the_token_is_shown_and_copied_when_asked_for(enter):
     page = enter(permissions=["clipboard-read", "clipboard-write"])
-    token = token_of(page)
+    token = get_token(page)
     expect(page.locator("#account-token")).not_to_have_text(token)
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page.locator("#account-token")).to_have_text(token)
@@ -220,11 +220,11 @@ def test_the_token_is_shown_and_copied_when_asked_for(enter):
 
 def test_a_new_token_ends_the_old_one_at_once(enter):
     page, elsewhere = enter(), enter("Open")
-    old = token_of(page)
+    old = get_token(page)
     page.get_by_role("button", name="New token").click()
     page.get_by_role("dialog").get_by_role("button", name="New token").click()
     expect(page.locator("#account-state")).to_have_text("The account has a new token.")
-    assert old != token_of(page)
+    assert old != get_token(page)
     choose(page, BLUE)
     expect(tile(page, "blue.png")).to_be_visible()
     choose(elsewhere, RED)
@@ -254,7 +254,7 @@ def test_the_gallery_speaks_russian(enter):
 def test_the_token_of_the_page_is_that_of_the_api(enter, daemon):
     page = enter()
     with urllib.request.urlopen(f"{daemon.url}imageapi/retrieve-token/marta/") as answer:
-        assert {"marta": token_of(page)} == json.load(answer)
+        assert {"marta": get_token(page)} == json.load(answer)
 
 
 def test_a_list_that_comes_late_hides_nothing(enter):

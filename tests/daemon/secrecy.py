@@ -27,7 +27,7 @@ def _tokens(images: str) -> list[bytes]:
     try:
         accounts = Accounts(records, read_key(records))
         names = {name.split("/")[1] for name in records.names(ACCOUNTS) if name.endswith("/account")}
-        return [accounts.token_of(name).encode() for name in sorted(names)]
+        return [accounts.get_token(name).encode() for name in sorted(names)]
     finally:
         records.close()
 

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs.access_log import BATCH, AccessLog, FileWriter, LogWriter
-from filestored.logs.combined_format import MOST, REMEMBERED, describe, opening, unmasked
+from filestored.logs.combined_format import MOST, REMEMBERED, format_entry, opening, unmasked
 from filestored.logs.writer_thread import MAX_QUEUED_BYTES
 
 COMBINED = re.compile(
@@ -35,11 +35,11 @@ def entry(**changes):
 
 
 def written(peer="127.0.0.1", **changes):
-    return opening(peer, 1700000000) + describe(entry(**changes))
+    return opening(peer, 1700000000) + format_entry(entry(**changes))
 
 
 def note(log, **changes):
-    log.record(1700000000.9, "127.0.0.1", log.describe(entry(**changes)))
+    log.record(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)))
 
 
 def test_an_entry_in_the_combined_format():
@@ -50,7 +50,7 @@ def test_an_entry_in_the_combined_format():
 
 
 def test_a_token_in_the_target_or_the_referer_is_masked():
-    shown = describe(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
+    shown = format_entry(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
     assert "s3cr3t" not in shown
     assert '"GET /imageapi/token/***/*** HTTP/1.1"' in shown
     assert '"http://h/%74oken/***/"' in shown
@@ -58,24 +58,24 @@ def test_a_token_in_the_target_or_the_referer_is_masked():
 
 def test_a_text_in_which_something_was_masked_is_not_kept():
     secret = b"/imageapi/token/k33pm3n0t/x"
-    describe(entry(target=secret, referer=b"http://h" + secret, agent=b"Authorization: k33pm3n0t"))
+    format_entry(entry(target=secret, referer=b"http://h" + secret, agent=b"Authorization: k33pm3n0t"))
     assert [] == [text for text in unmasked if b"k33pm3n0t" in text]
 
 
 def test_what_is_kept_of_texts_is_bounded():
     for number in range(MOST + 10):
-        describe(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * REMEMBERED))
+        format_entry(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * REMEMBERED))
     assert MOST == len(unmasked)
     assert REMEMBERED >= max(map(len, unmasked))
 
 
 def test_a_text_that_comes_again_is_written_the_same():
     agent = b'"again"\xff'
-    assert describe(entry(agent=agent)) == describe(entry(agent=agent))
+    assert format_entry(entry(agent=agent)) == format_entry(entry(agent=agent))
 
 
 def test_a_client_cannot_forge_a_field_or_a_line():
-    shown = describe(entry(agent=b'x" 200 0\n1.1.1.1 - - \x1b[31m\\'))
+    shown = format_entry(entry(agent=b'x" 200 0\n1.1.1.1 - - \x1b[31m\\'))
     assert r'"x\x22 200 0\x0A1.1.1.1 - - \x1B[31m\x5C"' in shown
 
 
@@ -139,7 +139,7 @@ def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
-        log.record(moment, "::1", log.describe(entry()))
+        log.record(moment, "::1", log.format_entry(entry()))
     log.flush()
     assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
         re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
@@ -150,7 +150,7 @@ def test_each_line_of_a_second_says_whose_it_is():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for peer in ("10.0.0.1", "::1", "10.0.0.1"):
-        log.record(1700000000.9, peer, log.describe(entry()))
+        log.record(1700000000.9, peer, log.format_entry(entry()))
     log.flush()
     assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.daemon.acceptor import accept_from
-from filestored.daemon.epoll import TURN, Hub
+from filestored.daemon.epoll import TURN, EpollSet
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from tests.daemon.running import children
 from tests.daemon.running import until as wait_until
@@ -102,7 +102,7 @@ class ExitsAtTheEnd(Peer):
 
 @pytest.fixture
 def hub():
-    hub = Hub(reactor)
+    hub = EpollSet(reactor)
     yield hub
     left = [each for each in hub.removeAll() if isinstance(getattr(each, "protocol", None), Protocol)]
     for each in left:
@@ -158,7 +158,7 @@ def test_it_is_what_connections_and_the_reactor_take_it_for(hub):
 
 
 def test_closing_it_twice_is_fine():
-    hub = Hub(reactor)
+    hub = EpollSet(reactor)
     hub.close()
     hub.close()
     assert -1 == hub.fileno()
@@ -393,7 +393,7 @@ async def test_who_was_closed_by_somebody_else_cannot_be_written_to(hub, join, f
 
 @pytest_twisted.ensureDeferred
 async def test_a_hub_that_is_closed_while_it_deals_with_events_ends_in_peace(failures):
-    hub, peer = Hub(reactor), Peer()
+    hub, peer = EpollSet(reactor), Peer()
     peer.dataReceived = lambda data: hub.close()
     theirs, ours = socket.socketpair()
     factory = Factory()
@@ -413,7 +413,7 @@ async def test_a_hub_that_is_closed_while_it_deals_with_events_ends_in_peace(fai
 
 @pytest_twisted.ensureDeferred
 async def test_the_end_of_the_reactor_is_the_end_of_all(join, failures):
-    hub = Hub(reactor)
+    hub = EpollSet(reactor)
     peers = [Peer(), FailsToEnd(), Peer()]
     for each in peers:
         join(each, watched_by=hub)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from filestored.logs.log_line import Line, line_of, presentable
-from filestored.logs.redaction import mask
+from filestored.logs.log_line import LogLine, from_event, sanitize
+from filestored.logs.redaction import redact
 
 SECRETS = [
     "GET /imageapi/token/s3cr3tT0k3/get-image-list/",
@@ -26,28 +26,28 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_a_secret_is_masked(text):
-    assert "s3cr3tT0k3" not in mask(text)
-    assert "***" in mask(text)
+    assert "s3cr3tT0k3" not in redact(text)
+    assert "***" in redact(text)
 
 
 @pytest.mark.parametrize(
     "text", ["GET /files/abc", "/tokens/abc/", "the token is bad", "not authorized", "/token/"]
 )
 def test_what_is_no_secret_stays(text):
-    assert text == mask(text)
+    assert text == redact(text)
 
 
 def test_masking_twice_is_masking_once():
-    assert mask("/token/abc/x") == mask(mask("/token/abc/x"))
+    assert redact("/token/abc/x") == redact(redact("/token/abc/x"))
 
 
 def test_a_line_feed_cannot_begin_a_new_line():
-    assert "a\n    2026 | CRITICAL" == presentable("a\n2026 | CRITICAL")
+    assert "a\n    2026 | CRITICAL" == sanitize("a\n2026 | CRITICAL")
 
 
 @given(st.text())
 def test_nothing_in_a_line_steers_a_terminal(text):
-    shown = presentable(text)
+    shown = sanitize(text)
     assert not [letter for letter in shown if letter != "\n" and (letter < " " or "\x7f" <= letter < "\xa0")]
     assert all(line.startswith("    ") for line in shown.split("\n")[1:])
 
@@ -57,7 +57,7 @@ def event(**fields):
 
 
 def test_an_event_becomes_a_line():
-    line = line_of(event(text="a {brace} in it"))
+    line = from_event(event(text="a {brace} in it"))
     assert ("WARNING", "here", "a {brace} in it") == (line.level, line.source, line.text)
 
 
@@ -68,19 +68,19 @@ def test_a_failure_comes_with_its_traceback_but_without_variables():
     try:
         fails(SECRETS[0])
     except RuntimeError:
-        line = line_of(event(text="oh", log_failure=Failure()))
+        line = from_event(event(text="oh", log_failure=Failure()))
     assert "RuntimeError: no" in line.text
     assert "in fails" in line.text
     assert "s3cr3tT0k3" not in line.text
 
 
 def test_a_legacy_event_becomes_a_line_too():
-    line = line_of({"message": ("a", "b"), "isError": 0, "log_format": "{log_text}", "log_text": "a b"})
+    line = from_event({"message": ("a", "b"), "isError": 0, "log_format": "{log_text}", "log_text": "a b"})
     assert ("INFO", "a b") == (line.level, line.text)
 
 
 def test_a_line_survives_the_way_to_the_supervisor():
-    line = Line("INFO", "here", 7, 'ä\n    {b} \\ "quoted"')
+    line = LogLine("INFO", "here", 7, 'ä\n    {b} \\ "quoted"')
     written = line.to_json()
-    assert line == Line(**json.loads(written))
+    assert line == LogLine(**json.loads(written))
     assert 1 == written.count(b"\n")

@@ -12,7 +12,7 @@ import pytest
 from loguru import logger
 from twisted.logger import Logger
 
-from filestored.logs.log_line import Line
+from filestored.logs.log_line import LogLine
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe_sink import MAX_WAITING_BYTES, PipeSink
@@ -47,7 +47,7 @@ def _quiet_afterwards():
 
 
 def line(text, level="INFO"):
-    return Line(level, "here", 7, text)
+    return LogLine(level, "here", 7, text)
 
 
 def read(path):

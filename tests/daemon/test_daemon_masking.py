@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.interfaces import AccessEntry
-from filestored.logs.combined_format import describe
-from filestored.logs.log_line import presentable
-from filestored.logs.redaction import mask
+from filestored.logs.combined_format import format_entry
+from filestored.logs.log_line import sanitize
+from filestored.logs.redaction import redact
 from tests.daemon.running import read
 from tests.talk import question, talk
 
@@ -63,7 +63,7 @@ SECURE = [
 
 def line(target="/", referer=None, agent=None):
     fields = [None if text is None else text.encode() for text in (referer, agent)]
-    return describe(AccessEntry(b"GET", target.encode(), b"HTTP/1.1", 404, 0, *fields))
+    return format_entry(AccessEntry(b"GET", target.encode(), b"HTTP/1.1", 404, 0, *fields))
 
 
 @pytest.mark.parametrize("path", NEAR_MISSES)
@@ -72,13 +72,13 @@ def test_a_token_in_a_wrong_path_is_masked(path):
     assert TOKEN not in line(path)
     assert TOKEN not in line("/", f"https://h:1{path}", f"agent (+http://h{path})")
     assert TOKEN not in line("/", f"https://h:1{path.replace(TOKEN, ' ' + TOKEN)}")
-    assert TOKEN not in presentable(f"cannot answer b'{path}': why")
-    assert mask(path) == mask(mask(path))
+    assert TOKEN not in sanitize(f"cannot answer b'{path}': why")
+    assert redact(path) == redact(redact(path))
 
 
 @pytest.mark.parametrize(("text", "shown"), SECURE)
 def test_words_of_the_api_and_user_names_stay_readable(text, shown):
-    assert (shown or text) == mask(text)
+    assert (shown or text) == redact(text)
 
 
 separator = st.sampled_from(["/", "//", "?", ";", "&", "=", "#", "%2f", "%2F", "'", "(", ",", "\\", "%"])
@@ -96,7 +96,7 @@ def test_no_mixture_of_segments_shows_a_token(prefix, segments, before, after, r
     path = f"{prefix}{''.join(map(''.join, segments))}{before}{TOKEN}{after}{rest}"
     assert TOKEN not in line(path)
     assert TOKEN not in line("/", path, path)
-    assert TOKEN not in presentable(path)
+    assert TOKEN not in sanitize(path)
 
 
 def test_the_access_log_of_a_daemon_shows_no_token_of_a_wrong_request(start_daemon, tmp_path):

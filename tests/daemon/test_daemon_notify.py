@@ -6,7 +6,7 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from filestored.daemon.sd_notify import Notifier
+from filestored.daemon.sd_notify import SystemdNotifier
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def heard(receiver):
 
 def test_ready_and_stopping_are_told(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
-    notifier = Notifier(Clock(), str(tmp_path / "s"), None)
+    notifier = SystemdNotifier(Clock(), str(tmp_path / "s"), None)
     notifier.ready("listening on x", always)
     notifier.stopping()
     notifier.close()
@@ -42,14 +42,14 @@ def test_ready_and_stopping_are_told(receiver, tmp_path):
 
 def test_an_abstract_socket_works_too(receiver):
     receiver.bind(f"\0filestored-test-{os.getpid()}")
-    Notifier(Clock(), f"@filestored-test-{os.getpid()}", None).ready("x", always)
+    SystemdNotifier(Clock(), f"@filestored-test-{os.getpid()}", None).ready("x", always)
     assert ["READY=1\nSTATUS=x"] == heard(receiver)
 
 
 def test_the_watchdog_hears_us_at_half_its_time(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock = Clock()
-    notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
+    notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
     clock.advance(20)
     assert [] == heard(receiver)
     notifier.ready("x", always)
@@ -62,7 +62,7 @@ def test_the_watchdog_hears_us_at_half_its_time(receiver, tmp_path):
 def test_the_watchdog_is_fed_only_while_the_service_is_alive(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock, alive = Clock(), [True, False, False, True]
-    notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
+    notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
     notifier.ready("x", lambda: alive.pop(0))
     clock.pump([5.0] * 3)
     notifier.close()
@@ -73,7 +73,7 @@ def test_the_watchdog_is_fed_only_while_the_service_is_alive(receiver, tmp_path)
 def test_an_exception_does_not_end_the_watchdog_messages(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock, outcomes = Clock(), [1 / 2, 0, 1]
-    notifier = Notifier(clock, str(tmp_path / "s"), 10.0)
+    notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
     notifier.ready("x", lambda: 1 / outcomes.pop(0))
     clock.pump([5.0] * 2)
     notifier.close()
@@ -82,7 +82,7 @@ def test_an_exception_does_not_end_the_watchdog_messages(receiver, tmp_path):
 
 def test_a_status_stands_behind_the_summary_once_the_service_is_ready(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
-    notifier = Notifier(Clock(), str(tmp_path / "s"), None)
+    notifier = SystemdNotifier(Clock(), str(tmp_path / "s"), None)
     notifier.status("1 of 2 workers serve")
     notifier.ready("listening on x", always)
     notifier.status("0 of 2 workers serve")
@@ -95,7 +95,7 @@ def test_a_status_stands_behind_the_summary_once_the_service_is_ready(receiver, 
 
 def test_nobody_to_tell_is_no_trouble(tmp_path):
     for address in (None, "", str(tmp_path / "nobody"), "@nobody"):
-        Notifier(Clock(), address, None).ready("x", always)
+        SystemdNotifier(Clock(), address, None).ready("x", always)
 
 
 def test_the_environment_is_emptied_so_that_children_are_silent():
@@ -105,7 +105,7 @@ def test_the_environment_is_emptied_so_that_children_are_silent():
         "WATCHDOG_PID": str(os.getpid()),
         "A": "b",
     }
-    Notifier.from_environment(Clock(), environment)
+    SystemdNotifier.from_environment(Clock(), environment)
     assert {"A": "b"} == environment
 
 
@@ -114,5 +114,5 @@ def test_a_watchdog_of_another_process_is_not_ours(pid, receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock = Clock()
     environment = {"NOTIFY_SOCKET": str(tmp_path / "s"), "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": pid}
-    Notifier.from_environment(clock, environment).ready("x", always)
+    SystemdNotifier.from_environment(clock, environment).ready("x", always)
     assert [] == clock.getDelayedCalls()

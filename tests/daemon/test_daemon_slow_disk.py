@@ -37,7 +37,7 @@ def begin_upload(daemon, content):
     return peer
 
 
-def begun(trace):
+def started(trace):
     return read(trace).count("sync(") + read(trace).count("syncfs(")
 
 
@@ -62,7 +62,7 @@ def test_reads_of_both_apis_are_answered_while_more_flushes_hang_than_there_are_
     contents = [os.urandom(200_000) for _ in range(UPLOADS)]
     with delayed(daemon.pid, FLUSHES, HANGING, trace):
         uploads = [begin_upload(daemon, content) for content in contents]
-        until(lambda: begun(trace) >= 15, "the flushes hang")
+        until(lambda: started(trace) >= 15, "the flushes hang")
         for content in (small, large):
             assert (200, content) == fetch(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}")
         assert 404 == fetch(f"{daemon.url}files/{'0' * 64}")[0]
@@ -94,7 +94,7 @@ def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trac
             asked[-1].sendall(
                 b"GET /imageapi/generate-token/user%d/ HTTP/1.1\r\nHost: localhost\r\n\r\n" % number
             )
-        until(lambda: begun(trace) >= 7, "the flushes hang")
+        until(lambda: started(trace) >= 7, "the flushes hang")
         assert 200 == fetch(f"{anna.url}token/{anna.token}/get-image/{identity}/")[0]
         assert {"cat.png": identity} == anna.ids()
         assert ([], [], []) == select.select(asked, [], [], 0)
@@ -106,7 +106,7 @@ def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trac
 def test_a_stop_ends_although_a_flush_hangs(start_daemon, trace):
     daemon = start_daemon("--workers", "1", "--drain", "0.2")
     with delayed(daemon.pid, FLUSHES, HANGING, trace), begin_upload(daemon, os.urandom(200_000)):
-        until(lambda: begun(trace), "the flush hangs")
+        until(lambda: started(trace), "the flush hangs")
         daemon.kill(signal.SIGTERM)
         until(lambda: "(zombie)" in read(f"/proc/{daemon.pid}/status"), "only the hung thread is left")
     until(daemon.ended, "it ends")

@@ -9,7 +9,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from filestored.daemon.backoff import MAX_DELAY_SECONDS, QUICK_DEATHS, YOUNG, Backoff
-from filestored.daemon.listeners import Listening
+from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
 from filestored.settings import LogSettings, Settings
@@ -64,7 +64,7 @@ class Transport:
     def __init__(self, pid, protocol):
         self.pid = pid
         self.said = b""
-        self.let_go = self.closed = self.ended = False
+        self.close_control_pipe = self.closed = self.ended = False
         self.signals = []
         self.protocol = protocol
 
@@ -72,7 +72,7 @@ class Transport:
         self.said += data
 
     def closeStdin(self):
-        self.let_go = True
+        self.close_control_pipe = True
 
     def signalProcess(self, number):
         self.signals.append(number)
@@ -114,7 +114,7 @@ def started(*errors, status=lambda sentence: None):
     reactor, lines = Reactor(), []
     reactor.errors += errors
     supervisor = Supervisor(reactor, SETTINGS, lines.append, status, "filestored.worker")
-    serving = supervisor.start([Listening("tcp:1", 9, 2)])
+    serving = supervisor.start([ListeningSocket("tcp:1", 9, 2)])
     return reactor, supervisor, serving, lines
 
 
@@ -170,7 +170,7 @@ def test_a_place_whose_workers_die_young_is_empty_for_a_while():
 def test_a_stop_lets_go_and_waits_for_all():
     reactor, supervisor, *_ = started()
     stopped = supervisor.stop()
-    assert [True, True] == [transport.let_go for transport in reactor.transports]
+    assert [True, True] == [transport.close_control_pipe for transport in reactor.transports]
     for transport in reactor.transports:
         assert not stopped.called
         transport.end(ProcessDone(0))

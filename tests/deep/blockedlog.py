@@ -81,23 +81,25 @@ def _reported(log: Callable[[], bytes]) -> bool:
 
 def _ask(daemon: Running, seconds: float) -> tuple[int, float]:
     """Ask with all clients; return the number of answers and the slowest one in seconds."""
-    took: list[float] = []
+    record_latency: list[float] = []
     deadline = time.monotonic() + seconds
-    threads = [threading.Thread(target=_client, args=(daemon, deadline, took)) for _ in range(CLIENTS)]
+    threads = [
+        threading.Thread(target=_client, args=(daemon, deadline, record_latency)) for _ in range(CLIENTS)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return len(took), max(took)
+    return len(record_latency), max(record_latency)
 
 
-def _client(daemon: Running, deadline: float, took: list[float]) -> None:
+def _client(daemon: Running, deadline: float, record_latency: list[float]) -> None:
     request = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % TARGET
     while (began := time.monotonic()) < deadline:
         with connection(daemon) as peer:
             peer.sendall(request)
             assert read_all(peer).startswith(b"HTTP/1.1 404 ")
-        took.append(time.monotonic() - began)
+        record_latency.append(time.monotonic() - began)
 
 
 class _Reader:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from filestored.digest import algorithm
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from tests.deep.bench import Bench, Verdict, stored_files
 from tests.deep.clients import Damage, Mix, damage_to
 from tests.deep.volume import cut_power, make_volume, mounted
@@ -104,7 +104,7 @@ def _cut(
         return memory.count(), damage
 
 
-def _cut_before_flush(bench: Bench, kind: str, change: Callable[[Calls], Calls]) -> tuple[bool, bool]:
+def _cut_before_flush(bench: Bench, kind: str, change: Callable[[Syscalls], Syscalls]) -> tuple[bool, bool]:
     """Cut the power between a name and its flush: whether that is reported, and whether the name is kept."""
     own = algorithm("sha256")
     digest = own.parse(hashlib.sha256(b"content").hexdigest())
@@ -119,7 +119,7 @@ def _cut_before_flush(bench: Bench, kind: str, change: Callable[[Calls], Calls])
             sink.publish(digest)
             reported = False
             try:
-                disk.settle([digest])
+                disk.flush_names([digest])
             except OSError:
                 reported = True
             sink.discard()
@@ -128,7 +128,7 @@ def _cut_before_flush(bench: Bench, kind: str, change: Callable[[Calls], Calls])
             return reported, os.path.exists(os.path.join(store, digest.shard, digest.hex))
 
 
-def _cutting(mount: str) -> Calls:
+def _cutting(mount: str) -> Syscalls:
     """System calls that cut the power before each flush of a directory."""
 
     def fsync(descriptor: int) -> None:
@@ -136,10 +136,10 @@ def _cutting(mount: str) -> Calls:
             cut_power(mount)
         os.fsync(descriptor)
 
-    return dataclasses.replace(Calls(), fsync=fsync)
+    return dataclasses.replace(Syscalls(), fsync=fsync)
 
 
-def _without_confirmation(calls: Calls) -> Calls:
+def _without_confirmation(calls: Syscalls) -> Syscalls:
     def pread(descriptor: int, count: int, offset: int) -> bytes:
         if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/FORMAT"):
             return b"{"

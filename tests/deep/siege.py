@@ -17,11 +17,11 @@ import requests
 
 from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
-from filestored.images.blob_ids import APART
+from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.catalog import Catalog
 from filestored.interfaces import Image
 from filestored.storage.disk.records import DiskRecords
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from tests.daemon.running import ROOT, Running
 from tests.deep.bench import Bench, Verdict, upload
 from tests.images.test_images_daemon import bmp, png
@@ -142,15 +142,17 @@ def _make_accounts(place: str) -> tuple[str, str]:
     """The tokens of an account with many images (their records; nothing reads the bytes) and an empty one."""
     os.makedirs(os.path.dirname(place))
     image_directory.prepare(place)
-    records = DiskRecords(place, Calls(fsync=lambda descriptor: None))  # nobody cuts the power here
+    records = DiskRecords(place, Syscalls(fsync=lambda descriptor: None))  # nobody cuts the power here
     try:
         accounts = Accounts(records, read_key(records))
         tokens = accounts.register("many"), accounts.register("large")
         catalog = Catalog(records, "many")
         for number in range(LISTED):
-            hasher = APART.new()
+            hasher = UNIQUE_SHA256.new()
             hasher.update(b"%d" % number)
-            catalog.add(Image(f"image {number}.png", "image/png", 100, APART.finish(hasher), packed=False))
+            catalog.add(
+                Image(f"image {number}.png", "image/png", 100, UNIQUE_SHA256.finish(hasher), packed=False)
+            )
         return tokens
     finally:
         records.close()

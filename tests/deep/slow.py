@@ -51,23 +51,23 @@ def prove(bench: Bench) -> Verdict:
     return Verdict(figure, p99 <= MARK and min(uploads) >= 1.0)
 
 
-def _upload(daemon: Running, seed: int, over: threading.Event, took: list[float]) -> None:
+def _upload(daemon: Running, seed: int, over: threading.Event, record_latency: list[float]) -> None:
     number = 0
     while not over.is_set():
         number += 1
         began = time.monotonic()
         assert upload(daemon, f"{seed} {number}".encode())
-        took.append(time.monotonic() - began)
+        record_latency.append(time.monotonic() - began)
 
 
 def _read_on(daemon: Running, digest: str, seconds: float) -> list[float]:
     """How long each read took."""
     request = f"GET /files/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-    took, deadline = [], time.monotonic() + seconds
+    record_latency, deadline = [], time.monotonic() + seconds
     with connection(daemon) as peer:
         while (began := time.monotonic()) < deadline:
             peer.sendall(request)
             assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
-            took.append(time.monotonic() - began)
+            record_latency.append(time.monotonic() - began)
             time.sleep(0.002)
-    return took
+    return record_latency

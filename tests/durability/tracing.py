@@ -36,16 +36,16 @@ def read_calls(path: str) -> list[Call]:
 
 
 def _parse(lines: list[str]) -> Iterator[Call]:
-    begun: dict[str, tuple[str, int]] = {}
+    started: dict[str, tuple[str, int]] = {}
     for position, line in enumerate(lines):
         thread, _, text = line.partition(" ")
         text = text.strip()
         began = position
         if match := _UNFINISHED.match(text):
-            begun[thread] = match[1], position
+            started[thread] = match[1], position
             continue
         if match := _RESUMED.match(text):
-            start, began = begun.pop(thread)
+            start, began = started.pop(thread)
             text = start + match[1]
         if match := _WHOLE.match(text):
             yield Call(match[1], match[2], int(match[3]), began, position)

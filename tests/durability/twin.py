@@ -8,7 +8,7 @@ import os
 
 from tests.daemon.running import ROOT
 
-KINDS = {
+MEDIA_TYPES = {
     "S_ISREG": "stat.S_ISREG(mode) and not is_format",
     "S_ISDIR": "stat.S_ISDIR(mode)",
     "FORMAT": "is_format",
@@ -17,19 +17,19 @@ KINDS = {
 
 
 def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
-    """The environment of a daemon that doesn't flush what `kind` says, a key of `KINDS`.
+    """The environment of a daemon that doesn't flush what `kind` says, a key of `MEDIA_TYPES`.
 
     What replaces the flush is written to `directory`.
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "sitecustomize.py"), "w", encoding="ascii") as file:
-        file.write(_SITECUSTOMIZE.format(condition=KINDS[kind], kind=kind))
+        file.write(_SITECUSTOMIZE.format(condition=MEDIA_TYPES[kind], kind=kind))
     return {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
 
 
 _SITECUSTOMIZE = """
 import dataclasses, os, stat
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 
 def skipping(flush):
     def flush_unless(descriptor, *more):
@@ -39,8 +39,8 @@ def skipping(flush):
             return flush(descriptor, *more)
     return flush_unless
 
-initial = Calls.__init__
-names = [field.name for field in dataclasses.fields(Calls)]
+initial = Syscalls.__init__
+names = [field.name for field in dataclasses.fields(Syscalls)]
 flushes = {{"fsync", "fdatasync", "syncfs"}} | ({{"pread"}} if {kind!r} == "FORMAT" else set())
 initial.__defaults__ = tuple(
     skipping(call) if name in flushes else call for name, call in zip(names, initial.__defaults__)

@@ -24,7 +24,7 @@ class Source:
     def fileno(self):
         return self._descriptor
 
-    def took(self, seconds):
+    def record_latency(self, seconds):
         self.seconds.append(seconds)
 
     async def read(self, start, stop):

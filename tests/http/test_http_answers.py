@@ -19,11 +19,11 @@ from zope.interface import implementer
 from filestored.errors import NotFound, Overloaded
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
-from filestored.http.parser.headers import FieldBlock
+from filestored.http.parser.headers import Headers
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.response import PreparedHead
-from filestored.http.response_cache import LONGEST, MOST, MOST_FIELDS, KnownAnswer, KnownAnswers
-from filestored.interfaces import IAtHand, IBlob, IRepeatable
+from filestored.http.response import CachedHead
+from filestored.http.response_cache import LONGEST, MOST, MOST_FIELDS, CachedResponse, ResponseCache
+from filestored.interfaces import IBlob, ICacheable, IInMemory
 from tests.http.source import Source
 from tests.talk import Reply, Talk, asking, question, talk, until
 
@@ -46,7 +46,7 @@ class Held:
         type(self).now_open -= 1
 
 
-@implementer(IBlob, IAtHand)
+@implementer(IBlob, IInMemory)
 class HeldBytes(Held):
     def __init__(self, path):
         with open(path, "rb") as file:
@@ -83,8 +83,8 @@ class Shelf(Resource):
 
     def render_GET(self, request):
         self.rendered += 1
-        if IRepeatable.providedBy(request):
-            request.repeat_with(self.reopen)
+        if ICacheable.providedBy(request):
+            request.cache_with(self.reopen)
         request.setResponseCode(self.status)
         with open(self.path, "rb") as file:
             content = file.read()
@@ -100,7 +100,7 @@ class Log(list):
 
     described = 0
 
-    def describe(self, entry):
+    def format_entry(self, entry):
         self.described += 1
         return entry.method, entry.status, entry.sent
 
@@ -142,28 +142,28 @@ def shelf(tmp_path, request):
 
 
 def known(raw, reopen=None, size=0, fields=1):
-    head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", FieldBlock([(b"host", b"h")] * fields), raw)
-    return KnownAnswer(head, PreparedHead(200, [b"Content-Length: %d" % size]), size, reopen)
+    head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", Headers([(b"host", b"h")] * fields), raw)
+    return CachedResponse(head, CachedHead(200, [b"Content-Length: %d" % size]), size, reopen)
 
 
 # --- what is kept -----------------------------------------------------------------------------
 
 
 def test_an_answer_is_found_by_the_bytes_of_its_question():
-    answers, answer = KnownAnswers(), known(b"a")
+    answers, answer = ResponseCache(), known(b"a")
     answers.add(answer)
     assert [answer, None, None] == [answers.get(raw) for raw in (b"a", b"A", b"a ")]
 
 
 def test_the_first_of_too_many_goes_first():
-    answers = KnownAnswers(most=2)
+    answers = ResponseCache(most=2)
     for raw in (b"a", b"b", b"c"):
         answers.add(known(raw))
     assert [False, True, True] == [answers.get(raw) is not None for raw in (b"a", b"b", b"c")]
 
 
 def test_an_answer_that_is_known_already_takes_the_place_of_no_other():
-    answers, again = KnownAnswers(most=2), known(b"b")
+    answers, again = ResponseCache(most=2), known(b"b")
     for answer in (known(b"a"), known(b"b"), again):
         answers.add(answer)
     assert answers.get(b"a") is not None
@@ -171,13 +171,13 @@ def test_an_answer_that_is_known_already_takes_the_place_of_no_other():
 
 
 def test_where_none_may_be_known_none_is():
-    answers = KnownAnswers(most=0)
+    answers = ResponseCache(most=0)
     answers.add(known(b"a"))
     assert answers.get(b"a") is None
 
 
 def test_only_short_heads_are_kept():
-    answers = KnownAnswers()
+    answers = ResponseCache()
     answers.add(known(b"x" * LONGEST))
     answers.add(known(b"x" * (LONGEST + 1)))
     assert answers.get(b"x" * LONGEST) is not None
@@ -185,7 +185,7 @@ def test_only_short_heads_are_kept():
 
 
 def test_only_heads_of_few_fields_are_kept():
-    answers = KnownAnswers()
+    answers = ResponseCache()
     answers.add(known(b"few", fields=MOST_FIELDS))
     answers.add(known(b"many", fields=MOST_FIELDS + 1))
     assert answers.get(b"few") is not None
@@ -193,7 +193,7 @@ def test_only_heads_of_few_fields_are_kept():
 
 
 def test_an_answer_may_be_forgotten_twice_and_all_at_once():
-    answers, answer = KnownAnswers(), known(b"a")
+    answers, answer = ResponseCache(), known(b"a")
     answers.forget(answer)
     answers.add(answer)
     answers.forget(answer)

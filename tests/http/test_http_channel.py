@@ -10,7 +10,7 @@ from zope.interface import implementer
 from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
 from filestored.http.connection import MAX_READS
 from filestored.http.limits import Limits
-from filestored.http.state import Phase
+from filestored.http.state import ConnectionState
 from tests.wire import Wire, parse_answers
 
 POST = b"POST /collect HTTP/1.1\r\nHost: x\r\n"
@@ -119,7 +119,7 @@ class Short(Resource):
         return NOT_DONE_YET
 
 
-class Missing(Resource):
+class NotFoundResource(Resource):
     """Is not there, and neither is anything below."""
 
     def getChild(self, path, request):
@@ -132,7 +132,7 @@ class Missing(Resource):
 
 @pytest.fixture
 def root():
-    root = Missing()
+    root = NotFoundResource()
     root.later, root.collect = Later(), Collect()
     root.putChild(b"later", root.later)
     root.putChild(b"collect", root.collect)
@@ -621,7 +621,7 @@ def test_an_aborted_connection_is_not_ended_again_for_a_new_one(root):
 
 def test_a_refused_connection_that_lingers_may_be_ended_for_a_new_one(root):
     wire = Wire(root)
-    wire.channel._enter(Phase.LINGER)  # in memory there is no half-closed connection
+    wire.channel._enter(ConnectionState.LINGER)  # in memory there is no half-closed connection
     assert wire.channel.dispensable(wire.factory.now) is None
     wire.wait(1.5)
     assert wire.channel.dispensable(wire.factory.now) is not None

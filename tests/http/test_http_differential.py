@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest
-from filestored.http.parser.request_head import HeadReader
+from filestored.http.parser.request_head import RequestHeadParser
 
 TOKENS = st.sampled_from(
     [
@@ -40,7 +40,7 @@ START = st.sampled_from(
 def ours(wire: bytes):
     """The framing we see: method, target and body length, or None for no request (yet)."""
     try:
-        found = HeadReader(Limits()).feed(wire)
+        found = RequestHeadParser(Limits()).feed(wire)
     except BadRequest:
         return None
     return found and (found[0].method, found[0].target, found[0].fields.chunked, found[0].fields.length)

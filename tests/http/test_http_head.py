@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest
-from filestored.http.parser.request_head import HeadReader
+from filestored.http.parser.request_head import RequestHeadParser
 
 LIMITS = Limits()
 PLAIN = b"GET /a/b?c=d HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
 
 
 def read(data: bytes):
-    return HeadReader(LIMITS).feed(data)
+    return RequestHeadParser(LIMITS).feed(data)
 
 
 def refusal(data: bytes) -> int:
@@ -51,7 +51,7 @@ def test_a_head_is_taken_apart():
 
 
 def test_a_head_may_come_byte_by_byte():
-    reader = HeadReader(LIMITS)
+    reader = RequestHeadParser(LIMITS)
     for position in range(len(PLAIN) - 1):
         assert reader.feed(PLAIN[position : position + 1]) is None
     assert reader.feed(PLAIN[-1:]) == read(PLAIN)
@@ -65,7 +65,7 @@ def test_what_follows_a_head_is_left_alone(garbage):
 
 @given(st.lists(st.integers(1, len(PLAIN) - 1)))
 def test_a_head_may_be_cut_anywhere(cuts):
-    reader = HeadReader(LIMITS)
+    reader = RequestHeadParser(LIMITS)
     borders = [0, *sorted(set(cuts)), len(PLAIN)]
     answers = [reader.feed(PLAIN[a:b]) for a, b in itertools.pairwise(borders)]
     assert [None] * (len(answers) - 1) + [read(PLAIN)] == answers

@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
 from filestored.http.transport import sendfile
-from filestored.interfaces import ITakesFiles
+from filestored.interfaces import IFileSender
 from tests.http.source import Source
 
 CONTENT = os.urandom(1 << 20) * 5 + b"the end"
@@ -40,7 +40,7 @@ class FileOf(Resource):
         self.source = Source
 
     def render_GET(self, request):
-        assert ITakesFiles.providedBy(request)
+        assert IFileSender.providedBy(request)
         descriptor = os.open(self.path, os.O_RDONLY)
         start, stop = (int(request.args[name][0]) for name in (b"start", b"stop"))
         if request.args.get(b"length"):
@@ -312,7 +312,7 @@ class Changing(Later):
         self.slow = False
         self.counted = {"direct": 0, "in a thread": 0}
 
-    def took(self, seconds):
+    def record_latency(self, seconds):
         self._count("direct")
 
     async def read(self, start, stop):

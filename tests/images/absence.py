@@ -47,10 +47,10 @@ def missing(daemon: Running, filled: Filled) -> list[str]:
     found = []
     for user, (token, images) in filled.items():
         listed = api(daemon, f"token/{token}/get-image-list")
-        ids = listed.json() if listed.status_code == 200 else {}
+        list_images = listed.json() if listed.status_code == 200 else {}
         found += [f"token of {user}"] * (listed.status_code != 200)
         for name, data in images.items():
-            answer = api(daemon, f"token/{token}/get-image/{ids.get(name, 'none')}")
+            answer = api(daemon, f"token/{token}/get-image/{list_images.get(name, 'none')}")
             found += [name] * ((answer.status_code, answer.content) != (200, data))
     return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from filestored.images.blob_ids import APART, lookup
+from filestored.images.blob_ids import UNIQUE_SHA256, lookup
 from filestored.storage.disk import layout
 from filestored.storage.disk.backend import DiskBackend
 
@@ -19,8 +19,8 @@ def open_disk(place):
     opened = []
 
     def open_it():
-        layout.prepare(place, APART.name, lookup=lookup)
-        opened.append(DiskBackend(place, APART))
+        layout.prepare(place, UNIQUE_SHA256.name, lookup=lookup)
+        opened.append(DiskBackend(place, UNIQUE_SHA256))
         return opened[-1]
 
     yield open_it

@@ -18,7 +18,7 @@ NAMES = 20
 """Names that everybody wants."""
 
 
-class Member:
+class PendingName:
     def __init__(self, port: int, token: str, number: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.token = token
@@ -46,9 +46,9 @@ class Member:
     def riot(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            _, ids = self.call("GET", "get-image-list/")
+            _, list_images = self.call("GET", "get-image-list/")
             name = f"riot-{self.random.randrange(8)}.png"
-            identity = self.random.choice([*ids.values(), "AAAA"])
+            identity = self.random.choice([*list_images.values(), "AAAA"])
             verb = self.random.choice(["upload", "update", "update", "delete", "get"])
             if verb == "upload":
                 self.call("POST", "upload-image/", name)
@@ -62,7 +62,7 @@ class Member:
 
 def main() -> None:
     port, token, seconds, number = sys.argv[1:]
-    member = Member(int(port), token, int(number))
+    member = PendingName(int(port), token, int(number))
     print("ready", flush=True)
     sys.stdin.readline()
     won = member.race()

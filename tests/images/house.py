@@ -7,10 +7,10 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.images import directory as image_directory
 from filestored.images.accounts import Accounts, read_key
-from filestored.images.blob_ids import APART
-from filestored.images.gzip_backend import PackingBackend
-from filestored.images.image_store import ImageRoom
-from filestored.images.orphans import MIN_AGE_SECONDS, Sweep
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.gzip_backend import GzipBackend
+from filestored.images.image_store import ImageStore
+from filestored.images.orphans import MIN_AGE_SECONDS, OrphanCleaner
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import Health
@@ -34,18 +34,18 @@ class House:
         if not os.path.exists(os.path.join(place, "KEY")):
             image_directory.prepare(place)
         self.records = DiskRecords(place, calls)
-        self.blobs = DiskBackend(os.path.join(place, "blobs"), APART, calls, reserve=0)
-        self.backend = PackingBackend(self.blobs)
+        self.blobs = DiskBackend(os.path.join(place, "blobs"), UNIQUE_SHA256, calls, reserve=0)
+        self.backend = GzipBackend(self.blobs)
         key = read_key(self.records)
         self.accounts = Accounts(self.records, key)
         health = Health()
-        self.store = Store(self.backend, APART, maybeDeferred, health=health)
-        self.room = ImageRoom(
+        self.store = Store(self.backend, UNIQUE_SHA256, maybeDeferred, health=health)
+        self.room = ImageStore(
             self.records, key, self.store, maybeDeferred, health, recover=self.blobs.recover
         )
 
     def gallery(self, token):
-        return done(self.room.enter(token))
+        return done(self.room.authenticate(token))
 
     def put(self, token, name, data, replacing=None):
         """Upload an image, or update one; returns the id."""
@@ -62,13 +62,13 @@ class House:
 
     def contents(self, username="anna"):
         """All images of an account as (type, bytes) by name, read back through the gallery."""
-        token = done(self.room.token_of(username))
+        token = done(self.room.get_token(username))
         gallery = self.gallery(token)
-        return {name: self._read(gallery, identity) for name, identity in done(gallery.ids()).items()}
+        return {name: self._read(gallery, identity) for name, identity in done(gallery.list_images()).items()}
 
     def sweep(self, later=2 * MIN_AGE_SECONDS):
         """Sweep as a daemon would do so many seconds from now: by then nothing can be under way."""
-        return Sweep(self.records, self.accounts, self.blobs, now=time.time() + later).run()
+        return OrphanCleaner(self.records, self.accounts, self.blobs, now=time.time() + later).run()
 
     def check(self):
         """Each account opens with its token, and the store has the bytes of its images and no others."""
@@ -79,8 +79,8 @@ class House:
             blobs |= {image.blob for image in images.values()}
             assert set(images) <= set(names_of(self.records, username))
             assert len(images) <= len(self.records.names(f"accounts/{username}/images"))
-            token = done(self.room.token_of(username))
-            assert username == self.accounts.enter(token).name
+            token = done(self.room.get_token(username))
+            assert username == self.accounts.authenticate(token).name
         assert blobs == set(self.blobs.digests(None, 10_000))
         assert len(usernames) <= len(self.records.names("tokens"))
 

@@ -125,7 +125,7 @@ def filled(place, original):
 def check(place, tokens):
     house = House(place)
     for user, token in tokens.items():
-        assert user == house.accounts.enter(token).name
+        assert user == house.accounts.authenticate(token).name
         assert IMAGES == {name: data for name, (_, data) in house.contents(user).items()}
     house.close()
 
@@ -258,8 +258,8 @@ def test_a_record_of_a_token_that_is_wrong_is_made_anew(place, filled):
     house = House(place)
     lookup = house.accounts._lookup(filled["anna"])
     house.records.replace(lookup, b"anna\n", b"bert\n")
-    assert filled["anna"] == done(house.room.token_of("anna"))
-    assert "anna" == house.accounts.enter(filled["anna"]).name
+    assert filled["anna"] == done(house.room.get_token("anna"))
+    assert "anna" == house.accounts.authenticate(filled["anna"]).name
     assert b"anna\n" == house.records.read(lookup)
     house.close()
 

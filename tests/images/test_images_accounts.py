@@ -25,34 +25,34 @@ def accounts(records):
 def test_a_token_opens_its_account(accounts):
     token = accounts.register("anna")
     assert TOKEN.fullmatch(token)
-    assert ("anna", token) == (accounts.enter(token).name, accounts.token_of("anna"))
+    assert ("anna", token) == (accounts.authenticate(token).name, accounts.get_token("anna"))
 
 
 def test_a_user_is_registered_once(accounts):
     token = accounts.register("anna")
     with pytest.raises(AlreadyExists, match="User exists"):
         accounts.register("anna")
-    assert "anna" == accounts.enter(token).name
+    assert "anna" == accounts.authenticate(token).name
 
 
 @pytest.mark.parametrize("name", ["bert", "", "..", "a/b", "\0", "a" * 65])
 def test_who_is_not_registered_has_no_token(accounts, name):
     with pytest.raises(NotFound, match="User does not exist"):
-        accounts.token_of(name)
+        accounts.get_token(name)
 
 
 @pytest.mark.parametrize("token", ["", "A" * 10, "A" * 9, "A" * 11, "ж" * 10, "../" * 3, "AAAAAAAAA\n"])
 def test_what_is_no_token_opens_nothing(accounts, token):
     accounts.register("anna")
     with pytest.raises(UnknownToken):
-        accounts.enter(token)
+        accounts.authenticate(token)
 
 
 def test_with_another_key_no_token_is_any_good(accounts, records):
     token = accounts.register("anna")
     with pytest.raises(UnknownToken):
-        Accounts(records, b"K" * 32).enter(token)
-    assert token != Accounts(records, b"K" * 32).token_of("anna")
+        Accounts(records, b"K" * 32).authenticate(token)
+    assert token != Accounts(records, b"K" * 32).get_token("anna")
 
 
 def test_the_account_alone_does_not_give_the_token_away(accounts, records):
@@ -71,16 +71,16 @@ def test_a_record_that_finds_an_account_does_not_open_it(accounts, records):
     forged = "A" * 10
     records.create(accounts._lookup(forged), b"anna\n")
     with pytest.raises(UnknownToken):
-        accounts.enter(forged)
+        accounts.authenticate(forged)
 
 
 def test_a_renewed_token_replaces_the_old_one(accounts, records):
     old = accounts.register("anna")
-    account = accounts.enter(old)
+    account = accounts.authenticate(old)
     new = accounts.renew(account)
-    assert "anna" == accounts.enter(new).name
+    assert "anna" == accounts.authenticate(new).name
     for failing in (
-        lambda: accounts.enter(old),
+        lambda: accounts.authenticate(old),
         lambda: accounts.holding(account).__enter__(),
         lambda: accounts.renew(account),
     ):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import Accounts
-from filestored.images.blob_ids import APART
+from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.catalog import Catalog
-from filestored.images.orphans import MIN_AGE_SECONDS, Sweep
+from filestored.images.orphans import MIN_AGE_SECONDS, OrphanCleaner
 from filestored.interfaces import Image
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.samples import ids_of, listing, names_of
@@ -25,7 +25,7 @@ from tests.storage.contract import digest_of, put, read
 
 
 def image(name="cat.png", data=b"cat"):
-    return Image(name, "image/png", len(data), digest_of(data, APART), packed=False)
+    return Image(name, "image/png", len(data), digest_of(data, UNIQUE_SHA256), packed=False)
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_any_name_is_kept_as_it_is(catalog, name):
 
 
 def test_ids_are_not_used_twice(catalog, monkeypatch):
-    ids = iter(["AAAA", "AAAA", "AAAA", "BBBB"])
-    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(ids))
+    list_images = iter(["AAAA", "AAAA", "AAAA", "BBBB"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(list_images))
     assert ["AAAA", "BBBB"] == [catalog.add(image(name)) for name in ("cat", "dog")]
 
 
@@ -180,9 +180,9 @@ class Stage:
         self.catalog = Catalog(self.records, "anna")
         self.accounts = Accounts(self.records, b"key")
         self.accounts.register("anna")
-        self.ids = [self.catalog.add(image(name)) for name in "ab"]
+        self.list_images = [self.catalog.add(image(name)) for name in "ab"]
         self.forgotten: list[Image] = []
-        self.kept: list[Image] = [self.catalog.read(identity) for identity in self.ids]
+        self.kept: list[Image] = [self.catalog.read(identity) for identity in self.list_images]
 
     def actor(self, change) -> Actor:
         kind, *args = change
@@ -193,10 +193,12 @@ class Stage:
 
     def replace(self, which, name):
         new = image(name, b"other")
-        return self._account(new, lambda: (self.ids[which], self.catalog.replace(self.ids[which], new)))
+        return self._account(
+            new, lambda: (self.list_images[which], self.catalog.replace(self.list_images[which], new))
+        )
 
     def remove(self, which):
-        return self._account(None, lambda: ("", self.catalog.remove(self.ids[which])))
+        return self._account(None, lambda: ("", self.catalog.remove(self.list_images[which])))
 
     def _account(self, new, work):
         """What a gallery does with bytes: forgets the old ones, or the new ones when they are refused."""
@@ -227,12 +229,14 @@ class Stage:
     def check_sweep(self) -> None:
         """The sweep moves no bytes that are seen, all others, and changes no record of the account."""
         before = listing(self.records)
-        backend = MemoryBackend(APART)
+        backend = MemoryBackend(UNIQUE_SHA256)
         for each in before.values():
             put(backend, b"seen", each.blob)
-        put(backend, b"orphan", digest_of(b"orphan", APART))
+        put(backend, b"orphan", digest_of(b"orphan", UNIQUE_SHA256))
         values = {name: self.records.read(name) for name in self.records.names("accounts")}
-        swept = Sweep(self.records, self.accounts, backend, now=time.time() + 2 * MIN_AGE_SECONDS).run()
+        swept = OrphanCleaner(
+            self.records, self.accounts, backend, now=time.time() + 2 * MIN_AGE_SECONDS
+        ).run()
         assert (1, None) == (swept.moved, swept.left)
         assert values == {name: self.records.read(name) for name in self.records.names("accounts")}
         assert before == listing(self.records)

@@ -27,26 +27,29 @@ BEFORE = {"cat.png": ("image/png", PNG), "dog.bmp": ("image/bmp", BMP)}
 
 CHANGES = {
     "upload": (
-        lambda house, token, ids: house.put(token, "new.bmp", BMP),
+        lambda house, token, list_images: house.put(token, "new.bmp", BMP),
         {**BEFORE, "new.bmp": ("image/bmp", BMP)},
     ),
     "upload of a large one": (
-        lambda house, token, ids: house.put(token, "new.bmp", LARGE),
+        lambda house, token, list_images: house.put(token, "new.bmp", LARGE),
         {**BEFORE, "new.bmp": ("image/bmp", LARGE)},
     ),
     "update": (
-        lambda house, token, ids: house.put(token, "cat.png", BMP, ids["cat.png"]),
+        lambda house, token, list_images: house.put(token, "cat.png", BMP, list_images["cat.png"]),
         {**BEFORE, "cat.png": ("image/bmp", BMP)},
     ),
     "update with a new name": (
-        lambda house, token, ids: house.put(token, "new.bmp", LARGE, ids["cat.png"]),
+        lambda house, token, list_images: house.put(token, "new.bmp", LARGE, list_images["cat.png"]),
         {"dog.bmp": ("image/bmp", BMP), "new.bmp": ("image/bmp", LARGE)},
     ),
     "delete": (
-        lambda house, token, ids: house.delete(token, ids["cat.png"]),
+        lambda house, token, list_images: house.delete(token, list_images["cat.png"]),
         {"dog.bmp": ("image/bmp", BMP)},
     ),
-    "regenerate-token": (lambda house, token, ids: done(house.gallery(token).renew_token()), BEFORE),
+    "regenerate-token": (
+        lambda house, token, list_images: done(house.gallery(token).regenerate_token()),
+        BEFORE,
+    ),
 }
 
 
@@ -55,8 +58,8 @@ def prepared(place):
     house = House(place)
     house.sweep()
     registered = house.records.read("accounts/anna/account") is not None
-    token = done(house.room.token_of("anna") if registered else house.room.register("anna"))
-    there = done(house.gallery(token).ids())
+    token = done(house.room.get_token("anna") if registered else house.room.register("anna"))
+    there = done(house.gallery(token).list_images())
     contents = house.contents()
     for name in [name for name in there if contents[name] != BEFORE.get(name)]:
         house.delete(token, there.pop(name))
@@ -111,13 +114,13 @@ def test_a_death_at_any_call_leaves_the_old_state_or_the_new(place, change):
     work, after = CHANGES[change]
     site, ended, seen = 0, False, set()
     while not ended:
-        token, ids = prepared(place)
+        token, list_images = prepared(place)
 
-        def doomed(site=site, token=token, ids=ids):
+        def doomed(site=site, token=token, ids=list_images):
             doom = Doomed(site, lambda name: os._exit(9))
             house = House(place, doom.calls)
             doom.armed = True
-            work(house, token, ids)
+            work(house, token, list_images)
 
         code = in_child(doomed)
         assert code in (0, 9)
@@ -146,12 +149,12 @@ def test_a_call_that_fails_is_told_and_leaves_the_old_state_or_the_new(place, ch
         raise OSError(number, os.strerror(number))
 
     while reached:
-        token, ids = prepared(place)
+        token, list_images = prepared(place)
         doom = Doomed(site, fail)
         house = House(place, doom.calls)
         doom.armed = True
         try:
-            work(house, token, ids)
+            work(house, token, list_images)
             acknowledged = True
         except (OSError, FilestoredError):
             acknowledged = False
@@ -184,8 +187,8 @@ def test_a_death_at_any_call_of_a_registration_leaves_an_account_or_none(place):
         house = restarted(place)
         there = house.records.read(f"accounts/{username}/account") is not None
         assert there or not ended
-        token = done(house.room.token_of(username) if there else house.room.register(username))
-        assert {} == done(house.gallery(token).ids())
+        token = done(house.room.get_token(username) if there else house.room.register(username))
+        assert {} == done(house.gallery(token).list_images())
         house.check()
         house.close()
         site += 1

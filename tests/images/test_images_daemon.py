@@ -51,7 +51,7 @@ class Client:
     def upload(self, name, data):
         return self.call("POST", "upload-image/", files={"x": (name, data)})
 
-    def ids(self):
+    def list_images(self):
         return self.call("GET", "get-image-list/").json()
 
 
@@ -125,7 +125,7 @@ def test_images_and_tokens_outlive_a_restart(start_daemon):
     daemon.end()
     again = start_daemon("--workers", "2")
     client.url = f"{again.url}imageapi/"
-    assert {"Ёжик.png": identity} == client.ids()
+    assert {"Ёжик.png": identity} == client.list_images()
     assert data == client.call("GET", f"get-image/{identity}/").content
 
 
@@ -192,7 +192,7 @@ def test_what_a_killed_daemon_has_left_is_not_seen_and_is_kept(start_daemon):
     again = start_daemon("--workers", "2")
     until(lambda: not os.path.exists(os.path.join(home, ".sweep-due")), "the sweep is over")
     client.url = f"{again.url}imageapi/"
-    assert ["cat.png"] == list(client.ids())
+    assert ["cat.png"] == list(client.list_images())
     assert os.path.exists(token)
     assert os.path.exists(record)
 
@@ -218,7 +218,7 @@ def test_half_an_image_is_no_image_where_pillow_is(daemon):
     client = Client(daemon)
     data = png(300)
     assert 406 == client.upload("cat.png", data[: len(data) // 2]).status_code
-    assert {} == client.ids()
+    assert {} == client.list_images()
 
 
 def test_open_registration_is_an_option(start_daemon):
@@ -260,7 +260,7 @@ def test_a_crowd_has_one_winner_each_and_leaves_a_house_in_order(start_daemon):
     won = [name for report in reports for name in report["won"]]
     assert len(won) == len(set(won))
     assert set(won) == {name for report in reports for name in report["tried"]}
-    listed = client.ids()
+    listed = client.list_images()
     assert len(listed) == len(set(listed.values()))
     for name, identity in listed.items():
         answer = client.call("GET", f"get-image/{identity}/")

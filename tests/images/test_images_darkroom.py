@@ -14,11 +14,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.digest import algorithm
-from filestored.errors import NotAnImage, Overloaded, StorageFull, TooManyPixels, UnusableSize
-from filestored.images.decoder.pool import MOST_BYTES, Darkroom, available
-from filestored.images.decoder.resource_limits import Bounds
+from filestored.errors import InvalidThumbnailSize, NotAnImage, Overloaded, StorageFull, TooManyPixels
+from filestored.images.decoder.pool import MOST_BYTES, DecoderPool, available
+from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
-from filestored.interfaces import IBlob, IPictures, IStoredFile
+from filestored.interfaces import IBlob, IImageDecoder, IStoredFile
 from filestored.storage.blob import Blob
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend
@@ -45,8 +45,8 @@ MIB = 1024 * 1024
 def make_darkroom() -> Iterator:
     made = []
 
-    def make(**settings) -> Darkroom:
-        made.append(Darkroom(reactor, **settings))
+    def make(**settings) -> DecoderPool:
+        made.append(DecoderPool(reactor, **settings))
         return made[-1]
 
     yield make
@@ -55,7 +55,7 @@ def make_darkroom() -> Iterator:
 
 
 @pytest.fixture
-def darkroom(make_darkroom) -> Darkroom:
+def darkroom(make_darkroom) -> DecoderPool:
     return make_darkroom()
 
 
@@ -81,13 +81,13 @@ class Slow:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.begun: Deferred[None] = Deferred()
+        self.started: Deferred[None] = Deferred()
         self.done: Deferred[None] = Deferred()
 
     def produce(self, consumer, start, stop):
         consumer.registerProducer(self, True)
         consumer.write(b"GIF89a")
-        self.begun.callback(None)
+        self.started.callback(None)
         return self.done.addBoth(self._end, consumer)
 
     def _end(self, outcome, consumer):
@@ -140,7 +140,7 @@ def peak_of_memory() -> int:
     return memory(os.getpid(), "VmHWM") * 1024
 
 
-def processes_of(darkroom: Darkroom) -> list[int]:
+def processes_of(darkroom: DecoderPool) -> list[int]:
     return [process.transport.pid for process in darkroom._processes]
 
 
@@ -166,7 +166,7 @@ async def until(condition) -> None:
         await turn
 
 
-async def a_fork_of(darkroom: Darkroom) -> int:
+async def a_fork_of(darkroom: DecoderPool) -> int:
     """The process that decodes right now, once there is one."""
     (chamber,) = processes_of(darkroom)
     await until(lambda: children(chamber))
@@ -174,7 +174,7 @@ async def a_fork_of(darkroom: Darkroom) -> int:
 
 
 def test_a_darkroom_provides_pictures(darkroom):
-    assert verifyObject(IPictures, darkroom)
+    assert verifyObject(IImageDecoder, darkroom)
     assert available()
 
 
@@ -223,7 +223,7 @@ async def test_what_is_no_image_is_refused_and_costs_the_worker_nothing(darkroom
 )
 @pytest_twisted.ensureDeferred
 async def test_an_image_with_too_many_pixels_is_refused_before_decoding(make_darkroom, blob_of, data):
-    darkroom = make_darkroom(bounds=Bounds(seconds=1))
+    darkroom = make_darkroom(bounds=ResourceLimits(seconds=1))
     assert await outcome(verify(darkroom, await blob_of(data))) is TooManyPixels
 
 
@@ -245,20 +245,20 @@ async def test_a_file_that_is_too_large_is_not_even_looked_at(darkroom):
     ("width", "height"), [(None, None), (0, None), (None, 0), (-1, 5), (2049, None), (5, 2049)]
 )
 def test_thumbnail_bounds_out_of_range_are_refused(width, height):
-    with pytest.raises(UnusableSize):
+    with pytest.raises(InvalidThumbnailSize):
         thumbnail_bounds(width, height)
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_image_that_takes_too_much_time_is_none(make_darkroom, blob_of):
-    darkroom = make_darkroom(bounds=Bounds(seconds=1))
+    darkroom = make_darkroom(bounds=ResourceLimits(seconds=1))
     assert await outcome(verify(darkroom, await blob_of(LABORIOUS))) is NotAnImage
     assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_image_that_takes_too_much_memory_is_none(make_darkroom, blob_of):
-    darkroom = make_darkroom(bounds=Bounds(memory=100 * MIB))
+    darkroom = make_darkroom(bounds=ResourceLimits(memory=100 * MIB))
     assert await outcome(verify(darkroom, await blob_of(laborious_gif(9000, 2)))) is NotAnImage
     assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
 
@@ -323,7 +323,7 @@ async def test_a_decoder_ends_with_its_chamber(darkroom, blob_of):
 async def test_a_chamber_that_dies_while_it_takes_a_file_is_replaced(darkroom, blob_of):
     blob = Slow(10**6)
     checked = verify(darkroom, blob)
-    await blob.begun
+    await blob.started
     os.kill(*processes_of(darkroom), signal.SIGKILL)
     assert await outcome(checked) is Overloaded
     assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
@@ -353,7 +353,7 @@ async def test_polite_signals_end_no_chamber(darkroom, blob_of):
 async def test_bytes_that_cannot_be_read_are_an_error_of_the_disk(darkroom, blob_of):
     blob = Slow(10**6)
     checked = verify(darkroom, blob)
-    await blob.begun
+    await blob.started
     blob.done.errback(OSError(5, "the disk"))
     assert await outcome(checked) is OSError
     assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None
@@ -391,7 +391,7 @@ async def test_who_finds_too_many_waiting_is_sent_away(make_darkroom, blob_of):
     waiting = [verify(darkroom, blob) for blob in blobs]
     assert await outcome(verify(darkroom, Slow(10))) is Overloaded
     for blob in blobs:
-        await blob.begun
+        await blob.started
         blob.done.errback(OSError(5, "enough"))
     assert [await outcome(each) for each in waiting] == [OSError] * 3
     assert await outcome(verify(darkroom, await blob_of(SAMPLES["gif"]))) is None

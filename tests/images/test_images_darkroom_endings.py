@@ -10,7 +10,7 @@ from filestored.images.endings import ENDINGS, nothing_follows
 from filestored.images.walking import Unfinished
 from tests.images.pictures import CAMERA, SAMPLES, SCRIPT, ZIP, samsung
 
-KINDS = {"pgm": "PPM", "pbm": "PPM"}
+MEDIA_TYPES = {"pgm": "PPM", "pbm": "PPM"}
 ENDING = {name: data for name, data in SAMPLES.items() if not name.startswith("tiff")}
 JPEG = SAMPLES["jpeg"]
 VIDEO = struct.pack(">I4s8s", 16, b"ftyp", b"mp42isom")
@@ -18,7 +18,7 @@ VIDEO = struct.pack(">I4s8s", 16, b"ftyp", b"mp42isom")
 
 def kind_of(name: str) -> str:
     word = name.split()[0]
-    return KINDS.get(word, word.upper())
+    return MEDIA_TYPES.get(word, word.upper())
 
 
 def is_alone(kind: str, data: bytes) -> bool:

@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.images.decoder.messages import MOST_LINE, Answer, AnswerReader, Job, Verdict
+from filestored.images.decoder.messages import MOST_LINE, Reply, ReplyReader, Request, Status
 from filestored.images.decoder.resource_limits import RESULT
 
-DONE = Answer(Verdict.DONE, "image/webp", 5)
+DONE = Reply(Status.DONE, "image/webp", 5)
 
 
-@pytest.mark.parametrize("job", [Job(0), Job(2**40), Job(7, (1, 2048))])
+@pytest.mark.parametrize("job", [Request(0), Request(2**40), Request(7, (1, 2048))])
 def test_a_job_arrives_as_it_was_sent(job):
-    assert Job.from_line(job.to_line()) == job
+    assert Request.from_line(job.to_line()) == job
 
 
-@pytest.mark.parametrize("answer", [DONE, Answer(Verdict.REFUSED), Answer(Verdict.FULL)])
+@pytest.mark.parametrize("answer", [DONE, Reply(Status.REFUSED), Reply(Status.FULL)])
 def test_an_answer_arrives_as_it_was_sent(answer):
-    assert Answer.from_line(answer.to_line()) == answer
+    assert Reply.from_line(answer.to_line()) == answer
 
 
 def test_an_answer_is_put_together_whole_and_bytewise():
     sent = DONE.to_line() + b"bytes"
-    assert AnswerReader().feed(sent) == (DONE, b"bytes")
-    reader = AnswerReader()
+    assert ReplyReader().feed(sent) == (DONE, b"bytes")
+    reader = ReplyReader()
     assert [reader.feed(bytes([byte])) for byte in sent] == [None] * (len(sent) - 1) + [(DONE, b"bytes")]
 
 
@@ -47,11 +47,11 @@ def test_an_answer_is_put_together_whole_and_bytewise():
 )
 def test_anything_else_is_no_answer(line):
     with pytest.raises(ValueError):
-        AnswerReader().feed(line)
+        ReplyReader().feed(line)
 
 
 @given(st.lists(st.binary(max_size=50)))
 def test_garbage_is_no_answer_and_no_fault(pieces):
-    reader = AnswerReader()
+    reader = ReplyReader()
     with suppress(ValueError):
         assert [reader.feed(piece) for piece in pieces] == [None] * len(pieces)

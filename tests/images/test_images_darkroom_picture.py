@@ -90,7 +90,16 @@ def test_an_image_with_a_script_behind_it_is_none(name):
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
         SAMPLES["png"][:-20] + b"\0" * 8 + SAMPLES["png"][-12:],
     ],
-    ids=["nothing", "six bytes", "half", "SVG", "GIF and script", "EXR", "PostScript", "PNG with a hole"],
+    ids=[
+        "nothing",
+        "six bytes",
+        "half",
+        "SVG",
+        "GIF and script",
+        "EXR",
+        "PostScript",
+        "PNG with a hole",
+    ],
 )
 def test_what_is_no_image_is_none(data):
     assert not is_image(data)

@@ -16,15 +16,15 @@ from zope.interface import implementer
 
 from filestored.digest import algorithm
 from filestored.errors import NotAnImage
-from filestored.images.decoder.pool import Darkroom
-from filestored.images.gzip_backend import Unpacked
+from filestored.images.decoder.pool import DecoderPool
+from filestored.images.gzip_backend import GunzippedFile
 from filestored.images.thumbnails.cache import TOUCHED_AFTER, ThumbnailCache, prefix
 from filestored.images.thumbnails.thumbnails import Thumbnails
-from filestored.interfaces import IPictures, Thumbnail
+from filestored.interfaces import IImageDecoder, Thumbnail
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.imageapi.image_download import render_thumbnail, wants_thumbnail
-from filestored.web.resource import Page
+from filestored.web.resource import AsyncResource
 from tests.images.pictures import PICTURE, SAMPLES, SVG
 from tests.wire import Wire
 
@@ -174,7 +174,7 @@ def test_a_directory_whose_parent_was_removed_is_not_made_anew(tmp_path):
 
 def test_nothing_is_kept_when_only_the_reserve_is_free(open_cache, place, monkeypatch):
     cache = open_cache()
-    monkeypatch.setattr("filestored.images.thumbnails.thumbnails.RESERVE", 2**62)
+    monkeypatch.setattr("filestored.images.thumbnails.cache.RESERVE", 2**62)
     cache.put("a", JPEG)
     assert [] == os.listdir(place)
 
@@ -190,7 +190,7 @@ def test_a_write_that_fails_leaves_nothing(open_cache, place):
 # --- the answers -----------------------------------------------------------------------------
 
 
-class Gallery(Page):
+class Gallery(AsyncResource):
     """Answers every path with a thumbnail of the one image that there is."""
 
     def __init__(self, store, digest, thumbnails):
@@ -215,7 +215,7 @@ class Gone(ThumbnailCache):
 
 @pytest.fixture
 def darkroom():
-    room = Darkroom(reactor)
+    room = DecoderPool(reactor)
     yield room
     pytest_twisted.blockon(room.stop())
 
@@ -312,7 +312,7 @@ async def test_a_dead_disk_costs_time_and_no_answers(ask, place):
     cache.close()
 
 
-@implementer(IPictures)
+@implementer(IImageDecoder)
 class Painter:
     """Paints a thumbnail when it is told to, and counts."""
 
@@ -346,7 +346,7 @@ def open_picture():
         upload = store.upload()
         upload.write(b"a picture")
         digest = (await upload.commit()).digest
-        return await store.open(digest, lambda file: Unpacked(file, file.size))
+        return await store.open(digest, lambda file: GunzippedFile(file, file.size))
 
     return open_it
 

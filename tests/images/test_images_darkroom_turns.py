@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.digest import Digest
 from filestored.errors import NotAnImage, Overloaded
-from filestored.images.decoder.process import PictureProcess
-from filestored.images.decoder.resource_limits import Bounds
+from filestored.images.decoder.process import DecoderProcess
+from filestored.images.decoder.resource_limits import ResourceLimits
 from tests.images.pictures import SAMPLES, SVG, laborious_jpeg
 from tests.images.test_images_darkroom import (
     LABORIOUS,
@@ -31,13 +31,13 @@ __all__ = ["blob_of", "darkroom", "make_darkroom"]
 def count_decodes(monkeypatch):
     """A list that grows with each job that is sent to a process."""
     jobs = []
-    develop = PictureProcess.develop
+    decode = DecoderProcess.decode
 
     def counting(self, job, blob):
         jobs.append(job)
-        return develop(self, job, blob)
+        return decode(self, job, blob)
 
-    monkeypatch.setattr(PictureProcess, "develop", counting)
+    monkeypatch.setattr(DecoderProcess, "decode", counting)
     return jobs
 
 
@@ -120,7 +120,7 @@ async def test_cancelling_ends_a_process_that_waits_for_bytes(make_darkroom, blo
     darkroom = make_darkroom(processes=1)
     blob = Slow(10**6)
     checked = darkroom.verify(blob, "anna")
-    await blob.begun
+    await blob.started
     (chamber,) = processes_of(darkroom)
     checked.addErrback(lambda _: None).cancel()
     await until(lambda: ended(chamber))
@@ -142,7 +142,7 @@ async def test_refused_bytes_are_not_decoded_again(darkroom, blob_of, monkeypatc
 @pytest_twisted.ensureDeferred
 async def test_identical_refused_bytes_that_wait_are_not_decoded_either(make_darkroom, blob_of, monkeypatch):
     jobs = count_decodes(monkeypatch)
-    darkroom = make_darkroom(processes=1, bounds=Bounds(seconds=1))
+    darkroom = make_darkroom(processes=1, bounds=ResourceLimits(seconds=1))
     checked = [darkroom.verify(await blob_of(LABORIOUS), "anna") for _ in range(5)]
     assert [await outcome(each) for each in checked] == [NotAnImage] * 5
     assert len(jobs) == 1

@@ -61,24 +61,24 @@ def test_a_claim_that_a_crash_has_left_is_not_listed(name):
         for _ in range(step):
             actor.step()
         listed = ids_of(stage.catalog)
-        ids = [key.rpartition("/")[2] for key in stage.records.names("accounts/anna/images")]
+        list_images = [key.rpartition("/")[2] for key in stage.records.names("accounts/anna/images")]
         assert listed == {
-            found.image.name: identity for identity in ids if (found := stage.catalog._find(identity))
+            found.image.name: identity for identity in list_images if (found := stage.catalog._find(identity))
         }
         assert name not in listed or stage.catalog.read(listed[name]).name == name
 
 
 def test_an_image_whose_records_are_damaged_is_left_out_and_told(records):
     catalog = Catalog(records, "anna")
-    ids = {name: catalog.add(image(name)) for name in ("a", "b", "c")}
-    for place in ("names/a", f"images/{ids['b']}"):
+    list_images = {name: catalog.add(image(name)) for name in ("a", "b", "c")}
+    for place in ("names/a", f"images/{list_images['b']}"):
         name = f"accounts/anna/{place}"
         records.replace(name, records.read(name), b"damaged")
     records.remove("accounts/anna/names/b", records.read("accounts/anna/names/b"))
     found = {}
     damaged = [identity for identity in catalog.list_into(found) if identity]
-    assert sorted([ids["a"], ids["b"]]) == sorted(damaged)
-    assert {"c": ids["c"]} == found
+    assert sorted([list_images["a"], list_images["b"]]) == sorted(damaged)
+    assert {"c": list_images["c"]} == found
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_an_image_whose_records_are_damaged_is_left_out_and_told(records):
 @pytest.mark.parametrize("where", ["names", "images"])
 def test_a_damaged_record_leaves_out_one_image(records, where, value):
     catalog = Catalog(records, "anna")
-    ids = {name: catalog.add(image(name)) for name in ("a", "b")}
+    list_images = {name: catalog.add(image(name)) for name in ("a", "b")}
     name = f"accounts/anna/names/{'a'}"
-    records.replace(name, records.read(name), value.replace(b"%s", ids["a"].encode()))
+    records.replace(name, records.read(name), value.replace(b"%s", list_images["a"].encode()))
     if where == "images":
-        name = f"accounts/anna/images/{ids['a']}"
+        name = f"accounts/anna/images/{list_images['a']}"
         records.replace(name, records.read(name), b'{"name": 1, "type": "", "size": 1}')
     found = {}
-    assert [ids["a"]] == [damaged for damaged in catalog.list_into(found) if damaged]
-    assert {"b": ids["b"]} == found
+    assert [list_images["a"]] == [damaged for damaged in catalog.list_into(found) if damaged]
+    assert {"b": list_images["b"]} == found
 
 
 @pytest.mark.parametrize("where", ["names", "images"])
@@ -110,13 +110,13 @@ def test_an_unreadable_record_leaves_out_one_image_and_suspends_nothing(place, w
     prepare(place, "images")
     records, health = DiskRecords(place, watched(fail)), Health()
     catalog = Catalog(records, "anna")
-    ids = {name: catalog.add(image(name)) for name in ("a.png", "b.png")}
+    list_images = {name: catalog.add(image(name)) for name in ("a.png", "b.png")}
     unreadable.append("a.png")
     if where == "images":
         records.remove("accounts/anna/names/b.png", records.read("accounts/anna/names/b.png"))
         catalog.add(image("b.png"))
-        unreadable[:] = [ids["b.png"]]
-    listed = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).ids(catalog))
+        unreadable[:] = [list_images["b.png"]]
+    listed = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).list_images(catalog))
     if code == errno.EIO:
         assert {"a.png", "b.png"} - {"a.png" if where == "names" else ""} == set(listed)
     else:
@@ -138,7 +138,7 @@ def test_a_directory_that_cannot_be_listed_suspends_nothing(place):
     records, health = DiskRecords(place, watched(fail)), Health()
     catalog = Catalog(records, "anna")
     catalog.add(image("a.png"))
-    answer = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).ids(catalog))
+    answer = outcome(Listings(RecordThreads(IOThreads.of(maybeDeferred), health)).list_images(catalog))
     assert (True, None) == (isinstance(answer, OSError), health.degraded)
     records.close()
 
@@ -181,7 +181,7 @@ class Desk:
         (catalog or self.catalogs[0]).add(Image(name, "image/png", 1, image().blob, packed=False))
 
     def ask(self, user=0):
-        return self.listings.ids(self.catalogs[user])
+        return self.listings.list_images(self.catalogs[user])
 
 
 def test_requests_that_come_during_a_list_share_the_next_one():

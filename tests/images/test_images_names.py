@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.errors import UnusableName
-from filestored.images.filenames import escaped, last_part
+from filestored.errors import InvalidFileName
+from filestored.images.filenames import base_name, escape
 from filestored.storage.disk.records import split
 
 
@@ -26,13 +26,13 @@ from filestored.storage.disk.records import split
     ],
 )
 def test_the_last_part_of_a_path_is_the_name(path, name):
-    assert name == last_part(path)
+    assert name == base_name(path)
 
 
 @pytest.mark.parametrize("path", ["", "/", "photos/", "a" * 256, "ж" * 128, "\udcff.png"])
 def test_what_is_no_name_is_refused(path):
-    with pytest.raises(UnusableName):
-        last_part(path)
+    with pytest.raises(InvalidFileName):
+        base_name(path)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_what_is_no_name_is_refused(path):
     ],
 )
 def test_a_file_name_can_be_read_and_does_no_harm(name, file_name):
-    assert file_name == escaped(name)
+    assert file_name == escape(name)
 
 
 def test_long_names_that_begin_alike_have_files_of_their_own():
     names = ["ж" * 127 + last for last in "ab"]
-    assert 2 == len(set(map(escaped, names)))
-    assert all(escaped(name).startswith("ж" * 50 + "%~") for name in names)
+    assert 2 == len(set(map(escape, names)))
+    assert all(escape(name).startswith("ж" * 50 + "%~") for name in names)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255).filter(
@@ -68,15 +68,15 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 
 @given(texts)
 def test_any_name_becomes_the_name_of_a_record(name):
-    assert [escaped(name)] == split(escaped(name))
-    assert len(os.fsencode(escaped(name))) <= 255
+    assert [escape(name)] == split(escape(name))
+    assert len(os.fsencode(escape(name))) <= 255
 
 
 @given(texts, texts)
 def test_different_names_have_different_files(one, other):
-    assert (one == other) == (escaped(one) == escaped(other))
+    assert (one == other) == (escape(one) == escape(other))
 
 
 @pytest.mark.parametrize(("one", "other"), [("%2e", "."), ("a%2fb", "a/b"), ("%25", "%"), ("É", "E\u0301")])
 def test_names_that_resemble_escapes_stay_apart(one, other):
-    assert escaped(one) != escaped(other)
+    assert escape(one) != escape(other)

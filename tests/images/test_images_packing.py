@@ -13,9 +13,9 @@ from zope.interface.verify import verifyObject
 from filestored.digest import algorithm
 from filestored.errors import UnknownAlgorithm
 from filestored.images import gzip_backend
-from filestored.images.blob_ids import APART, content_hash, lookup
-from filestored.images.gzip_backend import PackingBackend, Unpacked, is_packed
-from filestored.interfaces import IBackend, IOpensQuickly, ISink, IStoredFile
+from filestored.images.blob_ids import UNIQUE_SHA256, content_hash, lookup
+from filestored.images.gzip_backend import GunzippedFile, GzipBackend, is_gzip
+from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.memory import MemoryBackend, MemoryFile
 from tests.storage.contract import digest_of, put, read
 
@@ -32,16 +32,16 @@ def compressor(request, monkeypatch):
 
 @pytest.fixture
 def inner():
-    return MemoryBackend(APART)
+    return MemoryBackend(UNIQUE_SHA256)
 
 
 @pytest.mark.usefixtures("compressor")
 @pytest.mark.parametrize(("data", "packed"), [(SOFT, True), (HARD, False), (b"x", False), (b"", False)])
 def test_compression_is_kept_where_it_pays(inner, data, packed):
-    name = digest_of(data, APART)
-    put(PackingBackend(inner), data, name)
+    name = digest_of(data, UNIQUE_SHA256)
+    put(GzipBackend(inner), data, name)
     stored = read(inner, name)
-    assert packed == is_packed(stored)
+    assert packed == is_gzip(stored)
     assert data == (gzip.decompress(stored) if packed else stored)
     assert len(stored) <= len(data)
 
@@ -50,42 +50,42 @@ def test_compression_is_kept_where_it_pays(inner, data, packed):
 @pytest.mark.parametrize("size", [1, 4096, 262144])
 def test_pieces_of_any_size_make_the_same_whole(inner, size):
     data = SOFT[: 40 * size]
-    backend = PackingBackend(inner)
+    backend = GzipBackend(inner)
     sink = backend.begin()
     for start in range(0, len(data), size):
         sink.write(data[start : start + size])
     sink.seal()
-    name = digest_of(data, APART)
+    name = digest_of(data, UNIQUE_SHA256)
     sink.publish(name)
     sink.discard()
     stored = read(inner, name)
-    assert data == (gzip.decompress(stored) if is_packed(stored) else stored)
+    assert data == (gzip.decompress(stored) if is_gzip(stored) else stored)
 
 
 def test_an_empty_piece_decides_nothing(inner):
-    sink = PackingBackend(inner).begin()
+    sink = GzipBackend(inner).begin()
     for piece in (b"", SOFT, b"", SOFT):
         sink.write(piece)
     sink.seal()
-    name = digest_of(b"", APART)
+    name = digest_of(b"", UNIQUE_SHA256)
     sink.publish(name)
     assert SOFT * 2 == gzip.decompress(read(inner, name))
 
 
 def test_everything_provides_its_interface(inner, open_disk):
-    packing_backend = PackingBackend(inner)
+    packing_backend = GzipBackend(inner)
     assert verifyObject(IBackend, packing_backend)
     assert verifyObject(ISink, packing_backend.begin())
-    assert verifyObject(IStoredFile, Unpacked(MemoryFile(b""), 0))
-    assert not IOpensQuickly.providedBy(packing_backend)
-    assert IOpensQuickly.providedBy(PackingBackend(open_disk()))
+    assert verifyObject(IStoredFile, GunzippedFile(MemoryFile(b""), 0))
+    assert not INonBlockingOpen.providedBy(packing_backend)
+    assert INonBlockingOpen.providedBy(GzipBackend(open_disk()))
 
 
 # --- reading ---------------------------------------------------------------------------------------
 
 
 def unpacked(data, size=None):
-    return Unpacked(MemoryFile(gzip.compress(data)), len(data) if size is None else size)
+    return GunzippedFile(MemoryFile(gzip.compress(data)), len(data) if size is None else size)
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 220), max_size=8))
@@ -102,7 +102,7 @@ def test_any_counts_read_in_order_are_those_of_the_original(data, counts):
 @pytest.mark.parametrize("offset", [0, 999, 1001])
 def test_reading_out_of_order_is_refused_and_decompresses_nothing(offset):
     inner = CountingFile(gzip.compress(SOFT))
-    file = Unpacked(inner, len(SOFT))
+    file = GunzippedFile(inner, len(SOFT))
     file.read(0, 1000)
     before = list(inner.counts)
     with pytest.raises(ValueError, match="in order"):
@@ -134,7 +134,7 @@ class CountingFile(MemoryFile):
 
 def test_one_read_of_a_bomb_is_bounded_in_output_and_input():
     inner = CountingFile(gzip.compress(b"\0" * 50_000_000))
-    file = Unpacked(inner, 50_000_000)
+    file = GunzippedFile(inner, 50_000_000)
     assert len(file.read(0, 2**30)) == gzip_backend.MAX_OUTPUT_BYTES
     assert sum(inner.counts) <= gzip_backend.INPUT_BYTES
 
@@ -150,7 +150,7 @@ def test_one_read_of_a_bomb_is_bounded_in_output_and_input():
 def test_input_that_decompresses_to_nothing_is_damage_after_a_bound(silent):
     inner = CountingFile(silent)
     with pytest.raises(OSError, match="nothing"):
-        Unpacked(inner, 10).read(0, 10)
+        GunzippedFile(inner, 10).read(0, 10)
     assert sum(inner.counts) <= gzip_backend.MAX_INPUT_BYTES + 2 * gzip_backend.INPUT_BYTES
 
 
@@ -169,7 +169,7 @@ DAMAGED = {
 def test_damage_is_found_before_the_last_byte_is_given(stored):
     pieces = []
     with pytest.raises(OSError, match="damaged"):
-        pieces.extend(all_pieces(Unpacked(MemoryFile(stored), len(SOFT)), pieces))
+        pieces.extend(all_pieces(GunzippedFile(MemoryFile(stored), len(SOFT)), pieces))
     assert sum(map(len, pieces)) < len(SOFT)
 
 
@@ -185,7 +185,7 @@ def test_no_flipped_bit_gives_other_bytes(position, bit):
     data = bytes(Random(2).choices(b"abcdef", k=20_000))
     stored = bytearray(gzip.compress(data))
     stored[position % len(stored)] ^= 1 << bit
-    file, found = Unpacked(MemoryFile(bytes(stored)), len(data)), b""
+    file, found = GunzippedFile(MemoryFile(bytes(stored)), len(data)), b""
     try:
         while piece := file.read(len(found), 4096):
             found += piece
@@ -205,21 +205,21 @@ def test_what_is_compressed_says_neither_when_nor_where():
 
 
 def test_the_same_bytes_have_another_name_each_time():
-    names = {digest_of(b"hello", APART) for _ in range(50)}
+    names = {digest_of(b"hello", UNIQUE_SHA256) for _ in range(50)}
     assert 50 == len(names)
     assert {digest_of(b"hello", algorithm("sha256")).hex} == {content_hash(name) for name in names}
     assert {96} == {len(name.hex) for name in names}
 
 
 def test_only_one_algorithm_names_images():
-    assert APART is lookup("sha256-apart")
+    assert UNIQUE_SHA256 is lookup("sha256-apart")
     with pytest.raises(UnknownAlgorithm, match="md5"):
         lookup("md5")
 
 
 def test_pairs_of_one_content_are_kept_apart(inner):
-    backend = PackingBackend(inner)
-    first, second = (digest_of(SOFT, APART) for _ in range(2))
+    backend = GzipBackend(inner)
+    first, second = (digest_of(SOFT, UNIQUE_SHA256) for _ in range(2))
     assert [True, True] == [put(backend, SOFT, name) for name in (first, second)]
     backend.delete(first)
     assert SOFT == gzip.decompress(read(inner, second))
@@ -227,6 +227,6 @@ def test_pairs_of_one_content_are_kept_apart(inner):
 
 
 def test_every_step_is_passed_on(inner):
-    backend = PackingBackend(inner)
+    backend = GzipBackend(inner)
     assert inner.free_space() == backend.free_space()
-    assert all(one != other for one, other in pairwise([digest_of(b"", APART) for _ in range(3)]))
+    assert all(one != other for one, other in pairwise([digest_of(b"", UNIQUE_SHA256) for _ in range(3)]))

@@ -3,7 +3,7 @@
 import pytest
 
 from filestored.errors import ImageRefused, NotAnImage, TooManyPixels
-from filestored.images.decoder.refusal_cache import MAX_AGE_SECONDS, MAX_REFUSALS, Refusals
+from filestored.images.decoder.refusal_cache import MAX_AGE_SECONDS, MAX_REFUSALS, RefusalCache
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def clock():
 
 @pytest.fixture
 def refusals(clock):
-    return Refusals(now=lambda: clock[0])
+    return RefusalCache(now=lambda: clock[0])
 
 
 def is_refused(refusals, key):

@@ -11,9 +11,9 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import UnknownToken
 from filestored.images.accounts import Accounts
-from filestored.images.blob_ids import APART
+from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gallery import Gallery
-from filestored.images.image_store import ImageRoom
+from filestored.images.image_store import ImageStore
 from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
@@ -69,8 +69,14 @@ CHANGES = {
 @pytest.fixture
 def anna(records):
     """An account with an image: its accounts, the open account, a gallery, and the image's id."""
-    room = ImageRoom(records, KEY, Store(MemoryBackend(APART), APART, maybeDeferred), maybeDeferred, Health())
-    gallery = done(room.enter(done(room.register("anna"))))
+    room = ImageStore(
+        records,
+        KEY,
+        Store(MemoryBackend(UNIQUE_SHA256), UNIQUE_SHA256, maybeDeferred),
+        maybeDeferred,
+        Health(),
+    )
+    gallery = done(room.authenticate(done(room.register("anna"))))
     assert isinstance(gallery, Gallery)
     identity, _ = gallery._record(image(), None)
     return Accounts(records, KEY), gallery._account, gallery, identity
@@ -123,7 +129,7 @@ def test_a_change_that_comes_during_a_renewal_fails_with_it(records, anna, chang
     for each in [renewal, *coming]:
         each.join()
     assert [change] * 4 == failed
-    assert {"cat.png": identity} == done(gallery.ids())
+    assert {"cat.png": identity} == done(gallery.list_images())
 
 
 def test_of_many_renewals_at_once_one_succeeds(anna):
@@ -142,7 +148,7 @@ def test_of_many_renewals_at_once_one_succeeds(anna):
     for each in threads:
         each.join()
     (token,) = [token for token in tokens if token]
-    assert "anna" == accounts.enter(token).name
+    assert "anna" == accounts.authenticate(token).name
 
 
 # --- a real daemon -----------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from twisted.internet.defer import Deferred
 
 from filestored.images.decoder import __main__ as chamber
 from filestored.images.decoder import pillow, pool, sandbox
-from filestored.images.decoder.messages import Job, Verdict
-from filestored.images.decoder.pool import Darkroom
-from filestored.images.decoder.resource_limits import Bounds, confine
+from filestored.images.decoder.messages import Request, Status
+from filestored.images.decoder.pool import DecoderPool
+from filestored.images.decoder.resource_limits import ResourceLimits, confine
 from tests.daemon.running import read
 from tests.images.pictures import CAMERA, PICTURE, SAMPLES, encode
 from tests.images.test_images_darkroom import (
@@ -36,7 +36,7 @@ from tests.images.test_images_darkroom_picture import four_corners
 
 __all__ = ["blob_of", "darkroom", "make_darkroom"]
 
-BOUNDS = Bounds(memory=16 * 1024**3)
+BOUNDS = ResourceLimits(memory=16 * 1024**3)
 """The test's own process, which forks here, is larger than a chamber."""
 
 pillow.prepare()
@@ -353,7 +353,7 @@ def test_a_decoder_that_cannot_be_confined_decodes_nothing(monkeypatch):
         file.seek(0)
         with monkeypatch.context() as patched:
             patched.setattr(chamber, "_wait", lambda child: None)
-            assert chamber._develop(Job(len(SAMPLES["gif"])), file, result, BOUNDS) is Verdict.UNDECIDED
+            assert chamber._develop(Request(len(SAMPLES["gif"])), file, result, BOUNDS) is Status.UNDECIDED
 
 
 class FakeLog:
@@ -374,5 +374,5 @@ def test_what_the_kernel_lacks_is_logged_once(monkeypatch, absent, lines):
     logged = []
     monkeypatch.setattr(sandbox, "missing", lambda: absent)
     monkeypatch.setattr(pool, "_log", FakeLog(logged))
-    Darkroom(reactor)
+    DecoderPool(reactor)
     assert logged == lines

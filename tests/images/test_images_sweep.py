@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from filestored.images.blob_ids import APART
-from filestored.images.orphans import Sweep
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.orphans import OrphanCleaner
 from filestored.storage.memory import MemoryBackend
 from tests.images.samples import listing
 from tests.images.test_images_catalog import CHANGES, LENGTHS, Actor, Stage
@@ -23,7 +23,7 @@ class Old(Stage):
 
     def __init__(self):
         super().__init__()
-        self.backend = MemoryBackend(APART)
+        self.backend = MemoryBackend(UNIQUE_SHA256)
         for name in self.records.names("accounts/anna/images"):
             record = self.records.read(name)
             old = json.dumps({**json.loads(record), "created": LONG_AGO}).encode()
@@ -33,7 +33,7 @@ class Old(Stage):
             self.backend._changed[image.blob] = 0.0
 
     def sweep(self):
-        return Sweep(self.records, self.accounts, self.backend, now=time.time()).run()
+        return OrphanCleaner(self.records, self.accounts, self.backend, now=time.time()).run()
 
     def _account(self, new, work):
         if new:
@@ -74,7 +74,7 @@ def test_a_sweep_after_a_death_leaves_the_bytes_of_all_images(change):
 
 def test_a_sweep_that_moves_what_is_young_would_be_found_out(monkeypatch):
     """The twin: without the limit of age, the same schedules find images without their bytes."""
-    monkeypatch.setattr(Sweep, "_is_old", lambda *_: True)
+    monkeypatch.setattr(OrphanCleaner, "_is_old", lambda *_: True)
     found = 0
     for first, second in itertools.product(range(SWEEP_STEPS), range(1, LENGTHS["add", "c"] + 1)):
         stage = Old()
@@ -105,7 +105,7 @@ def test_a_sweep_moves_nothing_while_a_record_is_unreadable(monkeypatch):
 
 def put_orphan(stage):
     """Old bytes without a record."""
-    orphan = APART.parse("ab" * APART.size)
+    orphan = UNIQUE_SHA256.parse("ab" * UNIQUE_SHA256.size)
     put(stage.backend, b"orphan", orphan)
     stage.backend._changed[orphan] = 0.0
     return orphan

@@ -13,7 +13,7 @@ from filestored.images import directory as image_directory
 from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
 from filestored.images.directory import ImageDirectory
-from filestored.images.orphans_thread import SweepThread
+from filestored.images.orphans_thread import OrphanCleanerThread
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
@@ -66,12 +66,12 @@ def mark(place):
 
 @pytest.fixture
 def open_thread(place):
-    """A function that opens a `SweepThread`; all of them have ended when the test is over."""
+    """A function that opens a `OrphanCleanerThread`; all of them have ended when the test is over."""
     opened = []
 
     def open_it(reactor):
         house = House(place)
-        thread = SweepThread(
+        thread = OrphanCleanerThread(
             reactor, place + "/.sweep-due", house.records, read_key(house.records), house.blobs
         )
         opened.append((thread, house))
@@ -156,7 +156,7 @@ def test_a_sweep_that_fails_is_told_and_stays_due(place, mark, open_thread, monk
     ((name, args),) = reactor.called
     assert ("failure", "the images could not be swept") == (name, args[0])
     assert OSError is args[1].type
-    with orphans_thread._claimed(mark) as is_due:
+    with orphans_thread.claimed_sweep(mark) as is_due:
         assert is_due
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from filestored.interfaces import IBackend
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import prepare
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.memory import MemoryBackend
 from tests.storage.contract import MD5, without_tmpfile
 
@@ -25,10 +25,10 @@ def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
     opened = []
 
     def open_it(
-        calls: Calls | None = None,
+        calls: Syscalls | None = None,
         reserve: int = 0,
         crowd: int | None = None,
-        recent: RecentFiles | None = None,
+        recent: FileCache | None = None,
     ) -> DiskBackend:
         backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, crowd, recent)
         opened.append(backend)
@@ -52,5 +52,5 @@ def backend(request: pytest.FixtureRequest) -> IBackend:
         return MemoryBackend(MD5)
     open_it = request.getfixturevalue("open_disk")
     if request.param == "disk with recent files":
-        return open_it(recent=RecentFiles())
+        return open_it(recent=FileCache())
     return open_it() if request.param == "disk" else open_it(without_tmpfile())

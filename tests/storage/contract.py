@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from filestored.digest import Algorithm, Digest, algorithm
-from filestored.interfaces import IBackend, IStore, Stored
-from filestored.storage.disk.syscalls import Calls
+from filestored.interfaces import IBackend, IStore, UploadResult
+from filestored.storage.disk.syscalls import Syscalls
 
 MD5 = algorithm("md5")
 
@@ -35,7 +35,7 @@ def put(backend: IBackend, data: bytes, name: Digest | None = None) -> bool:
         sink.write(data)
         sink.seal()
         created = sink.publish(digest)
-        backend.settle([digest])
+        backend.flush_names([digest])
         return created
     finally:
         sink.discard()
@@ -50,7 +50,7 @@ def read(backend: IBackend, digest: Digest) -> bytes:
         file.close()
 
 
-def send(store: IStore, data: bytes, **arguments: Any) -> "Deferred[Stored]":
+def send(store: IStore, data: bytes, **arguments: Any) -> "Deferred[UploadResult]":
     """Upload `data` in one piece."""
     upload = store.upload(**arguments)
     upload.write(data)
@@ -84,9 +84,9 @@ class Workbench:
             self.do_one()
 
 
-def watched(watch: Callable[[str, tuple[Any, ...]], None], original: Calls | None = None) -> Calls:
+def watched(watch: Callable[[str, tuple[Any, ...]], None], original: Syscalls | None = None) -> Syscalls:
     """System calls that each tell `watch` their name and arguments before they are made."""
-    original = original or Calls()
+    original = original or Syscalls()
 
     def wrapped(name: str) -> Callable[..., Any]:
         function = getattr(original, name)
@@ -97,10 +97,10 @@ def watched(watch: Callable[[str, tuple[Any, ...]], None], original: Calls | Non
 
         return call
 
-    return Calls(**{field.name: wrapped(field.name) for field in dataclasses.fields(Calls)})
+    return Syscalls(**{field.name: wrapped(field.name) for field in dataclasses.fields(Syscalls)})
 
 
-def without_tmpfile(original: Calls | None = None) -> Calls:
+def without_tmpfile(original: Syscalls | None = None) -> Syscalls:
     """The calls of a file system that knows no ``O_TMPFILE``."""
 
     def refuse(name: str, args: tuple[Any, ...]) -> None:

@@ -177,7 +177,7 @@ def test_a_read_error_is_reported_with_the_digest_counted_and_suspends_nothing(o
 def test_only_the_end_of_a_large_deleted_file_is_left_to_a_thread(disk, bench, deleted, size, jobs):
     put(disk, b"x" * size)
     name = digest_of(b"x" * size)
-    blob = Store(disk, MD5, bench).open_at_once(name)
+    blob = Store(disk, MD5, bench).open_sync(name)
     if deleted:
         disk.delete(name)
     blob.close()

@@ -6,7 +6,7 @@ import pytest
 from zope.interface import implementer
 
 from filestored.errors import WritesSuspended
-from filestored.interfaces import IFlushesTogether, Stored
+from filestored.interfaces import IBatchFlush, UploadResult
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
@@ -29,15 +29,15 @@ class Diary(MemoryBackend):
     def begin(self):
         return DiarySink(self)
 
-    def settle(self, digests):
+    def flush_names(self, digests):
         self.note(f"settle {len(list(digests))}")
 
 
-@implementer(IFlushesTogether)
+@implementer(IBatchFlush)
 class CrowdDiary(Diary):
     """A backend with one flush for everything."""
 
-    def saves(self, files, digests):
+    def is_worthwhile(self, files, digests):
         return files + len(digests) > 0
 
     def flush(self):
@@ -82,7 +82,7 @@ def store(diary, bench):
 def test_a_lone_upload_does_not_wait_for_company(store, bench):
     answer = send(store, b"a")
     bench.do_one()
-    assert Stored(digest_of(b"a"), 1, True) == outcome(answer)
+    assert UploadResult(digest_of(b"a"), 1, True) == outcome(answer)
     assert not bench.jobs
 
 

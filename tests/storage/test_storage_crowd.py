@@ -12,7 +12,7 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import StorageFull, UploadRefused
-from filestored.interfaces import Stored
+from filestored.interfaces import UploadResult
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
@@ -101,13 +101,13 @@ def test_a_full_disk_refuses_uploads_serves_deletes_and_recovers(small_disk):
     disk = DiskBackend(path + "/store", own, watched(ration), reserve=0 if mounted else -(2**62))
     store = Store(disk, MD5, maybeDeferred)
     kept = []
-    while isinstance(stored := send_or_refuse(store, os.urandom(700_000)), Stored):
+    while isinstance(stored := send_or_refuse(store, os.urandom(700_000)), UploadResult):
         kept.append(stored.digest)
     assert (StorageFull, None, True) == (type(stored), store.degraded, len(kept) > 2)
     assert 700_000 == len(read(disk, kept[0]))
     assert outcome(store.delete(kept[0])) is True
     room[0] += 1_400_000
-    assert isinstance(send_or_refuse(store, os.urandom(500_000)), Stored)
+    assert isinstance(send_or_refuse(store, os.urandom(500_000)), UploadResult)
     disk.close()
 
 

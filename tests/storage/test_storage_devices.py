@@ -14,7 +14,7 @@ def devices():
 
 
 def fail(health):
-    health.judge(OSError(errno.EIO, "I/O error"))
+    health.classify(OSError(errno.EIO, "I/O error"))
 
 
 @pytest.mark.parametrize("later", ["b", "later/b"])
@@ -29,7 +29,7 @@ def test_an_error_of_a_device_suspends_all_directories_on_it(devices, tmp_path, 
 
 def test_a_probe_of_one_directory_ends_no_suspension_of_another(devices, tmp_path):
     one, other = devices.of(str(tmp_path)), devices.of(str(tmp_path / "b"))
-    one.judge(OSError(errno.EROFS, "read-only"))
+    one.classify(OSError(errno.EROFS, "read-only"))
     one.resume()
     one.check()
     with pytest.raises(WritesSuspended):
@@ -40,7 +40,7 @@ def test_a_directory_that_was_removed_suspends_only_itself(devices, tmp_path):
     reports = []
     devices.watch(lambda *suspension: reports.append(suspension))
     one, other = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / "b"))
-    one.judge(StoreMissing())
+    one.classify(StoreMissing())
     other.check()
     with pytest.raises(WritesSuspended):
         one.check()

@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARDS, prepare
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ShardUnusable
 from filestored.storage.store import Store
 from tests.storage.contract import (
@@ -117,7 +117,7 @@ def is_durable(log: list[str]) -> bool:
 def forgetting(kind: str):
     """Calls of a build that has lost one of its flushes."""
 
-    def forget(calls: Calls) -> Calls:
+    def forget(calls: Syscalls) -> Syscalls:
         def fsync(descriptor: int) -> None:
             if kind_of(descriptor) != kind:
                 calls.fsync(descriptor)
@@ -148,7 +148,7 @@ def test_bytes_that_were_there_already_are_flushed_by_name_all_the_same(open_dis
 def test_one_settle_flushes_each_shard_once(open_disk):
     flushed: list[int] = []
     disk = open_disk(watched(lambda name, args: flushed.append(args[0]) if name == "fsync" else None))
-    disk.settle(digest_of(b"%d" % number) for number in range(5000))
+    disk.flush_names(digest_of(b"%d" % number) for number in range(5000))
     assert len(SHARDS) == len(flushed) == len(set(flushed))
 
 
@@ -173,10 +173,10 @@ def plant(kind: str, path: str) -> None:
         os.chdir(here)
 
 
-KINDS = ("symlink", "dangling symlink", "fifo", "directory", "socket")
+MEDIA_TYPES = ("symlink", "dangling symlink", "fifo", "directory", "socket")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_what_is_no_regular_file_is_not_there(disk, place, kind):
     plant(kind, f"{place}/{NAME}")
     with pytest.raises(NotFound):
@@ -184,7 +184,7 @@ def test_what_is_no_regular_file_is_not_there(disk, place, kind):
     assert [] == disk.digests(None, 10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_an_upload_moves_what_was_planted_aside(disk, place, kind):
     plant(kind, f"{place}/{NAME}")
     assert put(disk, HELLO)
@@ -221,7 +221,7 @@ def test_a_shard_on_another_file_system_is_refused(place):
         return os.open("/proc" if path == "5d" else path, flags, *args, **kwargs)
 
     with pytest.raises(UnusableStore, match="5d is on another"):
-        DiskBackend(place, MD5, Calls(open=elsewhere))
+        DiskBackend(place, MD5, Syscalls(open=elsewhere))
 
 
 class Fault:
@@ -331,6 +331,6 @@ MIB = 1024 * 1024
     ],
 )
 def test_a_reserve_is_always_kept_free(place, total, free, inodes, expected):
-    disk = DiskBackend(place, prepare(place), Calls(fstatvfs=space(total, free, inodes)))
+    disk = DiskBackend(place, prepare(place), Syscalls(fstatvfs=space(total, free, inodes)))
     assert expected == disk.free_space()
     disk.close()

@@ -17,20 +17,20 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from filestored.errors import NotFound, Overloaded, StorageFull, WritesSuspended
-from filestored.interfaces import Stored
+from filestored.interfaces import UploadResult
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARDS, prepare
 from filestored.storage.health import ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, put, read, watched, without_tmpfile
 
-ROTTEN = b"these bytes have another digest"
+CORRUPT = b"these bytes have another digest"
 
 
 def upload(store: Store, data: bytes) -> "Deferred[Any]":
-    begun = store.upload(length=len(data))
-    begun.write(data)
-    return begun.commit()
+    started = store.upload(length=len(data))
+    started.write(data)
+    return started.commit()
 
 
 def delete(store: Store, data: bytes) -> "Deferred[Any]":
@@ -57,7 +57,7 @@ class Operation:
     def arrange(self, disk: DiskBackend, data: bytes) -> None:
         """Put there what is there before."""
         if self.before != "nothing":
-            put(disk, data if self.before == "the same" else ROTTEN, name=digest_of(data))
+            put(disk, data if self.before == "the same" else CORRUPT, name=digest_of(data))
 
 
 OPERATIONS = (
@@ -70,7 +70,7 @@ OPERATIONS = (
     Operation("an open", look, before="the same"),
 )
 PASSING = {errno.ENOSPC: StorageFull, errno.EMFILE: Overloaded}
-KINDS = ("O_TMPFILE", "named", "one flush for all")
+MEDIA_TYPES = ("O_TMPFILE", "named", "one flush for all")
 
 
 class Fault:
@@ -118,7 +118,7 @@ def descriptors() -> int:
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=errno.errorcode.get)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_call_that_fails_is_reported_and_leaves_nothing_behind(open_disk, place, operation, kind, code):
     def fail() -> None:
@@ -143,7 +143,7 @@ def test_a_call_that_fails_is_reported_and_leaves_nothing_behind(open_disk, plac
             prepare(place)  # what could not be unlinked goes with the next start
         assert [] == [name for name in files_below(place) if name.startswith(("tmp/", "."))]
         following = outcome_of_next(store, b"next %d" % number)
-        assert isinstance(following, WritesSuspended if store.degraded else Stored)
+        assert isinstance(following, WritesSuspended if store.degraded else UploadResult)
         if not struck:
             break
         number += 1
@@ -162,7 +162,7 @@ def judge(operation, result, code, store, held, data) -> None:
     if isinstance(result, Exception):
         expected = OSError if operation.act is look and code != errno.EMFILE else PASSING.get(code, OSError)
         assert isinstance(result, (expected, ReadFailed)) or "could not be flushed" in str(result)
-        assert held in (None, data, ROTTEN)
+        assert held in (None, data, CORRUPT)
         if isinstance(result, ReadFailed) or operation.act is look:
             assert store.degraded is None
         else:
@@ -173,7 +173,7 @@ def judge(operation, result, code, store, held, data) -> None:
         assert (digest_of(data), data) == (result.digest, held)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, place, operation, kind):
     fault = Fault(lambda: os._exit(9))
@@ -191,7 +191,7 @@ def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, 
         died, acknowledged = in_a_child(act)
         prepare(place)
         held = holding(clean, data)
-        assert held in (None, data, ROTTEN)
+        assert held in (None, data, CORRUPT)
         if operation.before == "the same" and operation.act is not delete:
             assert data == held
         if acknowledged:
@@ -201,7 +201,7 @@ def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, 
     assert acknowledged
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_a_death_before_any_call_of_the_start_is_mended_by_the_next_start(tmp_path, kind):
     number, died = 0, True
     while died:

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import WritesSuspended
-from filestored.storage.disk.syscalls import Calls, sync_file_range, syncfs, syncfs_is_reliable
+from filestored.storage.disk.syscalls import Syscalls, sync_file_range, syncfs, syncfs_is_reliable
 from filestored.storage.disk.temp_files import EARLY
 from filestored.storage.health import FlushFailed
 from filestored.storage.store import Store
@@ -78,7 +78,7 @@ def test_a_crowd_is_durable_before_its_names_and_they_before_the_answers(open_di
 def test_a_build_that_forgets_one_of_the_flushes_is_found_out(open_disk, number):
     """The twin of the test above."""
 
-    def forget(calls: Calls) -> Calls:
+    def forget(calls: Syscalls) -> Syscalls:
         count = iter(range(100))
         return dataclasses.replace(
             calls, syncfs=lambda descriptor: None if next(count) == number else calls.syncfs(descriptor)
@@ -167,7 +167,7 @@ def test_a_list_of_mounts_that_says_nothing_is_not_trusted(mounts):
 
 def test_a_store_that_is_not_trusted_never_has_a_crowd(open_disk, monkeypatch):
     monkeypatch.setattr("filestored.storage.disk.backend.syncfs_is_reliable", lambda device: False)
-    assert not open_disk().saves(10**6, [])
+    assert not open_disk().is_worthwhile(10**6, [])
 
 
 def test_a_closed_descriptor_is_an_error_and_no_silence():
@@ -177,15 +177,15 @@ def test_a_closed_descriptor_is_an_error_and_no_silence():
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_last_word(open_disk, fails):
-    begun = []
+    started = []
 
     def note(name, args):
         if name == "sync_file_range":
-            begun.append(args[1:])
+            started.append(args[1:])
             if fails:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
         elif name == "fsync":
-            begun.append("fsync")
+            started.append("fsync")
 
     data = os.urandom(1 << 20) * 20
     disk = open_disk(watched(note))
@@ -195,7 +195,7 @@ def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_
     sink.write(data)
     sink.seal()
     sink.discard()
-    assert [(0, EARLY), (EARLY, EARLY // 2 + len(data)), "fsync"] == begun[-3:]
+    assert [(0, EARLY), (EARLY, EARLY // 2 + len(data)), "fsync"] == started[-3:]
 
 
 def test_a_closed_descriptor_cannot_be_written_back():

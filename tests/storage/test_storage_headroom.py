@@ -8,9 +8,9 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import StorageFull
-from filestored.images.blob_ids import APART
-from filestored.images.gzip_backend import PackingBackend
-from filestored.interfaces import Stored
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.gzip_backend import GzipBackend
+from filestored.interfaces import UploadResult
 from filestored.storage.free_space import LOOK_AGAIN_BYTES
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, files_below, outcome, watched
@@ -54,9 +54,9 @@ def upload_at_once(store, lengths, pieces=20):
     return [outcome(upload.commit()) for upload in uploads]
 
 
-@pytest.mark.parametrize("pack", [lambda disk: disk, PackingBackend], ids=["files", "images"])
+@pytest.mark.parametrize("pack", [lambda disk: disk, GzipBackend], ids=["files", "images"])
 def test_uploads_of_unknown_length_leave_the_reserve_alone(open_disk, place, small, pack):
-    store = Store(pack(open_disk(small.calls, reserve=RESERVE)), APART, maybeDeferred)
+    store = Store(pack(open_disk(small.calls, reserve=RESERVE)), UNIQUE_SHA256, maybeDeferred)
     answers = upload_at_once(store, [None] * UPLOADS)
     assert {StorageFull} == set(map(type, answers))
     assert ROOM <= small.written <= ROOM + LOOK_AGAIN_BYTES + UPLOADS * len(PIECE)
@@ -79,13 +79,13 @@ def test_an_upload_goes_on_after_room_was_made(open_disk, small):
     small.written = 0
     with pytest.raises(StorageFull):
         store.upload()  # the last figure counts, and has a new one made
-    assert isinstance(upload_at_once(store, [None])[0], Stored)
+    assert isinstance(upload_at_once(store, [None])[0], UploadResult)
 
 
 def test_a_client_that_announces_much_and_sends_little_keeps_no_room(open_disk, small):
     store = Store(open_disk(small.calls, reserve=RESERVE), MD5, maybeDeferred)
     slow = [store.upload(length=ROOM) for _ in range(UPLOADS)]
-    assert isinstance(upload_at_once(store, [20 * len(PIECE)])[0], Stored)
+    assert isinstance(upload_at_once(store, [20 * len(PIECE)])[0], UploadResult)
     for each in slow:
         each.abort()
     assert 0 == store.uploads_in_flight

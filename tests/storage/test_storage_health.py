@@ -25,7 +25,7 @@ GRAVE = (
 @pytest.mark.parametrize("error", GRAVE, ids=repr)
 def test_a_failed_write_or_flush_suspends_writing_until_a_restart(error):
     health = Health()
-    assert health.judge(error) is error
+    assert health.classify(error) is error
     health.resume()
     assert (os.strerror(error.errno) in health.degraded, health.recoverable) == (True, False)
     with pytest.raises(WritesSuspended):
@@ -34,7 +34,7 @@ def test_a_failed_write_or_flush_suspends_writing_until_a_restart(error):
 
 def test_a_read_only_file_system_suspends_writing_until_a_probe_passes():
     health = Health()
-    assert isinstance(health.judge(failure(errno.EROFS)), WritesSuspended)
+    assert isinstance(health.classify(failure(errno.EROFS)), WritesSuspended)
     assert (True, "Read-only" in health.degraded) == (health.recoverable, True)
     health.resume()
     health.check()
@@ -57,7 +57,7 @@ def test_a_read_only_file_system_suspends_writing_until_a_probe_passes():
 )
 def test_an_error_of_one_request_suspends_nothing(error, refusal):
     health = Health()
-    assert isinstance(health.judge(error), refusal)
+    assert isinstance(health.classify(error), refusal)
     assert health.degraded is None
 
 
@@ -78,19 +78,19 @@ def test_a_callback_learns_of_the_suspensions_of_this_process_only_and_of_each_o
     health, told = Health(), []
     health.watch(lambda *suspension: told.append(suspension))
     health.suspend("another worker", until_restart=False)
-    health.judge(failure(errno.EROFS))
+    health.classify(failure(errno.EROFS))
     assert [] == told
     health.resume()
-    health.judge(failure(errno.EROFS))
-    health.judge(failure(errno.EROFS))
-    health.judge(failure(errno.EIO))
-    health.judge(failure(errno.EIO))
+    health.classify(failure(errno.EROFS))
+    health.classify(failure(errno.EROFS))
+    health.classify(failure(errno.EIO))
+    health.classify(failure(errno.EIO))
     assert [(False, True), (True, True)] == [suspension[1:] for suspension in told]
 
 
 def test_a_suspension_from_outside_until_a_restart_is_not_ended_by_a_probe():
     health = Health()
-    health.judge(failure(errno.EROFS))
+    health.classify(failure(errno.EROFS))
     health.suspend("another worker", until_restart=True)
     health.suspend("a third", until_restart=False)
     health.resume()

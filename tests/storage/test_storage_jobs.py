@@ -10,9 +10,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-from filestored.images.blob_ids import APART
-from filestored.images.gzip_backend import PackingBackend, Unpacked
-from filestored.images.image_store import ImageRoom
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.gzip_backend import GunzippedFile, GzipBackend
+from filestored.images.image_store import ImageStore
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
@@ -25,7 +25,7 @@ from tests.images.samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
 from tests.storage.test_storage_blob import Sponge
 
-KINDS = sorted(MAX_THREADS)
+MEDIA_TYPES = sorted(MAX_THREADS)
 
 
 # --- the pools --------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def pools():
     made.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_a_job_waits_for_no_job_of_another_kind_or_api(pools, kind):
     files, images = pools.make("files"), pools.make("images")
@@ -60,7 +60,7 @@ async def test_a_job_waits_for_no_job_of_another_kind_or_api(pools, kind):
         await each
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_a_pool_has_no_more_threads_than_its_bound(pools, kind):
     run = getattr(pools.make("files"), kind)
@@ -158,14 +158,14 @@ def test_a_small_upload_is_a_job_of_the_group_commit(ledger):
 
 def test_a_large_upload_is_written_sealed_and_committed_in_three_pools(ledger):
     put_in(Store(MemoryBackend(MD5), MD5, ledger.threads), b"x" * 300_000)
-    assert [("write", "absorb"), ("seal", "complete"), ("commit", "take")] == ledger.noted()
+    assert [("write", "write"), ("seal", "complete"), ("commit", "take")] == ledger.noted()
 
 
 def test_an_aborted_upload_is_discarded_by_the_pool_for_writing(ledger):
     upload = Store(MemoryBackend(MD5), MD5, ledger.threads).upload()
     upload.write(b"x" * 300_000)
     upload.abort()
-    assert [("write", "absorb"), ("write", "discard")] == ledger.noted()
+    assert [("write", "write"), ("write", "discard")] == ledger.noted()
 
 
 def test_opening_reading_and_listing_are_jobs_of_the_pool_for_reading(ledger):
@@ -189,10 +189,10 @@ def test_a_deletion_is_made_by_the_pool_for_writing_and_committed(ledger):
 
 def test_a_gzipped_file_is_read_by_the_pool_for_decompressing(ledger):
     data = bytes(100_000)
-    store = Store(PackingBackend(MemoryBackend(MD5)), MD5, ledger.threads)
+    store = Store(GzipBackend(MemoryBackend(MD5)), MD5, ledger.threads)
     stored = put_in(store, data)
     ledger.noted()
-    blob, sponge = outcome(store.open(stored.digest, partial(Unpacked, size=len(data)))), Sponge()
+    blob, sponge = outcome(store.open(stored.digest, partial(GunzippedFile, size=len(data)))), Sponge()
     outcome(blob.produce(sponge, 0, len(data)))
     assert data == sponge.data
     assert ["read", "decompress"] == [kind for kind, _ in ledger.noted()]
@@ -200,23 +200,23 @@ def test_a_gzipped_file_is_read_by_the_pool_for_decompressing(ledger):
 
 def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
     health, records = Health(), MemoryRecords()
-    store = Store(PackingBackend(MemoryBackend(APART)), APART, ledger.threads, health=health)
-    room = ImageRoom(records, b"k" * 32, store, ledger.threads, health)
+    store = Store(GzipBackend(MemoryBackend(UNIQUE_SHA256)), UNIQUE_SHA256, ledger.threads, health=health)
+    room = ImageStore(records, b"k" * 32, store, ledger.threads, health)
     token = outcome(room.register("anna"))
     assert [("record", "register")] == ledger.noted()
-    assert token == outcome(room.token_of("anna"))
-    gallery = outcome(room.enter(token))
+    assert token == outcome(room.get_token("anna"))
+    gallery = outcome(room.authenticate(token))
     assert ["read", "read"] == [kind for kind, _ in ledger.noted()]
     upload = outcome(gallery.upload())
     upload.begin("cat.png")
     upload.write(PNG)
     identity = outcome(upload.commit())
     assert ("record", "_record") == ledger.noted()[-1]
-    assert {"cat.png": identity} == outcome(gallery.ids())
+    assert {"cat.png": identity} == outcome(gallery.list_images())
     assert [("list", "step")] == ledger.noted()
     outcome(gallery.delete(identity))
     assert ["record", "write", "commit"] == [kind for kind, _ in ledger.noted()]
-    outcome(gallery.renew_token())
+    outcome(gallery.regenerate_token())
     assert [("record", "renew")] == ledger.noted()
 
 

@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound
-from filestored.interfaces import IAtHand, IFileSource
-from filestored.storage.disk.file_cache import RecentFiles
+from filestored.interfaces import IFileSource, IInMemory
+from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.read_latency import (
     MAX_READ_SECONDS,
     MAX_RECOVERY_SECONDS,
@@ -101,15 +101,15 @@ def test_a_slow_read_among_many_cached_ones_prevents_recovery(latency, clock):
 
 
 def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon(latency, clock):
-    took = []
+    record_latency = []
     for _ in range(8):
         latency.note(SLOW)
         began = clock.now
         while latency.slow:
             clock.advance(MIN_RECOVERY_SECONDS / 4)
             clock.read(latency, 0, RECOVERY_READS)
-        took.append(clock.now - began)
-    assert [1, 2, 4, 8, 16, 16, 16, 16] == took
+        record_latency.append(clock.now - began)
+    assert [1, 2, 4, 8, 16, 16, 16, 16] == record_latency
     clock.advance(MAX_RECOVERY_SECONDS)
     latency.note(SLOW)
     clock.advance(MIN_RECOVERY_SECONDS)
@@ -119,16 +119,16 @@ def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon
 
 def test_a_read_that_hangs_prevents_recovery(latency, clock):
     latency.note(SLOW)
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def hang():
-        begun.set()
+        started.set()
         go_on.wait(20)
 
     thread = threading.Thread(target=latency.call, args=(hang,))
     thread.start()
     try:
-        assert begun.wait(20)
+        assert started.wait(20)
         clock.advance(MIN_RECOVERY_SECONDS)
         clock.read(latency, FAST, 2 * RECOVERY_READS)
         assert latency.slow
@@ -165,7 +165,7 @@ def slow_disk():
 
 @pytest.fixture
 def disk(open_disk, slow_disk):
-    made = open_disk(watched(slow_disk), recent=RecentFiles())
+    made = open_disk(watched(slow_disk), recent=FileCache())
     for data in (SMALL, LARGE):
         put(made, data)
     return made
@@ -178,16 +178,16 @@ def test_after_a_slow_open_files_are_opened_in_threads(disk, slow_disk, call, da
     bench = Workbench()
     store = Store(disk, MD5, bench)
     if call == "stat":
-        store.open_at_once(digest_of(data)).close()
+        store.open_sync(digest_of(data)).close()
     assert not store.slow
     slow_disk.slow = {call}
-    store.open_at_once(digest_of(data)).close()
+    store.open_sync(digest_of(data)).close()
     assert store.slow
     bench.do_all()
     slow_disk.calls.clear()
     opening = store.open(digest_of(data))
     with pytest.raises(BlockingIOError):
-        store.open_again(digest_of(data))
+        store.reopen(digest_of(data))
     assert (1, []) == (len(bench.jobs), slow_disk.calls)
     bench.do_all()
     outcome(opening).close()
@@ -198,7 +198,7 @@ def test_a_file_that_is_not_there_may_be_slow_to_miss(disk, slow_disk):
     store = Store(disk, MD5, maybeDeferred)
     slow_disk.slow = {"open"}
     with pytest.raises(NotFound):
-        store.open_at_once(digest_of(b"nowhere"))
+        store.open_sync(digest_of(b"nowhere"))
     assert store.slow
     assert isinstance(outcome(store.open(digest_of(b"nowhere"))), NotFound)
     assert 2 == store.statistics.not_found
@@ -211,7 +211,7 @@ def test_a_store_is_read_in_the_reactors_thread_again_when_its_disk_is_fast_agai
     bench = Workbench()
     store = Store(disk, MD5, bench)
     slow_disk.slow = {"open"}
-    store.open_at_once(digest_of(LARGE)).close()
+    store.open_sync(digest_of(LARGE)).close()
     bench.do_all()
     slow_disk.slow = set()
     time.sleep(0.02)
@@ -223,17 +223,17 @@ def test_a_store_is_read_in_the_reactors_thread_again_when_its_disk_is_fast_agai
         bench.do_all()
     assert not store.slow
     assert store.open(digest_of(SMALL)).called
-    assert IAtHand.providedBy(store.open_again(digest_of(SMALL)))
+    assert IInMemory.providedBy(store.reopen(digest_of(SMALL)))
 
 
 def test_a_blob_measures_its_reads_and_is_read_in_threads_while_they_are_slow(disk, slow_disk):
     bench = Workbench()
     store = Store(disk, MD5, bench)
-    blob = store.open_at_once(digest_of(LARGE))
+    blob = store.open_sync(digest_of(LARGE))
     assert (True, False) == (IFileSource.providedBy(blob), blob.slow)
-    blob.took(FAST)
+    blob.record_latency(FAST)
     assert not store.slow
-    blob.took(SLOW)
+    blob.record_latency(SLOW)
     assert (True, True) == (blob.slow, store.slow)
     closed = blob.fileno()
     blob.close()
@@ -245,7 +245,7 @@ def test_a_blob_measures_its_reads_and_is_read_in_threads_while_they_are_slow(di
 
 def test_a_slow_read_in_a_thread_counts(disk, slow_disk):
     store = Store(disk, MD5, maybeDeferred)
-    blob = store.open_at_once(digest_of(LARGE))
+    blob = store.open_sync(digest_of(LARGE))
     slow_disk.slow = {"pread"}
     outcome(maybeDeferred(lambda: blob.read(0, 10)))
     assert store.slow
@@ -253,7 +253,7 @@ def test_a_slow_read_in_a_thread_counts(disk, slow_disk):
 
 
 def test_recent_files_bear_many_threads(place):
-    recent = RecentFiles(most=4)
+    recent = FileCache(most=4)
     failed = []
 
     def work():

@@ -12,10 +12,10 @@ from zope.interface.verify import verifyObject
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import Collision, MalformedDigest, NotFound, UnknownAlgorithm, UnusableStore
-from filestored.interfaces import IFormerNames, IStore
+from filestored.interfaces import IAliases, IStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARDS, inspect, prepare
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
 from filestored.storage.store import Store
@@ -26,7 +26,7 @@ from tests.storage.test_storage_disk import plant
 SHA256 = algorithm("sha256")
 SHA512 = algorithm("sha512")
 CONTENTS = (*(b"content %d" % number for number in range(8)), b"", b"x" * 3_000_000)
-UNFLUSHED = Calls(fsync=lambda descriptor: None)
+UNFLUSHED = Syscalls(fsync=lambda descriptor: None)
 """Calls that flush nothing: no test here cuts the power, and there are thousands of flushes."""
 
 
@@ -202,7 +202,7 @@ def test_everything_provides_its_interface(place, open_store):
     fill(place)
     move(place)
     disk = DiskBackend(place, SHA256)
-    assert verifyObject(IFormerNames, disk)
+    assert verifyObject(IAliases, disk)
     assert verifyObject(IStore, open_store())
     disk.close()
 
@@ -293,7 +293,7 @@ def test_a_store_of_rot_alone_moves(place, open_store):
     assert outcome(open_store().digests()) == []
 
 
-def failing(name: Digest, call: str, code: int) -> Calls:
+def failing(name: Digest, call: str, code: int) -> Syscalls:
     """Calls of which one fails for one file."""
 
     def fail(called, args):

@@ -26,7 +26,7 @@ from tests.storage.test_storage_faults import Fault, descriptors, in_a_child
 from tests.storage.test_storage_migration import SHA256, UNFLUSHED, fill, move, path_of, record, spoil
 
 CONTENTS = tuple(b"content %d" % number for number in range(5))
-ROTTEN = digest_of(CONTENTS[2])
+CORRUPT = digest_of(CONTENTS[2])
 COMMAND = "filestored migrate STORE --to sha256"
 UNDO = "or undo it with --abandon instead of --to"
 
@@ -40,7 +40,7 @@ def small_batches(monkeypatch):
 def filled(place):
     """A store with one rotten file."""
     fill(place, CONTENTS)
-    spoil(place, ROTTEN)
+    spoil(place, CORRUPT)
     return place
 
 
@@ -58,7 +58,7 @@ def begin_again(place: str, record_before: bytes) -> None:
     with open(place + "/FORMAT", "wb") as file:
         file.write(record_before)
     fill(place, CONTENTS)
-    spoil(place, ROTTEN)
+    spoil(place, CORRUPT)
 
 
 class Few(Fault):
@@ -80,7 +80,7 @@ def names_of(place: str) -> list[bytes]:
     found = set()
     for name in files_below(place):
         directory, _, file = name.partition("/")
-        if directory in SHARDS and file != ROTTEN.hex:
+        if directory in SHARDS and file != CORRUPT.hex:
             with open(f"{place}/{name}", "rb") as stored:
                 data = stored.read()
             assert file in (digest_of(data).hex, digest_of(data, SHA256).hex)
@@ -96,7 +96,7 @@ def serve(place: str) -> str:
         refusal = f"the store {place} cannot be used: its migration is unfinished; finish it with {COMMAND}, "
         return "refused" if str(error) == refusal + UNDO else str(error)
     disk = DiskBackend(place, own, UNFLUSHED, reserve=0)
-    good = [data for data in CONTENTS if digest_of(data) != ROTTEN]
+    good = [data for data in CONTENTS if digest_of(data) != CORRUPT]
     try:
         store = Store(disk, own, maybeDeferred)
         assert good == [read(disk, store._current(store.parse(digest_of(data).hex))) for data in good]
@@ -109,14 +109,14 @@ def is_moved(place: str, unreadable: Set[Digest] = frozenset()) -> None:
     """Fail unless the store is what a migration makes of it that could not read these files."""
     assert "sha256" == serve(place)
     named = {digest_of(data): digest_of(data, SHA256) for data in CONTENTS}
-    expected = {new for old, new in named.items() if old not in {ROTTEN, *unreadable}} | unreadable
+    expected = {new for old, new in named.items() if old not in {CORRUPT, *unreadable}} | unreadable
     kept = [name for name in files_below(place) if name.startswith("quarantine/") and ".reason" not in name]
     left = {name for name in files_below(place) if not name.startswith("quarantine/")}
     extra = {
         f"{new.shard}/{new}" for old, new in named.items() if old in unreadable
     }  # it may have both names
     assert {"aliases/md5", *(f"{each.shard}/{each}" for each in expected)} == left - extra
-    quarantined = [] if ROTTEN in unreadable else [ROTTEN.hex]
+    quarantined = [] if CORRUPT in unreadable else [CORRUPT.hex]
     assert quarantined == [name.removeprefix("quarantine/").split(".")[0] for name in kept]
 
 
@@ -132,7 +132,7 @@ def ended_by(run) -> str | None:
 @pytest.mark.parametrize("kind", ["O_TMPFILE", "named"])
 def test_a_death_before_any_call_loses_nothing_and_the_next_run_goes_on(filled, kind):
     place, record_before = filled, read_record(filled)
-    good = sorted(data for data in CONTENTS if digest_of(data) != ROTTEN)
+    good = sorted(data for data in CONTENTS if digest_of(data) != CORRUPT)
     number, died, states = 0, True, []
     while died:
         begin_again(filled, record_before)
@@ -142,13 +142,13 @@ def test_a_death_before_any_call_loses_nothing_and_the_next_run_goes_on(filled, 
             fault.arm(number)
             return move(
                 place, calls=watched(fault, without_tmpfile(UNFLUSHED) if kind == "named" else UNFLUSHED)
-            ) == Summary(4, (ROTTEN,))
+            ) == Summary(4, (CORRUPT,))
 
         died, _ = in_a_child(act)
         assert good == names_of(place)
         states.append(serve(place))
         # Only when it had died behind the last step is there nothing left to tell of.
-        assert move(place) in (Summary(4, (ROTTEN,)), Summary())
+        assert move(place) in (Summary(4, (CORRUPT,)), Summary())
         is_moved(place)
         number += 1
     assert ["md5", "refused", "sha256"] == sorted(set(states), key=states.index)
@@ -156,7 +156,7 @@ def test_a_death_before_any_call_loses_nothing_and_the_next_run_goes_on(filled, 
 
 def test_a_call_that_fails_ends_the_run_with_one_line_and_the_next_run_goes_on(filled):
     place, record_before = filled, read_record(filled)
-    good = sorted(data for data in CONTENTS if digest_of(data) != ROTTEN)
+    good = sorted(data for data in CONTENTS if digest_of(data) != CORRUPT)
     number, struck = 0, "yes"
 
     def fail() -> None:
@@ -177,7 +177,7 @@ def test_a_call_that_fails_ends_the_run_with_one_line_and_the_next_run_goes_on(f
         assert held == descriptors()
         assert good == names_of(place)
         unreadable = {name for summary in ended for name in summary.unreadable}
-        assert move(place) in (Summary(4, (ROTTEN,)), Summary())
+        assert move(place) in (Summary(4, (CORRUPT,)), Summary())
         is_moved(place, unreadable)
         number += 1
     assert number > 50
@@ -199,7 +199,7 @@ def test_a_run_that_goes_on_reads_nothing_again_that_was_noted(filled):
     with pytest.raises(UnusableStore):
         move(filled, calls=watched(die_late, UNFLUSHED))
     assert len(CONTENTS) == len(set(read_before))
-    assert move(filled, calls=watched(note, UNFLUSHED)) == Summary(4, (ROTTEN,))
+    assert move(filled, calls=watched(note, UNFLUSHED)) == Summary(4, (CORRUPT,))
     assert [] == read_after
 
 
@@ -216,7 +216,7 @@ def test_a_torn_end_of_the_journal_is_cut_off(filled, tail):
     os.chmod(filled + "/aliases/md5.unfinished", 0o600)
     with open(filled + "/aliases/md5.unfinished", "ab") as file:
         file.write(tail)
-    assert move(filled) == Summary(4, (ROTTEN,))
+    assert move(filled) == Summary(4, (CORRUPT,))
     is_moved(filled)
 
 
@@ -225,7 +225,7 @@ def test_a_forgotten_journal_does_not_speak_for_a_store_that_has_not_begun_to_mo
     for name in ("md5", "md5.unfinished"):
         with open(f"{filled}/aliases/{name}", "w") as file:
             file.write(f"{'f' * 32} {'0' * 64}\n")
-    assert move(filled) == Summary(4, (ROTTEN,))
+    assert move(filled) == Summary(4, (CORRUPT,))
     is_moved(filled)
 
 
@@ -241,7 +241,7 @@ def test_an_unfinished_migration_is_finished_by_the_same_command_only(filled):
         with pytest.raises(UnusableStore, match="its migration to sha256 is unfinished; finish that first"):
             move(filled, to)
     assert "refused" == serve(filled)
-    assert move(filled) == Summary(4, (ROTTEN,))
+    assert move(filled) == Summary(4, (CORRUPT,))
 
 
 def test_a_new_name_that_was_lost_is_given_again_before_the_old_one_is_taken(filled):
@@ -251,7 +251,7 @@ def test_a_new_name_that_was_lost_is_given_again_before_the_old_one_is_taken(fil
         if name == "rename" and args[0] == "md5.unfinished":
             os.unlink(path_of(filled, new))
 
-    assert move(filled, calls=watched(steal, UNFLUSHED)) == Summary(4, (ROTTEN,))
+    assert move(filled, calls=watched(steal, UNFLUSHED)) == Summary(4, (CORRUPT,))
     is_moved(filled)
 
 
@@ -346,7 +346,7 @@ def test_files_stay_regular_and_read_only(filled):
 def test_a_name_that_no_file_had_is_not_found(filled):
     move(filled)
     disk = DiskBackend(filled, SHA256, UNFLUSHED)
-    for name in (digest_of(b"never"), ROTTEN, digest_of(b"never", algorithm("sha1"))):
+    for name in (digest_of(b"never"), CORRUPT, digest_of(b"never", algorithm("sha1"))):
         with pytest.raises(NotFound):
             disk.current(name)
     disk.close()

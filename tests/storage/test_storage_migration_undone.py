@@ -13,7 +13,7 @@ from tests.storage.test_storage_migration import SHA256, UNFLUSHED, move, path_o
 from tests.storage.test_storage_migration_faults import (
     COMMAND,
     CONTENTS,
-    ROTTEN,
+    CORRUPT,
     Few,
     begin_again,
     ended_by,
@@ -41,9 +41,9 @@ def stop_before_the_end(place: str) -> None:
 def is_as_before(place: str, record_before: bytes) -> None:
     """Fail unless the store is what it was before the migration, but for what had rotted."""
     assert record_before == read_record(place)
-    good = {f"{digest.shard}/{digest}" for digest in map(digest_of, CONTENTS) if digest != ROTTEN}
+    good = {f"{digest.shard}/{digest}" for digest in map(digest_of, CONTENTS) if digest != CORRUPT}
     left = {name for name in files_below(place) if not name.startswith(("quarantine/", ".FORMAT-next"))}
-    assert good == {name for name in left if ROTTEN.hex not in name}
+    assert good == {name for name in left if CORRUPT.hex not in name}
     assert {1} == {os.stat(f"{place}/{name}").st_nlink for name in good}
     assert "md5" == serve(place)
 
@@ -76,7 +76,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_spa
     while not lines or lines[-1]:
         begin_again(filled, record_before)
         lines.append(ended_by(lambda number=number: move(filled, calls=Full(number).calls)))
-        assert move(filled) in (Summary(4, (ROTTEN,)), Summary())
+        assert move(filled) in (Summary(4, (CORRUPT,)), Summary())
         is_moved(filled)
         number += 1
     assert all(line.endswith(os.strerror(errno.ENOSPC)) for line in lines[:-1])
@@ -91,7 +91,7 @@ def test_the_steps_after_the_journal_need_no_space(filled):
         if name == "rename" and args[0] == "md5.unfinished":
             disk.left = 0
 
-    assert move(filled, calls=watched(strike, disk.calls)) == Summary(4, (ROTTEN,))
+    assert move(filled, calls=watched(strike, disk.calls)) == Summary(4, (CORRUPT,))
     is_moved(filled)
 
 

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound, StoreMissing
-from filestored.storage.disk.file_cache import RecentFiles
+from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched, without_tmpfile
@@ -29,7 +29,7 @@ def copied(directory):
     shutil.copytree(f"{directory}-old", directory)
 
 
-@pytest.mark.parametrize("recent", [None, RecentFiles()], ids=["plain", "recent"])
+@pytest.mark.parametrize("recent", [None, FileCache()], ids=["plain", "recent"])
 def test_an_upload_makes_a_removed_shard_anew(open_disk, place, recent):
     disk = open_disk(recent=recent)
     remove_empty_directories(place)
@@ -105,7 +105,7 @@ def test_an_upload_makes_tmp_anew_where_files_need_a_name(open_disk, place):
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
 @pytest.mark.parametrize("size", [5, 600_000])
 def test_a_store_that_was_removed_is_not_made_anew_and_says_so(open_disk, place, calls, size):
-    store = Store(open_disk(calls, recent=RecentFiles()), MD5, maybeDeferred)
+    store = Store(open_disk(calls, recent=FileCache()), MD5, maybeDeferred)
     outcome(send(store, HELLO))
     shutil.rmtree(place)
     assert isinstance(outcome(send(store, b"x" * size)), StoreMissing)

@@ -32,7 +32,7 @@ def store(disk, bench, clock):
     return Store(disk, MD5, bench, max_uploads=2, seconds=clock.seconds)
 
 
-def begun(store, size=PLACED):
+def started(store, size=PLACED):
     """An upload that holds a place."""
     upload = store.upload()
     upload.write(b"x" * size)
@@ -63,7 +63,7 @@ def test_any_number_of_uploads_may_have_few_bytes_without_a_place(store, bench):
 
 @pytest.mark.parametrize("data", [b"hello", PIECE])
 def test_the_slowest_upload_is_evicted_for_another(store, bench, clock, data):
-    slow, slower = begun(store, 40_000), begun(store, 30_000)
+    slow, slower = started(store, 40_000), started(store, 30_000)
     clock.advance(2)
     assert digest_of(data) == stored(store, bench, data).digest
     slow.write(b"y")
@@ -76,7 +76,7 @@ def test_the_slowest_upload_is_evicted_for_another(store, bench, clock, data):
 
 
 def test_an_evicted_upload_cannot_be_committed(store, bench, clock):
-    slow = [begun(store), begun(store)]
+    slow = [started(store), started(store)]
     clock.advance(2)
     stored(store, bench)
     answers = [upload.commit() for upload in slow]
@@ -86,12 +86,12 @@ def test_an_evicted_upload_cannot_be_committed(store, bench, clock):
 
 
 def test_an_evicted_upload_leaves_no_file_and_no_descriptor(store, bench, clock, place):
-    slow = [begun(store, len(PIECE)), begun(store, len(PIECE))]
+    slow = [started(store, len(PIECE)), started(store, len(PIECE))]
     bench.do_all()
     clock.advance(60)
-    another = begun(store)
+    another = started(store)
     bench.do_all()
-    begun_files = [upload for upload in slow if upload._intake.begun]
+    begun_files = [upload for upload in slow if upload._intake.started]
     assert 1 == len(begun_files)
     for upload in (*slow, another):
         upload.abort()
@@ -100,7 +100,7 @@ def test_an_evicted_upload_leaves_no_file_and_no_descriptor(store, bench, clock,
 
 
 def test_fast_uploads_keep_their_places(store, bench, clock):
-    fast = [begun(store), begun(store)]
+    fast = [started(store), started(store)]
     for _ in range(10):
         clock.advance(1)
         for upload in fast:
@@ -115,7 +115,7 @@ def test_fast_uploads_keep_their_places(store, bench, clock):
 
 
 def test_an_upload_that_has_just_begun_is_not_called_slow(store, bench, clock):
-    new = [begun(store), begun(store)]
+    new = [started(store), started(store)]
     clock.advance(1.9)
     assert isinstance(stored(store, bench), Overloaded)
     for upload in new:
@@ -124,7 +124,7 @@ def test_an_upload_that_has_just_begun_is_not_called_slow(store, bench, clock):
 
 
 def test_the_time_of_a_slow_disk_does_not_count_as_the_clients(store, bench, clock):
-    waiting = [begun(store, len(PIECE)), begun(store, len(PIECE))]
+    waiting = [started(store, len(PIECE)), started(store, len(PIECE))]
     clock.advance(100)
     with pytest.raises(Overloaded):
         store.upload(length=len(PIECE))
@@ -139,10 +139,10 @@ def test_the_time_of_a_slow_disk_does_not_count_as_the_clients(store, bench, clo
 
 
 def test_uploads_that_are_being_committed_are_not_evicted(store, bench, clock):
-    answers = [begun(store).commit() for _ in range(2)]
+    answers = [started(store).commit() for _ in range(2)]
     clock.advance(100)
     with pytest.raises(Overloaded):
-        begun(store)
+        started(store)
     bench.do_all()
     assert all(outcome(answer).size == PLACED for answer in answers)
 
@@ -151,7 +151,7 @@ def test_a_newcomer_that_is_slower_than_all_others_is_refused(store, bench, cloc
     newcomer = store.upload()
     newcomer.write(b"x" * 1_000)
     clock.advance(1)
-    slow = [begun(store, 40_000), begun(store, 40_000)]
+    slow = [started(store, 40_000), started(store, 40_000)]
     clock.advance(2)
     with pytest.raises(Overloaded):
         newcomer.write(UNPLACED)
@@ -163,14 +163,14 @@ def test_a_newcomer_that_is_slower_than_all_others_is_refused(store, bench, cloc
 def test_a_place_is_released_once_however_an_upload_ends(clock):
     store = Store(MemoryBackend(MD5, capacity=100), MD5, bench := Workbench(), max_uploads=1)
     for _ in range(3):
-        upload = begun(store)
+        upload = started(store)
         answer = upload.commit()
         upload.abort()
         bench.do_all()
         assert answer.called
         outcome(answer)
-    begun(store).abort()
-    begun(store).abort()
+    started(store).abort()
+    started(store).abort()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 
 from filestored.digest import algorithm
 from filestored.errors import NotFound
-from filestored.interfaces import IAtHand
-from filestored.storage.disk.file_cache import LARGEST, RecentFiles
-from filestored.storage.disk.syscalls import Calls
+from filestored.interfaces import IInMemory
+from filestored.storage.disk.file_cache import LARGEST, FileCache
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 from tests.storage.contract import HELLO, digest_of, put, read
 
@@ -28,7 +28,7 @@ def disk(open_disk, opened):
         opened.append(name)
         return os.open(name, *arguments, **options)
 
-    return open_disk(dataclasses.replace(Calls(), open=note), recent=RecentFiles(most=2))
+    return open_disk(dataclasses.replace(Syscalls(), open=note), recent=FileCache(most=2))
 
 
 def stored(disk, data):
@@ -45,7 +45,7 @@ def test_a_small_file_is_opened_once(disk, opened):
     digest = stored(disk, HELLO)
     assert [HELLO] * 3 == [read(disk, digest) for _ in range(3)]
     assert 1 == opens_of(digest, opened)
-    assert IAtHand.providedBy(disk.open(digest))
+    assert IInMemory.providedBy(disk.open(digest))
 
 
 def test_a_larger_file_is_opened_every_time(disk, opened):

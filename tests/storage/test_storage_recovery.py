@@ -44,11 +44,11 @@ class Disk:
 
 
 ERRORS = pytest.mark.parametrize("code", sorted(UNFIT), ids=errno.errorcode.get)
-KINDS = pytest.mark.parametrize("original", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+MEDIA_TYPES = pytest.mark.parametrize("original", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
 
 
 @ERRORS
-@KINDS
+@MEDIA_TYPES
 def test_a_store_that_exists_is_prepared_on_an_unwritable_disk_and_the_error_reported(place, code, original):
     prepare(place, "md5")
     reported = []
@@ -86,7 +86,7 @@ def test_any_other_error_of_the_probe_is_not_tolerated(place):
 
 
 @ERRORS
-@KINDS
+@MEDIA_TYPES
 def test_a_store_opened_on_an_unwritable_disk_reads_and_writes_when_that_is_over(
     open_disk, place, code, original
 ):
@@ -166,14 +166,14 @@ def test_a_full_disk_at_the_start_is_prepared_again_and_suspends_nothing(bench):
 
 
 def test_a_remount_as_read_only_is_probed_until_it_is_over(bench):
-    bench.health.judge(failure(errno.EROFS))
+    bench.health.classify(failure(errno.EROFS))
     bench.wait()
     assert (None, 1) == (bench.health.degraded, bench.attempts)
 
 
 def test_nothing_is_attempted_after_a_failed_write(bench):
     bench.report(failure(errno.ENOSPC))
-    bench.health.judge(failure(errno.EIO))
+    bench.health.classify(failure(errno.EIO))
     bench.wait()
     assert (0, False) == (bench.attempts, bench.health.recoverable)
 

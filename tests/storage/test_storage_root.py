@@ -13,8 +13,8 @@ from filestored.storage.disk import records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.disk.records import DiskRecords
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.migration import migrate
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.migration.migrate import migrate
 from tests.storage.contract import HELLO, MD5, digest_of, put
 
 
@@ -24,7 +24,9 @@ class Xfs:
     def __init__(self):
         self.last = self.count = -1
         self.shut = False
-        self.calls = dataclasses.replace(Calls(), fsync=self._fsync, syncfs=self._syncfs, pread=self._pread)
+        self.calls = dataclasses.replace(
+            Syscalls(), fsync=self._fsync, syncfs=self._syncfs, pread=self._pread
+        )
 
     def arm(self, last):
         self.last, self.count = last, 0
@@ -56,7 +58,7 @@ def delete(place, calls):
 
     def act():
         assert disk.delete(digest_of(HELLO))
-        disk.settle([digest_of(HELLO)])
+        disk.flush_names([digest_of(HELLO)])
 
     return act, disk
 
@@ -82,7 +84,7 @@ def remove(place, calls):
     return lambda: kept.remove("accounts/anna/account", b"anna"), kept
 
 
-class Silent:
+class NoProgress:
     def expect(self, files):
         pass
 
@@ -94,15 +96,15 @@ class Silent:
 
 
 def move(place, calls):
-    return lambda: migrate(place, "sha256", Silent(), calls), Silent()
+    return lambda: migrate(place, "sha256", NoProgress(), calls), NoProgress()
 
 
 def start(place, calls):
-    return lambda: prepare(f"{place}-new", "md5", calls), Silent()
+    return lambda: prepare(f"{place}-new", "md5", calls), NoProgress()
 
 
 def start_records(place, calls):
-    return lambda: records.prepare(f"{place}-new", "images", calls), Silent()
+    return lambda: records.prepare(f"{place}-new", "images", calls), NoProgress()
 
 
 VERBS = (upload, delete, heal, create, replace, remove, move, start, start_records)

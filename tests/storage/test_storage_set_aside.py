@@ -8,7 +8,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from filestored.errors import NotFound
-from filestored.interfaces import ISetsAside
+from filestored.interfaces import IQuarantine
 from tests.storage.contract import HELLO, digest_of, files_below, put, read, watched
 
 NAME = digest_of(HELLO)
@@ -18,7 +18,7 @@ REASON = "nothing refers to it"
 
 
 def test_backends_provide_the_interface(backend):
-    assert verifyObject(ISetsAside, backend)
+    assert verifyObject(IQuarantine, backend)
 
 
 def test_a_file_that_was_set_aside_comes_back_as_it_was(backend):

@@ -19,7 +19,15 @@ from filestored.errors import (
     UploadRefused,
     WritesSuspended,
 )
-from filestored.interfaces import IAtHand, IBlob, IFileBacked, IOpensQuickly, IStore, IUpload, Stored
+from filestored.interfaces import (
+    IBlob,
+    IFileBacked,
+    IInMemory,
+    INonBlockingOpen,
+    IStore,
+    IUpload,
+    UploadResult,
+)
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.memory import MemoryBackend
@@ -41,8 +49,8 @@ def test_everything_provides_its_interface(store):
     outcome(send(store, HELLO))
     blob = outcome(store.open(digest_of(HELLO)))
     assert verifyObject(IBlob, blob)
-    at_once = IFileBacked.providedBy(blob) or IAtHand.providedBy(blob)
-    assert at_once == IOpensQuickly.providedBy(store._backend)
+    at_once = IFileBacked.providedBy(blob) or IInMemory.providedBy(blob)
+    assert at_once == INonBlockingOpen.providedBy(store._backend)
     blob.close()
 
 
@@ -58,8 +66,8 @@ def test_a_blob_of_a_file_lends_its_descriptor(disk):
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 524_288, 2_000_000])
 def test_what_is_uploaded_is_stored(store, backend, size):
     data = os.urandom(size)
-    assert Stored(digest_of(data), size, True) == outcome(send(store, data, length=size))
-    assert Stored(digest_of(data), size, False) == outcome(send(store, data))
+    assert UploadResult(digest_of(data), size, True) == outcome(send(store, data, length=size))
+    assert UploadResult(digest_of(data), size, False) == outcome(send(store, data))
     assert data == read(backend, digest_of(data))
 
 

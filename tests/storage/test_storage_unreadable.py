@@ -9,11 +9,11 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.digest import algorithm
 from filestored.errors import Overloaded, StoreMissing
-from filestored.interfaces import Stored
+from filestored.interfaces import UploadResult
 from filestored.storage.disk.aliases import open_aliases
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.records import DiskRecords, prepare
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import FlushFailed, Health, ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, outcome, put, read, send, watched
@@ -53,7 +53,7 @@ def test_an_upload_heals_a_file_that_cannot_be_read(open_disk, place, failing, c
     store = Store(open_disk(sector.calls), MD5, maybeDeferred)
     assert outcome(send(store, HELLO)).created
     sector.strike()
-    assert outcome(send(store, HELLO)) == Stored(NAME, len(HELLO), True)
+    assert outcome(send(store, HELLO)) == UploadResult(NAME, len(HELLO), True)
     assert store.degraded is None
     assert HELLO == read(open_disk(), NAME)
     kept, reason = sorted(os.listdir(f"{place}/quarantine"))
@@ -121,7 +121,7 @@ def test_a_record_that_cannot_be_read_suspends_nothing(tmp_path, failing):
         with pytest.raises(ReadFailed, match="account") as failure:
             verbs[name]()
         health = Health()
-        assert health.judge(failure.value) is failure.value
+        assert health.classify(failure.value) is failure.value
         assert (None, 1) == (health.degraded, health.unreadable)
     kept.close()
 
@@ -171,7 +171,7 @@ def test_a_file_of_aliases_that_cannot_be_opened_suspends_nothing(open_disk, pla
     with pytest.raises(ReadFailed, match="aliases/md5") as failure:
         open_aliases(held, algorithm("md5"), algorithm("sha256"), calls)
     health = Health()
-    health.judge(failure.value)
+    health.classify(failure.value)
     assert (None, 1) == (health.degraded, health.unreadable)
     held.close()
     os.close(root)
@@ -190,7 +190,7 @@ def test_a_file_of_aliases_that_cannot_be_opened_suspends_nothing(open_disk, pla
 )
 def test_health_tells_a_failed_read_from_a_failed_write(error, judged, degraded, unreadable):
     health = Health()
-    assert isinstance(health.judge(error), judged)
+    assert isinstance(health.classify(error), judged)
     assert (degraded, unreadable) == (health.degraded is not None, health.unreadable)
 
 
@@ -223,7 +223,7 @@ def test_an_upload_replaces_a_file_that_belongs_to_another_user(open_disk, place
         fields[4] = theirs
         return os.stat_result(fields)
 
-    assert put(open_disk(dataclasses.replace(Calls(), fstat=fstat)), HELLO) is True
+    assert put(open_disk(dataclasses.replace(Syscalls(), fstat=fstat)), HELLO) is True
     assert inode != os.stat(f"{place}/{NAME.shard}/{NAME.hex}").st_ino
     (reason,) = (name for name in os.listdir(f"{place}/quarantine") if name.endswith(".reason"))
     with open(f"{place}/quarantine/{reason}") as why:

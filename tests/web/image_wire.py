@@ -6,9 +6,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
 
 from filestored.digest import algorithm
-from filestored.images.blob_ids import APART
-from filestored.images.gzip_backend import PackingBackend
-from filestored.images.image_store import ImageRoom
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.gzip_backend import GzipBackend
+from filestored.images.image_store import ImageStore
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
@@ -38,11 +38,11 @@ class ImageWire(Wire):
     def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, pictures=None, **site):
         self.here = here
         self.records = records or MemoryRecords()
-        self.backend = backend or MemoryBackend(APART)
+        self.backend = backend or MemoryBackend(UNIQUE_SHA256)
         self.files = MemoryBackend(algorithm("sha256"))
         self.health = Health()
-        self.blobs = Store(PackingBackend(self.backend), APART, run, health=self.health)
-        self.room = ImageRoom(self.records, b"k" * 32, self.blobs, run, self.health, pictures)
+        self.blobs = Store(GzipBackend(self.backend), UNIQUE_SHA256, run, health=self.health)
+        self.room = ImageStore(self.records, b"k" * 32, self.blobs, run, self.health, pictures)
         store = Store(self.files, algorithm("sha256"), run)
         super().__init__(make_site(store, self.room, **site))
 
@@ -87,7 +87,7 @@ class ImageWire(Wire):
     def get(self, token, identity, **fields):
         return self.call("GET", f"token/{token}/get-image/{identity}/", **fields)
 
-    def ids(self, token):
+    def list_images(self, token):
         return value(self.call("GET", f"token/{token}/get-image-list/"))
 
     def delete(self, token, identity):

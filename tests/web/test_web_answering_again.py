@@ -17,9 +17,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from filestored.http.factory import HTTPFactory
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.file_cache import LARGEST, RecentFiles
+from filestored.storage.disk.file_cache import LARGEST, FileCache
 from filestored.storage.disk.layout import prepare
-from filestored.storage.migration import migrate
+from filestored.storage.migration.migrate import migrate
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.talk import Talk, asking, question, talk, until
@@ -46,13 +46,13 @@ class Served:
         self.recent = recent
         self.log = []
         algorithm = prepare(path, hash_name)
-        self.backend = DiskBackend(path, algorithm, reserve=0, recent=RecentFiles() if recent else None)
+        self.backend = DiskBackend(path, algorithm, reserve=0, recent=FileCache() if recent else None)
         self.store = Store(self.backend, algorithm, maybeDeferred)
         self.factory = Counting(make_site(self.store), reactor, access_log=self)
         self.listening = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
         self.port = self.listening.getHost().port
 
-    def describe(self, entry):
+    def format_entry(self, entry):
         return entry.method, entry.target, entry.status, entry.sent
 
     def record(self, moment, peer, description):
@@ -211,7 +211,7 @@ async def test_a_file_that_became_shorter_in_place_is_never_a_whole_one(served):
     assert [CONTENT[:70_000]] * 2 == [reply.body for reply in await asking(served.port, asked, asked)]
 
 
-class Silent:
+class NoProgress:
     """Wants to know nothing of a migration."""
 
     def expect(self, files):
@@ -231,7 +231,7 @@ async def test_former_and_present_names_are_answered_each_with_its_own_tag(serve
     upload.write(data)
     await upload.commit()
     backend.close()
-    migrate(str(tmp_path / "store"), "sha256", Silent())
+    migrate(str(tmp_path / "store"), "sha256", NoProgress())
     served, names = serve(), [md5(data).hexdigest(), sha256(data).hexdigest()]
     asked = [question(f"/files/{name}") for name in names] * 3
     replies = await asking(served.port, *asked)

@@ -80,7 +80,7 @@ class Jobs:
         done.callback(None)
 
 
-def announced(data):
+def parse_digests(data):
     return [
         algorithm(name).parse(new(data).hexdigest()) for name, new in (("sha256", sha256), ("sha512", sha512))
     ]
@@ -88,7 +88,7 @@ def announced(data):
 
 def checking(data, run):
     consumer, producer = Consumer(), Producer()
-    check = DigestCheck(consumer, announced(data), run)
+    check = DigestCheck(consumer, parse_digests(data), run)
     check.registerProducer(producer, True)
     return check, consumer, producer
 

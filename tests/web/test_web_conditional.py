@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.headers.conditional import Verdict, judge, range_applies
+from filestored.web.headers.conditional import Precondition, evaluate_preconditions, range_applies
 
 OURS = b'"abc"'
 
@@ -15,47 +15,47 @@ OTHERS = [b"", b'"x"', b"abc", b'"ab', b'w/"abc"', b'"a,bc"', b'W/"x"', b"**", b
 
 @pytest.mark.parametrize("listed", MATCHING)
 def test_if_match_that_names_our_tag_lets_the_request_proceed(listed):
-    assert judge(OURS, listed, None, reading=True) == Verdict.PROCEED
+    assert evaluate_preconditions(OURS, listed, None, reading=True) == Precondition.PROCEED
 
 
 @pytest.mark.parametrize("listed", [*OTHERS, b'W/"abc"'])
 def test_if_match_without_our_strong_tag_fails(listed):
-    assert judge(OURS, listed, None, reading=True) == Verdict.FAILED
+    assert evaluate_preconditions(OURS, listed, None, reading=True) == Precondition.FAILED
 
 
 @pytest.mark.parametrize("listed", WEAKLY_MATCHING)
 def test_if_none_match_that_names_our_tag_is_not_modified_for_a_reader(listed):
-    assert judge(OURS, None, listed, reading=True) == Verdict.NOT_MODIFIED
+    assert evaluate_preconditions(OURS, None, listed, reading=True) == Precondition.NOT_MODIFIED
 
 
 @pytest.mark.parametrize("listed", WEAKLY_MATCHING)
 def test_if_none_match_that_names_our_tag_fails_for_a_writer(listed):
-    assert judge(OURS, None, listed, reading=False) == Verdict.FAILED
+    assert evaluate_preconditions(OURS, None, listed, reading=False) == Precondition.FAILED
 
 
 @pytest.mark.parametrize("listed", OTHERS)
 def test_if_none_match_without_our_tag_lets_the_request_proceed(listed):
-    assert judge(OURS, None, listed, reading=True) == Verdict.PROCEED
+    assert evaluate_preconditions(OURS, None, listed, reading=True) == Precondition.PROCEED
 
 
 @pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
 def test_nothing_stored_fails_every_if_match(listed):
-    assert judge(None, listed, None, reading=False) == Verdict.FAILED
+    assert evaluate_preconditions(None, listed, None, reading=False) == Precondition.FAILED
 
 
 @pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
 def test_nothing_stored_passes_every_if_none_match(listed):
-    assert judge(None, None, listed, reading=False) == Verdict.PROCEED
+    assert evaluate_preconditions(None, None, listed, reading=False) == Precondition.PROCEED
 
 
 def test_if_match_is_asked_before_if_none_match():
-    assert judge(OURS, b'"x"', OURS, reading=True) == Verdict.FAILED
-    assert judge(OURS, OURS, OURS, reading=True) == Verdict.NOT_MODIFIED
+    assert evaluate_preconditions(OURS, b'"x"', OURS, reading=True) == Precondition.FAILED
+    assert evaluate_preconditions(OURS, OURS, OURS, reading=True) == Precondition.NOT_MODIFIED
 
 
 @pytest.mark.parametrize("stored", [OURS, None])
 def test_a_request_without_preconditions_proceeds(stored):
-    assert judge(stored, None, None, reading=True) == Verdict.PROCEED
+    assert evaluate_preconditions(stored, None, None, reading=True) == Precondition.PROCEED
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_if_range_is_compared_strongly(if_range, expected):
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_any_bytes_get_a_verdict(if_match, if_none_match):
-    assert judge(OURS, if_match, if_none_match, reading=True) in Verdict
+    assert evaluate_preconditions(OURS, if_match, if_none_match, reading=True) in Precondition

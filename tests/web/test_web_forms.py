@@ -12,8 +12,8 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.errors import Refusal
-from filestored.web.multipart_form import FIELD, MOST_PARTS, PART_HEAD, FormUpload
+from filestored.web.errors import HTTPError
+from filestored.web.multipart_form import FIELD, MOST_PARTS, PART_HEAD, MultipartUpload
 
 BOUNDARY = "----b0undary"
 MARK = b"--" + BOUNDARY.encode()
@@ -220,14 +220,14 @@ def feed(body, cuts):
     own = algorithm("sha256")
     store = Store(MemoryBackend(own), own, maybeDeferred)
     upload = store.upload()
-    consumer = FormUpload(upload, BOUNDARY, 2**30)
+    consumer = MultipartUpload(upload, BOUNDARY, 2**30)
     edges = [0, *sorted(cuts), len(body)]
     try:
         for start, stop in pairwise(edges):
             if start < stop:
                 consumer.write(body[start:stop])
         consumer.finish()
-    except Refusal as refusal:
+    except HTTPError as refusal:
         upload.abort()
         return refusal.status
     return upload.commit().result.digest.hex.encode()

@@ -60,7 +60,7 @@ def test_a_new_token_kills_the_old_one_at_once(wire, token):
     new = value(answer)["token"]
     assert new != token
     assert (401, "Unknown token") == said(wire.call("GET", f"token/{token}/get-image-list/"))
-    assert {"cat.png": identity} == wire.ids(new)
+    assert {"cat.png": identity} == wire.list_images(new)
     assert (200, {"anna": new}) == said(wire.call("GET", "retrieve-token/anna/"))
     assert 1 == len(wire.records.names("tokens"))
 
@@ -92,8 +92,8 @@ def test_an_image_goes_up_and_comes_down(wire, token):
 
 def test_the_list_has_all_names_and_ids(wire, token):
     assert (200, {}) == said(wire.call("GET", f"token/{token}/get-image-list/"))
-    ids = {name: wire.add(token, name=name) for name in ("cat.png", "Ёжик.png", "a b.png")}
-    assert ids == wire.ids(token)
+    list_images = {name: wire.add(token, name=name) for name in ("cat.png", "Ёжик.png", "a b.png")}
+    assert list_images == wire.list_images(token)
 
 
 def test_a_deleted_image_is_gone(wire, token):
@@ -101,7 +101,7 @@ def test_a_deleted_image_is_gone(wire, token):
     assert (200, "Image deleted") == said(wire.delete(token, identity))
     for answer in (wire.delete(token, identity), wire.get(token, identity), wire.update(token, identity)):
         assert (404, "Image does not exist") == said(answer)
-    assert {} == wire.ids(token)
+    assert {} == wire.list_images(token)
     assert [] == wire.backend.digests(None, 9)
 
 
@@ -111,7 +111,7 @@ def test_an_id_comes_to_mean_another_image(wire, token, name):
     assert (200, "Image updated") == said(wire.update(token, identity, BMP, name))
     answer = wire.get(token, identity)
     assert (BMP, "image/bmp") == (answer.body, answer.fields["content-type"])
-    assert {name: identity} == wire.ids(token)
+    assert {name: identity} == wire.list_images(token)
     assert 1 == len(wire.backend.digests(None, 9))
 
 
@@ -119,7 +119,7 @@ def test_a_name_is_taken_once(wire, token):
     first, second = wire.add(token), wire.add(token, name="dog.png")
     assert (409, "An image of this name exists") == said(wire.upload(token, BMP))
     assert (409, "An image of this name exists") == said(wire.update(token, second, BMP))
-    assert {"cat.png": first, "dog.png": second} == wire.ids(token)
+    assert {"cat.png": first, "dog.png": second} == wire.list_images(token)
     assert PNG == wire.get(token, second).body
     assert 2 == len(wire.backend.digests(None, 9))
 
@@ -129,7 +129,7 @@ def test_what_is_no_image_is_refused_and_changes_nothing(wire, token, data):
     identity = wire.add(token)
     assert 406 == wire.upload(token, data, "dog.png").status
     assert 406 == wire.update(token, identity, data).status
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert PNG == wire.get(token, identity).body
     assert 1 == len(wire.backend.digests(None, 9))
 
@@ -163,7 +163,7 @@ def test_half_an_upload_leaves_nothing(wire, token, cut):
     wire.send(body[: len(body) * cut // 5])
     wire.hang_up()
     wire.connect()
-    assert {} == wire.ids(token)
+    assert {} == wire.list_images(token)
     assert ([], 0) == (wire.backend.digests(None, 9), wire.blobs.uploads_in_flight)
 
 
@@ -178,7 +178,7 @@ def test_the_first_file_counts(wire, token):
     field = part(b"value", disposition='form-data; name="x"')
     body = form(field, part(PNG, "cat.png"), part(BMP, "dog.bmp"), part(b"hello", "note.txt"))
     assert 201 == post(wire, token, body).status
-    assert ["cat.png"] == list(wire.ids(token))
+    assert ["cat.png"] == list(wire.list_images(token))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_the_name_is_the_one_that_the_form_says(wire, token, disposition, name):
         disposition += '; name="x"'
     answer = post(wire, token, form(part(PNG, disposition=disposition)))
     assert 201 == answer.status
-    assert [name] == list(wire.ids(token))
+    assert [name] == list(wire.list_images(token))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_name_is_the_one_that_the_form_says(wire, token, disposition, name):
 )
 def test_a_name_that_is_none_is_400(wire, token, disposition):
     assert 400 == post(wire, token, form(part(PNG, disposition=disposition))).status
-    assert {} == wire.ids(token)
+    assert {} == wire.list_images(token)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_what_is_no_form_with_a_file_is_refused(wire, token, body, kind, status)
     assert status == post(wire, token, body, kind).status
     path = f"token/{token}/update-image/{identity}/"
     assert status == wire.call("PATCH", path, body, Content_Type=kind).status
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert 1 == len(wire.backend.digests(None, 9))
 
 
@@ -296,7 +296,7 @@ def test_an_image_that_does_not_stand_a_look_is_refused(opinion, status):
     pictures.opinion = opinion
     assert status == wire.upload(token, PNG, "dog.png").status
     assert status == wire.update(token, identity, PNG).status
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert BMP == wire.get(token, identity).body
     assert 1 == len(wire.backend.digests(None, 9))
 

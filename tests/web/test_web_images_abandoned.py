@@ -82,7 +82,7 @@ def test_an_upload_whose_client_left_is_not_decoded_and_leaves_nothing(wire, pic
     assert wire.backend.digests(None, 9) == []
     assert wire.blobs.uploads_in_flight == 0
     wire.connect()
-    assert wire.ids(token) == {}
+    assert wire.list_images(token) == {}
     assert logged() == []
 
 
@@ -129,7 +129,7 @@ def test_an_image_that_was_verified_stays_when_the_client_leaves_later(wire, pic
     identity = add(wire, pictures, token)
     wire.hang_up()
     wire.connect()
-    assert wire.ids(token) == {"new.bmp": identity}
+    assert wire.list_images(token) == {"new.bmp": identity}
     assert pictures.cancelled == []
 
 

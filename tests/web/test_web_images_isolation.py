@@ -84,7 +84,7 @@ def test_a_revoked_token_does_nothing(wire, anna, path):
     assert (401, "Unknown token") == said(answer)
     assert "www-authenticate" in answer.fields
     assert before == state(wire)
-    assert {"cat.png": identity} == wire.ids(new)
+    assert {"cat.png": identity} == wire.list_images(new)
 
 
 @pytest.mark.parametrize("path", CALLS)
@@ -94,7 +94,7 @@ def test_another_accounts_token_reaches_nothing(wire, anna, path):
     answer = call(wire, bert, path, identity)
     if "ID" in path and "?" not in path:
         assert (404, "Image does not exist") == said(answer)
-    assert {"cat.png": identity} == wire.ids(anna)
+    assert {"cat.png": identity} == wire.list_images(anna)
     assert PNG == wire.get(anna, identity).body
     if path == "get-image-list/":
         assert {} == value(answer)
@@ -115,12 +115,12 @@ def test_a_token_that_dies_while_a_body_arrives_brings_nothing_in(wire, anna):
     slow = wire.channel, wire.transport
     wire.connect()
     new = value(wire.call("POST", f"token/{anna}/regenerate-token/"))["token"]
-    assert {} == wire.ids(new)
+    assert {} == wire.list_images(new)
     wire.channel, wire.transport = slow
     wire.send(body[500:])
     (answer,) = wire.answers("POST")
     assert (401, "Unknown token") == said(answer)
-    assert ({}, []) == (wire.ids(new), wire.backend.digests(None, 9))
+    assert ({}, []) == (wire.list_images(new), wire.backend.digests(None, 9))
 
 
 def test_deleting_what_somebody_else_has_too_takes_nothing_from_them(wire, anna):
@@ -191,7 +191,7 @@ def test_open_registration_hands_tokens_to_everybody(here):
 def test_a_token_is_good_from_everywhere(wire, anna):
     wire.here = ELSEWHERE["a public address"]
     wire.connect()
-    assert {} == wire.ids(anna)
+    assert {} == wire.list_images(anna)
     assert 200 == wire.call("POST", f"token/{anna}/regenerate-token/").status
 
 

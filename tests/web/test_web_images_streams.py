@@ -5,7 +5,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded
-from filestored.images.gzip_backend import Unpacked
+from filestored.images.gzip_backend import GunzippedFile
 from filestored.web.imageapi.stream_limit import MAX_STREAMS_EACH, Streams
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire
@@ -59,14 +59,14 @@ def token(wire):
 def decompressed(monkeypatch):
     """A list of the numbers of bytes that were decompressed at a time."""
     counts = []
-    decompress = Unpacked._decompress
+    decompress = GunzippedFile._decompress
 
     def counting(self, packed, count):
         data = decompress(self, packed, count)
         counts.append(len(data))
         return data
 
-    monkeypatch.setattr(Unpacked, "_decompress", counting)
+    monkeypatch.setattr(GunzippedFile, "_decompress", counting)
     return counts
 
 

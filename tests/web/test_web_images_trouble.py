@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from filestored.images.blob_ids import APART
+from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire, said, value
@@ -70,7 +70,7 @@ def test_a_change_that_cannot_be_recorded_is_refused_and_changes_nothing(
     assert status == answer.status
     assert "as told" not in value(answer)
     records.error = None
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert PNG == wire.get(token, identity).body
 
 
@@ -84,12 +84,12 @@ def test_after_an_error_of_the_disk_writing_ends_and_reading_goes_on(wire, recor
         answer = change(wire, token, identity)
         assert (503, "60") == (answer.status, answer.fields["retry-after"])
     assert PNG == wire.get(token, identity).body
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert 503 == wire.ask("GET", "/health").status
 
 
 def test_a_full_disk_is_507_and_room_again_is_room():
-    wire = ImageWire(backend=MemoryBackend(APART, capacity=len(PNG) + 100))
+    wire = ImageWire(backend=MemoryBackend(UNIQUE_SHA256, capacity=len(PNG) + 100))
     token = wire.register()
     identity = wire.add(token)
     assert 507 == wire.upload(token, PNG, "dog.png").status
@@ -127,5 +127,5 @@ def test_a_reader_that_leaves_leaves_nothing_open(wire, token, method, logged):
     wire.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     wire.hang_up()
     wire.connect()
-    assert {"cat.png": identity} == wire.ids(token)
+    assert {"cat.png": identity} == wire.list_images(token)
     assert logged() == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import MalformedDigest
-from filestored.web.headers.digests import announced, repr_digest
+from filestored.web.headers.digests import parse_digests, repr_digest
 
 SHA256 = sha256(b"x")
 SHA512 = sha512(b"x")
@@ -33,7 +33,7 @@ FIELD512 = b"sha-512=:" + b64encode(SHA512.digest()) + b":"
     ],
 )
 def test_the_digests_that_count_are_read(value, expected):
-    assert expected == announced(value)
+    assert expected == parse_digests(value)
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_the_digests_that_count_are_read(value, expected):
 )
 def test_a_malformed_field_is_an_error(value):
     with pytest.raises(MalformedDigest):
-        announced(value)
+        parse_digests(value)
 
 
 @given(st.binary(max_size=100), st.booleans())
 def test_any_bytes_are_digests_or_malformed(value, keyed):
     with contextlib.suppress(MalformedDigest):
-        announced(b"sha-256=" + value if keyed else value)
+        parse_digests(b"sha-256=" + value if keyed else value)
 
 
 @pytest.mark.parametrize("name", ["sha256", "sha512"])
 def test_what_is_announced_is_what_would_be_read(name):
     digest = algorithm(name).finish(algorithm(name).new())
-    assert [digest] == announced(repr_digest(digest))
+    assert [digest] == parse_digests(repr_digest(digest))
 
 
 @pytest.mark.parametrize("name", ["md5", "sha1", "blake2b"])

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from filestored.web.headers.ranges import (
     MOST_RANGES,
-    Parts,
+    ByteRanges,
     content_range,
-    select,
-    unsatisfied,
+    parse_range,
+    unsatisfied_range,
 )
 
 
@@ -31,12 +31,12 @@ from filestored.web.headers.ranges import (
     ],
 )
 def test_these_ranges_of_ten_bytes_are_served(value, expected):
-    assert expected == select(value, 10)
+    assert expected == parse_range(value, 10)
 
 
 @pytest.mark.parametrize("value", [b"bytes=10-", b"bytes=10-11", b"bytes=-0", b"bytes=10-,11-"])
 def test_these_ranges_of_ten_bytes_cannot_be_satisfied(value):
-    assert select(value, 10) == []
+    assert parse_range(value, 10) == []
 
 
 @pytest.mark.parametrize(
@@ -71,26 +71,26 @@ def test_these_ranges_of_ten_bytes_cannot_be_satisfied(value):
     ],
 )
 def test_these_are_ignored(value):
-    assert select(value, 10) is None
+    assert parse_range(value, 10) is None
 
 
 @pytest.mark.parametrize(("value", "expected"), [(b"bytes=0-", []), (b"bytes=-0", []), (b"bytes=-1", None)])
 def test_an_empty_file_has_no_range_to_give(value, expected):
-    assert expected == select(value, 0)
+    assert expected == parse_range(value, 0)
 
 
 def test_eight_ranges_are_served():
     value = b"bytes=" + b",".join(b"%d-%d" % (n, n) for n in range(MOST_RANGES))
-    assert [(n, n + 1) for n in range(MOST_RANGES)] == select(value, 10)
+    assert [(n, n + 1) for n in range(MOST_RANGES)] == parse_range(value, 10)
 
 
 def test_the_content_range_names_the_last_byte_not_the_one_behind_it():
     assert content_range((2, 5), 10) == b"bytes 2-4/10"
-    assert unsatisfied(10) == b"bytes */10"
+    assert unsatisfied_range(10) == b"bytes */10"
 
 
 def test_two_parts_in_their_frames():
-    parts = Parts.of([(0, 2), (5, 6)], 10, b"a/b", b"BOUNDARY")
+    parts = ByteRanges.of([(0, 2), (5, 6)], 10, b"a/b", b"BOUNDARY")
     assert parts.heads == [
         b"--BOUNDARY\r\nContent-Type: a/b\r\nContent-Range: bytes 0-1/10\r\n\r\n",
         b"\r\n--BOUNDARY\r\nContent-Type: a/b\r\nContent-Range: bytes 5-5/10\r\n\r\n",
@@ -106,7 +106,7 @@ ranges = st.lists(st.tuples(bounds, bounds).map(b"-".join), max_size=10).map(b",
 @given(ranges.map(lambda listed: b"bytes=" + listed), st.integers(0, 25))
 @example(b"bytes=-1,-1", 1)
 def test_spans_lie_in_the_file_ascend_and_are_disjoint(value, size):
-    spans = select(value, size) or []
+    spans = parse_range(value, size) or []
     assert spans == sorted(spans)
     covered = [byte for start, stop in spans for byte in range(start, stop)]
     assert len(set(covered)) == len(covered)
@@ -116,5 +116,5 @@ def test_spans_lie_in_the_file_ascend_and_are_disjoint(value, size):
 @given(st.binary(max_size=80), st.integers(0, 2**63))
 def test_any_bytes_are_read_or_ignored(value, size):
     for text in (value, b"bytes=" + value):
-        spans = select(text, size)
+        spans = parse_range(text, size)
         assert spans is None or sum(stop - start for start, stop in spans) <= size

@@ -230,7 +230,7 @@ def test_a_file_of_exactly_the_limit_is_taken(make_wire):
 
 
 def test_a_stalled_body_is_answered_408_and_stores_nothing(make_wire):
-    wire = make_wire(limits=Limits(body_silence=30))
+    wire = make_wire(limits=Limits(body_stall_timeout=30))
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel")
     wire.wait(40)
     (answer,) = wire.answers("POST")

@@ -9,22 +9,22 @@ from twisted.web.http import parse_qs
 
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
-from filestored.http.body import Body
+from filestored.http.body import RequestBody
 from filestored.http.incoming import IncomingRequest
 from filestored.http.limits import Limits
-from filestored.http.parser.headers import BadRequest, read_fields
-from filestored.http.parser.request_head import HeadReader, RequestHead
-from filestored.images.filenames import escaped, last_part
+from filestored.http.parser.headers import BadRequest, parse_headers
+from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.images.filenames import base_name, escape
 from filestored.logs import combined_format
-from filestored.logs.log_line import presentable
+from filestored.logs.log_line import sanitize
 from filestored.web import multipart_form
-from filestored.web.errors import Refusal
-from filestored.web.headers.conditional import judge
-from filestored.web.headers.digests import announced
+from filestored.web.errors import HTTPError
+from filestored.web.headers.conditional import evaluate_preconditions
+from filestored.web.headers.digests import parse_digests
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.negotiation import codings, wants_html, wants_json
-from filestored.web.headers.ranges import select
-from filestored.web.multipart_form import MAX_DISPOSITION_CHARACTERS, FormUpload
+from filestored.web.headers.ranges import parse_range
+from filestored.web.multipart_form import MAX_DISPOSITION_CHARACTERS, MultipartUpload
 from tests.work import LARGE_BYTES, is_linear, repeated, seconds
 
 BOUNDLESS = Limits(request_line=1 << 30, field_line=1 << 30, head=1 << 30)
@@ -40,9 +40,9 @@ def extended_file_name(text):
 
 
 def cookies(text):
-    fields = read_fields(f"Host: h\r\nCookie: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS)
+    fields = parse_headers(f"Host: h\r\nCookie: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS)
     head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", fields, b"")
-    return IncomingRequest(head, Body(False, 0, list), SimpleNamespace()).received_cookies
+    return IncomingRequest(head, RequestBody(False, 0, list), SimpleNamespace()).received_cookies
 
 
 READERS = {
@@ -52,26 +52,26 @@ READERS = {
     "Accept, JSON": lambda text: wants_json(text.encode("latin-1")),
     "Accept, HTML": lambda text: wants_html(b"html" + text.encode("latin-1")),
     "Accept-Encoding": lambda text: codings(text.encode("latin-1")),
-    "Content-Digest": lambda text: announced(text.encode("latin-1")),
-    "Content-Digest, value": lambda text: announced(b"sha-256=" + text.encode("latin-1")),
-    "If-Match": lambda text: judge(b'"x"', text.encode("latin-1"), None, reading=True),
-    "Range": lambda text: select(b"bytes=" + text.encode("latin-1"), 100),
+    "Content-Digest": lambda text: parse_digests(text.encode("latin-1")),
+    "Content-Digest, value": lambda text: parse_digests(b"sha-256=" + text.encode("latin-1")),
+    "If-Match": lambda text: evaluate_preconditions(b'"x"', text.encode("latin-1"), None, reading=True),
+    "Range": lambda text: parse_range(b"bytes=" + text.encode("latin-1"), 100),
     "Cookie": cookies,
-    "Host": lambda text: read_fields(f"Host: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS),
-    "Connection": lambda text: read_fields(
+    "Host": lambda text: parse_headers(f"Host: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS),
+    "Connection": lambda text: parse_headers(
         f"Host: h\r\nConnection: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS
     ),
-    "request line": lambda text: HeadReader(BOUNDLESS).feed(f"GET /{text}".encode("latin-1")),
-    "request": lambda text: HeadReader(BOUNDLESS).feed(
+    "request line": lambda text: RequestHeadParser(BOUNDLESS).feed(f"GET /{text}".encode("latin-1")),
+    "request": lambda text: RequestHeadParser(BOUNDLESS).feed(
         f"GET /{text} HTTP/1.1\r\nHost: h\r\n\r\n".encode("latin-1")
     ),
     "query": lambda text: parse_qs(text.encode("latin-1"), True),
     "name in the query": lambda text: content_disposition(text.encode("latin-1")),
     "hash": algorithm("md5").parse,
-    "name of an image": last_part,
-    "file name of an image": escaped,
+    "name of an image": base_name,
+    "file name of an image": escape,
     "access log": lambda text: combined_format._shown(text.encode("latin-1")),
-    "log": presentable,
+    "log": sanitize,
 }
 
 UNITS = [
@@ -84,7 +84,7 @@ UNITS = [
 @pytest.mark.parametrize("reader", READERS)
 def test_processor_time_grows_linearly_with_hostile_text(reader):
     def work(size):
-        with suppress(FilestoredError, BadRequest, Refusal, ValueError):
+        with suppress(FilestoredError, BadRequest, HTTPError, ValueError):
             READERS[reader](repeated(unit, size, ending))
 
     for unit in UNITS:
@@ -112,12 +112,12 @@ def post(upload, disposition):
 
 
 def form_upload():
-    return FormUpload(SimpleNamespace(write=len), "b", 1 << 30)
+    return MultipartUpload(SimpleNamespace(write=len), "b", 1 << 30)
 
 
 def test_processor_time_of_a_form_grows_linearly_with_an_unclosed_quoted_string():
     def work(size):
-        with suppress(Refusal):
+        with suppress(HTTPError):
             post(form_upload(), 'form-data; name=a; x="' + '\\"' * (size // 2 - 100))
 
     assert is_linear(work)
@@ -132,6 +132,6 @@ def test_a_content_disposition_beyond_1_kib_is_413(length, status, second):
     if status is None:
         post(form_upload(), disposition)
         return
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HTTPError) as refused:
         post(form_upload(), disposition)
     assert status == refused.value.status

@@ -70,7 +70,7 @@ MALFORMED: dict[str, bytes] = {
     "half-escaped dots": _target(b"/.%2E/FORMAT"),
     "an escaped slash": _target(b"/files%2f0"),
     "an escaped slash in capitals": _target(b"/files%2F0"),
-    "an escaped NUL": _target(b"/files/%00"),
+    "an escape NUL": _target(b"/files/%00"),
     # Host
     "no host": GOOD + b"\r\n",
     "two hosts": GOOD + b"Host: x\r\nHost: x\r\n\r\n",

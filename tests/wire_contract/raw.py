@@ -1,6 +1,6 @@
 """A client on a bare socket: exactly these bytes go out, and what comes back is read by h11.
 
-What flows in: bytes that a test has written by hand. What flows out: `Answer`, or the fact that the
+What flows in: bytes that a test has written by hand. What flows out: `Reply`, or the fact that the
 server has closed its side. Nothing here mends, repeats or hides anything.
 
 Rejected: an HTTP library, all of which refuse to send what most of these tests are about.
@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 
 @dataclass
-class Answer:
+class Reply:
     """One final response, and the statuses of the interim ones before it."""
 
     status: int
@@ -51,14 +51,14 @@ class Peer:
         """Say that no more bytes will come."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    def answer(self, method: str = "GET") -> Answer:
+    def answer(self, method: str = "GET") -> Reply:
         """Read the next response, as that to a request with this method."""
         reader = h11.Connection(h11.CLIENT)
         reader.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
         reader.send(h11.EndOfMessage())
         if self._rest:
             reader.receive_data(self._rest)
-        answer = Answer(0)
+        answer = Reply(0)
         while not isinstance(event := self._next(reader), h11.EndOfMessage):
             _note(event, answer)
         self._rest = reader.trailing_data[0]
@@ -84,7 +84,7 @@ class Peer:
         return event
 
 
-def _note(event: object, answer: Answer) -> None:
+def _note(event: object, answer: Reply) -> None:
     match event:
         case h11.InformationalResponse():
             answer.interim.append(event.status_code)
@@ -102,7 +102,7 @@ def head(method: str, target: str, fields: Iterable[str] = ()) -> bytes:
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *fields, "", ""]).encode("latin-1")
 
 
-def ask(port: int, method: str, target: str, *fields: str, body: bytes | None = None) -> Answer:
+def ask(port: int, method: str, target: str, *fields: str, body: bytes | None = None) -> Reply:
     """One request on a connection of its own; a body is announced with its length."""
     announced = () if body is None else (f"Content-Length: {len(body)}",)
     with Peer(port) as peer:

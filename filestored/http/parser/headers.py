@@ -1,4 +1,4 @@
-"""The header fields of a request: from bytes to a `FieldBlock`, or to the reason why not.
+"""The header fields of a request: from bytes to a `Headers`, or to the reason why not.
 
 The block, from behind the request line to the empty line, goes through llhttp in one piece.
 What llhttp lets pass and we do not: no or several ``Host``, or one that is no host (RFC 9112 section
@@ -31,7 +31,7 @@ class BadRequest(Exception):
 
 
 @dataclass(slots=True)
-class FieldBlock:
+class Headers:
     """Header fields, with what they say about connection and body (RFC 9112). Never changed once read.
 
     `lines` in the order received, names in lower case, values as sent; `last` holds the last value
@@ -62,13 +62,13 @@ class FieldBlock:
         return self.chunked or self.length is not None
 
 
-def read_fields(block: bytes, version: bytes, limits: Limits) -> FieldBlock:
+def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     """Read the fields of a request in the given HTTP version, the final empty line included.
 
     Raises `BadRequest`: 400 for what breaks RFC 9112 or our stricter framing, 431 for too many or
     too long fields.
     """
-    fields = FieldBlock(_parse(b"POST / " + version + b"\r\n" + block, limits))
+    fields = Headers(_parse(b"POST / " + version + b"\r\n" + block, limits))
     http11 = version == b"HTTP/1.1"
     if http11 and b"host" not in fields.last:
         raise BadRequest(400, "a request needs exactly one Host field")
@@ -123,7 +123,7 @@ def _refuse_repetition(lines: list[Field]) -> None:
         seen.add(name)
 
 
-def _keep_alive(fields: FieldBlock, http11: bool) -> bool:
+def _keep_alive(fields: Headers, http11: bool) -> bool:
     """Whether the client wants the connection to go on (RFC 9112 section 9.3)."""
     if b"connection" not in fields.last:
         return http11

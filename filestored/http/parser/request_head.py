@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 
 from filestored.http.limits import Limits
-from filestored.http.parser.headers import BadRequest, FieldBlock, read_fields
+from filestored.http.parser.headers import BadRequest, Headers, parse_headers
 
 REMEMBERED = 1024
 """Bytes of the largest block of fields that a connection remembers."""
@@ -46,11 +46,11 @@ class RequestHead:
     path: bytes
     query: bytes
     version: bytes
-    fields: FieldBlock
+    fields: Headers
     raw: bytes
 
 
-class HeadReader:
+class RequestHeadParser:
     """Cuts the heads of one connection out of its bytes."""
 
     def __init__(self, limits: Limits) -> None:
@@ -58,7 +58,7 @@ class HeadReader:
         self._buffer = b""
         self._last_block = b""
         self._last_version = b""
-        self._last_fields: FieldBlock | None = None
+        self._last_fields: Headers | None = None
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Take the next bytes; answer a complete head and the bytes behind it, or None.
@@ -89,7 +89,7 @@ class HeadReader:
         return RequestHead(method, target, path, query, version, self._last_fields, data[:end])
 
     def _remember(self, block: bytes, version: bytes) -> None:
-        self._last_fields = read_fields(block, version, self._limits)
+        self._last_fields = parse_headers(block, version, self._limits)
         self._last_block = block if len(block) <= REMEMBERED else b""
         self._last_version = version
 

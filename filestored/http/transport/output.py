@@ -4,8 +4,8 @@ Bytes and file ranges flow in, in order; out they go to the socket at once, as f
 them. What it does not take waits here, and whoever produces it is paused until it is gone:
 an outlet is `pending`, then calls `drained`.
 
-`SocketOutlet` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual
-case, and ``sendfile(2)`` for ranges. `TransportOutlet` serves all other transports (TLS, memory).
+`SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual
+case, and ``sendfile(2)`` for ranges. `TransportOutput` serves all other transports (TLS, memory).
 
 Rejected: the transport's own buffer for plain sockets. It waits for the next turn of the
 reactor with every response, and does not say when it is empty.
@@ -30,7 +30,7 @@ class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
 
 
 @implementer(IPushProducer)
-class TransportOutlet:
+class TransportOutput:
     """Writes through a transport, and is paused by it.
 
     `taken` grows whenever the peer takes something; it is there to be compared with itself.
@@ -75,7 +75,7 @@ class TransportOutlet:
 
 
 @implementer(IPullProducer)
-class SocketOutlet:
+class SocketOutput:
     """Writes to a non-blocking plain socket by itself; the transport only says when it is writable."""
 
     def __init__(self, transport: Connection, drained: Callable[[], None]) -> None:
@@ -100,7 +100,7 @@ class SocketOutlet:
             self._wait()
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
-        """Send a range of a file; see `filestored.interfaces.ITakesFiles`."""
+        """Send a range of a file; see `filestored.interfaces.IFileSender`."""
         piece = FileRange(source, start, stop, self._go_on)
         if not self._queue and self._push(piece):
             return None
@@ -173,7 +173,7 @@ class SocketOutlet:
         except BlockingIOError:
             return False
         except OSError as error:
-            if piece.is_to_blame(error, self._socket):
+            if piece.is_file_error(error, self._socket):
                 raise
             self._transport.abortConnection()
             return False
@@ -211,7 +211,7 @@ class _Bytes:
     def end(self, error: OSError | None = None) -> None:
         """Nobody waits for them."""
 
-    def is_to_blame(self, error: OSError, to: socket) -> bool:
+    def is_file_error(self, error: OSError, to: socket) -> bool:
         """They can't fail."""
         return False
 
@@ -221,11 +221,11 @@ class _Bytes:
         return sent
 
 
-Outlet = SocketOutlet | TransportOutlet
+Output = SocketOutput | TransportOutput
 
 
-def outlet_for(transport: IStreamTransport, drained: Callable[[], None]) -> Outlet:
+def make_output(transport: IStreamTransport, drained: Callable[[], None]) -> Output:
     """The best way out that `transport` allows."""
     if ISystemHandle.providedBy(transport) and isinstance(transport.getHandle(), socket):
-        return SocketOutlet(cast("Connection", transport), drained)
-    return TransportOutlet(transport, drained)
+        return SocketOutput(cast("Connection", transport), drained)
+    return TransportOutput(transport, drained)

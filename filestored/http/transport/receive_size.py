@@ -22,7 +22,7 @@ FEW = 32
 """Up to so many large bodies at once have the largest portions."""
 
 
-class Portions:
+class ReceiveSizes:
     """The portions of all connections of one server."""
 
     def __init__(self) -> None:

@@ -73,13 +73,13 @@ class FileRange:
             try:
                 sent = self._send_from_file(to, source.fileno())
             finally:
-                source.took(monotonic() - began)
+                source.record_latency(monotonic() - began)
         if sent == 0:
             raise OSError(EIO, "the file is shorter than it was")
         self._position += sent
         return sent
 
-    def is_to_blame(self, error: OSError, to: socket) -> bool:
+    def is_file_error(self, error: OSError, to: socket) -> bool:
         """Whether the file has failed, and not the socket: the same errors may come from both.
 
         A file on a network can time out, too. But what ends a socket leaves it without a peer.

@@ -1,7 +1,7 @@
 """Child process that decodes images: ``python -m filestored.images.decoder MEMORY SECONDS``.
 
-Flow: a `Job` on stdin -> its bytes into a file without a name -> a fork, which goes behind the bounds
-and decodes -> an `Answer` on stdout. This process itself never looks at a byte of what it copies. Pillow is
+Flow: a `Request` on stdin -> its bytes into a file without a name -> a fork, which goes behind the bounds
+and decodes -> an `Reply` on stdout. This process itself never looks at a byte of what it copies. Pillow is
 loaded once, here; each picture still gets a process that has seen no other.
 
 The fork can die of anything, which is an answer. When stdin ends our worker is no more, and so are
@@ -21,8 +21,8 @@ from contextlib import suppress
 from typing import BinaryIO, NoReturn
 
 from filestored.images.decoder import pillow
-from filestored.images.decoder.messages import INTERRUPT, MOST_LINE, Answer, Job, Verdict
-from filestored.images.decoder.resource_limits import RESULT, Bounds, confine
+from filestored.images.decoder.messages import INTERRUPT, MOST_LINE, Reply, Request, Status
+from filestored.images.decoder.resource_limits import RESULT, ResourceLimits, confine
 from filestored.images.decoder.sandbox import forbid_new_privileges
 
 _stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  # unbuffered: `_wait` polls it
@@ -34,10 +34,10 @@ _REFUSED = 1
 _TOO_LARGE = 2
 _UNCONFINED = 3
 _VERDICTS = {
-    0: Verdict.DONE,
-    _REFUSED: Verdict.REFUSED,
-    _TOO_LARGE: Verdict.TOO_LARGE,
-    _UNCONFINED: Verdict.UNDECIDED,
+    0: Status.DONE,
+    _REFUSED: Status.REFUSED,
+    _TOO_LARGE: Status.TOO_LARGE,
+    _UNCONFINED: Status.UNDECIDED,
 }
 """The verdict by the exit status of the fork."""
 
@@ -48,11 +48,11 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     _give_way()
     forbid_new_privileges()
-    bounds = Bounds(*map(int, sys.argv[1:3]))
+    bounds = ResourceLimits(*map(int, sys.argv[1:3]))
     pillow.prepare()
     while line := _stdin.readline(MOST_LINE):
         if line != INTERRUPT:
-            _serve(Job.from_line(line), bounds)
+            _serve(Request.from_line(line), bounds)
 
 
 def _give_way() -> None:
@@ -64,24 +64,24 @@ def _give_way() -> None:
         file.write("1000")
 
 
-def _serve(job: Job, bounds: Bounds) -> None:
+def _serve(job: Request, bounds: ResourceLimits) -> None:
     pieces = _pieces(job.size)
     try:
         file = _spool(pieces)
     except OSError:
         for _ in pieces:
             pass  # the next job begins behind them
-        _reply(Answer(Verdict.FULL))
+        _reply(Reply(Status.FULL))
         return
     with file, open(os.memfd_create("thumbnail"), "r+b") as result:
         verdict = _develop(job, file, result, bounds)
-        if verdict is not Verdict.DONE or job.box is None:
-            _reply(Answer(verdict))
+        if verdict is not Status.DONE or job.box is None:
+            _reply(Reply(verdict))
             return
         result.seek(0)
         media_type = result.readline(MOST_LINE).decode("ascii").strip()
         data = result.read(RESULT)
-        _reply(Answer(verdict, media_type, len(data)), data)
+        _reply(Reply(verdict, media_type, len(data)), data)
 
 
 def _pieces(size: int) -> Iterator[bytes]:
@@ -107,13 +107,13 @@ def _spool(pieces: Iterator[bytes]) -> BinaryIO:
     return file
 
 
-def _develop(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> Verdict:
+def _develop(job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits) -> Status:
     """Look into the file in a process of its own, and say how that ended."""
     parent = os.getpid()
     try:
         child = os.fork()
     except OSError:
-        return Verdict.UNDECIDED
+        return Status.UNDECIDED
     if child == 0:
         _in_the_dark(job, file, result, bounds, parent)
     _wait(child)
@@ -122,7 +122,7 @@ def _develop(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds) -> Verd
         return _VERDICTS[os.WEXITSTATUS(status)]
     # Nobody kills a decoder that is alone to blame: memory and time end in other ways.
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    return Verdict.UNDECIDED if killed else Verdict.REFUSED
+    return Status.UNDECIDED if killed else Status.REFUSED
 
 
 def _wait(child: int) -> None:
@@ -140,7 +140,9 @@ def _wait(child: int) -> None:
         os.close(handle)
 
 
-def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds, parent: int) -> NoReturn:
+def _in_the_dark(
+    job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits, parent: int
+) -> NoReturn:
     """The life of the fork."""
     status = _UNCONFINED
     try:
@@ -162,7 +164,7 @@ def _in_the_dark(job: Job, file: BinaryIO, result: BinaryIO, bounds: Bounds, par
         os._exit(status)
 
 
-def _reply(answer: Answer, data: bytes = b"") -> None:
+def _reply(answer: Reply, data: bytes = b"") -> None:
     sys.stdout.buffer.write(answer.to_line() + data)
     sys.stdout.buffer.flush()
 

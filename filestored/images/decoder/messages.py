@@ -1,4 +1,4 @@
-"""What a worker and its chamber say to each other: a `Job` there, an `Answer` back.
+"""What a worker and its chamber say to each other: a `Request` there, an `Reply` back.
 
 Each is one line of JSON and the bytes that it announces: those of the file, or of a thumbnail. One
 job at a time; the next one is sent after the answer. An interrupted job is answered as well.
@@ -20,7 +20,7 @@ MEDIA_TYPES = ("image/jpeg", "image/webp")
 """The media types that a thumbnail can have."""
 
 
-class Verdict(Enum):
+class Status(Enum):
     """What became of a job."""
 
     DONE = "done"
@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Request:
     """Look into a file of `size` bytes. With a `box`, width and height in pixels, also make a thumbnail."""
 
     size: int
@@ -46,17 +46,17 @@ class Job:
         return _line(asdict(self))
 
     @classmethod
-    def from_line(cls, line: bytes) -> "Job":
+    def from_line(cls, line: bytes) -> "Request":
         """The job that a line announces."""
         found = json.loads(line)
         return cls(found["size"], tuple(found["box"]) if found["box"] else None)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """The end of a job; a thumbnail of `media_type` in `size` bytes follows, unless that is empty."""
 
-    verdict: Verdict
+    verdict: Status
     media_type: str = ""
     size: int = 0
 
@@ -65,11 +65,11 @@ class Answer:
         return _line({**asdict(self), "verdict": self.verdict.value})
 
     @classmethod
-    def from_line(cls, line: bytes) -> "Answer":
+    def from_line(cls, line: bytes) -> "Reply":
         """The answer that a line announces. Raises `ValueError` for what is none."""
         try:
             found = json.loads(line)
-            answer = cls(Verdict(found["verdict"]), str(found["media_type"]), int(found["size"]))
+            answer = cls(Status(found["verdict"]), str(found["media_type"]), int(found["size"]))
         except (KeyError, TypeError) as error:
             raise ValueError(line) from error
         if answer.media_type not in ("", *MEDIA_TYPES) or not 0 <= answer.size <= RESULT:
@@ -77,15 +77,15 @@ class Answer:
         return answer
 
 
-class AnswerReader:
+class ReplyReader:
     """Puts an answer together from the pieces in which it arrives."""
 
     def __init__(self) -> None:
         self._line = b""
-        self._answer: Answer | None = None
+        self._answer: Reply | None = None
         self._data = bytearray()
 
-    def feed(self, data: bytes) -> tuple[Answer, bytes] | None:
+    def feed(self, data: bytes) -> tuple[Reply, bytes] | None:
         """The answer and its bytes, as soon as they are there. Raises `ValueError` for anything else."""
         if self._answer is None:
             self._line, newline, data = (self._line + data).partition(b"\n")
@@ -93,7 +93,7 @@ class AnswerReader:
                 raise ValueError("no answer is that long")
             if not newline:
                 return None
-            self._answer = Answer.from_line(self._line)
+            self._answer = Reply.from_line(self._line)
         self._data += data
         if len(self._data) > self._answer.size:
             raise ValueError("more follows than was announced")

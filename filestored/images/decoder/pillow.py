@@ -21,7 +21,7 @@ from PIL import AvifImagePlugin, Image, ImageCms, ImageFile
 
 from filestored.images.endings import nothing_follows
 
-KINDS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM")
+MEDIA_TYPES = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM")
 """The formats that are images here, by the names that Pillow has for them."""
 
 MOST_PIXELS = 100_000_000
@@ -101,7 +101,7 @@ def thumbnail(file: BinaryIO, width: int, height: int) -> tuple[str, bytes]:
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    return Image.open(file, formats=KINDS)
+    return Image.open(file, formats=MEDIA_TYPES)
 
 
 def _kind(image: Image.Image) -> str:

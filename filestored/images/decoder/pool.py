@@ -1,4 +1,4 @@
-"""Where stored images are looked into, far away from the worker: `IPictures` on a few processes.
+"""Where stored images are looked into, far away from the worker: `IImageDecoder` on a few processes.
 
 In: an open blob. Out: nothing, a thumbnail, or an error. The bytes stream to a process that decodes them
 behind bounds (`chamber`, `confinement`); of a hostile file the worker sees no more than a refusal.
@@ -23,11 +23,11 @@ from filestored.errors import ImageRefused, NotAnImage, Overloaded
 from filestored.images.blob_ids import content_hash
 from filestored.images.decoder import sandbox
 from filestored.images.decoder.fair_queue import FairQueue
-from filestored.images.decoder.messages import Job
-from filestored.images.decoder.process import PictureProcess
-from filestored.images.decoder.refusal_cache import Refusals
-from filestored.images.decoder.resource_limits import Bounds
-from filestored.interfaces import IBlob, IPictures, Thumbnail
+from filestored.images.decoder.messages import Request
+from filestored.images.decoder.process import DecoderProcess
+from filestored.images.decoder.refusal_cache import RefusalCache
+from filestored.images.decoder.resource_limits import ResourceLimits
+from filestored.interfaces import IBlob, IImageDecoder, Thumbnail
 
 MOST_BYTES = 512 * 1024 * 1024
 """Bytes of the largest file that is looked into; larger ones are sent away unseen."""
@@ -40,8 +40,8 @@ def available() -> bool:
     return find_spec("PIL") is not None
 
 
-@implementer(IPictures)
-class Darkroom:
+@implementer(IImageDecoder)
+class DecoderPool:
     """At most `processes` pictures are decoded at once, one of each account.
 
     `max_waiting` others wait, `max_waiting_each` of them for one account. `deadline` is how many seconds one
@@ -56,15 +56,15 @@ class Darkroom:
         max_waiting: int = 128,
         max_waiting_each: int = 32,
         deadline: float = 60.0,
-        bounds: Bounds | None = None,
+        bounds: ResourceLimits | None = None,
     ) -> None:
         self._reactor = reactor
         self._deadline = deadline
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or ResourceLimits()
         self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
-        self._refusals = Refusals()
-        self._processes: set[PictureProcess] = set()
-        self._idle: list[PictureProcess] = []
+        self._refusals = RefusalCache()
+        self._processes: set[DecoderProcess] = set()
+        self._idle: list[DecoderProcess] = []
         self._stopped = False
         if absent := sandbox.missing():
             _log.warn(
@@ -72,11 +72,11 @@ class Darkroom:
             )
 
     def verify(self, blob: IBlob, owner: str) -> "Deferred[None]":
-        """See `IPictures.verify`."""
+        """See `IImageDecoder.verify`."""
         return Deferred.fromCoroutine(self._verify(blob, owner))
 
     def thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
-        """See `IPictures.thumbnail`."""
+        """See `IImageDecoder.thumbnail`."""
         return Deferred.fromCoroutine(self._thumbnail(blob, bounds, owner))
 
     def stop(self) -> "Deferred[None]":
@@ -87,16 +87,16 @@ class Darkroom:
         return gatherResults([process.gone for process in self._processes]).addCallback(lambda _: None)
 
     async def _verify(self, blob: IBlob, owner: str) -> None:
-        await self._enter(Job(blob.size), blob, owner)
+        await self._submit(Request(blob.size), blob, owner)
 
     async def _thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> Thumbnail:
-        made = await self._enter(Job(blob.size, bounds), blob, owner)
+        made = await self._submit(Request(blob.size, bounds), blob, owner)
         if made is None:
             raise Overloaded
         return made
 
-    async def _enter(self, job: Job, blob: IBlob, owner: str) -> Thumbnail | None:
-        """Wait for a place, unless too many do. Raises as `IPictures` says."""
+    async def _submit(self, job: Request, blob: IBlob, owner: str) -> Thumbnail | None:
+        """Wait for a place, unless too many do. Raises as `IImageDecoder` says."""
         if job.size > MOST_BYTES:
             raise NotAnImage
         if self._stopped:
@@ -106,16 +106,16 @@ class Darkroom:
         self._refusals.check(key)
         return await self._queue.run(owner, partial(self._decide, job, blob, key), minor=minor)
 
-    async def _decide(self, job: Job, blob: IBlob, key: tuple[bool, str]) -> Thumbnail | None:
+    async def _decide(self, job: Request, blob: IBlob, key: tuple[bool, str]) -> Thumbnail | None:
         """Decode, and remember a refusal; another job may have had the same bytes refused meanwhile."""
         self._refusals.check(key)
         try:
-            return await self._develop(job, blob)
+            return await self._run(job, blob)
         except ImageRefused as error:
             self._refusals.add(key, type(error))
             raise
 
-    async def _develop(self, job: Job, blob: IBlob) -> Thumbnail | None:
+    async def _run(self, job: Request, blob: IBlob) -> Thumbnail | None:
         if self._stopped:
             raise Overloaded
         try:
@@ -123,18 +123,18 @@ class Darkroom:
         except OSError:  # no descriptors or no processes are left
             raise Overloaded from None
         try:
-            return await process.develop(job, blob)
+            return await process.decode(job, blob)
         finally:
             if process.usable:
                 self._idle.append(process)
 
-    def _start(self) -> PictureProcess:
-        process = PictureProcess(self._reactor, self._bounds, self._deadline)
+    def _start(self) -> DecoderProcess:
+        process = DecoderProcess(self._reactor, self._bounds, self._deadline)
         self._processes.add(process)
         process.gone.addCallback(lambda _: self._forget(process))
         return process
 
-    def _forget(self, process: PictureProcess) -> None:
+    def _forget(self, process: DecoderProcess) -> None:
         self._processes.discard(process)
         if process in self._idle:
             self._idle.remove(process)

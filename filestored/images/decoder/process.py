@@ -1,8 +1,8 @@
 """A worker's end of a chamber: the process, and the one job that it has.
 
-In: a `Job` and the blob that it is about. The line and the bytes are written to the process, at its pace: the
-blob is paused while the pipe is full. Out: the `Thumbnail`, or an error. Nothing is kept here but what comes
-back, which is bounded.
+In: a `Request` and the blob that it is about. The line and the bytes are written to the process, at its pace:
+the blob is paused while the pipe is full. Out: the `Thumbnail`, or an error. Nothing is kept here but what
+comes back, which is bounded.
 
 A chamber that says anything unexpected, takes longer than the deadline, or loses its blob half-way,
 is killed with all its family. It is then of no more use (`usable`), and somebody else has to start
@@ -23,15 +23,15 @@ from twisted.python.failure import Failure
 
 import filestored
 from filestored.errors import FilestoredError, NotAnImage, Overloaded, StorageFull, TooManyPixels
-from filestored.images.decoder.messages import INTERRUPT, Answer, AnswerReader, Job, Verdict
-from filestored.images.decoder.resource_limits import Bounds
+from filestored.images.decoder.messages import INTERRUPT, Reply, ReplyReader, Request, Status
+from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.interfaces import IBlob, Thumbnail
 
 ERRORS = {
-    Verdict.REFUSED: NotAnImage,
-    Verdict.TOO_LARGE: TooManyPixels,
-    Verdict.UNDECIDED: Overloaded,
-    Verdict.FULL: StorageFull,
+    Status.REFUSED: NotAnImage,
+    Status.TOO_LARGE: TooManyPixels,
+    Status.UNDECIDED: Overloaded,
+    Status.FULL: StorageFull,
 }
 """What each verdict other than done fails with."""
 
@@ -39,17 +39,17 @@ _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _Result = Thumbnail | None
 
 
-class PictureProcess(ProcessProtocol):
+class DecoderProcess(ProcessProtocol):
     """A chamber that looks into one file after the other. `deadline` for each is in seconds."""
 
     transport: Any  # of more kinds than `IProcessTransport` says: a consumer, too
 
-    def __init__(self, reactor: Any, bounds: Bounds, deadline: float) -> None:
+    def __init__(self, reactor: Any, bounds: ResourceLimits, deadline: float) -> None:
         self.usable = True
         self.gone: Deferred[None] = Deferred()
         self._reactor = reactor
         self._deadline = deadline
-        self._reader = AnswerReader()
+        self._reader = ReplyReader()
         self._answer: Deferred[_Result] | None = None
         arguments = [
             "-P",
@@ -66,10 +66,10 @@ class PictureProcess(ProcessProtocol):
             childFDs={0: "w", 1: "r", 2: 2},
         )
 
-    async def develop(self, job: Job, blob: IBlob) -> _Result:
-        """Have the job done on the bytes of `blob`. Raises as `IPictures` says; may be cancelled."""
+    async def decode(self, job: Request, blob: IBlob) -> _Result:
+        """Have the job done on the bytes of `blob`. Raises as `IImageDecoder` says; may be cancelled."""
         answer = self._answer = Deferred()
-        self._reader = AnswerReader()
+        self._reader = ReplyReader()
         patience = self._reactor.callLater(self._deadline, self.kill)
         try:
             self.transport.write(job.to_line())
@@ -138,7 +138,7 @@ class PictureProcess(ProcessProtocol):
             self.kill()
             raise
 
-    def _settle(self, answer: Answer, data: bytes) -> None:
+    def _settle(self, answer: Reply, data: bytes) -> None:
         assert self._answer is not None
         if answer.verdict in ERRORS:
             self._answer.errback(ERRORS[answer.verdict]())

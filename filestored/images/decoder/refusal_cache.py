@@ -17,7 +17,7 @@ MAX_AGE_SECONDS = 600.0
 """Seconds for which a refusal is remembered."""
 
 
-class Refusals:
+class RefusalCache:
     """The latest refusals of this process. `now` is a monotonic clock in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ResourceLimits:
     """`memory` in bytes of address space, `seconds` of processor time; both per picture.
 
     The default memory is enough for 100 million pixels in all formats but WebP, whose decoder takes
@@ -39,7 +39,7 @@ class Bounds:
     seconds: int = 10
 
 
-def confine(bounds: Bounds, parent: int, kept: Collection[int]) -> None:
+def confine(bounds: ResourceLimits, parent: int, kept: Collection[int]) -> None:
     """Put this process behind the bounds, for ever; it ends with `parent`, whose process id that is.
 
     Its descriptors from 3 on are closed, but for those `kept`. Raises `OSError`.

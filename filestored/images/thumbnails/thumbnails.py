@@ -14,10 +14,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.digest import Digest
-from filestored.errors import UnusableSize
+from filestored.errors import InvalidThumbnailSize
 from filestored.images.thumbnails.cache import ThumbnailCache, prefix
 from filestored.images.thumbnails.single_flight import SingleFlight
-from filestored.interfaces import IBlob, IPictures, IThumbnails, Thumbnail
+from filestored.interfaces import IBlob, IImageDecoder, IThumbnails, Thumbnail
 from filestored.storage.threads import IOThreads, Run
 
 MAX_SIDE_PIXELS = 2048
@@ -39,7 +39,7 @@ class Thumbnails:
     a new thumbnail is flushed to the cache.
     """
 
-    def __init__(self, pictures: IPictures, cache: ThumbnailCache, run: Run | IOThreads) -> None:
+    def __init__(self, pictures: IImageDecoder, cache: ThumbnailCache, run: Run | IOThreads) -> None:
         self._pictures = pictures
         self._cache = cache
         self._threads = IOThreads.of(run)
@@ -88,11 +88,11 @@ class Thumbnails:
 def thumbnail_bounds(width: int | None, height: int | None) -> tuple[int, int]:
     """Return validated bounds; a side that is None is bounded by `MAX_SIDE_PIXELS` only.
 
-    Raises `UnusableSize` when no side is given or one is out of range.
+    Raises `InvalidThumbnailSize` when no side is given or one is out of range.
     """
     if width is None and height is None:
-        raise UnusableSize
+        raise InvalidThumbnailSize
     width, height = (MAX_SIDE_PIXELS if side is None else side for side in (width, height))
     if not (1 <= width <= MAX_SIDE_PIXELS and 1 <= height <= MAX_SIDE_PIXELS):
-        raise UnusableSize
+        raise InvalidThumbnailSize
     return width, height

@@ -28,24 +28,24 @@ from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.sink import READ_ONLY
-from filestored.storage.disk.subdirectories import Folders
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.subdirectories import Subdirectories
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import UNFIT, ReadFailed
 
 ALIASES = "aliases"
 """The name of the directory."""
 
-ROTTEN = b"-"
+CORRUPT = b"-"
 """Fills the place of the new name of a file that has none."""
 
 UNREADABLE = b"?"
 """Fills the place of the new name of a file that keeps its former one."""
 
 
-class Aliases:
+class AliasFile:
     """One file of aliases, open as `descriptor`, from names of `old` to names of `new`. Blocking."""
 
-    def __init__(self, descriptor: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
+    def __init__(self, descriptor: int, old: Algorithm, new: Algorithm, calls: Syscalls) -> None:
         self.old = old
         self._new = new
         self._descriptor = descriptor
@@ -91,7 +91,7 @@ class Aliases:
     def _second(self, line: bytes, old: Digest) -> Digest | None:
         if line.endswith(UNREADABLE + b"\n"):
             return old
-        return None if is_rotten(line) else self._parse(self._new, line[self._digits + 1 : -1])
+        return None if is_corrupt(line) else self._parse(self._new, line[self._digits + 1 : -1])
 
     def _parse(self, own: Algorithm, text: bytes) -> Digest:
         try:
@@ -100,7 +100,7 @@ class Aliases:
             raise ReadFailed(errno.EBADMSG, f"{ALIASES}/{self.old.name} is damaged") from None
 
 
-class FormerNames:
+class AliasChain:
     """The aliases of the store in `root`, from the first algorithm to its `own`.
 
     `names` are the algorithms that it left, in that order. A file on a damaged part of the disk is opened
@@ -109,9 +109,9 @@ class FormerNames:
 
     _log = Logger()
 
-    def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Syscalls) -> None:
         self._own = own
-        self._steps: dict[str, Aliases] = {}
+        self._steps: dict[str, AliasFile] = {}
         pairs = list(pairwise([*map(algorithm, names), own]))
         self.algorithms = tuple(old for old, _ in pairs)
         self._openers = {old.name: partial(open_aliases, root, old, new, calls) for old, new in pairs}
@@ -122,7 +122,7 @@ class FormerNames:
             raise
 
     def current(self, digest: Digest) -> Digest:
-        """See `IFormerNames.current`: one step for each time that the store has moved since."""
+        """See `IAliases.current`: one step for each time that the store has moved since."""
         while digest.algorithm != self._own.name:
             if digest.algorithm not in self._openers:
                 raise NotFound
@@ -148,7 +148,7 @@ class FormerNames:
                     "names by {name} cannot be looked up: {reason}", name=name, reason=error.strerror
                 )
 
-    def _step(self, name: str) -> Aliases:
+    def _step(self, name: str) -> AliasFile:
         """The aliases of one algorithm, opened if need be. Raises `UnusableStore` or `OSError`."""
         step = self._steps.get(name)
         if step is None:
@@ -159,17 +159,17 @@ class FormerNames:
         return step
 
 
-def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) -> Aliases:
+def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Syscalls) -> AliasFile:
     """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
     try:
-        with Folders(root, calls).opened([ALIASES]) as directory:
+        with Subdirectories(root, calls).opened([ALIASES]) as directory:
             descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
     except FileNotFoundError:
         raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
     except OSError as error:
         raise ReadFailed.of(error, f"{ALIASES}/{old.name}") from error
     try:
-        return Aliases(descriptor, old, new, calls)
+        return AliasFile(descriptor, old, new, calls)
     except BaseException:
         os.close(descriptor)
         raise
@@ -178,12 +178,12 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Calls) 
 def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
     """A line of `width` bytes; `new` is None for a rotten file, and `old` for one that could not be read."""
     text = f"{old} {'' if new in (None, old) else new}"
-    return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else ROTTEN) + b"\n"
+    return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else CORRUPT) + b"\n"
 
 
-def is_rotten(line: bytes) -> bool:
+def is_corrupt(line: bytes) -> bool:
     """Whether a whole line says that the bytes had rotted."""
-    return line.endswith(ROTTEN + b"\n")
+    return line.endswith(CORRUPT + b"\n")
 
 
 def line_width(old: Algorithm, new: Algorithm) -> int:

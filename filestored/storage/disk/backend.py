@@ -3,7 +3,7 @@
 The directory has been made a store by `layout.prepare`. Its 256 shards are held open (see
 `shards`): opening a file is one `openat(2)` with a bare name.
 
-Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `settle` flushes the
+Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `flush_names` flushes the
 shards. For a crowd, `flush` does that, and the flush of every `seal`, at once. Download: one `openat`,
 one `fstat` that must say *regular file*; symbolic links, FIFOs and directories that somebody
 planted are not there.
@@ -21,24 +21,24 @@ from zope.interface import implementer
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
+    IAliases,
     IBackend,
+    IBatchFlush,
     IFileBacked,
-    IFlushesTogether,
-    IFormerNames,
-    IOpensQuickly,
-    ISetsAside,
+    INonBlockingOpen,
+    IQuarantine,
     ISink,
     IStoredFile,
 )
-from filestored.storage.disk.aliases import FormerNames
-from filestored.storage.disk.directory import StoreRoot, explained
-from filestored.storage.disk.file_cache import LARGEST, RecentFile, RecentFiles
+from filestored.storage.disk.aliases import AliasChain
+from filestored.storage.disk.directory import StoreRoot, error_context
+from filestored.storage.disk.file_cache import LARGEST, CachedFile, FileCache
 from filestored.storage.disk.locks import share
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.sink import READ_ONLY, DiskSink
-from filestored.storage.disk.syscalls import Calls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, Workshop
+from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
+from filestored.storage.disk.temp_files import DIRECTORY, TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
 
 RESERVE = 256 * 1024 * 1024
@@ -48,7 +48,7 @@ CROWD = 6
 """Flushes from which on one for all of them costs less."""
 
 
-@implementer(IBackend, IFlushesTogether, IFormerNames, IOpensQuickly, ISetsAside)
+@implementer(IBackend, IBatchFlush, IAliases, INonBlockingOpen, IQuarantine)
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
@@ -62,25 +62,25 @@ class DiskBackend:
         self,
         path: str,
         algorithm: Algorithm,
-        calls: Calls | None = None,
+        calls: Syscalls | None = None,
         reserve: int = RESERVE,
         crowd: int | None = None,
-        recent: RecentFiles | None = None,
+        recent: FileCache | None = None,
     ) -> None:
         self._algorithm = algorithm
-        self._calls = calls or Calls()
+        self._calls = calls or Syscalls()
         self._reserve = reserve
-        with explained(path, "store"), ExitStack() as opened:
+        with error_context(path, "store"), ExitStack() as opened:
             self._root = self._calls.open(path, DIRECTORY)
             opened.callback(os.close, self._root)
             found = share(self._root, algorithm.name, self._calls)
             self._store_root = root = StoreRoot(self._root, self._calls)
             opened.callback(root.close)
-            self._workshop = Workshop(self._root, self._calls)
+            self._workshop = TempFiles(self._root, self._calls)
             opened.callback(self._workshop.close)
             self._rooms = Shards(root, self._calls)
             opened.callback(self._rooms.close)
-            self._former = FormerNames(root, found.aliases, algorithm, self._calls)
+            self._former = AliasChain(root, found.aliases, algorithm, self._calls)
             opened.callback(self._former.close)
             self._opened = opened.pop_all()
         self._shards = self._rooms.descriptors
@@ -106,11 +106,11 @@ class DiskBackend:
             raise
         return DiskSink(scratch, self._rooms, self._quarantine, self._algorithm, self._calls)
 
-    def settle(self, digests: Iterable[Digest]) -> None:
+    def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush each shard that is concerned once."""
-        self._rooms.settle(digests)
+        self._rooms.flush_names(digests)
 
-    def saves(self, files: int, digests: Collection[Digest]) -> bool:
+    def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Whether so many flushes would be needed without `flush`, and it can be trusted here."""
         return files + len({digest.shard for digest in digests}) >= self._crowd
 
@@ -124,7 +124,7 @@ class DiskBackend:
             return self._open(digest)
         return self._recall(self._recent, digest) or self._read(self._recent, digest)
 
-    def _recall(self, recent: RecentFiles, digest: Digest) -> RecentFile | None:
+    def _recall(self, recent: FileCache, digest: Digest) -> CachedFile | None:
         """The file as it was read before, if it is still that one."""
         file = recent.get(digest.hex)
         if file is None:
@@ -133,18 +133,18 @@ class DiskBackend:
             status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
         except OSError:
             status = None
-        if status is not None and file.is_what(status):
+        if status is not None and file.is_unchanged(status):
             return file
         recent.drop(digest.hex)
         return None
 
-    def _read(self, recent: RecentFiles, digest: Digest) -> IStoredFile:
+    def _read(self, recent: FileCache, digest: Digest) -> IStoredFile:
         """The file, and if it is small its bytes at once. Raises `ReadFailed` when these are not its own."""
         file = self._open(digest)
         if file.size > LARGEST:
             return file
         try:
-            small = RecentFile(file.read(0, file.size), file.status)
+            small = CachedFile(file.read(0, file.size), file.status)
         finally:
             file.close()
         if not self._is_digest_of(digest, small.data):
@@ -238,7 +238,7 @@ class DiskFile:
 
     __slots__ = ("_calls", "_descriptor", "_digest", "size", "status")
 
-    def __init__(self, digest: Digest, descriptor: int, status: os.stat_result, calls: Calls) -> None:
+    def __init__(self, digest: Digest, descriptor: int, status: os.stat_result, calls: Syscalls) -> None:
         self._digest = digest
         self._descriptor = descriptor
         self._calls = calls

@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager, suppress
 
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.syscalls import Calls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, TMP, Workshop
+from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
+from filestored.storage.disk.temp_files import DIRECTORY, TMP, TempFiles
 from filestored.storage.health import UNFIT
 
 Report = Callable[[OSError], None]
@@ -36,7 +36,7 @@ def tolerated(report: Report | None) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: str, noun: str) -> Iterator[None]:
+def error_context(path: str, noun: str) -> Iterator[None]:
     """Say of which directory an error speaks, and turn those of the system into one line, too."""
     try:
         yield
@@ -58,7 +58,7 @@ def open_directory(path: str) -> int:
 
 
 @contextmanager
-def made(path: str, calls: Calls) -> Iterator[int]:
+def made(path: str, calls: Syscalls) -> Iterator[int]:
     """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
     if not os.path.lexists(path):
         with suppress(FileExistsError):
@@ -102,7 +102,7 @@ def read_format(root: int, noun: str) -> format_file.Format | None:
 
 def require_format(path: str, noun: str) -> None:
     """Raise `UnusableStore` unless there is a directory at `path` with a ``FORMAT``."""
-    with explained(path, noun):
+    with error_context(path, noun):
         root = open_directory(path)
         try:
             if format_file.read(root) is None:
@@ -112,15 +112,15 @@ def require_format(path: str, noun: str) -> None:
             os.close(root)
 
 
-def take(root: int, path: str, contents: str, calls: Calls) -> None:
+def take(root: int, path: str, contents: str, calls: Syscalls) -> None:
     """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
     calls.fchmod(root, 0o700)
     _flush_parent(path, calls)
-    with closing(Workshop(root, calls)) as workshop:
+    with closing(TempFiles(root, calls)) as workshop:
         format_file.create(root, workshop, contents)
 
 
-def _flush_parent(path: str, calls: Calls) -> None:
+def _flush_parent(path: str, calls: Syscalls) -> None:
     """Make the name of the directory itself durable, where we may read the one above.
 
     A later `StoreRoot.flush` confirms it: a name that is made here is on the same file system.
@@ -145,7 +145,7 @@ class StoreRoot:
     Raises `OSError`; `FileNotFoundError` when there is no ``FORMAT``.
     """
 
-    def __init__(self, descriptor: int, calls: Calls) -> None:
+    def __init__(self, descriptor: int, calls: Syscalls) -> None:
         self.descriptor = descriptor
         self._calls = calls
         self._witness = calls.open(format_file.NAME, _WITNESS, dir_fd=descriptor)
@@ -182,7 +182,7 @@ class StoreRoot:
         os.close(self._witness)
 
 
-def flush_root(root: int, calls: Calls) -> None:
+def flush_root(root: int, calls: Syscalls) -> None:
     """Flush the directory `root`, which has a ``FORMAT``, once. Raises `OSError`."""
     with closing(StoreRoot(root, calls)) as held:
         held.flush(root)

@@ -17,7 +17,7 @@ from threading import Lock
 
 from zope.interface import implementer
 
-from filestored.interfaces import IAtHand, IStoredFile
+from filestored.interfaces import IInMemory, IStoredFile
 
 LARGEST = 16 * 1024
 """Bytes of the largest file that is kept."""
@@ -26,8 +26,8 @@ MOST = 1024
 """How many files are kept; the one that came first goes first."""
 
 
-@implementer(IStoredFile, IAtHand)
-class RecentFile:
+@implementer(IStoredFile, IInMemory)
+class CachedFile:
     """A file whose bytes are here: `data`, of `size` bytes."""
 
     __slots__ = ("_changed", "_inode", "data", "size")
@@ -38,7 +38,7 @@ class RecentFile:
         self._inode = status.st_ino
         self._changed = status.st_ctime_ns
 
-    def is_what(self, status: os.stat_result) -> bool:
+    def is_unchanged(self, status: os.stat_result) -> bool:
         """Whether `status` is that of the file that was read, untouched since."""
         return self._inode == status.st_ino and self._changed == status.st_ctime_ns
 
@@ -50,19 +50,19 @@ class RecentFile:
         """Nothing is held but memory."""
 
 
-class RecentFiles:
+class FileCache:
     """The files of one store that were read last, by name."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._files: dict[str, RecentFile] = {}
+        self._files: dict[str, CachedFile] = {}
         self._changing = Lock()  # files are opened in threads while the disk is slow
 
-    def get(self, name: str) -> RecentFile | None:
+    def get(self, name: str) -> CachedFile | None:
         """What was read under `name`, to be compared with what is there now."""
         return self._files.get(name)
 
-    def add(self, name: str, file: RecentFile) -> None:
+    def add(self, name: str, file: CachedFile) -> None:
         """Keep a file that was just read."""
         with self._changing:
             if len(self._files) >= self._most:

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from filestored.errors import UnusableStore
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import Scratch, Workshop
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import TempFile, TempFiles
 
 NAME = "FORMAT"
 """The name of the file."""
@@ -67,7 +67,7 @@ def read(root: int, name: str = NAME) -> Format | None:
         return _parse(file.read(_LIMIT))
 
 
-def create(root: int, workshop: Workshop, hash_name: str) -> None:
+def create(root: int, workshop: TempFiles, hash_name: str) -> None:
     """Write ``FORMAT``, unless somebody was first. The caller flushes `root`. Raises `OSError`."""
     scratch = _written(Format(hash_name, str(uuid.uuid4())), workshop)
     try:
@@ -77,7 +77,7 @@ def create(root: int, workshop: Workshop, hash_name: str) -> None:
         scratch.discard()
 
 
-def announce(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+def announce(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
     """Write `record` to the file that `replace` renames, so that it needs no space. Raises `OSError`."""
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
@@ -88,7 +88,7 @@ def announce(root: int, workshop: Workshop, record: Format, calls: Calls) -> Non
         scratch.discard()
 
 
-def replace(root: int, workshop: Workshop, record: Format, calls: Calls) -> None:
+def replace(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
     """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
 
     Raises `OSError`.
@@ -106,7 +106,7 @@ def _announced(root: int) -> Format | None:
         return None
 
 
-def _written(record: Format, workshop: Workshop) -> Scratch:
+def _written(record: Format, workshop: TempFiles) -> TempFile:
     scratch = workshop.open()
     try:
         scratch.write(record.to_json())

@@ -23,7 +23,7 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
     check_access,
-    explained,
+    error_context,
     flush_root,
     held,
     made,
@@ -34,8 +34,8 @@ from filestored.storage.disk.directory import (
 )
 from filestored.storage.disk.quarantine import QUARANTINE
 from filestored.storage.disk.shards import NAMES as SHARDS
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import Workshop
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import TempFiles
 
 DEFAULT_HASH = "sha256"
 """The algorithm of a new store for which the operator names none."""
@@ -53,7 +53,7 @@ def inspect(path: str, hash_name: str | None = None) -> Algorithm:
     `UnusableStore` with a line that says why, or `UnknownAlgorithm`.
     """
     wanted = algorithm(hash_name or DEFAULT_HASH)
-    with explained(path, "store"):
+    with error_context(path, "store"):
         try:
             root = open_directory(path)
         except FileNotFoundError:
@@ -69,7 +69,7 @@ def inspect(path: str, hash_name: str | None = None) -> Algorithm:
 def prepare(
     path: str,
     hash_name: str | None = None,
-    calls: Calls | None = None,
+    calls: Syscalls | None = None,
     lookup: Lookup = algorithm,
     report: Report | None = None,
 ) -> Algorithm:
@@ -79,9 +79,9 @@ def prepare(
     a store that exists can be read and not written to; None makes that an error. Blocking.
     Raises `UnusableStore` or `UnknownAlgorithm`.
     """
-    calls = calls or Calls()
+    calls = calls or Syscalls()
     wanted = lookup(hash_name or DEFAULT_HASH)
-    with explained(path, "store"), made(path, calls) as root:
+    with error_context(path, "store"), made(path, calls) as root:
         exists = read_format(root, "store") is not None
         if not exists:
             take(root, path, wanted.name, calls)
@@ -93,15 +93,15 @@ def prepare(
         return agreed
 
 
-def furnish(path: str, calls: Calls | None = None) -> None:
+def furnish(path: str, calls: Syscalls | None = None) -> None:
     """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
-    with explained(path, "store"), held(path) as root:
-        _furnish(root, calls or Calls())
+    with error_context(path, "store"), held(path) as root:
+        _furnish(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Calls) -> None:
+def _furnish(root: int, calls: Syscalls) -> None:
     make_rooms(root, calls)
-    with closing(Workshop(root, calls)) as workshop:
+    with closing(TempFiles(root, calls)) as workshop:
         _probe(root, workshop, calls)
         workshop.sweep()
 
@@ -119,7 +119,7 @@ def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) ->
     return lookup(found.hash)
 
 
-def make_rooms(root: int, calls: Calls) -> None:
+def make_rooms(root: int, calls: Syscalls) -> None:
     """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
     present = set(os.listdir(root))
     for name in (*SHARDS, QUARANTINE):
@@ -129,7 +129,7 @@ def make_rooms(root: int, calls: Calls) -> None:
     flush_root(root, calls)
 
 
-def _probe(root: int, workshop: Workshop, calls: Calls) -> None:
+def _probe(root: int, workshop: TempFiles, calls: Syscalls) -> None:
     """Go through every call an upload makes once; raises `OSError` when one does not work."""
     for name in os.listdir(root):
         if name.startswith(_PROBE):
@@ -146,7 +146,7 @@ def _probe(root: int, workshop: Workshop, calls: Calls) -> None:
         _remove(name, root, calls)
 
 
-def _remove(name: str, root: int, calls: Calls) -> None:
+def _remove(name: str, root: int, calls: Syscalls) -> None:
     """Unlink a probe; another process that starts may have been faster."""
     with suppress(FileNotFoundError):
         calls.unlink(name, dir_fd=root)

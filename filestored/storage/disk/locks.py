@@ -12,10 +12,10 @@ import fcntl
 
 from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 
 
-def share(root: int, hash_name: str, calls: Calls) -> format_file.Format:
+def share(root: int, hash_name: str, calls: Syscalls) -> format_file.Format:
     """Use the store that is open as `root` along with others, as one whose files `hash_name` names.
 
     Raises `UnusableStore` when it is being moved, or has been since it was looked at.
@@ -30,7 +30,7 @@ def share(root: int, hash_name: str, calls: Calls) -> format_file.Format:
     return found
 
 
-def take_alone(root: int, calls: Calls) -> None:
+def lock_exclusive(root: int, calls: Syscalls) -> None:
     """Be the only one who uses the store that is open as `root`. Raises `UnusableStore` if one is not."""
     try:
         calls.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import DIRECTORY
 
 QUARANTINE = "quarantine"
@@ -33,7 +33,7 @@ _ASIDE = ".orphan"
 class Quarantine:
     """The quarantine of the store in `root`. Blocking."""
 
-    def __init__(self, root: StoreRoot, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
 

@@ -8,7 +8,7 @@ import errno
 import os
 
 from filestored.storage.disk.sink import READ_ONLY
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 
 MAX_RECORD_BYTES = 64 * 1024
@@ -18,7 +18,7 @@ MAX_RECORD_BYTES = 64 * 1024
 class RecordFiles:
     """Reads the files of records by their names in a directory, through `calls`."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Syscalls) -> None:
         self._calls = calls
 
     def read(self, name: str, directory: int) -> bytes:

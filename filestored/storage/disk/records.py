@@ -28,7 +28,7 @@ from filestored.storage.disk.directory import (
     Report,
     StoreRoot,
     check_access,
-    explained,
+    error_context,
     flush_root,
     held,
     made,
@@ -38,9 +38,9 @@ from filestored.storage.disk.directory import (
     tolerated,
 )
 from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
-from filestored.storage.disk.subdirectories import Folders
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import DIRECTORY, Scratch, Workshop
+from filestored.storage.disk.subdirectories import Subdirectories
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import DIRECTORY, TempFile, TempFiles
 from filestored.storage.health import LACKING, ReadFailed
 
 MODE = 0o400
@@ -51,7 +51,7 @@ _NEXT = ".next"
 
 def inspect(path: str, contents: str) -> None:
     """Look, without touching, whether `contents` may be kept at `path`. Raises `UnusableStore`."""
-    with explained(path, "directory"):
+    with error_context(path, "directory"):
         try:
             root = open_directory(path)
         except FileNotFoundError:
@@ -63,14 +63,14 @@ def inspect(path: str, contents: str) -> None:
             os.close(root)
 
 
-def prepare(path: str, contents: str, calls: Calls | None = None, report: Report | None = None) -> None:
+def prepare(path: str, contents: str, calls: Syscalls | None = None, report: Report | None = None) -> None:
     """Make the directory at `path` a place for records about `contents`. Blocking. Raises `UnusableStore`.
 
     Any number of processes may do so at once. `report` is called when a place that exists can be read and
     not written to; None makes that an error.
     """
-    calls = calls or Calls()
-    with explained(path, "directory"), made(path, calls) as root:
+    calls = calls or Syscalls()
+    with error_context(path, "directory"), made(path, calls) as root:
         exists = read_format(root, "place for records") is not None
         if not exists:
             take(root, path, contents, calls)
@@ -79,15 +79,15 @@ def prepare(path: str, contents: str, calls: Calls | None = None, report: Report
             _furnish(root, calls)
 
 
-def furnish(path: str, calls: Calls | None = None) -> None:
+def furnish(path: str, calls: Syscalls | None = None) -> None:
     """Probe the place for records at `path`. Blocking. Raises `UnusableStore`."""
-    with explained(path, "directory"), held(path) as root:
-        _furnish(root, calls or Calls())
+    with error_context(path, "directory"), held(path) as root:
+        _furnish(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Calls) -> None:
+def _furnish(root: int, calls: Syscalls) -> None:
     flush_root(root, calls)
-    with closing(Workshop(root, calls)) as workshop:
+    with closing(TempFiles(root, calls)) as workshop:
         workshop.open().discard()
         workshop.sweep()
 
@@ -105,17 +105,17 @@ def split(name: str) -> list[str]:
 class DiskRecords:
     """The records below the directory `path`, which `prepare` has made ready. Close it in the end."""
 
-    def __init__(self, path: str, calls: Calls | None = None) -> None:
-        self._calls = calls or Calls()
+    def __init__(self, path: str, calls: Syscalls | None = None) -> None:
+        self._calls = calls or Syscalls()
         with ExitStack() as opened:
             root = self._calls.open(path, DIRECTORY)
             opened.callback(os.close, root)
             self._root = StoreRoot(root, self._calls)
             opened.callback(self._root.close)
-            self._workshop = Workshop(root, self._calls)
+            self._workshop = TempFiles(root, self._calls)
             opened.callback(self._workshop.close)
             self._opened = opened.pop_all()
-        self._folders = Folders(self._root, self._calls)
+        self._folders = Subdirectories(self._root, self._calls)
         self._files = RecordFiles(self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
@@ -217,7 +217,7 @@ class DiskRecords:
             return None
 
     @contextmanager
-    def _new(self, value: bytes) -> Iterator[Scratch]:
+    def _new(self, value: bytes) -> Iterator[TempFile]:
         """A durable file with a value and without a name."""
         assert len(value) <= MAX_RECORD_BYTES, "a record is small"
         try:

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import DIRECTORY
 from filestored.storage.health import ShardUnusable
 
@@ -40,7 +40,7 @@ class Shards:
 
     _log = Logger()
 
-    def __init__(self, root: StoreRoot, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._calls = calls
         self._root = root
         self._device = os.fstat(root.descriptor).st_dev
@@ -51,7 +51,7 @@ class Shards:
             self.close()
             raise
 
-    def settle(self, digests: Iterable[Digest]) -> None:
+    def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
         names = sorted({digest.shard for digest in digests})
         self._root.flush(*(self.descriptors[name] for name in names))

@@ -1,6 +1,6 @@
 """The bytes of one upload on their way to a name on disk.
 
-`DiskSink` writes to a `Scratch` file and links it to its digest. When that name is taken,
+`DiskSink` writes to a `TempFile` file and links it to its digest. When that name is taken,
 the file there is examined, all from one descriptor:
 
 - gone meanwhile: link again
@@ -27,8 +27,8 @@ from filestored.errors import Collision
 from filestored.interfaces import ISink
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import MODE, Scratch
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
 
 READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -46,11 +46,11 @@ class DiskSink:
 
     def __init__(
         self,
-        scratch: Scratch,
+        scratch: TempFile,
         shards: Shards,
         quarantine: Quarantine,
         algorithm: Algorithm,
-        calls: Calls,
+        calls: Syscalls,
     ) -> None:
         self._scratch = scratch
         self._shards = shards

@@ -15,17 +15,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import DIRECTORY
 from filestored.storage.health import FlushFailed, ReadFailed
 
 _REMEMBERED = 10_000
 
 
-class Folders:
+class Subdirectories:
     """The directories below `root`. Blocking."""
 
-    def __init__(self, root: StoreRoot, calls: Calls) -> None:
+    def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
         self._settled: set[tuple[str, ...]] = set()

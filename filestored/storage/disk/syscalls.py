@@ -49,7 +49,7 @@ def sync_file_range(descriptor: int, offset: int, count: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class Syscalls:
     """One function per system call; each is called, and raises `OSError`, as the original."""
 
     open: Callable[..., int] = os.open

@@ -1,9 +1,9 @@
 """Files that have no name yet: written first, made durable, and only then linked to a name.
 
-A `Scratch` is such a file. It comes from a `Workshop`, which asks the file system for files
+A `TempFile` is such a file. It comes from a `TempFiles`, which asks the file system for files
 without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
 does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
-their owner; `Workshop.sweep` removes those without a lock, and no file with a name of another form.
+their owner; `TempFiles.sweep` removes those without a lock, and no file with a name of another form.
 
 Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
 replaces what has that name already.
@@ -19,7 +19,7 @@ import secrets
 import threading
 from contextlib import suppress
 
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened that must be one itself, and not a link to one."""
@@ -34,10 +34,10 @@ EARLY = 8 * 1024 * 1024
 """Bytes that are worth telling the disk to begin. Measured: of 256 MiB, the flush took 0.02 s, not 0.13 s."""
 
 
-class Scratch:
+class TempFile:
     """A file on its way to a name. Blocking; used by one thread at a time."""
 
-    def __init__(self, descriptor: int, calls: Calls, name: str = "", directory: int = -1) -> None:
+    def __init__(self, descriptor: int, calls: Syscalls, name: str = "", directory: int = -1) -> None:
         self.descriptor = descriptor
         self._calls = calls
         self._name = name
@@ -89,13 +89,13 @@ class Scratch:
             self._begun = self._size
 
 
-class Workshop:
+class TempFiles:
     """Where the scratch files of one store come from. `root` is the descriptor of its directory.
 
     A full or read-only disk does not say whether it has ``O_TMPFILE``; then the next `open` asks again.
     """
 
-    def __init__(self, root: int, calls: Calls) -> None:
+    def __init__(self, root: int, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
         self._tmp: int | None = None  # -1 where files do without a name, None while that is unknown
@@ -103,11 +103,11 @@ class Workshop:
         with suppress(OSError):
             self._decide()
 
-    def open(self) -> Scratch:
+    def open(self) -> TempFile:
         """A new empty file. Raises `OSError`."""
         tmp = self._decide() if self._tmp is None else self._tmp
         if tmp < 0:
-            return Scratch(self._open_unnamed(), self._calls)
+            return TempFile(self._open_unnamed(), self._calls)
         while True:
             try:
                 scratch = self._open_named(tmp)
@@ -167,11 +167,11 @@ class Workshop:
         finally:
             os.close(replacement)
 
-    def _open_named(self, tmp: int) -> Scratch | None:
+    def _open_named(self, tmp: int) -> TempFile | None:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
         name = secrets.token_hex(_NAME_BYTES)
         descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
-        scratch = Scratch(descriptor, self._calls, name, tmp)
+        scratch = TempFile(descriptor, self._calls, name, tmp)
         try:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._calls.fstat(descriptor).st_nlink:

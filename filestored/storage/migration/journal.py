@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from filestored.digest import Algorithm, Digest
-from filestored.storage.disk.aliases import ROTTEN, UNREADABLE, Aliases, format_line, line_width
+from filestored.storage.disk.aliases import CORRUPT, UNREADABLE, AliasFile, format_line, line_width
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import Scratch
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import TempFile
 from filestored.storage.health import UNFIT
 
 _CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,13 +29,15 @@ class Journal:
 
     All methods raise `OSError`.
 
-    `last` is the former name in its last line, None while there is none, and `last_is_rotten` whether that
+    `last` is the former name in its last line, None while there is none, and `last_is_corrupt` whether that
     line is of a rotten file.
     """
 
-    def __init__(self, root: StoreRoot, directory: int, old: Algorithm, new: Algorithm, calls: Calls) -> None:
+    def __init__(
+        self, root: StoreRoot, directory: int, old: Algorithm, new: Algorithm, calls: Syscalls
+    ) -> None:
         self.last: Digest | None = None
-        self.last_is_rotten = False
+        self.last_is_corrupt = False
         self._root = root
         self._directory = directory
         self._old = old
@@ -44,7 +46,7 @@ class Journal:
         self._width = line_width(old, new)
         self._pattern = _pattern(old, new)
         self._unfinished = f"{old.name}.unfinished"
-        self._file: Scratch | None = None
+        self._file: TempFile | None = None
 
     @property
     def finished(self) -> bool:
@@ -79,7 +81,7 @@ class Journal:
         descriptor = self._file.descriptor
         number = self._calls.fstat(descriptor).st_size // self._width
         start = max(0, number - count)
-        lines = list(Aliases(descriptor, self._old, self._new, self._calls).part(start, number))
+        lines = list(AliasFile(descriptor, self._old, self._new, self._calls).part(start, number))
         self._calls.ftruncate(descriptor, self._width * start)
         self._calls.fsync(descriptor)
         return lines
@@ -90,7 +92,7 @@ class Journal:
         data = b""
         for old, new in lines:
             data += format_line(old, new, self._width)
-            self.last, self.last_is_rotten = old, new is None
+            self.last, self.last_is_corrupt = old, new is None
         self._file.write(data)
         self._calls.fsync(self._file.descriptor)
 
@@ -110,7 +112,7 @@ class Journal:
 
     def _open(self) -> None:
         descriptor = self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
-        self._file = Scratch(descriptor, self._calls)
+        self._file = TempFile(descriptor, self._calls)
         self._calls.ftruncate(descriptor, self._width * self._count_lines(descriptor))
 
     def _count_lines(self, descriptor: int) -> int:
@@ -126,12 +128,12 @@ class Journal:
     def _remember(self, count: int, last: bytes) -> int:
         if match := self._pattern.fullmatch(last):
             self.last = self._old.parse(match[1].decode("ascii"))
-            self.last_is_rotten = match[2].startswith(ROTTEN)
+            self.last_is_corrupt = match[2].startswith(CORRUPT)
         return count
 
 
 def _pattern(old: Algorithm, new: Algorithm) -> re.Pattern[bytes]:
     """A whole line."""
     first, second = 2 * old.size, 2 * new.size
-    marks = re.escape(ROTTEN + UNREADABLE)
+    marks = re.escape(CORRUPT + UNREADABLE)
     return re.compile(rb"([0-9a-f]{%d}) ([0-9a-f]{%d}|([%b])\3{%d})\n" % (first, second, marks, second - 1))

@@ -1,7 +1,7 @@
 """Moves a store to another algorithm: each file is read once, verified, and gets its new name.
 
-Flow: a directory and the name of an algorithm go in, a `Summary` comes out, and a `Watcher` hears of
-each file. The state is on disk alone; each step leaves what the next one finds:
+Flow: a directory and the name of an algorithm go in, a `Summary` comes out, and a `MigrationProgress` hears
+of each file. The state is on disk alone; each step leaves what the next one finds:
 
 1. ``FORMAT`` says `moving_to`. From here on no daemon opens the store, until the last step.
 2. Old names in order, in batches: read the file, compare its hash with its name, link it to its new
@@ -35,17 +35,23 @@ from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import NotFound, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.aliases import ALIASES, open_aliases
-from filestored.storage.disk.directory import StoreRoot, check_access, explained, open_directory, read_format
+from filestored.storage.disk.directory import (
+    StoreRoot,
+    check_access,
+    error_context,
+    open_directory,
+    read_format,
+)
 from filestored.storage.disk.layout import make_rooms
-from filestored.storage.disk.locks import take_alone
+from filestored.storage.disk.locks import lock_exclusive
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.subdirectories import Folders
-from filestored.storage.disk.syscalls import Calls
-from filestored.storage.disk.temp_files import Workshop
+from filestored.storage.disk.subdirectories import Subdirectories
+from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.temp_files import TempFiles
 from filestored.storage.migration.journal import Journal
-from filestored.storage.migration.relink import Renaming, Unreadable
-from filestored.storage.migration.undo import Undoing
+from filestored.storage.migration.relink import Relinker, Unreadable
+from filestored.storage.migration.undo import Undo
 
 BATCH = 8192
 """Files after which the journal is written: enough for a flush of every shard to be worth it."""
@@ -59,7 +65,7 @@ MAX_UNREADABLE_IN_A_ROW = 10
 _LISTED = 16384
 
 
-class Watcher(Protocol):
+class MigrationProgress(Protocol):
     """Somebody who is told how far it is."""
 
     def expect(self, files: int) -> None:
@@ -82,13 +88,13 @@ class Summary:
     unreadable: tuple[Digest, ...] = ()
 
 
-def migrate(path: str, to: str, watcher: Watcher, calls: Calls | None = None) -> Summary:
+def migrate(path: str, to: str, watcher: MigrationProgress, calls: Syscalls | None = None) -> Summary:
     """Move the store at `path` to the algorithm called `to`, or go on with that. Blocking.
 
     A store that is named by it already stays as it is. Raises `UnusableStore` with a line that says why
     not, or what went wrong, and `UnknownAlgorithm`.
     """
-    calls = calls or Calls()
+    calls = calls or Syscalls()
     target = algorithm(to)
     with _opened(path, calls) as (root, found, held):
         if found.hash == to and not found.moving_to:
@@ -96,13 +102,13 @@ def migrate(path: str, to: str, watcher: Watcher, calls: Calls | None = None) ->
         return _Migration(root, found, _source(found, target), target, calls, held).run(watcher)
 
 
-def abandon(path: str, calls: Calls | None = None) -> str:
+def abandon(path: str, calls: Syscalls | None = None) -> str:
     """Take the store at `path` back to the algorithm that it had, and return its name. Blocking.
 
     A store that is not being migrated stays as it is. Raises `UnusableStore` when the files are losing their
     old names already, or with a line that says what went wrong, and `UnknownAlgorithm`.
     """
-    calls = calls or Calls()
+    calls = calls or Syscalls()
     with _opened(path, calls) as (root, found, held):
         if found.moving_to:
             target = algorithm(found.moving_to)
@@ -111,13 +117,13 @@ def abandon(path: str, calls: Calls | None = None) -> str:
 
 
 @contextmanager
-def _opened(path: str, calls: Calls) -> Iterator[tuple[int, format_file.Format, ExitStack]]:
+def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Format, ExitStack]]:
     """The store at `path`, used by this process alone: its directory, its format, and what closes it."""
-    with explained(path, "store"), ExitStack() as held:
+    with error_context(path, "store"), ExitStack() as held:
         root = open_directory(path)
         held.callback(os.close, root)
         check_access(os.fstat(root), shedding=False)
-        take_alone(root, calls)
+        lock_exclusive(root, calls)
         found = read_format(root, "store")
         if found is None:
             raise UnusableStore("nothing has ever been stored in it")
@@ -149,7 +155,7 @@ class _Migration:
         found: format_file.Format,
         source: Algorithm,
         target: Algorithm,
-        calls: Calls,
+        calls: Syscalls,
         held: ExitStack,
     ) -> None:
         make_rooms(root, calls)
@@ -159,12 +165,12 @@ class _Migration:
         self._source = source
         self._target = target
         self._calls = calls
-        self._workshop = Workshop(root, calls)
+        self._workshop = TempFiles(root, calls)
         held.callback(self._workshop.close)
         self._shards = Shards(self._root, calls)
         held.callback(self._shards.close)
-        self._renaming = Renaming(self._shards, Quarantine(self._root, calls), source, target, calls)
-        directory = held.enter_context(Folders(self._root, calls).made([ALIASES]))
+        self._renaming = Relinker(self._shards, Quarantine(self._root, calls), source, target, calls)
+        directory = held.enter_context(Subdirectories(self._root, calls).made([ALIASES]))
         self._journal = Journal(self._root, directory, source, target, calls)
         held.callback(self._journal.close)
         self._batch: list[tuple[Digest, Digest]] = []
@@ -172,7 +178,7 @@ class _Migration:
         self._unreadable_in_a_row = 0
         self._last = format_file.Format(target.name, found.id, (*found.aliases, source.name))
 
-    def run(self, watcher: Watcher) -> Summary:
+    def run(self, watcher: MigrationProgress) -> Summary:
         """Take the steps that are left."""
         if not self._format.moving_to:
             self._journal.clear()
@@ -193,7 +199,7 @@ class _Migration:
                 f"its files are losing their names by {self._source.name} already; finish it with "
                 f"filestored migrate STORE --to {self._target.name}"
             )
-        Undoing(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH)
+        Undo(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH)
         self._say(replace(self._format, moving_to=None))
 
     def _say(self, record: format_file.Format) -> None:
@@ -201,9 +207,9 @@ class _Migration:
         self._root.flush(self._root.descriptor)
         self._format = record
 
-    def _name_files(self, watcher: Watcher) -> None:
+    def _name_files(self, watcher: MigrationProgress) -> None:
         """All files behind the last line of the journal."""
-        if self._journal.last and self._journal.last_is_rotten:
+        if self._journal.last and self._journal.last_is_corrupt:
             self._renaming.set_aside(self._journal.last)
         last = self._journal.last
         watcher.expect(self._count(last))
@@ -245,7 +251,7 @@ class _Migration:
     def _note(self) -> None:
         """Make the new names of the batch durable, then its lines in the journal."""
         if self._batch:
-            self._shards.settle(new for old, new in self._batch if new != old)
+            self._shards.flush_names(new for old, new in self._batch if new != old)
             self._journal.append(self._batch)
             self._batch.clear()
             self._heap = 0
@@ -264,7 +270,7 @@ class _Migration:
                     shards[old.shard] = old
         finally:
             aliases.close()
-        self._shards.settle(shards.values())
+        self._shards.flush_names(shards.values())
         return Summary(moved, tuple(rotten), tuple(unreadable))
 
     def _took(self, old: Digest, new: Digest) -> bool:

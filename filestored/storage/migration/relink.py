@@ -15,7 +15,7 @@ from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.sink import READ_ONLY
-from filestored.storage.disk.syscalls import Calls
+from filestored.storage.disk.syscalls import Syscalls
 
 _PIECE = 1024 * 1024
 
@@ -24,11 +24,11 @@ class Unreadable(OSError):
     """A file cannot be read, or not be given another name; it stays as it is."""
 
 
-class Renaming:
+class Relinker:
     """Renames files of a store from names of `source` to names of `target`. Blocking; all raise `OSError`."""
 
     def __init__(
-        self, shards: Shards, quarantine: Quarantine, source: Algorithm, target: Algorithm, calls: Calls
+        self, shards: Shards, quarantine: Quarantine, source: Algorithm, target: Algorithm, calls: Syscalls
     ) -> None:
         self._shards = shards
         self._quarantine = quarantine
@@ -62,7 +62,7 @@ class Renaming:
             return
         reason = f"its bytes do not have the {old.algorithm} of its name"
         self._quarantine.take(status, old.hex, self._shard(old), reason)
-        self._shards.settle([old])
+        self._shards.flush_names([old])
 
     def take(self, old: Digest, new: Digest) -> None:
         """Take the name `old` away, if it has not been done yet; the caller flushes its shard.
@@ -79,7 +79,7 @@ class Renaming:
         if not same:
             if self.give(old)[0] != new:
                 raise UnusableStore(f"{new.shard}/{new} should be the file {old.shard}/{old}, and is not")
-            self._shards.settle([new])
+            self._shards.flush_names([new])
         self._calls.unlink(old.hex, dir_fd=self._shard(old))
 
     def take_back(self, old: Digest, new: Digest) -> bool:

@@ -12,14 +12,14 @@ from contextlib import suppress
 from filestored.digest import Algorithm, Digest
 from filestored.storage.disk.shards import NAMES, Shards
 from filestored.storage.migration.journal import Journal
-from filestored.storage.migration.relink import Renaming
+from filestored.storage.migration.relink import Relinker
 
 
-class Undoing:
+class Undo:
     """Removes the names of `target` from files that have names of `source`. Blocking; raises `OSError`."""
 
     def __init__(
-        self, shards: Shards, renaming: Renaming, journal: Journal, source: Algorithm, target: Algorithm
+        self, shards: Shards, renaming: Relinker, journal: Journal, source: Algorithm, target: Algorithm
     ) -> None:
         self._shards = shards
         self._renaming = renaming
@@ -32,7 +32,9 @@ class Undoing:
         self._journal.open()
         while lines := self._journal.cut(batch):
             pairs = [(old, new) for old, new in lines if new not in (None, old)]
-            self._shards.settle([new for old, new in pairs if new and self._renaming.take_back(old, new)])
+            self._shards.flush_names(
+                [new for old, new in pairs if new and self._renaming.take_back(old, new)]
+            )
         self._take_back_unnoted()
         self._journal.clear()
 
@@ -47,7 +49,7 @@ class Undoing:
             new = new_names.pop(self._renaming.identity(old), None)
             if new and self._renaming.take_back(old, new):
                 removed.append(new)
-        self._shards.settle(removed)
+        self._shards.flush_names(removed)
 
     def _all(self, own: Algorithm) -> Iterator[Digest]:
         """All files named by an algorithm, in no order; a directory that cannot be read is left out."""

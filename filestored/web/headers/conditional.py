@@ -1,7 +1,7 @@
 """Preconditions of a request, decided as RFC 9110 section 13 orders them.
 
 In: the entity tag of what is stored (or None when nothing is) and the values of the
-request's fields. Out: a `Verdict`. Nothing is read, nothing is sent.
+request's fields. Out: a `Precondition`. Nothing is read, nothing is sent.
 
 There are no dates here. A stored file never changes, so a modification date could only
 repeat what the entity tag says better; `If-Modified-Since` and `If-Unmodified-Since` are
@@ -16,7 +16,7 @@ from enum import Enum, auto
 from filestored.digest import Digest
 
 
-class Verdict(Enum):
+class Precondition(Enum):
     """What the preconditions say: go on, 304, or 412."""
 
     PROCEED = auto()
@@ -29,19 +29,19 @@ def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
     return b'"%s%s"' % (digest.hex.encode("ascii"), suffix)
 
 
-def judge(
+def evaluate_preconditions(
     tag: bytes | None, if_match: bytes | None, if_none_match: bytes | None, *, reading: bool
-) -> Verdict:
+) -> Precondition:
     """Decide in the order of RFC 9110 section 13.2.2.
 
     `tag` is the quoted strong entity tag of what is stored, None when nothing is.
     `reading` tells GET and HEAD from the methods that change something.
     """
     if if_match is not None and not _names(if_match, tag, weakly=False):
-        return Verdict.FAILED
+        return Precondition.FAILED
     if if_none_match is not None and _names(if_none_match, tag, weakly=True):
-        return Verdict.NOT_MODIFIED if reading else Verdict.FAILED
-    return Verdict.PROCEED
+        return Precondition.NOT_MODIFIED if reading else Precondition.FAILED
+    return Precondition.PROCEED
 
 
 def range_applies(tag: bytes, if_range: bytes | None) -> bool:

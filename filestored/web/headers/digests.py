@@ -21,7 +21,7 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import MalformedDigest
 
 
-def announced(value: bytes) -> list[Digest]:
+def parse_digests(value: bytes) -> list[Digest]:
     """The digests in the value of a field. Raises `MalformedDigest`."""
     try:
         members = cast("dict[str, tuple[object, object]]", http_sf.parse(value, tltype="dictionary"))

@@ -3,7 +3,7 @@
 In: the field's value and the file's size. Out: half-open spans, or None for "send it
 whole". A server may ignore any `Range`, so everything is ignored that is malformed, in
 another unit, or greedy: more than `MOST_RANGES`, not ascending, overlapping. What remains
-can't cost more than the file itself, but for the frames around the parts (`Parts`), which
+can't cost more than the file itself, but for the frames around the parts (`ByteRanges`), which
 whoever sends them holds against `MOST_OVERHEAD`.
 
 Rejected: merging and sorting ranges for the client (section 15.3.7.2 allows it). Those who
@@ -24,7 +24,7 @@ MOST_OVERHEAD = 1024
 """By how many bytes a body in several parts may be longer than the file."""
 
 
-def select(value: bytes, size: int) -> list[Span] | None:
+def parse_range(value: bytes, size: int) -> list[Span] | None:
     """The spans that `value` asks for of `size` bytes.
 
     None when the field is to be ignored, an empty list when no range can be satisfied.
@@ -45,13 +45,13 @@ def content_range(span: Span, size: int) -> bytes:
     return b"bytes %d-%d/%d" % (span[0], span[1] - 1, size)
 
 
-def unsatisfied(size: int) -> bytes:
+def unsatisfied_range(size: int) -> bytes:
     """The value of `Content-Range` in a 416."""
     return b"bytes */%d" % size
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ByteRanges:
     """A multipart/byteranges body (section 14.6): each span with the bytes before it, and the last bytes.
 
     `length` is that of the whole body.
@@ -69,7 +69,7 @@ class Parts:
         return b"multipart/byteranges; boundary=" + self.boundary
 
     @classmethod
-    def of(cls, spans: list[Span], size: int, kind: bytes, boundary: bytes) -> "Parts":
+    def of(cls, spans: list[Span], size: int, kind: bytes, boundary: bytes) -> "ByteRanges":
         """Put spans of a file of `size` bytes and media type `kind` into frames."""
         opening = b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: " % (boundary, kind)
         heads = [b"%s%s\r\n\r\n" % (opening, content_range(span, size)) for span in spans]

@@ -5,18 +5,18 @@ In: a request. Out: one value for each field name, however many lines it was sen
 """
 
 from filestored.interfaces import IStreamedRequest
-from filestored.web.errors import Refusal
+from filestored.web.errors import HTTPError
 
 
-def combined(request: IStreamedRequest, name: bytes) -> bytes | None:
+def header_list(request: IStreamedRequest, name: bytes) -> bytes | None:
     """The value of a list field, its lines joined by commas; None when it is absent."""
-    values = request.field_values(name)
+    values = request.header_values(name)
     return b", ".join(values) if values else None
 
 
-def single(request: IStreamedRequest, name: bytes) -> bytes | None:
-    """The value of a field that has one value only. Raises `Refusal` when it was sent twice."""
-    values = request.field_values(name)
+def single_header(request: IStreamedRequest, name: bytes) -> bytes | None:
+    """The value of a field that has one value only. Raises `HTTPError` when it was sent twice."""
+    values = request.header_values(name)
     if len(values) > 1:
-        raise Refusal(400, f"The request has several {name.decode('ascii')} fields.")
+        raise HTTPError(400, f"The request has several {name.decode('ascii')} fields.")
     return values[0] if values else None

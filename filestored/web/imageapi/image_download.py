@@ -12,17 +12,17 @@ from contextlib import nullcontext
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from filestored.errors import Overloaded, UnusableSize
+from filestored.errors import InvalidThumbnailSize, Overloaded
 from filestored.http.response import prepare
 from filestored.images.cancellation import Cancellation
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IGallery, Image, IStreamedRequest, IThumbnails, Thumbnail
-from filestored.web.download import Dress, send
-from filestored.web.errors import Field, Refusal, client_left, precondition_failed
-from filestored.web.headers.conditional import Verdict, judge
+from filestored.web.download import Representation, send
+from filestored.web.errors import Field, HTTPError, client_left, precondition_failed
+from filestored.web.headers.conditional import Precondition, evaluate_preconditions
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.negotiation import codings
-from filestored.web.headers.values import combined
+from filestored.web.headers.values import header_list
 from filestored.web.imageapi.stream_limit import Streams
 
 _KEPT: tuple[Field, ...] = (
@@ -35,12 +35,12 @@ _SAFE: tuple[Field, ...] = (
 )
 
 
-async def show(gallery: IGallery, identity: str, request: IStreamedRequest, streams: Streams) -> None:
+async def send_image(gallery: IGallery, identity: str, request: IStreamedRequest, streams: Streams) -> None:
     """Answer a GET or HEAD with an image; one that has to be decompressed takes a place in `streams`.
 
-    Raises `NotFound`, `Overloaded`, or `Refusal` (406, 412, 416).
+    Raises `NotFound`, `Overloaded`, or `HTTPError` (406, 412, 416).
     """
-    wanted = codings(combined(request, b"accept-encoding"))
+    wanted = codings(header_list(request, b"accept-encoding"))
 
     def packed(image: Image) -> bool:
         return image.packed and wanted.gzip and (wanted.preferred or not wanted.identity)
@@ -48,7 +48,7 @@ async def show(gallery: IGallery, identity: str, request: IStreamedRequest, stre
     image, blob = await gallery.open(identity, packed)
     if not (wanted.identity or packed(image)):
         blob.close()
-        raise Refusal(406, "The image cannot be had in any of these codings", (b"Vary", b"Accept-Encoding"))
+        raise HTTPError(406, "The image cannot be had in any of these codings", (b"Vary", b"Accept-Encoding"))
     dress = _dress(image, packed=packed(image))
     unpacked = image.packed and not packed(image)
     try:
@@ -59,17 +59,17 @@ async def show(gallery: IGallery, identity: str, request: IStreamedRequest, stre
         raise
 
 
-async def _send(blob: IBlob, request: IStreamedRequest, dress: Dress) -> None:
+async def _send(blob: IBlob, request: IStreamedRequest, dress: Representation) -> None:
     sending = send(blob, request, dress)
     if sending is not None:
         await sending
 
 
-def _dress(image: Image, *, packed: bool) -> Dress:
+def _dress(image: Image, *, packed: bool) -> Representation:
     kind = image.media_type.encode("ascii")
     ranges: Field = (b"Accept-Ranges", b"none" if image.packed else b"bytes")
     form: tuple[Field, ...] = ((b"Content-Encoding", b"gzip"),) if packed else ()
-    return Dress(
+    return Representation(
         kind,
         prepare((b"Content-Type", kind), ranges, *form, *_KEPT, *_SAFE),
         prepare(*_KEPT),
@@ -104,19 +104,20 @@ async def render_thumbnail(
 ) -> None:
     """Answer a GET or HEAD with a thumbnail of the image in `blob`, which is `owner`'s, and close it.
 
-    The work ends when the client leaves, also when it closes its sending side only. Raises `UnusableSize`
-    (400), `Refusal` (400, 412), or as `IPictures.thumbnail` does; nothing was sent then.
+    The work ends when the client leaves, also when it closes its sending side only. Raises
+    `InvalidThumbnailSize` (400), `HTTPError` (400, 412), or as `IImageDecoder.thumbnail` does; nothing was
+    sent then.
     """
     making = None
     try:
         bounds = thumbnail_bounds(*(_side(request, name) for name in _NAMES))
         tag = b'"%s-%dx%d"' % (blob.digest.hex.encode("ascii"), *bounds)
-        verdict = judge(
-            tag, combined(request, b"if-match"), combined(request, b"if-none-match"), reading=True
+        verdict = evaluate_preconditions(
+            tag, header_list(request, b"if-match"), header_list(request, b"if-none-match"), reading=True
         )
-        if verdict is Verdict.FAILED:
+        if verdict is Precondition.FAILED:
             raise precondition_failed()
-        if verdict is Verdict.PROCEED:
+        if verdict is Precondition.PROCEED:
             making = thumbnails.get(blob, bounds, owner)  # which closes the blob
     finally:
         if making is None:
@@ -149,10 +150,10 @@ def _write(request: IStreamedRequest, content_type: str, data: bytes) -> None:
 
 
 def _side(request: IStreamedRequest, name: bytes) -> int | None:
-    """The length of a side in pixels; None when it is not asked for. Raises `UnusableSize`."""
+    """The length of a side in pixels; None when it is not asked for. Raises `InvalidThumbnailSize`."""
     values = request.args.get(name, ())
     if not values:
         return None
     if len(values) > 1 or not _SIZE.fullmatch(values[0]):
-        raise UnusableSize
+        raise InvalidThumbnailSize
     return int(values[0])

@@ -5,23 +5,23 @@ The paths of this API hold tokens, so no answer may let a browser tell another s
 
 from filestored.http.response import prepare
 from filestored.interfaces import IStreamedRequest
-from filestored.web.errors import Refusal
-from filestored.web.resource import Missing, Page, Refusing, reply_json
+from filestored.web.errors import HTTPError
+from filestored.web.resource import AsyncResource, ErrorResource, NotFoundResource, reply_json
 
 _DISCREET = prepare((b"Referrer-Policy", b"no-referrer"))
 
 
-class ImagePage(Page):
+class ImageApiResource(AsyncResource):
     """A place in the image API. It has only what the path says, which ends with a slash."""
 
     isLeaf = True
 
     def render(self, request: IStreamedRequest) -> int:
         """Answer, and keep the path a secret."""
-        request.set_fields(_DISCREET)
+        request.set_headers(_DISCREET)
         return super().render(request)
 
-    def refuse(self, request: IStreamedRequest, refusal: Refusal) -> None:
+    def refuse(self, request: IStreamedRequest, refusal: HTTPError) -> None:
         """Answer with an error: a JSON string."""
         fields = refusal.fields
         if refusal.status == 401:
@@ -29,9 +29,9 @@ class ImagePage(Page):
         reply_json(request, refusal.status, str(refusal), fields=fields)
 
 
-class NoImagePage(ImagePage, Missing):
+class ImageApiNotFound(ImageApiResource, NotFoundResource):
     """Answers every method with 404: the image API has no such place."""
 
 
-class RefusingImagePage(ImagePage, Refusing):
-    """Answers every method with the same `Refusal`, as a JSON string."""
+class ImageApiError(ImageApiResource, ErrorResource):
+    """Answers every method with the same `HTTPError`, as a JSON string."""

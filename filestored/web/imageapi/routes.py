@@ -14,7 +14,7 @@ The slash at the end is part of each path; everything else is 404.
 
 from twisted.web.resource import Resource
 
-from filestored.interfaces import IImages, IStreamedRequest, IThumbnails
+from filestored.interfaces import IImageStore, IStreamedRequest, IThumbnails
 from filestored.web.imageapi.images import (
     DeleteImage,
     GetImage,
@@ -23,9 +23,9 @@ from filestored.web.imageapi.images import (
     UpdateImage,
     UploadImage,
 )
-from filestored.web.imageapi.resource import NoImagePage
+from filestored.web.imageapi.resource import ImageApiNotFound
 from filestored.web.imageapi.stream_limit import Streams
-from filestored.web.imageapi.tokens import Admission, GenerateToken, Registration, RetrieveToken
+from filestored.web.imageapi.tokens import AdmissionControl, GenerateToken, Registration, RetrieveToken
 from filestored.web.origins import OriginPolicy
 
 
@@ -36,7 +36,7 @@ class ImageApi(Resource):
 
     def __init__(
         self,
-        images: IImages,
+        images: IImageStore,
         origins: OriginPolicy,
         *,
         registration: Registration = Registration.LOCAL,
@@ -44,7 +44,7 @@ class ImageApi(Resource):
     ) -> None:
         super().__init__()
         self._images = images
-        self._admission = Admission(origins, registration)
+        self._admission = AdmissionControl(origins, registration)
         self._thumbnails = thumbnails
         self._streams = Streams()
 
@@ -60,7 +60,7 @@ class ImageApi(Resource):
                 return RetrieveToken(self._images, username, self._admission)
             case [b"token", token, *rest]:
                 return self._gallery_page(token, rest)
-        return NoImagePage()
+        return ImageApiNotFound()
 
     def _gallery_page(self, token: bytes, path: list[bytes]) -> Resource:
         match path:
@@ -76,4 +76,4 @@ class ImageApi(Resource):
                 return UpdateImage(self._images, token, identity)
             case [b"delete-image", identity, b""]:
                 return DeleteImage(self._images, token, identity)
-        return NoImagePage()
+        return ImageApiNotFound()

@@ -11,9 +11,9 @@ from twisted.internet.address import UNIXAddress
 
 from filestored.http.transport.loopback import is_loopback, is_on_loopback
 from filestored.images.accounts import USERNAME
-from filestored.interfaces import IImages, IStreamedRequest
-from filestored.web.errors import Refusal
-from filestored.web.imageapi.resource import ImagePage
+from filestored.interfaces import IImageStore, IStreamedRequest
+from filestored.web.errors import HTTPError
+from filestored.web.imageapi.resource import ImageApiResource
 from filestored.web.origins import OriginPolicy
 from filestored.web.resource import reply_json
 
@@ -26,7 +26,7 @@ class Registration(Enum):
     OFF = auto()
 
 
-class Admission:
+class AdmissionControl:
     """Decides whether a request may get a token. Web pages of other sites never may."""
 
     def __init__(self, origins: OriginPolicy, registration: Registration) -> None:
@@ -34,12 +34,12 @@ class Admission:
         self._registration = registration
 
     def check(self, request: IStreamedRequest) -> None:
-        """Raise `Refusal` (403) unless the client may get a token."""
+        """Raise `HTTPError` (403) unless the client may get a token."""
         if self._registration is Registration.OFF:
-            raise Refusal(403, "This server hands out no tokens over HTTP; ask its operator for one.")
+            raise HTTPError(403, "This server hands out no tokens over HTTP; ask its operator for one.")
         self._origins.check_site(request)
         if self._registration is Registration.LOCAL and not is_local(request):
-            raise Refusal(
+            raise HTTPError(
                 403,
                 "Tokens are handed out on the server's own machine only, straight to a loopback address or a"
                 " Unix socket and not through a proxy; the operator can use the command filestored account,"
@@ -47,17 +47,17 @@ class Admission:
             )
 
 
-class AccountPage(ImagePage):
+class AccountResource(ImageApiResource):
     """A page about the account `username`."""
 
-    def __init__(self, images: IImages, username: bytes, admission: Admission) -> None:
+    def __init__(self, images: IImageStore, username: bytes, admission: AdmissionControl) -> None:
         super().__init__()
         self._images = images
         self._username = username.decode("utf-8", "replace")
         self._admission = admission
 
 
-class GenerateToken(AccountPage):
+class GenerateToken(AccountResource):
     """``generate-token/<username>/``."""
 
     allowedMethods: Sequence[bytes] = (b"GET",)
@@ -66,17 +66,17 @@ class GenerateToken(AccountPage):
         """201 and the token of a new account; 409 when there is one of that name; 400 for a bad name."""
         self._admission.check(request)
         if not USERNAME.fullmatch(self._username):
-            raise Refusal(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
+            raise HTTPError(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
         reply_json(request, 201, {"token": await self._images.register(self._username)})
 
 
-class RetrieveToken(AccountPage):
+class RetrieveToken(AccountResource):
     """``retrieve-token/<username>/``."""
 
     async def render_GET(self, request: IStreamedRequest) -> None:
         """200 and the token of an account; 404 when there is none."""
         self._admission.check(request)
-        token = await self._images.token_of(self._username)
+        token = await self._images.get_token(self._username)
         reply_json(request, 200, {self._username: token})
 
     render_HEAD = render_GET
