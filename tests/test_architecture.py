@@ -31,7 +31,7 @@ FLOORS = {
     "cli": 5,
     "account_admin": 5,
 }
-"""The floor of each module and folder at the top of the package. A new one is a fault until it stands here."""
+"""The floor of each module and folder at the top of the package. A newcomer has none and is a fault."""
 
 FOLDERS = {"storage", "http", "logs", "images", "web", "daemon"}
 """Folders. Those of one floor do not import each other."""
@@ -77,7 +77,7 @@ def top_name(name: str) -> str:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Yield the dotted names that a module imports, of modules and of names in them, also inside functions."""
+    """Yield the dotted names of imported modules and of imported names, also inside functions."""
     for node in ast.walk(tree):
         yield from _names(node)
 
