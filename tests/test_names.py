@@ -30,7 +30,7 @@ BANNED_IN_NAMES = _words(
     workshop
     """
 )
-"""Metaphors, as parts of the names of modules, classes, functions and constants."""
+"""Metaphors, as parts of the names of modules, classes, functions, constants and attributes."""
 
 BANNED_MODULES_AND_CLASSES = _words("answers arrival doors folders intake roles room turn")
 """Words of the names of modules and classes only; in other names they may be plain."""
@@ -100,9 +100,12 @@ def _in_names(path: str, tree: ast.AST) -> Iterator[Finding]:
         if isinstance(node, ast.ClassDef):
             yield from _in_name(path, node.lineno, node.name, BANNED_IN_NAMES | BANNED_MODULES_AND_CLASSES)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.name.strip("_") in BANNED_METHODS and node.name not in ALLOWED_NAMES:
+            plain = node.name if node.name.endswith("__") else node.name.lstrip("_")
+            if plain in BANNED_METHODS and node.name not in ALLOWED_NAMES:
                 yield Finding(path, node.lineno, node.name, "name of a function")
             yield from _in_name(path, node.lineno, node.name, BANNED_IN_NAMES)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield from _in_name(path, node.lineno, node.attr, BANNED_IN_NAMES)
     for body in _bodies(tree):
         for target in (target for node in body for target in _targets(node)):
             yield from _in_name(path, target.lineno, target.id, BANNED_IN_NAMES)
@@ -214,6 +217,7 @@ PLANTED = {
     "name of a function": ("filestored/m.py", "def _lose_patience(): ...", "patience"),
     "name of a constant": ("filestored/m.py", "MAX_PORTIONS = 1", "portions"),
     "name of an attribute": ("filestored/m.py", "class C:\n    hub: int = 1", "hub"),
+    "name of an attribute of self": ("filestored/m.py", "def f(self):\n    self._hub = 1", "hub"),
     "name of a constant among others": ("filestored/m.py", "A, SHIFT = 1, 2", "shift"),
     "name of a method": ("filestored/m.py", "class C:\n    def take(self): ...", "take"),
     "name of a private method": ("filestored/m.py", "class C:\n    def _go_on(self): ...", "_go_on"),
@@ -247,6 +251,7 @@ def test_finding_names_file_line_and_word():
 GOOD = {
     "word inside a word": ("filestored/shifted.py", "class Hubris: ...\nMISTAKE = 1\ndef housed(): ..."),
     "method with a longer name": ("filestored/m.py", "def take_snapshot(): ...\ndef undertake(): ..."),
+    "magic method": ("filestored/m.py", "class C:\n    def __enter__(self): ..."),
     "local variable": ("filestored/m.py", "def f():\n    hub = 1"),
     "question word in the middle": ("filestored/m.py", '"""Return True when it is so."""'),
     "verb that begins like a question word": ("filestored/m.py", 'def f():\n    """Whitelist a name."""'),
