@@ -163,9 +163,9 @@ def _in_comments(path: str, text: str) -> Iterator[Finding]:
 
 
 def _in_prose(path: str, line: int, text: str, place: str) -> Iterator[Finding]:
-    """Yield the banned words outside backquotes, which hold code."""
+    """Yield the banned words outside backquotes, which hold code. ``us`` after a number is microseconds."""
     for number, each in enumerate(text.split("\n")):
-        for word in re.findall(r"[A-Za-z]+", re.sub(r"`+[^`]*`+", " ", each)):
+        for word in re.findall(r"[A-Za-z]+", re.sub(r"`+[^`]*`+|[0-9] us\b", " ", each)):
             if word.lower() in BANNED_IN_PROSE and word not in ALLOWED_IN_PROSE:
                 yield Finding(path, line + number, word, place)
 
@@ -251,6 +251,7 @@ def test_finding_names_file_line_and_word():
 GOOD = {
     "word inside a word": ("filestored/shifted.py", "class Hubris: ...\nMISTAKE = 1\ndef housed(): ..."),
     "method with a longer name": ("filestored/m.py", "def take_snapshot(): ...\ndef undertake(): ..."),
+    "microseconds": ("filestored/m.py", "# It takes 10 us.\n"),
     "magic method": ("filestored/m.py", "class C:\n    def __enter__(self): ..."),
     "local variable": ("filestored/m.py", "def f():\n    hub = 1"),
     "question word in the middle": ("filestored/m.py", '"""Return True when it is so."""'),
