@@ -36,12 +36,12 @@ def test_image_uploads_go_on_beside_slow_image_uploads(start_daemon):
     """Images have a store of their own, with places of its own."""
     daemon = start_daemon("--workers", "1", "--max-uploads", "4")
     client = Client(daemon)
-    format_prefix = (
+    opening = (
         f"POST /imageapi/token/{client.token}/upload-image/ HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="f"; filename="slow.png"\r\n\r\n'
     ).encode() + png()
-    with trickle(daemon, uploads=8, burst=MAX_UNPLACED_BYTES + 1000, format_prefix=format_prefix):
+    with trickle(daemon, uploads=8, burst=MAX_UNPLACED_BYTES + 1000, opening=opening):
         time.sleep(MIN_WINDOW_SECONDS + 0.5)
         statuses = [client.upload(f"{number}.png", png()).status_code for number in range(10)]
     assert [201] * 10 == statuses
