@@ -1,11 +1,10 @@
-"""Output pipe of a worker: log lines and control messages to its supervisor, never blocking.
+"""Output pipe of a worker: log lines and control messages to its supervisor, without blocking.
 
-The pipe is non-blocking. A line goes straight into it while it has room, so a worker's last lines arrive even
-if it is killed. Otherwise lines wait in memory, at most `MAX_WAITING_BYTES` of them. Further ones are dropped
-and counted, and a line says so once the pipe takes data again. Control messages are never dropped, and
-precede the lines that wait.
+A line is written at once while the pipe has room, so the last lines of a killed worker arrive. Otherwise
+lines wait in memory, at most `MAX_WAITING_BYTES`. Further lines are dropped and counted, and a line reports
+the count once the pipe has room. Control messages are never dropped, and precede waiting lines.
 
-A worker goes without loguru: formatting, files and rotation belong to the supervisor.
+A worker does not import loguru: formatting, files and rotation are the supervisor's.
 """
 
 import json
@@ -26,14 +25,14 @@ from filestored.logs.observer import dropped_lines
 from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
-"""Maximum bytes of log lines that wait for the supervisor to read."""
+"""Maximum bytes of log lines that wait for the supervisor."""
 
 
 @implementer(IWriteDescriptor)
 class PipeSink:
     """Writes log lines of at least `level`, and control messages, to the pipe `descriptor`.
 
-    `write` is called by one thread at a time; all else by the reactor's thread.
+    `write` is called by one thread at a time; everything else by the reactor's thread.
     """
 
     def __init__(self, descriptor: int, level: str) -> None:
@@ -50,7 +49,7 @@ class PipeSink:
         self._watched = False
 
     def write(self, line: LogLine) -> None:
-        """Write a line as JSON, or drop it when too many wait. Raises `OSError`."""
+        """Write a line as JSON; drop it when too many bytes wait. Raises `OSError`."""
         if LEVELS.index(line.level) < self._min_level:
             return
         data = line.to_json()
@@ -71,7 +70,7 @@ class PipeSink:
         """Nothing to do: a pipe has no name."""
 
     def watch(self, reactor: Any) -> None:
-        """Let the reactor tell when the pipe has room again."""
+        """Continue writing from `reactor` whenever the pipe has room."""
         self._reactor = reactor
         with suppress(OSError):
             self._flush()
@@ -89,22 +88,22 @@ class PipeSink:
     # --- IWriteDescriptor -----------------------------------------------------------------------
 
     def doWrite(self) -> None:
-        """Go on writing: there is room."""
+        """Continue writing: the pipe has room."""
         self._watched = False
         self._reactor.removeWriter(self)
         with suppress(OSError):
             self._flush()
 
     def fileno(self) -> int:
-        """The pipe."""
+        """Return the descriptor of the pipe."""
         return self._descriptor
 
     def connectionLost(self, reason: Failure) -> None:
-        """The supervisor is gone, or the reactor ends."""
+        """Handle the end of the supervisor or the reactor."""
         self._watched = False
 
     def logPrefix(self) -> str:
-        """The name of this descriptor in the reactor's log lines."""
+        """Return the name in the log."""
         return "log"
 
     # --- writing --------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ class PipeSink:
     def _flush(self) -> bool:
         """Write until the pipe is full; return whether nothing waits any more. Raises `OSError`.
 
-        A thread or signal handler that finds another one writing leaves its line to that one.
+        While one thread writes, another thread or a signal handler only queues.
         """
         while self._has_pending() and self._lock.acquire(blocking=False):
             try:
@@ -127,7 +126,7 @@ class PipeSink:
         return bool(self._unfinished or self._messages or self._lines or self._dropped > self._reported)
 
     def _drain(self) -> bool:
-        """Write all; return whether the pipe has taken it. Forgets all and raises `OSError` if it breaks."""
+        """Write everything; return whether the pipe took it. Raises `OSError`; discards everything then."""
         try:
             while data := self._unfinished or self._next():
                 self._unfinished = data
@@ -158,7 +157,7 @@ class PipeSink:
         self._sent, self._reported = self._queued, self._dropped
 
     def _watch_writable(self) -> None:
-        """Ask the reactor for a call of `doWrite`; this may be any thread."""
+        """Request a call of `doWrite` from the reactor. Thread-safe."""
         if self._reactor is not None and not self._watched:
             self._watched = True
             self._reactor.callFromThread(self._reactor.addWriter, self)
