@@ -5,10 +5,13 @@ modules entered and the calls made by each request on a kept-alive connection. N
 
 A call is a call event of `sys.setprofile` for code in a file of the package; each resumption of a generator
 or coroutine is one more. Code without a file (`__init__` of dataclasses), the standard library and Twisted do
-not count. The access log is on; a client sends the headers of curl. Each figure is the minimum over `REPEATS`
-requests, because the poll of the timeouts and calls between threads vary.
+not count. The access log is on; a client sends the headers of curl. By this measure a POST of 0.3.0 enters 37
+modules and makes 212 calls.
 
-Rejected: cProfile, which sees one thread.
+Each figure is the most frequent one of `REPEATS` requests. Some requests include the poll of the timeouts or
+calls between threads; on a busy machine some lack the calls of a late thread.
+
+Rejected: cProfile, which sees one thread; the minimum, which a late thread lowers.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import mode
 from types import CodeType, FrameType
 from typing import Any
 
@@ -130,14 +134,15 @@ class Client:
 
 
 def count(recorder: CallRecorder, request: Callable[[], object]) -> Calls:
-    """Return the calls of the request that made fewest."""
+    """Return the calls of the first request whose number of calls is the most frequent one."""
     found = []
     for number in range(WARM_UP + REPEATS):
         with recorder.recording() as calls:
             request()
         if number >= WARM_UP:
             found.append(calls)
-    return min(found, key=len)
+    usual = mode(len(calls) for calls in found)
+    return next(calls for calls in found if len(calls) == usual)
 
 
 def measure(recorder: CallRecorder, port: int) -> dict[str, Calls]:
