@@ -27,27 +27,27 @@ BEFORE = {"cat.png": ("image/png", PNG), "dog.bmp": ("image/bmp", BMP)}
 
 CHANGES = {
     "upload": (
-        lambda house, token, list_images: house.put(token, "new.bmp", BMP),
+        lambda house, token, ids: house.put(token, "new.bmp", BMP),
         {**BEFORE, "new.bmp": ("image/bmp", BMP)},
     ),
     "upload of a large one": (
-        lambda house, token, list_images: house.put(token, "new.bmp", LARGE),
+        lambda house, token, ids: house.put(token, "new.bmp", LARGE),
         {**BEFORE, "new.bmp": ("image/bmp", LARGE)},
     ),
     "update": (
-        lambda house, token, list_images: house.put(token, "cat.png", BMP, list_images["cat.png"]),
+        lambda house, token, ids: house.put(token, "cat.png", BMP, ids["cat.png"]),
         {**BEFORE, "cat.png": ("image/bmp", BMP)},
     ),
     "update with a new name": (
-        lambda house, token, list_images: house.put(token, "new.bmp", LARGE, list_images["cat.png"]),
+        lambda house, token, ids: house.put(token, "new.bmp", LARGE, ids["cat.png"]),
         {"dog.bmp": ("image/bmp", BMP), "new.bmp": ("image/bmp", LARGE)},
     ),
     "delete": (
-        lambda house, token, list_images: house.delete(token, list_images["cat.png"]),
+        lambda house, token, ids: house.delete(token, ids["cat.png"]),
         {"dog.bmp": ("image/bmp", BMP)},
     ),
     "regenerate-token": (
-        lambda house, token, list_images: done(house.gallery(token).regenerate_token()),
+        lambda house, token, ids: done(house.gallery(token).regenerate_token()),
         BEFORE,
     ),
 }
@@ -114,13 +114,13 @@ def test_a_death_at_any_call_leaves_the_old_state_or_the_new(place, change):
     work, after = CHANGES[change]
     site, ended, seen = 0, False, set()
     while not ended:
-        token, list_images = prepared(place)
+        token, ids = prepared(place)
 
-        def doomed(site=site, token=token, ids=list_images):
+        def doomed(site=site, token=token, ids=ids):
             doom = Doomed(site, lambda name: os._exit(9))
             house = House(place, doom.calls)
             doom.armed = True
-            work(house, token, list_images)
+            work(house, token, ids)
 
         code = in_child(doomed)
         assert code in (0, 9)
@@ -149,12 +149,12 @@ def test_a_call_that_fails_is_told_and_leaves_the_old_state_or_the_new(place, ch
         raise OSError(number, os.strerror(number))
 
     while reached:
-        token, list_images = prepared(place)
+        token, ids = prepared(place)
         doom = Doomed(site, fail)
         house = House(place, doom.calls)
         doom.armed = True
         try:
-            work(house, token, list_images)
+            work(house, token, ids)
             acknowledged = True
         except (OSError, FilestoredError):
             acknowledged = False
