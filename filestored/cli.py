@@ -30,10 +30,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        _complain(one_line(error))
+        _print_error(one_line(error))
         return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted; run the same command again to go on")
+        _print_error("interrupted; run the same command again to go on")
         return INTERRUPTED
     return status
 
@@ -43,33 +43,33 @@ def _migrate(arguments: Namespace) -> int:
         return _abandon(arguments.store)
     with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
-    _tell(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
+    _print(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
     for digest in summary.rotten:
-        _complain(f"{digest} had rotted; it is in quarantine, and has no other name")
+        _print_error(f"{digest} had rotted; it is in quarantine, and has no other name")
     for digest in summary.unreadable:
-        _complain(f"{digest} cannot be read; it keeps its former name")
+        _print_error(f"{digest} cannot be read; it keeps its former name")
     return INCOMPLETE if summary.rotten or summary.unreadable else DONE
 
 
 def _abandon(store: str) -> int:
     name = abandon(store)
-    _tell(f"{store}: all files are named by {name}, as before the migration")
+    _print(f"{store}: all files are named by {name}, as before the migration")
     return DONE
 
 
 def _add_account(arguments: Namespace) -> int:
-    _tell(account_admin.add(arguments.images, arguments.name))
+    _print(account_admin.add(arguments.images, arguments.name))
     return DONE
 
 
 def _show_token(arguments: Namespace) -> int:
-    _tell(account_admin.token(arguments.images, arguments.name))
+    _print(account_admin.token(arguments.images, arguments.name))
     return DONE
 
 
 def _list_accounts(arguments: Namespace) -> int:
     for name in account_admin.names(arguments.images):
-        _tell(name)
+        _print(name)
     return DONE
 
 
@@ -115,11 +115,11 @@ def _add_account_commands(commands: Any) -> None:
         action.set_defaults(command=command)
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(f"filestored: {line}\n")
 
 

@@ -18,10 +18,10 @@ from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs import combined_format
 from filestored.logs.writers import FileWriter, LogWriter, Writer
 
-DELAY = 1.0
+FLUSH_DELAY_SECONDS = 1.0
 """Seconds that a line waits for others to be written with it."""
 
-BATCH = 64 * 1024
+MAX_BATCH_CHARACTERS = 64 * 1024
 """Characters of lines that are written at once without waiting any longer."""
 
 
@@ -35,7 +35,7 @@ class AccessLog:
         self._lines: list[str] = []
         self._size = 0
         self._second = 0
-        self._openings: dict[str, str] = {}  # of this second only, by peer
+        self._prefixes: dict[str, str] = {}  # of this second only, by peer
         self._due: IDelayedCall | None = None
 
     def format_entry(self, entry: AccessEntry) -> str:
@@ -46,14 +46,14 @@ class AccessLog:
         """See `IAccessLog.record`."""
         second = int(moment)
         if second != self._second:
-            self._second, self._openings = second, {}
-        line = (self._openings.get(peer) or self._open(peer)) + description
+            self._second, self._prefixes = second, {}
+        line = (self._prefixes.get(peer) or self._new_prefix(peer)) + description
         self._lines.append(line)
         self._size += len(line)
-        if self._size >= BATCH:
+        if self._size >= MAX_BATCH_CHARACTERS:
             self._write()  # what is due then has less to write, or nothing
         elif self._due is None:
-            self._due = self._clock.callLater(DELAY, self.flush)
+            self._due = self._clock.callLater(FLUSH_DELAY_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Write what has been collected."""
@@ -72,9 +72,9 @@ class AccessLog:
         self.flush()
         self._writer.close()
 
-    def _open(self, peer: str) -> str:
-        opening = self._openings[peer] = combined_format.opening(peer, self._second)
-        return opening
+    def _new_prefix(self, peer: str) -> str:
+        format_prefix = self._prefixes[peer] = combined_format.format_prefix(peer, self._second)
+        return format_prefix
 
     def _write(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0

@@ -1,7 +1,7 @@
 """One line of the access log, in the combined format of Apache and nginx, in printable ASCII.
 
 Flow: `AccessEntry` -> `format_entry`, with tokens masked and with nothing in it that could pass for another
-field or line; `opening`, which says who asked and when -> the line is both, one behind the other. The
+field or line; `format_prefix`, which says who asked and when -> the line is both, one behind the other. The
 description is the dear half and the same for all who ask the same: the wire keeps it beside the answers that
 it gives again. The opening is the same for all that one client asks within a second.
 
@@ -14,10 +14,10 @@ from functools import lru_cache
 from filestored.interfaces import AccessEntry
 from filestored.logs.redaction import redact
 
-REMEMBERED = 512
+MAX_CACHED_BYTES = 512
 """Bytes of the longest text of a client that is kept with what is written of it: most come again."""
 
-MOST = 1024
+MAX_CACHED_TEXTS = 1024
 """How many of them are kept; the one that came first goes first."""
 
 
@@ -27,13 +27,13 @@ def format_entry(entry: AccessEntry) -> str:
     return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
 
 
-def opening(peer: str, second: int) -> str:
+def format_prefix(peer: str, second: int) -> str:
     """How a line begins that is about somebody at `peer`, in that second since the epoch."""
     host = _quoted(peer.encode("utf-8", "replace")).replace(" ", "_")
     return f"{host or '-'} - - [{_date(second)}] "
 
 
-unmasked: dict[bytes, str] = {}
+_redaction_cache: dict[bytes, str] = {}
 """Texts of clients that come again and again, and what is written of them; none that had to be masked."""
 
 
@@ -54,20 +54,20 @@ def _field(value: bytes | None) -> str:
 
 def _shown(value: bytes) -> str:
     """What a client sent, without secrets and with nothing in it that could pass for another field."""
-    known = unmasked.get(value)
+    known = _redaction_cache.get(value)
     if known is not None:
         return known
     quoted = _quoted(value)
     shown = redact(quoted)
-    if shown == quoted and len(value) <= REMEMBERED:
-        _remember(value, shown)
+    if shown == quoted and len(value) <= MAX_CACHED_BYTES:
+        _cache(value, shown)
     return shown
 
 
-def _remember(value: bytes, shown: str) -> None:
-    unmasked[value] = shown
-    if len(unmasked) > MOST:
-        del unmasked[next(iter(unmasked))]
+def _cache(value: bytes, shown: str) -> None:
+    _redaction_cache[value] = shown
+    if len(_redaction_cache) > MAX_CACHED_TEXTS:
+        del _redaction_cache[next(iter(_redaction_cache))]
 
 
 def _quoted(value: bytes) -> str:

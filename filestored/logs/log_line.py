@@ -47,10 +47,10 @@ def from_event(event: LogEvent) -> LogLine:
 def sanitize(text: str) -> str:
     """A text with its secrets masked, its control characters written out, its further lines indented."""
     masked = redact(text).rstrip("\n")
-    return _CONTROL.sub(_written_out, masked).replace("\n", "\n    ")
+    return _CONTROL.sub(_escape_control, masked).replace("\n", "\n    ")
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _escape_control(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
 
 

@@ -69,12 +69,12 @@ class LoguruSink:
         return logger.add(
             path,
             rotation=self._settings.rotation,
-            compression=self._archive(path).take if self._settings.rotation else None,
+            compression=self._rotated_files(path).on_rotated if self._settings.rotation else None,
             errors="backslashreplace",
             **common,
         )
 
-    def _archive(self, path: str) -> RotatedFiles:
+    def _rotated_files(self, path: str) -> RotatedFiles:
         retention = self._settings.retention
         return RotatedFiles(path, Retention.parse(retention) if retention else Retention(), report_to_stderr)
 

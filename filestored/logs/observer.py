@@ -48,7 +48,7 @@ class LogObserver:
 
     def __init__(self) -> None:
         self._waiting: deque[LogLine] = deque()
-        self._busy = threading.Lock()
+        self._lock = threading.Lock()
         self._sink: Sink | None = None
 
     def __call__(self, event: LogEvent) -> None:
@@ -58,32 +58,32 @@ class LogObserver:
     def write(self, line: LogLine) -> None:
         """Take a line that is ready."""
         self._waiting.append(line)
-        self._pass_on()
+        self._deliver()
 
     def attach(self, sink: Sink) -> None:
         """Give all lines to this sink, those that came before it first."""
         self._sink = sink
-        self._pass_on()
+        self._deliver()
 
     def reopen(self) -> None:
         """Let the sink open its file again."""
         if self._sink is not None:
-            with self._busy:
+            with self._lock:
                 reopen_sink(self._sink)
-            self._pass_on()
+            self._deliver()
 
     def finish(self, seconds: float) -> None:
         """Wait until all lines are written, for at most `seconds`. Blocking; for the end of the process."""
         if self._sink is not None:
             self._sink.finish(seconds)
 
-    def _pass_on(self) -> None:
-        while self._sink is not None and self._waiting and self._busy.acquire(blocking=False):
+    def _deliver(self) -> None:
+        while self._sink is not None and self._waiting and self._lock.acquire(blocking=False):
             try:
                 while self._waiting:
                     write_line(self._sink, self._waiting.popleft())
             finally:
-                self._busy.release()
+                self._lock.release()
 
 
 def report_to_stderr(text: str) -> None:
@@ -94,7 +94,7 @@ def report_to_stderr(text: str) -> None:
         return  # nobody is left to tell
 
 
-def dropped(count: int) -> LogLine:
+def dropped_lines(count: int) -> LogLine:
     """Return the line that stands for `count` others that were dropped."""
     text = f"{count} lines of the log were dropped: it could not be written fast enough"
     return LogLine("WARNING", "filestored.logs", os.getpid(), text)

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import dropped
+from filestored.logs.observer import dropped_lines
 from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
@@ -39,19 +39,19 @@ class PipeSink:
     def __init__(self, descriptor: int, level: str) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
-        self._least = LEVELS.index(level)
+        self._min_level = LEVELS.index(level)
         self._reactor: Any = None
         self._messages: deque[bytes] = deque()
         self._lines: deque[bytes] = deque()
         self._unfinished = b""  # the end of a line whose beginning is in the pipe
         self._queued = self._sent = 0  # bytes of lines
         self._dropped = self._reported = 0  # lines
-        self._busy = threading.Lock()
+        self._lock = threading.Lock()
         self._watched = False
 
     def write(self, line: LogLine) -> None:
         """Write a line as JSON, or drop it when too many wait. Raises `OSError`."""
-        if LEVELS.index(line.level) < self._least:
+        if LEVELS.index(line.level) < self._min_level:
             return
         data = line.to_json()
         if self._queued - self._sent + len(data) > MAX_WAITING_BYTES:
@@ -114,16 +114,16 @@ class PipeSink:
 
         A thread or signal handler that finds another one writing leaves its line to that one.
         """
-        while self._waits() and self._busy.acquire(blocking=False):
+        while self._has_pending() and self._lock.acquire(blocking=False):
             try:
                 if not self._drain():
-                    self._request_turn()
+                    self._watch_writable()
                     return False
             finally:
-                self._busy.release()
-        return not self._waits()
+                self._lock.release()
+        return not self._has_pending()
 
-    def _waits(self) -> bool:
+    def _has_pending(self) -> bool:
         return bool(self._unfinished or self._messages or self._lines or self._dropped > self._reported)
 
     def _drain(self) -> bool:
@@ -135,7 +135,7 @@ class PipeSink:
         except BlockingIOError:
             return False
         except OSError:
-            self._forget()
+            self._discard()
             raise
         return True
 
@@ -148,16 +148,16 @@ class PipeSink:
             return data
         if self._dropped > self._reported:
             count, self._reported = self._dropped - self._reported, self._dropped
-            return dropped(count).to_json()
+            return dropped_lines(count).to_json()
         return b""
 
-    def _forget(self) -> None:
+    def _discard(self) -> None:
         self._unfinished = b""
         self._messages.clear()
         self._lines.clear()
         self._sent, self._reported = self._queued, self._dropped
 
-    def _request_turn(self) -> None:
+    def _watch_writable(self) -> None:
         """Ask the reactor for a call of `doWrite`; this may be any thread."""
         if self._reactor is not None and not self._watched:
             self._watched = True

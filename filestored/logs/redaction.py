@@ -27,21 +27,21 @@ _BEFORE_NUMBER = ("width", "height")
 def redact(text: str) -> str:
     """Return `text` with all secrets replaced by `MASK`; to mask twice changes nothing."""
     if _BEGIN.search(text):
-        text = _WORD.sub(_masked_word, text)
+        text = _WORD.sub(_redact_word, text)
     return _AUTHORIZATION.sub(rf"\1{MASK}", text)
 
 
-def _masked_word(word: re.Match[str]) -> str:
+def _redact_word(word: re.Match[str]) -> str:
     """Mask a piece of text without white space, which may hold a URL."""
     text = word[0]
     begin = _BEGIN.search(text)
     if begin is None:
         return text
     end = len(text.rstrip(_AROUND))
-    return text[: begin.end()] + _masked_segments(text[begin.end() : end]) + text[max(begin.end(), end) :]
+    return text[: begin.end()] + _redact_segments(text[begin.end() : end]) + text[max(begin.end(), end) :]
 
 
-def _masked_segments(path: str) -> str:
+def _redact_segments(path: str) -> str:
     """Mask all but the known words in what follows ``/imageapi`` or ``/token``."""
     shown = []
     previous = ""
@@ -49,12 +49,12 @@ def _masked_segments(path: str) -> str:
         if not segment or segment in _DELIMITERS:
             shown.append(segment)
             continue
-        shown.append(segment if _is_harmless(segment, previous) else MASK)
+        shown.append(segment if _is_allowed(segment, previous) else MASK)
         previous = segment
     return "".join(shown)
 
 
-def _is_harmless(segment: str, previous: str) -> bool:
+def _is_allowed(segment: str, previous: str) -> bool:
     if previous in _BEFORE_USERNAME:
         return _USERNAME.fullmatch(segment) is not None
     if previous in _BEFORE_NUMBER:

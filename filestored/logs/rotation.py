@@ -1,6 +1,6 @@
 """Rotated log files: compressed aside, and forgotten when they are old.
 
-Flow: loguru has moved a full log file out of the way and hands its new path to `RotatedFiles.take` -> a
+Flow: loguru has moved a full log file out of the way and hands its new path to `RotatedFiles.on_rotated` -> a
 thread, one at a time, compresses it and then removes what is beyond the retention. The thread that
 logs, which is the reactor's, waits for none of that, and nor does the end of the daemon: what is left
 then is compressed with the next file.
@@ -46,7 +46,7 @@ class Retention:
             return cls(count=int(match[1]))
         return cls(seconds=float(int(match[1]) * UNITS[match[2]]))
 
-    def surplus(self, ages: dict[str, float]) -> list[str]:
+    def expired(self, ages: dict[str, float]) -> list[str]:
         """The files to be removed, given the age in seconds of each."""
         youngest_first = sorted(ages, key=lambda path: ages[path])
         beyond = youngest_first[self.count :] if self.count is not None else []
@@ -63,25 +63,25 @@ class RotatedFiles:
         root, extension = os.path.splitext(path)
         self._pattern = f"{glob.escape(root)}.{_DATED}{glob.escape(extension)}"
         self._retention = retention
-        self._complain = report_to_stderr
+        self._report = report_to_stderr
         self._one_at_a_time = threading.Lock()
 
-    def take(self, path: str) -> None:
+    def on_rotated(self, path: str) -> None:
         """Put the archive in order, now that a file has been rotated out to `path`. Returns at once."""
-        threading.Thread(target=self._tidy, name=f"archive {path}").start()
+        threading.Thread(target=self._compress_and_prune, name=f"archive {path}").start()
 
-    def _tidy(self) -> None:
+    def _compress_and_prune(self) -> None:
         with self._one_at_a_time:
             for path in self._plain():
                 self._try(compress, path)
-            for path in self._retention.surplus(self._ages()):
+            for path in self._retention.expired(self._ages()):
                 self._try(os.unlink, path)
 
     def _try(self, act: Callable[[str], None], path: str) -> None:
         try:
             act(path)
         except OSError as error:
-            self._complain(f"the archive of the log is incomplete: {error}")
+            self._report(f"the archive of the log is incomplete: {error}")
 
     def _plain(self) -> list[str]:
         """The files that are not compressed yet, but for those whose compressed name is taken."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import Sink, dropped, reopen_sink, report_to_stderr, write_line
+from filestored.logs.observer import Sink, dropped_lines, reopen_sink, report_to_stderr, write_line
 
 MAX_QUEUED_BYTES = 2 << 20
 """Maximum bytes of text that wait for one log."""
@@ -116,7 +116,7 @@ class ThreadedSink:
     def __init__(self, make: Callable[[], Sink], *, later: bool = False) -> None:
         self._make = make
         self._sink: Sink | None = None if later else make()
-        self._thread = WriterThread("log", lambda count: self._write(dropped(count)))
+        self._thread = WriterThread("log", lambda count: self._write(dropped_lines(count)))
         self._deadline: float | None = None
 
     def write(self, line: LogLine) -> None:

@@ -69,7 +69,7 @@ class FileWriter:
             write_all(self._descriptor, text.encode("ascii"))
             self._failed = False
         except OSError as error:
-            self._complain(error)
+            self._report_error(error)
 
     def _reopen(self) -> None:
         try:
@@ -94,9 +94,9 @@ class FileWriter:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            self._complain(error)
+            self._report_error(error)
 
-    def _complain(self, error: OSError) -> None:
+    def _report_error(self, error: OSError) -> None:
         if not self._failed:
             self._log.error("the access log cannot be written: {reason}", reason=error.strerror)
         self._failed = True
