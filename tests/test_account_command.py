@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.daemon.running import PATIENCE, ROOT
-from tests.daemon.test_daemon_migrate import filestored
+from tests.test_migrate_command import filestored
 
 NOBODY = 65534
 
