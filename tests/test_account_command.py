@@ -28,7 +28,7 @@ def images(start_daemon, tmp_path):
     return running, tmp_path / "images"
 
 
-def test_an_account_made_by_the_command_is_open_at_once(images):
+def test_account_created_by_the_command_works_at_once(images):
     running, directory = images
     done = account("add", "anna", images=directory)
     assert (0, "") == (done.returncode, done.stderr)

@@ -35,7 +35,7 @@ def store(start_daemon):
     return running.store
 
 
-def test_a_store_is_moved_and_served_by_both_names(store, start_daemon):
+def test_migrated_store_serves_new_and_former_hashes(store, start_daemon):
     done = filestored("migrate", store, "--to", "sha256")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout == f"{store}: all files are named by sha256; 1 have been renamed\n"
@@ -56,7 +56,7 @@ def test_a_store_that_is_served_is_refused_with_one_line(start_daemon, workers):
     assert HELLO == requests.get(f"{running.url}files/{md5(HELLO).hexdigest()}", timeout=PATIENCE).content
 
 
-def test_rot_is_named_and_is_a_status_of_its_own(store):
+def test_corrupt_file_is_named_and_exit_status_is_3(store):
     name = md5(HELLO).hexdigest()
     path = f"{store}/{name[:2]}/{name}"
     os.chmod(path, 0o600)
@@ -69,7 +69,7 @@ def test_rot_is_named_and_is_a_status_of_its_own(store):
 
 
 @pytest.mark.needs("strace")
-def test_a_file_that_cannot_be_read_is_named_and_the_others_move(store, start_daemon):
+def test_unreadable_file_is_named_and_others_are_migrated(store, start_daemon):
     running = start_daemon("--workers", "1")
     other = requests.post(running.url, data=b"other", timeout=PATIENCE).text
     running.end()
@@ -102,7 +102,7 @@ def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, 
     assert [] == [name for _, _, names in os.walk(store) for name in names if name != "FORMAT"]
 
 
-def test_no_daemon_starts_on_a_store_that_is_half_moved(store, start_daemon):
+def test_daemon_refuses_a_store_with_an_unfinished_migration(store, start_daemon):
     with open(store + "/FORMAT") as file:
         text = file.read()
     os.unlink(store + "/FORMAT")
@@ -126,13 +126,13 @@ def test_no_daemon_starts_on_a_store_that_is_half_moved(store, start_daemon):
         (("polish",), 2, "polish"),
     ],
 )
-def test_words_that_cannot_work_are_refused(words, status, complaint):
+def test_invalid_arguments_are_refused(words, status, complaint):
     done = filestored(*words)
     assert (status, "", True) == (done.returncode, done.stdout, complaint in done.stderr)
     assert status == 2 or done.stderr.count("\n") == 1
 
 
-def test_there_is_a_bar_on_a_terminal(store):
+def test_progress_bar_is_drawn_on_a_terminal(store):
     ours, theirs = pty.openpty()
     try:
         done = filestored(
@@ -145,5 +145,5 @@ def test_there_is_a_bar_on_a_terminal(store):
     assert (0, True) == (done.returncode, "1/1" in drawn)
 
 
-def test_the_version_is_told():
+def test_version_is_printed():
     assert filestored("--version").stdout.startswith("filestored ")

@@ -36,13 +36,13 @@ def test_a_size_is_a_number_of_bytes(text):
 
 
 @pytest.mark.parametrize("text", NO_SIZES)
-def test_what_is_no_size_is_refused(text):
+def test_invalid_size_is_refused(text):
     with pytest.raises(ValueError):
         parse_size(text)
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_a_size_or_refused(text):
+def test_any_text_parses_as_a_size_or_raises_value_error(text):
     try:
         assert parse_size(text) > 0
     except ValueError as error:
@@ -53,32 +53,32 @@ def test_auto_is_one_worker_for_each_core():
     assert len(os.sched_getaffinity(0)) == parse_workers("auto")
 
 
-def test_a_number_of_workers_is_taken_as_it_is():
+def test_number_of_workers_is_parsed():
     assert [1, 7, 256] == [parse_workers(text) for text in ("1", "7", "256")]
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1000000", "many", "1.5", "1e3", "٣"])
-def test_what_is_no_count_is_refused(text):
+def test_invalid_count_is_refused(text):
     with pytest.raises(ValueError, match="from 1 to 999999"):
         parse_count(text)
 
 
-def test_a_count_is_taken_as_it_is():
+def test_count_is_parsed():
     assert [1, 10000, 999999] == [parse_count(text) for text in ("1", "10000", "999999")]
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "257", "many", "1.5", "99999", "٣"])
-def test_what_is_no_number_of_workers_is_refused(text):
+def test_invalid_number_of_workers_is_refused(text):
     with pytest.raises(ValueError):
         parse_workers(text)
 
 
-def test_seconds_may_be_broken_and_none():
+def test_seconds_may_be_fractions_and_zero():
     assert [0.0, 2.5, 30.0] == [parse_seconds(text) for text in ("0", "2.5", "30")]
 
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "soon"])
-def test_what_is_no_number_of_seconds_is_refused(text):
+def test_invalid_number_of_seconds_is_refused(text):
     with pytest.raises(ValueError):
         parse_seconds(text)
 
@@ -92,7 +92,7 @@ def test_an_unknown_level_is_refused():
         parse_level("loud")
 
 
-def test_settings_survive_the_way_to_a_worker():
+def test_settings_round_trip_through_json():
     settings = Settings(
         listen=("tcp:1", 'unix:/a "b"'),
         store="/s",

@@ -89,7 +89,7 @@ async def test_a_unix_socket_keeps_its_mode(tmp_path):
     assert [] == os.listdir(tmp_path)
 
 
-async def test_the_owner_of_a_socket_never_accepts():
+async def test_listeners_never_accept():
     opened, factory = listeners("tcp:0:interface=127.0.0.1"), greeters()
     host, port = opened.addresses()[0].split(":")
     waiting = Deferred()
@@ -104,7 +104,7 @@ async def test_the_owner_of_a_socket_never_accepts():
     await opened.close()
 
 
-async def test_stopping_twice_is_fine():
+async def test_stop_listening_is_idempotent():
     opened = listeners("tcp:0:interface=127.0.0.1")
     acceptor = accept_from(reactor, opened.listening()[0], greeters())
     await acceptor.stopListening()
@@ -112,7 +112,7 @@ async def test_stopping_twice_is_fine():
     await opened.close()
 
 
-async def test_want_of_descriptors_is_a_pause_and_no_end():
+async def test_lack_of_descriptors_pauses_the_acceptor():
     opened, factory = listeners("tcp:0:interface=127.0.0.1"), greeters()
     acceptor = accept_from(reactor, opened.listening()[0], factory)
     assert verifyObject(IReadDescriptor, acceptor)
@@ -143,7 +143,7 @@ class BrokenReactor:
         raise RuntimeError("broken")
 
 
-async def test_a_connection_that_fails_does_not_close_the_door():
+async def test_failed_connection_does_not_stop_the_acceptor():
     opened, broken = listeners("tcp:0:interface=127.0.0.1"), BrokenReactor()
     acceptor = accept_from(broken, opened.listening()[0], greeters())
     host, port = opened.addresses()[0].split(":")
@@ -155,7 +155,7 @@ async def test_a_connection_that_fails_does_not_close_the_door():
     await opened.close()
 
 
-def test_a_port_that_is_taken_is_one_line():
+def test_used_port_is_reported_in_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -167,6 +167,6 @@ def test_a_port_that_is_taken_is_one_line():
 @pytest.mark.parametrize(
     "text", ["", "tcp", "tcp:x", "nothing:1", "tcp:1:colour=red", "ssl:1:privateKey=/none"]
 )
-def test_what_is_no_endpoint_is_refused(text):
+def test_invalid_endpoint_is_refused(text):
     with pytest.raises(ValueError, match=r"^--listen "):
         parse_endpoint(reactor, text)

@@ -31,7 +31,7 @@ def damage(path, change):
 
 @pytest.mark.parametrize("was_read", [False, True])
 @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
-def test_a_damaged_small_file_is_a_500_until_an_upload_heals_it(start_daemon, algorithm, was_read):
+def test_corrupt_small_file_is_500_until_an_upload_replaces_it(start_daemon, algorithm, was_read):
     daemon = start_daemon("--workers", "1", "--hash", algorithm)
     with requests.Session() as session:
         for name, change in DAMAGES.items():

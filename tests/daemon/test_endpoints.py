@@ -42,9 +42,7 @@ def test_a_unix_socket_serves_and_keeps_its_mode(start_daemon, tmp_path, workers
 
 @WORKERS
 @pytest.mark.parametrize(("options", "mode"), [("", 0o660), (":mode=666", 0o666), (":600", 0o600)])
-def test_a_unix_socket_is_closed_to_other_users_unless_a_mode_is_named(
-    start_daemon, tmp_path, workers, options, mode
-):
+def test_unix_socket_is_closed_to_other_users_by_default(start_daemon, tmp_path, workers, options, mode):
     path = str(tmp_path / "mode=s")
     start_daemon("--workers", workers, listen=f"unix:{tmp_path}/mode\\=s{options}")
     assert mode == stat.S_IMODE(os.stat(path).st_mode)
@@ -65,7 +63,7 @@ def test_a_unix_socket_is_closed_to_other_users_unless_a_mode_is_named(
         ("systemd:domain=UNIX:index=0", "systemd:domain=UNIX:index=0"),
     ],
 )
-def test_the_mode_is_added_to_endpoints_of_unix_sockets_that_name_none(text, complete):
+def test_mode_is_added_to_unix_endpoints_without_one(text, complete):
     assert complete == with_unix_mode(text)
 
 
@@ -117,7 +115,7 @@ def test_tls_serves(start_daemon, certificate, workers):
 
 
 @pytest.mark.needs("openssl")
-def test_a_tls_connection_for_which_no_descriptor_is_left_is_closed(start_daemon, certificate):
+def test_tls_connection_without_a_free_descriptor_is_closed(start_daemon, certificate):
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}.cert"
     daemon = start_daemon("--workers", "1", listen=endpoint, wrap=LIMIT)
     with contextlib.ExitStack() as stack:
@@ -151,7 +149,7 @@ def test_a_socket_of_systemd_serves(start_daemon, workers, which):
 
 
 @pytest.mark.needs("systemd-socket-activate")
-def test_systemd_itself_activates_it(start_daemon, tmp_path):
+def test_systemd_socket_activation_works(start_daemon, tmp_path):
     """A supervisor of services starts the daemon on the first connection, which then is answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

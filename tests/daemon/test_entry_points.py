@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("tac", [False, True], ids=["plugin", "tac"])
 
 
 @BOTH
-def test_a_file_goes_in_and_comes_back(start_daemon, tac):
+def test_uploaded_file_is_downloaded(start_daemon, tac):
     daemon = start_daemon("--workers", "1", tac=tac)
     answer = requests.post(daemon.url, data=b"hello", headers={"Content-Type": "text/plain"}, timeout=10)
     digest = hashlib.sha256(b"hello").hexdigest()
@@ -41,7 +41,7 @@ def test_daemonised_it_has_a_pidfile_and_ends_on_sigterm(start_daemon, tac):
 
 
 @BOTH
-def test_no_line_is_lost_across_the_fork(start_daemon, tac):
+def test_no_log_line_is_lost_across_the_fork(start_daemon, tac):
     daemon = start_daemon("--workers", "1", tac=tac, twistd=())
     daemon.end()
     log = read(os.path.join(daemon.directory, "log"))
@@ -78,7 +78,7 @@ def test_json_lines_of_all_processes_are_objects(start_daemon):
 
 
 @pytest.mark.parametrize("twistd", [(), ("-n",)], ids=["daemonised", "foreground"])
-def test_a_port_that_is_taken_is_said_on_the_terminal(tmp_path, twistd):
+def test_used_port_is_reported_on_the_terminal(tmp_path, twistd):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -90,7 +90,7 @@ def test_a_port_that_is_taken_is_said_on_the_terminal(tmp_path, twistd):
     assert not os.path.exists(tmp_path / "twistd.pid")
 
 
-def test_a_store_that_cannot_be_made_is_said_on_the_terminal(tmp_path):
+def test_store_that_cannot_be_created_is_reported_on_the_terminal(tmp_path):
     done = run(
         *("-n", "filestored", "--workers", "1", "--listen", "tcp:0:interface=127.0.0.1"),
         *("--store", str(tmp_path / "no" / "such" / "store")),

@@ -150,14 +150,14 @@ async def turns(count=3):
         await deferLater(reactor, 0)
 
 
-def test_it_is_what_connections_and_the_reactor_take_it_for(hub):
+def test_epoll_set_provides_the_reactor_interfaces(hub):
     assert verifyObject(IReactorFDSet, hub)
     assert verifyObject(IReadDescriptor, hub)
     assert hub in reactor.getReaders()
     assert hub.seconds() <= reactor.seconds()
 
 
-def test_closing_it_twice_is_fine():
+def test_close_is_idempotent():
     hub = EpollSet(reactor)
     hub.close()
     hub.close()
@@ -166,7 +166,7 @@ def test_closing_it_twice_is_fine():
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_sent_comes_back_however_much(join):
+async def test_echo_returns_any_amount_of_data(join):
     peer = Echo()
     theirs = join(peer)
 
@@ -186,7 +186,7 @@ async def test_what_is_sent_comes_back_however_much(join):
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_reads_and_who_writes_is_known(hub, join):
+async def test_readers_and_writers_are_listed(hub, join):
     peer = Peer()
     join(peer)
     assert ([peer.transport], []) == (hub.getReaders(), hub.getWriters())
@@ -200,7 +200,7 @@ async def test_who_reads_and_who_writes_is_known(hub, join):
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_is_paused_hears_nothing_until_he_goes_on(join):
+async def test_paused_reader_gets_no_events_until_resumed(join):
     peer, other = Peer(), Peer()
     theirs, others = join(peer), join(other)
     peer.transport.pauseProducing()
@@ -213,7 +213,7 @@ async def test_who_is_paused_hears_nothing_until_he_goes_on(join):
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_pauses_another_in_the_same_turn_costs_it_nothing(join):
+async def test_reader_paused_during_a_dispatch_loses_no_data(join):
     class Pausing(Peer):
         def dataReceived(self, data):
             super().dataReceived(data)
@@ -241,7 +241,7 @@ async def test_a_half_closed_connection_can_still_be_written_to(join):
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_end_of_input_is_the_end_for_who_knows_no_half(join):
+async def test_end_of_input_closes_a_protocol_without_half_close(join):
     peer = Peer()
     join(peer).close()
     await until(lambda: [ConnectionDone] == peer.ends)
@@ -249,7 +249,7 @@ async def test_the_end_of_input_is_the_end_for_who_knows_no_half(join):
 
 @pytest.mark.parametrize("state", ["reading", "writing", "both"])
 @pytest_twisted.ensureDeferred
-async def test_a_reset_is_the_end(hub, state):
+async def test_reset_closes_the_connection(hub, state):
     peer = Peer()
     endpoint = "tcp:0:interface=127.0.0.1"
     opened = Listeners([(endpoint, parse_endpoint(reactor, endpoint))])
@@ -278,7 +278,7 @@ async def test_a_reset_is_the_end(hub, state):
     "kind", [FailsToRead, FailsAtTheEndOfInput, FailsToEnd, FailsTwice, Exits, ExitsAtTheEnd]
 )
 @pytest_twisted.ensureDeferred
-async def test_a_protocol_that_fails_takes_nobody_along(hub, join, failures, kind):
+async def test_failing_protocol_closes_only_its_connection(hub, join, failures, kind):
     bad, good = kind(), Echo()
     theirs, others = join(bad), join(good)
     theirs.send(b"x")
@@ -295,7 +295,7 @@ async def test_a_protocol_that_fails_takes_nobody_along(hub, join, failures, kin
 
 
 @pytest_twisted.ensureDeferred
-async def test_timers_and_the_reactor_have_their_turn_beside_busy_connections(join):
+async def test_timers_run_beside_busy_connections(join):
     """Connections that always have something to do, and one of the reactor's own."""
     busy, own = [Echo() for _ in range(5)], Echo()
     for theirs in [join(each) for each in busy]:
@@ -311,7 +311,7 @@ async def test_timers_and_the_reactor_have_their_turn_beside_busy_connections(jo
 
 
 @pytest_twisted.ensureDeferred
-async def test_more_events_than_fit_in_a_turn_are_all_dealt_with(join):
+async def test_more_events_than_max_events_are_all_dispatched(join):
     peers = [Peer() for _ in range(MAX_EVENTS + 50)]
     for theirs in [join(each) for each in peers]:
         theirs.send(b"x")
@@ -320,7 +320,7 @@ async def test_more_events_than_fit_in_a_turn_are_all_dealt_with(join):
 
 @pytest.mark.parametrize("readers_first", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_a_descriptor_that_is_used_again_at_once_belongs_to_the_new_one(join, readers_first):
+async def test_reused_descriptor_number_belongs_to_the_new_connection(join, readers_first):
     """In one turn: a connection closes another whose event is due, and a new one gets its number."""
     new, numbers, made = Echo(), [], []
 
@@ -356,7 +356,7 @@ def take_descriptors_below(number, opened):
 
 @pytest.mark.parametrize("heard_of", ["never", "before the number is used again", "after that"])
 @pytest_twisted.ensureDeferred
-async def test_a_connection_that_somebody_else_has_closed_does_not_bar_the_next_one(hub, join, heard_of):
+async def test_connection_closed_outside_does_not_block_its_descriptor_number(hub, join, heard_of):
     """It may tell us later that it is not to be watched any more, which is not about the new one."""
     old, new, factory = Peer(), Echo(), Factory()
     factory.noisy, factory.protocol = False, lambda: new
@@ -381,7 +381,7 @@ async def test_a_connection_that_somebody_else_has_closed_does_not_bar_the_next_
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_was_closed_by_somebody_else_cannot_be_written_to(hub, join, failures):
+async def test_connection_closed_outside_cannot_be_written_to(hub, join, failures):
     peer = Peer()
     join(peer)
     peer.transport.getHandle().close()
@@ -392,7 +392,7 @@ async def test_who_was_closed_by_somebody_else_cannot_be_written_to(hub, join, f
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hub_that_is_closed_while_it_deals_with_events_ends_in_peace(failures):
+async def test_epoll_set_can_be_closed_during_dispatch(failures):
     hub, peer = EpollSet(reactor), Peer()
     peer.dataReceived = lambda data: hub.close()
     theirs, ours = socket.socketpair()
@@ -412,7 +412,7 @@ async def test_a_hub_that_is_closed_while_it_deals_with_events_ends_in_peace(fai
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_end_of_the_reactor_is_the_end_of_all(join, failures):
+async def test_end_of_the_reactor_closes_all_connections(join, failures):
     hub = EpollSet(reactor)
     peers = [Peer(), FailsToEnd(), Peer()]
     for each in peers:
@@ -446,7 +446,7 @@ def works(daemon, count=5):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("which", ["select", "poll", "epoll", "asyncio"])
-def test_it_serves_beside_any_reactor_and_ends_when_told(start_daemon, which, workers):
+def test_daemon_serves_with_any_reactor_and_stops(start_daemon, which, workers):
     daemon = start_daemon("--workers", workers, twistd=("-n", f"--reactor={which}"))
     works(daemon)
     workers_of_it = children(daemon.pid)
@@ -487,7 +487,7 @@ def test_unix_sockets_serve_again_and_again(start_daemon, tmp_path):
 
 @pytest.mark.needs("openssl")
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_tls_serves_much_and_ends_when_told(start_daemon, tmp_path, workers):
+def test_tls_serves_large_files_and_stops(start_daemon, tmp_path, workers):
     pem = str(tmp_path / "pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     subprocess.run([*command, "-keyout", pem, "-out", pem + ".cert"], check=True, capture_output=True)
@@ -510,7 +510,7 @@ def test_tls_serves_much_and_ends_when_told(start_daemon, tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_download_under_way_ends_well_when_the_daemon_does(start_daemon, workers):
+def test_running_download_completes_during_a_stop(start_daemon, workers):
     daemon = start_daemon("--workers", workers, "--drain", "3600", "--access-log", "access")
     with talk(daemon.port) as client:
         name = put(client, DATA * 4)

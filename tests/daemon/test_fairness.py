@@ -64,7 +64,7 @@ def test_pipelined_requests_are_all_answered_in_order(connect):
     assert [200, 404] * (PIPELINED // 2) == statuses
 
 
-def test_one_byte_chunks_of_one_client_do_not_keep_others_waiting(connect):
+def test_one_byte_chunks_of_a_client_do_not_delay_others(connect):
     """The pieces are read 256 at a time; a whole read of 512 KiB holds 87,000 of them."""
     over = threading.Event()
 

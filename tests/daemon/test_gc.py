@@ -24,7 +24,7 @@ def _as_before() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_cycles_made_later_are_found_after_some_time() -> None:
+def test_gc_collects_cycles_after_the_threshold() -> None:
     tune_gc()
     knot = weakref.ref(Knot())
 
@@ -34,7 +34,7 @@ def test_cycles_made_later_are_found_after_some_time() -> None:
     assert len(kept) == 2 * GC_THRESHOLDS[0]
 
 
-def test_nothing_is_looked_through_after_a_few_requests() -> None:
+def test_gc_does_not_run_below_the_threshold() -> None:
     tune_gc()
     knot = weakref.ref(Knot())
 

@@ -54,11 +54,11 @@ def test_a_store_of_version_0_1_0_is_served_and_stays_as_it_is(start_daemon, for
     assert {"FORMAT", md5(HELLO).hexdigest(), md5(LATER).hexdigest()} == names
 
 
-def test_a_store_of_version_0_1_0_may_be_called_what_it_is(start_daemon, former):
+def test_hash_option_may_name_the_hash_of_an_old_store(start_daemon, former):
     assert HELLO == stored(start_daemon("--workers", "1", "--hash", "md5"), md5(HELLO).hexdigest())
 
 
-def test_a_store_that_is_called_what_it_is_not_is_refused_with_a_line_that_says_both(former, tmp_path):
+def test_hash_option_that_differs_from_the_store_is_refused(former, tmp_path):
     done = run("-n", "filestored", "--store", former, "--hash", "sha256", cwd=str(tmp_path))
     reason = "its files are named by md5, not by sha256 as --hash asks"
     assert (1, f"filestored: the store {former} cannot be used: {reason}\n") == (done.returncode, done.stderr)

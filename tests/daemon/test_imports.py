@@ -36,7 +36,7 @@ def imported(daemon, pid):
 
 
 @pytest.mark.parametrize("tac", [False, True])
-def test_a_daemon_without_tls_carries_nothing_of_it(start_daemon, tac):
+def test_daemon_without_tls_does_not_import_it(start_daemon, tac):
     daemon = start_daemon("--workers", "1", environment=TELL, tac=tac)
     exercise(daemon)
     daemon.end()
@@ -45,7 +45,7 @@ def test_a_daemon_without_tls_carries_nothing_of_it(start_daemon, tac):
     assert set() == on_board & (NEVER | ENCRYPTION)
 
 
-def test_a_worker_carries_no_tls_and_nothing_of_its_supervisor(start_daemon):
+def test_worker_imports_neither_tls_nor_the_supervisor(start_daemon):
     daemon = start_daemon("--workers", "2", environment=TELL)
     workers = daemon.workers()
     exercise(daemon)
@@ -56,7 +56,7 @@ def test_a_worker_carries_no_tls_and_nothing_of_its_supervisor(start_daemon):
         assert set() == on_board & (NEVER | OF_THE_DAEMON | ENCRYPTION)
 
 
-def test_a_supervisor_carries_nothing_of_what_serves(start_daemon):
+def test_supervisor_does_not_import_http(start_daemon):
     daemon = start_daemon("--workers", "2", environment=TELL)
     daemon.end()
     on_board = imported(daemon, daemon.pid)
@@ -73,10 +73,10 @@ PLAIN = [
 ]
 
 
-def test_plain_endpoints_need_no_tls():
+def test_plain_endpoints_do_not_need_tls():
     assert not needs_tls(PLAIN)
 
 
 @pytest.mark.parametrize("endpoint", ["ssl:443:privateKey=key.pem", "tls:443", "le:/keys:tcp:443", "SSL:443"])
-def test_one_endpoint_that_may_encrypt_is_enough_to_need_tls(endpoint):
+def test_one_tls_endpoint_needs_tls(endpoint):
     assert needs_tls([*PLAIN, endpoint])

@@ -15,7 +15,7 @@ def status_of(daemon, method, path, **more):
     return requests.request(method, daemon.url + path, timeout=30, **more).status_code
 
 
-def test_empty_directories_that_cron_removes_are_made_anew(daemon):
+def test_removed_empty_directories_are_created_again(daemon):
     kept = requests.post(daemon.url, data=b"kept", timeout=30).text
     assert 201 == status_of(daemon, "GET", "imageapi/generate-token/anna/")
     for place in (daemon.store, f"{daemon.directory}/images"):
@@ -30,7 +30,7 @@ def test_empty_directories_that_cron_removes_are_made_anew(daemon):
     assert 200 == status_of(daemon, "GET", "health")
 
 
-def test_a_store_that_was_removed_is_unavailable_and_not_made_anew(daemon):
+def test_removed_store_is_503_and_not_created_again(daemon):
     digest = requests.post(daemon.url, data=b"a file", timeout=30).text
     shutil.rmtree(daemon.store)
     assert 503 == status_of(daemon, "GET", f"files/{digest}")
@@ -41,7 +41,7 @@ def test_a_store_that_was_removed_is_unavailable_and_not_made_anew(daemon):
     assert not os.path.exists(daemon.store)
 
 
-def test_images_that_were_removed_are_unavailable_and_not_made_anew(daemon):
+def test_removed_images_are_503_and_not_created_again(daemon):
     token = requests.get(f"{daemon.url}imageapi/generate-token/anna/", timeout=30).json()["token"]
     shutil.rmtree(f"{daemon.directory}/images")
     assert 503 == status_of(daemon, "GET", f"imageapi/token/{token}/get-image-list/")
@@ -51,7 +51,7 @@ def test_images_that_were_removed_are_unavailable_and_not_made_anew(daemon):
     assert not os.path.exists(f"{daemon.directory}/images")
 
 
-def test_all_workers_know_that_the_images_were_removed(start_daemon):
+def test_removed_images_are_503_in_all_workers(start_daemon):
     daemon = start_daemon("--workers", "2")
     assert 201 == status_of(daemon, "GET", "imageapi/generate-token/anna/")
     shutil.rmtree(f"{daemon.directory}/images")
@@ -61,7 +61,7 @@ def test_all_workers_know_that_the_images_were_removed(start_daemon):
 
 
 @pytest.mark.parametrize("name", ["store", "images"])
-def test_a_worker_makes_no_empty_directory_in_the_place_of_one_that_is_not_mounted(start_daemon, name):
+def test_restarted_worker_creates_no_directory_for_one_that_is_not_mounted(start_daemon, name):
     daemon = start_daemon("--workers", "2")
     digest = requests.post(daemon.url, data=b"a file", timeout=30).text
     place, aside = f"{daemon.directory}/{name}", f"{daemon.directory}/aside"

@@ -75,7 +75,7 @@ class Reactor(ReactorBase):
         pass
 
 
-def test_calls_that_wait_are_moved_to_the_monotonic_clock():
+def test_delayed_calls_follow_the_monotonic_clock():
     reactor, calls = Reactor(), []
     soon = reactor.callLater(0, calls.append, "soon")
     reactor.callLater(1000, calls.append, "never")

@@ -28,20 +28,20 @@ def soft_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def test_a_low_limit_is_raised_to_what_is_needed(limits):
+def test_low_soft_limit_of_open_files_is_raised(limits):
     limits(600)
     raise_open_file_limit(100, 64)
     assert required_descriptors(100, 64) == soft_limit() > 600
 
 
-def test_a_limit_that_is_enough_stays_as_it_is(limits):
+def test_sufficient_limit_of_open_files_is_kept(limits):
     enough = required_descriptors(100, 64) + 1
     limits(enough)
     raise_open_file_limit(100, 64)
     assert enough == soft_limit()
 
 
-def test_where_the_hard_limit_is_too_low_it_is_used_whole_and_the_operator_hears_it(limits, events):
+def test_low_hard_limit_is_used_and_logged(limits, events):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limits(600)
     raise_open_file_limit(hard, 64)

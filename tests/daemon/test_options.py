@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_contract():
     )
 
 
-def test_every_option_arrives(tmp_path):
+def test_every_option_is_parsed_into_settings(tmp_path):
     log = str(tmp_path / "log")
     settings = parsed(
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
@@ -117,7 +117,7 @@ FOR_REAL = {
 
 
 @pytest.mark.parametrize("case", FOR_REAL)
-def test_twistd_says_it_on_stderr_with_status_1_before_it_is_a_daemon(case, tmp_path):
+def test_bad_option_is_one_line_on_stderr_and_status_1_before_the_fork(case, tmp_path):
     words, reason = FOR_REAL[case]
     done = run("filestored", *words, cwd=str(tmp_path))
     assert 1 == done.returncode
@@ -128,7 +128,7 @@ def test_twistd_says_it_on_stderr_with_status_1_before_it_is_a_daemon(case, tmp_
 
 
 @pytest.mark.parametrize("name", ["--logfile=x", "--syslog", "--chroot=/"])
-def test_an_option_of_twistd_that_we_cannot_honour_is_refused(name, tmp_path):
+def test_unsupported_option_of_twistd_is_refused(name, tmp_path):
     done = run(name, "filestored", cwd=str(tmp_path))
     assert 1 == done.returncode
     assert name.split("=")[0] in done.stderr
@@ -143,5 +143,5 @@ def test_help_names_every_option(tmp_path):
         assert f"--{name}" in done.stdout
 
 
-def test_the_version_is_told(tmp_path):
+def test_version_is_printed(tmp_path):
     assert run("filestored", "--version", cwd=str(tmp_path)).stdout.startswith("filestored 0.")

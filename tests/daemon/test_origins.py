@@ -31,7 +31,7 @@ def both(start_daemon, tmp_path):
     return daemon.port, path, f"/files/{stored.body.decode()}"
 
 
-def test_a_remembered_answer_of_a_unix_socket_is_not_given_to_a_foreign_host_on_loopback(both):
+def test_response_cached_for_a_unix_socket_is_not_sent_to_a_foreign_host_on_loopback(both):
     port, path, target = both
     for host, status in HOSTS.items():
         for _ in range(3):
@@ -43,7 +43,7 @@ def test_a_remembered_answer_of_a_unix_socket_is_not_given_to_a_foreign_host_on_
             assert [status == 200] * 3 == [reply.body == b"hello" for reply in replies]
 
 
-def test_nothing_is_done_for_a_foreign_host_on_loopback(both):
+def test_foreign_host_on_loopback_is_421(both):
     port, path, target = both
     asked = [("POST", "/", b"x"), ("DELETE", target, b""), ("PUT", f"/files/{'0' * 64}", b"x")]
     asked += [("GET", each, b"") for each in ("/", "/health", "/imageapi/generate-token/x/", "/nowhere")]

@@ -143,7 +143,7 @@ def made(start_daemon, tmp_path, environment=None):
     return [found[count:] for found, count in zip(calls(trace, daemon), at_start, strict=True)]
 
 
-def test_no_flush_and_no_change_of_a_directory_is_made_in_the_reactors_thread(start_daemon, tmp_path):
+def test_reactor_thread_makes_no_flush_and_changes_no_directory(start_daemon, tmp_path):
     by_reactor, by_others = made(start_daemon, tmp_path)
     assert set(by_others) >= {
         "fsync",
@@ -159,7 +159,7 @@ def test_no_flush_and_no_change_of_a_directory_is_made_in_the_reactors_thread(st
 
 
 @pytest.mark.parametrize("kind", sorted(MAX_THREADS.keys() - {"read", "decompress"}))
-def test_a_daemon_that_does_without_one_pool_is_found_out(start_daemon, tmp_path, kind):
+def test_missing_thread_pool_is_detected(start_daemon, tmp_path, kind):
     """Its twin does the jobs of that pool in the reactor's thread."""
     folder = tmp_path / "twin"
     folder.mkdir()

@@ -29,7 +29,7 @@ def heard(receiver):
             return found
 
 
-def test_ready_and_stopping_are_told(receiver, tmp_path):
+def test_ready_and_stopping_are_sent(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     notifier = SystemdNotifier(Clock(), str(tmp_path / "s"), None)
     notifier.ready("listening on x", always)
@@ -46,7 +46,7 @@ def test_an_abstract_socket_works_too(receiver):
     assert ["READY=1\nSTATUS=x"] == heard(receiver)
 
 
-def test_the_watchdog_hears_us_at_half_its_time(receiver, tmp_path):
+def test_watchdog_is_pinged_at_half_its_timeout(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock = Clock()
     notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
@@ -59,7 +59,7 @@ def test_the_watchdog_hears_us_at_half_its_time(receiver, tmp_path):
     assert [] == clock.getDelayedCalls()
 
 
-def test_the_watchdog_is_fed_only_while_the_service_is_alive(receiver, tmp_path):
+def test_watchdog_is_pinged_only_while_the_service_is_alive(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock, alive = Clock(), [True, False, False, True]
     notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
@@ -70,7 +70,7 @@ def test_the_watchdog_is_fed_only_while_the_service_is_alive(receiver, tmp_path)
     assert ["WATCHDOG=1"] * 2 == heard(receiver)[1:]
 
 
-def test_an_exception_does_not_end_the_watchdog_messages(receiver, tmp_path):
+def test_exception_does_not_end_the_watchdog_pings(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock, outcomes = Clock(), [1 / 2, 0, 1]
     notifier = SystemdNotifier(clock, str(tmp_path / "s"), 10.0)
@@ -80,7 +80,7 @@ def test_an_exception_does_not_end_the_watchdog_messages(receiver, tmp_path):
     assert ["WATCHDOG=1"] * 2 == heard(receiver)[1:]
 
 
-def test_a_status_stands_behind_the_summary_once_the_service_is_ready(receiver, tmp_path):
+def test_status_follows_the_summary_after_ready(receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     notifier = SystemdNotifier(Clock(), str(tmp_path / "s"), None)
     notifier.status("1 of 2 workers serve")
@@ -93,12 +93,12 @@ def test_a_status_stands_behind_the_summary_once_the_service_is_ready(receiver, 
     ] == heard(receiver)
 
 
-def test_nobody_to_tell_is_no_trouble(tmp_path):
+def test_missing_notify_socket_is_ignored(tmp_path):
     for address in (None, "", str(tmp_path / "nobody"), "@nobody"):
         SystemdNotifier(Clock(), address, None).ready("x", always)
 
 
-def test_the_environment_is_emptied_so_that_children_are_silent():
+def test_notify_variables_are_removed_from_the_environment():
     environment = {
         "NOTIFY_SOCKET": "/s",
         "WATCHDOG_USEC": "3000000",
@@ -110,7 +110,7 @@ def test_the_environment_is_emptied_so_that_children_are_silent():
 
 
 @pytest.mark.parametrize("pid", ["1", "nonsense"])
-def test_a_watchdog_of_another_process_is_not_ours(pid, receiver, tmp_path):
+def test_watchdog_of_another_process_is_ignored(pid, receiver, tmp_path):
     receiver.bind(str(tmp_path / "s"))
     clock = Clock()
     environment = {"NOTIFY_SOCKET": str(tmp_path / "s"), "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": pid}

@@ -84,7 +84,7 @@ def test_reads_of_both_apis_are_answered_while_more_flushes_hang_than_there_are_
         assert (200, content) == fetch(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}")
 
 
-def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trace):
+def test_hanging_flushes_of_accounts_do_not_delay_reads(daemon, trace):
     anna = Client(daemon)
     identity = anna.upload("cat.png", png()).json()["File ID"]
     with delayed(daemon.pid, FLUSHES, HANGING, trace):

@@ -41,7 +41,7 @@ def test_a_running_upload_finishes_and_new_connections_are_refused(start_daemon,
 
 
 @WORKERS
-def test_the_time_for_draining_is_limited(start_daemon, workers):
+def test_drain_timeout_closes_running_requests(start_daemon, workers):
     daemon = start_daemon("--workers", workers, "--drain", "0.2")
     with half_an_upload(daemon) as connection:
         until(lambda: taken(daemon), "the upload is being read")
@@ -52,7 +52,7 @@ def test_the_time_for_draining_is_limited(start_daemon, workers):
 
 @WORKERS
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(start_daemon, workers, second):
+def test_second_signal_stops_at_once(start_daemon, workers, second):
     daemon = start_daemon("--workers", workers, "--drain", "3600")
     with half_an_upload(daemon) as connection:
         until(lambda: taken(daemon), "the upload is being read")
@@ -67,7 +67,7 @@ def test_a_second_signal_ends_it_at_once(start_daemon, workers, second):
     assert not os.path.exists(os.path.join(daemon.directory, "pid"))
 
 
-def test_an_idle_connection_does_not_hold_up_the_end(start_daemon):
+def test_idle_connection_does_not_delay_a_stop(start_daemon):
     daemon = start_daemon("--workers", "1", "--drain", "3600")
     with daemon.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -76,7 +76,7 @@ def test_an_idle_connection_does_not_hold_up_the_end(start_daemon):
         until(daemon.ended, "it ends")
 
 
-def test_what_broke_off_is_not_stored(start_daemon):
+def test_interrupted_upload_is_not_stored(start_daemon):
     daemon = start_daemon("--workers", "1", "--drain", "0")
     with half_an_upload(daemon):
         until(lambda: taken(daemon), "the upload is being read")
@@ -102,7 +102,7 @@ def nothing_more(connection):
         return b""
 
 
-def test_the_stop_is_told_to_systemd(daemon):
+def test_stop_is_reported_to_systemd(daemon):
     with daemon.notifications() as receiver:
         daemon.kill(signal.SIGTERM)
         assert "STOPPING=1" in receiver.recv(1000).decode()

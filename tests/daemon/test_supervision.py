@@ -35,7 +35,7 @@ def healthy(daemon):
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("error", ["EAGAIN", "ENOMEM"])
-def test_workers_are_replaced_after_a_time_in_which_no_process_could_be_forked(start_daemon, error):
+def test_workers_are_replaced_after_failed_forks(start_daemon, error):
     daemon = start_daemon("--workers", "2")
     with injected(daemon.pid, FORKS, f"error={error}"):
         for pid in daemon.workers():
@@ -72,7 +72,7 @@ def test_a_hung_worker_is_killed_and_replaced_while_the_other_serves(start_daemo
     assert 200 == upload(daemon, b"x").status_code
 
 
-def test_a_worker_is_replaced_although_a_process_that_it_forked_hangs(start_daemon):
+def test_worker_is_replaced_while_its_child_hangs(start_daemon):
     """A decoder holds the worker's stderr, the pipe to the supervisor."""
     daemon = start_daemon("--workers", "2")
     token = requests.get(daemon.url + "imageapi/generate-token/u/", timeout=10).json()["token"]
@@ -118,7 +118,7 @@ def test_store_and_images_on_one_disk_share_its_health(start_daemon):
 
 
 @pytest.mark.needs("strace")
-def test_without_new_processes_and_threads_requests_are_refused_until_there_are_some_again(start_daemon):
+def test_requests_are_refused_while_no_thread_can_be_started(start_daemon):
     daemon = start_daemon("--workers", "1")
     token = requests.get(daemon.url + "imageapi/generate-token/u/", timeout=10).json()["token"]
 

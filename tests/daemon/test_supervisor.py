@@ -32,25 +32,25 @@ def quick_deaths(number, *, interrupted=False):
     return [backoff.delay(0.1, interrupted=interrupted) for _ in range(number)]
 
 
-def test_the_first_quick_deaths_cause_no_delay():
+def test_first_quick_exits_cause_no_delay():
     assert [0.0] * (MAX_QUICK_EXITS - 1) == quick_deaths(MAX_QUICK_EXITS - 1)
 
 
-def test_after_five_quick_deaths_the_delays_grow_up_to_a_limit():
+def test_delays_grow_to_a_maximum_after_five_quick_exits():
     delays = quick_deaths(20)[MAX_QUICK_EXITS - 1 :]
     assert [1.0, 2.0, 4.0, 8.0, MAX_RESTART_DELAY_SECONDS, MAX_RESTART_DELAY_SECONDS] == delays[:6]
 
 
-def test_the_delay_after_a_worker_that_served_or_was_killed_stays_short():
+def test_delay_after_a_worker_that_served_or_was_killed_stays_short():
     assert [1.0, 1.0, 1.0] == quick_deaths(30, interrupted=True)[-3:]
 
 
-def test_the_back_off_counts_any_number_of_deaths():
+def test_backoff_counts_any_number_of_exits():
     """2.0 ** 1024 is an OverflowError, which would have left the place empty."""
     assert MAX_RESTART_DELAY_SECONDS == quick_deaths(2000)[-1]
 
 
-def test_a_long_life_resets_the_back_off():
+def test_long_uptime_resets_the_backoff():
     backoff = Backoff()
     for _ in range(MAX_QUICK_EXITS):
         backoff.delay(0.1, interrupted=False)
@@ -118,7 +118,7 @@ def started(*errors, status=lambda sentence: None):
     return reactor, supervisor, serving, lines
 
 
-def test_a_worker_learns_everything_from_stdin_and_nothing_from_argv():
+def test_worker_config_is_sent_on_stdin_and_not_in_argv():
     reactor, *_ = started()
     charge = json.loads(reactor.transports[0].said)
     assert SETTINGS == Settings.from_json(charge["settings"])
@@ -127,7 +127,7 @@ def test_a_worker_learns_everything_from_stdin_and_nothing_from_argv():
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
 
 
-def test_it_serves_when_all_workers_say_so():
+def test_supervisor_serves_once_all_workers_serve():
     reactor, _, serving, _ = started()
     reactor.transports[0].protocol.childDataReceived(1, b'"serv')
     reactor.transports[0].protocol.childDataReceived(1, b'ing"\n')
@@ -148,14 +148,14 @@ def test_lines_of_workers_are_passed_on_and_stray_output_is_kept():
     assert {100} == {line.process for line in lines}
 
 
-def test_a_dead_worker_is_replaced_at_once():
+def test_exited_worker_is_replaced_at_once():
     reactor, *_ = started()
     reactor.transports[0].end(ProcessTerminated(signal=9))
     reactor.advance(0)
     assert 3 == len(reactor.transports)
 
 
-def test_a_place_whose_workers_die_young_is_empty_for_a_while():
+def test_slot_with_quick_exits_waits_before_the_next_spawn():
     reactor, *_ = started()
     for _ in range(MAX_QUICK_EXITS):
         reactor.transports[-1].end(ProcessTerminated(1))
@@ -167,7 +167,7 @@ def test_a_place_whose_workers_die_young_is_empty_for_a_while():
     assert started_at + 1 == len(reactor.transports)
 
 
-def test_a_stop_lets_go_and_waits_for_all():
+def test_stop_closes_control_pipes_and_waits_for_all_workers():
     reactor, supervisor, *_ = started()
     stopped = supervisor.stop()
     assert [True, True] == [transport.close_control_pipe for transport in reactor.transports]
@@ -178,21 +178,21 @@ def test_a_stop_lets_go_and_waits_for_all():
     assert [] == reactor.getDelayedCalls()
 
 
-def test_a_worker_that_does_not_go_is_killed():
+def test_worker_that_exceeds_the_drain_timeout_is_killed():
     reactor, supervisor, *_ = started()
     supervisor.stop()
     reactor.advance(SETTINGS.drain + 5)
     assert [[9], [9]] == [transport.signals for transport in reactor.transports]
 
 
-def test_losing_patience_kills_all():
+def test_abort_kills_all_workers():
     reactor, supervisor, *_ = started()
     supervisor.stop()
     supervisor.abort()
     assert [[9], [9]] == [transport.signals for transport in reactor.transports]
 
 
-def test_a_worker_that_was_about_to_be_replaced_is_not_when_we_stop():
+def test_stop_cancels_pending_restarts():
     reactor, supervisor, *_ = started()
     for transport in reactor.transports[:2]:
         transport.end(ProcessTerminated(1))
@@ -202,7 +202,7 @@ def test_a_worker_that_was_about_to_be_replaced_is_not_when_we_stop():
     assert 2 == len(reactor.transports)
 
 
-def test_reopening_is_said_to_all():
+def test_reopen_is_sent_to_all_workers():
     reactor, supervisor, *_ = started()
     supervisor.reopen()
     assert [b"reopen"] * 2 == [transport.said.splitlines()[1] for transport in reactor.transports]
@@ -233,7 +233,7 @@ def test_a_failed_spawn_is_tried_again():
     assert serving.called
 
 
-def test_a_failed_spawn_counts_as_a_quick_death():
+def test_failed_spawn_counts_as_a_quick_exit():
     reactor, *_ = started(*[no_processes() for _ in range(2 * MAX_QUICK_EXITS)])
     reactor.pump([0.0] * 2 * MAX_QUICK_EXITS)
     assert [] == reactor.transports
@@ -268,7 +268,7 @@ def test_a_stop_while_no_worker_could_be_started_ends_at_once():
     assert [] == reactor.getDelayedCalls()
 
 
-def test_messages_to_a_place_without_a_worker_are_dropped():
+def test_messages_to_an_empty_slot_are_dropped():
     _, supervisor, *_ = started(no_processes(), no_processes())
     supervisor.reopen()
     supervisor.abort()
@@ -343,7 +343,7 @@ def test_a_worker_that_leaves_pings_unanswered_is_killed_after_15_seconds():
     assert 4 == silent.said.count(b"ping\n")
 
 
-def test_a_worker_that_answers_lives():
+def test_worker_that_answers_pings_is_not_killed():
     reactor, *_ = started()
     serve(reactor)
     beats(reactor, 100, answer=reactor.transports)
@@ -369,7 +369,7 @@ def test_a_worker_may_take_a_minute_to_start():
     assert [9] == reactor.transports[1].signals
 
 
-def test_a_worker_that_drains_is_not_killed_before_its_time():
+def test_draining_worker_is_not_killed_before_the_timeout():
     reactor, supervisor, *_ = started()
     serve(reactor)
     beats(reactor, 4)
@@ -443,7 +443,7 @@ def told(transport):
     return first["suspensions"] + [each["suspended"] for each in others]
 
 
-def test_a_suspension_is_told_to_all_workers_and_to_later_ones():
+def test_suspension_is_sent_to_all_workers_and_to_later_ones():
     reactor, *_ = started()
     serve(reactor)
     says(reactor.transports[0], {"suspended": [7, "EIO", True]})
@@ -453,7 +453,7 @@ def test_a_suspension_is_told_to_all_workers_and_to_later_ones():
     assert [[7, "EIO", True]] == told(reactor.transports[2])
 
 
-def test_a_suspension_that_may_end_by_itself_is_not_told_to_later_workers():
+def test_temporary_suspension_is_not_sent_to_later_workers():
     reactor, *_ = started()
     serve(reactor)
     says(reactor.transports[0], {"suspended": [7, "EROFS", False]})

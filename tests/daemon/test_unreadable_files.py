@@ -49,7 +49,7 @@ def stored(daemon, session, size):
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("call", ["openat", "pread64"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_a_bad_sector_fails_its_file_alone_and_an_upload_heals_it(daemon, call, size):
+def test_bad_sector_fails_only_its_file_until_an_upload_replaces_it(daemon, call, size):
     with requests.Session() as session:
         data, digest, url, path = stored(daemon, session, size)
         with failing(daemon, call, path):

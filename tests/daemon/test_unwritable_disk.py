@@ -130,7 +130,7 @@ def test_images_are_deleted_and_tokens_refused_on_a_full_disk(images, start_faul
 
 
 @pytest.mark.needs("strace")
-def test_leftovers_of_images_that_cannot_be_removed_stop_no_start(images, start_faulty, tmp_path):
+def test_orphans_that_cannot_be_removed_do_not_prevent_a_start(images, start_faulty, tmp_path):
     orphan = tmp_path / "images" / "blobs" / "00" / ("0" * 64)
     orphan.touch()
     os.utime(orphan, (0, 0))
@@ -162,7 +162,7 @@ def test_workers_that_die_on_a_full_disk_are_replaced_and_read(images, start_fau
 
 
 @pytest.mark.needs("strace")
-def test_a_missing_shard_alone_answers_errors_until_it_can_be_made(images, start_faulty, tmp_path):
+def test_missing_shard_fails_only_its_files_until_it_is_created(images, start_faulty, tmp_path):
     shard = hashlib.sha256(b"world").hexdigest()[:2]
     os.rename(tmp_path / "store" / shard, tmp_path / "aside")
     daemon, end_fault = start_faulty("ENOSPC", "--workers", "1")
@@ -174,7 +174,7 @@ def test_a_missing_shard_alone_answers_errors_until_it_can_be_made(images, start
 
 
 @pytest.mark.needs("strace")
-def test_a_log_that_cannot_be_made_on_a_full_disk_stops_no_start(images, start_faulty, tmp_path):
+def test_log_that_cannot_be_created_does_not_prevent_a_start(images, start_faulty, tmp_path):
     path = str(tmp_path / "access")
     options = ("--workers", "1", "--access-log", path)
     daemon, end_fault = start_faulty("ENOSPC", *options, calls="openat", path=path)

@@ -22,7 +22,7 @@ def gone(pid):
     return not os.path.exists(f"/proc/{pid}") or ") Z " in read(f"/proc/{pid}/stat")
 
 
-def test_the_supervisor_runs_as_many_workers_as_it_is_told(start_daemon):
+def test_supervisor_runs_the_configured_number_of_workers(start_daemon):
     daemon = start_daemon("--workers", "3")
     assert 3 == len(daemon.workers())
     assert 3 == len(set(daemon.workers()))
@@ -33,14 +33,14 @@ def test_one_worker_is_the_daemon_itself(daemon):
     assert hashlib.sha256(b"x").hexdigest() == put(daemon, b"x")
 
 
-def test_nothing_secret_stands_in_a_command_line(start_daemon):
+def test_command_lines_contain_no_secret(start_daemon):
     daemon = start_daemon("--workers", "2")
     for pid in daemon.workers():
         assert daemon.store not in read(f"/proc/{pid}/cmdline")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_worker_that_dies_is_replaced(start_daemon, number):
+def test_killed_worker_is_replaced(start_daemon, number):
     daemon = start_daemon("--workers", "2")
     first, second = daemon.workers()
     os.kill(first, number)
@@ -110,7 +110,7 @@ def test_killing_workers_under_load_loses_nothing_and_never_closes_the_port(star
     assert [] == [name for name, content in stored(daemon) if name != hashlib.sha256(content).hexdigest()]
 
 
-def test_when_the_supervisor_is_killed_no_worker_stays(start_daemon):
+def test_workers_exit_when_the_supervisor_is_killed(start_daemon):
     daemon = start_daemon("--workers", "2")
     workers = daemon.workers()
     daemon.kill(signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_when_the_supervisor_is_killed_no_worker_stays(start_daemon):
     until(lambda: all(gone(pid) for pid in workers), "the workers have gone too")
 
 
-def test_a_worker_that_cannot_start_is_tried_again_with_pauses(start_daemon):
+def test_worker_that_cannot_start_is_restarted_with_delays(start_daemon):
     daemon = start_daemon("--workers", "2")
     os.rename(os.path.join(daemon.store, "FORMAT"), os.path.join(daemon.directory, "FORMAT"))
     os.kill(daemon.workers()[0], signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_a_worker_that_cannot_start_is_tried_again_with_pauses(start_daemon):
     assert hashlib.sha256(b"x").hexdigest() == put(daemon, b"x")
 
 
-def test_work_is_shared(start_daemon, tmp_path):
+def test_workers_share_the_requests(start_daemon, tmp_path):
     daemon = start_daemon("--workers", "2", "--access-log", "-")
 
     def both_have_answered():

@@ -20,14 +20,14 @@ def text(*names):
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ru.md"])
-def test_both_pages_have_the_two_commands_and_every_option(page):
+def test_both_readmes_have_the_first_commands_and_every_option(page):
     assert INSTALL in text(page)
     assert CHECK in text(page)
     options = [name for name, *_ in Options.optParameters + Options.optFlags]
     assert [] == [name for name in ("listen", *options) if f"| `--{name}" not in text(page)]
 
 
-def test_what_checks_a_change_runs_the_command_of_the_readme():
+def test_ci_runs_the_test_command_of_the_readme():
     assert CHECK in text(".ci", "run")
     assert "run: bash .ci/run" in text(".github", "workflows", "checks.yml")
 
@@ -42,7 +42,7 @@ def test_ci_installs_every_tool_that_a_test_needs():
     assert [] == sorted(tool for tool in tools - of_python if f"[{tool}]=" not in text(".ci", "run"))
 
 
-def test_both_pages_show_the_same_commands():
+def test_both_readmes_show_the_same_commands():
     fenced = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
     assert fenced.findall(text("README.md")) == fenced.findall(text("README.ru.md"))
 
@@ -66,7 +66,7 @@ def test_the_plugin_folders_are_no_packages():
 
 @pytest.mark.needs("shellcheck")
 @pytest.mark.parametrize("path", ["deploy/filestored.init", ".ci/run"])
-def test_a_script_has_no_faults(path):
+def test_init_script_passes_shellcheck(path):
     done = subprocess.run(["shellcheck", path], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "" == done.stdout
 
@@ -143,7 +143,7 @@ def script(tmp_path):
     run("stop")
 
 
-def test_the_script_starts_restarts_and_stops(script, tmp_path):
+def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert (3, 2) == (script("status").returncode, script("nonsense").returncode)
     assert 0 == script("start").returncode
     first = read(tmp_path / "pid")
@@ -158,7 +158,7 @@ def test_the_script_starts_restarts_and_stops(script, tmp_path):
     assert 3 == read(tmp_path / "logs" / "log").count("Server Shut Down.")
 
 
-def test_a_stale_pidfile_is_told_and_overcome(script, tmp_path):
+def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
     (tmp_path / "pid").write_text("1")
     assert 1 == script("status").returncode
     (tmp_path / "pid").write_text("4194304")
@@ -166,7 +166,7 @@ def test_a_stale_pidfile_is_told_and_overcome(script, tmp_path):
     assert 0 == script("status").returncode
 
 
-def test_a_missing_program_is_told(script, tmp_path):
+def test_init_script_reports_a_missing_program(script, tmp_path):
     os.unlink(tmp_path / "twistd")
     done = script("start")
     assert (5, 1) == (done.returncode, done.stderr.count("\n"))
@@ -175,7 +175,7 @@ def test_a_missing_program_is_told(script, tmp_path):
 @pytest.mark.needs("curl")
 @pytest.mark.needs("wget")
 @pytest.mark.needs("aria2c")
-def test_the_examples_work_as_they_stand(daemon, tmp_path):
+def test_examples_of_the_readme_work(daemon, tmp_path):
     (examples,) = re.findall(r"^```sh\n(echo .*?)^```", text("README.md"), re.MULTILINE | re.DOTALL)
     script = examples.replace("curl ", "curl -sS --fail-with-body ").replace(
         "localhost:9000", f"127.0.0.1:{daemon.port}"

@@ -55,27 +55,27 @@ def test_an_entry_in_the_combined_format():
     )
 
 
-def test_a_token_in_the_target_or_the_referer_is_masked():
+def test_token_in_the_target_or_the_referer_is_redacted():
     shown = format_entry(entry(target=b"/imageapi/token/s3cr3t/x", referer=b"http://h/%74oken/s3cr3t/"))
     assert "s3cr3t" not in shown
     assert '"GET /imageapi/token/***/*** HTTP/1.1"' in shown
     assert '"http://h/%74oken/***/"' in shown
 
 
-def test_a_text_in_which_something_was_masked_is_not_kept():
+def test_redacted_text_is_not_cached():
     secret = b"/imageapi/token/k33pm3n0t/x"
     format_entry(entry(target=secret, referer=b"http://h" + secret, agent=b"Authorization: k33pm3n0t"))
     assert [] == [text for text in _redaction_cache if b"k33pm3n0t" in text]
 
 
-def test_what_is_kept_of_texts_is_bounded():
+def test_redaction_cache_is_bounded():
     for number in range(MAX_CACHED_TEXTS + 10):
         format_entry(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * MAX_CACHED_BYTES))
     assert MAX_CACHED_TEXTS == len(_redaction_cache)
     assert MAX_CACHED_BYTES >= max(map(len, _redaction_cache))
 
 
-def test_a_text_that_comes_again_is_written_the_same():
+def test_redaction_cache_hit_returns_the_same_text():
     agent = b'"again"\xff'
     assert format_entry(entry(agent=agent)) == format_entry(entry(agent=agent))
 
@@ -86,7 +86,7 @@ def test_a_client_cannot_forge_a_field_or_a_line():
 
 
 @given(st.binary(), st.binary(), st.text(), st.none() | st.binary(), st.none() | st.binary())
-def test_whatever_clients_send_is_one_line_of_the_format(method, target, peer, referer, agent):
+def test_any_input_is_one_line_of_the_format(method, target, peer, referer, agent):
     shown = written(peer, method=method, target=target, referer=referer, agent=agent)
     assert COMBINED.fullmatch(shown)
 
@@ -106,7 +106,7 @@ class Lines:
         self.closed += 1
 
 
-def test_it_provides_what_the_wire_asks_for():
+def test_access_log_provides_its_interface():
     assert verifyObject(IAccessLog, AccessLog(Clock(), Lines()))
 
 
@@ -121,7 +121,7 @@ def test_entries_of_one_second_are_written_together():
     assert [] == clock.getDelayedCalls()
 
 
-def test_a_full_batch_does_not_wait():
+def test_full_batch_is_written_at_once():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     while not lines.batches:
@@ -133,7 +133,7 @@ def test_a_full_batch_does_not_wait():
     assert [] == clock.getDelayedCalls()
 
 
-def test_long_lines_do_not_pile_up():
+def test_long_lines_fill_a_batch():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for _ in range(100):
@@ -141,7 +141,7 @@ def test_long_lines_do_not_pile_up():
     assert max(len("".join(batch)) for batch in lines.batches) < MAX_BATCH_CHARACTERS + 33_000
 
 
-def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():
+def test_line_has_the_time_of_the_response():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
@@ -152,7 +152,7 @@ def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():
     ]
 
 
-def test_each_line_of_a_second_says_whose_it_is():
+def test_lines_of_one_second_name_their_clients():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for peer in ("10.0.0.1", "::1", "10.0.0.1"):
@@ -161,7 +161,7 @@ def test_each_line_of_a_second_says_whose_it_is():
     assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 
 
-def test_closing_writes_the_rest():
+def test_close_writes_waiting_lines():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     note(log)
@@ -169,7 +169,7 @@ def test_closing_writes_the_rest():
     assert (1, 1, []) == (len(lines.batches), lines.closed, clock.getDelayedCalls())
 
 
-def test_reopening_writes_the_rest_to_the_old_file(tmp_path):
+def test_reopen_writes_waiting_lines_to_the_old_file(tmp_path):
     log = AccessLog(Clock(), FileWriter(str(tmp_path / "access")))
     note(log, status=201)
     os.rename(tmp_path / "access", tmp_path / "access.1")
@@ -180,7 +180,7 @@ def test_reopening_writes_the_rest_to_the_old_file(tmp_path):
     assert " 202 " in (tmp_path / "access").read_text()
 
 
-def test_a_full_disk_costs_lines_and_nothing_else():
+def test_full_disk_loses_lines_only():
     log = AccessLog(Clock(), FileWriter("/dev/full"))
     note(log)
     log.flush()
@@ -244,5 +244,5 @@ def test_a_file_that_cannot_be_written_is_an_error_at_once():
 
 
 @pytest.mark.parametrize("peer", ["", "a b", "\n"])
-def test_a_peer_is_one_word(peer):
+def test_client_address_is_one_word(peer):
     assert COMBINED.fullmatch(written(peer))

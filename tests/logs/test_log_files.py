@@ -20,7 +20,7 @@ def ask(daemon, path="nothing", times=1):
 
 @WORKERS
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
-def test_a_signal_opens_all_files_anew(start_daemon, tmp_path, workers, number):
+def test_signal_reopens_all_log_files(start_daemon, tmp_path, workers, number):
     log, access = str(tmp_path / "log"), str(tmp_path / "access")
     daemon = start_daemon("--workers", workers, "--access-log", access)
     ask(daemon, "before", times=8)
@@ -51,7 +51,7 @@ def test_the_access_log_has_a_line_for_each_request(start_daemon, tmp_path, work
     assert "s3cr3tT0k3" not in read(access) + daemon.log
 
 
-def test_the_access_log_masks_what_is_answered_unread_as_well(start_daemon, tmp_path):
+def test_access_log_redacts_requests_refused_by_the_parser(start_daemon, tmp_path):
     access = str(tmp_path / "access")
     daemon = start_daemon("--workers", "1", "--access-log", access)
     name = requests.post(daemon.url, data=b"x", headers={"Content-Type": "a/b"}, timeout=10).text.strip()
@@ -84,14 +84,14 @@ def test_a_full_disk_under_the_logs_does_not_stop_the_service(start_daemon):
     assert "No space left" in read(os.path.join(daemon.directory, "stderr"))
 
 
-def test_a_log_level_keeps_the_log_quiet(start_daemon):
+def test_log_level_filters_lines(start_daemon):
     daemon = start_daemon("--workers", "2", "--log-level", "ERROR")
     ask(daemon)
     daemon.end()
     assert "" == daemon.log
 
 
-def test_a_watchdog_hears_from_the_daemon(start_daemon):
+def test_watchdog_is_pinged_by_the_daemon(start_daemon):
     daemon = start_daemon("--workers", "2", environment={"WATCHDOG_USEC": "200000"})
     for pid in daemon.workers():
         assert "WATCHDOG" not in read(f"/proc/{pid}/environ")

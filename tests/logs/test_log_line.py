@@ -25,7 +25,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("text", SECRETS)
-def test_a_secret_is_masked(text):
+def test_secret_is_redacted(text):
     assert "s3cr3tT0k3" not in redact(text)
     assert "***" in redact(text)
 
@@ -33,11 +33,11 @@ def test_a_secret_is_masked(text):
 @pytest.mark.parametrize(
     "text", ["GET /files/abc", "/tokens/abc/", "the token is bad", "not authorized", "/token/"]
 )
-def test_what_is_no_secret_stays(text):
+def test_text_without_secrets_is_unchanged(text):
     assert text == redact(text)
 
 
-def test_masking_twice_is_masking_once():
+def test_redact_is_idempotent():
     assert redact("/token/abc/x") == redact(redact("/token/abc/x"))
 
 
@@ -46,7 +46,7 @@ def test_a_line_feed_cannot_begin_a_new_line():
 
 
 @given(st.text())
-def test_nothing_in_a_line_steers_a_terminal(text):
+def test_control_characters_are_escaped(text):
     shown = sanitize(text)
     assert not [letter for letter in shown if letter != "\n" and (letter < " " or "\x7f" <= letter < "\xa0")]
     assert all(line.startswith("    ") for line in shown.split("\n")[1:])
@@ -74,12 +74,12 @@ def test_a_failure_comes_with_its_traceback_but_without_variables():
     assert "s3cr3tT0k3" not in line.text
 
 
-def test_a_legacy_event_becomes_a_line_too():
+def test_legacy_event_becomes_a_line():
     line = from_event({"message": ("a", "b"), "isError": 0, "log_format": "{log_text}", "log_text": "a b"})
     assert ("INFO", "a b") == (line.level, line.text)
 
 
-def test_a_line_survives_the_way_to_the_supervisor():
+def test_line_round_trips_through_json():
     line = LogLine("INFO", "here", 7, 'ä\n    {b} \\ "quoted"')
     written = line.to_json()
     assert line == LogLine(**json.loads(written))

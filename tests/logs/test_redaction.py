@@ -67,7 +67,7 @@ def line(target="/", referer=None, agent=None):
 
 
 @pytest.mark.parametrize("path", NEAR_MISSES)
-def test_a_token_in_a_wrong_path_is_masked(path):
+def test_token_in_a_wrong_path_is_redacted(path):
     path = path.format(TOKEN)
     assert TOKEN not in line(path)
     assert TOKEN not in line("/", f"https://h:1{path}", f"agent (+http://h{path})")
@@ -77,7 +77,7 @@ def test_a_token_in_a_wrong_path_is_masked(path):
 
 
 @pytest.mark.parametrize(("text", "shown"), SECURE)
-def test_words_of_the_api_and_user_names_stay_readable(text, shown):
+def test_api_words_and_user_names_are_not_redacted(text, shown):
     assert (shown or text) == redact(text)
 
 
@@ -92,7 +92,7 @@ prefixes = st.sampled_from(
 
 
 @given(prefixes, st.lists(st.tuples(separators, words)), separators, separators, st.text("ab/?;=&%'"))
-def test_no_mixture_of_segments_shows_a_token(prefix, segments, before, after, rest):
+def test_no_combination_of_segments_logs_a_token(prefix, segments, before, after, rest):
     path = f"{prefix}{''.join(map(''.join, segments))}{before}{TOKEN}{after}{rest}"
     assert TOKEN not in line(path)
     assert TOKEN not in line("/", path, path)

@@ -27,7 +27,7 @@ def test_a_retention_is_a_count_or_a_time(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5 days", "10 parsecs", "days", "7 7"])
-def test_what_is_no_retention_is_refused(text):
+def test_invalid_retention_is_refused(text):
     with pytest.raises(ValueError):
         Retention.parse(text)
 
@@ -46,7 +46,7 @@ AGES = {"new": 1.0, "old": 3 * DAY, "older": 9 * DAY}
         (Retention(seconds=0.0), ["new", "old", "older"]),
     ],
 )
-def test_the_files_beyond_a_retention(retention, expected):
+def test_expired_files_of_a_retention(retention, expected):
     assert expected == retention.expired(AGES)
 
 
@@ -74,7 +74,7 @@ def test_a_file_of_the_same_name_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["log", "log.txt"])
-def test_what_an_earlier_daemon_has_left_is_compressed_with_the_next_file(tmp_path, name):
+def test_uncompressed_files_of_an_earlier_daemon_are_compressed(tmp_path, name):
     left, _, extension = name.partition(".")
     rotated = [f"{left}.2026-01-{day}{extension and '.'}{extension}" for day in ("01", "02", "03")]
     for each in rotated:
@@ -88,7 +88,7 @@ def test_what_an_earlier_daemon_has_left_is_compressed_with_the_next_file(tmp_pa
     assert rotated[0] == gzip.decompress((tmp_path / f"{rotated[0]}.gz").read_bytes()).decode()
 
 
-def test_what_goes_wrong_with_one_file_is_told_and_keeps_none_of_the_others(tmp_path):
+def test_error_with_one_file_is_reported_and_others_are_compressed(tmp_path):
     said = []
     (tmp_path / "log.2026-01-01").mkdir()
     for day, age in (("02", 9 * DAY), ("03", 2 * DAY)):

@@ -64,7 +64,7 @@ def finish_rotation():
         thread.join()
 
 
-def test_lines_before_the_sink_are_kept_in_order():
+def test_lines_before_the_sink_is_attached_are_kept_in_order():
     observer, sink = LogObserver(), Collector()
     log = Logger(observer=observer)
     log.info("one")
@@ -74,7 +74,7 @@ def test_lines_before_the_sink_are_kept_in_order():
     assert ["one", "two", "three"] == sink.texts
 
 
-def test_a_line_from_within_a_line_follows_it():
+def test_line_logged_while_writing_follows():
     """As a signal handler logs that interrupts the writing of a line."""
     observer = LogObserver()
     said = []
@@ -107,7 +107,7 @@ def test_many_threads_lose_no_line():
     assert 1601 == len(sink.texts) == len(set(sink.texts))
 
 
-def test_braces_and_markup_stay_as_they_are(tmp_path):
+def test_braces_and_markup_are_written_literally(tmp_path):
     sink = LoguruSink(LogSettings(), str(tmp_path / "log"))
     sink.write(line("GET /{time} <red>{}</red> %s {0!r}"))
     assert "GET /{time} <red>{}</red> %s {0!r}\n" in read(tmp_path / "log")
@@ -136,7 +136,7 @@ def test_json_is_one_object_a_line(tmp_path):
     assert (7, "here", "INFO") == (found[0]["process"], found[0]["source"], found[0]["level"])
 
 
-def test_text_that_is_no_unicode_is_written_all_the_same(tmp_path):
+def test_surrogates_are_written_escaped(tmp_path):
     LoguruSink(LogSettings(), str(tmp_path / "log")).write(line("name \udcff"))
     assert "name \\udcff" in read(tmp_path / "log")
 
@@ -155,7 +155,7 @@ def test_rotation_compresses_and_loses_no_line(tmp_path):
     }
 
 
-def test_retention_keeps_so_many_files_and_nothing_else_is_touched(tmp_path):
+def test_retention_keeps_a_number_of_files_and_touches_no_others(tmp_path):
     for name in ("log.conf", "log.1", "other.log"):
         (tmp_path / name).write_text("mine")
     sink = LoguruSink(LogSettings(rotation="1 KB", retention="2"), str(tmp_path / "log"))
@@ -262,7 +262,7 @@ def filled(sink, size=1000):
     return number - 1
 
 
-def test_a_worker_writes_json_lines_of_interest(ends):
+def test_pipe_sink_writes_json_lines_of_the_level(ends):
     sink = PipeSink(ends[1], "INFO")
     sink.write(line("debug", "DEBUG"))
     sink.write(line("info"))
@@ -304,7 +304,7 @@ def test_lines_written_before_the_reactor_is_known_are_sent_by_it(ends):
     assert kept + 1 == len(texts(read_all(ends[0], reactor.turn)))
 
 
-def test_the_end_waits_for_a_reader_but_not_for_ever(ends):
+def test_finish_waits_for_a_reader_for_a_bounded_time(ends):
     sink = PipeSink(ends[1], "INFO")
     kept = filled(sink)
     sink.finish(0.05)
@@ -346,7 +346,7 @@ def test_threads_and_the_reactor_lose_no_line_of_a_pipe(ends):
     assert 800 == len({each["text"] for each in found if each != "alive"})
 
 
-def test_a_worker_whose_supervisor_is_gone_goes_on(capfd):
+def test_pipe_sink_survives_a_closed_pipe(capfd):
     reading, writing = os.pipe()
     os.close(reading)
     observer, sink = LogObserver(), PipeSink(writing, "INFO")
@@ -422,7 +422,7 @@ def test_a_log_without_a_thread_tries_again_with_the_next_line(monkeypatch):
     assert ["one", "two"] == sink.texts
 
 
-def test_lines_behind_the_end_are_written_before_the_call_returns():
+def test_lines_after_finish_are_written_synchronously():
     sink = Collector()
     threaded = ThreadedSink(lambda: sink)
     threaded.finish(20)
