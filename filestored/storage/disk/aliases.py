@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.subdirectories import Subdirectories
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import UNFIT, ReadFailed
@@ -62,7 +62,7 @@ class AliasFile:
         wanted = name.hex.encode("ascii")
         place = bisect_left(range(self._count), wanted, key=lambda number: self._line(number)[: self._digits])
         line = self._line(place) if place < self._count else b""
-        found = self._second(line, name) if line.startswith(wanted) else None
+        found = self._new_digest(line, name) if line.startswith(wanted) else None
         if found is None:
             raise NotFound
         return found
@@ -76,7 +76,7 @@ class AliasFile:
         for number in range(start, end):
             line = self._line(number)
             old = self._parse(self.old, line[: self._digits])
-            yield old, self._second(line, old)
+            yield old, self._new_digest(line, old)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -88,7 +88,7 @@ class AliasFile:
         except OSError as error:
             raise ReadFailed.of(error, f"{ALIASES}/{self.old.name}") from error
 
-    def _second(self, line: bytes, old: Digest) -> Digest | None:
+    def _new_digest(self, line: bytes, old: Digest) -> Digest | None:
         if line.endswith(UNREADABLE + b"\n"):
             return old
         return None if is_corrupt(line) else self._parse(self._new, line[self._digits + 1 : -1])
@@ -111,7 +111,7 @@ class AliasChain:
 
     def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Syscalls) -> None:
         self._own = own
-        self._steps: dict[str, AliasFile] = {}
+        self._alias_files: dict[str, AliasFile] = {}
         pairs = list(pairwise([*map(algorithm, names), own]))
         self.algorithms = tuple(old for old, _ in pairs)
         self._openers = {old.name: partial(open_aliases, root, old, new, calls) for old, new in pairs}
@@ -126,7 +126,7 @@ class AliasChain:
         while digest.algorithm != self._own.name:
             if digest.algorithm not in self._openers:
                 raise NotFound
-            following = self._step(digest.algorithm).find(digest)
+            following = self._alias_file(digest.algorithm).find(digest)
             if following == digest:
                 break
             digest = following
@@ -134,13 +134,13 @@ class AliasChain:
 
     def close(self) -> None:
         """Close all files."""
-        for step in self._steps.values():
+        for step in self._alias_files.values():
             step.close()
 
     def _open_all(self) -> None:
         for name in self._openers:
             try:
-                self._step(name)
+                self._alias_file(name)
             except OSError as error:
                 if error.errno not in UNFIT:
                     raise
@@ -148,12 +148,12 @@ class AliasChain:
                     "names by {name} cannot be looked up: {reason}", name=name, reason=error.strerror
                 )
 
-    def _step(self, name: str) -> AliasFile:
+    def _alias_file(self, name: str) -> AliasFile:
         """The aliases of one algorithm, opened if need be. Raises `UnusableStore` or `OSError`."""
-        step = self._steps.get(name)
+        step = self._alias_files.get(name)
         if step is None:
             opened = self._openers[name]()
-            step = self._steps.setdefault(name, opened)
+            step = self._alias_files.setdefault(name, opened)
             if step is not opened:  # another thread was faster
                 opened.close()
         return step
@@ -163,7 +163,7 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Syscall
     """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
     try:
         with Subdirectories(root, calls).opened([ALIASES]) as directory:
-            descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
+            descriptor = calls.open(old.name, OPEN_FLAGS, dir_fd=directory)
     except FileNotFoundError:
         raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
     except OSError as error:

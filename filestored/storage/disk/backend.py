@@ -32,19 +32,19 @@ from filestored.interfaces import (
 )
 from filestored.storage.disk.aliases import AliasChain
 from filestored.storage.disk.directory import StoreRoot, error_context
-from filestored.storage.disk.file_cache import LARGEST, CachedFile, FileCache
-from filestored.storage.disk.locks import share
+from filestored.storage.disk.file_cache import MAX_FILE_BYTES, CachedFile, FileCache
+from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import READ_ONLY, DiskSink
+from filestored.storage.disk.sink import OPEN_FLAGS, DiskSink
 from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
 
-RESERVE = 256 * 1024 * 1024
+RESERVED_BYTES = 256 * 1024 * 1024
 """Bytes that are always kept free, or a hundredth of the file system if that is more."""
 
-CROWD = 6
+BATCH_FLUSH_MIN = 6
 """Flushes from which on one for all of them costs less."""
 
 
@@ -52,7 +52,7 @@ CROWD = 6
 class DiskBackend:
     """The store in the directory `path`, whose files `algorithm` names.
 
-    `reserve` is in bytes, `crowd` takes the place of `CROWD`; small files are kept in `recent`. What is in
+    `reserve` is in bytes, `batch_flush_min` takes the place of `BATCH_FLUSH_MIN`; small files are kept in `file_cache`. What is in
     a shard that is missing or unreadable raises `ShardUnusable`. Raises `UnusableStore` when a shard is not
     a directory of the same file system, or the store is being moved to another algorithm. Close it when it
     is not needed any more.
@@ -63,56 +63,58 @@ class DiskBackend:
         path: str,
         algorithm: Algorithm,
         calls: Syscalls | None = None,
-        reserve: int = RESERVE,
-        crowd: int | None = None,
-        recent: FileCache | None = None,
+        reserve: int = RESERVED_BYTES,
+        batch_flush_min: int | None = None,
+        file_cache: FileCache | None = None,
     ) -> None:
         self._algorithm = algorithm
         self._calls = calls or Syscalls()
         self._reserve = reserve
         with error_context(path, "store"), ExitStack() as opened:
-            self._root = self._calls.open(path, DIRECTORY)
+            self._root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, self._root)
-            found = share(self._root, algorithm.name, self._calls)
+            found = lock_shared(self._root, algorithm.name, self._calls)
             self._store_root = root = StoreRoot(self._root, self._calls)
             opened.callback(root.close)
-            self._workshop = TempFiles(self._root, self._calls)
-            opened.callback(self._workshop.close)
-            self._rooms = Shards(root, self._calls)
-            opened.callback(self._rooms.close)
-            self._former = AliasChain(root, found.aliases, algorithm, self._calls)
-            opened.callback(self._former.close)
+            self._temp_files = TempFiles(self._root, self._calls)
+            opened.callback(self._temp_files.close)
+            self._shard_directories = Shards(root, self._calls)
+            opened.callback(self._shard_directories.close)
+            self._aliases = AliasChain(root, found.aliases, algorithm, self._calls)
+            opened.callback(self._aliases.close)
             self._opened = opened.pop_all()
-        self._shards = self._rooms.descriptors
+        self._shards = self._shard_directories.descriptors
         self._quarantine = Quarantine(root, self._calls)
-        self._recent = recent
-        self._crowd = crowd or (CROWD if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize)
+        self._file_cache = file_cache
+        self._batch_flush_min = batch_flush_min or (
+            BATCH_FLUSH_MIN if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize
+        )
 
     @property
     def former(self) -> Sequence[Algorithm]:
         """The algorithms that the store has left."""
-        return self._former.algorithms
+        return self._aliases.algorithms
 
     def current(self, digest: Digest) -> Digest:
         """What the aliases say."""
-        return self._former.current(digest)
+        return self._aliases.current(digest)
 
     def begin(self) -> ISink:
         """A sink on a scratch file. Raises `StoreMissing` or `OSError`."""
         try:
-            scratch = self._workshop.open()
+            temp_file = self._temp_files.open()
         except OSError:  # EPERM or ENOENT, as the file system likes, in a directory that was removed
             self._store_root.check()
             raise
-        return DiskSink(scratch, self._rooms, self._quarantine, self._algorithm, self._calls)
+        return DiskSink(temp_file, self._shard_directories, self._quarantine, self._algorithm, self._calls)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush each shard that is concerned once."""
-        self._rooms.flush_names(digests)
+        self._shard_directories.flush_names(digests)
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Whether so many flushes would be needed without `flush`, and it can be trusted here."""
-        return files + len({digest.shard for digest in digests}) >= self._crowd
+        return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
     def flush(self) -> None:
         """`syncfs`, through a descriptor that is open from start to end: it is told every error."""
@@ -120,13 +122,13 @@ class DiskBackend:
 
     def open(self, digest: Digest) -> IStoredFile:
         """One `openat` and one `fstat`, or one `stat` for a recent file; only regular files are there."""
-        if self._recent is None:
+        if self._file_cache is None:
             return self._open(digest)
-        return self._recall(self._recent, digest) or self._read(self._recent, digest)
+        return self._cached(self._file_cache, digest) or self._open_and_cache(self._file_cache, digest)
 
-    def _recall(self, recent: FileCache, digest: Digest) -> CachedFile | None:
+    def _cached(self, file_cache: FileCache, digest: Digest) -> CachedFile | None:
         """The file as it was read before, if it is still that one."""
-        file = recent.get(digest.hex)
+        file = file_cache.get(digest.hex)
         if file is None:
             return None
         try:
@@ -135,13 +137,13 @@ class DiskBackend:
             status = None
         if status is not None and file.is_unchanged(status):
             return file
-        recent.drop(digest.hex)
+        file_cache.drop(digest.hex)
         return None
 
-    def _read(self, recent: FileCache, digest: Digest) -> IStoredFile:
+    def _open_and_cache(self, file_cache: FileCache, digest: Digest) -> IStoredFile:
         """The file, and if it is small its bytes at once. Raises `ReadFailed` when these are not its own."""
         file = self._open(digest)
-        if file.size > LARGEST:
+        if file.size > MAX_FILE_BYTES:
             return file
         try:
             small = CachedFile(file.read(0, file.size), file.status)
@@ -150,7 +152,7 @@ class DiskBackend:
         if not self._is_digest_of(digest, small.data):
             reason = f"its bytes do not have the {digest.algorithm} of its name"
             raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
-        recent.add(digest.hex, small)
+        file_cache.add(digest.hex, small)
         return small
 
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
@@ -182,9 +184,9 @@ class DiskBackend:
         """Open the name; once more where the shard turns out to have been replaced. Raises `OSError`."""
         while True:
             try:
-                return self._calls.open(digest.hex, READ_ONLY, dir_fd=self._shards[digest.shard])
+                return self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=self._shards[digest.shard])
             except FileNotFoundError:
-                if not self._rooms.reopen(digest.shard):
+                if not self._shard_directories.reopen(digest.shard):
                     raise
 
     def delete(self, digest: Digest) -> bool:
@@ -196,7 +198,7 @@ class DiskBackend:
             except IsADirectoryError:
                 return False
             except FileNotFoundError:
-                if not self._rooms.reopen(digest.shard):
+                if not self._shard_directories.reopen(digest.shard):
                     return False
 
     def changed(self, digest: Digest) -> float:
@@ -217,7 +219,7 @@ class DiskBackend:
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """The regular files that are named like digests, shard after shard."""
-        return self._rooms.digests(self._algorithm, after, limit)
+        return self._shard_directories.digests(self._algorithm, after, limit)
 
     def free_space(self) -> int:
         """What `statvfs` says, less the reserve; nothing when the inodes are used up."""

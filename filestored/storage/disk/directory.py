@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, TMP, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TMP_DIR, TempFiles
 from filestored.storage.health import UNFIT
 
 Report = Callable[[OSError], None]
@@ -54,11 +54,11 @@ def open_directory(path: str) -> int:
         raise UnusableStore("it is a symbolic link; name the directory itself")
     if not stat.S_ISDIR(mode):
         raise UnusableStore("it is not a directory")
-    return os.open(path, DIRECTORY)
+    return os.open(path, DIRECTORY_FLAGS)
 
 
 @contextmanager
-def made(path: str, calls: Syscalls) -> Iterator[int]:
+def ensure_directory(path: str, calls: Syscalls) -> Iterator[int]:
     """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
     if not os.path.lexists(path):
         with suppress(FileExistsError):
@@ -89,11 +89,11 @@ def check_access(status: os.stat_result, *, shedding: bool) -> None:
         raise UnusableStore(f"others may write into it (mode {mode:04o}); chmod it to 0700")
 
 
-def read_format(root: int, noun: str) -> format_file.Format | None:
+def read_format(root: int, noun: str) -> format_file.StoreFormat | None:
     """Its format; None for an empty directory. Raises `UnusableStore` for one that is not ours to fill."""
     if found := format_file.read(root):
         return found
-    strangers = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP]
+    strangers = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP_DIR]
     found = format_file.read(root)
     if strangers and not found:
         raise UnusableStore(f"it is not empty and has no {format_file.NAME} file, so it is no {noun}")
@@ -112,12 +112,12 @@ def require_format(path: str, noun: str) -> None:
             os.close(root)
 
 
-def take(root: int, path: str, contents: str, calls: Syscalls) -> None:
+def initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
     """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
     calls.fchmod(root, 0o700)
     _flush_parent(path, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        format_file.create(root, workshop, contents)
+    with closing(TempFiles(root, calls)) as temp_files:
+        format_file.create(root, temp_files, contents)
 
 
 def _flush_parent(path: str, calls: Syscalls) -> None:
@@ -148,17 +148,17 @@ class StoreRoot:
     def __init__(self, descriptor: int, calls: Syscalls) -> None:
         self.descriptor = descriptor
         self._calls = calls
-        self._witness = calls.open(format_file.NAME, _WITNESS, dir_fd=descriptor)
-        self._reads = syncfs_is_reliable(os.fstat(descriptor).st_dev)
+        self._format = calls.open(format_file.NAME, _WITNESS, dir_fd=descriptor)
+        self._confirms_by_read = syncfs_is_reliable(os.fstat(descriptor).st_dev)
 
     def flush(self, *directories: int) -> None:
         """Make the names in these directories durable. Raises `OSError`: which names are is unknown then."""
         for directory in directories:
             self._calls.fsync(directory)
-        if self._reads:
-            self._calls.pread(self._witness, 1, 0)
+        if self._confirms_by_read:
+            self._calls.pread(self._format, 1, 0)
         else:
-            self._calls.fsync(self._witness)
+            self._calls.fsync(self._format)
 
     def check(self) -> None:
         """Raise `StoreMissing` when the directory was removed, or its ``FORMAT`` was. May raise `OSError`."""
@@ -179,7 +179,7 @@ class StoreRoot:
 
     def close(self) -> None:
         """Close ``FORMAT``."""
-        os.close(self._witness)
+        os.close(self._format)
 
 
 def flush_root(root: int, calls: Syscalls) -> None:

@@ -5,7 +5,7 @@ to, by the hand of another process, too. So they count only while the name leads
 has not been touched since: one `stat(2)` in place of open, fstat, read and close. A file that was deleted,
 moved to quarantine or replaced is noticed at once.
 
-They were hashed as they were read: 10 us for `LARGEST` bytes, once. A file whose bytes do not have the digest
+They were hashed as they were read: 10 us for `MAX_FILE_BYTES` bytes, once. A file whose bytes do not have the digest
 of its name is an error and is not kept; it stays where it is, and the next upload of its content moves it to
 quarantine. Later changes of the bytes are noticed by `stat(2)`, unless the disk itself has made them.
 
@@ -19,10 +19,10 @@ from zope.interface import implementer
 
 from filestored.interfaces import IInMemory, IStoredFile
 
-LARGEST = 16 * 1024
+MAX_FILE_BYTES = 16 * 1024
 """Bytes of the largest file that is kept."""
 
-MOST = 1024
+MAX_FILES = 1024
 """How many files are kept; the one that came first goes first."""
 
 
@@ -53,10 +53,10 @@ class CachedFile:
 class FileCache:
     """The files of one store that were read last, by name."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, max_files: int = MAX_FILES) -> None:
+        self._max_files = max_files
         self._files: dict[str, CachedFile] = {}
-        self._changing = Lock()  # files are opened in threads while the disk is slow
+        self._lock = Lock()  # files are opened in threads while the disk is slow
 
     def get(self, name: str) -> CachedFile | None:
         """What was read under `name`, to be compared with what is there now."""
@@ -64,12 +64,12 @@ class FileCache:
 
     def add(self, name: str, file: CachedFile) -> None:
         """Keep a file that was just read."""
-        with self._changing:
-            if len(self._files) >= self._most:
+        with self._lock:
+            if len(self._files) >= self._max_files:
                 self._files.pop(next(iter(self._files)), None)
             self._files[name] = file
 
     def drop(self, name: str) -> None:
         """Forget a file that is not what it was."""
-        with self._changing:
+        with self._lock:
             self._files.pop(name, None)

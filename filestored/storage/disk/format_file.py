@@ -24,18 +24,18 @@ from filestored.storage.disk.temp_files import TempFile, TempFiles
 NAME = "FORMAT"
 """The name of the file."""
 
-NUMBERS = (1, 2)
+VERSIONS = (1, 2)
 """The layouts that this code reads and writes."""
 
 _NEXT = ".FORMAT-next"
 """What is to replace it, for a moment."""
 
-_LIMIT = 4096
+_MAX_BYTES = 4096
 """Bytes; nothing that long was written by us."""
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class StoreFormat:
     """The contents of ``FORMAT``: algorithm, id, algorithms of former names, the one it is moved to."""
 
     hash: str
@@ -54,7 +54,7 @@ class Format:
         return json.dumps({"format": self.format, **fields}).encode() + b"\n"
 
 
-def read(root: int, name: str = NAME) -> Format | None:
+def read(root: int, name: str = NAME) -> StoreFormat | None:
     """The format of the store whose directory is open as `root`; None when it has none yet.
 
     Raises `UnusableStore` when there is a ``FORMAT`` that this code does not understand.
@@ -64,41 +64,41 @@ def read(root: int, name: str = NAME) -> Format | None:
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
-        return _parse(file.read(_LIMIT))
+        return _parse(file.read(_MAX_BYTES))
 
 
-def create(root: int, workshop: TempFiles, hash_name: str) -> None:
+def create(root: int, temp_files: TempFiles, hash_name: str) -> None:
     """Write ``FORMAT``, unless somebody was first. The caller flushes `root`. Raises `OSError`."""
-    scratch = _written(Format(hash_name, str(uuid.uuid4())), workshop)
+    temp_file = _write_temp(StoreFormat(hash_name, str(uuid.uuid4())), temp_files)
     try:
         with suppress(FileExistsError):
-            scratch.link(NAME, root)
+            temp_file.link(NAME, root)
     finally:
-        scratch.discard()
+        temp_file.discard()
 
 
-def announce(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
+def announce(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
     """Write `record` to the file that `replace` renames, so that it needs no space. Raises `OSError`."""
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
-    scratch = _written(record, workshop)
+    temp_file = _write_temp(record, temp_files)
     try:
-        scratch.link(_NEXT, root)
+        temp_file.link(_NEXT, root)
     finally:
-        scratch.discard()
+        temp_file.discard()
 
 
-def replace(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
+def replace(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
     """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
 
     Raises `OSError`.
     """
-    if _announced(root) != record:
-        announce(root, workshop, record, calls)
+    if _read_prepared(root) != record:
+        announce(root, temp_files, record, calls)
     calls.rename(_NEXT, NAME, src_dir_fd=root, dst_dir_fd=root)
 
 
-def _announced(root: int) -> Format | None:
+def _read_prepared(root: int) -> StoreFormat | None:
     """The contents of the file that `announce` has written, None when it is of no use."""
     try:
         return read(root, _NEXT)
@@ -106,31 +106,31 @@ def _announced(root: int) -> Format | None:
         return None
 
 
-def _written(record: Format, workshop: TempFiles) -> TempFile:
-    scratch = workshop.open()
+def _write_temp(record: StoreFormat, temp_files: TempFiles) -> TempFile:
+    temp_file = temp_files.open()
     try:
-        scratch.write(record.to_json())
-        scratch.seal()
+        temp_file.write(record.to_json())
+        temp_file.seal()
     except BaseException:
-        scratch.discard()
+        temp_file.discard()
         raise
-    return scratch
+    return temp_file
 
 
-def _parse(text: bytes) -> Format:
+def _parse(text: bytes) -> StoreFormat:
     try:
         record = json.loads(text)
         number, hash_name, identity = record["format"], record["hash"], record["id"]
         aliases, moving_to = record.get("aliases", []), record.get("moving_to")
     except (ValueError, TypeError, LookupError, AttributeError):
         raise _unreadable() from None
-    if number not in NUMBERS:
+    if number not in VERSIONS:
         raise UnusableStore(f"it has format {number!r}, and this version knows formats 1 and 2 only")
     if not (isinstance(hash_name, str) and isinstance(identity, str) and isinstance(moving_to, str | None)):
         raise _unreadable()
     if not (isinstance(aliases, list) and all(isinstance(name, str) for name in aliases)):
         raise _unreadable()
-    return Format(hash_name, identity, tuple(aliases), moving_to)
+    return StoreFormat(hash_name, identity, tuple(aliases), moving_to)
 
 
 def _unreadable() -> UnusableStore:

@@ -1,14 +1,14 @@
 """The directory of a store: is it fit to be one, and everything that belongs in it.
 
-`inspect` looks without touching, before a daemon is born, so that a bad choice is one clear
+`check` looks without touching, before a daemon is born, so that a bad choice is one clear
 line to the operator. `prepare` runs in each worker: it makes what is missing, proves by a
 probe that the file system keeps its promises, and removes what dead workers left. Any number
 of processes may prepare the same store at once; each step is one that may be done twice.
 
 A store that exists can be opened and read on a full, read-only or damaged disk. Then `prepare` reports
-what `furnish`, its last part, has met, and `furnish` is tried again later (see `recovery`).
+what `repair`, its last part, has met, and `repair` is tried again later (see `recovery`).
 
-Owned by root while we are root is fine; as root, `inspect` accepts any owner, because the
+Owned by root while we are root is fine; as root, `check` accepts any owner, because the
 daemon may shed its privileges to that owner before it prepares.
 """
 
@@ -23,17 +23,17 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
     check_access,
+    ensure_directory,
     error_context,
     flush_root,
     held,
-    made,
+    initialize,
     open_directory,
     read_format,
-    take,
     tolerated,
 )
 from filestored.storage.disk.quarantine import QUARANTINE
-from filestored.storage.disk.shards import NAMES as SHARDS
+from filestored.storage.disk.shards import SHARD_NAMES
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFiles
 
@@ -46,7 +46,7 @@ Lookup = Callable[[str], Algorithm]
 _PROBE = ".probe-"
 
 
-def inspect(path: str, hash_name: str | None = None) -> Algorithm:
+def check(path: str, hash_name: str | None = None) -> Algorithm:
     """The algorithm of the store at `path`, or of the one that would be made there.
 
     Changes nothing. `hash_name` is the one that the operator asks for, or None. Raises
@@ -63,7 +63,7 @@ def inspect(path: str, hash_name: str | None = None) -> Algorithm:
             found = read_format(root, "store")
         finally:
             os.close(root)
-        return _agreed(found, hash_name, algorithm) if found else wanted
+        return _check_algorithm(found, hash_name, algorithm) if found else wanted
 
 
 def prepare(
@@ -81,32 +81,32 @@ def prepare(
     """
     calls = calls or Syscalls()
     wanted = lookup(hash_name or DEFAULT_HASH)
-    with error_context(path, "store"), made(path, calls) as root:
+    with error_context(path, "store"), ensure_directory(path, calls) as root:
         exists = read_format(root, "store") is not None
         if not exists:
-            take(root, path, wanted.name, calls)
+            initialize(root, path, wanted.name, calls)
         found = format_file.read(root)
         assert found, "nobody takes FORMAT away"
-        agreed = _agreed(found, hash_name, lookup)
+        agreed = _check_algorithm(found, hash_name, lookup)
         with tolerated(report if exists else None):
-            _furnish(root, calls)
+            _prepare_open(root, calls)
         return agreed
 
 
-def furnish(path: str, calls: Syscalls | None = None) -> None:
+def repair(path: str, calls: Syscalls | None = None) -> None:
     """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
     with error_context(path, "store"), held(path) as root:
-        _furnish(root, calls or Syscalls())
+        _prepare_open(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Syscalls) -> None:
-    make_rooms(root, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        _probe(root, workshop, calls)
-        workshop.sweep()
+def _prepare_open(root: int, calls: Syscalls) -> None:
+    make_directories(root, calls)
+    with closing(TempFiles(root, calls)) as temp_files:
+        _probe(root, temp_files, calls)
+        temp_files.remove_stale()
 
 
-def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:
+def _check_algorithm(found: format_file.StoreFormat, hash_name: str | None, lookup: Lookup) -> Algorithm:
     if found.moving_to:
         raise UnusableStore(
             f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}, "
@@ -119,30 +119,30 @@ def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) ->
     return lookup(found.hash)
 
 
-def make_rooms(root: int, calls: Syscalls) -> None:
+def make_directories(root: int, calls: Syscalls) -> None:
     """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
     present = set(os.listdir(root))
-    for name in (*SHARDS, QUARANTINE):
+    for name in (*SHARD_NAMES, QUARANTINE):
         if name not in present:
             with suppress(FileExistsError):
                 calls.mkdir(name, 0o700, dir_fd=root)
     flush_root(root, calls)
 
 
-def _probe(root: int, workshop: TempFiles, calls: Syscalls) -> None:
+def _probe(root: int, temp_files: TempFiles, calls: Syscalls) -> None:
     """Go through every call an upload makes once; raises `OSError` when one does not work."""
     for name in os.listdir(root):
         if name.startswith(_PROBE):
             _remove(name, root, calls)
     name = _PROBE + secrets.token_hex(8)
-    scratch = workshop.open()
+    temp_file = temp_files.open()
     try:
-        scratch.write(b"probe\n")
-        scratch.seal()
-        scratch.link(name, root)
+        temp_file.write(b"probe\n")
+        temp_file.seal()
+        temp_file.link(name, root)
         flush_root(root, calls)
     finally:
-        scratch.discard()
+        temp_file.discard()
         _remove(name, root, calls)
 
 

@@ -15,7 +15,7 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import Syscalls
 
 
-def share(root: int, hash_name: str, calls: Syscalls) -> format_file.Format:
+def lock_shared(root: int, hash_name: str, calls: Syscalls) -> format_file.StoreFormat:
     """Use the store that is open as `root` along with others, as one whose files `hash_name` names.
 
     Raises `UnusableStore` when it is being moved, or has been since it was looked at.

@@ -7,7 +7,7 @@ that does not exist. A record that cannot be read raises `ReadFailed`.
 import errno
 import os
 
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 
@@ -51,7 +51,7 @@ class RecordFiles:
 
     def _open(self, name: str, directory: int) -> int:
         try:
-            return self._calls.open(name, READ_ONLY, dir_fd=directory)
+            return self._calls.open(name, OPEN_FLAGS, dir_fd=directory)
         except OSError as error:
             raise _unread(error, name) from None
 

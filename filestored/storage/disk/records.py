@@ -28,28 +28,28 @@ from filestored.storage.disk.directory import (
     Report,
     StoreRoot,
     check_access,
+    ensure_directory,
     error_context,
     flush_root,
     held,
-    made,
+    initialize,
     open_directory,
     read_format,
-    take,
     tolerated,
 )
 from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
 from filestored.storage.disk.subdirectories import Subdirectories
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY, TempFile, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFile, TempFiles
 from filestored.storage.health import LACKING, ReadFailed
 
-MODE = 0o400
+RECORD_MODE = 0o400
 """A value is the business of the daemon's user alone, and never changed in place."""
 
 _NEXT = ".next"
 
 
-def inspect(path: str, contents: str) -> None:
+def check(path: str, contents: str) -> None:
     """Look, without touching, whether `contents` may be kept at `path`. Raises `UnusableStore`."""
     with error_context(path, "directory"):
         try:
@@ -70,26 +70,26 @@ def prepare(path: str, contents: str, calls: Syscalls | None = None, report: Rep
     not written to; None makes that an error.
     """
     calls = calls or Syscalls()
-    with error_context(path, "directory"), made(path, calls) as root:
+    with error_context(path, "directory"), ensure_directory(path, calls) as root:
         exists = read_format(root, "place for records") is not None
         if not exists:
-            take(root, path, contents, calls)
+            initialize(root, path, contents, calls)
         _agree(format_file.read(root), contents)
         with tolerated(report if exists else None):
-            _furnish(root, calls)
+            _prepare_open(root, calls)
 
 
-def furnish(path: str, calls: Syscalls | None = None) -> None:
+def repair(path: str, calls: Syscalls | None = None) -> None:
     """Probe the place for records at `path`. Blocking. Raises `UnusableStore`."""
     with error_context(path, "directory"), held(path) as root:
-        _furnish(root, calls or Syscalls())
+        _prepare_open(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Syscalls) -> None:
+def _prepare_open(root: int, calls: Syscalls) -> None:
     flush_root(root, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        workshop.open().discard()
-        workshop.sweep()
+    with closing(TempFiles(root, calls)) as temp_files:
+        temp_files.open().discard()
+        temp_files.remove_stale()
 
 
 def split(name: str) -> list[str]:
@@ -108,37 +108,37 @@ class DiskRecords:
     def __init__(self, path: str, calls: Syscalls | None = None) -> None:
         self._calls = calls or Syscalls()
         with ExitStack() as opened:
-            root = self._calls.open(path, DIRECTORY)
+            root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, root)
             self._root = StoreRoot(root, self._calls)
             opened.callback(self._root.close)
-            self._workshop = TempFiles(root, self._calls)
-            opened.callback(self._workshop.close)
+            self._temp_files = TempFiles(root, self._calls)
+            opened.callback(self._temp_files.close)
             self._opened = opened.pop_all()
-        self._folders = Subdirectories(self._root, self._calls)
+        self._directories = Subdirectories(self._root, self._calls)
         self._files = RecordFiles(self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
         """Link a file with the value to its name, unless there is one."""
         *above, last = split(name)
-        with self._new(value) as scratch, self._folders.made(above) as directory:
+        with self._new(value) as temp_file, self._directories.ensured(above) as directory:
             try:
-                scratch.link(last, directory)
+                temp_file.link(last, directory)
             except FileExistsError:
                 return False
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def replace(self, name: str, old: bytes, new: bytes) -> bool:
         """Rename a file with the new value over the old one."""
-        with self._new(new) as scratch, self._locked(name, old) as (directory, last):
+        with self._new(new) as temp_file, self._locked(name, old) as (directory, last):
             if last is None:
                 return False
             with suppress(FileNotFoundError):
                 self._calls.unlink(_NEXT, dir_fd=directory)
-            scratch.link(_NEXT, directory)
+            temp_file.link(_NEXT, directory)
             self._calls.rename(_NEXT, last, src_dir_fd=directory, dst_dir_fd=directory)
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def remove(self, name: str, old: bytes) -> bool:
@@ -147,14 +147,14 @@ class DiskRecords:
             if last is None:
                 return False
             self._calls.unlink(last, dir_fd=directory)
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def read(self, name: str) -> bytes | None:
         """One open, one read; what is no regular file is not there. Raises `StoreMissing` or `ReadFailed`."""
         *above, last = split(name)
         try:
-            with self._folders.opened(above) as directory:
+            with self._directories.opened(above) as directory:
                 return self._files.read(last, directory)
         except FileNotFoundError:
             self._root.check()
@@ -173,12 +173,12 @@ class DiskRecords:
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """One directory listing, then one open and one read for each record."""
         try:
-            directory = self._folders.open(split(prefix))
+            directory = self._directories.open(split(prefix))
         except FileNotFoundError:
             self._root.check()
             return
         try:
-            for last in self._folders.files(directory, prefix):
+            for last in self._directories.files(directory, prefix):
                 with suppress(FileNotFoundError):  # it was removed meanwhile
                     yield last, self._read_if_possible(last, directory)
         finally:
@@ -187,8 +187,8 @@ class DiskRecords:
     def entries(self, prefix: str) -> list[str]:
         """One directory listing, links included."""
         try:
-            with self._folders.opened(split(prefix)) as directory:
-                return sorted(self._folders.entries(directory, prefix))
+            with self._directories.opened(split(prefix)) as directory:
+                return sorted(self._directories.entries(directory, prefix))
         except FileNotFoundError:
             self._root.check()
             return []
@@ -197,8 +197,8 @@ class DiskRecords:
         """All files below a directory."""
         segments = split(prefix)
         try:
-            with self._folders.opened(segments) as directory:
-                return sorted(self._folders.walk(directory, prefix))
+            with self._directories.opened(segments) as directory:
+                return sorted(self._directories.walk(directory, prefix))
         except FileNotFoundError:
             self._root.check()
             return []
@@ -221,23 +221,23 @@ class DiskRecords:
         """A durable file with a value and without a name."""
         assert len(value) <= MAX_RECORD_BYTES, "a record is small"
         try:
-            scratch = self._workshop.open()
+            temp_file = self._temp_files.open()
         except OSError:
             self._root.check()
             raise
         try:
-            scratch.write(value)
-            scratch.seal(MODE)
-            yield scratch
+            temp_file.write(value)
+            temp_file.seal(RECORD_MODE)
+            yield temp_file
         finally:
-            scratch.discard()
+            temp_file.discard()
 
     @contextmanager
     def _locked(self, name: str, old: bytes) -> Iterator[tuple[int, str | None]]:
         """The record's directory, locked, and its name there; no name when it does not hold `old`."""
         *above, last = split(name)
         try:
-            directory = self._folders.open(above)
+            directory = self._directories.open(above)
         except FileNotFoundError:
             self._root.check()
             yield -1, None
@@ -254,7 +254,7 @@ class DiskRecords:
         """A descriptor with a shared lock on the record, or None when it does not have that value."""
         *above, last = split(name)
         try:
-            with self._folders.opened(above) as directory:
+            with self._directories.opened(above) as directory:
                 self._calls.flock(directory, fcntl.LOCK_SH)
                 return self._files.lock(last, directory, value, fcntl.LOCK_SH)
         except FileNotFoundError:
@@ -262,6 +262,6 @@ class DiskRecords:
             return None
 
 
-def _agree(found: format_file.Format | None, contents: str) -> None:
+def _agree(found: format_file.StoreFormat | None, contents: str) -> None:
     if found is not None and found.hash != contents:
         raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")

@@ -23,10 +23,10 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.health import ShardUnusable
 
-NAMES = tuple(f"{number:02x}" for number in range(256))
+SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
 """The names of the directories."""
 
 
@@ -69,7 +69,7 @@ class Shards:
             return False
         if os.path.samestat(now, self._calls.fstat(held)):
             return False
-        replacement = self._calls.open(name, DIRECTORY, dir_fd=root)
+        replacement = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=root)
         try:
             if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
                 raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
@@ -89,8 +89,8 @@ class Shards:
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
         found: list[Digest] = []
-        first = after.shard if after else NAMES[0]
-        for name in NAMES[NAMES.index(first) :]:
+        first = after.shard if after else SHARD_NAMES[0]
+        for name in SHARD_NAMES[SHARD_NAMES.index(first) :]:
             names = self.listed(name, algorithm)
             found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
             if len(found) >= limit:
@@ -115,7 +115,7 @@ class Shards:
 
     def _open_all(self) -> None:
         unusable = []
-        for name in NAMES:
+        for name in SHARD_NAMES:
             try:
                 self._open(name)
             except ShardUnusable as error:
@@ -127,7 +127,7 @@ class Shards:
                 first=unusable[0],
             )
 
-    def _close_to_others(self, name: str, shard: int, mode: int) -> None:
+    def _restrict_mode(self, name: str, shard: int, mode: int) -> None:
         """Take the right to write from all but the owner: who has it may replace files."""
         try:
             self._calls.fchmod(shard, mode & ~0o022)
@@ -139,13 +139,13 @@ class Shards:
     def _open(self, name: str) -> int:
         """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
         try:
-            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root.descriptor)
+            descriptor = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         except OSError as error:
-            if error.errno in _NEVER:
+            if error.errno in _UNUSABLE_ERRNOS:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
         try:
-            self._accept(name, descriptor)
+            self._check(name, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -154,7 +154,7 @@ class Shards:
             os.close(descriptor)
         return kept
 
-    def _accept(self, name: str, shard: int) -> None:
+    def _check(self, name: str, shard: int) -> None:
         """Check device and mode of an open shard. Raises `ShardUnusable` or `UnusableStore`."""
         try:
             status = self._calls.fstat(shard)
@@ -163,11 +163,11 @@ class Shards:
         if status.st_dev != self._device:
             raise UnusableStore(f"it spans file systems: {name} is on another one")
         if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
-            self._close_to_others(name, shard, mode)
+            self._restrict_mode(name, shard, mode)
 
     def _names(self, shard: str) -> list[str]:
         """The regular files of a shard; read through a descriptor of its own, which has its own position."""
-        descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
+        descriptor = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:
                 return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -186,7 +186,7 @@ class _Opened(dict[str, int]):
         return self._find(name)
 
 
-_NEVER = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_UNUSABLE_ERRNOS = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """No directory, a symbolic link; no descriptors or memory left."""
 
 

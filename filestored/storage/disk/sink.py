@@ -31,11 +31,11 @@ from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
 
-READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How a stored file is opened: no link is followed, and no FIFO waited for."""
 
-_PIECE = 1024 * 1024
-_ATTEMPTS = 100
+_READ_CHUNK_BYTES = 1024 * 1024
+_MAX_ATTEMPTS = 100
 
 
 @implementer(ISink)
@@ -46,13 +46,13 @@ class DiskSink:
 
     def __init__(
         self,
-        scratch: TempFile,
+        temp_file: TempFile,
         shards: Shards,
         quarantine: Quarantine,
         algorithm: Algorithm,
         calls: Syscalls,
     ) -> None:
-        self._scratch = scratch
+        self._temp_file = temp_file
         self._shards = shards
         self._quarantine = quarantine
         self._algorithm = algorithm
@@ -60,35 +60,35 @@ class DiskSink:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append to the scratch file."""
-        self._scratch.write(data)
+        self._temp_file.write(data)
 
     def seal(self, flush: bool = True) -> None:
         """Make it 0440, and flush it if `flush` says so."""
-        self._scratch.seal(flush=flush)
+        self._temp_file.seal(flush=flush)
 
     def publish(self, digest: Digest) -> bool:
         """Link it to its name, dealing with whatever holds that name."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             shard = self._shards.descriptors[digest.shard]
             try:
-                self._scratch.link(digest.hex, shard)
+                self._temp_file.link(digest.hex, shard)
                 return True
             except FileNotFoundError:
                 if not self._shards.restore(digest.shard):
                     raise
             except FileExistsError:
-                if self._is_stored(digest, shard):
+                if self._already_stored(digest, shard):
                     return False
         raise OSError(errno.EBUSY, "the name is taken and given up all the time")
 
     def discard(self) -> None:
         """Let go of the scratch file."""
-        self._scratch.discard()
+        self._temp_file.discard()
 
-    def _is_stored(self, digest: Digest, shard: int) -> bool:
+    def _already_stored(self, digest: Digest, shard: int) -> bool:
         """Whether the holder of the name has our bytes; if not, the name is free now."""
         try:
-            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=shard)
+            descriptor = self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=shard)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -154,16 +154,16 @@ class DiskSink:
             self._move_aside(status, digest, shard, f"it cannot be read: {error.strerror}")
 
     def _move_aside(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
-        if self._quarantine.take(suspect, digest.hex, shard, reason):
+        if self._quarantine.move_in(suspect, digest.hex, shard, reason):
             self._log.error("{digest} moved to quarantine: {reason}", digest=digest.hex, reason=reason)
 
     def _same_bytes(self, theirs: int, size: int) -> bool:
-        ours = self._scratch.descriptor
+        ours = self._temp_file.descriptor
         if self._calls.fstat(ours).st_size != size:
             return False
         return all(
-            self._calls.pread(ours, _PIECE, offset) == self._read(theirs, offset)
-            for offset in range(0, size, _PIECE)
+            self._calls.pread(ours, _READ_CHUNK_BYTES, offset) == self._read(theirs, offset)
+            for offset in range(0, size, _READ_CHUNK_BYTES)
         )
 
     def _rehash(self, descriptor: int) -> Digest:
@@ -177,7 +177,7 @@ class DiskSink:
     def _read(self, theirs: int, offset: int) -> bytes:
         """A piece of the file that holds the name. Raises `ReadFailed`, or `OSError` for want of memory."""
         try:
-            return self._calls.pread(theirs, _PIECE, offset)
+            return self._calls.pread(theirs, _READ_CHUNK_BYTES, offset)
         except OSError as error:
             if error.errno in LACKING:
                 raise

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.health import FlushFailed, ReadFailed
 
-_REMEMBERED = 10_000
+_MAX_FLUSHED = 10_000
 
 
 class Subdirectories:
@@ -28,15 +28,15 @@ class Subdirectories:
     def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
-        self._settled: set[tuple[str, ...]] = set()
+        self._flushed: set[tuple[str, ...]] = set()
 
     def open(self, segments: Sequence[str]) -> int:
         """A new descriptor of a directory. Raises `FileNotFoundError`, also for what is none."""
-        directory = self._calls.open(".", DIRECTORY, dir_fd=self._root.descriptor)
+        directory = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         for segment in segments:
             above = directory
             try:
-                directory = self._step(segment, above)
+                directory = self._open_child(segment, above)
             finally:
                 os.close(above)
         return directory
@@ -51,14 +51,14 @@ class Subdirectories:
             os.close(directory)
 
     @contextmanager
-    def made(self, segments: Sequence[str]) -> Iterator[int]:
+    def ensured(self, segments: Sequence[str]) -> Iterator[int]:
         """A directory that is durably there, made if need be. Raises `StoreMissing` or `OSError`."""
         try:
-            directory = self._open_made(segments)
+            directory = self._open_ensured(segments)
         except FileNotFoundError:
             self._root.check()
-            self._settled.clear()
-            directory = self._open_made(segments)
+            self._flushed.clear()
+            directory = self._open_ensured(segments)
         try:
             yield directory
         finally:
@@ -79,13 +79,13 @@ class Subdirectories:
         found = self._list(directory, prefix)
         try:
             files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            directories = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise ReadFailed.of(error, f"the directory {prefix}") from error
         for name in files:
             yield f"{prefix}/{name}"
-        for name in folders:
-            below = self._step(name, directory)
+        for name in directories:
+            below = self._open_child(name, directory)
             try:
                 yield from self.walk(below, f"{prefix}/{name}")
             finally:
@@ -108,9 +108,9 @@ class Subdirectories:
         except OSError as error:
             raise ReadFailed.of(error, f"the directory {name}") from error
 
-    def _step(self, segment: str, above: int) -> int:
+    def _open_child(self, segment: str, above: int) -> int:
         try:
-            return self._calls.open(segment, DIRECTORY, dir_fd=above)
+            return self._calls.open(segment, DIRECTORY_FLAGS, dir_fd=above)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
@@ -118,18 +118,18 @@ class Subdirectories:
                 raise
             raise ReadFailed.of(error, f"the directory {segment}") from error
 
-    def _open_made(self, segments: Sequence[str]) -> int:
+    def _open_ensured(self, segments: Sequence[str]) -> int:
         for length in range(1, len(segments) + 1):
-            self._make(tuple(segments[:length]))
+            self._ensure(tuple(segments[:length]))
         return self.open(segments)
 
-    def _make(self, segments: tuple[str, ...]) -> None:
-        if segments in self._settled:
+    def _ensure(self, segments: tuple[str, ...]) -> None:
+        if segments in self._flushed:
             return
         with self.opened(segments[:-1]) as above:
             with suppress(FileExistsError):
                 self._calls.mkdir(segments[-1], 0o700, dir_fd=above)
             self.flush(above)
-        if len(self._settled) >= _REMEMBERED:
-            self._settled.clear()
-        self._settled.add(segments)
+        if len(self._flushed) >= _MAX_FLUSHED:
+            self._flushed.clear()
+        self._flushed.add(segments)

@@ -3,7 +3,7 @@
 A `TempFile` is such a file. It comes from a `TempFiles`, which asks the file system for files
 without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
 does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
-their owner; `TempFiles.sweep` removes those without a lock, and no file with a name of another form.
+their owner; `TempFiles.remove_stale` removes those without a lock, and no file with a name of another form.
 
 Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
 replaces what has that name already.
@@ -21,16 +21,16 @@ from contextlib import suppress
 
 from filestored.storage.disk.syscalls import Syscalls
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened that must be one itself, and not a link to one."""
 
-TMP = "tmp"
+TMP_DIR = "tmp"
 """The name of the directory for files that cannot do without a name."""
 
 MODE = 0o440
 """The mode of a stored file: read by the daemon's user and group, written by nobody."""
 
-EARLY = 8 * 1024 * 1024
+WRITEBACK_BYTES = 8 * 1024 * 1024
 """Bytes that are worth telling the disk to begin. Measured: of 256 MiB, the flush took 0.02 s, not 0.13 s."""
 
 
@@ -83,7 +83,7 @@ class TempFile:
 
     def _begin_write_back(self) -> None:
         """Leave the flush at the end little to do."""
-        if self._size - self._begun >= EARLY:
+        if self._size - self._begun >= WRITEBACK_BYTES:
             with suppress(OSError):  # the flush will tell
                 self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
             self._begun = self._size
@@ -99,33 +99,33 @@ class TempFiles:
         self._root = root
         self._calls = calls
         self._tmp: int | None = None  # -1 where files do without a name, None while that is unknown
-        self._deciding = threading.Lock()
+        self._probe_lock = threading.Lock()
         with suppress(OSError):
-            self._decide()
+            self._probe()
 
     def open(self) -> TempFile:
         """A new empty file. Raises `OSError`."""
-        tmp = self._decide() if self._tmp is None else self._tmp
+        tmp = self._probe() if self._tmp is None else self._tmp
         if tmp < 0:
             return TempFile(self._open_unnamed(), self._calls)
         while True:
             try:
-                scratch = self._open_named(tmp)
+                temp_file = self._open_named(tmp)
             except FileNotFoundError:
                 self._restore_tmp(tmp)
-                scratch = self._open_named(tmp)
-            if scratch:
-                return scratch
+                temp_file = self._open_named(tmp)
+            if temp_file:
+                return temp_file
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove the files in ``tmp/`` that are named as by `open` and not locked. Raises `OSError`."""
         try:
-            tmp = self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+            tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
             return
         try:
-            for name in filter(_OWN_NAME.fullmatch, os.listdir(tmp)):
-                self._sweep_one(name, tmp)
+            for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
+                self._remove_if_stale(name, tmp)
         finally:
             os.close(tmp)
 
@@ -135,14 +135,14 @@ class TempFiles:
         if tmp is not None and tmp >= 0:
             os.close(tmp)
 
-    def _decide(self) -> int:
+    def _probe(self) -> int:
         """The descriptor of ``tmp/``, -1 where files do without a name. Raises `OSError`."""
-        with self._deciding:
+        with self._probe_lock:
             if self._tmp is None:
-                self._tmp = -1 if self._can_do_without_names() else self._open_tmp()
+                self._tmp = -1 if self._supports_unnamed() else self._open_tmp()
             return self._tmp
 
-    def _can_do_without_names(self) -> bool:
+    def _supports_unnamed(self) -> bool:
         try:
             os.close(self._open_unnamed())
         except OSError as error:
@@ -156,8 +156,8 @@ class TempFiles:
 
     def _open_tmp(self) -> int:
         with suppress(FileExistsError):
-            self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
-        return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+            self._calls.mkdir(TMP_DIR, 0o700, dir_fd=self._root)
+        return self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
 
     def _restore_tmp(self, tmp: int) -> None:
         """Make ``tmp/`` anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
@@ -171,20 +171,20 @@ class TempFiles:
         """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
         name = secrets.token_hex(_NAME_BYTES)
         descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
-        scratch = TempFile(descriptor, self._calls, name, tmp)
+        temp_file = TempFile(descriptor, self._calls, name, tmp)
         try:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._calls.fstat(descriptor).st_nlink:
-                return scratch
+                return temp_file
         except BlockingIOError:
             pass
         except OSError:
-            scratch.discard()
+            temp_file.discard()
             raise
-        scratch.discard()
+        temp_file.discard()
         return None
 
-    def _sweep_one(self, name: str, tmp: int) -> None:
+    def _remove_if_stale(self, name: str, tmp: int) -> None:
         try:
             descriptor = self._calls.open(name, _INSPECT, dir_fd=tmp)
         except OSError:
@@ -199,7 +199,7 @@ class TempFiles:
 
 
 _NAME_BYTES = 16
-_OWN_NAME = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
+_NAME_PATTERN = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSPECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
