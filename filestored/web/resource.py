@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from http import HTTPStatus
 
-from check import iscoroutine
+from inspect import iscoroutine
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
