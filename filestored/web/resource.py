@@ -20,8 +20,8 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from http import HTTPStatus
-
 from inspect import iscoroutine
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure

@@ -1,12 +1,11 @@
-"""Files on a disk: ``ab/abcdef…`` below one directory, each written once and never changed.
+"""Disk backend: files ``ab/abcdef…`` below one directory, each written once and never changed.
 
-The directory has been made a store by `layout.prepare`. Its 256 shards are held open (see
-`shards`): opening a file is one `openat(2)` with a bare name.
+`layout.prepare` has made the directory a store. Its 256 shards are open (`shards`): opening a file is one
+openat(2) with a bare name.
 
-Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `flush_names` flushes the
-shards. For a crowd, `flush` does that, and the flush of every `seal`, at once. Download: one `openat`,
-one `fstat` that must say *regular file*; symbolic links, FIFOs and directories that somebody
-planted are not there.
+Upload: `begin` returns a `DiskSink`; `flush_names` flushes the shards. For a batch, `flush` does that and the
+flush of every `seal` at once. Download: one openat(2) and one fstat(2), which must report a regular file:
+symbolic links, FIFOs and directories are never served.
 """
 
 import errno
@@ -42,20 +41,19 @@ from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
 
 RESERVED_BYTES = 256 * 1024 * 1024
-"""Bytes that are always kept free, or a hundredth of the file system if that is more."""
+"""Minimum free space; at least a hundredth of the file system."""
 
 BATCH_FLUSH_MIN = 6
-"""Flushes from which on one for all of them costs less."""
+"""Number of flushes from which one `syncfs` is cheaper."""
 
 
 @implementer(IBackend, IBatchFlush, IAliases, INonBlockingOpen, IQuarantine)
 class DiskBackend:
-    """The store in the directory `path`, whose files `algorithm` names.
+    """The store in the directory `path`, whose files are named by `algorithm`.
 
-    `reserve` is in bytes, `batch_flush_min` takes the place of `BATCH_FLUSH_MIN`; small files are kept in `file_cache`. What is in
-    a shard that is missing or unreadable raises `ShardUnusable`. Raises `UnusableStore` when a shard is not
-    a directory of the same file system, or the store is being moved to another algorithm. Close it when it
-    is not needed any more.
+    `reserve` in bytes; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache` holds small files. Files
+    of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore` when a shard is not a
+    directory of the same file system, or while the store is migrated. The caller closes it.
     """
 
     def __init__(
@@ -92,42 +90,42 @@ class DiskBackend:
 
     @property
     def former(self) -> Sequence[Algorithm]:
-        """The algorithms that the store has left."""
+        """The former algorithms."""
         return self._aliases.algorithms
 
     def current(self, digest: Digest) -> Digest:
-        """What the aliases say."""
+        """See `IAliases.current`."""
         return self._aliases.current(digest)
 
     def begin(self) -> ISink:
-        """A sink on a scratch file. Raises `StoreMissing` or `OSError`."""
+        """Return a sink with a new temp file. Raises `StoreMissing` or `OSError`."""
         try:
             temp_file = self._temp_files.open()
-        except OSError:  # EPERM or ENOENT, as the file system likes, in a directory that was removed
+        except OSError:  # EPERM or ENOENT, depending on the file system, in a removed directory
             self._store_root.check()
             raise
         return DiskSink(temp_file, self._shard_directories, self._quarantine, self._algorithm, self._calls)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
-        """Flush each shard that is concerned once."""
+        """Flush the shards of these digests, each once."""
         self._shard_directories.flush_names(digests)
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
-        """Whether so many flushes would be needed without `flush`, and it can be trusted here."""
+        """Return whether the number of single flushes reaches the minimum for a `flush`."""
         return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
     def flush(self) -> None:
-        """`syncfs`, through a descriptor that is open from start to end: it is told every error."""
+        """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""
         self._calls.syncfs(self._root)
 
     def open(self, digest: Digest) -> IStoredFile:
-        """One `openat` and one `fstat`, or one `stat` for a recent file; only regular files are there."""
+        """Open a regular file: one openat(2) and fstat(2), or one stat(2) for a cached file."""
         if self._file_cache is None:
             return self._open(digest)
         return self._cached(self._file_cache, digest) or self._open_and_cache(self._file_cache, digest)
 
     def _cached(self, file_cache: FileCache, digest: Digest) -> CachedFile | None:
-        """The file as it was read before, if it is still that one."""
+        """Return the cached file if it is unchanged, by stat(2); else evict it."""
         file = file_cache.get(digest.hex)
         if file is None:
             return None
@@ -137,11 +135,11 @@ class DiskBackend:
             status = None
         if status is not None and file.is_unchanged(status):
             return file
-        file_cache.drop(digest.hex)
+        file_cache.evict(digest.hex)
         return None
 
     def _open_and_cache(self, file_cache: FileCache, digest: Digest) -> IStoredFile:
-        """The file, and if it is small its bytes at once. Raises `ReadFailed` when these are not its own."""
+        """Open the file; read, verify and cache a small one. Raises `ReadFailed` when it is corrupt."""
         file = self._open(digest)
         if file.size > MAX_FILE_BYTES:
             return file
@@ -156,7 +154,7 @@ class DiskBackend:
         return small
 
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
-        """Compare `data` with a name of ours, or of an algorithm before a migration."""
+        """Return whether `data` has this digest, which may be of a former algorithm."""
         named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
         hasher = named.new()
         hasher.update(data)
@@ -181,7 +179,7 @@ class DiskBackend:
         return DiskFile(digest, descriptor, status, self._calls)
 
     def _open_name(self, digest: Digest) -> int:
-        """Open the name; once more where the shard turns out to have been replaced. Raises `OSError`."""
+        """Open the name; again if the shard directory was replaced. Raises `OSError`."""
         while True:
             try:
                 return self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=self._shards[digest.shard])
@@ -190,7 +188,7 @@ class DiskBackend:
                     raise
 
     def delete(self, digest: Digest) -> bool:
-        """Unlink. A directory under that name is not ours, and stays. Raises `StoreMissing` or `OSError`."""
+        """Unlink the file; a directory of that name stays. Raises `StoreMissing` or `OSError`."""
         while True:
             try:
                 self._calls.unlink(digest.hex, dir_fd=self._shards[digest.shard])
@@ -202,7 +200,7 @@ class DiskBackend:
                     return False
 
     def changed(self, digest: Digest) -> float:
-        """The later one of ``st_mtime`` and ``st_ctime``: a file from a backup is as old as its copy here."""
+        """Return the later of ``st_mtime`` and ``st_ctime``, for files copied from a backup."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
         except FileNotFoundError:
@@ -210,19 +208,19 @@ class DiskBackend:
         return max(status.st_mtime, status.st_ctime)
 
     def set_aside(self, digest: Digest, reason: str) -> bool:
-        """A rename into ``quarantine/``."""
+        """Rename the file into ``quarantine/``."""
         return self._quarantine.set_aside(digest.hex, self._shards[digest.shard], reason)
 
     def recover(self, digest: Digest) -> bool:
-        """A link out of ``quarantine/``, which replaces nothing."""
+        """Link the file out of ``quarantine/``; replaces nothing."""
         return self._quarantine.recover(digest.hex, self._shards[digest.shard])
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
-        """The regular files that are named like digests, shard after shard."""
+        """List the regular files with names of digests, shard by shard."""
         return self._shard_directories.digests(self._algorithm, after, limit)
 
     def free_space(self) -> int:
-        """What `statvfs` says, less the reserve; nothing when the inodes are used up."""
+        """Return the free space of fstatvfs(3) less the reserve; 0 without free inodes."""
         space = self._calls.fstatvfs(self._root)
         if space.f_files and not space.f_favail:
             return 0
@@ -230,13 +228,13 @@ class DiskBackend:
         return max(0, space.f_bavail * space.f_frsize - kept)
 
     def close(self) -> None:
-        """Let go of the directories. Nothing may be under way any more."""
+        """Close all descriptors. No call may be running."""
         self._opened.close()
 
 
 @implementer(IStoredFile, IFileBacked)
 class DiskFile:
-    """The open file named `digest`; `size` in bytes, `status` as it was when it was opened."""
+    """An open stored file; `size` in bytes, `status` from fstat(2) at opening."""
 
     __slots__ = ("_calls", "_descriptor", "_digest", "size", "status")
 
@@ -248,14 +246,14 @@ class DiskFile:
         self.status = status
 
     def read(self, offset: int, count: int) -> bytes:
-        """`pread`: many may read at once. Raises `ReadFailed`."""
+        """Read by pread(2); thread-safe. Raises `ReadFailed`."""
         try:
             return self._calls.pread(self._descriptor, count, offset)
         except OSError as error:
             raise ReadFailed.of(error, f"{self._digest.shard}/{self._digest}") from error
 
     def fileno(self) -> int:
-        """The file's descriptor."""
+        """Return the descriptor."""
         return self._descriptor
 
     def close(self) -> None:
@@ -264,4 +262,4 @@ class DiskFile:
 
 
 _NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}
-"""Not there; a symbolic link; a socket, or a device without a driver."""
+"""Missing; a symbolic link; a socket, or a device without a driver."""

@@ -1,15 +1,15 @@
-"""The directory of a store: is it fit to be one, and everything that belongs in it.
+"""Layout of a store directory: check it, and create what belongs in it.
 
-`check` looks without touching, before a daemon is born, so that a bad choice is one clear
-line to the operator. `prepare` runs in each worker: it makes what is missing, proves by a
-probe that the file system keeps its promises, and removes what dead workers left. Any number
-of processes may prepare the same store at once; each step is one that may be done twice.
+`check` changes nothing; it runs before the daemon forks, so that a bad directory is one line for the
+operator. `prepare` runs in each worker: it creates what is missing, probes the system calls of an upload, and
+removes stale temp files. Any number of processes may prepare a store at once; each step is idempotent.
 
-A store that exists can be opened and read on a full, read-only or damaged disk. Then `prepare` reports
-what `repair`, its last part, has met, and `repair` is tried again later (see `recovery`).
+An existing store can be opened and read on a full, read-only or damaged disk. Then `prepare` reports the
+error of `repair`, its last part, which is retried later (`recovery`).
 
-Owned by root while we are root is fine; as root, `check` accepts any owner, because the
-daemon may shed its privileges to that owner before it prepares.
+The directory is opened, and its ``FORMAT`` read, by `check`, by `prepare` and by the backend: processes and
+privileges change between these, and only the lock of `locks` keeps ``FORMAT`` from changing. As root, `check`
+accepts any owner, because the daemon may drop its privileges to that owner.
 """
 
 import os
@@ -38,19 +38,18 @@ from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFiles
 
 DEFAULT_HASH = "sha256"
-"""The algorithm of a new store for which the operator names none."""
+"""Default algorithm of a new store."""
 
 Lookup = Callable[[str], Algorithm]
-"""What finds an algorithm by its name; raises `UnknownAlgorithm`."""
+"""Finds an algorithm by name; raises `UnknownAlgorithm`."""
 
 _PROBE = ".probe-"
 
 
 def check(path: str, hash_name: str | None = None) -> Algorithm:
-    """The algorithm of the store at `path`, or of the one that would be made there.
+    """Return the algorithm of the store at `path`, or of a new one there. Changes nothing.
 
-    Changes nothing. `hash_name` is the one that the operator asks for, or None. Raises
-    `UnusableStore` with a line that says why, or `UnknownAlgorithm`.
+    `hash_name` is the requested algorithm, or None. Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     wanted = algorithm(hash_name or DEFAULT_HASH)
     with error_context(path, "store"):
@@ -59,7 +58,7 @@ def check(path: str, hash_name: str | None = None) -> Algorithm:
         except FileNotFoundError:
             return wanted
         try:
-            check_access(os.fstat(root), shedding=os.geteuid() == 0)
+            check_access(os.fstat(root), dropping=os.geteuid() == 0)
             found = read_format(root, "store")
         finally:
             os.close(root)
@@ -73,11 +72,10 @@ def prepare(
     lookup: Lookup = algorithm,
     report: Report | None = None,
 ) -> Algorithm:
-    """Make the directory at `path` a store that is ready to be opened; returns its algorithm.
+    """Prepare the directory at `path` as a store; return its algorithm. Blocking.
 
-    `lookup` finds algorithms by name, for stores that name files in their own way. `report` is called when
-    a store that exists can be read and not written to; None makes that an error. Blocking.
-    Raises `UnusableStore` or `UnknownAlgorithm`.
+    `lookup` finds algorithms by name. `report` is called when an existing store can be read but not written
+    to; with None that is an error. Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     wanted = lookup(hash_name or DEFAULT_HASH)
@@ -86,7 +84,7 @@ def prepare(
         if not exists:
             initialize(root, path, wanted.name, calls)
         found = format_file.read(root)
-        assert found, "nobody takes FORMAT away"
+        assert found, "initialize has created FORMAT"
         agreed = _check_algorithm(found, hash_name, lookup)
         with tolerated(report if exists else None):
             _prepare_open(root, calls)
@@ -94,7 +92,7 @@ def prepare(
 
 
 def repair(path: str, calls: Syscalls | None = None) -> None:
-    """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
+    """Create what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
     with error_context(path, "store"), held(path) as root:
         _prepare_open(root, calls or Syscalls())
 
@@ -120,7 +118,7 @@ def _check_algorithm(found: format_file.StoreFormat, hash_name: str | None, look
 
 
 def make_directories(root: int, calls: Syscalls) -> None:
-    """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
+    """Create missing directories in the store open as `root`. Raises `OSError`."""
     present = set(os.listdir(root))
     for name in (*SHARD_NAMES, QUARANTINE):
         if name not in present:
@@ -130,7 +128,7 @@ def make_directories(root: int, calls: Syscalls) -> None:
 
 
 def _probe(root: int, temp_files: TempFiles, calls: Syscalls) -> None:
-    """Go through every call an upload makes once; raises `OSError` when one does not work."""
+    """Make every system call of an upload once. Raises `OSError`."""
     for name in os.listdir(root):
         if name.startswith(_PROBE):
             _remove(name, root, calls)
@@ -147,6 +145,6 @@ def _probe(root: int, temp_files: TempFiles, calls: Syscalls) -> None:
 
 
 def _remove(name: str, root: int, calls: Syscalls) -> None:
-    """Unlink a probe; another process that starts may have been faster."""
+    """Unlink a probe, if no other process has done so."""
     with suppress(FileNotFoundError):
         calls.unlink(name, dir_fd=root)

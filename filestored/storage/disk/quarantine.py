@@ -1,15 +1,13 @@
-"""Where files go that turned out to be bad: ``quarantine/``, with the reason beside them.
+"""Quarantine: corrupt files, each with a file that states the reason, in ``quarantine/``.
 
-A suspect comes in by its shard directory and name, and leaves that name free for good bytes.
-Nothing is ever deleted here by the daemon: what a file was, and when it rotted, is evidence
-that belongs to the operator.
+A file moves in by shard and name, and leaves its name free for valid content. The daemon never deletes
+anything here: what a file was, and when it became corrupt, is evidence for the operator.
 
-A file that is good but belongs to nothing may come back: `set_aside` gives it a place that its name
-tells, and `recover` moves it from there to its shard.
+An intact but unreferenced file can be restored: `set_aside` gives it a predictable name, and `recover` moves
+it back.
 
-Two uploads may find the same bad file at once, in two processes. The second must not carry
-off the good file that the first has put in its place, so whoever moves holds a lock on
-the directory and looks again whether the name still means the suspect.
+Two processes may find the same corrupt file at once. The second one must not move the valid replacement, so a
+move locks the directory and checks that the name still leads to the same file.
 """
 
 import fcntl
@@ -24,7 +22,7 @@ from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 
 QUARANTINE = "quarantine"
-"""The name of the directory."""
+"""Name of the directory."""
 
 _REASON = ".reason"
 _ASIDE = ".orphan"
@@ -38,10 +36,10 @@ class Quarantine:
         self._calls = calls
 
     def move_in(self, suspect: os.stat_result, name: str, shard: int, reason: str) -> bool:
-        """Move `suspect` out of `shard`; False when `name` means another file by now.
+        """Move the file with the status `suspect` out of `shard`; return False if `name` was replaced.
 
-        The name is durably in quarantine then; that it left the shard is for the next flush of
-        the shard to make durable. Raises `OSError`.
+        Durable in quarantine on return; its removal from the shard is after the next flush of the shard.
+        Raises `OSError`.
         """
         with self._locked() as quarantine:
             if not self._is_still(suspect, name, shard):
@@ -50,24 +48,21 @@ class Quarantine:
             return True
 
     def set_aside(self, name: str, shard: int, reason: str) -> bool:
-        """Move the regular file `name` out of `shard`; False when there is none.
-
-        Both directories are durable then. Raises `OSError`.
-        """
+        """Move a regular file out of `shard`, durably; return False if there is none. Raises `OSError`."""
         with self._locked() as quarantine:
             new_name = name + _ASIDE
             if not self._is_file(name, shard) or self._is_file(new_name, quarantine):
                 return False
-            with suppress(FileNotFoundError):  # left by a crash between reason and move
+            with suppress(FileNotFoundError):  # left by a crash
                 self._calls.unlink(new_name + _REASON, dir_fd=quarantine)
             self._move(name, new_name, shard, quarantine, reason)
             self._root.flush(shard)
             return True
 
     def recover(self, name: str, shard: int) -> bool:
-        """Move back what `set_aside` has moved, and remove its reason; False when it is not there.
+        """Move a file of `set_aside` back, durably, and remove its reason.
 
-        A file that has the name by now is not replaced: False, too. Raises `OSError`.
+        Returns False when it is not in quarantine, or when the name exists. Raises `OSError`.
         """
         with self._locked() as quarantine:
             new_name = name + _ASIDE
@@ -97,7 +92,7 @@ class Quarantine:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """The directory, opened anew: a lock taken twice on one open file is taken once."""
+        """Open and lock the directory; each lock needs an open file of its own (flock(2))."""
         quarantine = self._open()
         try:
             self._calls.flock(quarantine, fcntl.LOCK_EX)
@@ -106,7 +101,7 @@ class Quarantine:
             os.close(quarantine)
 
     def _open(self) -> int:
-        """The directory, made anew if it was removed. Raises `StoreMissing` or `OSError`."""
+        """Open the directory; create it if it was removed. Raises `StoreMissing` or `OSError`."""
         try:
             return self._calls.open(QUARANTINE, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         except FileNotFoundError:

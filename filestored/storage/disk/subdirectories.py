@@ -1,12 +1,10 @@
-"""The directories below a held one: opened step by step, made durably, walked.
+"""Subdirectories of an open directory: opened by openat(2) one segment at a time, created durably, walked.
 
-No step follows a symbolic link, so no path leads outside. Each opening is an open file of its
-own: a lock (`flock`) taken twice on one open file is taken once.
+No step follows a symbolic link. Each opening is an open file of its own, as each lock (flock(2)) needs one.
 
-A directory is made on the way to what is put there. Before a process puts something into a
-directory for the first time it flushes all that are above: whoever made them may have died before
-he did that, and then what is below would vanish with the next power cut. Directories that were removed since
-are made anew, unless the root itself was removed.
+Before a process first creates an entry in a directory it flushes all parent directories: the process that
+created them may have died before its flush, and a power failure would lose everything below. Directories
+removed since are created again, unless the root was removed.
 """
 
 import errno
@@ -23,7 +21,7 @@ _MAX_FLUSHED = 10_000
 
 
 class Subdirectories:
-    """The directories below `root`. Blocking."""
+    """The subdirectories of `root`. Blocking."""
 
     def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._root = root
@@ -31,7 +29,7 @@ class Subdirectories:
         self._flushed: set[tuple[str, ...]] = set()
 
     def open(self, segments: Sequence[str]) -> int:
-        """A new descriptor of a directory. Raises `FileNotFoundError`, also for what is none."""
+        """Open a directory; return its descriptor. Raises `FileNotFoundError`, also if it is no directory."""
         directory = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         for segment in segments:
             above = directory
@@ -43,7 +41,7 @@ class Subdirectories:
 
     @contextmanager
     def opened(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory, for a while."""
+        """Open a directory for the context."""
         directory = self.open(segments)
         try:
             yield directory
@@ -52,7 +50,7 @@ class Subdirectories:
 
     @contextmanager
     def ensured(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory that is durably there, made if need be. Raises `StoreMissing` or `OSError`."""
+        """Open a directory for the context; create it if missing. Raises `StoreMissing` or `OSError`."""
         try:
             directory = self._open_ensured(segments)
         except FileNotFoundError:
@@ -65,17 +63,14 @@ class Subdirectories:
             os.close(directory)
 
     def flush(self, directory: int) -> None:
-        """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
+        """Make the names in a directory durable. Raises `FlushFailed`; which are durable is unknown then."""
         try:
             self._root.flush(directory)
         except OSError as error:
             raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
-        """The paths of all regular files below a directory that is open, each with `prefix` in front.
-
-        Raises `ReadFailed`.
-        """
+        """Yield all regular files below an open directory, with `prefix`. Raises `ReadFailed`."""
         found = self._list(directory, prefix)
         try:
             files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
@@ -92,16 +87,16 @@ class Subdirectories:
                 os.close(below)
 
     def files(self, directory: int, name: str) -> list[str]:
-        """The names of the regular files in the open directory `name`. Raises `ReadFailed`."""
+        """Return the regular files in the open directory `name`. Raises `ReadFailed`."""
         found = self._list(directory, name)
         return [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
 
     def entries(self, directory: int, name: str) -> list[str]:
-        """The names of everything in the open directory `name`, of whatever type. Raises `ReadFailed`."""
+        """Return all entries of the open directory `name`. Raises `ReadFailed`."""
         return [entry.name for entry in self._list(directory, name)]
 
     def _list(self, directory: int, name: str) -> "list[os.DirEntry[str]]":
-        """The entries of the directory `name`, without those that begin with a dot. Raises `ReadFailed`."""
+        """Return the entries of a directory, except those with a leading dot. Raises `ReadFailed`."""
         try:
             with self._calls.scandir(directory) as entries:
                 return [entry for entry in entries if not entry.name.startswith(".")]

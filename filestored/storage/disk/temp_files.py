@@ -1,14 +1,12 @@
-"""Files that have no name yet: written first, made durable, and only then linked to a name.
+"""Temp files: written without a name, made durable, then linked to their final name.
 
-A `TempFile` is such a file. It comes from a `TempFiles`, which asks the file system for files
-without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
-does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
-their owner; `TempFiles.remove_stale` removes those without a lock, and no file with a name of another form.
+`TempFiles` opens files without a name (O_TMPFILE), so a process that dies leaves nothing behind. Where the
+file system does not support that, files get a random name in ``tmp/`` and a lock (flock(2)) of their process;
+`TempFiles.remove_stale` removes files of that form without a lock.
 
-Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
-replaces what has that name already.
+Both kinds are linked through ``/proc/self/fd`` by linkat(2), which never replaces an existing name.
 
-Rejected: ``rename``, which replaces; names with the owner's process id, which come round.
+Rejected: ``rename``, which replaces; names with a process id, which are reused.
 """
 
 import errno
@@ -22,20 +20,20 @@ from contextlib import suppress
 from filestored.storage.disk.syscalls import Syscalls
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a directory is opened that must be one itself, and not a link to one."""
+"""Flags for opening a directory; follow no link."""
 
 TMP_DIR = "tmp"
-"""The name of the directory for files that cannot do without a name."""
+"""Directory of temp files where O_TMPFILE is not supported."""
 
 MODE = 0o440
-"""The mode of a stored file: read by the daemon's user and group, written by nobody."""
+"""Mode of a stored file: readable by the daemon's user and group, writable by none."""
 
 WRITEBACK_BYTES = 8 * 1024 * 1024
-"""Bytes that are worth telling the disk to begin. Measured: of 256 MiB, the flush took 0.02 s, not 0.13 s."""
+"""Bytes after which writeback is started. Measured for 256 MiB: the fsync took 0.02 s instead of 0.13 s."""
 
 
 class TempFile:
-    """A file on its way to a name. Blocking; used by one thread at a time."""
+    """A temp file. Blocking; used by one thread at a time."""
 
     def __init__(self, descriptor: int, calls: Syscalls, name: str = "", directory: int = -1) -> None:
         self.descriptor = descriptor
@@ -46,7 +44,7 @@ class TempFile:
         self._begun = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data`, however short the writes are that the system makes."""
+        """Append all of `data`, with as many writes as needed. Raises `OSError`."""
         rest = memoryview(data)
         while rest:
             written = self._calls.write(self.descriptor, rest)
@@ -57,21 +55,18 @@ class TempFile:
         self._begin_write_back()
 
     def seal(self, mode: int = MODE, *, flush: bool = True) -> None:
-        """Allow no more than `mode`, and make the bytes durable if `flush` says so.
-
-        After a failure the file is of no use.
-        """
+        """Set `mode`; fsync if `flush`. Raises `OSError`; the file must be discarded then."""
         self._calls.fchmod(self.descriptor, mode)
         if flush:
             self._calls.fsync(self.descriptor)
 
     def link(self, name: str, directory: int) -> None:
-        """Give the file a name in a directory; raises `FileExistsError` when that is taken."""
+        """Link the file to a name in a directory. Raises `FileExistsError` or `OSError`."""
         path = f"/proc/self/fd/{self.descriptor}"
         self._calls.link(path, name, dst_dir_fd=directory, follow_symlinks=True)
 
     def discard(self) -> None:
-        """Let go of the file; what was linked stays. Never raises; also allowed twice."""
+        """Close the file; a linked name stays. Does not raise; idempotent."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor < 0:
             return
@@ -118,7 +113,7 @@ class TempFiles:
                 return temp_file
 
     def remove_stale(self) -> None:
-        """Remove the files in ``tmp/`` that are named as by `open` and not locked. Raises `OSError`."""
+        """Remove unlocked files of `open` in ``tmp/``. Raises `OSError`."""
         try:
             tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
@@ -130,13 +125,13 @@ class TempFiles:
             os.close(tmp)
 
     def close(self) -> None:
-        """Let go of ``tmp/``."""
+        """Close ``tmp/``."""
         tmp, self._tmp = self._tmp, -1
         if tmp is not None and tmp >= 0:
             os.close(tmp)
 
     def _probe(self) -> int:
-        """The descriptor of ``tmp/``, -1 where files do without a name. Raises `OSError`."""
+        """Return the descriptor of ``tmp/``; -1 where O_TMPFILE is supported. Raises `OSError`."""
         with self._probe_lock:
             if self._tmp is None:
                 self._tmp = -1 if self._supports_unnamed() else self._open_tmp()
@@ -160,7 +155,7 @@ class TempFiles:
         return self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
 
     def _restore_tmp(self, tmp: int) -> None:
-        """Make ``tmp/`` anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+        """Create ``tmp/`` again; dup2(2) keeps its descriptor number. Raises `OSError`."""
         replacement = self._open_tmp()
         try:
             os.dup2(replacement, tmp, inheritable=False)
@@ -168,7 +163,7 @@ class TempFiles:
             os.close(replacement)
 
     def _open_named(self, tmp: int) -> TempFile | None:
-        """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
+        """Open a locked file in ``tmp/``; None when it was removed before the lock."""
         name = secrets.token_hex(_NAME_BYTES)
         descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
         temp_file = TempFile(descriptor, self._calls, name, tmp)
@@ -193,7 +188,7 @@ class TempFiles:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._calls.unlink(name, dir_fd=tmp)
         except OSError:
-            pass  # it has a living owner, or the next start will remove it
+            pass  # it is locked by its process, or is removed at the next start
         finally:
             os.close(descriptor)
 

@@ -122,7 +122,7 @@ def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Store
     with error_context(path, "store"), ExitStack() as held:
         root = open_directory(path)
         held.callback(os.close, root)
-        check_access(os.fstat(root), shedding=False)
+        check_access(os.fstat(root), dropping=False)
         lock_exclusive(root, calls)
         found = read_format(root, "store")
         if found is None:
@@ -186,7 +186,7 @@ class _Migration:
         if not self._journal.finished:
             self._journal.open()
             self._link_new_names(watcher)
-            format_file.announce(self._root.descriptor, self._temp_files, self._last, self._calls)
+            format_file.prepare_replacement(self._root.descriptor, self._temp_files, self._last, self._calls)
             self._journal.finish()
         summary = self._unlink_old_names()
         self._write_format(self._last)
