@@ -11,7 +11,7 @@ from filestored.errors import StorageFull
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GzipBackend
 from filestored.interfaces import UploadResult
-from filestored.storage.free_space import LOOK_AGAIN_BYTES
+from filestored.storage.admission import CHECK_INTERVAL_BYTES
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, files_below, outcome, watched
 
@@ -59,7 +59,7 @@ def test_uploads_of_unknown_length_leave_the_reserve_alone(open_disk, place, sma
     store = Store(pack(open_disk(small.calls, reserve=RESERVED_BYTES)), UNIQUE_SHA256, maybeDeferred)
     answers = upload_at_once(store, [None] * UPLOADS)
     assert {StorageFull} == set(map(type, answers))
-    assert ROOM <= small.written <= ROOM + LOOK_AGAIN_BYTES + UPLOADS * len(PIECE)
+    assert ROOM <= small.written <= ROOM + CHECK_INTERVAL_BYTES + UPLOADS * len(PIECE)
     assert ([], None) == (files_below(place), store.degraded)
 
 
