@@ -5,21 +5,16 @@ We do: a delayed call, a reader, a listening port or a descriptor that a test le
 leak that the daemon would have as well, and fails the test.
 """
 
-import gc
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
-import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from tests.daemon.running import Running, start
+from tests.leak_check import left_since, open_resources, run_reactor
 
 PACKAGES = {
     "aria2c": "aria2",
@@ -28,11 +23,6 @@ PACKAGES = {
     "systemd-socket-activate": "systemd",
 }
 """The package that brings a tool, where it has another name."""
-
-SETTLING = 2.0
-"""For how many seconds what a test has closed may take to go away."""
-
-_reactor: Any = reactor  # a module, as far as types go
 
 _deselected = pytest.StashKey[dict[str, int]]()
 
@@ -84,48 +74,25 @@ def _advice(tool: str) -> str:
     return f"{tool} (install: {PACKAGES.get(tool, tool)})"
 
 
-# --- leftovers -------------------------------------------------------------------------------
+# --- leak check ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reactor_started(twisted_greenlet: object) -> None:
+    """Run the reactor once: its first turn opens descriptors of its own."""
+    run_reactor()
 
 
 @pytest.fixture(autouse=True)
-def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a delayed call, a reader, a writer, a port or a descriptor behind."""
-    pytest_twisted.blockon(_turn())  # the first turn of a reactor opens descriptors of its own
-    before = _held()
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a delayed call, a reader, a writer, a port or a descriptor open.
+
+    Later tests begin with what it left, so that a leak is reported once.
+    """
+    before = open_resources()
     yield
-    deadline = time.monotonic() + SETTLING
-    while (left := _held() - before) and time.monotonic() < deadline:
-        pytest_twisted.blockon(_turn())
-        gc.collect()  # a traceback in a cycle may hold a socket
-    if left:
-        pytest.fail(f"left behind: {', '.join(sorted(left))}", pytrace=False)
-
-
-def _turn() -> "Deferred[None]":
-    """One turn of the reactor."""
-    passed: Deferred[None] = Deferred()
-    _reactor.callLater(0.01, passed.callback, None)
-    return passed
-
-
-def _held() -> set[str]:
-    calls = {f"delayed call {id(call)} of {call.func}" for call in _reactor.getDelayedCalls()}
-    internal = _reactor._internalReaders  # its own wakers
-    readers = {f"reader {reader}" for reader in _reactor.getReaders() if reader not in internal}
-    writers = {f"writer {writer}" for writer in _reactor.getWriters()}
-    return calls | readers | writers | _descriptors()
-
-
-def _descriptors() -> set[str]:
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            continue  # the one that listed the directory
-        if target != "/dev/null":  # Twisted keeps one in reserve, from the first port on
-            found.add(f"descriptor {number} of {target}")
-    return found
+    if left := left_since(before):
+        pytest.fail(f"left open: {', '.join(left)}", pytrace=False)
 
 
 # --- a real daemon ---------------------------------------------------------------------------
