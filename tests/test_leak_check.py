@@ -46,8 +46,10 @@ def run_planted(tmp_path):
     path = tmp_path / "test_planted.py"
     path.write_text(PLANTED)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
-        + ["-c", os.devnull, str(path)],
+        [
+            *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"),
+            *("-c", os.devnull, str(path)),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
