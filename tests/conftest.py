@@ -1,15 +1,11 @@
-"""What every test shares: a look for leftovers, tools that a test needs, a real daemon.
-
-pytest-twisted runs each test through the reactor, and does not mind what a test leaves in it.
-We do: a delayed call, a reader, a listening port or a descriptor that a test leaves behind is a
-leak that the daemon would have as well, and fails the test.
-"""
+"""Hooks and fixtures of all tests: parallel workers, slow tests, required tools, leak check, a real daemon."""
 
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -32,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = {}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run a file or a test that is named on the command line in this process, without workers."""
+    return 0 if any(".py" in argument for argument in config.args) else None
+
+
 # --- tools -----------------------------------------------------------------------------------
 
 
@@ -52,6 +54,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = _missing(item)
     if missing:
         pytest.fail(f"this test needs {', '.join(map(_advice, missing))}", pytrace=False)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Report the deselected tests of a parallel worker to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = session.config.stash[_deselected]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Read the report; every worker deselects the same tests."""
+    node.config.stash[_deselected].update(getattr(node, "workeroutput", {}).get("deselected", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
