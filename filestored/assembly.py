@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
-from filestored.daemon.startup_errors import refuse
+from filestored.daemon.startup_errors import exit_with
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
 from filestored.images.directory import ImageDirectory
@@ -59,7 +59,7 @@ def make_daemon(settings: Settings) -> "Daemon":
         image_directory.inspect(settings.images)
         endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
     except (FilestoredError, ValueError) as error:
-        refuse(error)
+        exit_with(error)
     observer = LogObserver()
     notifier = SystemdNotifier.from_environment(reactor, os.environ)
     return Daemon(
@@ -138,11 +138,11 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
     recovery.start()
 
-    def stop_helpers() -> "Deferred[None]":
+    def stop_background() -> "Deferred[None]":
         recovery.stop()
         return images.stop()
 
-    return Server(reactor, factory, pools, access_log, settings.drain, stop_helpers)
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_background)
 
 
 def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery) -> Store:

@@ -1,11 +1,10 @@
-"""The command ``filestored``: the operator's work on a store or an images directory, without the daemon.
+"""Command ``filestored``: administration of a store or an images directory, without the daemon.
 
-Flow: words of the command line -> one function for each command -> lines on stdout, and an exit status:
-0 done; 1 it could not be done, with one line on stderr; 2 the words make no sense; 3 done, but files had
-rotted or could not be read, each named on stderr; 130 interrupted, the same command goes on. On a terminal
-there is a bar, where rich is installed (the extra ``[cli]``).
+Each command is one function; results go to stdout. Exit status: 0 done; 1 failed, with one line on stderr; 2
+invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130 interrupted, and the same
+command continues. On a terminal a progress bar is drawn, if rich is installed (the extra ``cli``).
 
-Rejected: a subcommand of twistd. It would start a reactor, a log and a pidfile for a loop over files.
+Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfile for a loop over files.
 """
 
 import sys
@@ -20,20 +19,30 @@ from filestored.digest import NAMES
 from filestored.errors import FilestoredError
 from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
 
+try:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+except ImportError:
+    HAS_RICH = False
+else:
+    HAS_RICH = True
+"""Whether the extra ``cli`` is installed, which draws the progress bar."""
+
 DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
-"""Exit statuses; argparse has 2 for words that make no sense."""
+"""Exit statuses; argparse uses 2 for invalid arguments."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns the exit status."""
+    """Run a command of the command line; return the exit status."""
     arguments = _parser().parse_args(words)
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        _complain(one_line(error))
+        _print_error(one_line(error))
         return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted; run the same command again to go on")
+        _print_error("interrupted; run the same command again to go on")
         return INTERRUPTED
     return status
 
@@ -43,33 +52,33 @@ def _migrate(arguments: Namespace) -> int:
         return _abandon(arguments.store)
     with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
-    _tell(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
+    _print(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
     for digest in summary.rotten:
-        _complain(f"{digest} had rotted; it is in quarantine, and has no other name")
+        _print_error(f"{digest} had rotted; it is in quarantine, and has no other name")
     for digest in summary.unreadable:
-        _complain(f"{digest} cannot be read; it keeps its former name")
+        _print_error(f"{digest} cannot be read; it keeps its former name")
     return INCOMPLETE if summary.rotten or summary.unreadable else DONE
 
 
 def _abandon(store: str) -> int:
     name = abandon(store)
-    _tell(f"{store}: all files are named by {name}, as before the migration")
+    _print(f"{store}: all files are named by {name}, as before the migration")
     return DONE
 
 
 def _add_account(arguments: Namespace) -> int:
-    _tell(account_admin.add(arguments.images, arguments.name))
+    _print(account_admin.add(arguments.images, arguments.name))
     return DONE
 
 
 def _show_token(arguments: Namespace) -> int:
-    _tell(account_admin.token(arguments.images, arguments.name))
+    _print(account_admin.token(arguments.images, arguments.name))
     return DONE
 
 
 def _list_accounts(arguments: Namespace) -> int:
     for name in account_admin.names(arguments.images):
-        _tell(name)
+        _print(name)
     return DONE
 
 
@@ -115,36 +124,18 @@ def _add_account_commands(commands: Any) -> None:
         action.set_defaults(command=command)
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(f"filestored: {line}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
-# --- A bar that shows how far something long has come; nothing where nobody would see it.
-
-
-try:
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-except ImportError:
-    RICH = False
-else:
-    RICH = True
-"""Whether a bar can be drawn."""
 
 
 @contextmanager
 def progress(stream: TextIO) -> Iterator[MigrationProgress]:
-    """Somebody who draws a bar on `stream`, if that is a terminal; else somebody who keeps still."""
-    if not (RICH and stream.isatty()):
+    """Yield a progress bar on `stream` if it is a terminal, else `NoProgress`."""
+    if not (HAS_RICH and stream.isatty()):
         yield NoProgress()
         return
     columns = (
@@ -158,7 +149,7 @@ def progress(stream: TextIO) -> Iterator[MigrationProgress]:
 
 
 class NoProgress:
-    """Draws nothing."""
+    """Shows no progress."""
 
     def expect(self, files: int) -> None:
         """Nothing to do."""
@@ -168,7 +159,7 @@ class NoProgress:
 
 
 class ProgressBar:
-    """Moves a bar of rich by one for each file, and says how many bytes have been read."""
+    """A progress bar of rich: files, and bytes read."""
 
     def __init__(self, progress: "Progress") -> None:
         self._progress = progress
@@ -176,10 +167,14 @@ class ProgressBar:
         self._bytes = 0
 
     def expect(self, files: int) -> None:
-        """Draw an empty bar of that many files."""
+        """Set the total number of files."""
         self._progress.update(self._task, total=files)
 
     def read(self, size: int) -> None:
-        """Move on by one file."""
+        """Count one file of `size` bytes."""
         self._bytes += size
         self._progress.update(self._task, advance=1, description=decimal(self._bytes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,9 +1,8 @@
-"""What the operator decided, as values: parsed once, handed to every process.
+"""Settings of the daemon, as values, and their parsers. Pure.
 
-Flow: the texts of the command line go through the pure functions here, which raise `ValueError`
-with the reason, and become one frozen `Settings`. A worker process gets the same value as JSON.
+The command line is parsed once into a frozen `Settings`. A worker process receives it as JSON.
 
-Rejected: reading the options again in each worker; two readings could differ.
+Rejected: parsing the options again in each worker; the results could differ.
 """
 
 import dataclasses
@@ -22,21 +21,21 @@ UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
 """Bytes per unit of a size, by its name in lower case."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-"""The levels of the log, from the most talkative on."""
+"""Log levels in ascending order of severity."""
 
 MAX_WORKERS = 256
-"""More processes than this on one machine are a typing error."""
+"""Maximum number of worker processes; more are a typing error."""
 
 MAX_CONNECTIONS = 4000
-"""Connections of one process, unless the operator says otherwise."""
+"""Default maximum of connections of one process."""
 
 MAX_UPLOADS = 64
-"""Uploads that write to disk at once in one process, unless the operator says otherwise."""
+"""Default maximum of uploads that write to disk at once in one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Where the log goes: `file` is None for stderr; `rotation` is loguru's, `retention` ours."""
+    """Settings of the log. `file` None means stderr; `rotation` is parsed by loguru."""
 
     file: str | None = None
     level: str = "INFO"
@@ -47,10 +46,10 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the command line decides.
+    """Settings of the daemon.
 
-    `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means the store's
-    own; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
+    `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means that
+    of the store; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
     `max_uploads` are those of each process. `hosts` are names of this server, see `parse_host`.
     """
 
@@ -70,19 +69,19 @@ class Settings:
     hosts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """This value as one line of JSON."""
+        """Return the settings as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        """The value that `to_json` wrote."""
+        """Return the settings that `to_json` wrote."""
         found = json.loads(text)
         lists = {name: tuple(found[name]) for name in ("listen", "hosts")}
         return cls(**{**found, **lists, "log": LogSettings(**found["log"])})
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes, at least 1, from ``5GiB``, ``500 MB`` or ``1024``; raises `ValueError`."""
+    """Parse a number of bytes, at least 1: ``5GiB``, ``500 MB``, ``1024``. Raises `ValueError`."""
     match = re.fullmatch(r"([0-9]{1,18})\s*([a-z]*)", text.strip().lower(), re.ASCII)
     if match is None or match[2] not in UNITS:
         raise ValueError(f"{text!r} is not a size; write it like 5GiB, 500MB or 1048576")
@@ -93,7 +92,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_workers(text: str) -> int:
-    """A number of processes from ``4`` or ``auto``, which is one per core that we may use."""
+    """Parse a number of processes: ``4``, or ``auto`` for one per usable core. Raises `ValueError`."""
     if text.strip().lower() == "auto":
         return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
     if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MAX_WORKERS:
@@ -102,14 +101,14 @@ def parse_workers(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """A number from 1 to 999,999 of things at once; raises `ValueError`."""
+    """Parse a number from 1 to 999,999. Raises `ValueError`."""
     if not re.fullmatch("[0-9]{1,6}", text.strip(), re.ASCII) or int(text) < 1:
         raise ValueError(f"{text!r} is not a number from 1 to 999999")
     return int(text)
 
 
 def parse_seconds(text: str) -> float:
-    """A duration in seconds, zero or more, from a decimal number; raises `ValueError`."""
+    """Parse a duration in seconds, zero or more. Raises `ValueError`."""
     try:
         seconds = float(text)
     except ValueError:
@@ -120,7 +119,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_level(text: str) -> str:
-    """A level of the log, in any case of letters; raises `ValueError`."""
+    """Parse a log level, in any case. Raises `ValueError`."""
     level = text.strip().upper()
     if level not in LEVELS:
         raise ValueError(f"{text!r} is not a level; choose one of {', '.join(LEVELS)}")
@@ -128,7 +127,7 @@ def parse_level(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """Read a host name or address without a port; raises `ValueError`."""
+    """Parse a host name or address without a port. Raises `ValueError`."""
     name = text.strip().lower().rstrip(".")
     if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}", name, re.ASCII):
         raise ValueError(f"{text!r} is not a host name; write it like files.example.org, without a port")

@@ -1,1 +1,1 @@
-"""The daemon around the store: options, sockets, processes, signals, and what systemd wants to know."""
+"""Processes and sockets of the daemon: options, listeners, workers, signals, systemd notifications."""

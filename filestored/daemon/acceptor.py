@@ -1,15 +1,14 @@
-"""Accepting from a listening socket that belongs to somebody else.
+"""Acceptor: accepts connections from a listening socket that another process may share.
 
-Flow: a `ListeningSocket` and a protocol factory -> `accept_from` -> connections, one for each time the socket
-is readable, so that processes which share one queue share the work too. The endpoint string is parsed
-again, on a reactor that takes the socket over where others would bind one: all that an endpoint wraps
-around a factory, TLS above all, is there as well.
+Each connection is accepted when the socket is readable, so processes that share one queue share the work. The
+endpoint string is parsed again on `AdoptingReactor`, which uses the open socket instead of binding one; so
+wrappers of the endpoint, such as TLS, apply.
 
-Without free descriptors the socket is left to the other processes for `PAUSE` seconds; connections that
-wait for longer are answered 503 (`overload`).
+Without free descriptors the acceptor pauses for `RETRY_SECONDS`; connections that still wait then are
+answered 503 (`overload`).
 
-Rejected: `reactor.adoptStreamPort`. For a Unix socket it sets the mode to 0666 and the queue to 50,
-whatever the endpoint said; for TCP it raises the number of accepts in one go on its own.
+Rejected: `reactor.adoptStreamPort`. It sets the mode of a Unix socket to 0666 and the queue to 50, whatever
+the endpoint said; for TCP it raises the number of accepts per event on its own.
 """
 
 import os
@@ -25,19 +24,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.daemon.listeners import ListeningSocket
-from filestored.daemon.overload import NO_DESCRIPTORS, Reserve
+from filestored.daemon.overload import NO_DESCRIPTORS, DescriptorReserve
 
-PAUSE = 0.1
-"""Seconds without accepting after it failed, most likely for want of descriptors."""
+RETRY_SECONDS = 0.1
+"""Pause after a failed accept, mostly for lack of descriptors."""
 
 MIN_WARNING_INTERVAL_SECONDS = 10.0
-"""Seconds between two warnings about that."""
+"""Minimum time between two warnings about failed accepts."""
 
 
 def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acceptor":
-    """Begin to accept connections for `factory`; end with ``stopListening``."""
+    """Start accepting connections for `factory`, until ``stopListening``. Raises `ValueError`."""
     adopting = AdoptingReactor(reactor, listening)
-    if listening.endpoint.startswith("systemd:"):  # speaks of a descriptor of the process that started us
+    if listening.endpoint.startswith("systemd:"):  # its descriptor number is that of the parent process
         adopting.adopt(factory)
     else:
         serverFromString(adopting, listening.endpoint).listen(factory)
@@ -47,7 +46,7 @@ def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acce
 
 
 class AdoptingReactor:
-    """A reactor whose ``listen…`` methods accept from a socket that is there, instead of binding one."""
+    """A reactor whose ``listen…`` methods accept from an open socket instead of binding one."""
 
     def __init__(self, reactor: Any, listening: ListeningSocket) -> None:
         self._reactor = reactor
@@ -58,26 +57,26 @@ class AdoptingReactor:
         return getattr(self._reactor, name)
 
     def adopt(self, factory: Any, *, encrypted: bool = False) -> "Acceptor":
-        """Accept for `factory`; `encrypted` says that it speaks TLS."""
-        reserve = Reserve(self._reactor, encrypted=encrypted)
+        """Start accepting for `factory`; `encrypted` if it uses TLS."""
+        reserve = DescriptorReserve(self._reactor, encrypted=encrypted)
         self.acceptor = Acceptor(self._reactor, self._listening, factory, reserve)
         self.acceptor.startListening()
         return self.acceptor
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "Acceptor":
-        """Take the place of `IReactorTCP.listenTCP`."""
+        """Replace `IReactorTCP.listenTCP`."""
         return self.adopt(factory)
 
     def listenUNIX(
         self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
     ) -> "Acceptor":
-        """Take the place of `IReactorUNIX.listenUNIX`."""
+        """Replace `IReactorUNIX.listenUNIX`."""
         return self.adopt(factory)
 
     def listenSSL(
         self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> "Acceptor":
-        """Take the place of `IReactorSSL.listenSSL`."""
+        """Replace `IReactorSSL.listenSSL`."""
         from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
 
         return self.adopt(TLSMemoryBIOFactory(contextFactory, False, factory), encrypted=True)
@@ -85,11 +84,13 @@ class AdoptingReactor:
 
 @implementer(IReadDescriptor, IListeningPort)
 class Acceptor:
-    """Accepts from a duplicate of a listening descriptor, whose owner stays the owner."""
+    """Accepts from a duplicate of a listening descriptor."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, listening: ListeningSocket, factory: Any, reserve: Reserve) -> None:
+    def __init__(
+        self, reactor: Any, listening: ListeningSocket, factory: Any, reserve: DescriptorReserve
+    ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._reserve = reserve
@@ -99,12 +100,12 @@ class Acceptor:
         self._pause: IDelayedCall | None = None
 
     def startListening(self) -> None:
-        """Begin."""
+        """Start accepting."""
         self._factory.doStart()
         self._reactor.addReader(self)
 
     def stopListening(self) -> "Deferred[None]":
-        """Accept no more, at once; connections stay. Allowed twice."""
+        """Stop accepting; connections stay. Idempotent."""
         if self._socket.fileno() >= 0:
             self._reactor.removeReader(self)
             self._socket.close()
@@ -116,24 +117,24 @@ class Acceptor:
         return succeed(None)
 
     def getHost(self) -> Any:
-        """The address as `socket.getsockname` gives it."""
+        """Return the address of `socket.getsockname`."""
         return self._socket.getsockname()
 
     def doRead(self) -> None:
-        """Accept one connection. Whatever goes wrong with it, the socket stays."""
+        """Accept one connection; any error leaves the listening socket open."""
         try:
             self._accept()
         except OSError as error:
             self._warn(error)
             self._reactor.removeReader(self)
-            self._pause = self._reactor.callLater(PAUSE, self._resume)
+            self._pause = self._reactor.callLater(RETRY_SECONDS, self._resume)
 
     def _accept(self) -> None:
         """Accept one connection, if one waits. Raises `OSError` when it cannot be accepted now."""
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another process was quicker, or the client has gone
+            return  # another process was quicker, or the client has closed
         self._hand_over(connection)
 
     def _hand_over(self, connection: socket.socket) -> None:
@@ -145,7 +146,7 @@ class Acceptor:
                 self._warn(error)
                 self._reserve.refuse(connection)
                 return
-            # else gone before its address could be asked for
+            # else closed before its address was read
         except Exception:
             self._log.failure("a connection could not be set up")
         connection.close()
@@ -157,7 +158,7 @@ class Acceptor:
             self._log.warn("cannot accept connections for the moment: {reason}", reason=error.strerror)
 
     def _resume(self) -> None:
-        """Accept again; what still can't be accepted is refused, as far as the reserve goes."""
+        """Accept again; refuse what cannot be accepted, while the reserve lasts."""
         self._pause = None
         self._reserve.refill()
         try:
@@ -169,13 +170,13 @@ class Acceptor:
         self._reactor.addReader(self)
 
     def fileno(self) -> int:
-        """The descriptor that the reactor watches."""
+        """Return the descriptor that the reactor watches."""
         return self._socket.fileno()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends, or has lost faith in us."""
+        """Stop accepting: the reactor ends, or reports an error of the descriptor."""
         self.stopListening()
 
     def logPrefix(self) -> str:
-        """Who we are in the log."""
+        """Return the name in the log."""
         return type(self._factory).__name__

@@ -1,9 +1,9 @@
-"""The service that twistd starts and stops.
+"""Service that twistd starts and stops.
 
-Flow, in the order in which twistd calls it: ``setServiceParent`` makes our log the application's log;
-``privilegedStartService``, after the fork, opens the sockets; ``startService``, after privileges are shed,
-opens the log, makes the store ready and starts the body, which is one server or a supervisor of many;
-``stopService`` drains. twistd itself keeps the pidfile, the umask and the first SIGTERM.
+In the order in which twistd calls it: ``setServiceParent`` makes `LogObserver` the application's log;
+``privilegedStartService``, after the fork, opens the sockets; ``startService``, after privileges are dropped,
+opens the log and starts the runner: one server, or a supervisor of several workers. ``stopService`` drains.
+twistd itself manages the pidfile, the umask and the first SIGTERM.
 """
 
 import os
@@ -28,30 +28,30 @@ from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fi
 from filestored.settings import Settings
 
 DAEMON_LOG = "filestored.log"
-"""Where a daemonised process logs, in its working directory, when nobody has said it: its stderr is gone."""
+"""Default log file of a daemonised process, in its working directory: it has no stderr."""
 
 
 class Runner(Protocol):
-    """Who does the work of a daemon."""
+    """The server or supervisor that a daemon runs."""
 
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
-        """Serve on these sockets; fires when it does."""
+        """Serve on these sockets; fires when it serves."""
 
     def stop(self) -> "Deferred[None]":
-        """Finish running requests within the time for draining; fires when all is over."""
+        """Finish running requests within the drain timeout; fires when everything has ended."""
 
     def abort(self) -> None:
-        """Lose patience with a `stop` that is under way."""
+        """End a `stop` that is under way at once."""
 
     def alive(self) -> bool:
         """Return whether requests are answered, as far as can be known."""
 
     def reopen(self) -> None:
-        """Open the files of logs anew."""
+        """Reopen all log files."""
 
 
 class Daemon(Service):
-    """filestored as a service."""
+    """The twisted.application service of filestored."""
 
     name = "filestored"
     _log = Logger()
@@ -70,19 +70,19 @@ class Daemon(Service):
         self._settings = settings
         self._listeners = listeners
         self._observer = observer
-        self._make_body = make_runner
+        self._make_runner = make_runner
         self._notifier = notifier
-        self._body: Runner | None = None
-        self._born_in = os.getpid()
+        self._runner: Runner | None = None
+        self._initial_pid = os.getpid()
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join an application, and become its log, before twistd starts one."""
+        """Join an application and provide its log observer, before twistd starts logging."""
         if isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Open the sockets; raises `CannotStart`."""
+        """Open the listening sockets. Raises `CannotStart`."""
         super().privilegedStartService()
         try:
             self._listeners.open()
@@ -92,36 +92,36 @@ class Daemon(Service):
             raise
 
     def startService(self) -> None:
-        """Begin to serve; raises `CannotStart`."""
+        """Start serving. Raises `CannotStart`."""
         super().startService()
         try:
             self._open_log()
             self._log.info(
                 "filestored {version}, store {store}", version=__version__, store=self._settings.store
             )
-            self._body = self._make_body()
-            started = self._body.start(self._listeners.listening())
+            self._runner = self._make_runner()
+            started = self._runner.start(self._listeners.listening())
         except (FilestoredError, OSError, ValueError) as error:
             self._log.failure("cannot start")
             self._observer.finish(MAX_FLUSH_SECONDS)
             raise CannotStart(one_line(error)) from error
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
-        # Not before the reactor runs: until then a SIGTERM finds nobody who would end things in order.
-        self._reactor.callWhenRunning(started.addCallback, self._started, self._body)
+        # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
+        self._reactor.callWhenRunning(started.addCallback, self._started, self._runner)
         started.addErrback(self._failed)
 
     def stopService(self) -> "Deferred[None]":
-        """Drain and end; fires when everything is closed."""
+        """Drain and stop; fires when everything is closed."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         self._notifier.stopping()
-        on_second_stop(self._reactor, self._lose_patience)
+        on_second_stop(self._reactor, self._force_stop)
         closed = self._listeners.close()
-        if self._body is not None:
-            await self._body.stop()
+        if self._runner is not None:
+            await self._runner.stop()
         await closed
         self._notifier.close()
         self._log.info("all requests have ended")
@@ -135,20 +135,20 @@ class Daemon(Service):
         self._log.failure("cannot serve", failure)
         self._reactor.stop()
 
-    def _lose_patience(self) -> None:
+    def _force_stop(self) -> None:
         self._log.warn("a second signal: ending at once")
-        if self._body is not None:
-            self._body.abort()
+        if self._runner is not None:
+            self._runner.abort()
 
     def _reopen(self) -> None:
         self._observer.reopen()
-        if self._body is not None:
-            self._body.reopen()
+        if self._runner is not None:
+            self._runner.reopen()
         self._log.info("log files are open anew")
 
     def _open_log(self) -> None:
         log = self._settings.log
-        daemonised = os.getpid() != self._born_in
+        daemonised = os.getpid() != self._initial_pid
         path = log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
         make = partial(LoguruSink, log, path)
         self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))

@@ -1,16 +1,14 @@
-"""The listening sockets: opened once, as any Twisted endpoint says, and shared by all who accept.
+"""Listening sockets: opened once from Twisted endpoint strings, shared by all processes that accept.
 
-Flow: an endpoint string is parsed before the daemon forks, where an error still has a terminal;
-`Listeners.open` listens, with the privileges of the start. From then on the owner only holds the
-sockets, it never accepts: whoever serves, in this process or a child, takes an `acceptor.Acceptor` to a
-`ListeningSocket`, and the port stays open however often one of them dies.
+An endpoint string is parsed before the daemon forks, while errors still reach a terminal. `Listeners.open`
+listens with the privileges of the start. The owner never accepts: each serving process passes a
+`ListeningSocket` to `acceptor.accept_from`, and the port stays open when such a process exits.
 
-A socket that systemd has handed to us is only borrowed. Twisted's ports shut a socket down when they
-close, for everybody who shares it; `InheritedPort` closes our copy, and systemd goes on listening while we
-restart.
+A socket inherited from systemd is not shut down: `InheritedPort` closes a duplicate, and systemd keeps
+listening during a restart. Twisted's ports shut a socket down for all processes that share it.
 
-Rejected: SO_REUSEPORT, where the connections that wait in a dying worker's own queue are lost, and
-which no Unix socket has.
+Rejected: SO_REUSEPORT, which loses the connections queued for an exiting worker, and does not exist for Unix
+sockets.
 """
 
 import os
@@ -31,15 +29,15 @@ from zope.interface import implementer
 from filestored.daemon.startup_errors import CannotStart, one_line
 
 BACKLOG = 1024
-"""How many connections may wait to be accepted, unless the endpoint says it."""
+"""Maximum length of the accept queue, unless the endpoint sets it."""
 
 UNIX_MODE = "660"
-"""Mode of a Unix socket, unless the endpoint says it: connecting needs permission to write (unix(7))."""
+"""Mode of a Unix socket, unless the endpoint sets it: a client needs write permission (unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListeningSocket:
-    """A listening socket as others may take it over: who described it, its descriptor and family."""
+    """An open listening socket: its endpoint string, descriptor and address family."""
 
     endpoint: str
     descriptor: int
@@ -47,19 +45,19 @@ class ListeningSocket:
 
 
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """The endpoint that a string describes; raises `ValueError` with one line on why it does not."""
+    """Return the endpoint of a string. Raises `ValueError` with the reason in one line."""
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(_BorrowingReactor(reactor), with_unix_mode(text))
+        endpoint: IStreamServerEndpoint = serverFromString(_InheritingReactor(reactor), with_unix_mode(text))
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
-        raise ValueError(f"--listen {text}: {_explained(text, error)}") from error
+        raise ValueError(f"--listen {text}: {_parse_error(text, error)}") from error
     return endpoint
 
 
 def with_unix_mode(text: str) -> str:
-    """Return the endpoint string with `UNIX_MODE`, if it is of a Unix socket and names no mode.
+    """Return the endpoint string with `UNIX_MODE` added, if it is a Unix socket without a mode.
 
-    Twisted's default is 0666: every local user could connect, and get any token of the image API.
+    Twisted's default of 0666 would let every local user connect and retrieve any token.
     """
     kind, _, rest = text.partition(":")
     if kind == "haproxy":
@@ -72,33 +70,33 @@ def with_unix_mode(text: str) -> str:
 
 
 class Listeners:
-    """The sockets that this process has opened and keeps, but does not accept from."""
+    """The listening sockets that this process owns; it does not accept from them."""
 
     def __init__(self, endpoints: Iterable[tuple[str, IStreamServerEndpoint]]) -> None:
         self._endpoints = tuple(endpoints)
         self._ports: list[tuple[str, Any]] = []
 
     def open(self) -> None:
-        """Listen on all of them; raises `CannotStart` when one cannot be had."""
+        """Listen on all endpoints. Raises `CannotStart`."""
         for text, endpoint in self._endpoints:
-            self._ports.append((text, _opened(text, endpoint)))
+            self._ports.append((text, _listen(text, endpoint)))
 
     def listening(self) -> list[ListeningSocket]:
-        """The sockets, for those who accept."""
+        """Return the open sockets."""
         return [ListeningSocket(text, port.fileno(), port.socket.family) for text, port in self._ports]
 
     def addresses(self) -> list[str]:
-        """Where one can connect to, as a person would write it."""
-        return [_written(port.socket.getsockname()) for _, port in self._ports]
+        """Return the addresses for people, such as ``127.0.0.1:9000``."""
+        return [_format_address(port.socket.getsockname()) for _, port in self._ports]
 
     def close(self) -> "Deferred[Any]":
-        """Let go of them. The sockets are closed when the last process that shares them has done so."""
+        """Close the sockets of this process; other processes may keep duplicates."""
         ports, self._ports = self._ports, []
         return DeferredList([port.stopListening() for _, port in ports])
 
 
 class InheritedPort:
-    """A listening socket of somebody else, in the place of a port of Twisted's."""
+    """A duplicate of an inherited listening socket; replaces a port of Twisted."""
 
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=os.dup(descriptor))
@@ -108,13 +106,13 @@ class InheritedPort:
         """Nothing to do: it never reads."""
 
     def stopListening(self) -> "Deferred[None]":
-        """Close our copy."""
+        """Close the duplicate."""
         self.socket.close()
         return succeed(None)
 
 
-class _BorrowingReactor:
-    """A reactor that borrows the descriptors it is handed."""
+class _InheritingReactor:
+    """A reactor whose ``adoptStreamPort`` returns an `InheritedPort`."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -123,35 +121,35 @@ class _BorrowingReactor:
         return getattr(self._reactor, name)
 
     def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> InheritedPort:
-        """Take the place of `IReactorSocket.adoptStreamPort`."""
+        """Replace `IReactorSocket.adoptStreamPort`."""
         return InheritedPort(descriptor)
 
 
 @implementer(ILoggingContext)
 class _RefuseAll(Factory):
-    """Refuses whoever should slip in before we stop reading."""
+    """Refuses connections that arrive before the port stops reading."""
 
     noisy = False
 
     def logPrefix(self) -> str:
-        """Whose port it is, in the log."""
+        """Return the name in the log."""
         return "filestored"
 
     def buildProtocol(self, addr: IAddress | None) -> None:
-        """Refuse."""
+        """Return None, which closes the connection."""
         return
 
 
-def _opened(text: str, endpoint: IStreamServerEndpoint) -> Any:
-    port: Any = _now(text, endpoint.listen(_RefuseAll()))
+def _listen(text: str, endpoint: IStreamServerEndpoint) -> Any:
+    port: Any = _result_now(text, endpoint.listen(_RefuseAll()))
     port.stopReading()
     if not isinstance(port, InheritedPort) and "backlog=" not in text:
         port.socket.listen(BACKLOG)  # again, on a listening socket, changes only this number
     return port
 
 
-def _now(text: str, listening: "Deferred[IListeningPort]") -> IListeningPort:
-    """The port; every endpoint of Twisted listens at once, and a start can't wait for another."""
+def _result_now(text: str, listening: "Deferred[IListeningPort]") -> IListeningPort:
+    """Return the port of an endpoint that listens at once, as all of Twisted do. Raises `CannotStart`."""
     results: list[IListeningPort | Failure] = []
     listening.addBoth(results.append)
     if not results:
@@ -169,7 +167,7 @@ def _reason(failure: Failure) -> str:
     return one_line(error)
 
 
-def _explained(text: str, error: Exception) -> str:
+def _parse_error(text: str, error: Exception) -> str:
     if text.startswith("systemd:"):
         return "systemd has passed no such socket to this process (LISTEN_FDS, LISTEN_FDNAMES)"
     if text.startswith(("ssl:", "tls:")) and "nknown endpoint type" in str(error):
@@ -181,8 +179,8 @@ _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 _KEYWORD = re.compile(r"[A-Za-z]+=")
 
 
-def _written(address: Any) -> str:
-    """A socket's name as a person would write it."""
+def _format_address(address: Any) -> str:
+    """Return a socket address for people."""
     if isinstance(address, tuple):
         host, port, *_ = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,11 +1,10 @@
-"""The command line: ``twistd [twistd options] filestored [options]``.
+"""Command line: ``twistd [twistd options] filestored [options]``.
 
-Flow: twistd, or ``filestored.tac``, hands the words to `Options`; each text goes through a pure
-function of ``settings``; `Options.settings` is the result. A bad value ends the program with one
-line on stderr and status 1, before anything is daemonised.
+twistd, or ``filestored.tac``, passes the words to `Options`; each value is parsed by a pure function of
+``settings``; `Options.settings` is the result. A bad value ends the process with one line on stderr and
+status 1, before twistd daemonises.
 
-Rejected: letting `usage.UsageError` travel up to twistd, which prints two pages of help to stdout and
-the reason below them.
+Rejected: raising `usage.UsageError` to twistd, which prints two pages of help before the reason.
 """
 
 import os
@@ -15,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
-from filestored.daemon.startup_errors import refuse
+from filestored.daemon.startup_errors import exit_with
 from filestored.digest import NAMES
 from filestored.logs.rotation import Retention
 from filestored.settings import (
@@ -33,7 +32,7 @@ from filestored.settings import (
 from filestored.storage.disk.layout import DEFAULT_HASH
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
-"""Where we listen unless told otherwise."""
+"""Default endpoint."""
 
 _T = TypeVar("_T")
 
@@ -136,19 +135,19 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def parseOptions(self, options: Any = None) -> None:
-        """Read the words; one that cannot be read ends the program with one line."""
+        """Parse the words; an error ends the process with one line."""
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            refuse(error)
+            exit_with(error)
 
     def parseArgs(self, *words: str) -> None:
-        """Take no words that are not options."""
+        """Refuse words that are not options."""
         if words:
             raise usage.UsageError(f"what is {words[0]!r}? Everything here is an option; see --help")
 
     def postOptions(self) -> None:
-        """Check what is said to twistd itself, then every value."""
+        """Check the options of twistd, then parse every value."""
         for name, instead in _UNSUPPORTED_TWISTD_OPTIONS.items():
             if self._twistd_option(name):
                 raise usage.UsageError(f"twistd's --{name} does not work with filestored: {instead}")
@@ -201,7 +200,7 @@ class Options(usage.Options):
         return os.path.abspath(os.path.join(self._twistd_option("rundir") or "", self[name]))
 
     def _file(self, name: str) -> str | None:
-        """The absolute path of a file that could be made; None when none is wanted."""
+        """Return the absolute path of a file that can be created; None for an empty value."""
         if not self[name]:
             return None
         path = self._path(name)
@@ -212,7 +211,7 @@ class Options(usage.Options):
         return path
 
     def _twistd_option(self, name: str) -> Any:
-        """An option of twistd itself; None behind the other door, where we do not see them."""
+        """Return an option of twistd itself; None under ``filestored.tac``, which cannot see them."""
         parent = getattr(self, "parent", None)
         return None if parent is None else parent.get(name)
 
@@ -225,5 +224,5 @@ _UNSUPPORTED_TWISTD_OPTIONS = {
 
 
 def _check_rotation(text: str | None) -> None:
-    """Let loguru read what only loguru can; raises `ValueError`. The delay keeps it from making a file."""
+    """Let loguru parse a rotation; raises `ValueError`. ``delay`` keeps it from creating a file."""
     logger.remove(logger.add("/nonexistent/filestored", delay=True, rotation=text))

@@ -1,9 +1,9 @@
-"""Refusal of connections while this process is out of descriptors: 503, then an orderly close.
+"""Refusal of connections while no descriptor is free: 503, then an orderly close.
 
-A process that has no descriptor left cannot even accept a connection to refuse it. So a few descriptors are
-kept in reserve (`Reserve`): one is closed, its number serves the connection until that is closed, and then it
-is opened again. A refused connection is half-closed, and what still arrives is dropped for a bounded time, so
-that no reset destroys the answer (RFC 9112 section 9.6).
+A process without free descriptors cannot accept a connection to refuse it. So `DescriptorReserve` holds a
+few: one is closed, its number serves the connection until that is closed, and then it is opened again. A
+refused connection is half-closed, and its input is read for a bounded time, so that no reset destroys the
+response (RFC 9112 section 9.6).
 """
 
 import os
@@ -20,22 +20,22 @@ from zope.interface import implementer
 from filestored.http.response import format_error
 
 NO_DESCRIPTORS = frozenset([EMFILE, ENFILE])
-"""What a call fails with that finds no free descriptor, see accept(2) and dup(2)."""
+"""Errors of calls that find no free descriptor, see accept(2) and dup(2)."""
 
-RESERVED = 16
-"""Descriptors in reserve, which is also how many connections are refused at once."""
+RESERVED_DESCRIPTORS = 16
+"""Number of reserved descriptors, and of connections refused at once."""
 
 LINGER_SECONDS = 2.0
-"""Seconds for which a refused connection may stay open."""
+"""Maximum seconds that a refused connection stays open."""
 
 MAX_DROPPED_BYTES = 64 * 1024
-"""Bytes that are read of a refused connection and dropped."""
+"""Maximum bytes read from a refused connection and dropped."""
 
 
-class Reserve:
-    """The reserve of one listening socket, and the connections that are being refused.
+class DescriptorReserve:
+    """The reserved descriptors of one listening socket, and the connections being refused.
 
-    `encrypted` says that clients speak TLS, in which nothing can be said before a handshake.
+    `encrypted` if clients use TLS: no response can be sent before the handshake.
     """
 
     def __init__(self, reactor: Any, *, encrypted: bool = False) -> None:
@@ -47,15 +47,15 @@ class Reserve:
         self.refill()
 
     def refill(self) -> None:
-        """Open what is missing, as far as there are descriptors."""
+        """Open missing descriptors, while any are free."""
         with suppress(OSError):
-            while not self._closed and len(self._descriptors) + len(self._refused) < RESERVED:
+            while not self._closed and len(self._descriptors) + len(self._refused) < RESERVED_DESCRIPTORS:
                 self._descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def refuse_next(self, listening: socket.socket) -> bool:
-        """Accept and refuse one connection, at the cost of a descriptor in reserve.
+        """Accept and refuse one connection with a reserved descriptor.
 
-        False when none is in reserve, or no connection waits.
+        Return False when no descriptor is reserved or no connection waits.
         """
         if not self._descriptors:
             return False
@@ -71,19 +71,19 @@ class Reserve:
     def refuse(self, connection: socket.socket) -> None:
         """Answer 503 and close the connection."""
         refusal = format_error(503, "too many open files", (b"Retry-After", b"1"))
-        refused = _Refused(self._reactor, connection, self._closed_one)
+        refused = _Refused(self._reactor, connection, self._on_closed)
         self._refused.add(refused)
         refused.begin(b"" if self._encrypted else refusal)
 
     def close(self) -> None:
-        """Free all descriptors, and cut refused connections off. Allowed twice."""
+        """Close all descriptors and refused connections. Idempotent."""
         self._closed = True
         for refused in list(self._refused):
             refused.close()
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    def _closed_one(self, refused: "_Refused") -> None:
+    def _on_closed(self, refused: "_Refused") -> None:
         self._refused.discard(refused)
         self.refill()
 
@@ -98,10 +98,10 @@ class _Refused:
         self._reactor = reactor
         self._connection = connection
         self._on_close = on_close
-        self._room = MAX_DROPPED_BYTES
+        self._remaining = MAX_DROPPED_BYTES
 
     def begin(self, answer: bytes) -> None:
-        """Send the answer, which fits into the buffer of a new socket, and end our side."""
+        """Send the response, which fits the buffer of a new socket, and half-close."""
         self._connection.setblocking(False)
         with suppress(OSError):
             self._connection.send(answer)
@@ -110,19 +110,19 @@ class _Refused:
         self._timeout = self._reactor.callLater(LINGER_SECONDS, self.close)
 
     def doRead(self) -> None:
-        """Drop what has arrived; close at its end."""
+        """Drop received bytes; close at the end of input."""
         try:
             data = self._connection.recv(MAX_DROPPED_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        self._room -= len(data)
-        if not data or self._room < 0:
+        self._remaining -= len(data)
+        if not data or self._remaining < 0:
             self.close()
 
     def close(self) -> None:
-        """Close the connection. Allowed twice."""
+        """Close the connection. Idempotent."""
         if self._connection.fileno() >= 0:
             self._reactor.removeReader(self)
             self._connection.close()
@@ -135,9 +135,9 @@ class _Refused:
         self.close()
 
     def fileno(self) -> int:
-        """The descriptor that the reactor watches."""
+        """Return the descriptor that the reactor watches."""
         return self._connection.fileno()
 
     def logPrefix(self) -> str:
-        """The name in the log."""
+        """Return the name in the log."""
         return "refused connection"

@@ -1,8 +1,4 @@
-"""Repeated calls that survive an exception.
-
-Twisted's `LoopingCall` ends silently when its function raises. The heartbeat of the workers and of the
-systemd watchdog must go on.
-"""
+"""Periodic calls that continue after an exception, which silently ends Twisted's `LoopingCall`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +9,14 @@ from twisted.logger import Logger
 _log = Logger()
 
 
-def repeating(clock: Any, function: Callable[[], object]) -> LoopingCall:
-    """Return a `LoopingCall` of `function` on `clock`; an exception is logged and ends nothing."""
+def periodic_call(clock: Any, function: Callable[[], object]) -> LoopingCall:
+    """Return a `LoopingCall` of `function` on `clock` that logs exceptions and continues."""
 
     def call() -> None:
         try:
             function()
         except Exception:
-            _log.failure("a repeated call failed")
+            _log.failure("a periodic call failed")
 
     loop = LoopingCall(call)
     loop.clock = clock

@@ -1,10 +1,10 @@
-"""Telling systemd how we are: sd_notify(3) in a few lines.
+"""systemd readiness and watchdog: the protocol of sd_notify(3).
 
-Flow: `SystemdNotifier.from_environment` takes NOTIFY_SOCKET and WATCHDOG_USEC out of the environment, so that
-no child speaks for us; then ``ready``, a sign of life at half the watchdog's time while the service is alive,
-``status``, and ``stopping``. Without NOTIFY_SOCKET all of it does nothing.
+`SystemdNotifier.from_environment` removes NOTIFY_SOCKET and WATCHDOG_USEC from the environment, so that no
+child process sends notifications. ``ready``, ``status`` and ``stopping`` send the state; the watchdog is
+pinged at half its timeout while the service is alive. Without NOTIFY_SOCKET nothing is sent.
 
-Messages are datagrams, sent without waiting: a manager that does not listen is no reason to stop.
+Messages are datagrams, sent without blocking; errors are ignored.
 """
 
 import os
@@ -13,50 +13,50 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from filestored.daemon.periodic_call import repeating
+from filestored.daemon.periodic_call import periodic_call
 
 
 class SystemdNotifier:
-    """Speaks to the service manager at `address`, if there is one; `watchdog` is its patience in seconds."""
+    """Sends notifications to the socket `address`, or nowhere. `watchdog` is a timeout in seconds."""
 
     def __init__(self, clock: Any, address: str | None, watchdog: float | None) -> None:
         self._address = address
-        self._watchdog = watchdog
+        self._watchdog_seconds = watchdog
         self._summary = ""
         self._alive: Callable[[], bool] = lambda: True
-        self._heart = repeating(clock, self._beat)
+        self._watchdog_call = periodic_call(clock, self._ping_watchdog)
 
     @classmethod
     def from_environment(cls, clock: Any, environment: MutableMapping[str, str]) -> "SystemdNotifier":
-        """The notifier that the environment asks for; what it says is taken out of it."""
+        """Return the notifier that the environment configures; its variables are removed."""
         address = environment.pop("NOTIFY_SOCKET", None)
         microseconds = environment.pop("WATCHDOG_USEC", "")
-        ours = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        watchdog = int(microseconds) / 1e6 if ours and microseconds.isdecimal() else None
+        is_addressee = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        watchdog = int(microseconds) / 1e6 if is_addressee and microseconds.isdecimal() else None
         return cls(clock, address, watchdog or None)
 
     def ready(self, summary: str, alive: Callable[[], bool]) -> None:
-        """Report that the service is up. From now on the watchdog is fed as long as `alive` returns True."""
+        """Report readiness, and ping the watchdog from now on while `alive` returns True."""
         self._summary = f"{summary}; "
         self._alive = alive
         self._send(f"READY=1\nSTATUS={summary}")
-        if self._address and self._watchdog and not self._heart.running:
-            self._heart.start(self._watchdog / 2)
+        if self._address and self._watchdog_seconds and not self._watchdog_call.running:
+            self._watchdog_call.start(self._watchdog_seconds / 2)
 
     def status(self, sentence: str) -> None:
-        """Report what has changed, behind the summary of a service that is ready."""
+        """Report a status, after the summary given to `ready`."""
         self._send(f"STATUS={self._summary}{sentence}")
 
     def stopping(self) -> None:
-        """The service begins to end."""
+        """Report that the service stops."""
         self._send("STOPPING=1\nSTATUS=finishing running requests")
 
     def close(self) -> None:
-        """Give no more signs of life."""
-        if self._heart.running:
-            self._heart.stop()
+        """Stop pinging the watchdog."""
+        if self._watchdog_call.running:
+            self._watchdog_call.stop()
 
-    def _beat(self) -> None:
+    def _ping_watchdog(self) -> None:
         if self._alive():
             self._send("WATCHDOG=1")
 

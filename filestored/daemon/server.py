@@ -1,10 +1,7 @@
-"""What one process serves: sockets it accepts from, a factory, its I/O threads, its access log.
+"""Server of one process: acceptors, HTTP factory, I/O threads, access log.
 
-Flow: `Server.start` with the sockets that somebody has opened -> connections; `Server.stop` accepts no
-more at once, lets running requests finish within the time for draining, then cuts the rest off.
-
-The same object serves alone in twistd's own process and in each worker; it gets everything it
-needs in its constructor.
+`Server.stop` stops accepting at once, lets running requests finish within the drain timeout, then closes the
+remaining connections. The same class serves in twistd's own process and in each worker.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +19,9 @@ from filestored.storage.threads import ThreadPools
 
 
 class Server:
-    """One process's share of the work.
+    """Serves HTTP on listening sockets.
 
-    `drain` is how many seconds a stop waits for running requests; `stop_helpers` ends what has helped them.
+    `drain` is the drain timeout in seconds; `stop_background` stops decoders and other background work.
     """
 
     _log = Logger()
@@ -36,53 +33,53 @@ class Server:
         pools: ThreadPools,
         access_log: AccessLog | None,
         drain: float,
-        stop_helpers: "Callable[[], Deferred[None]] | None" = None,
+        stop_background: "Callable[[], Deferred[None]] | None" = None,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._pools = pools
         self._access_log = access_log
         self._drain = drain
-        self._stop_helpers = stop_helpers
+        self._stop_background = stop_background
         self._acceptors: list[Acceptor] = []
-        self._hub: EpollSet | None = None
+        self._epoll_set: EpollSet | None = None
 
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
-        """Serve on these sockets. Fires when it does, which is at once."""
+        """Serve on these sockets; fires at once."""
         self._pools.start()
-        self._hub = EpollSet(self._reactor)
+        self._epoll_set = EpollSet(self._reactor)
         for each in listening:
-            self._acceptors.append(accept_from(self._hub, each, self._factory))
+            self._acceptors.append(accept_from(self._epoll_set, each, self._factory))
         return succeed(None)
 
     def stop(self) -> "Deferred[None]":
-        """Finish; fires when the last connection is gone, and the last thread or its time."""
+        """Drain and stop; fires when all connections are closed and all threads ended or timed out."""
         return Deferred.fromCoroutine(self._stop())
 
     def abort(self) -> None:
-        """End all connections now; `stop`, which has been called, then fires soon."""
+        """Close all connections now; a `stop` under way then fires soon."""
         self._factory.abort()
 
     def alive(self) -> bool:
-        """Return True: the reactor that calls this also serves."""
+        """Return True: this is called by the reactor that serves."""
         return True
 
     def reopen(self) -> None:
-        """Open the files of logs anew."""
+        """Reopen the access log."""
         if self._access_log is not None:
             self._access_log.reopen()
 
     async def _stop(self) -> None:
         for acceptor in self._acceptors:
             acceptor.stopListening()
-        patience = self._reactor.callLater(self._drain, self._factory.abort)
+        drain_timeout = self._reactor.callLater(self._drain, self._factory.abort)
         await self._factory.drain()
-        if patience.active():
-            patience.cancel()
-        if self._hub is not None:
-            self._hub.close()
-        if self._stop_helpers is not None:
-            await self._stop_helpers()
+        if drain_timeout.active():
+            drain_timeout.cancel()
+        if self._epoll_set is not None:
+            self._epoll_set.close()
+        if self._stop_background is not None:
+            await self._stop_background()
         if self._access_log is not None:
             self._access_log.close()
         if not self._pools.stop():

@@ -1,23 +1,23 @@
-"""How a daemon that cannot start says so: one line on stderr, exit status 1, no traceback.
+"""Startup errors: one line on stderr, exit status 1, no traceback.
 
-Before twistd daemonises, a refusal is a plain `SystemExit`, raised by `refuse`. Afterwards twistd wants an
-`Exception`: only then does it remove its pidfile, and tell the waiting parent process, which prints
-the first hundred characters. In the foreground the same exception travels up to the interpreter,
-where everything but a `SystemExit` is a traceback. `CannotStart` is therefore both.
+Before twistd daemonises, `exit_with` raises a plain `SystemExit`. Afterwards twistd needs an `Exception`:
+only then does it remove its pidfile and send the first hundred characters to the waiting parent process. In
+the foreground the same exception reaches the interpreter, which prints a traceback for everything except
+`SystemExit`. `CannotStart` is therefore both.
 """
 
 from typing import NoReturn
 
 
-class CannotStart(SystemExit, Exception):  # read as a sentence by the operator
-    """The daemon cannot start; the message is one line for the operator."""
+class CannotStart(SystemExit, Exception):
+    """Raised when the daemon cannot start; the message is one line for the operator."""
 
 
-def refuse(reason: object) -> NoReturn:
-    """End the program before it is a daemon. Raises `SystemExit` with one line."""
+def exit_with(reason: object) -> NoReturn:
+    """Raise `SystemExit` with one line, before the process is a daemon."""
     raise SystemExit(f"filestored: {one_line(reason)}")
 
 
 def one_line(reason: object) -> str:
-    """A reason without line breaks; an error without a message gives its name."""
+    """Return a reason without line breaks; the class name of an error without a message."""
     return " ".join(str(reason).split()) or type(reason).__name__

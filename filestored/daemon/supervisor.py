@@ -1,19 +1,19 @@
-"""Supervisor of several worker processes on one listening socket.
+"""Supervisor of several worker processes that share the listening sockets.
 
-Flow: `Supervisor.start` spawns fresh interpreters, never copies of itself. Each inherits the listening
-descriptors and reads its configuration as one line of JSON from stdin. A line on its stdout says that it
-serves. From then on stdin is the control pipe: ``ping``, ``reopen`` and suspensions are written to it, and
-its end means "drain and exit". The kernel ends it too when the supervisor is killed, so no orphan remains.
-stdout carries the worker's log, one JSON object a line; stderr is logged as it is.
+`Supervisor.start` spawns fresh interpreters, not forks. Each worker inherits the listening descriptors and
+reads its configuration as one line of JSON from stdin. A line on its stdout reports that it serves. stdin is
+the control pipe from then on: ``ping``, ``reopen`` and suspensions are written to it; its end means "drain
+and exit". The kernel closes it when the supervisor is killed, so no worker outlives the supervisor. stdout
+carries the worker's log, one JSON object per line; lines of stderr are logged as they are.
 
-A worker that exits, hangs or cannot be started is replaced at once; after five quick deaths with growing
-delays (`backoff`). Delays never leave the service without any worker for longer than `MAX_EMPTY_SECONDS`.
+A worker that exits, hangs or cannot be started is replaced at once; with growing delays after five quick
+exits (`backoff`). Delays never leave the service without any worker for longer than `MAX_EMPTY_SECONDS`.
 
-A worker that suspends writes to a device or directory tells the supervisor, which tells all others and each
-new one: the health of a disk is that of the service, not of one process.
+A worker that suspends writes to a device or directory reports it. The supervisor passes that on to all
+workers and to each new one: the health of a disk concerns the whole service.
 
-Rejected: configuration in argv, which every user of the machine can read; signals for control, which a parent
-that was killed cannot send.
+Rejected: the configuration in argv, which every local user can read; signals for control, which a killed
+supervisor cannot send.
 """
 
 import json
@@ -24,20 +24,20 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from filestored.daemon.listeners import ListeningSocket
-from filestored.daemon.periodic_call import repeating
+from filestored.daemon.periodic_call import periodic_call
 from filestored.daemon.worker_process import PING_SECONDS, Suspension
 from filestored.daemon.worker_slot import WorkerSlot
 from filestored.logs.log_line import LogLine
 from filestored.settings import Settings
 
-GRACE = 5.0
-"""Seconds that a worker may take beyond its time for draining."""
+KILL_AFTER_SECONDS = 5.0
+"""Seconds after the drain timeout until a stopping worker is killed."""
 
 MAX_EMPTY_SECONDS = 2.0
-"""Maximum delay before a restart while there is no other worker."""
+"""Maximum restart delay while no other worker runs or is due."""
 
 FIRST_DESCRIPTOR = 3
-"""The number of the first listening descriptor in a worker; others follow it."""
+"""Number of the first listening descriptor in a worker; others follow."""
 
 
 class Supervisor:
@@ -62,49 +62,49 @@ class Supervisor:
         self._settings = settings
         self._status = status
         self._listening: Sequence[ListeningSocket] = ()
-        self._places: list[WorkerSlot] = []
+        self._slots: list[WorkerSlot] = []
         self._suspensions: dict[int | str, Suspension] = {}
-        self._heartbeat = repeating(reactor, self._beat)
+        self._heartbeat = periodic_call(reactor, self._check_workers)
         self._stopped = False
         self.write = log
 
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Spawn the workers once the reactor runs; fires when all of them serve."""
         self._listening = listening
-        self._places = [
+        self._slots = [
             WorkerSlot(self._reactor, number, self) for number in range(1, self._settings.workers + 1)
         ]
-        for place in self._places:
-            self._reactor.callWhenRunning(place.spawn)
+        for slot in self._slots:
+            self._reactor.callWhenRunning(slot.spawn)
         self._heartbeat.start(PING_SECONDS, now=False)
-        serving = DeferredList([place.serving for place in self._places])
+        serving = DeferredList([slot.serving for slot in self._slots])
         return serving.addCallback(lambda _: None)
 
     def stop(self) -> "Deferred[None]":
-        """Let all workers drain and exit; fires when the last one is gone."""
+        """Let all workers drain and exit; fires when the last one has exited."""
         self._stopped = True
         if self._heartbeat.running:
             self._heartbeat.stop()
-        gone = DeferredList([place.stop(self._settings.drain + GRACE) for place in self._places])
+        gone = DeferredList([slot.stop(self._settings.drain + KILL_AFTER_SECONDS) for slot in self._slots])
         return gone.addCallback(lambda _: None)
 
     def abort(self) -> None:
-        """Kill all workers. A store loses nothing by that."""
-        for place in self._places:
-            place.kill()
+        """Kill all workers. No acknowledged data is lost."""
+        for slot in self._slots:
+            slot.kill()
 
     def reopen(self) -> None:
-        """Have all workers open their files anew."""
-        self._tell_all("reopen")
+        """Let all workers reopen their log files."""
+        self._send_all("reopen")
 
     def alive(self) -> bool:
-        """Return whether any worker serves and has answered recently; a stop has a time limit of its own."""
-        return self._stopped or any(place.answers for place in self._places)
+        """Return whether any worker serves and answered a recent ping; True while stopping."""
+        return self._stopped or any(slot.is_answering for slot in self._slots)
 
-    # --- from the places ------------------------------------------------------------------------
+    # --- from the slots ------------------------------------------------------------------------
 
-    def configuration(self) -> str:
-        """Return everything that a worker needs to know, as one line of JSON."""
+    def worker_config(self) -> str:
+        """Return the configuration of a worker as one line of JSON."""
         sockets = [
             [each.endpoint, FIRST_DESCRIPTOR + at, each.family] for at, each in enumerate(self._listening)
         ]
@@ -118,41 +118,41 @@ class Supervisor:
         )
 
     def descriptors(self) -> dict[int, int]:
-        """Return the listening descriptors by the numbers that they have in a worker."""
+        """Map the descriptor numbers in a worker to the listening descriptors."""
         return {FIRST_DESCRIPTOR + at: each.descriptor for at, each in enumerate(self._listening)}
 
     def served(self) -> None:
-        """Handle a worker that has begun to serve: what kept the others from starting may be over."""
-        for place in self._places:
-            place.hasten(MAX_EMPTY_SECONDS)
+        """Handle that a worker serves: the cause of failed starts may be gone, so restarts are due soon."""
+        for slot in self._slots:
+            slot.start_within(MAX_EMPTY_SECONDS)
         self.count()
 
     def delay(self, seconds: float) -> float:
-        """Return the delay of a place that wants to wait `seconds`: shorter, unless another one is due."""
-        if any(place.due(MAX_EMPTY_SECONDS) for place in self._places):
+        """Return the restart delay: `seconds`, but bounded unless another slot has a worker or is due."""
+        if any(slot.is_due(MAX_EMPTY_SECONDS) for slot in self._slots):
             return seconds
         return min(seconds, MAX_EMPTY_SECONDS)
 
     def count(self) -> None:
-        """Report how many workers serve."""
+        """Report the number of serving workers."""
         if not self._stopped:
-            serving = sum(place.serves for place in self._places)
-            self._status(f"{serving} of {len(self._places)} workers serve")
+            serving = sum(slot.is_serving for slot in self._slots)
+            self._status(f"{serving} of {len(self._slots)} workers serve")
 
     def suspended(self, suspension: Suspension) -> None:
-        """Tell all workers; what lasts until a restart is kept for those that are started later."""
+        """Send a suspension to all workers; keep one that lasts until a restart for later workers."""
         scope, _, until_restart = suspension
         if until_restart:
             self._suspensions.setdefault(scope, suspension)
-        self._tell_all(json.dumps({"suspended": suspension}))
+        self._send_all(json.dumps({"suspended": suspension}))
 
-    def _tell_all(self, words: str) -> None:
-        for place in self._places:
-            place.tell(words)
+    def _send_all(self, line: str) -> None:
+        for slot in self._slots:
+            slot.send(line)
 
-    def _beat(self) -> None:
-        for place in self._places:
+    def _check_workers(self) -> None:
+        for slot in self._slots:
             try:
-                place.check()
+                slot.check()
             except Exception:
                 self._log.failure("a worker could not be checked")

@@ -1,4 +1,4 @@
-"""One of the supervisor's places for worker processes: spawns a worker, watches it, replaces it."""
+"""Worker slot of the supervisor: spawns a worker, monitors it, replaces it."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,40 +12,40 @@ from filestored.daemon.worker_process import Suspension, WorkerProcess
 from filestored.logs.log_line import LogLine
 
 MAX_ALIVE_UNANSWERED = 2
-"""Number of unanswered pings up to which a worker counts as answering, for the watchdog."""
+"""Unanswered pings up to which a worker counts as alive for the watchdog."""
 
 
-class Owner(Protocol):
-    """The parts of `Supervisor` that a place needs."""
+class SlotOwner(Protocol):
+    """The methods of `Supervisor` that a slot calls."""
 
     write: Callable[[LogLine], None]
     worker_module: str
 
-    def configuration(self) -> str:
-        """Return everything that a worker needs to know, as one line of JSON."""
+    def worker_config(self) -> str:
+        """Return the configuration of a worker as one line of JSON."""
 
     def descriptors(self) -> dict[int, int]:
-        """Return the listening descriptors by the numbers that they have in a worker."""
+        """Map the descriptor numbers in a worker to the listening descriptors."""
 
     def served(self) -> None:
-        """Handle a worker that has begun to serve."""
+        """Handle that a worker serves."""
 
     def delay(self, seconds: float) -> float:
-        """Return the delay of a place that wants to wait `seconds`."""
+        """Return the bounded restart delay for a delay of `seconds`."""
 
     def count(self) -> None:
-        """Report how many workers serve."""
+        """Report the number of serving workers."""
 
     def suspended(self, suspension: Suspension) -> None:
-        """Tell all workers of a suspension."""
+        """Send a suspension to all workers."""
 
 
 class WorkerSlot:
-    """A place for one worker at a time: spawns it, and spawns the next when it exits."""
+    """Runs one worker at a time, and spawns the next one when it exits."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, number: int, owner: Owner) -> None:
+    def __init__(self, reactor: Any, number: int, owner: SlotOwner) -> None:
         self._reactor = reactor
         self._number = number
         self._owner = owner
@@ -54,41 +54,41 @@ class WorkerSlot:
         self._killed: WorkerProcess | None = None
         self._later: IDelayedCall | None = None
         self._stopped = False
-        self._gone: Deferred[None] = Deferred()
+        self._ended: Deferred[None] = Deferred()
         self.serving: Deferred[None] = Deferred()
         self.write = owner.write
 
     @property
-    def occupied(self) -> bool:
-        """Whether there is a process in this place."""
+    def has_process(self) -> bool:
+        """Whether a process runs in this slot."""
         return self._worker is not None and not self._worker.exited
 
-    def due(self, seconds: float) -> bool:
-        """Return whether there is a process in this place, or will be within `seconds`."""
-        return self.occupied or (self._later is not None and self._wait() <= seconds)
+    def is_due(self, seconds: float) -> bool:
+        """Return whether a process runs in this slot or will be spawned within `seconds`."""
+        return self.has_process or (self._later is not None and self._wait() <= seconds)
 
     @property
-    def serves(self) -> bool:
+    def is_serving(self) -> bool:
         """Whether its worker accepts connections."""
-        return self._worker is not None and self.occupied and self._worker.serving
+        return self._worker is not None and self.has_process and self._worker.serving
 
     @property
-    def answers(self) -> bool:
-        """Whether its worker serves and has answered recently."""
+    def is_answering(self) -> bool:
+        """Whether its worker serves and answered a recent ping."""
         worker = self._worker
-        return worker is not None and self.serves and worker.unanswered <= MAX_ALIVE_UNANSWERED
+        return worker is not None and self.is_serving and worker.unanswered <= MAX_ALIVE_UNANSWERED
 
     def spawn(self) -> None:
-        """Start a worker in this place. A failure counts as a quick death."""
+        """Spawn a worker; a failure counts as a quick exit."""
         self._later = None
         if self._stopped:
             return
         self._worker = WorkerProcess(self._reactor, self)
         try:
             self._worker.spawn(
-                self._owner.worker_module, self._owner.configuration(), self._owner.descriptors()
+                self._owner.worker_module, self._owner.worker_config(), self._owner.descriptors()
             )
-        except Exception as error:  # EAGAIN, ENOMEM, EMFILE; no interpreter any more
+        except Exception as error:  # EAGAIN, ENOMEM, EMFILE; the interpreter was removed
             self._worker = None
             self._replace(0.0, f"it could not be started: {error}", interrupted=False)
 
@@ -99,7 +99,7 @@ class WorkerSlot:
             return
         if not worker.hung:
             worker.ping()
-        elif worker is not self._killed:  # the kernel may be unable to end it, as long as a disk hangs
+        elif worker is not self._killed:  # the kernel may be unable to end it while a disk hangs
             self._killed = worker
             self._log.error(
                 "worker {number} (process {pid}) does not answer and is killed",
@@ -108,8 +108,8 @@ class WorkerSlot:
             )
             worker.kill()
 
-    def hasten(self, seconds: float) -> None:
-        """Start the next worker in `seconds` at the latest, if this place is waiting."""
+    def start_within(self, seconds: float) -> None:
+        """Shorten a pending restart delay to `seconds`."""
         if self._later is not None and not self._stopped:
             self._later.reset(min(seconds, self._wait()))
 
@@ -118,23 +118,23 @@ class WorkerSlot:
         wait: float = self._later.getTime() - self._reactor.seconds()
         return max(0.0, wait)
 
-    def tell(self, words: str) -> None:
-        """Write a line to the worker, if there is one."""
+    def send(self, line: str) -> None:
+        """Send a line to the worker, if there is one."""
         if self._worker is not None:
-            self._worker.tell(words)
+            self._worker.send(line)
 
-    def stop(self, patience: float) -> "Deferred[None]":
-        """Let the worker drain, but kill it after `patience` seconds. Fires when it is gone."""
+    def stop(self, timeout: float) -> "Deferred[None]":
+        """Let the worker drain; kill it after `timeout` seconds. Fires when it has exited."""
         self._stopped = True
         if self._later is not None:
             self._later.cancel()
             self._later = None
         if self._worker is None:
-            self._gone.callback(None)
+            self._ended.callback(None)
         else:
             self._worker.close_control_pipe()
-            self._later = self._reactor.callLater(patience, self.kill)
-        return self._gone
+            self._later = self._reactor.callLater(timeout, self.kill)
+        return self._ended
 
     def kill(self) -> None:
         """Kill the worker."""
@@ -144,7 +144,7 @@ class WorkerSlot:
     # --- from the worker ------------------------------------------------------------------------
 
     def served(self, worker: WorkerProcess) -> None:
-        """See `Listener`."""
+        """See `WorkerListener`."""
         if worker is not self._worker:
             return
         self._owner.served()
@@ -152,32 +152,34 @@ class WorkerSlot:
             self.serving.callback(None)
 
     def suspended(self, suspension: Suspension) -> None:
-        """See `Listener`."""
+        """See `WorkerListener`."""
         self._owner.suspended(suspension)
 
-    def exited(self, worker: WorkerProcess, how: str) -> None:
-        """See `Listener`. On a stop the last output is waited for, see `ended`."""
+    def exited(self, worker: WorkerProcess, reason: str) -> None:
+        """See `WorkerListener`. A stop waits for `ended`, after the last output."""
         if worker is not self._worker or self._stopped:
             return
         self._worker = None
         self._owner.count()
-        self._replace(self._reactor.seconds() - worker.born, how, interrupted=worker.serving or worker.killed)
+        self._replace(
+            self._reactor.seconds() - worker.started_at, reason, interrupted=worker.serving or worker.killed
+        )
 
     def ended(self, worker: WorkerProcess) -> None:
-        """See `Listener`."""
+        """See `WorkerListener`."""
         if worker is not self._worker or not self._stopped:
             return
         self._worker = None
         if self._later is not None and self._later.active():
             self._later.cancel()
-        self._gone.callback(None)
+        self._ended.callback(None)
 
-    def _replace(self, lifetime: float, how: str, *, interrupted: bool) -> None:
+    def _replace(self, lifetime: float, reason: str, *, interrupted: bool) -> None:
         pause = self._owner.delay(self._backoff.delay(lifetime, interrupted=interrupted))
         self._later = self._reactor.callLater(pause, self.spawn)
         self._log.error(
             "worker {number} has died ({how}); the next one starts in {pause:g} s",
             number=self._number,
-            how=how,
+            reason=reason,
             pause=pause,
         )

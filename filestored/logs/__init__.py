@@ -1,1 +1,1 @@
-"""What is written down while the daemon runs: events of Twisted through loguru, and the access log."""
+"""The daemon's log, from twisted.logger through loguru, and the access log."""

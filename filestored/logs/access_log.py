@@ -1,12 +1,11 @@
-"""The access log: one line for each answered request, in the combined format, written in batches.
+"""Access log: one line per request in the combined format, written in batches.
 
-Flow: the wire has a request and its answer described, once for all answers alike, and records who got them
-and when -> the line, which waits; a second later, or when there are enough, all are written in one go.
-Each worker appends whole batches to the same file (O_APPEND), so lines of several processes
-never mix. A thread does that: a disk that stalls, or a FIFO that is not read, costs lines and no request.
+`format_entry` formats the part of a line that is equal for equal requests and responses; `log` adds the
+client and the time. Lines wait up to `FLUSH_DELAY_SECONDS` or `MAX_BATCH_CHARACTERS`, then a thread writes
+them. Each worker appends whole batches to the same file (O_APPEND), so lines of several processes do not mix.
+A stalled disk or an unread FIFO loses lines, and delays no request.
 
-This is on the path of every request. So what is done for each is little (`record`), and what waits is plain
-text: objects that hold others would have to be looked through whenever Python searches for cycles.
+`log` runs once per request. Waiting lines are plain strings, which the garbage collector does not traverse.
 """
 
 from typing import Any
@@ -18,16 +17,16 @@ from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs import combined_format
 from filestored.logs.writers import FileWriter, LogWriter, Writer
 
-DELAY = 1.0
-"""Seconds that a line waits for others to be written with it."""
+FLUSH_DELAY_SECONDS = 1.0
+"""Maximum time that a line waits for a batch."""
 
-BATCH = 64 * 1024
-"""Characters of lines that are written at once without waiting any longer."""
+MAX_BATCH_CHARACTERS = 64 * 1024
+"""Batch size at which lines are written at once."""
 
 
 @implementer(IAccessLog)
 class AccessLog:
-    """Collects lines and hands them to a writer in batches."""
+    """Collects lines and passes them to a writer in batches."""
 
     def __init__(self, clock: Any, writer: Writer) -> None:
         self._clock = clock
@@ -35,7 +34,7 @@ class AccessLog:
         self._lines: list[str] = []
         self._size = 0
         self._second = 0
-        self._openings: dict[str, str] = {}  # of this second only, by peer
+        self._prefixes: dict[str, str] = {}  # of this second only, by peer
         self._due: IDelayedCall | None = None
 
     def format_entry(self, entry: AccessEntry) -> str:
@@ -46,35 +45,35 @@ class AccessLog:
         """See `IAccessLog.record`."""
         second = int(moment)
         if second != self._second:
-            self._second, self._openings = second, {}
-        line = (self._openings.get(peer) or self._open(peer)) + description
+            self._second, self._prefixes = second, {}
+        line = (self._prefixes.get(peer) or self._new_prefix(peer)) + description
         self._lines.append(line)
         self._size += len(line)
-        if self._size >= BATCH:
-            self._write()  # what is due then has less to write, or nothing
+        if self._size >= MAX_BATCH_CHARACTERS:
+            self._write()  # the delayed call then writes the rest
         elif self._due is None:
-            self._due = self._clock.callLater(DELAY, self.flush)
+            self._due = self._clock.callLater(FLUSH_DELAY_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what has been collected."""
+        """Write the waiting lines."""
         if self._due is not None and self._due.active():
             self._due.cancel()
         self._due = None
         self._write()
 
     def reopen(self) -> None:
-        """Write what belongs to the old file, then begin anew."""
+        """Write the waiting lines, then reopen the file."""
         self.flush()
         self._writer.reopen()
 
     def close(self) -> None:
-        """Write the rest and let go."""
+        """Write the waiting lines and close the file."""
         self.flush()
         self._writer.close()
 
-    def _open(self, peer: str) -> str:
-        opening = self._openings[peer] = combined_format.opening(peer, self._second)
-        return opening
+    def _new_prefix(self, peer: str) -> str:
+        format_prefix = self._prefixes[peer] = combined_format.format_prefix(peer, self._second)
+        return format_prefix
 
     def _write(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0
@@ -83,7 +82,7 @@ class AccessLog:
 
 
 def open_access_log(clock: Any, path: str) -> AccessLog | None:
-    """The access log at `path`, ``-`` for the log itself; None where it is off. Raises `OSError`."""
+    """Return the access log at `path`, ``-`` for the daemon's log; None if empty. Raises `OSError`."""
     if not path:
         return None
     return AccessLog(clock, LogWriter() if path == "-" else FileWriter(path))

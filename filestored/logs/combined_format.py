@@ -1,11 +1,9 @@
-"""One line of the access log, in the combined format of Apache and nginx, in printable ASCII.
+"""Combined log format of Apache and nginx, in printable ASCII. Pure, with a cache.
 
-Flow: `AccessEntry` -> `format_entry`, with tokens masked and with nothing in it that could pass for another
-field or line; `opening`, which says who asked and when -> the line is both, one behind the other. The
-description is the dear half and the same for all who ask the same: the wire keeps it beside the answers that
-it gives again. The opening is the same for all that one client asks within a second.
-
-Pure functions; what is done with a line is the business of ``access``.
+A line is `format_prefix`, which is equal for all requests of a client within a second, followed by
+`format_entry`, which is equal for equal requests and responses. `format_entry` is the expensive part: it
+redacts tokens and escapes characters that could forge a field or a line. Callers cache it beside cached
+responses.
 """
 
 import time
@@ -14,27 +12,27 @@ from functools import lru_cache
 from filestored.interfaces import AccessEntry
 from filestored.logs.redaction import redact
 
-REMEMBERED = 512
-"""Bytes of the longest text of a client that is kept with what is written of it: most come again."""
+MAX_CACHED_BYTES = 512
+"""Maximum length of a text in the redaction cache."""
 
-MOST = 1024
-"""How many of them are kept; the one that came first goes first."""
+MAX_CACHED_TEXTS = 1024
+"""Maximum number of texts in the redaction cache; the oldest is evicted."""
 
 
 def format_entry(entry: AccessEntry) -> str:
-    """What a line says of a request and its answer: all but who asked and when."""
+    """Return the part of a line about request and response."""
     request = b" ".join((entry.method, entry.target, entry.version))
     return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
 
 
-def opening(peer: str, second: int) -> str:
-    """How a line begins that is about somebody at `peer`, in that second since the epoch."""
+def format_prefix(peer: str, second: int) -> str:
+    """Return the part of a line about client and time; `second` since the epoch."""
     host = _quoted(peer.encode("utf-8", "replace")).replace(" ", "_")
     return f"{host or '-'} - - [{_date(second)}] "
 
 
-unmasked: dict[bytes, str] = {}
-"""Texts of clients that come again and again, and what is written of them; none that had to be masked."""
+_redaction_cache: dict[bytes, str] = {}
+"""Redaction cache: recurring texts of clients, and their escaped form; none that was redacted."""
 
 
 @lru_cache(maxsize=8)
@@ -44,7 +42,7 @@ def _date(second: int) -> str:
 
 
 def _url(value: bytes | None) -> str:
-    """Show a URL, whose blanks would hide from `redact` where it ends."""
+    """Format a URL; blanks are encoded, because `redact` ends at a blank."""
     return _field(value.replace(b" ", b"%20") if value else None)
 
 
@@ -53,21 +51,21 @@ def _field(value: bytes | None) -> str:
 
 
 def _shown(value: bytes) -> str:
-    """What a client sent, without secrets and with nothing in it that could pass for another field."""
-    known = unmasked.get(value)
+    """Return text of a client, redacted and escaped."""
+    known = _redaction_cache.get(value)
     if known is not None:
         return known
     quoted = _quoted(value)
     shown = redact(quoted)
-    if shown == quoted and len(value) <= REMEMBERED:
-        _remember(value, shown)
+    if shown == quoted and len(value) <= MAX_CACHED_BYTES:
+        _cache(value, shown)
     return shown
 
 
-def _remember(value: bytes, shown: str) -> None:
-    unmasked[value] = shown
-    if len(unmasked) > MOST:
-        del unmasked[next(iter(unmasked))]
+def _cache(value: bytes, shown: str) -> None:
+    _redaction_cache[value] = shown
+    if len(_redaction_cache) > MAX_CACHED_TEXTS:
+        del _redaction_cache[next(iter(_redaction_cache))]
 
 
 def _quoted(value: bytes) -> str:

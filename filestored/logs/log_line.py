@@ -1,9 +1,7 @@
-"""One line of the log: from an event of twisted.logger to text that is safe to keep.
+"""Log lines: from an event of twisted.logger to text that is safe to store. Pure.
 
-Flow: event -> `from_event` -> `LogLine`, with secrets masked and with nothing in it that could pass for
-another line or steer a terminal. A worker writes its lines to its supervisor with `to_json`.
-
-Pure functions; what is done with a line is the business of ``logs``.
+Secrets are redacted; control characters, which could forge a line or control a terminal, are escaped. A
+worker sends its lines to the supervisor as JSON (`LogLine.to_json`).
 """
 
 import json
@@ -16,12 +14,12 @@ from twisted.logger import LogEvent, eventAsText
 from filestored.logs.redaction import redact
 
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
-"""The names of loguru's levels by those of Twisted."""
+"""Level names of loguru by those of Twisted."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One entry of the log: its level, where it came from, the process, and its text."""
+    """One entry of the log: level, source (logger namespace), process id, and text."""
 
     level: str
     source: str
@@ -29,12 +27,12 @@ class LogLine:
     text: str
 
     def to_json(self) -> bytes:
-        """This line for another process, with a line feed at its end."""
+        """Return this line as JSON with a line feed."""
         return json.dumps(asdict(self)).encode("ascii") + b"\n"
 
 
 def from_event(event: LogEvent) -> LogLine:
-    """The line for an event, traceback included."""
+    """Return the line of an event, with its traceback."""
     level = event.get("log_level")
     return LogLine(
         level=LEVELS.get(level.name, "INFO") if level is not None else "INFO",
@@ -45,12 +43,12 @@ def from_event(event: LogEvent) -> LogLine:
 
 
 def sanitize(text: str) -> str:
-    """A text with its secrets masked, its control characters written out, its further lines indented."""
+    """Return a text with secrets redacted, control characters escaped, and further lines indented."""
     masked = redact(text).rstrip("\n")
-    return _CONTROL.sub(_written_out, masked).replace("\n", "\n    ")
+    return _CONTROL.sub(_escape_control, masked).replace("\n", "\n    ")
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _escape_control(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
 
 

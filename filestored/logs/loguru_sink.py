@@ -1,9 +1,9 @@
-"""The daemon's end of the log: loguru, which formats lines, writes them, and rotates the file.
+"""loguru sink of the daemon: formats lines, writes them, and rotates the file.
 
-Everything here may block; `threaded` runs it in a thread.
+Everything here may block; `ThreadedSink` runs it in a thread.
 
 Rejected: loguru's ``enqueue``, whose thread does not survive the fork; ``diagnose``, which prints variables,
-secrets among them; ``sys.__stderr__``, whose buffer the interpreter flushes as it ends, blocked or not.
+secrets among them; ``sys.__stderr__``, whose buffer the interpreter flushes at the end, even if that blocks.
 """
 
 import atexit
@@ -22,17 +22,17 @@ from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
-"""How loguru writes a line for people."""
+"""loguru format of a text line."""
 
 
 class LoguruSink:
-    """Writes lines through loguru: to `path`, or to stderr where it is None."""
+    """Writes lines through loguru to `path`, or to stderr if it is None."""
 
     def __init__(self, settings: LogSettings, path: str | None) -> None:
         self._settings = settings
         self._path = path
         logger.remove()
-        atexit.unregister(logger.remove)  # it would wait for a line that cannot be written
+        atexit.unregister(logger.remove)  # it would wait for a blocked line
         try:
             self._handler = self._add(path)
         except OSError as error:
@@ -44,13 +44,13 @@ class LoguruSink:
             self._handler = self._add(None)
 
     def write(self, line: LogLine) -> None:
-        """Write a line; its text is no format, so braces in it stay braces."""
+        """Write a line; braces in its text are not a format."""
         logger.bind(process=line.process, source=line.source).log(line.level, line.text)
 
     def reopen(self) -> None:
-        """Open the file again under its name; the old one is let go when that has worked."""
+        """Reopen the file by its name; close the old one if that works."""
         old, self._handler = self._handler, self._add(self._path)
-        with suppress(OSError):  # what a full disk has kept it from writing
+        with suppress(OSError):  # data that a full disk refused
             logger.remove(old)
 
     def finish(self, seconds: float) -> None:
@@ -62,19 +62,19 @@ class LoguruSink:
             "format": _as_json if self._settings.json else FORMAT,
             "diagnose": False,
             "backtrace": False,
-            "catch": False,  # loguru would report to sys.stderr, which twistd has turned into this very log
+            "catch": False,  # loguru would report to sys.stderr, which twistd redirects to this log
         }
         if path is None:
             return logger.add(_write_stderr if sys.__stderr__ else os.devnull, **common)
         return logger.add(
             path,
             rotation=self._settings.rotation,
-            compression=self._archive(path).take if self._settings.rotation else None,
+            compression=self._rotated_files(path).on_rotated if self._settings.rotation else None,
             errors="backslashreplace",
             **common,
         )
 
-    def _archive(self, path: str) -> RotatedFiles:
+    def _rotated_files(self, path: str) -> RotatedFiles:
         retention = self._settings.retention
         return RotatedFiles(path, Retention.parse(retention) if retention else Retention(), report_to_stderr)
 
@@ -84,7 +84,7 @@ def _write_stderr(text: str) -> None:
 
 
 def _as_json(record: Any) -> str:
-    """Let loguru write one JSON object a line; what is returned is a format for it."""
+    """Return a loguru format that writes one JSON object per line."""
     extra = record["extra"]
     extra["json"] = json.dumps(
         {

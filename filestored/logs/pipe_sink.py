@@ -1,11 +1,10 @@
-"""Output pipe of a worker: log lines and control messages to its supervisor, never blocking.
+"""Output pipe of a worker: log lines and control messages to its supervisor, without blocking.
 
-The pipe is non-blocking. A line goes straight into it while it has room, so a worker's last lines arrive even
-if it is killed. Otherwise lines wait in memory, at most `MAX_WAITING_BYTES` of them. Further ones are dropped
-and counted, and a line says so once the pipe takes data again. Control messages are never dropped, and
-precede the lines that wait.
+A line is written at once while the pipe has room, so the last lines of a killed worker arrive. Otherwise
+lines wait in memory, at most `MAX_WAITING_BYTES`. Further lines are dropped and counted, and a line reports
+the count once the pipe has room. Control messages are never dropped, and precede waiting lines.
 
-A worker goes without loguru: formatting, files and rotation belong to the supervisor.
+A worker does not import loguru: formatting, files and rotation are the supervisor's.
 """
 
 import json
@@ -22,36 +21,36 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import dropped
+from filestored.logs.observer import dropped_lines
 from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
-"""Maximum bytes of log lines that wait for the supervisor to read."""
+"""Maximum bytes of log lines that wait for the supervisor."""
 
 
 @implementer(IWriteDescriptor)
 class PipeSink:
     """Writes log lines of at least `level`, and control messages, to the pipe `descriptor`.
 
-    `write` is called by one thread at a time; all else by the reactor's thread.
+    `write` is called by one thread at a time; everything else by the reactor's thread.
     """
 
     def __init__(self, descriptor: int, level: str) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
-        self._least = LEVELS.index(level)
+        self._min_level = LEVELS.index(level)
         self._reactor: Any = None
         self._messages: deque[bytes] = deque()
         self._lines: deque[bytes] = deque()
         self._unfinished = b""  # the end of a line whose beginning is in the pipe
         self._queued = self._sent = 0  # bytes of lines
         self._dropped = self._reported = 0  # lines
-        self._busy = threading.Lock()
+        self._lock = threading.Lock()
         self._watched = False
 
     def write(self, line: LogLine) -> None:
-        """Write a line as JSON, or drop it when too many wait. Raises `OSError`."""
-        if LEVELS.index(line.level) < self._least:
+        """Write a line as JSON; drop it when too many bytes wait. Raises `OSError`."""
+        if LEVELS.index(line.level) < self._min_level:
             return
         data = line.to_json()
         if self._queued - self._sent + len(data) > MAX_WAITING_BYTES:
@@ -71,7 +70,7 @@ class PipeSink:
         """Nothing to do: a pipe has no name."""
 
     def watch(self, reactor: Any) -> None:
-        """Let the reactor tell when the pipe has room again."""
+        """Continue writing from `reactor` whenever the pipe has room."""
         self._reactor = reactor
         with suppress(OSError):
             self._flush()
@@ -89,22 +88,22 @@ class PipeSink:
     # --- IWriteDescriptor -----------------------------------------------------------------------
 
     def doWrite(self) -> None:
-        """Go on writing: there is room."""
+        """Continue writing: the pipe has room."""
         self._watched = False
         self._reactor.removeWriter(self)
         with suppress(OSError):
             self._flush()
 
     def fileno(self) -> int:
-        """The pipe."""
+        """Return the descriptor of the pipe."""
         return self._descriptor
 
     def connectionLost(self, reason: Failure) -> None:
-        """The supervisor is gone, or the reactor ends."""
+        """Handle the end of the supervisor or the reactor."""
         self._watched = False
 
     def logPrefix(self) -> str:
-        """The name of this descriptor in the reactor's log lines."""
+        """Return the name in the log."""
         return "log"
 
     # --- writing --------------------------------------------------------------------------------
@@ -112,22 +111,22 @@ class PipeSink:
     def _flush(self) -> bool:
         """Write until the pipe is full; return whether nothing waits any more. Raises `OSError`.
 
-        A thread or signal handler that finds another one writing leaves its line to that one.
+        While one thread writes, another thread or a signal handler only queues.
         """
-        while self._waits() and self._busy.acquire(blocking=False):
+        while self._has_pending() and self._lock.acquire(blocking=False):
             try:
                 if not self._drain():
-                    self._request_turn()
+                    self._watch_writable()
                     return False
             finally:
-                self._busy.release()
-        return not self._waits()
+                self._lock.release()
+        return not self._has_pending()
 
-    def _waits(self) -> bool:
+    def _has_pending(self) -> bool:
         return bool(self._unfinished or self._messages or self._lines or self._dropped > self._reported)
 
     def _drain(self) -> bool:
-        """Write all; return whether the pipe has taken it. Forgets all and raises `OSError` if it breaks."""
+        """Write everything; return whether the pipe took it. Raises `OSError`; discards everything then."""
         try:
             while data := self._unfinished or self._next():
                 self._unfinished = data
@@ -135,7 +134,7 @@ class PipeSink:
         except BlockingIOError:
             return False
         except OSError:
-            self._forget()
+            self._discard()
             raise
         return True
 
@@ -148,17 +147,17 @@ class PipeSink:
             return data
         if self._dropped > self._reported:
             count, self._reported = self._dropped - self._reported, self._dropped
-            return dropped(count).to_json()
+            return dropped_lines(count).to_json()
         return b""
 
-    def _forget(self) -> None:
+    def _discard(self) -> None:
         self._unfinished = b""
         self._messages.clear()
         self._lines.clear()
         self._sent, self._reported = self._queued, self._dropped
 
-    def _request_turn(self) -> None:
-        """Ask the reactor for a call of `doWrite`; this may be any thread."""
+    def _watch_writable(self) -> None:
+        """Request a call of `doWrite` from the reactor. Thread-safe."""
         if self._reactor is not None and not self._watched:
             self._watched = True
             self._reactor.callFromThread(self._reactor.addWriter, self)

@@ -1,12 +1,10 @@
-"""Redaction of secrets in text for logs: tokens in URLs of the image API, values of Authorization fields.
+"""Redaction of secrets in logged text: tokens in URLs of the image API, values of Authorization fields. Pure.
 
-Below ``/imageapi`` every segment of a URL is replaced by `MASK`, unless it is a word of the API or a user
-name in its place. The same holds behind any segment ``token``. So a token is also masked in a URL that is
-almost right: with a doubled slash, a misspelt word, a token in the query or in the place of a user name.
+Below ``/imageapi`` each segment of a URL is replaced by `MASK`, unless it is a word of the API, or a user
+name in its place. The same holds after a segment ``token``. So tokens in wrong URLs are redacted as well:
+after a doubled slash, a misspelt word, in the query, or in place of a user name.
 
-Each letter of a path may be percent-encoded, also more than once. All of it takes linear time.
-
-Pure functions.
+Each letter of a path may be percent-encoded, also repeatedly. All of it takes linear time.
 """
 
 import re
@@ -18,43 +16,43 @@ WORDS = frozenset([
     "token", "generate-token", "retrieve-token", "regenerate-token",
     "upload-image", "get-image", "get-image-list", "update-image", "delete-image", "width", "height",
 ])  # fmt: skip
-"""Segments and query names of the image API that stay readable."""
+"""Segments and query names of the image API that are not redacted."""
 
 _BEFORE_USERNAME = ("generate-token", "retrieve-token")
 _BEFORE_NUMBER = ("width", "height")
 
 
 def redact(text: str) -> str:
-    """Return `text` with all secrets replaced by `MASK`; to mask twice changes nothing."""
+    """Return `text` with all secrets replaced by `MASK`. Idempotent."""
     if _BEGIN.search(text):
-        text = _WORD.sub(_masked_word, text)
+        text = _WORD.sub(_redact_word, text)
     return _AUTHORIZATION.sub(rf"\1{MASK}", text)
 
 
-def _masked_word(word: re.Match[str]) -> str:
-    """Mask a piece of text without white space, which may hold a URL."""
+def _redact_word(word: re.Match[str]) -> str:
+    """Redact a word, which may contain a URL."""
     text = word[0]
     begin = _BEGIN.search(text)
     if begin is None:
         return text
     end = len(text.rstrip(_AROUND))
-    return text[: begin.end()] + _masked_segments(text[begin.end() : end]) + text[max(begin.end(), end) :]
+    return text[: begin.end()] + _redact_segments(text[begin.end() : end]) + text[max(begin.end(), end) :]
 
 
-def _masked_segments(path: str) -> str:
-    """Mask all but the known words in what follows ``/imageapi`` or ``/token``."""
+def _redact_segments(path: str) -> str:
+    """Redact all segments after ``/imageapi`` or ``/token`` that are not allowed."""
     shown = []
     previous = ""
     for segment in _DELIMITER.split(path):
         if not segment or segment in _DELIMITERS:
             shown.append(segment)
             continue
-        shown.append(segment if _is_harmless(segment, previous) else MASK)
+        shown.append(segment if _is_allowed(segment, previous) else MASK)
         previous = segment
     return "".join(shown)
 
 
-def _is_harmless(segment: str, previous: str) -> bool:
+def _is_allowed(segment: str, previous: str) -> bool:
     if previous in _BEFORE_USERNAME:
         return _USERNAME.fullmatch(segment) is not None
     if previous in _BEFORE_NUMBER:
@@ -72,12 +70,12 @@ def _encodable(word: str) -> str:
 _DELIMITERS = "/?#;&="
 _DELIMITER = re.compile(rf"([{_DELIMITERS}])")
 _AROUND = "\"'`,.:)]}>"
-"""Punctuation of the sentence or of the notation around a URL."""
+"""Punctuation around a URL."""
 
 _WORD = re.compile(r"[^ \t\r\n]+")
 _BEGIN = re.compile(rf"{_encodable('imageapi')}|{_encodable('/token')}(?=[{_DELIMITERS}%\\])", re.IGNORECASE)
 
-# As `filestored.images.accounts.USERNAME`, but not of the length of a token: that could be one.
+# As `filestored.images.accounts.USERNAME`, but not of the length of a token.
 _USERNAME = re.compile(r"(?![A-Za-z0-9_]{10}\Z)[A-Za-z0-9_]{1,64}")
 _NUMBER = re.compile("[0-9]{1,9}", re.ASCII)
 _AUTHORIZATION = re.compile(r"(authorization\b[^\w\n]{0,8})\w[^\n]*", re.IGNORECASE)

@@ -1,12 +1,11 @@
-"""Rotated log files: compressed aside, and forgotten when they are old.
+"""Log rotation: compresses rotated files and removes expired ones.
 
-Flow: loguru has moved a full log file out of the way and hands its new path to `RotatedFiles.take` -> a
-thread, one at a time, compresses it and then removes what is beyond the retention. The thread that
-logs, which is the reactor's, waits for none of that, and nor does the end of the daemon: what is left
-then is compressed with the next file.
+loguru renames a full log file and passes its new path to `RotatedFiles.on_rotated`. A thread, one at a time,
+compresses it, then removes files beyond the retention. The logging thread does not wait for that, nor does
+the end of the daemon: a file left uncompressed is compressed after the next rotation.
 
-Rejected: loguru's own retention and compression. They run on the thread that logs, and beside a
-thread of ours they would stumble over files that it has just removed.
+Rejected: loguru's own retention and compression, which run in the logging thread, and fail for files that a
+compressing thread has just removed.
 """
 
 import glob
@@ -31,14 +30,14 @@ _DERIVED = (".gz", ".gz.part")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Which rotated files stay: the youngest `count`, or those younger than `seconds`; None sets no limit."""
+    """Retention: the newest `count` files, or those younger than `seconds`; None is unlimited."""
 
     count: int | None = None
     seconds: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Retention":
-        """Read ``7`` or ``10 days``; raises `ValueError`."""
+        """Parse ``7`` or ``10 days``. Raises `ValueError`."""
         match = re.fullmatch(r"([0-9]{1,6})(?:\s*([a-z]+?)s?)?", text.strip().lower(), re.ASCII)
         if match is None or match[2] not in (None, *UNITS):
             raise ValueError(f"{text!r} is neither a number of files nor a time such as '10 days'")
@@ -46,8 +45,8 @@ class Retention:
             return cls(count=int(match[1]))
         return cls(seconds=float(int(match[1]) * UNITS[match[2]]))
 
-    def surplus(self, ages: dict[str, float]) -> list[str]:
-        """The files to be removed, given the age in seconds of each."""
+    def expired(self, ages: dict[str, float]) -> list[str]:
+        """Return the files to remove; `ages` maps each to its age in seconds."""
         youngest_first = sorted(ages, key=lambda path: ages[path])
         beyond = youngest_first[self.count :] if self.count is not None else []
         return [path for path in youngest_first if path in beyond or self._too_old(ages[path])]
@@ -63,28 +62,28 @@ class RotatedFiles:
         root, extension = os.path.splitext(path)
         self._pattern = f"{glob.escape(root)}.{_DATED}{glob.escape(extension)}"
         self._retention = retention
-        self._complain = report_to_stderr
-        self._one_at_a_time = threading.Lock()
+        self._report = report_to_stderr
+        self._lock = threading.Lock()
 
-    def take(self, path: str) -> None:
-        """Put the archive in order, now that a file has been rotated out to `path`. Returns at once."""
-        threading.Thread(target=self._tidy, name=f"archive {path}").start()
+    def on_rotated(self, path: str) -> None:
+        """Compress and prune in a thread, after the log was renamed to `path`. Returns at once."""
+        threading.Thread(target=self._compress_and_prune, name=f"rotation {path}").start()
 
-    def _tidy(self) -> None:
-        with self._one_at_a_time:
+    def _compress_and_prune(self) -> None:
+        with self._lock:
             for path in self._plain():
                 self._try(compress, path)
-            for path in self._retention.surplus(self._ages()):
+            for path in self._retention.expired(self._ages()):
                 self._try(os.unlink, path)
 
     def _try(self, act: Callable[[str], None], path: str) -> None:
         try:
             act(path)
         except OSError as error:
-            self._complain(f"the archive of the log is incomplete: {error}")
+            self._report(f"a rotated log file could not be compressed or removed: {error}")
 
     def _plain(self) -> list[str]:
-        """The files that are not compressed yet, but for those whose compressed name is taken."""
+        """Return uncompressed files, except those whose compressed name exists."""
         found = sorted(glob.glob(self._pattern))
         return [path for path in found if not (path.endswith(_DERIVED) or os.path.exists(f"{path}.gz"))]
 
@@ -95,13 +94,13 @@ class RotatedFiles:
 
 
 def compress(path: str) -> None:
-    """Turn a file into ``path.gz``; whatever fails, one of the two is there and whole. Raises `OSError`."""
+    """Compress a file to ``path.gz``. One of the two is complete at any time. Raises `OSError`."""
     part = f"{path}.gz.part"
     try:
         with open(path, "rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
             shutil.copyfileobj(plain, packed)
         shutil.copystat(path, part)
-        os.link(part, f"{path}.gz")  # unlike a rename, never in place of another file
+        os.link(part, f"{path}.gz")  # unlike a rename, never replaces a file
         os.unlink(path)
     finally:
         with suppress(FileNotFoundError):

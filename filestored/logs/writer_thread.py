@@ -1,10 +1,10 @@
-"""Writing logs in a thread, so that a stalled disk, pipe or terminal blocks no reactor.
+"""Writer thread of a log: a stalled disk, pipe or terminal blocks no reactor.
 
-A regular file cannot be made non-blocking, and O_NONBLOCK on stderr would change it for every process that
-shares it. So whatever may block runs in one thread for each log. What waits for it is bounded by
-`MAX_QUEUED_BYTES`; further lines are dropped and counted, and reported when the queue is empty again.
+A regular file cannot be non-blocking, and O_NONBLOCK on stderr would affect every process that shares it. So
+each log has one thread for everything that may block. At most `MAX_QUEUED_BYTES` wait for it; further lines
+are dropped, counted, and reported when the queue is empty.
 
-The threads are daemon threads: the end of the process waits for them with a bound, see `finish`.
+The threads are daemon threads: the end of the process waits for them for a bounded time, see `finish`.
 
 Rejected: loguru's ``enqueue``, whose queue has no bound and whose thread does not survive the fork.
 """
@@ -18,20 +18,20 @@ from collections.abc import Callable
 from functools import partial
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import Sink, dropped, reopen_sink, report_to_stderr, write_line
+from filestored.logs.observer import Sink, dropped_lines, reopen_sink, report_to_stderr, write_line
 
 MAX_QUEUED_BYTES = 2 << 20
-"""Maximum bytes of text that wait for one log."""
+"""Maximum bytes of text queued for one log."""
 
 MAX_FLUSH_SECONDS = 2.0
-"""Seconds that the end of a process waits for a log to be written."""
+"""Maximum seconds that a stop waits for a log to be written."""
 
 _LINE_BYTES = 200
-"""Bytes of memory that a line takes beside its text."""
+"""Memory of a line besides its text, in bytes."""
 
 
 def is_fifo(path: str) -> bool:
-    """Return whether there is a FIFO at `path`; opening one blocks until somebody opens its other end."""
+    """Return whether `path` is a FIFO; opening it blocks until its other end is opened."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:
@@ -39,9 +39,9 @@ def is_fifo(path: str) -> bool:
 
 
 class WriterThread:
-    """Executes jobs one after the other in a thread of its own.
+    """Runs jobs one after the other in its own thread.
 
-    `report` is called there with the number of lines that were dropped, once nothing waits any more.
+    `report` is called there with the number of dropped lines, once the queue is empty.
     """
 
     def __init__(self, name: str, report: Callable[[int], object]) -> None:
@@ -49,13 +49,13 @@ class WriterThread:
         self._report = report
         self._changed = threading.Condition()
         self._jobs: deque[tuple[Callable[[], object], int]] = deque()
-        self._waiting = 0  # bytes, of the job at work too
+        self._waiting = 0  # bytes, with the running job
         self._dropped = 0
         self._working = False
         self._thread: threading.Thread | None = None
 
     def put(self, job: Callable[[], object], size: int = 0, lines: int = 0) -> None:
-        """Queue a job that holds `size` bytes, or drop its `lines` when too much waits. Never blocks."""
+        """Queue a job that holds `size` bytes; drop its `lines` when the queue is full. Never blocks."""
         with self._changed:
             if size and self._waiting + size > MAX_QUEUED_BYTES:
                 self._dropped += lines
@@ -66,7 +66,7 @@ class WriterThread:
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written, for at most `seconds`; return whether it is."""
+        """Wait until all jobs are done, for at most `seconds`; return whether they are."""
         with self._changed:
             self._start()
             return self._changed.wait_for(self._idle, seconds)
@@ -75,7 +75,7 @@ class WriterThread:
         return not (self._jobs or self._working or self._dropped)
 
     def _start(self) -> None:
-        """Start the thread, if there is work; the next job tries again where no thread could be had."""
+        """Start the thread if there are jobs; the next job retries when no thread can be started."""
         if self._thread is None and self._jobs:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
@@ -89,7 +89,7 @@ class WriterThread:
             job, size = self._next()
             try:
                 job()
-            except Exception as error:  # the thread goes on, whatever a file, disk or library does
+            except Exception as error:  # the thread survives every error of a job
                 report_to_stderr(f"{self._name}: {error!r}")
             with self._changed:
                 self._waiting -= size
@@ -108,19 +108,19 @@ class WriterThread:
 
 
 class ThreadedSink:
-    """Hands lines to the sink that `make` returns, in a thread.
+    """Writes lines to the sink that `make` returns, in a thread.
 
-    `make` is called at once and may raise; with `later` it is called in the thread, because it may block.
+    `make` is called at once and may raise; with `later` it is called in the thread, as it may block.
     """
 
     def __init__(self, make: Callable[[], Sink], *, later: bool = False) -> None:
         self._make = make
         self._sink: Sink | None = None if later else make()
-        self._thread = WriterThread("log", lambda count: self._write(dropped(count)))
+        self._thread = WriterThread("log", lambda count: self._write(dropped_lines(count)))
         self._deadline: float | None = None
 
     def write(self, line: LogLine) -> None:
-        """Queue a line; drop it when too many wait."""
+        """Queue a line; drop it when the queue is full."""
         self._thread.put(partial(self._write, line), len(line.text) + _LINE_BYTES, 1)
         if self._deadline is not None:
             self._thread.flush(self._deadline - time.monotonic())
@@ -130,7 +130,7 @@ class ThreadedSink:
         self._thread.put(self._reopen)
 
     def finish(self, seconds: float) -> None:
-        """Wait until all lines are written, now and after each further line, for `seconds` in all."""
+        """Wait until all lines are written, now and after each later line, for `seconds` in total."""
         self._deadline = time.monotonic() + seconds
         self._thread.flush(seconds)
 

@@ -16,23 +16,23 @@ from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, WriterThread, is_fi
 
 
 class Writer(Protocol):
-    """Where formatted lines go."""
+    """Destination of formatted lines."""
 
     def write(self, lines: Sequence[str]) -> None:
         """Write lines, which have no line feeds. Does not raise."""
 
     def reopen(self) -> None:
-        """Begin the file anew under its name."""
+        """Reopen the file by its name."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class FileWriter:
-    """Appends lines to a file, in a thread. Raises `OSError` when it can't be opened.
+    """Appends lines to a file in a thread. Raises `OSError` when it cannot be opened.
 
-    One that cannot be made on a full disk is tried again with each batch. A FIFO is opened in the thread,
-    because that waits for a reader.
+    A file that cannot be created on a full disk is tried again with each batch. A FIFO is opened in the
+    thread, because that blocks until a reader opens it.
     """
 
     _log = Logger()
@@ -46,30 +46,30 @@ class FileWriter:
             self._open_first()
 
     def write(self, lines: Sequence[str]) -> None:
-        """Queue the lines; drop them when too many wait."""
+        """Queue lines; drop them when the queue is full."""
         text = "\n".join([*lines, ""])
         self._thread.put(partial(self._append, text), len(text), len(lines))
 
     def reopen(self) -> None:
-        """Open the file again under its name; keeps the old one when that is impossible."""
+        """Reopen the file by its name; keep the old one if that fails."""
         self._thread.put(self._reopen)
 
     def close(self) -> None:
-        """Write what waits, for a bounded time, and close the file."""
+        """Write the queued lines for a bounded time, and close the file."""
         self._thread.put(self._close)
         self._thread.flush(MAX_FLUSH_SECONDS)
 
     # --- in the thread --------------------------------------------------------------------------
 
     def _append(self, text: str) -> None:
-        """Append the text; when that fails it is lost, and the log says so once."""
+        """Append the text; if that fails it is lost, which is logged once."""
         try:
             if self._descriptor is None:
                 self._descriptor = self._open()
             write_all(self._descriptor, text.encode("ascii"))
             self._failed = False
         except OSError as error:
-            self._complain(error)
+            self._report_error(error)
 
     def _reopen(self) -> None:
         try:
@@ -94,9 +94,9 @@ class FileWriter:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            self._complain(error)
+            self._report_error(error)
 
-    def _complain(self, error: OSError) -> None:
+    def _report_error(self, error: OSError) -> None:
         if not self._failed:
             self._log.error("the access log cannot be written: {reason}", reason=error.strerror)
         self._failed = True
@@ -106,7 +106,7 @@ class FileWriter:
 
 
 class LogWriter:
-    """Puts each line into the log, under the name ``access``."""
+    """Writes each line to the daemon's log, with the source ``access``."""
 
     def __init__(self) -> None:
         self._log = Logger(namespace="access")

@@ -12,8 +12,14 @@ from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.access_log import BATCH, AccessLog, FileWriter, LogWriter
-from filestored.logs.combined_format import MOST, REMEMBERED, format_entry, opening, unmasked
+from filestored.logs.access_log import MAX_BATCH_CHARACTERS, AccessLog, FileWriter, LogWriter
+from filestored.logs.combined_format import (
+    MAX_CACHED_BYTES,
+    MAX_CACHED_TEXTS,
+    _redaction_cache,
+    format_entry,
+    format_prefix,
+)
 from filestored.logs.writer_thread import MAX_QUEUED_BYTES
 
 COMBINED = re.compile(
@@ -35,7 +41,7 @@ def entry(**changes):
 
 
 def written(peer="127.0.0.1", **changes):
-    return opening(peer, 1700000000) + format_entry(entry(**changes))
+    return format_prefix(peer, 1700000000) + format_entry(entry(**changes))
 
 
 def note(log, **changes):
@@ -59,14 +65,14 @@ def test_a_token_in_the_target_or_the_referer_is_masked():
 def test_a_text_in_which_something_was_masked_is_not_kept():
     secret = b"/imageapi/token/k33pm3n0t/x"
     format_entry(entry(target=secret, referer=b"http://h" + secret, agent=b"Authorization: k33pm3n0t"))
-    assert [] == [text for text in unmasked if b"k33pm3n0t" in text]
+    assert [] == [text for text in _redaction_cache if b"k33pm3n0t" in text]
 
 
 def test_what_is_kept_of_texts_is_bounded():
-    for number in range(MOST + 10):
-        format_entry(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * REMEMBERED))
-    assert MOST == len(unmasked)
-    assert REMEMBERED >= max(map(len, unmasked))
+    for number in range(MAX_CACHED_TEXTS + 10):
+        format_entry(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * MAX_CACHED_BYTES))
+    assert MAX_CACHED_TEXTS == len(_redaction_cache)
+    assert MAX_CACHED_BYTES >= max(map(len, _redaction_cache))
 
 
 def test_a_text_that_comes_again_is_written_the_same():
@@ -120,7 +126,7 @@ def test_a_full_batch_does_not_wait():
     log = AccessLog(clock, lines)
     while not lines.batches:
         note(log)
-    assert BATCH <= len("".join(lines.batches[0])) < BATCH + len(written()) + 1
+    assert MAX_BATCH_CHARACTERS <= len("".join(lines.batches[0])) < MAX_BATCH_CHARACTERS + len(written()) + 1
     note(log)
     clock.advance(1)
     assert [1] == [len(batch) for batch in lines.batches[1:]]
@@ -132,7 +138,7 @@ def test_long_lines_do_not_pile_up():
     log = AccessLog(Clock(), lines)
     for _ in range(100):
         note(log, agent=b"\xff" * 8000)
-    assert max(len("".join(batch)) for batch in lines.batches) < BATCH + 33_000
+    assert max(len("".join(batch)) for batch in lines.batches) < MAX_BATCH_CHARACTERS + 33_000
 
 
 def test_the_moment_of_a_line_is_that_of_the_answer_and_not_of_the_writing():

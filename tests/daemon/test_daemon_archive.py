@@ -47,7 +47,7 @@ AGES = {"new": 1.0, "old": 3 * DAY, "older": 9 * DAY}
     ],
 )
 def test_the_files_beyond_a_retention(retention, expected):
-    assert expected == retention.surplus(AGES)
+    assert expected == retention.expired(AGES)
 
 
 def test_a_compressed_file_keeps_its_bytes_and_its_age(tmp_path):
@@ -82,7 +82,7 @@ def test_what_an_earlier_daemon_has_left_is_compressed_with_the_next_file(tmp_pa
     (tmp_path / f"{rotated[0]}.gz.part").write_bytes(b"half of it")
     (tmp_path / f"{rotated[1]}.gz").write_bytes(b"another file")
     (tmp_path / name).write_text("the log")
-    RotatedFiles(str(tmp_path / name), Retention(), pytest.fail)._tidy()
+    RotatedFiles(str(tmp_path / name), Retention(), pytest.fail)._compress_and_prune()
     there = {name, f"{rotated[0]}.gz", rotated[1], f"{rotated[1]}.gz", f"{rotated[2]}.gz"}
     assert there == set(os.listdir(tmp_path))
     assert rotated[0] == gzip.decompress((tmp_path / f"{rotated[0]}.gz").read_bytes()).decode()
@@ -94,6 +94,6 @@ def test_what_goes_wrong_with_one_file_is_told_and_keeps_none_of_the_others(tmp_
     for day, age in (("02", 9 * DAY), ("03", 2 * DAY)):
         (tmp_path / f"log.2026-01-{day}").write_text(day)
         os.utime(tmp_path / f"log.2026-01-{day}", (time.time() - age,) * 2)
-    RotatedFiles(str(tmp_path / "log"), Retention(seconds=5 * DAY), said.append)._tidy()
+    RotatedFiles(str(tmp_path / "log"), Retention(seconds=5 * DAY), said.append)._compress_and_prune()
     assert ["the archive of the log is incomplete"] == [line.split(":")[0] for line in said]
     assert {"log.2026-01-01", "log.2026-01-03.gz"} == set(os.listdir(tmp_path))

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.daemon.acceptor import accept_from
-from filestored.daemon.epoll import TURN, EpollSet
+from filestored.daemon.epoll import MAX_EVENTS, EpollSet
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from tests.daemon.running import children
 from tests.daemon.running import until as wait_until
@@ -312,7 +312,7 @@ async def test_timers_and_the_reactor_have_their_turn_beside_busy_connections(jo
 
 @pytest_twisted.ensureDeferred
 async def test_more_events_than_fit_in_a_turn_are_all_dealt_with(join):
-    peers = [Peer() for _ in range(TURN + 50)]
+    peers = [Peer() for _ in range(MAX_EVENTS + 50)]
     for theirs in [join(each) for each in peers]:
         theirs.send(b"x")
     await until(lambda: all(each.received for each in peers))

@@ -8,7 +8,7 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from filestored.daemon.backoff import MAX_DELAY_SECONDS, QUICK_DEATHS, YOUNG, Backoff
+from filestored.daemon.backoff import MAX_QUICK_EXITS, MAX_RESTART_DELAY_SECONDS, MIN_UPTIME_SECONDS, Backoff
 from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
@@ -33,12 +33,12 @@ def quick_deaths(number, *, interrupted=False):
 
 
 def test_the_first_quick_deaths_cause_no_delay():
-    assert [0.0] * (QUICK_DEATHS - 1) == quick_deaths(QUICK_DEATHS - 1)
+    assert [0.0] * (MAX_QUICK_EXITS - 1) == quick_deaths(MAX_QUICK_EXITS - 1)
 
 
 def test_after_five_quick_deaths_the_delays_grow_up_to_a_limit():
-    delays = quick_deaths(20)[QUICK_DEATHS - 1 :]
-    assert [1.0, 2.0, 4.0, 8.0, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS] == delays[:6]
+    delays = quick_deaths(20)[MAX_QUICK_EXITS - 1 :]
+    assert [1.0, 2.0, 4.0, 8.0, MAX_RESTART_DELAY_SECONDS, MAX_RESTART_DELAY_SECONDS] == delays[:6]
 
 
 def test_the_delay_after_a_worker_that_served_or_was_killed_stays_short():
@@ -47,14 +47,14 @@ def test_the_delay_after_a_worker_that_served_or_was_killed_stays_short():
 
 def test_the_back_off_counts_any_number_of_deaths():
     """2.0 ** 1024 is an OverflowError, which would have left the place empty."""
-    assert MAX_DELAY_SECONDS == quick_deaths(2000)[-1]
+    assert MAX_RESTART_DELAY_SECONDS == quick_deaths(2000)[-1]
 
 
 def test_a_long_life_resets_the_back_off():
     backoff = Backoff()
-    for _ in range(QUICK_DEATHS):
+    for _ in range(MAX_QUICK_EXITS):
         backoff.delay(0.1, interrupted=False)
-    assert 0.0 == backoff.delay(YOUNG, interrupted=False)
+    assert 0.0 == backoff.delay(MIN_UPTIME_SECONDS, interrupted=False)
     assert 0.0 == backoff.delay(0.1, interrupted=False)
 
 
@@ -157,14 +157,14 @@ def test_a_dead_worker_is_replaced_at_once():
 
 def test_a_place_whose_workers_die_young_is_empty_for_a_while():
     reactor, *_ = started()
-    for _ in range(QUICK_DEATHS):
+    for _ in range(MAX_QUICK_EXITS):
         reactor.transports[-1].end(ProcessTerminated(1))
         reactor.advance(0)
-    born = len(reactor.transports)
+    started_at = len(reactor.transports)
     reactor.advance(0.9)
-    assert born == len(reactor.transports)
+    assert started_at == len(reactor.transports)
     reactor.advance(0.2)
-    assert born + 1 == len(reactor.transports)
+    assert started_at + 1 == len(reactor.transports)
 
 
 def test_a_stop_lets_go_and_waits_for_all():
@@ -234,8 +234,8 @@ def test_a_failed_spawn_is_tried_again():
 
 
 def test_a_failed_spawn_counts_as_a_quick_death():
-    reactor, *_ = started(*[no_processes() for _ in range(2 * QUICK_DEATHS)])
-    reactor.pump([0.0] * 2 * QUICK_DEATHS)
+    reactor, *_ = started(*[no_processes() for _ in range(2 * MAX_QUICK_EXITS)])
+    reactor.pump([0.0] * 2 * MAX_QUICK_EXITS)
     assert [] == reactor.transports
     reactor.advance(1.0)
     assert 2 == len(reactor.transports)
@@ -243,7 +243,7 @@ def test_a_failed_spawn_counts_as_a_quick_death():
 
 def test_while_no_worker_exists_the_next_try_comes_within_two_seconds():
     reactor, *_ = started(*[no_processes() for _ in range(100)])
-    reactor.pump([0.0] * 2 * QUICK_DEATHS)
+    reactor.pump([0.0] * 2 * MAX_QUICK_EXITS)
     for _ in range(20):
         left = len(reactor.errors)
         reactor.advance(2.0)

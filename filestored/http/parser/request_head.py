@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest, Headers, parse_headers
 
-REMEMBERED = 1024
+MAX_CACHED_BYTES = 1024
 """Bytes of the largest block of fields that a connection remembers."""
 
 _CRLF = b"\r\n"
@@ -90,7 +90,7 @@ class RequestHeadParser:
 
     def _remember(self, block: bytes, version: bytes) -> None:
         self._last_fields = parse_headers(block, version, self._limits)
-        self._last_block = block if len(block) <= REMEMBERED else b""
+        self._last_block = block if len(block) <= MAX_CACHED_BYTES else b""
         self._last_version = version
 
     def _check_unfinished(self, data: bytes, known: int) -> None:
