@@ -1,4 +1,4 @@
-"""Hooks and fixtures of all tests: parallel workers, slow tests, required tools, leak check, a real daemon."""
+"""Hooks and fixtures of all tests: workers, slow tests, required tools, leak check, a real daemon."""
 
 import os
 import shutil
@@ -20,11 +20,13 @@ PACKAGES = {
 }
 """The package that brings a tool, where it has another name."""
 
+SLOW_FIXTURES = {"start_daemon", "script"}
+"""Fixtures that start a daemon for one test, which takes a second or more."""
+
 _deselected = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(tool): the test runs this tool, which is not a Python package")
     config.stash[_deselected] = {}
 
 
@@ -37,7 +39,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 # --- tools -----------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark slow tests, and deselect those whose tools are missing."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    _deselect_absent(config, items)
+
+
+def _deselect_absent(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where a tool is missing its tests fail in CI, and elsewhere are put aside, visibly."""
     if os.environ.get("CI") == "true":
         return
