@@ -59,8 +59,8 @@ def unpacked(path):
         return file.read()
 
 
-def finish_archives():
-    for thread in [each for each in threading.enumerate() if each.name.startswith("archive ")]:
+def finish_rotation():
+    for thread in [each for each in threading.enumerate() if each.name.startswith("rotation ")]:
         thread.join()
 
 
@@ -145,7 +145,7 @@ def test_rotation_compresses_and_loses_no_line(tmp_path):
     sink = LoguruSink(LogSettings(rotation="2 KB"), str(tmp_path / "log"))
     for number in range(200):
         sink.write(line(f"number {number:03}."))
-    finish_archives()
+    finish_rotation()
     rotated = glob.glob(str(tmp_path / "*.gz"))
     assert len(rotated) > 3
     assert len(rotated) + 1 == len(os.listdir(tmp_path))
@@ -161,7 +161,7 @@ def test_retention_keeps_so_many_files_and_nothing_else_is_touched(tmp_path):
     sink = LoguruSink(LogSettings(rotation="1 KB", retention="2"), str(tmp_path / "log"))
     for number in range(200):
         sink.write(line(f"number {number}"))
-    finish_archives()
+    finish_rotation()
     names = set(os.listdir(tmp_path)) - {"log", "log.conf", "log.1", "other.log"}
     assert 2 == len(names)
     assert all(name.endswith(".gz") for name in names)

@@ -42,7 +42,7 @@ def test_every_option_arrives(tmp_path):
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
         *("--max-connections", "10000", "--max-uploads", "256", "--no-registration"),
-        *("--host", "FilesByPath.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
+        *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *(
             "--log",
             log,

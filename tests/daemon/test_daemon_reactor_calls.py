@@ -113,7 +113,7 @@ def use_images(daemon):
         assert 406 == anna.upload("note.png", b"no image at all, in no way").status_code
         for query in ("", "?width=20", "?width=20", "?height=10"):
             assert 200 == anna.call("GET", f"get-image/{identity}/{query}").status_code
-        assert {name: identity} == anna.ids()
+        assert {name: identity} == anna.list_images()
         answer = anna.call("PATCH", f"update-image/{identity}/", files={"x": (f"new {name}", data)})
         assert 200 == answer.status_code
         assert 200 == anna.call("DELETE", f"delete-image/{identity}/").status_code

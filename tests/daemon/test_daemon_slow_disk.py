@@ -70,7 +70,7 @@ def test_reads_of_both_apis_are_answered_while_more_flushes_hang_than_there_are_
         assert 200 == fetch(f"{daemon.url}health")[0]
         assert 200 == fetch(f"{anna.url}retrieve-token/anna/")[0]
         assert 401 == fetch(f"{api}x/get-image-list/")[0]
-        assert ids == anna.ids()
+        assert ids == anna.list_images()
         for name, data in pictures.items():
             for coding in ("identity", "gzip"):
                 path = f"{api}/get-image/{ids[name]}/"
@@ -96,7 +96,7 @@ def test_accounts_that_hang_in_their_flush_keep_nobody_from_reading(daemon, trac
             )
         until(lambda: started(trace) >= 7, "the flushes hang")
         assert 200 == fetch(f"{anna.url}token/{anna.token}/get-image/{identity}/")[0]
-        assert {"cat.png": identity} == anna.ids()
+        assert {"cat.png": identity} == anna.list_images()
         assert ([], [], []) == select.select(asked, [], [], 0)
     for peer in asked:
         with peer:
