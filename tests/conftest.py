@@ -23,11 +23,27 @@ PACKAGES = {
 SLOW_FIXTURES = {"start_daemon", "script"}
 """Fixtures that start a daemon for one test, which takes a second or more."""
 
+MEMORY_DIRECTORY = "/dev/shm"
+MIN_MEMORY_BYTES = 4 << 30
+"""Free space of the memory file system from which on tests keep their files there."""
+
 _deselected = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = {}
+    if _is_usable(MEMORY_DIRECTORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DIRECTORY)
+
+
+def _is_usable(directory: str) -> bool:
+    """Return whether temporary files of tests fit, and scripts among them can be run."""
+    try:
+        found = os.statvfs(directory)
+    except FileNotFoundError:
+        return False
+    roomy = found.f_bavail * found.f_frsize >= MIN_MEMORY_BYTES
+    return roomy and not found.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK)
 
 
 @pytest.hookimpl(optionalhook=True)
