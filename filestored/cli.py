@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from filestored import __version__, account_admin
 from filestored.daemon.startup_errors import one_line
-from filestored.digest import NAMES
+from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
 from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
 
@@ -95,7 +95,7 @@ def _parser() -> ArgumentParser:
     )
     migration.add_argument("store", metavar="STORE", help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
-    direction.add_argument("--to", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
     direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
     migration.set_defaults(command=_migrate)
     _add_account_commands(commands)

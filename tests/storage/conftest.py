@@ -52,5 +52,5 @@ def backend(request: pytest.FixtureRequest) -> IBackend:
         return MemoryBackend(MD5)
     open_it = request.getfixturevalue("open_disk")
     if request.param == "disk with recent files":
-        return open_it(recent=FileCache())
+        return open_it(file_cache=FileCache())
     return open_it() if request.param == "disk" else open_it(without_tmpfile())

@@ -127,7 +127,7 @@ def test_a_call_that_fails_is_reported_and_leaves_nothing_behind(open_disk, plac
         raise OSError(code, os.strerror(code))
 
     fault = Fault(fail)
-    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), batch_flush_min=crowd_of(kind)), open_disk()
     number = 0
     while True:
         data = operation.content(number)
@@ -179,7 +179,7 @@ def judge(operation, result, code, store, held, data) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, place, operation, kind):
     fault = Fault(lambda: os._exit(9))
-    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), batch_flush_min=crowd_of(kind)), open_disk()
     number, died = 0, True
     while died:
         data = operation.content(number)

@@ -165,7 +165,7 @@ def slow_disk():
 
 @pytest.fixture
 def disk(open_disk, slow_disk):
-    made = open_disk(watched(slow_disk), recent=FileCache())
+    made = open_disk(watched(slow_disk), file_cache=FileCache())
     for data in (SMALL, LARGE):
         put(made, data)
     return made

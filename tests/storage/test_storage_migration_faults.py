@@ -17,7 +17,7 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARDS, prepare
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary
 from filestored.storage.store import Store
@@ -35,7 +35,7 @@ UNDO = "or undo it with --abandon instead of --to"
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(migration, "BATCH", 2)
+    monkeypatch.setattr(migration, "BATCH_FILES", 2)
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ class Few(Fault):
         self.listings = 0
 
     def __call__(self, name, args):
-        listing = name == "scandir" or (name == "open" and args[1] == DIRECTORY and args[0] in (".", *SHARDS))
+        listing = name == "scandir" or (
+            name == "open" and args[1] == DIRECTORY_FLAGS and args[0] in (".", *SHARDS)
+        )
         self.listings += listing and self.at >= 0
         if not listing or self.listings <= 2:
             super().__call__(name, args)

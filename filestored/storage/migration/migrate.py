@@ -42,7 +42,7 @@ from filestored.storage.disk.directory import (
     open_directory,
     read_format,
 )
-from filestored.storage.disk.layout import make_rooms
+from filestored.storage.disk.layout import make_directories
 from filestored.storage.disk.locks import lock_exclusive
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
@@ -53,10 +53,10 @@ from filestored.storage.migration.journal import Journal
 from filestored.storage.migration.relink import Relinker, Unreadable
 from filestored.storage.migration.undo import Undo
 
-BATCH = 8192
+BATCH_FILES = 8192
 """Files after which the journal is written: enough for a flush of every shard to be worth it."""
 
-HEAP = 1024 * 1024 * 1024
+BATCH_BYTES = 1024 * 1024 * 1024
 """Bytes after which it is written: seconds of reading, which is what a crash costs."""
 
 MAX_UNREADABLE_IN_A_ROW = 10
@@ -117,12 +117,12 @@ def abandon(path: str, calls: Syscalls | None = None) -> str:
 
 
 @contextmanager
-def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Format, ExitStack]]:
+def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.StoreFormat, ExitStack]]:
     """The store at `path`, used by this process alone: its directory, its format, and what closes it."""
     with error_context(path, "store"), ExitStack() as held:
         root = open_directory(path)
         held.callback(os.close, root)
-        check_access(os.fstat(root), shedding=False)
+        check_access(os.fstat(root), dropping=False)
         lock_exclusive(root, calls)
         found = read_format(root, "store")
         if found is None:
@@ -130,7 +130,7 @@ def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Forma
         yield root, found, held
 
 
-def _source(found: format_file.Format, target: Algorithm) -> Algorithm:
+def _source(found: format_file.StoreFormat, target: Algorithm) -> Algorithm:
     """The algorithm to come from. Raises `UnusableStore` when there is no way from there to `target`."""
     if found.moving_to not in (None, target.name):
         raise UnusableStore(f"its migration to {found.moving_to} is unfinished; finish that first")
@@ -152,44 +152,44 @@ class _Migration:
     def __init__(
         self,
         root: int,
-        found: format_file.Format,
+        found: format_file.StoreFormat,
         source: Algorithm,
         target: Algorithm,
         calls: Syscalls,
         held: ExitStack,
     ) -> None:
-        make_rooms(root, calls)
+        make_directories(root, calls)
         self._root = StoreRoot(root, calls)
         held.callback(self._root.close)
         self._format = found
         self._source = source
         self._target = target
         self._calls = calls
-        self._workshop = TempFiles(root, calls)
-        held.callback(self._workshop.close)
+        self._temp_files = TempFiles(root, calls)
+        held.callback(self._temp_files.close)
         self._shards = Shards(self._root, calls)
         held.callback(self._shards.close)
         self._renaming = Relinker(self._shards, Quarantine(self._root, calls), source, target, calls)
-        directory = held.enter_context(Subdirectories(self._root, calls).made([ALIASES]))
+        directory = held.enter_context(Subdirectories(self._root, calls).ensured([ALIASES]))
         self._journal = Journal(self._root, directory, source, target, calls)
         held.callback(self._journal.close)
         self._batch: list[tuple[Digest, Digest]] = []
         self._heap = 0
         self._unreadable_in_a_row = 0
-        self._last = format_file.Format(target.name, found.id, (*found.aliases, source.name))
+        self._last = format_file.StoreFormat(target.name, found.id, (*found.aliases, source.name))
 
     def run(self, watcher: MigrationProgress) -> Summary:
         """Take the steps that are left."""
         if not self._format.moving_to:
             self._journal.clear()
-            self._say(replace(self._format, moving_to=self._target.name))
+            self._write_format(replace(self._format, moving_to=self._target.name))
         if not self._journal.finished:
             self._journal.open()
-            self._name_files(watcher)
-            format_file.announce(self._root.descriptor, self._workshop, self._last, self._calls)
+            self._link_new_names(watcher)
+            format_file.prepare_replacement(self._root.descriptor, self._temp_files, self._last, self._calls)
             self._journal.finish()
-        summary = self._take_old_names()
-        self._say(self._last)
+        summary = self._unlink_old_names()
+        self._write_format(self._last)
         return summary
 
     def abandon(self) -> None:
@@ -199,29 +199,29 @@ class _Migration:
                 f"its files are losing their names by {self._source.name} already; finish it with "
                 f"filestored migrate STORE --to {self._target.name}"
             )
-        Undo(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH)
-        self._say(replace(self._format, moving_to=None))
+        Undo(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH_FILES)
+        self._write_format(replace(self._format, moving_to=None))
 
-    def _say(self, record: format_file.Format) -> None:
-        format_file.replace(self._root.descriptor, self._workshop, record, self._calls)
+    def _write_format(self, record: format_file.StoreFormat) -> None:
+        format_file.replace(self._root.descriptor, self._temp_files, record, self._calls)
         self._root.flush(self._root.descriptor)
         self._format = record
 
-    def _name_files(self, watcher: MigrationProgress) -> None:
+    def _link_new_names(self, watcher: MigrationProgress) -> None:
         """All files behind the last line of the journal."""
         if self._journal.last and self._journal.last_is_corrupt:
-            self._renaming.set_aside(self._journal.last)
+            self._renaming.quarantine(self._journal.last)
         last = self._journal.last
         watcher.expect(self._count(last))
         while page := self._shards.digests(self._source, last, _LISTED):
             for last in page:
                 watcher.read(self._name(last))
-        self._note()
+        self._flush_batch()
 
     def _name(self, old: Digest) -> int:
         """Name one file; its size in bytes, 0 for one that is gone or cannot be read."""
         try:
-            new, size = self._renaming.give(old)
+            new, size = self._renaming.link_new(old)
             self._unreadable_in_a_row = 0
         except NotFound:
             return 0
@@ -229,14 +229,14 @@ class _Migration:
             self._note_unreadable(error)
             new, size = old, 0
         if new is None:
-            self._note()
+            self._flush_batch()
             self._journal.append([(old, None)])
-            self._renaming.set_aside(old)
+            self._renaming.quarantine(old)
             return size
         self._batch.append((old, new))
         self._heap += size
-        if len(self._batch) >= BATCH or self._heap >= HEAP:
-            self._note()
+        if len(self._batch) >= BATCH_FILES or self._heap >= BATCH_BYTES:
+            self._flush_batch()
         return size
 
     def _note_unreadable(self, error: Unreadable) -> None:
@@ -248,7 +248,7 @@ class _Migration:
                 "run it again when the disk can be read, or undo it with --abandon"
             )
 
-    def _note(self) -> None:
+    def _flush_batch(self) -> None:
         """Make the new names of the batch durable, then its lines in the journal."""
         if self._batch:
             self._shards.flush_names(new for old, new in self._batch if new != old)
@@ -256,7 +256,7 @@ class _Migration:
             self._batch.clear()
             self._heap = 0
 
-    def _take_old_names(self) -> Summary:
+    def _unlink_old_names(self) -> Summary:
         moved, rotten, unreadable, shards = 0, [], [], {}
         aliases = open_aliases(self._root, self._source, self._target, self._calls)
         try:
@@ -276,7 +276,7 @@ class _Migration:
     def _took(self, old: Digest, new: Digest) -> bool:
         """Take an old name away; False when that cannot be done, and it stays beside the new one."""
         try:
-            self._renaming.take(old, new)
+            self._renaming.unlink_old(old, new)
         except Unreadable:
             return False
         return True

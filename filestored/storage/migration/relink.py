@@ -14,7 +14,7 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.syscalls import Syscalls
 
 _PIECE = 1024 * 1024
@@ -36,7 +36,7 @@ class Relinker:
         self._target = target
         self._calls = calls
 
-    def give(self, old: Digest) -> tuple[Digest | None, int]:
+    def link_new(self, old: Digest) -> tuple[Digest | None, int]:
         """Give the file `old` its new name, too; returns that and the size in bytes.
 
         The name is None, and nothing has changed, when the bytes do not have the hash `old`. The
@@ -54,17 +54,17 @@ class Relinker:
             finally:
                 os.close(descriptor)
 
-    def set_aside(self, old: Digest) -> None:
+    def quarantine(self, old: Digest) -> None:
         """Move the rotten file `old` to quarantine, durably, if it has not been done yet."""
         try:
             status = self._stat(old)
         except FileNotFoundError:
             return
         reason = f"its bytes do not have the {old.algorithm} of its name"
-        self._quarantine.take(status, old.hex, self._shard(old), reason)
+        self._quarantine.move_in(status, old.hex, self._shard(old), reason)
         self._shards.flush_names([old])
 
-    def take(self, old: Digest, new: Digest) -> None:
+    def unlink_old(self, old: Digest, new: Digest) -> None:
         """Take the name `old` away, if it has not been done yet; the caller flushes its shard.
 
         A file that has lost the name `new` gets it again. Raises `Unreadable`, and `UnusableStore` when its
@@ -75,9 +75,9 @@ class Relinker:
                 status = self._stat(old)
             except FileNotFoundError:
                 return
-            same = self._means(new, status)
+            same = self._is_same_file(new, status)
         if not same:
-            if self.give(old)[0] != new:
+            if self.link_new(old)[0] != new:
                 raise UnusableStore(f"{new.shard}/{new} should be the file {old.shard}/{old}, and is not")
             self._shards.flush_names([new])
         self._calls.unlink(old.hex, dir_fd=self._shard(old))
@@ -88,7 +88,7 @@ class Relinker:
         False, and nothing has changed, unless the file can be seen to have both names.
         """
         try:
-            same = self._means(new, self._stat(old))
+            same = self._is_same_file(new, self._stat(old))
         except OSError:
             return False
         if same:
@@ -107,7 +107,7 @@ class Relinker:
         shard = self._shard(old)
         try:
             with _unreadable({*_DAMAGED, errno.EACCES, errno.EPERM}):
-                descriptor = self._calls.open(old.hex, READ_ONLY, dir_fd=shard)
+                descriptor = self._calls.open(old.hex, OPEN_FLAGS, dir_fd=shard)
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFound from None
@@ -138,13 +138,13 @@ class Relinker:
             with _unreadable({errno.EPERM, errno.EMLINK}):
                 self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
         except FileExistsError:
-            if self._means(new, self._calls.fstat(descriptor)):
+            if self._is_same_file(new, self._calls.fstat(descriptor)):
                 return
             reason = f"it had this name before the store was named by {new.algorithm}"
-            self._quarantine.take(self._stat(new), new.hex, shard, reason)
+            self._quarantine.move_in(self._stat(new), new.hex, shard, reason)
             self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
 
-    def _means(self, name: Digest, status: os.stat_result) -> bool:
+    def _is_same_file(self, name: Digest, status: os.stat_result) -> bool:
         try:
             return os.path.samestat(self._stat(name), status)
         except FileNotFoundError:

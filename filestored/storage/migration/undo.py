@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from filestored.digest import Algorithm, Digest
-from filestored.storage.disk.shards import NAMES, Shards
+from filestored.storage.disk.shards import SHARD_NAMES, Shards
 from filestored.storage.migration.journal import Journal
 from filestored.storage.migration.relink import Relinker
 
@@ -53,7 +53,7 @@ class Undo:
 
     def _all(self, own: Algorithm) -> Iterator[Digest]:
         """All files named by an algorithm, in no order; a directory that cannot be read is left out."""
-        for shard in NAMES:
+        for shard in SHARD_NAMES:
             names: list[Digest] = []
             with suppress(OSError):
                 names = self._shards.listed(shard, own)
