@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from filestored.errors import NotFound, Overloaded, StorageFull, WritesSuspended
 from filestored.interfaces import UploadResult
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, prepare
 from filestored.storage.health import ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, put, read, watched, without_tmpfile
@@ -216,7 +216,7 @@ def test_a_death_before_any_call_of_the_start_is_mended_by_the_next_start(tmp_pa
 
         died, ready = in_a_child(act)
         assert prepare(place, "sha1").name == "sha1"
-        left = set(os.listdir(place)) - {*SHARDS, "FORMAT", "quarantine", "tmp"}
+        left = set(os.listdir(place)) - {*SHARD_NAMES, "FORMAT", "quarantine", "tmp"}
         assert set() == left
         assert [] == files_below(place)
         # Of the 256 shards, made in one loop, the first and the last few stand for all.

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from filestored.errors import UnknownAlgorithm, UnusableStore
-from filestored.storage.disk.layout import DEFAULT_HASH, SHARDS, check, prepare
+from filestored.storage.disk.layout import DEFAULT_HASH, SHARD_NAMES, check, prepare
 from tests.storage.contract import watched, without_tmpfile
 
 
@@ -31,8 +31,8 @@ def test_a_new_store_has_all_its_furniture(place):
     with open(place + "/FORMAT") as file:
         record = json.load(file)
     assert (1, "sha256", 36) == (record["format"], record["hash"], len(record["id"]))
-    assert sorted([*SHARDS, "FORMAT", "quarantine"]) == sorted(os.listdir(place))
-    assert {0o700} == {mode_of(place), *(mode_of(f"{place}/{name}") for name in [*SHARDS, "quarantine"])}
+    assert sorted([*SHARD_NAMES, "FORMAT", "quarantine"]) == sorted(os.listdir(place))
+    assert {0o700} == {mode_of(place), *(mode_of(f"{place}/{name}") for name in [*SHARD_NAMES, "quarantine"])}
     assert mode_of(place + "/FORMAT") == 0o440
 
 
@@ -207,5 +207,5 @@ def test_many_processes_prepare_one_store_at_once(place, calls):
     os.close(reader)
     os.close(writer)
     assert [0] * len(children) == statuses
-    assert set() == set(os.listdir(place)) - {*SHARDS, "FORMAT", "quarantine", "tmp"}
+    assert set() == set(os.listdir(place)) - {*SHARD_NAMES, "FORMAT", "quarantine", "tmp"}
     assert check(place).name == "sha1"

@@ -14,7 +14,7 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import Collision, MalformedDigest, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.interfaces import IAliases, IStore
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, check, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, check, prepare
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
@@ -601,7 +601,7 @@ def test_the_furniture_of_a_store_that_has_moved(place):
     fill(place)
     move(place)
     prepare(place)
-    assert sorted([*SHARDS, "FORMAT", "aliases", "quarantine"]) == sorted(os.listdir(place))
+    assert sorted([*SHARD_NAMES, "FORMAT", "aliases", "quarantine"]) == sorted(os.listdir(place))
 
 
 def test_files_are_read_once(place):

@@ -16,7 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, prepare
 from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary
@@ -72,7 +72,7 @@ class Few(Fault):
 
     def __call__(self, name, args):
         listing = name == "scandir" or (
-            name == "open" and args[1] == DIRECTORY_FLAGS and args[0] in (".", *SHARDS)
+            name == "open" and args[1] == DIRECTORY_FLAGS and args[0] in (".", *SHARD_NAMES)
         )
         self.listings += listing and self.at >= 0
         if not listing or self.listings <= 2:
@@ -84,7 +84,7 @@ def names_of(place: str) -> list[bytes]:
     found = set()
     for name in files_below(place):
         directory, _, file = name.partition("/")
-        if directory in SHARDS and file != CORRUPT.hex:
+        if directory in SHARD_NAMES and file != CORRUPT.hex:
             with open(f"{place}/{name}", "rb") as stored:
                 data = stored.read()
             assert file in (digest_of(data).hex, digest_of(data, SHA256).hex)
@@ -297,7 +297,7 @@ def diary(place: str, forget: str = "") -> list[str]:
 
 def kind_of(descriptor: int, place: str) -> str:
     path = os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), place)
-    if path in SHARDS:
+    if path in SHARD_NAMES:
         return "shard"
     return {".": "root", "aliases": "aliases", "aliases/md5.unfinished": "journal"}.get(path, "FORMAT")
 
@@ -342,7 +342,7 @@ def test_files_stay_regular_and_read_only(filled):
     modes = {
         os.stat(f"{filled}/{name}").st_mode
         for name in files_below(filled)
-        if name[:2] in SHARDS and name[2] == "/"
+        if name[:2] in SHARD_NAMES and name[2] == "/"
     }
     assert {stat.S_IFREG | 0o440} == modes
 

@@ -85,9 +85,9 @@ class TempFile:
 
 
 class TempFiles:
-    """Where the scratch files of one store come from. `root` is the descriptor of its directory.
+    """Opens temp files of one store; `root` is the descriptor of its directory.
 
-    A full or read-only disk does not say whether it has ``O_TMPFILE``; then the next `open` asks again.
+    A full or read-only disk does not tell whether it supports O_TMPFILE; then the next `open` probes again.
     """
 
     def __init__(self, root: int, calls: Syscalls) -> None:
