@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _deselect_absent(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where a tool is missing its tests fail in CI, and elsewhere are put aside, visibly."""
+    """Deselect tests whose tool is missing, and note how many; with ``CI=true`` they stay, and fail."""
     if os.environ.get("CI") == "true":
         return
     absent = [item for item in items if _missing(item)]
@@ -106,7 +106,7 @@ def _missing(item: pytest.Item) -> list[str]:
 
 
 def find_tool(name: str) -> str | None:
-    """Where a tool is, also when it came into the virtual environment the tests run in."""
+    """Return the path of a tool, also of a tool in the virtual environment of the tests."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
     return shutil.which(name, path=path)
 
