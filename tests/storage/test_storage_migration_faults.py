@@ -25,6 +25,8 @@ from tests.storage.contract import MD5, digest_of, files_below, outcome, read, w
 from tests.storage.test_storage_faults import Fault, descriptors, in_a_child
 from tests.storage.test_storage_migration import SHA256, UNFLUSHED, fill, move, path_of, record, spoil
 
+pytestmark = pytest.mark.slow
+
 CONTENTS = tuple(b"content %d" % number for number in range(5))
 CORRUPT = digest_of(CONTENTS[2])
 COMMAND = "filestored migrate STORE --to sha256"
