@@ -20,7 +20,7 @@ from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, put, read, send, watched
-from tests.storage.test_storage_contract import COLLIDING
+from tests.storage.test_backend_contract import COLLIDING
 from tests.storage.test_storage_disk import plant
 
 SHA256 = algorithm("sha256")

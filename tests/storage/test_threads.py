@@ -23,7 +23,7 @@ from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
 from tests.images.samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
-from tests.storage.test_storage_blob import Sponge
+from tests.storage.test_blob import Sponge
 
 MEDIA_TYPES = sorted(MAX_THREADS)
 
