@@ -198,7 +198,7 @@ def test_a_store_that_has_moved_already_stays_as_it_is(place):
     assert before == (record(place), files_below(place))
 
 
-def test_everything_provides_its_interface(place, open_store):
+def test_objects_provide_their_interfaces(place, open_store):
     fill(place)
     move(place)
     disk = DiskBackend(place, SHA256)
