@@ -77,7 +77,7 @@ def test_the_same_file_from_many_processes_is_stored_once(open_disk, place):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 4 MiB where we may mount one; else a directory that stands in for it."""
+    """A file system of 4 MiB where mounting is allowed, else a directory."""
     path = str(tmp_path / "small")
     os.mkdir(path, 0o700)
     command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", path]
