@@ -112,7 +112,7 @@ def epoll_set():
 
 @pytest.fixture
 def join(epoll_set):
-    """A function that makes a connection: a protocol at the epoll_set's end, a blocking socket at the other."""
+    """A function that makes a connection: a protocol in the epoll set, and a blocking socket."""
     with ExitStack() as opened:
 
         def make(protocol, watched_by=epoll_set):

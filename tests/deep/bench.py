@@ -93,7 +93,7 @@ def stored_files(store: str) -> Iterator[tuple[str, bytes]]:
 
 
 def damage(store: str, acknowledged: dict[str, bytes]) -> tuple[int, int]:
-    """Count acknowledged files that are lost or changed, and files whose content does not match their name."""
+    """Count acknowledged files that are lost or changed, and files whose content has another digest."""
     found = dict(stored_files(store))
     lost = sum(found.get(digest) != content for digest, content in acknowledged.items())
     partial = sum(name != hashlib.sha256(content).hexdigest() for name, content in found.items())
