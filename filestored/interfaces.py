@@ -497,7 +497,7 @@ class IStreamedRequest(IRequest, IConsumer):
         """The values of all fields of that lower-case name, in their order; cheaper than `requestHeaders`."""
 
     def set_headers(fields: Mapping[bytes, bytes]) -> None:
-        """Set several fields of the response, as `filestored.http.response.prepare` formats them."""
+        """Set several fields of the response, as `filestored.http.response.preformat` formats them."""
 
     def when_left(action: Callable[[], None]) -> None:
         """Call `action` once the client has left, or at once if it has. The last action given counts.
