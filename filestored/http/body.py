@@ -35,7 +35,7 @@ class RequestBody:
         self._changed = changed
 
     @property
-    def untouched(self) -> bool:
+    def unread(self) -> bool:
         """Whether nobody has asked for the body yet."""
         return self._delivery is None
 
@@ -47,9 +47,9 @@ class RequestBody:
         self._consumer = consumer
         consumer.registerProducer(self, True)
         if self._error is not None:
-            self._settle(Failure(self._error))
+            self._end_delivery(Failure(self._error))
         elif self.complete:
-            self._settle(None)
+            self._end_delivery(None)
         else:
             self.resumeProducing()
         return delivery
@@ -69,14 +69,14 @@ class RequestBody:
         except Exception:
             self.wanting = False
             failure = Failure()
-            self._settle(failure)
+            self._end_delivery(failure)
             failure.tb = None  # it would hold the bytes, as they hold it
 
     def ended(self) -> None:
         """The last byte was received."""
         self.complete = True
         self.wanting = False
-        self._settle(None)
+        self._end_delivery(None)
 
     def failed(self, error: BodyError) -> None:
         """No more bytes will come."""
@@ -84,9 +84,9 @@ class RequestBody:
             return
         self._error = error.with_traceback(None)  # it would hold what was read, as that holds it
         self.wanting = False
-        self._settle(Failure(error))
+        self._end_delivery(Failure(error))
 
-    def _settle(self, outcome: Failure | None) -> None:
+    def _end_delivery(self, outcome: Failure | None) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return

@@ -21,10 +21,10 @@ from filestored.http.connection import Connection
 from filestored.http.parser.framing import ChunkedReader, LengthReader
 from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
-from filestored.http.protocols import ChannelOwner, Response
+from filestored.http.protocols import ActiveResponse, ChannelOwner
 from filestored.http.request import FileSendingRequest, Request
 from filestored.http.response import format_error
-from filestored.http.response_cache import LONGEST, CachedResponse, ResponseCache
+from filestored.http.response_cache import MAX_HEAD_BYTES, CachedResponse, ResponseCache
 from filestored.http.state import ConnectionState
 from filestored.http.transport.output import SocketOutput
 from filestored.interfaces import IBlob, IFileSource, IInMemory
@@ -42,35 +42,35 @@ class HTTPChannel(Connection):
     def __init__(self, server: ChannelOwner) -> None:
         super().__init__(server)
         self._heads = RequestHeadParser(server.limits)
-        self._response: Response | None = None
+        self._response: ActiveResponse | None = None
         self._persistent = False
 
     def connectionMade(self) -> None:
         """Twisted says: the connection is there."""
         super().connectionMade()
         self._peer: str = getattr(self.transport.getPeer(), "host", "-")
-        takes_files = isinstance(self._outlet, SocketOutput)
+        takes_files = isinstance(self._output, SocketOutput)
         self._request_class = FileSendingRequest if takes_files else Request
-        self._known = self._server.known_at(self.transport.getHost()) if takes_files else _NOTHING_KNOWN
+        self._cache = self._server.cache_for(self.transport.getHost()) if takes_files else _NO_CACHE
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
     # --- bytes come in --------------------------------------------------------------------------
 
     def _read(self) -> bool:
-        return _READERS[self._phase](self)
+        return _READERS[self._state](self)
 
-    def _read_question(self) -> bool:
+    def _read_request(self) -> bool:
         """The first bytes of a request, which may be all there is to say."""
-        if len(self._unread) <= LONGEST:  # more would be hashed for nothing
-            answer = self._known.get(self._unread)
-            if answer is not None and self._repeat(answer):
+        if len(self._input) <= MAX_HEAD_BYTES:  # more would be hashed for nothing
+            answer = self._cache.get(self._input)
+            if answer is not None and self._send_cached(answer):
                 return False
-        self._enter(ConnectionState.HEAD)
+        self._set_state(ConnectionState.HEAD)
         return self._read_head()
 
     def _read_head(self) -> bool:
-        data, self._unread = self._unread, b""
+        data, self._input = self._input, b""
         try:
             found = self._heads.feed(data)
         except BadRequest as error:
@@ -78,55 +78,55 @@ class HTTPChannel(Connection):
             return False
         if found is None:
             return False
-        head, self._unread = found
-        self._serve(head)
+        head, self._input = found
+        self._start_request(head)
         return True
 
     def _read_body(self) -> bool:
         if not self._body.wanting:
             return False
-        data, self._unread = self._unread, b""
+        data, self._input = self._input, b""
         try:
-            body, self._unread, complete = self._framing.feed(data)
+            body, self._input, complete = self._framing.feed(data)
         except BodyMalformed as error:
-            self._abandon(error)
+            self._fail_body(error)
             return False
         self._body_size += len(body)
         if complete:
-            self._server.portions.end(self.transport)
-            self._enter(ConnectionState.RESPONSE)
+            self._server.receive_sizes.end(self.transport)
+            self._set_state(ConnectionState.RESPONSE)
         if body:
             self._body.received(body)
         if complete:
             self._body.ended()
-        elif self._unread:
-            self._yield()
+        elif self._input:
+            self._defer()
             return False
         return True
 
-    def _hold(self) -> bool:
+    def _wait(self) -> bool:
         return False
 
     # --- a question that was answered before ------------------------------------------------------
 
-    def _repeat(self, answer: CachedResponse) -> bool:
+    def _send_cached(self, answer: CachedResponse) -> bool:
         """Give a known answer; False when it does not hold any more."""
         blob = answer.blob()
         if blob is None:
-            self._known.forget(answer)
+            self._cache.forget(answer)
             return False
-        self._unread = b""
+        self._input = b""
         self._head, self._response, self._persistent = answer.head, answer, True
-        self._enter(ConnectionState.RESPONSE)
+        self._set_state(ConnectionState.RESPONSE)
         if IInMemory.providedBy(blob):
             self.send(answer.response.now() + blob.data)
             blob.close()
         else:
-            self._repeat_file(answer, blob)
-        self.responded()
+            self._send_cached_file(answer, blob)
+        self.response_finished()
         return True
 
-    def _repeat_file(self, answer: CachedResponse, blob: IBlob) -> None:
+    def _send_cached_file(self, answer: CachedResponse, blob: IBlob) -> None:
         self.send(answer.response.now(), more=blob.size > 0)
         try:
             sending = self.send_file(IFileSource(blob), 0, blob.size) if blob.size else None
@@ -135,9 +135,9 @@ class HTTPChannel(Connection):
         if sending is None:
             blob.close()
         else:
-            sending.addBoth(self._repeated, blob)
+            sending.addBoth(self._cached_file_sent, blob)
 
-    def _repeated(self, outcome: Failure | None, blob: IBlob) -> None:
+    def _cached_file_sent(self, outcome: Failure | None, blob: IBlob) -> None:
         """The file has gone out, or can't."""
         blob.close()
         if outcome is not None:
@@ -146,96 +146,96 @@ class HTTPChannel(Connection):
 
     # --- one request ------------------------------------------------------------------------------
 
-    def _serve(self, head: RequestHead) -> None:
+    def _start_request(self, head: RequestHead) -> None:
         self._head = head
         fields = head.fields
-        self._body = RequestBody(fields.has_body, fields.length, self._body_wanted)
+        self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted)
         if self._body.complete:
-            self._enter(ConnectionState.RESPONSE)
+            self._set_state(ConnectionState.RESPONSE)
         else:
-            self._expect_body(fields)
+            self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
         self._server.render(request)
 
-    def _expect_body(self, fields: Headers) -> None:
+    def _start_body(self, fields: Headers) -> None:
         self._body_size = 0
         self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
-        self._patience.expect_body()
-        self._server.portions.begin(self.transport, fields.length)
-        self._enter(ConnectionState.BODY)
+        self._timeouts.reset_body()
+        self._server.receive_sizes.begin(self.transport, fields.length)
+        self._set_state(ConnectionState.BODY)
 
-    def _body_wanted(self) -> None:
+    def _on_body_wanted(self) -> None:
         """Somebody wants the body, perhaps again."""
         go_ahead, self._continue = self._continue, b""
-        if go_ahead and not self._unread and self._response is not None and not self._response.startedWriting:
-            self._outlet.write(go_ahead)
-        self._advance()
+        if go_ahead and not self._input and self._response is not None and not self._response.startedWriting:
+            self._output.write(go_ahead)
+        self._process_input()
 
-    def _abandon(self, error: BodyError) -> None:
+    def _fail_body(self, error: BodyError) -> None:
         """The body cannot be read to its end."""
-        self._unread = b""
-        self._enter(ConnectionState.ABANDONED)
+        self._input = b""
+        self._set_state(ConnectionState.BODY_FAILED)
         self._body.failed(error)
 
-    def _conclude(self) -> None:
+    def _response_done(self) -> None:
         """The client has taken the response in full."""
         response, self._response = self._response, None
         assert response is not None
-        self._note(response, response.code)
+        self._log_access(response, response.code)
         response.sent()
-        if self._phase is not ConnectionState.RESPONSE:
-            self._server.portions.end(self.transport)
+        if self._state is not ConnectionState.RESPONSE:
+            self._server.receive_sizes.end(self.transport)
             self._linger()
-        elif self._persistent and (self._unread or not self._input_ended):
-            self._enter(ConnectionState.IDLE)
-            self._advance()
-            if self._server.draining and not self._unread:
+        elif self._persistent and (self._input or not self._input_ended):
+            self._set_state(ConnectionState.IDLE)
+            self._process_input()
+            if self._server.draining and not self._input:
                 self.close_if_idle()
         else:
             self.close()
 
-    def _note(self, response: Response, status: int) -> None:
-        self._server.answered(self._peer, self._head, response, status)
+    def _log_access(self, response: ActiveResponse, status: int) -> None:
+        self._server.log_response(self._peer, self._head, response, status)
 
     # --- the exchange that a request sees ----------------------------------------------------
 
-    def remember(self, answer: CachedResponse) -> None:
-        """See `ResponseWriter.remember`."""
-        self._known.add(answer)
+    def cache_response(self, answer: CachedResponse) -> None:
+        """See `ResponseWriter.cache_response`."""
+        self._cache.add(answer)
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `ResponseWriter.keeps_alive`."""
-        if self._phase is ConnectionState.BODY and self._body.untouched and not self._continue:
-            self._swallow_body()
+        if self._state is ConnectionState.BODY and self._body.unread and not self._continue:
+            self._drain_body()
         self._persistent = (
             delimited
-            and self._phase is ConnectionState.RESPONSE
+            and self._state is ConnectionState.RESPONSE
             and self._head.fields.keep_alive
             and not self._server.draining
         )
         return self._persistent
 
-    def _swallow_body(self) -> None:
+    def _drain_body(self) -> None:
         """Read a body that was not asked for, if it is at hand and of few chunks."""
         self._body.discard()
-        if self._unread:
+        if self._input:
             self._read_body()
 
     def send(self, data: bytes, more: bool = False) -> None:
         """Send bytes to the client."""
-        self._outlet.write(data, more)
+        self._output.write(data, more)
 
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """See `ResponseWriter.send_file`."""
-        assert isinstance(self._outlet, SocketOutput)
-        return self._outlet.write_file(source, start, stop)
+        assert isinstance(self._output, SocketOutput)
+        return self._output.write_file(source, start, stop)
 
-    def responded(self) -> None:
+    def response_finished(self) -> None:
         """The response is complete; conclude when the client has taken it."""
-        self._when_drained(self._conclude)
+        self._when_drained(self._response_done)
 
-    def _wants_more(self) -> None:
+    def _output_drained(self) -> None:
         if self._response is not None:
             self._response.drained()
 
@@ -247,50 +247,50 @@ class HTTPChannel(Connection):
 
     def _reject(self, status: int, reason: str, *fields: Field) -> None:
         """Answer what is no request, and end."""
-        self._unread = b""
-        self._enter(ConnectionState.LINGER)
-        self._server.refused(self._peer, status)
-        self._outlet.write(format_error(status, reason, *fields))
+        self._input = b""
+        self._set_state(ConnectionState.LINGER)
+        self._server.log_refusal(self._peer, status)
+        self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 
     def _lost(self, reason: Failure) -> None:
-        self._server.portions.end(self.transport)
+        self._server.receive_sizes.end(self.transport)
         response, self._response = self._response, None
         if response is not None:
-            self._note(response, response.code if response.startedWriting else CLIENT_CLOSED)
+            self._log_access(response, response.code if response.startedWriting else CLIENT_CLOSED)
             response.connection_lost(reason)
 
     # --- time -------------------------------------------------------------------------------------
 
     def _check_body(self, now: float) -> None:
-        if self._patience.body_stalls(self._body.wanting, now, self._body_size):
-            self._abandon(BodyStalled())
+        if self._timeouts.body_expired(self._body.wanting, now, self._body_size):
+            self._fail_body(BodyStalled())
 
     def _body_rate(self, now: float) -> float:
-        awaited = self._phase is ConnectionState.BODY and self._body.wanting
-        return self._patience.body_rate(now, self._body_size) if awaited else inf
+        awaited = self._state is ConnectionState.BODY and self._body.wanting
+        return self._timeouts.body_rate(now, self._body_size) if awaited else inf
 
     def expire(self) -> None:
         """See `filestored.http.protocols.Connection.expire`."""
-        if self._phase is ConnectionState.IDLE:
+        if self._state is ConnectionState.IDLE:
             self.close()
-        elif self._phase is ConnectionState.BODY:
-            self._abandon(BodyStalled())
-        elif self._phase is ConnectionState.HEAD:
+        elif self._state is ConnectionState.BODY:
+            self._fail_body(BodyStalled())
+        elif self._state is ConnectionState.HEAD:
             self._reject(408, "the request took too long to arrive")
         else:
             self.abort()
 
 
-_NOTHING_KNOWN = ResponseCache(0)
+_NO_CACHE = ResponseCache(0)
 """For connections that cannot take files: they have every head read."""
 
 _READERS: dict[ConnectionState, Callable[[HTTPChannel], bool]] = {
-    ConnectionState.IDLE: HTTPChannel._read_question,
+    ConnectionState.IDLE: HTTPChannel._read_request,
     ConnectionState.HEAD: HTTPChannel._read_head,
     ConnectionState.BODY: HTTPChannel._read_body,
-    ConnectionState.RESPONSE: HTTPChannel._hold,
-    ConnectionState.ABANDONED: HTTPChannel._drop,
-    ConnectionState.LINGER: HTTPChannel._drop,
-    ConnectionState.GONE: HTTPChannel._drop,
+    ConnectionState.RESPONSE: HTTPChannel._wait,
+    ConnectionState.BODY_FAILED: HTTPChannel._discard_input,
+    ConnectionState.LINGER: HTTPChannel._discard_input,
+    ConnectionState.CLOSED: HTTPChannel._discard_input,
 }

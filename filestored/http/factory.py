@@ -18,7 +18,7 @@ from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.protocols import Connection, IAnswerable, Response
+from filestored.http.protocols import ActiveResponse, IAnswerable, ManagedConnection
 from filestored.http.rendering import render_tree
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
@@ -27,7 +27,7 @@ from filestored.interfaces import AccessEntry, IAccessLog
 
 _log = Logger()
 
-SWEEP = 0.5
+TIMEOUT_POLL_SECONDS = 0.5
 """Seconds between two looks at all connections."""
 
 
@@ -49,14 +49,14 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
-        self._known = ResponseCache()
-        self._known_on_loopback = ResponseCache()
-        self.portions = ReceiveSizes()
+        self._cache = ResponseCache()
+        self._loopback_cache = ResponseCache()
+        self.receive_sizes = ReceiveSizes()
         self._root = root
         self._clock = clock
         self._access_log = access_log
-        self._connections: set[Connection] = set()
-        self._sweep_call: IDelayedCall | None = None
+        self._connections: set[ManagedConnection] = set()
+        self._poll: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
         self._eviction = Eviction()
 
@@ -67,15 +67,15 @@ class HTTPFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> HTTPChannel:
         """A channel for a new connection."""
-        if self._sweep_call is None:
+        if self._poll is None:
             self.now = self._clock.seconds()
         return HTTPChannel(self)
 
     def drain(self) -> Deferred[None]:
         """Let requests under way finish and idle connections go; fires when none is left."""
         self.draining = True
-        self._known.clear()
-        self._known_on_loopback.clear()
+        self._cache.clear()
+        self._loopback_cache.clear()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:
@@ -91,23 +91,23 @@ class HTTPFactory(Factory):
 
     # --- from the channels ----------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: ManagedConnection) -> bool:
         """See `filestored.http.protocols.ChannelOwner.opened`."""
         self._connections.add(connection)
-        if self._sweep_call is None:
-            self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        if self._poll is None:
+            self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
         if len(self._connections) <= self.limits.connections:
             return True
         return self._eviction.evict(self._connections, self.now)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ManagedConnection) -> None:
         """See `filestored.http.protocols.ChannelOwner.closed`."""
         self._connections.discard(connection)
         if self._connections:
             return
-        if self._sweep_call is not None:
-            self._sweep_call.cancel()
-            self._sweep_call = None
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
         waiting, self._drained = self._drained, []
         for drained in waiting:
             drained.callback(None)
@@ -116,19 +116,19 @@ class HTTPFactory(Factory):
         """See `filestored.http.protocols.ChannelOwner.call_soon`."""
         self._clock.callLater(0, action)
 
-    def known_at(self, address: IAddress) -> ResponseCache:
-        """See `filestored.http.protocols.ChannelOwner.known_at`.
+    def cache_for(self, address: IAddress) -> ResponseCache:
+        """See `filestored.http.protocols.ChannelOwner.cache_for`.
 
         Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
         """
-        return self._known_on_loopback if is_on_loopback(address) else self._known
+        return self._loopback_cache if is_on_loopback(address) else self._cache
 
     def render(self, request: IAnswerable) -> None:
         """See `filestored.http.protocols.ChannelOwner.render`."""
         render_tree(self._root, request)
 
-    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.answered`."""
+    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
+        """See `filestored.http.protocols.ChannelOwner.log_response`."""
         log = self._access_log
         if log is None:
             return
@@ -136,23 +136,23 @@ class HTTPFactory(Factory):
             response.description = log.format_entry(_entry(head, status, response.sent_length))
         log.record(time(), peer, response.description)
 
-    def refused(self, peer: str, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.refused`."""
+    def log_refusal(self, peer: str, status: int) -> None:
+        """See `filestored.http.protocols.ChannelOwner.log_refusal`."""
         log = self._access_log
         if log is not None:
             log.record(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
-    def _sweep(self) -> None:
+    def _check_timeouts(self) -> None:
         self.now = now = self._clock.seconds()
-        self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
         for connection in list(self._connections):
             try:
-                connection.tick(now)
+                connection.check_timeouts(now)
             except Exception:
                 _end_failed(connection)
 
 
-def _end_failed(connection: Connection) -> None:
+def _end_failed(connection: ManagedConnection) -> None:
     """End a connection whose tick has failed; it must not keep the others from their deadlines."""
     _log.failure("a connection failed in a sweep")
     try:

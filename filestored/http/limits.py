@@ -26,7 +26,7 @@ class Limits:
     trailers: int = 8 * KIB
     """Bytes of all trailer lines, which are read and ignored; beyond it 400."""
 
-    idle: float = 30.0
+    keep_alive_timeout: float = 30.0
     """Seconds without a request after which a connection is closed."""
     head_timeout: float = 10.0
     """Seconds from the first byte of a head to its last, whatever arrives in between."""

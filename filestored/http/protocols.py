@@ -26,7 +26,7 @@ class ResponseWriter(Protocol):
     def pending(self) -> bool:
         """Whether the client has not taken yet what was sent."""
 
-    def remember(self, answer: CachedResponse) -> None:
+    def cache_response(self, answer: CachedResponse) -> None:
         """Give the answer to this request again when the same head comes."""
 
     def keeps_alive(self, delimited: bool) -> bool:
@@ -41,7 +41,7 @@ class ResponseWriter(Protocol):
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender.write_file`."""
 
-    def responded(self) -> None:
+    def response_finished(self) -> None:
         """All of the response was sent."""
 
     def abort(self) -> None:
@@ -55,13 +55,13 @@ class IAnswerable(IStreamedRequest):
     finished: bool = Attribute("Whether the response is complete.")
 
 
-class Connection(Protocol):
+class ManagedConnection(Protocol):
     """What a server needs of its connections."""
 
-    def tick(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Give up on a peer that has kept us waiting too long; the server calls this again and again."""
 
-    def dispensable(self, now: float) -> tuple[int, float] | None:
+    def eviction_rank(self, now: float) -> tuple[int, float] | None:
         """How readily it may be closed for a new one, the lowest value first; None when it may not.
 
         First those that wait for a request, or for the rest of its head, the longest wait first; then those
@@ -79,7 +79,7 @@ class Connection(Protocol):
         """Close the connection at once."""
 
 
-class Response(Protocol):
+class ActiveResponse(Protocol):
     """What a connection needs of the response that is under way, whoever makes it.
 
     `description` is kept for the access log: what it says of this response, once it was asked.
@@ -110,17 +110,17 @@ class ChannelOwner(Protocol):
     """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
 
     limits: Limits
-    portions: ReceiveSizes
+    receive_sizes: ReceiveSizes
     now: float
     draining: bool
 
-    def known_at(self, address: IAddress) -> ResponseCache:
+    def cache_for(self, address: IAddress) -> ResponseCache:
         """Return the answers that may be given again on connections to this address of ours."""
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: ManagedConnection) -> bool:
         """A connection is there; False when it is one too many, and no other could be closed for it."""
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ManagedConnection) -> None:
         """A connection is gone."""
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -129,8 +129,8 @@ class ChannelOwner(Protocol):
     def render(self, request: IAnswerable) -> None:
         """Have a request answered."""
 
-    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
+    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
         """Note in the access log what somebody at `peer` was answered, with that status."""
 
-    def refused(self, peer: str, status: int) -> None:
+    def log_refusal(self, peer: str, status: int) -> None:
         """Note in the access log that something at `peer` was refused that was no request."""

@@ -31,7 +31,7 @@ from filestored.http.response_cache import CachedResponse
 from filestored.http.twisted_compat import PullToPush
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
 
-SMALL = 16 * 1024
+INLINE_FILE_MAX_BYTES = 16 * 1024
 """File ranges up to this size, in bytes, leave in one piece with the head."""
 
 BODILESS = (204, 304)
@@ -64,16 +64,16 @@ class Request(IncomingRequest, ResponseHeaders):
     def __init__(self, head: RequestHead, body: RequestBody, exchange: ResponseWriter) -> None:
         IncomingRequest.__init__(self, head, body, exchange.transport)
         self._lines = {}
-        self._exchange = exchange
+        self._writer = exchange
         self._bodiless = head.method == b"HEAD"
 
     def write(self, data: bytes) -> None:
         """Send a piece of the response's body; the head goes before the first."""
         if self._lost:
             return
-        piece = self._head_once() + self._frame(data)
+        piece = self._start_response() + self._frame(data)
         if piece:
-            self._exchange.send(piece)
+            self._writer.send(piece)
             self._pause_if_behind()
 
     def finish(self) -> None:
@@ -87,12 +87,12 @@ class Request(IncomingRequest, ResponseHeaders):
         ):
             self.setHeader(b"Content-Length", b"0")
         if not self.startedWriting or self._chunked:
-            self._exchange.send(self._head_once() + (_LAST_CHUNK if self._chunked else b""))
+            self._writer.send(self._start_response() + (_LAST_CHUNK if self._chunked else b""))
         self.finished = True
         if self._bodiless or self._announced in (None, self.sent_length):
-            self._exchange.responded()
+            self._writer.response_finished()
         else:
-            self._exchange.abort()
+            self._writer.abort()
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource has failed; see `twisted.web.server.Request.processingFailed`."""
@@ -105,7 +105,7 @@ class Request(IncomingRequest, ResponseHeaders):
 
     def abort(self) -> None:
         """See `IStreamedRequest.abort`."""
-        self._exchange.abort()
+        self._writer.abort()
 
     def when_left(self, action: Callable[[], None]) -> None:
         """See `IStreamedRequest.when_left`."""
@@ -120,7 +120,7 @@ class Request(IncomingRequest, ResponseHeaders):
         self._finish_waiters += (waiter,)
         return waiter
 
-    def _head_once(self) -> bytes:
+    def _start_response(self) -> bytes:
         """The head of the response before its first byte, nothing after."""
         if self.startedWriting:
             return b""
@@ -133,20 +133,20 @@ class Request(IncomingRequest, ResponseHeaders):
         lines = self.field_lines()
         if self._chunked:
             lines.append(b"Transfer-Encoding: chunked")
-        if not self._exchange.keeps_alive(delimited):
+        if not self._writer.keeps_alive(delimited):
             lines.append(b"Connection: close")
         elif not http11:
             lines.append(b"Connection: keep-alive")
         elif self._reopen is not None:
-            self._remember(lines, self._reopen)
+            self._offer_to_cache(lines, self._reopen)
         return format_head(self.code, self.code_message, lines)
 
-    def _remember(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
+    def _offer_to_cache(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
         """Let the answer be given again, if it is a whole one to a question that was all head."""
         size, whole = self._announced, self.code == 200 and not self._bodiless
         if whole and size is not None and not self._head.fields.has_body:
             response = CachedHead(self.code, lines)
-            self._exchange.remember(CachedResponse(self._head, response, size, reopen))
+            self._writer.cache_response(CachedResponse(self._head, response, size, reopen))
 
     def _frame(self, data: bytes) -> bytes:
         if self._bodiless or not data:
@@ -175,7 +175,7 @@ class Request(IncomingRequest, ResponseHeaders):
             producer.unregistered()
 
     def _pause_if_behind(self) -> None:
-        if self._producer is not None and self._exchange.pending:
+        if self._producer is not None and self._writer.pending:
             self._producer.pauseProducing()
 
     # --- from the channel -----------------------------------------------------------------------
@@ -254,16 +254,16 @@ class FileSendingRequest(Request):
         if self._bodiless or start == stop:
             self.write(b"")
             return None
-        if stop - start <= SMALL and not source.slow:
+        if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
             self.write(_read(source, start, stop))
             return None
-        head = self._head_once()
+        head = self._start_response()
         self.sent_length += stop - start
         before, after = self._chunk_frame(stop - start)
-        self._exchange.send(head + before, more=True)
-        done = self._exchange.send_file(source, start, stop)
+        self._writer.send(head + before, more=True)
+        done = self._writer.send_file(source, start, stop)
         if after:
-            self._exchange.send(after)
+            self._writer.send(after)
         return done
 
     def cache_with(self, reopen: Callable[[], IBlob]) -> None:

@@ -22,13 +22,13 @@ from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead
 from filestored.interfaces import IBlob
 
-MOST = 2048
+MAX_ENTRIES = 2048
 """How many answers are known; the one that came first goes first."""
 
-LONGEST = 1024
+MAX_HEAD_BYTES = 1024
 """Bytes of the longest head whose answer is kept."""
 
-MOST_FIELDS = 24
+MAX_HEADERS = 24
 """Fields of the largest head whose answer is kept: read, they take ten times the bytes. Browsers send 18."""
 
 
@@ -80,7 +80,7 @@ class CachedResponse:
 class ResponseCache:
     """The answers that one server gives again, by the bytes of the heads."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
         self._most = most
         self._answers: dict[bytes, CachedResponse] = {}
         self.get = self._answers.get
@@ -88,7 +88,7 @@ class ResponseCache:
     def add(self, answer: CachedResponse) -> None:
         """Keep an answer, unless its head is too large."""
         raw = answer.head.raw
-        if len(raw) > LONGEST or len(answer.head.fields.lines) > MOST_FIELDS:
+        if len(raw) > MAX_HEAD_BYTES or len(answer.head.fields.lines) > MAX_HEADERS:
             return
         self._answers[raw] = answer
         if len(self._answers) > self._most:

@@ -14,9 +14,9 @@ class ConnectionState(IntEnum):
     """A request is being served whose body has not ended."""
     RESPONSE = auto()
     """The request has been read; its response is under way."""
-    ABANDONED = auto()
+    BODY_FAILED = auto()
     """The body came to a bad end; the response is under way and will be the last."""
     LINGER = auto()
     """Our side is closed; what still arrives is dropped."""
-    GONE = auto()
+    CLOSED = auto()
     """The connection is closed."""

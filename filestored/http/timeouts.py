@@ -18,51 +18,51 @@ class Timeouts:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._body_silence = StallTimer(limits.body_stall_timeout)
-        self._body_slowness = MinRate(limits.body_window, limits.body_rate)
-        self._write_silence = StallTimer(limits.write_timeout)
+        self._body_stall = StallTimer(limits.body_stall_timeout)
+        self._min_body_rate = MinRate(limits.body_window, limits.body_rate)
+        self._write_stall = StallTimer(limits.write_timeout)
 
-    def expect_body(self) -> None:
+    def reset_body(self) -> None:
         """A new body begins."""
-        self._body_silence.relax()
-        self._body_slowness.relax()
+        self._body_stall.reset()
+        self._min_body_rate.reset()
 
-    def is_expired(self, phase: ConnectionState, since: float, now: float) -> bool:
-        """Whether `phase` has lasted too long since it was entered."""
-        return now - since > self._allowed(phase)
+    def is_expired(self, state: ConnectionState, since: float, now: float) -> bool:
+        """Whether `state` has lasted too long since it was entered."""
+        return now - since > self._allowed(state)
 
-    def body_stalls(self, wanted: bool, now: float, received: int) -> bool:
+    def body_expired(self, wanted: bool, now: float, received: int) -> bool:
         """Whether a body that is `wanted` does not come, or too slowly; `received` counts bytes."""
         if not wanted:
-            self.expect_body()
+            self.reset_body()
             return False
-        silent = self._body_silence.exhausted(now, received)
-        return self._body_slowness.exhausted(now, received) or silent
+        silent = self._body_stall.expired(now, received)
+        return self._min_body_rate.expired(now, received) or silent
 
-    def reader_stalls(self, pending: bool, now: float, taken: int) -> bool:
+    def write_expired(self, pending: bool, now: float, taken: int) -> bool:
         """Whether the peer does not take what is `pending` for it; `taken` grows when it does."""
         if not pending:
-            self._write_silence.relax()
+            self._write_stall.reset()
             return False
-        return self._write_silence.exhausted(now, taken)
+        return self._write_stall.expired(now, taken)
 
     def body_rate(self, now: float, received: int) -> float:
         """Return the bytes a second of a body; infinite where the time is too short to measure."""
-        return self._body_slowness.rate(now, received)
+        return self._min_body_rate.rate(now, received)
 
     @property
-    def reader_stalled_since(self) -> float | None:
-        """The time since when the peer has taken nothing of what is pending, as seen by `reader_stalls`."""
-        return self._write_silence.since
+    def write_stalled_since(self) -> float | None:
+        """The time since when the peer has taken nothing of what is pending, as seen by `write_expired`."""
+        return self._write_stall.since
 
-    def _allowed(self, phase: ConnectionState) -> float:
-        """For how many seconds a connection may be in `phase`."""
-        match phase:
+    def _allowed(self, state: ConnectionState) -> float:
+        """For how many seconds a connection may be in `state`."""
+        match state:
             case ConnectionState.IDLE:
-                return self._limits.idle
+                return self._limits.keep_alive_timeout
             case ConnectionState.HEAD:
                 return self._limits.head_timeout
-            case ConnectionState.ABANDONED:
+            case ConnectionState.BODY_FAILED:
                 return self._limits.write_timeout
             case ConnectionState.LINGER:
                 return self._limits.linger_time
@@ -78,7 +78,7 @@ class StallTimer:
         self._count = -1
         self._until = inf
 
-    def exhausted(self, now: float, count: int) -> bool:
+    def expired(self, now: float, count: int) -> bool:
         """Whether `count` has been the same for too long at the time `now`."""
         if count != self._count:
             self._count = count
@@ -90,7 +90,7 @@ class StallTimer:
         """The time at which the counter was seen to grow last; None when nothing is expected."""
         return None if self._until == inf else self._until - self._seconds
 
-    def relax(self) -> None:
+    def reset(self) -> None:
         """Nothing is expected at present."""
         self._count = -1
         self._until = inf
@@ -105,7 +105,7 @@ class MinRate:
         self._begin = inf
         self._count = 0
 
-    def exhausted(self, now: float, count: int) -> bool:
+    def expired(self, now: float, count: int) -> bool:
         """Whether the window that has just ended saw too little growth."""
         if self._begin == inf:
             self._begin, self._count = now, count
@@ -120,6 +120,6 @@ class MinRate:
         elapsed = now - self._begin
         return (count - self._count) / elapsed if elapsed >= MIN_RATE_SECONDS else inf
 
-    def relax(self) -> None:
+    def reset(self) -> None:
         """Nothing is expected at present; a new window begins with the next call."""
         self._begin = inf

@@ -22,7 +22,13 @@ from filestored.http.limits import Limits
 from filestored.http.parser.headers import Headers
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead
-from filestored.http.response_cache import LONGEST, MOST, MOST_FIELDS, CachedResponse, ResponseCache
+from filestored.http.response_cache import (
+    MAX_ENTRIES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    CachedResponse,
+    ResponseCache,
+)
 from filestored.interfaces import IBlob, ICacheable, IInMemory
 from tests.http.source import Source
 from tests.talk import Reply, Talk, asking, question, talk, until
@@ -119,7 +125,7 @@ def listen(log):
     running = []
 
     def start(root):
-        factory = HTTPFactory(root, reactor, Limits(idle=3600), log)
+        factory = HTTPFactory(root, reactor, Limits(keep_alive_timeout=3600), log)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         running.append((factory, port))
         return port.getHost().port
@@ -178,16 +184,16 @@ def test_where_none_may_be_known_none_is():
 
 def test_only_short_heads_are_kept():
     answers = ResponseCache()
-    answers.add(known(b"x" * LONGEST))
-    answers.add(known(b"x" * (LONGEST + 1)))
-    assert answers.get(b"x" * LONGEST) is not None
-    assert answers.get(b"x" * (LONGEST + 1)) is None
+    answers.add(known(b"x" * MAX_HEAD_BYTES))
+    answers.add(known(b"x" * (MAX_HEAD_BYTES + 1)))
+    assert answers.get(b"x" * MAX_HEAD_BYTES) is not None
+    assert answers.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
 
 
 def test_only_heads_of_few_fields_are_kept():
     answers = ResponseCache()
-    answers.add(known(b"few", fields=MOST_FIELDS))
-    answers.add(known(b"many", fields=MOST_FIELDS + 1))
+    answers.add(known(b"few", fields=MAX_HEADERS))
+    answers.add(known(b"many", fields=MAX_HEADERS + 1))
     assert answers.get(b"few") is not None
     assert answers.get(b"many") is None
 
@@ -531,16 +537,18 @@ async def test_no_more_than_so_many_are_known(listen, shelf):
     with open(shelf.path, "wb") as file:
         file.write(b"little")
     port, (factory, _) = listen(shelf), listen.running[0]
-    await asking(port, *(question(f"/{number}") for number in range(MOST + 10)))
-    assert MOST + 10 == shelf.rendered
-    known = factory.known_at(LOOPBACK)
-    assert MOST == sum(known.get(question(f"/{number}")) is not None for number in range(MOST + 10))
+    await asking(port, *(question(f"/{number}") for number in range(MAX_ENTRIES + 10)))
+    assert MAX_ENTRIES + 10 == shelf.rendered
+    known = factory.cache_for(LOOPBACK)
+    assert MAX_ENTRIES == sum(
+        known.get(question(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
+    )
     assert known.get(question("/9")) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_long_head_is_read_each_time(listen, shelf):
-    raw = question("/", f"X: {'x' * LONGEST}")
+    raw = question("/", f"X: {'x' * MAX_HEAD_BYTES}")
     await asking(listen(shelf), raw, raw)
     assert 2 == shelf.rendered
 
@@ -552,8 +560,8 @@ async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
         file.write(b"little")
     port, (factory, _) = listen(shelf), listen.running[0]
     looked_up = []
-    factory.known_at(LOOPBACK).get = looked_up.append
-    count = 4 * LONGEST // len(question("/"))
+    factory.cache_for(LOOPBACK).get = looked_up.append
+    count = 4 * MAX_HEAD_BYTES // len(question("/"))
 
     def converse():
         with talk(port) as client:
@@ -561,7 +569,7 @@ async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
             return [client.hear().body for _ in range(count)]
 
     assert [b"little"] * count == await deferToThread(converse)
-    assert LONGEST >= max(map(len, looked_up))
+    assert MAX_HEAD_BYTES >= max(map(len, looked_up))
 
 
 @asynccontextmanager

@@ -614,17 +614,17 @@ def test_an_aborted_connection_is_not_ended_again_for_a_new_one(root):
     wire.send(get("/nothing"))
     wire.wait(12)
     now = wire.factory.now
-    assert wire.channel.dispensable(now) is not None
+    assert wire.channel.eviction_rank(now) is not None
     wire.channel.abort()
-    assert wire.channel.dispensable(now) is None
+    assert wire.channel.eviction_rank(now) is None
 
 
 def test_a_refused_connection_that_lingers_may_be_ended_for_a_new_one(root):
     wire = Wire(root)
-    wire.channel._enter(ConnectionState.LINGER)  # in memory there is no half-closed connection
-    assert wire.channel.dispensable(wire.factory.now) is None
+    wire.channel._set_state(ConnectionState.LINGER)  # in memory there is no half-closed connection
+    assert wire.channel.eviction_rank(wire.factory.now) is None
     wire.wait(1.5)
-    assert wire.channel.dispensable(wire.factory.now) is not None
+    assert wire.channel.eviction_rank(wire.factory.now) is not None
 
 
 def test_aborting_ends_requests_under_way(root):

@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from filestored.http.factory import HTTPFactory
-from filestored.http.transport.receive_size import FEW, LARGE, LARGEST
+from filestored.http.transport.receive_size import LARGE_BODY_BYTES, MAX_FAST_BODIES, MAX_READ_BYTES
 from tests.talk import until
 
 USUAL = Connection.bufferSize
@@ -75,10 +75,10 @@ def begin(take):
 @pytest.mark.parametrize(
     ("field", "size"),
     [
-        (LENGTH % LARGE, USUAL),
-        (LENGTH % (LARGE + 1), LARGEST),
-        (LENGTH % (1 << 40), LARGEST),
-        (CHUNKED, LARGEST),
+        (LENGTH % LARGE_BODY_BYTES, USUAL),
+        (LENGTH % (LARGE_BODY_BYTES + 1), MAX_READ_BYTES),
+        (LENGTH % (1 << 40), MAX_READ_BYTES),
+        (CHUNKED, MAX_READ_BYTES),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -90,14 +90,14 @@ async def test_large_bodies_are_read_in_large_portions(take, begin, field, size)
 
 @pytest_twisted.ensureDeferred
 async def test_many_large_bodies_share_and_few_have_more_again(take, begin):
-    clients = [begin(CHUNKED) for _ in range(FEW)]
-    await take.have(FEW)
-    assert {LARGEST} == take.sizes
+    clients = [begin(CHUNKED) for _ in range(MAX_FAST_BODIES)]
+    await take.have(MAX_FAST_BODIES)
+    assert {MAX_READ_BYTES} == take.sizes
     clients.append(begin(CHUNKED))
-    await take.have(FEW + 1)
-    assert {LARGE} == take.sizes
+    await take.have(MAX_FAST_BODIES + 1)
+    assert {LARGE_BODY_BYTES} == take.sizes
     clients.pop().close()
-    await until(lambda: take.sizes == {LARGEST, USUAL})
+    await until(lambda: take.sizes == {MAX_READ_BYTES, USUAL})
 
 
 @pytest_twisted.ensureDeferred

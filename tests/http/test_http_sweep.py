@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
-from filestored.http.factory import SWEEP, HTTPFactory
+from filestored.http.factory import TIMEOUT_POLL_SECONDS, HTTPFactory
 
 
 class Connection:
@@ -14,7 +14,7 @@ class Connection:
         self.aborted = False
         self._fails, self._fails_to_abort = fails, fails_to_abort
 
-    def tick(self, now):
+    def check_timeouts(self, now):
         self.ticks += 1
         if self._fails:
             raise ValueError("a fault in a tick")
@@ -32,7 +32,7 @@ def test_a_failing_connection_ends_and_the_others_are_swept(caught_failures):
     bad = [Connection(fails=True), Connection(fails=True, fails_to_abort=True)]
     for connection in (*good[:10], *bad, *good[10:]):
         factory.opened(connection)
-    clock.pump([SWEEP] * 3)
+    clock.pump([TIMEOUT_POLL_SECONDS] * 3)
     assert [3] * 20 == [connection.ticks for connection in good]
     assert [True, True] == [connection.aborted for connection in bad]
     assert {ValueError} == set(caught_failures())

@@ -60,7 +60,7 @@ class ChunkedReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._report = _Report()
+        self._report = _Callbacks()
         self._parser = HttpRequestParser(self._report)
         self._parser.feed_data(_ANY_CHUNKED_HEAD)
         self._buffer = b""
@@ -81,13 +81,13 @@ class ChunkedReader:
             if end == position:
                 self._buffer = data[position:]
                 return Decoded(b"".join(pieces), b"", complete=False)
-            self._compare(data, position, end, body)
+            self._check(data, position, end, body)
             if body:
                 pieces.append(body)
             position = end
         return Decoded(b"".join(pieces), data[position:], self._report.complete)
 
-    def _compare(self, data: bytes, position: int, end: int, body: bytes) -> None:
+    def _check(self, data: bytes, position: int, end: int, body: bytes) -> None:
         """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""
         try:
             self._parser.feed_data(memoryview(data)[position:end])
@@ -148,7 +148,7 @@ class ChunkedReader:
         return position, b""
 
 
-class _Report:
+class _Callbacks:
     """What llhttp reports of a chunked body: the bytes of it since the last time, and its end."""
 
     body = b""

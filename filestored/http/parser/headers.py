@@ -83,7 +83,7 @@ def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     return fields
 
 
-class _Report:
+class _Callbacks:
     """What llhttp says of one head."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class _Report:
 
 
 def _parse(head: bytes, limits: Limits) -> list[Field]:
-    report = _Report()
+    report = _Callbacks()
     try:
         HttpRequestParser(report).feed_data(head)
     except HttpParserUpgrade:

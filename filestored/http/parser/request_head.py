@@ -84,11 +84,11 @@ class RequestHeadParser:
         method, target, path, query, version = _read_request_line(data[:line_end])
         block = data[line_end + len(_CRLF) : end]
         if block != self._last_block or version != self._last_version:
-            self._remember(block, version)
+            self._parse_fields(block, version)
         assert self._last_fields is not None
         return RequestHead(method, target, path, query, version, self._last_fields, data[:end])
 
-    def _remember(self, block: bytes, version: bytes) -> None:
+    def _parse_fields(self, block: bytes, version: bytes) -> None:
         self._last_fields = parse_headers(block, version, self._limits)
         self._last_block = block if len(block) <= MAX_CACHED_BYTES else b""
         self._last_version = version

@@ -101,7 +101,7 @@ class SocketOutput:
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
-        piece = FileRange(source, start, stop, self._go_on)
+        piece = FileRange(source, start, stop, self._start_if_ready)
         if not self._queue and self._push(piece):
             return None
         self._queue.append(piece)
@@ -184,9 +184,9 @@ class SocketOutput:
         if not self._waiting:
             self._transport.registerProducer(self, False)
             self._waiting = True
-        self._go_on()
+        self._start_if_ready()
 
-    def _go_on(self) -> None:
+    def _start_if_ready(self) -> None:
         """The first piece may be ready now."""
         if self._waiting and self._queue and self._queue[0].ready:
             self._transport.startWriting()

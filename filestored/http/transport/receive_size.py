@@ -12,13 +12,13 @@ of 256 KiB.
 from twisted.internet.interfaces import ITransport
 from twisted.internet.tcp import Connection
 
-LARGE = 256 * 1024
+LARGE_BODY_BYTES = 256 * 1024
 """Bytes; bodies beyond it are read in portions of this size or more."""
 
-LARGEST = 512 * 1024
+MAX_READ_BYTES = 512 * 1024
 """Bytes of a portion while few large bodies arrive."""
 
-FEW = 32
+MAX_FAST_BODIES = 32
 """Up to so many large bodies at once have the largest portions."""
 
 
@@ -27,14 +27,14 @@ class ReceiveSizes:
 
     def __init__(self) -> None:
         self._arriving: set[Connection] = set()
-        self._size = LARGEST
+        self._size = MAX_READ_BYTES
 
     def begin(self, transport: ITransport, length: int | None) -> None:
         """A body of `length` bytes, None being unknown, is about to arrive.
 
         How transports other than plain sockets (TLS, memory) are read is their own business.
         """
-        if (length is None or length > LARGE) and isinstance(transport, Connection):
+        if (length is None or length > LARGE_BODY_BYTES) and isinstance(transport, Connection):
             self._arriving.add(transport)
             self._share()
             transport.bufferSize = self._size
@@ -47,7 +47,7 @@ class ReceiveSizes:
             self._share()
 
     def _share(self) -> None:
-        size = LARGEST if len(self._arriving) <= FEW else LARGE
+        size = MAX_READ_BYTES if len(self._arriving) <= MAX_FAST_BODIES else LARGE_BODY_BYTES
         if size != self._size:
             self._size = size
             for transport in self._arriving:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from filestored.interfaces import IFileSource
 
-TURN = 512 * 1024
+MAX_SEND_BYTES = 512 * 1024
 """Bytes sent in one go, after which other connections have their turn.
 
 Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
@@ -87,18 +87,18 @@ class FileRange:
         return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
 
     def _send_from_file(self, to: socket, descriptor: int) -> int:
-        count = min(self._stop - self._position, TURN)
+        count = min(self._stop - self._position, MAX_SEND_BYTES)
         try:
             return os.sendfile(to.fileno(), descriptor, self._position, count)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-        data = os.pread(descriptor, min(count, TURN // 4), self._position)
+        data = os.pread(descriptor, min(count, MAX_SEND_BYTES // 4), self._position)
         return to.send(data) if data else 0
 
     def _send_from_memory(self, to: socket) -> int:
         if self.ready and not self._read:
-            self._begin_to_read()
+            self._start_reading()
         if self._error is not None:
             raise self._error
         if not self._read:
@@ -107,18 +107,18 @@ class FileRange:
         self._read = self._read[sent:]
         return sent
 
-    def _begin_to_read(self) -> None:
+    def _start_reading(self) -> None:
         self.ready = False
         reading = Deferred.fromCoroutine(self._source.read(self._position, self._stop))
-        reading.addCallbacks(self._has_read, self._has_failed).addCallback(lambda _: self._wake())
+        reading.addCallbacks(self._read_done, self._read_failed).addCallback(lambda _: self._wake())
 
-    def _has_read(self, data: bytes) -> None:
+    def _read_done(self, data: bytes) -> None:
         self._read = memoryview(data)
         if not data:
             self._error = OSError(EIO, "the file is shorter than it was")
         self.ready = True
 
-    def _has_failed(self, failure: Failure) -> None:
+    def _read_failed(self, failure: Failure) -> None:
         error = failure.value
         self._error = error if isinstance(error, OSError) else OSError(EIO, str(error))
         self.ready = True
