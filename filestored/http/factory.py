@@ -1,8 +1,7 @@
-"""All connections of one worker: who is there, how long they may stay, how they end.
+"""HTTPFactory: all connections of one process, their timeouts, draining and access log.
 
-The factory makes a `HTTPChannel` for each connection and renders requests from one resource tree.
-One coarse clock, running only while somebody is connected, sweeps over all connections;
-none of them sets a timer of its own.
+The factory makes an `HTTPChannel` for each connection and renders requests from one resource tree. One coarse
+clock, which runs only while there are connections, polls the timeouts of all of them.
 """
 
 from collections.abc import Callable
@@ -28,13 +27,13 @@ from filestored.interfaces import AccessEntry, IAccessLog
 _log = Logger()
 
 TIMEOUT_POLL_SECONDS = 0.5
-"""Seconds between two looks at all connections."""
+"""Interval of the timeout polls."""
 
 
 class HTTPFactory(Factory):
-    """Serves a resource tree; one for each worker, shared by all of its ports.
+    """Serves a resource tree on all ports of a process.
 
-    `clock` gives monotonic seconds; `access_log` is told of each answer.
+    `clock` gives monotonic seconds; `access_log` gets an entry for each response.
     """
 
     noisy = False
@@ -49,30 +48,30 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
+        self.receive_sizes = ReceiveSizes()
         self._cache = ResponseCache()
         self._loopback_cache = ResponseCache()
-        self.receive_sizes = ReceiveSizes()
         self._root = root
         self._clock = clock
         self._access_log = access_log
         self._connections: set[ManagedConnection] = set()
         self._poll: IDelayedCall | None = None
-        self._drained: list[Deferred[None]] = []
+        self._on_drained: list[Deferred[None]] = []
         self._eviction = Eviction()
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> HTTPChannel:
-        """A channel for a new connection."""
+        """Return a channel for a new connection."""
         if self._poll is None:
             self.now = self._clock.seconds()
         return HTTPChannel(self)
 
     def drain(self) -> Deferred[None]:
-        """Let requests under way finish and idle connections go; fires when none is left."""
+        """Close idle connections and let requests finish; fires when no connection is left."""
         self.draining = True
         self._cache.clear()
         self._loopback_cache.clear()
@@ -81,18 +80,18 @@ class HTTPFactory(Factory):
         if not self._connections:
             return succeed(None)
         drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
+        self._on_drained.append(drained)
         return drained
 
     def abort(self) -> None:
-        """End all connections at once."""
+        """Close all connections at once."""
         for connection in list(self._connections):
             connection.abort()
 
-    # --- from the channels ----------------------------------------------------------------------
+    # --- ChannelOwner ---------------------------------------------------------------------------
 
     def opened(self, connection: ManagedConnection) -> bool:
-        """See `filestored.http.protocols.ChannelOwner.opened`."""
+        """See `ChannelOwner.opened`."""
         self._connections.add(connection)
         if self._poll is None:
             self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
@@ -101,43 +100,46 @@ class HTTPFactory(Factory):
         return self._eviction.evict(self._connections, self.now)
 
     def closed(self, connection: ManagedConnection) -> None:
-        """See `filestored.http.protocols.ChannelOwner.closed`."""
+        """See `ChannelOwner.closed`."""
         self._connections.discard(connection)
         if self._connections:
             return
         if self._poll is not None:
             self._poll.cancel()
             self._poll = None
-        waiting, self._drained = self._drained, []
+        waiting, self._on_drained = self._on_drained, []
         for drained in waiting:
             drained.callback(None)
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """See `filestored.http.protocols.ChannelOwner.call_soon`."""
+        """See `ChannelOwner.call_soon`."""
         self._clock.callLater(0, action)
 
     def cache_for(self, address: IAddress) -> ResponseCache:
-        """See `filestored.http.protocols.ChannelOwner.cache_for`.
+        """See `ChannelOwner.cache_for`.
 
-        Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
+        There are two caches because a resource may refuse on a loopback address what it serves elsewhere.
         """
         return self._loopback_cache if is_on_loopback(address) else self._cache
 
     def render(self, request: IAnswerable) -> None:
-        """See `filestored.http.protocols.ChannelOwner.render`."""
+        """See `ChannelOwner.render`."""
         render_tree(self._root, request)
 
     def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.log_response`."""
+        """See `ChannelOwner.log_response`."""
         log = self._access_log
         if log is None:
             return
         if response.description is None:
-            response.description = log.format_entry(_entry(head, status, response.sent_length))
+            size, headers = response.sent_length, head.fields.last
+            referer, agent = headers.get(b"referer"), headers.get(b"user-agent")
+            entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
+            response.description = log.format_entry(entry)
         log.record(time(), peer, response.description)
 
     def log_refusal(self, peer: str, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.log_refusal`."""
+        """See `ChannelOwner.log_refusal`."""
         log = self._access_log
         if log is not None:
             log.record(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
@@ -149,25 +151,13 @@ class HTTPFactory(Factory):
             try:
                 connection.check_timeouts(now)
             except Exception:
-                _end_failed(connection)
+                _abort_failed(connection)
 
 
-def _end_failed(connection: ManagedConnection) -> None:
-    """End a connection whose tick has failed; it must not keep the others from their deadlines."""
-    _log.failure("a connection failed in a sweep")
+def _abort_failed(connection: ManagedConnection) -> None:
+    """Abort a connection whose poll has failed, so that the others are still polled."""
+    _log.failure("a connection failed in a poll of the timeouts")
     try:
         connection.abort()
     except Exception:
         _log.failure("a connection failed as it was aborted")
-
-
-def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:
-    return AccessEntry(
-        method=head.method,
-        target=head.target,
-        version=head.version,
-        status=status,
-        sent=sent,
-        referer=head.fields.last.get(b"referer"),
-        agent=head.fields.last.get(b"user-agent"),
-    )

@@ -157,54 +157,54 @@ def known(raw, reopen=None, size=0, fields=1):
 
 def test_an_answer_is_found_by_the_bytes_of_its_question():
     answers, answer = ResponseCache(), known(b"a")
-    answers.add(answer)
+    answers.add_response(answer)
     assert [answer, None, None] == [answers.get(raw) for raw in (b"a", b"A", b"a ")]
 
 
 def test_the_first_of_too_many_goes_first():
-    answers = ResponseCache(most=2)
+    answers = ResponseCache(max_entries=2)
     for raw in (b"a", b"b", b"c"):
-        answers.add(known(raw))
+        answers.add_response(known(raw))
     assert [False, True, True] == [answers.get(raw) is not None for raw in (b"a", b"b", b"c")]
 
 
 def test_an_answer_that_is_known_already_takes_the_place_of_no_other():
-    answers, again = ResponseCache(most=2), known(b"b")
+    answers, again = ResponseCache(max_entries=2), known(b"b")
     for answer in (known(b"a"), known(b"b"), again):
-        answers.add(answer)
+        answers.add_response(answer)
     assert answers.get(b"a") is not None
     assert answers.get(b"b") is again
 
 
 def test_where_none_may_be_known_none_is():
-    answers = ResponseCache(most=0)
-    answers.add(known(b"a"))
+    answers = ResponseCache(max_entries=0)
+    answers.add_response(known(b"a"))
     assert answers.get(b"a") is None
 
 
 def test_only_short_heads_are_kept():
     answers = ResponseCache()
-    answers.add(known(b"x" * MAX_HEAD_BYTES))
-    answers.add(known(b"x" * (MAX_HEAD_BYTES + 1)))
+    answers.add_response(known(b"x" * MAX_HEAD_BYTES))
+    answers.add_response(known(b"x" * (MAX_HEAD_BYTES + 1)))
     assert answers.get(b"x" * MAX_HEAD_BYTES) is not None
     assert answers.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
 
 
 def test_only_heads_of_few_fields_are_kept():
     answers = ResponseCache()
-    answers.add(known(b"few", fields=MAX_HEADERS))
-    answers.add(known(b"many", fields=MAX_HEADERS + 1))
+    answers.add_response(known(b"few", fields=MAX_HEADERS))
+    answers.add_response(known(b"many", fields=MAX_HEADERS + 1))
     assert answers.get(b"few") is not None
     assert answers.get(b"many") is None
 
 
 def test_an_answer_may_be_forgotten_twice_and_all_at_once():
     answers, answer = ResponseCache(), known(b"a")
-    answers.forget(answer)
-    answers.add(answer)
-    answers.forget(answer)
+    answers.remove(answer)
+    answers.add_response(answer)
+    answers.remove(answer)
     assert answers.get(b"a") is None
-    answers.add(answer)
+    answers.add_response(answer)
     answers.clear()
     assert answers.get(b"a") is None
 
@@ -214,15 +214,15 @@ def test_what_cannot_be_opened_any_more_is_no_answer(error):
     def fail():
         raise error
 
-    assert known(b"a", fail).blob() is None
+    assert known(b"a", fail).open() is None
 
 
 def test_what_has_another_size_is_no_answer_and_is_closed(tmp_path):
     (tmp_path / "f").write_bytes(b"12345")
     for kind in (HeldBytes, HeldFile):
-        assert known(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).blob() is None
+        assert known(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).open() is None
         assert 0 == kind.now_open
-        blob = known(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).blob()
+        blob = known(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).open()
         assert 5 == blob.size
         blob.close()
 

@@ -8,7 +8,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
-from filestored.http.connection import MAX_READS
+from filestored.http.input_buffer import MAX_READS
 from filestored.http.limits import Limits
 from filestored.http.state import ConnectionState
 from tests.wire import Wire, parse_answers

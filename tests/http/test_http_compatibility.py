@@ -14,7 +14,6 @@ from twisted.web.util import DeferredResource, Redirect
 from zope.interface.verify import verifyObject
 
 from filestored.http import rendering
-from filestored.http.buffered import BufferedBody
 from filestored.interfaces import IBody, IStreamedRequest
 from tests.wire import Wire
 
@@ -152,12 +151,6 @@ def test_fields_set_either_way_are_sent_and_cannot_be_split():
     lines = wire.received().partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
     assert {b"x-one: 1 injected: yes", b"x-two: 2", b"x-two: 3"} <= set(lines)
     assert b"set-cookie: a=b c; path=/; secure; httponly" in lines
-
-
-def test_a_resource_that_wants_content_gets_it_up_to_a_bound():
-    wire = Wire(BufferedBody(Probe(lambda request: request.content.read()), 10))
-    assert b"0123456789" == wire.ask("POST", "/", b"0123456789").body
-    assert 413 == wire.ask("POST", "/", b"0123456789x").status
 
 
 def test_not_done_yet_is_what_resources_from_elsewhere_return():

@@ -2,13 +2,14 @@
 
 import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
-from filestored.http.buffered import BufferedBody
 from tests.wire import Wire
 
 REQUESTS = {
@@ -27,17 +28,26 @@ STREAMS = st.lists(st.sampled_from(sorted(REQUESTS)), min_size=1, max_size=6)
 
 
 class Echo(Resource):
-    """Says what was asked."""
+    """Answers method, target and body of the request."""
 
     isLeaf = True
 
     def render(self, request):
-        return b"%b %b %b" % (request.method, request.uri, request.content.read())
+        pieces = [request.method, b" ", request.uri, b" "]
+        collector = SimpleNamespace(registerProducer=lambda *_: None, unregisterProducer=lambda: None)
+        collector.write = pieces.append
+        request.body.deliver(collector).addCallback(lambda _: self._answer(request, b"".join(pieces)))
+        return NOT_DONE_YET
+
+    def _answer(self, request, body):
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.write(body)
+        request.finish()
 
 
 def tree() -> Resource:
     root = Resource()
-    root.putChild(b"echo", BufferedBody(Echo(), 1000))
+    root.putChild(b"echo", Echo())
     return root
 
 

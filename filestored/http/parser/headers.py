@@ -44,6 +44,7 @@ class Headers:
     length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
+    has_body: bool = False
 
     def __post_init__(self) -> None:
         self.last = dict(self.lines)
@@ -55,11 +56,6 @@ class Headers:
         if len(self.last) == len(self.lines):
             return (self.last[name],)
         return [value for each, value in self.lines if each == name]
-
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows, if only one of zero bytes (RFC 9112 section 6.3)."""
-        return self.chunked or self.length is not None
 
 
 def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
@@ -79,6 +75,7 @@ def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     fields.keep_alive = _keep_alive(fields, http11)
     fields.length = _length(fields.last)
     fields.chunked = _chunked(fields.last, http11)
+    fields.has_body = fields.chunked or fields.length is not None
     fields.expects_continue = http11 and fields.last.get(b"expect", b"").lower() == b"100-continue"
     return fields
 
