@@ -67,8 +67,10 @@ class InputBuffer:
                     break
         finally:
             self._processing = False
-        if self._paused != bool(self.data) and not self.closed:
-            self._pause_or_resume()
+        if self.data:
+            self._pause()
+        elif self._paused:
+            self._resume()
 
     def defer(self) -> None:
         """Process the rest of the input in the next iteration of the reactor."""
@@ -99,9 +101,12 @@ class InputBuffer:
         if self.ended and not self._deferred:
             self._on_end()
 
-    def _pause_or_resume(self) -> None:
-        self._paused = bool(self.data)
-        if self._paused:
+    def _pause(self) -> None:
+        if not self._paused and not self.closed:
+            self._paused = True
             self._transport.pauseProducing()
-        else:
+
+    def _resume(self) -> None:
+        if not self.closed:
+            self._paused = False
             self._transport.resumeProducing()

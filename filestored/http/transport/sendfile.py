@@ -1,7 +1,6 @@
-"""A range of a file, straight from the kernel to the socket: ``sendfile(2)``.
+"""Sending a range of a file with ``sendfile(2)``.
 
-Where the kernel cannot do that for a file system, the bytes are read and written instead, and
-nobody notices.
+If the kernel does not support it for a file system, the bytes are read and written instead.
 
 ``sendfile`` waits for the disk, in the reactor's thread. So each call is measured, and while the disk is slow
 the bytes are read in an I/O thread and written from memory, also in the middle of a range.
@@ -19,7 +18,7 @@ from twisted.python.failure import Failure
 from filestored.interfaces import IFileSource
 
 MAX_SEND_BYTES = 512 * 1024
-"""Bytes sent in one go, after which other connections have their turn.
+"""Bytes that one call sends; then other connections are served.
 
 Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
 """
@@ -28,7 +27,7 @@ _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 
 
 class FileRange:
-    """The half-open range of a file that is to be sent; `wake` is called when it is `ready` again."""
+    """A half-open range of a file that is to be sent; `wake` is called when it is `ready` again."""
 
     ready = True
     """False while a thread reads the next bytes."""
@@ -45,25 +44,25 @@ class FileRange:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing of the range is left to send."""
+        """True when all of the range was sent."""
         return self._position >= self._stop
 
     def wait(self) -> Deferred[None]:
-        """Fires when the descriptor is no longer needed; fails with `OSError` when the file can't be sent."""
+        """Fires when the descriptor is no longer needed; fails with `OSError` if the file cannot be read."""
         self._done = Deferred()
         return self._done
 
     def end(self, error: OSError | None = None) -> None:
-        """The range has gone out, or will not; `error` says that the file is to blame."""
+        """Fire the Deferred of `wait`; `error` is an error of the file."""
         done, self._done = self._done, None
         if done is not None:
             done.callback(None) if error is None else done.errback(error)
 
     def send(self, to: socket) -> int:
-        """Send a part of the range; answer its size in bytes.
+        """Send a part of the range; return its size in bytes.
 
-        Raises `BlockingIOError` when the socket is full or the range is not `ready`, `OSError` for other
-        errors of socket and file; a file that ends before the range does is an ``EIO``.
+        Raises `BlockingIOError` if the socket is full or the range is not `ready`, `OSError` for other errors
+        of socket and file; a file that ends before the range does is an ``EIO``.
         """
         source = self._source
         if self._read or source.slow:
@@ -80,9 +79,9 @@ class FileRange:
         return sent
 
     def is_file_error(self, error: OSError, to: socket) -> bool:
-        """Whether the file has failed, and not the socket: the same errors may come from both.
+        """Return whether the file has failed, and not the socket: both raise the same errors.
 
-        A file on a network can time out, too. But what ends a socket leaves it without a peer.
+        A file on a network can time out, too. But a socket that has failed has no peer.
         """
         return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
 
