@@ -1,17 +1,19 @@
 """filestored: a file server that keeps every distinct content once, under its hash.
 
-Read it in this order. ``interfaces`` is the whole house on one page, ``errors`` what can go
-wrong in it, ``digest`` how things are named. Then the floors, each importing from those
-below only:
+Reading order: ``interfaces`` has every interface; ``errors`` and ``digest`` are small values. Then the
+folders, each of which imports only from those before it:
 
-- ``storage/``  where bytes rest, knows no HTTP
-- ``http/``     HTTP/1.1 on a socket, knows no store
-- ``images/``   accounts, tokens and named images on top of the same backends
-- ``web/``      the resource tree: what clients see
-- ``daemon/``, ``logs/``   the processes around it, and what they write down
-- ``writing``   all bytes to a descriptor, for several of these
-- ``settings``   the options as values; ``assembly`` composes a daemon and a server of them
-- ``service``, ``worker``, ``cli``   entry points: of twistd, of a worker process, of the command line
+- ``settings``  the options as values
+- ``storage/``  blobs and records; knows no HTTP
+- ``http/``     HTTP/1.1 on a socket; knows no store
+- ``logs/``     the daemon's log and the access log
+- ``images/``   accounts, tokens and named images, on top of ``storage/``
+- ``web/``      the twisted.web resource tree
+- ``daemon/``   processes and sockets
+- ``assembly``  the composition root
+- ``service``, ``worker``, ``cli``  entry points: twistd, a worker process, the command ``filestored``
+
+``docs/architecture.md`` describes processes, threads and the way of a byte.
 """
 
 __version__ = "0.3.1"

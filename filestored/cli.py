@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from filestored import __version__, account_admin
 from filestored.daemon.startup_errors import one_line
-from filestored.digest import NAMES
+from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
 from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
 
@@ -53,11 +53,11 @@ def _migrate(arguments: Namespace) -> int:
     with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
     _print(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
-    for digest in summary.rotten:
-        _print_error(f"{digest} had rotted; it is in quarantine, and has no other name")
+    for digest in summary.corrupt:
+        _print_error(f"{digest} is corrupt; it is in quarantine, and has no other name")
     for digest in summary.unreadable:
         _print_error(f"{digest} cannot be read; it keeps its former name")
-    return INCOMPLETE if summary.rotten or summary.unreadable else DONE
+    return INCOMPLETE if summary.corrupt or summary.unreadable else DONE
 
 
 def _abandon(store: str) -> int:
@@ -95,7 +95,7 @@ def _parser() -> ArgumentParser:
     )
     migration.add_argument("store", metavar="STORE", help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
-    direction.add_argument("--to", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
     direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
     migration.set_defaults(command=_migrate)
     _add_account_commands(commands)

@@ -1,10 +1,9 @@
-"""Hash algorithms and the Digest value: parse, print, shard.
+"""Hash algorithms and the `Digest` value: parse, print, shard. Pure.
 
-Flow: a name given by the operator becomes an `Algorithm`; text given by a client becomes
-a `Digest` through `Algorithm.parse`, or nothing at all. Whoever holds a `Digest` may use
-its text as a file name: it is lower-case hexadecimal of the one right length.
+`algorithm` looks an `Algorithm` up by name; `Algorithm.parse` makes a `Digest` of a client's text. The text
+of a `Digest` is a safe file name: lower-case hexadecimal of the one right length.
 
-Rejected: accepting upper-case digits. One content has one name.
+Rejected: upper-case digits, which would give one content several names.
 """
 
 import hashlib
@@ -17,51 +16,43 @@ from typing import Protocol
 from filestored.errors import MalformedDigest, UnknownAlgorithm
 
 SHARD_DIGITS = 2
-"""How many leading hexadecimal digits of a digest name its shard directory."""
+"""Leading hexadecimal digits of a digest that name its shard directory."""
 
 
 class Hasher(Protocol):
-    """A running hash computation, as the objects of `hashlib` are."""
+    """A running hash computation, as in `hashlib`."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Add bytes to what is hashed."""
+        """Hash more bytes."""
 
     def digest(self) -> bytes:
-        """The hash of all bytes so far."""
+        """Return the hash of all bytes so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """A hash algorithm.
-
-    `name` as the operator writes it, `size` of its output in bytes, `new` starts a
-    computation.
-    """
+    """A hash algorithm: `name` in options, `size` of a digest in bytes; `new` starts a computation."""
 
     name: str
     size: int
     new: Callable[[], Hasher] = field(repr=False, compare=False)
 
     def parse(self, text: str) -> "Digest":
-        """Read a digest as clients write it.
-
-        Raises `MalformedDigest` unless `text` is lower-case hexadecimal of the right length.
-        """
+        """Parse lower-case hexadecimal of the right length. Raises `MalformedDigest`."""
         if len(text) == 2 * self.size and _HEXADECIMAL.fullmatch(text):
             return Digest(self.name, text)
         raise MalformedDigest(f"a {self.name} digest has {2 * self.size} lower-case hexadecimal digits")
 
     def finish(self, hasher: Hasher) -> "Digest":
-        """The digest of what `hasher`, started by `new`, has been fed."""
+        """Return the digest of `hasher`, which `new` has started."""
         return Digest(self.name, hasher.digest().hex())
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The hash of a byte string: the algorithm's name and lower-case hexadecimal text.
+    """The hash of a byte string: algorithm name and lower-case hexadecimal text.
 
-    Made by `Algorithm.parse` and `Algorithm.finish` only, so that `hex` is always a safe
-    file name.
+    Only `Algorithm.parse` and `Algorithm.finish` create it, so `hex` is always a safe file name.
     """
 
     algorithm: str
@@ -69,7 +60,7 @@ class Digest:
 
     @property
     def shard(self) -> str:
-        """The name of the directory that a file with this digest rests in."""
+        """The name of the shard directory."""
         return self.hex[:SHARD_DIGITS]
 
     def __str__(self) -> str:
@@ -77,14 +68,13 @@ class Digest:
 
 
 def algorithm(name: str) -> Algorithm:
-    """Look up an algorithm by name.
-
-    Raises `UnknownAlgorithm` when there is none, or when its package is not installed.
-    """
+    """Look an algorithm up by name. Raises `UnknownAlgorithm` if it or its package is missing."""
     try:
         return _builtin(name) if name in _HASHLIB else _third_party(name)
     except KeyError:
-        raise UnknownAlgorithm(f"unknown hash algorithm {name!r}; choose one of {', '.join(NAMES)}") from None
+        raise UnknownAlgorithm(
+            f"unknown hash algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}"
+        ) from None
     except ImportError:
         raise UnknownAlgorithm(f"the hash algorithm {name} needs: pip install 'filestored[{name}]'") from None
 
@@ -117,5 +107,5 @@ _HASHLIB = {
 }
 _EXTRAS = {"blake3": ("blake3", 32)}
 
-NAMES = (*_HASHLIB, *_EXTRAS)
-"""The names that `algorithm` knows, in the order in which help texts list them."""
+ALGORITHMS = (*_HASHLIB, *_EXTRAS)
+"""Names of all algorithms, in the order of help texts."""

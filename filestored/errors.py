@@ -1,8 +1,6 @@
-"""What can go wrong, one sentence each.
+"""Error tree. Each class has one sentence, which is sent to clients unless an instance has its own message.
 
-Errors say what happened to the bytes, in words that may be shown to a client; which
-status code that becomes is the wire's business (``web.replies``). Everything that is
-not in this tree is a fault of ours.
+`web.errors` maps errors to status codes. An exception outside of this tree is a defect of filestored.
 """
 
 

@@ -1,13 +1,10 @@
-"""Every interface on one page.
+"""Every interface.
 
-Three seams hold the house together. The wire (``web/``) asks an `IStore`; the store asks
-an `IBackend`; a request that can stream provides `IStreamedRequest`. Nobody asks which
-class an object has: a fast path is an optional interface, asked for with ``providedBy``.
+``web/`` calls an `IStore`; the store calls an `IBackend`; a request that streams provides `IStreamedRequest`.
+A fast path is an optional interface, tested with ``providedBy``; no caller tests for a class.
 
-Values that cross a seam (`UploadResult`) stand here too.
-
-Interfaces say *blocking* where a call may wait for a disk: such calls belong in an I/O
-thread. All others return at once and are made in the reactor's thread only.
+*Blocking* marks interfaces and methods that may wait for a disk: they are called in I/O threads. All others
+return at once and are called in the reactor's thread only.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -25,151 +22,148 @@ from filestored.digest import Algorithm, Digest
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """What a finished upload amounts to: its digest, its size in bytes, and whether it is new."""
+    """Result of an upload: digest, size in bytes, and whether the content is new."""
 
     digest: Digest
     size: int
     created: bool
 
 
-# --- the asynchronous store: what the wire sees ---------------------------------------------
+# --- the asynchronous store, called by ``web/`` ----------------------------------------------
 
 
 class IStore(Interface):
-    """Distinct byte strings, each kept once under its digest."""
+    """A store of distinct byte strings, each kept once under its digest."""
 
-    algorithm: Algorithm = Attribute("The algorithm of the digests that name what is stored.")
-    max_size: int = Attribute("How many bytes one upload may have at most.")
-    degraded: str | None = Attribute("Why nothing can be written, for the operator; None while all is well.")
+    algorithm: Algorithm = Attribute("The hash algorithm of stored digests.")
+    max_size: int = Attribute("Maximum size of an upload in bytes.")
+    degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
 
     def parse(text: str) -> Digest:
-        """Read the name of a file as clients write it; raises `MalformedDigest`.
+        """Parse the digest of a stored file. Raises `MalformedDigest`.
 
-        Takes digests of `algorithm`, and of those by which files were named before the store moved
-        to it. All of them may be opened and deleted; what is uploaded gets one of `algorithm`.
+        Accepts digests of `algorithm` and of former algorithms of the store. All of them can be opened and
+        deleted; uploads get digests of `algorithm`.
         """
 
     def upload(expected: Iterable[Digest] = (), length: int | None = None) -> "IUpload":
-        """Begin to take in a byte string.
+        """Start an upload.
 
-        `expected` are digests, of any algorithm, that the bytes must turn out to have;
-        `length` is their number as announced, or None. Raises `UploadRefused` at once when
-        it is known already that nothing could be stored.
+        `expected` are digests of any algorithm, which the content must match; `length` is its announced size
+        in bytes, or None. Raises `UploadRefused` when the upload cannot succeed.
         """
 
     def open(digest: Digest, view: "FileView | None" = None) -> "Deferred[IBlob]":
-        """The bytes stored under `digest`; fails with `NotFound`. The caller closes the blob.
+        """Open the blob of `digest`; fails with `NotFound`. The caller closes the blob.
 
-        `view` makes of the stored file the one that is read in its place, such as one that
-        decompresses; it is given the file to close, and must not read yet. A view may demand to be
-        read in order, from its first byte on.
+        `view` wraps the stored file, for example to decompress it. It owns the file and must not read before
+        it is read. A view may require reading in order, from the first byte.
         """
 
     def delete(digest: Digest) -> "Deferred[bool]":
-        """Forget `digest`. True when it was stored; deleting what is not there is an answer, no error.
+        """Delete `digest`; fires with False when it was not stored, which is no error.
 
-        A blob that is open goes on to give its bytes.
+        Blobs that are open stay readable.
         """
 
     def digests(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
-        """At most `limit` stored digests in ascending order, from the first behind `after` on."""
+        """Return at most `limit` stored digests in ascending order, after `after`."""
 
 
 class ISyncOpen(Interface):
-    """Optional, of a store: it opens without waiting for anything worth a Deferred."""
+    """Optional, of a store: it opens blobs without a Deferred."""
 
-    slow: bool = Attribute("Whether the disk is slow to read now: then only `IStore.open` is to be used.")
+    slow: bool = Attribute("True while the disk reads slowly: only `IStore.open` may be called then.")
 
     def open_sync(digest: Digest) -> "IBlob":
-        """What `IStore.open` fires with, or raises what it fails with."""
+        """Return or raise the result of `IStore.open`."""
 
     def reopen(digest: Digest) -> "IBlob":
-        """The same, of what was open before. Who can't have it any more asks `open_sync` for the reason.
+        """Open a blob that was open before, for a cached response.
 
-        Raises `NotFound` or `OSError`; neither is counted, and nothing concluded from it. Raises
-        `BlockingIOError` without trying while the store is `slow`.
+        Raises `NotFound` or `OSError`, which do not affect statistics or health; `open_sync` tells the reason
+        then. Raises `BlockingIOError` while the store is `slow`.
         """
 
 
 class IUpload(IConsumer):
-    """One byte string on its way in. Ends with exactly one of `commit` and `abort`.
+    """An upload. Ends with exactly one of `commit` and `abort`.
 
-    A producer registered with it is paused while the disk is behind: back-pressure from the
-    disk to the client's socket is `registerProducer`.
+    Its producer is paused while the disk is slower than the client: back-pressure to the client's socket.
     """
 
     def write(data: bytes) -> None:
-        """Take the next bytes. Raises `TooLarge` as soon as they are too many; the caller then aborts.
+        """Append bytes. Raises `TooLarge` beyond the maximum size; the caller then aborts.
 
         Raises `Overloaded` when too many other uploads write to disk, or when this client is too slow then.
-        Errors of the disk are kept for `commit`; bytes that follow one are dropped.
+        `commit` fails with errors of the disk; bytes after an error are dropped.
         """
 
     def commit() -> "Deferred[UploadResult]":
-        """All bytes have been written: make them durable, then give them their name.
+        """Make the content durable and publish it under its digest.
 
-        Fires when a power cut could no longer lose them. Fails with an `UploadRefused`,
-        or with `OSError`; nothing remains then.
+        Fires when a power failure cannot lose it. Fails with `UploadRefused` or `OSError`; nothing is stored
+        then.
         """
 
     def abort() -> None:
-        """Drop everything. Always allowed, also twice, during and after `commit`; no error."""
+        """Discard the upload. Idempotent; allowed at any time, also during and after `commit`."""
 
 
 class IBlob(Interface):
-    """An open stored byte string. One owner closes it, whatever happens."""
+    """An open stored byte string. Its owner closes it in every case."""
 
     digest: Digest = Attribute("Its digest.")
     size: int = Attribute("Its size in bytes.")
 
     def produce(consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
-        """Write the bytes of the half-open range to `consumer`, as a push producer.
+        """Write a half-open range of bytes to `consumer`, as a push producer.
 
-        Fires when the last one was written and the producer unregistered; fails with
-        `OSError` when they cannot be read, or with `CancelledError` when the consumer stops it.
+        Fires after the last byte, when the producer is unregistered. Fails with `OSError` when reading fails,
+        or with `CancelledError` when the consumer stops the producer.
         """
 
     def close() -> None:
-        """Let go of the bytes. Also allowed twice, and while producing."""
+        """Close the blob. Idempotent; allowed while producing."""
 
 
 class IInMemory(Interface):
-    """Optional, of a blob and of a stored file: all its bytes are in memory."""
+    """Optional, of a blob or stored file: all its bytes are in memory."""
 
     data: bytes = Attribute("The bytes.")
 
 
 class IFileBacked(Interface):
-    """Optional, of a stored file and of a blob: its bytes are those of a regular file."""
+    """Optional, of a blob or stored file: it is a regular file."""
 
     def fileno() -> int:
-        """The descriptor of the file, valid until it is closed."""
+        """Return the descriptor of the file, valid until it is closed."""
 
 
 class IFileSource(IFileBacked):
-    """Optional, of a blob: a regular file that is read in the reactor's thread unless the disk is slow."""
+    """Optional, of a blob: a regular file, read in the reactor's thread unless the disk is slow."""
 
-    slow: bool = Attribute("Whether the disk is slow to read now: then only `read` is to be used.")
+    slow: bool = Attribute("True while the disk reads slowly: only `read` may be called then.")
 
     def record_latency(seconds: float) -> None:
-        """Note how long a read of the descriptor in the reactor's thread took."""
+        """Record the duration of a read of the descriptor in the reactor's thread."""
 
     def read(start: int, stop: int) -> "Coroutine[Any, Any, bytes]":
-        """Read at least one byte from `start` on, none behind `stop`, in an I/O thread.
+        """Read at least one byte of the half-open range in an I/O thread.
 
         Raises `OSError`. One read at a time. The blob may be closed meanwhile.
         """
 
 
-# --- images: what the image API sees -----------------------------------------------------------
+# --- images, called by the image API --------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What is known of a stored image.
+    """Metadata of a stored image.
 
-    `name` as its owner gave it, media type, `size` of the original in bytes, the `blob` that its bytes are
-    stored under, and whether they are stored `packed`, which is compressed with gzip.
+    `name` as given by the owner, media type, `size` of the original in bytes, the digest of its `blob`, and
+    whether that is stored `packed`, which is gzipped.
     """
 
     name: str
@@ -180,41 +174,41 @@ class Image:
 
 
 class IImageStore(Interface):
-    """Accounts, each with a token that opens it, and the images in them."""
+    """Accounts, their tokens, and their images."""
 
-    max_size: int = Attribute("How many bytes one image may have at most.")
-    degraded: str | None = Attribute("Why nothing can be written, for the operator; None while all is well.")
+    max_size: int = Attribute("Maximum size of an image in bytes.")
+    degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
 
     def register(username: str) -> "Deferred[str]":
-        """A token for a new account; fails with `AlreadyExists`, or `UploadRefused`."""
+        """Create an account; fires with its token. Fails with `AlreadyExists` or `UploadRefused`."""
 
     def get_token(username: str) -> "Deferred[str]":
-        """The token of an account; fails with `NotFound`."""
+        """Return the token of an account; fails with `NotFound`."""
 
     def authenticate(token: str) -> "Deferred[IGallery]":
-        """The account that `token` opens; fails with `UnknownToken`."""
+        """Return the gallery of the account with this token; fails with `UnknownToken`."""
 
 
 class IGallery(Interface):
-    """The images of one account, for somebody who has shown its token.
+    """The images of one account, for a client that has authenticated with its token.
 
-    All that changes something fails with `UnknownToken` once the token was renewed, with
-    `UploadRefused` when nothing can be written, or with `OSError`; nothing has changed then.
+    All methods that write fail with `UnknownToken` after the token was regenerated, with `UploadRefused`
+    while writes are suspended, or with `OSError`; nothing has changed then.
     """
 
     owner: str = Attribute("The name of the account.")
 
     def upload(replacing: str | None = None) -> "Deferred[IImageUpload]":
-        """Begin to take in an image: a new one, or what the id `replacing` is to mean from then on.
+        """Start the upload of a new image, or of new content for the id `replacing`.
 
         Fails with `NotFound` when there is no image to replace.
         """
 
     def list_images() -> "Deferred[dict[str, str]]":
-        """The ids of all images by their names. Cancel it when nothing waits for the result any more."""
+        """Map the names of all images to their ids. May be cancelled."""
 
     def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
-        """An image and its bytes: as they are stored if `packed` says so of a packed one, else the original.
+        """Open an image: gzipped as it is stored if `packed` returns True for it, else the original.
 
         Fails with `NotFound`. The caller closes the blob.
         """
@@ -223,55 +217,55 @@ class IGallery(Interface):
         """Delete an image; fails with `NotFound`."""
 
     def regenerate_token() -> "Deferred[str]":
-        """A new token for the account. The old one is dead when this fires, and this gallery closed."""
+        """Replace the token of the account; invalidates the former token and this gallery."""
 
 
 class IImageUpload(IConsumer):
-    """One image on its way in; an `IUpload` that wants to know a name, and images only."""
+    """The upload of an image: an `IUpload` with a name, which accepts images only."""
 
     def begin(name: str) -> None:
-        """The file that follows has this name. Called once, before any `write`; raises `InvalidFileName`."""
+        """Set the name. Called once, before any `write`. Raises `InvalidFileName`."""
 
     def write(data: bytes) -> None:
-        """As `IUpload.write`; also raises `NotAnImage` as soon as the first bytes say so."""
+        """As `IUpload.write`; also raises `NotAnImage` when the first bytes have no known signature."""
 
     def commit() -> "Deferred[str]":
-        """As `IUpload.commit`; fires with the image's id. Fails also with `NotAnImage` or `AlreadyExists`."""
+        """As `IUpload.commit`; fires with the image's id. Also fails with `NotAnImage` or `AlreadyExists`."""
 
     def abandon() -> None:
-        """Cancel the decoding of the image, waiting or under way, as the client has left.
+        """Cancel the decoding of the image, because the client has disconnected.
 
-        `commit` then fails with `CancelledError`, and nothing is kept. Every other step goes on to its end.
+        `commit` then fails with `CancelledError`, and nothing is kept. Any other step completes.
         """
 
     def abort() -> None:
         """As `IUpload.abort`."""
 
 
-# --- pictures: who looks into images -------------------------------------------------------
+# --- decoding of images ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture made of a large one: its media type, such as ``image/jpeg``, and its bytes."""
+    """A thumbnail: media type, such as ``image/jpeg``, and bytes."""
 
     content_type: str
     data: bytes
 
 
 class IImageDecoder(Interface):
-    """Looks into stored images. What is in them is nobody's word to trust, so that is done far away.
+    """Decodes untrusted images in sandboxed child processes.
 
-    Work is done in turns between owners: `owner` is the name of the account that the image belongs to.
-    Cancelling what is returned ends the work, or the wait for it.
+    `owner` is the account name of an image; jobs of owners are scheduled fairly. Cancelling a Deferred ends
+    its job, queued or running.
     """
 
     def verify(blob: IBlob, owner: str) -> "Deferred[None]":
-        """Make sure that the bytes of `blob` are one image, from the first byte to the last.
+        """Check that `blob` is an image that decodes completely.
 
         Fails with `NotAnImage` unless they decode completely and nothing else follows, or with
-        `TooManyPixels`; with `Overloaded` or `StorageFull` when nobody can tell now; with `OSError`
-        when the bytes can't be read. Reads the whole blob; the caller closes it, and not before.
+        `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be decoded now; with `OSError`
+        when the bytes cannot be read. Reads the whole blob; the caller closes it afterwards.
         """
 
     def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
@@ -292,268 +286,259 @@ class IThumbnails(Interface):
         """
 
 
-# --- the blocking backend: what the store sees ----------------------------------------------
+# --- the blocking backend, called by the store ------------------------------------------------
 
 
 class IBackend(Interface):
-    """Where bytes rest. Blocking throughout; called in I/O threads, by many at once.
+    """A storage backend. Blocking; called by many I/O threads at once.
 
-    It neither hashes nor counts nor limits: the store above does that once for all backends.
+    Hashing, limits and statistics are the store's, once for all backends.
     """
 
     def begin() -> "ISink":
-        """A place for the bytes of one upload that nobody else can see. Raises `OSError`."""
+        """Return a sink for the content of one upload, invisible to others. Raises `OSError`."""
 
     def flush_names(digests: Iterable[Digest]) -> None:
-        """Make the names given by `ISink.publish`, or taken by `delete`, durable. Raises `OSError`.
+        """Make names published by `ISink.publish` or removed by `delete` durable. Raises `OSError`.
 
-        One call serves many: this is what group commit saves on.
+        One call serves a batch: this is the saving of group commit.
         """
 
     def open(digest: Digest) -> "IStoredFile":
-        """Open what is stored under `digest`; raises `NotFound` or `OSError`."""
+        """Open the file of `digest`. Raises `NotFound` or `OSError`."""
 
     def delete(digest: Digest) -> bool:
-        """Take the name away; True when there was one. Durable after `flush_names`."""
+        """Remove the name; False when there was none. Durable after `flush_names`."""
 
     def digests(after: Digest | None, limit: int) -> list[Digest]:
-        """At most `limit` digests in ascending order, behind `after`."""
+        """Return at most `limit` digests in ascending order, after `after`."""
 
     def free_space() -> int:
-        """How many bytes could still be written, less the reserve that is always kept free."""
+        """Return the free space in bytes, less the reserve."""
 
 
 class INonBlockingOpen(Interface):
-    """Optional, of a backend: its `open` takes microseconds, and may be called in the reactor's thread."""
+    """Optional, of a backend: `open` takes microseconds and may be called in the reactor's thread."""
 
 
 class IQuarantine(Interface):
-    """Optional, of a backend: moves files that nothing refers to into quarantine, and back. Blocking."""
+    """Optional, of a backend: moves unreferenced files to quarantine and back. Blocking."""
 
     def changed(digest: Digest) -> float:
-        """When the file was last written, linked or renamed, in seconds since the epoch.
+        """Return when the file was last written, linked or renamed, in seconds since the epoch.
 
         Raises `NotFound` or `OSError`.
         """
 
     def set_aside(digest: Digest, reason: str) -> bool:
-        """Move the file to quarantine, durably, with a `reason`. False when it is not there, or no file.
+        """Move the file to quarantine, durably, with a `reason`. Return False when there is no such file.
 
         Raises `OSError`.
         """
 
     def recover(digest: Digest) -> bool:
-        """Move the file back, durably. False when `set_aside` has not moved it. Raises `OSError`."""
+        """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
 
 
 class IAliases(Interface):
-    """Optional, of a backend: its files once had names of other algorithms, which are remembered."""
+    """Optional, of a backend: resolves digests of former algorithms."""
 
-    former: Sequence[Algorithm] = Attribute("The algorithms of these names; their lengths all differ.")
+    former: Sequence[Algorithm] = Attribute("The former algorithms; their digests differ in length.")
 
     def current(digest: Digest) -> Digest:
-        """The name under which a file named `digest` once would rest now, be it there or not.
+        """Return the current digest of a file with the former digest `digest`; it may not be stored any more.
 
-        Takes microseconds, and may be called in the reactor's thread. Raises `NotFound` for a
-        name that no file had, or `OSError`.
+        Takes microseconds; may be called in the reactor's thread. Raises `NotFound` or `OSError`.
         """
 
 
 class IBatchFlush(Interface):
-    """Optional, of a backend: one flush makes everything durable, for less than many flushes cost."""
+    """Optional, of a backend: one flush makes a whole batch durable."""
 
     def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
-        """Whether `flush` costs less than to flush so many sealed files, and to flush_names `digests`."""
+        """Return whether `flush` is cheaper than single flushes of these sealed files and names."""
 
     def flush() -> None:
-        """Make durable what was sealed without a flush, and all names given or taken before the call.
+        """Make durable all content sealed without a flush, and all names published or removed before.
 
-        Blocking. Raises `OSError`; it is unknown then what is durable, and no later flush can tell.
+        Blocking. Raises `OSError`; what is durable is unknown then, also after a later flush.
         """
 
 
 class ISink(Interface):
-    """The bytes of one upload while they have no name. Blocking.
+    """The content of one upload before it has a name. Blocking.
 
-    The order is the store's safety: `write`*, `seal`, `publish`, then `IBackend.flush_names`.
-    `discard` is allowed at any time, also after `publish` (it then only frees resources),
-    and is always called last.
+    The order makes the store safe: `write`*, `seal`, `publish`, then `IBackend.flush_names`. `discard` is
+    called last in every case, and allowed at any time; after `publish` it only frees resources.
     """
 
     def write(data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`. Raises `OSError`."""
 
     def seal(flush: bool = True) -> None:
-        """Make the bytes unchangeable and durable. Raises `OSError`; never to be tried again then.
+        """Make the content read-only and durable. Raises `OSError`; must not be retried then.
 
-        Without `flush` they are durable after `IBatchFlush.flush`, and not to be published before.
+        Without `flush` it is durable after that of `IBatchFlush`, and must not be published before.
         """
 
     def publish(digest: Digest) -> bool:
-        """Give the sealed bytes their name; True when they are new, False when they were there.
+        """Publish the sealed content; return False when it was stored already.
 
-        Never replaces good bytes. Raises `Collision` when other bytes that truly have this
-        digest hold the name; bytes that do not have it are moved aside and replaced.
+        Never replaces valid content. Raises `Collision` when different content with the same digest is
+        stored; corrupt content is moved to quarantine and replaced.
         """
 
     def discard() -> None:
-        """Let go of everything held; never raises."""
+        """Free all resources. Does not raise."""
 
 
 class IStoredFile(Interface):
-    """An open file of a backend. Blocking, but for `size`."""
+    """An open file of a backend. Blocking, except for `size`."""
 
     size: int = Attribute("Its size in bytes.")
 
     def read(offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset` on; empty at the end. Raises `OSError`."""
+        """Read at most `count` bytes from `offset`; empty at the end. Raises `OSError`."""
 
     def close() -> None:
-        """Let go of the file. Called exactly once."""
+        """Close the file. Called exactly once."""
 
 
 FileView = Callable[[IStoredFile], IStoredFile]
-"""What makes of a file another one that reads it in another way."""
+"""Wraps a file, for example to decompress it."""
 
 
 class IRecords(Interface):
-    """Small named values, each verb atomic between processes, and durable when it returns. Blocking.
+    """Records: small named values. Each method is atomic between processes and durable on return. Blocking.
 
-    A name is a path of non-empty segments without a leading dot, such as ``accounts/anna/account``.
-    To lose a race is an answer, not an error. All raise `OSError`, after which it is unknown
-    whether the verb has done its work.
+    A name is a path of non-empty segments without a leading dot, such as ``accounts/anna/account``. Losing a
+    race is a result, not an error. All raise `OSError`; whether the change was made is unknown then.
     """
 
     def create(name: str, value: bytes) -> bool:
-        """Give `name` a value, unless it has one. True when it was this call that gave it."""
+        """Create `name`; return False when it exists."""
 
     def replace(name: str, old: bytes, new: bytes) -> bool:
-        """Give `name` the value `new` if it has the value `old`. True when it had."""
+        """Replace the value of `name` by `new` if it is `old`; return whether it was."""
 
     def remove(name: str, old: bytes) -> bool:
-        """Take `name` away if it has the value `old`. True when it had."""
+        """Remove `name` if its value is `old`; return whether it was."""
 
     def read(name: str) -> bytes | None:
-        """The value of `name`, None when it has none."""
+        """Return the value of `name`; None when it does not exist."""
 
     def held(name: str, value: bytes) -> AbstractContextManager[bool]:
-        """Keep the value of `name` while the context lasts, if it is `value`; the context is whether it is.
+        """Lock `name` (shared) for the context, if its value is `value`; the context is whether it is.
 
-        `replace` and `remove` of `name` wait until the last context ends, in every process. Many may hold
-        a name at once. A change of `name` inside of its own context waits for ever.
+        `replace` and `remove` of `name` wait until the last context ends, in all processes. Changing `name`
+        within its own context deadlocks.
         """
 
     def read_all(prefix: str) -> Iterator[tuple[str, bytes | None]]:
-        """Last segment and value of each name that is `prefix`, a slash and one more segment.
+        """Yield the last segment and the value of each name directly below `prefix`, in no order.
 
-        The value is None when it cannot be read. In no order. What is created or removed meanwhile may be
-        among them or not.
+        The value is None when it cannot be read. Names created or removed meanwhile may be missing.
         """
 
     def entries(prefix: str) -> list[str]:
-        """The segments that follow `prefix` and a slash, in order, each once.
+        """Return the segments directly below `prefix` in ascending order.
 
-        Includes entries that lead to no record, such as symbolic links and empty directories.
+        Includes entries without records, such as symbolic links and empty directories.
         """
 
     def names(prefix: str) -> list[str]:
-        """All names that begin with `prefix` and a slash, in order."""
+        """Return all names below `prefix` in ascending order."""
 
 
-# --- requests that stream: what ``http/`` offers to ``web/`` --------------------------------
+# --- streamed requests, provided by ``http/`` to ``web/`` -------------------------------------
 
 
 class IBody(Interface):
-    """The body of a request, not read before somebody asks for it."""
+    """The body of a request, read on demand."""
 
-    present: bool = Attribute("Whether the request has a body at all, if only one of zero bytes.")
-    length: int | None = Attribute("Its announced length in bytes, or None when it comes in chunks.")
+    present: bool = Attribute("Whether the request has a body, which may be empty.")
+    length: int | None = Attribute("The announced length in bytes; None for chunked bodies.")
 
     def deliver(consumer: IConsumer) -> "Deferred[None]":
         """Write the body to `consumer`, as its push producer, and unregister at the end.
 
-        Called at most once. This is the moment at which a waiting client is told to continue.
-        Fires when the whole body was written; fails with a `BodyError`, or with what
-        ``consumer.write`` raised.
+        Called at most once; sends ``100 Continue`` if the client waits for it. Fires when the body was
+        written; fails with a `BodyError`, or with the exception of ``consumer.write``.
         """
 
 
 class IStreamedRequest(IRequest, IConsumer):
     """A request that is rendered at the end of its headers, before its body has arrived.
 
-    What is written to it after its connection was lost is dropped, `finish` included.
+    After its connection was lost, `write` and `finish` have no effect.
     """
 
     body: "IBody" = Attribute("The body.")
-    clientproto: bytes = Attribute("The version of HTTP that the client speaks, such as b'HTTP/1.1'.")
+    clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
 
     def notifyFinish() -> "Deferred[None]":
         """As `IRequest.notifyFinish`: fires when the response is sent, fails when the connection is lost."""
 
     def header(name: bytes) -> bytes | None:
-        """Return the value of that lower-case name; several are joined by commas (RFC 9110 section 5.3)."""
+        """Return the value of a lower-case name, several joined by commas (RFC 9110 section 5.3), or None."""
 
     def header_values(name: bytes) -> Sequence[bytes]:
-        """The values of all fields of that lower-case name, in their order; cheaper than `requestHeaders`."""
+        """Return all values of a lower-case name, in order; cheaper than `requestHeaders`."""
 
     def set_headers(fields: Mapping[bytes, bytes]) -> None:
-        """Set several fields of the response, as `filestored.http.response.preformat` formats them."""
+        """Set several response headers that `filestored.http.response` has preformatted."""
 
     def when_left(action: Callable[[], None]) -> None:
-        """Call `action` once the client has left, or at once if it has. The last action given counts.
+        """Call `action` when the client has disconnected, or at once if it has; replaces an earlier action.
 
-        A client that only closes its sending side counts as left: after the end of a request a server
-        can't tell one from the other.
+        A client that closes its sending side counts as disconnected: the server cannot tell them apart.
         """
 
     def abort() -> None:
-        """End the connection at once, so that nobody takes what was sent for a whole response."""
+        """Close the connection at once, so that the response is recognisably incomplete."""
 
 
 class IFileSender(Interface):
-    """Optional, of a request: it can send a range of a file by itself."""
+    """Optional, of a request: it sends file ranges itself (sendfile)."""
 
     def write_file(source: IFileSource, start: int, stop: int) -> "Deferred[None] | None":
-        """Send the bytes of the half-open range as the next part of the response.
+        """Send a half-open range of bytes as the next part of the response.
 
-        None when the source is no longer needed; else fires when it is not, also when the
-        connection is lost (which `notifyFinish` reports). Raises, or fails with, `OSError` when
-        the file cannot be read or ends too early; the response can't be completed then.
+        Returns None when the source is no longer needed; else fires then, also when the connection is lost
+        (`notifyFinish` reports that). Raises, or fails with, `OSError` when the file cannot be read or ends
+        early; the response cannot be completed then.
         """
 
 
 class ICacheable(Interface):
-    """Optional, of a request: its answer can be given again, unread, when the same question comes."""
+    """Optional, of a request: its response can be cached."""
 
     def cache_with(reopen: "Callable[[], IBlob]") -> None:
-        """Say that the response that is about to begin, if it is a 200, is for all who send the same head.
+        """Cache the response about to start, if it is a 200, for all requests with the same head.
 
-        Its body is all bytes of what `reopen` returns, which is `IInMemory` or `IFileSource`. That is called
-        each time anew and the blob closed; when it raises a `FilestoredError` or `OSError`, or the size
-        is another one, the question is read as if it were new. A question with a body always is.
+        `reopen` is called for each hit and returns the body, `IInMemory` or `IFileSource`, which is then
+        closed. If it raises `FilestoredError` or `OSError`, or the size differs, the request is parsed and
+        routed as usual. Requests with a body are never served from the cache.
         """
 
 
 class IAccessLog(Interface):
-    """Somebody who is told of each request that was answered."""
+    """Access log."""
 
     def format_entry(entry: "AccessEntry") -> str:
-        """What is written of a request and its answer, whoever asked and whenever.
+        """Format the part of a line that is independent of client and time.
 
-        To be kept where the same is answered again: describing takes several times as long as noting.
+        The caller caches it with a cached response: formatting is the expensive part.
         """
 
     def record(moment: float, peer: str, description: str) -> None:
-        """Note that what is described was answered to somebody at `peer`; it may be written later.
-
-        `moment` in seconds since the epoch.
-        """
+        """Log a response to the client `peer`; may be written later. `moment` in seconds since the epoch."""
 
 
 class AccessEntry(NamedTuple):
-    """A request and its answer, as the combined log format wants them, but for who asked and when.
+    """A request and its response, for the combined log format, without client and time.
 
-    `sent` in bytes of body; texts as they came from the client, unchecked.
+    `sent` is the size of the sent body in bytes. Texts are unchecked, as received.
     """
 
     method: bytes

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.digest import NAMES, Digest, algorithm
+from filestored.digest import ALGORITHMS, Digest, algorithm
 from filestored.errors import MalformedDigest, UnknownAlgorithm
 
 MD5 = algorithm("md5")
@@ -99,7 +99,7 @@ def test_unknown_algorithms_are_refused_with_the_known_ones(name):
 
 
 def test_every_name_on_the_list_is_an_algorithm():
-    assert list(NAMES) == [algorithm(name).name for name in NAMES]
+    assert list(ALGORITHMS) == [algorithm(name).name for name in ALGORITHMS]
 
 
 def test_algorithms_of_one_name_are_equal():

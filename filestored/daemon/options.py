@@ -15,7 +15,7 @@ from loguru import logger
 from twisted.python import usage
 
 from filestored.daemon.startup_errors import exit_with
-from filestored.digest import NAMES
+from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
 from filestored.settings import (
     MAX_CONNECTIONS,
@@ -51,7 +51,7 @@ class Options(usage.Options):
     optParameters: ClassVar[list[list[str | None]]] = [
         ["store", None, "store", "Directory where files rest; made when missing."],
         ["images", None, "images", "Directory for accounts and images; made when missing."],
-        ["hash", None, None, f"Algorithm of a new store: {' '.join(NAMES)}. [default: {DEFAULT_HASH}]"],
+        ["hash", None, None, f"Algorithm of a new store: {' '.join(ALGORITHMS)}. [default: {DEFAULT_HASH}]"],
         ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
         [
             "max-connections",

@@ -12,6 +12,8 @@ from typing import NoReturn
 class CannotStart(SystemExit, Exception):
     """Raised when the daemon cannot start; the message is one line for the operator."""
 
+    __module__ = "filestored"  # twistd shows the first hundred characters of this name and the message
+
 
 def exit_with(reason: object) -> NoReturn:
     """Raise `SystemExit` with one line, before the process is a daemon."""

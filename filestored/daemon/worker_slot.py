@@ -178,7 +178,7 @@ class WorkerSlot:
         pause = self._owner.delay(self._backoff.delay(lifetime, interrupted=interrupted))
         self._later = self._reactor.callLater(pause, self.spawn)
         self._log.error(
-            "worker {number} has died ({how}); the next one starts in {pause:g} s",
+            "worker {number} has died ({reason}); the next one starts in {pause:g} s",
             number=self._number,
             reason=reason,
             pause=pause,

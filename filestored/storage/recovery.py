@@ -37,12 +37,12 @@ class Recovery:
         self._later: IDelayedCall | None = None
         self._stopped = False
 
-    def add(self, health: Health, furnish: Callable[[], None]) -> Report:
-        """Add a directory that `furnish` prepares; returns the function that reports a failed first attempt.
+    def add(self, health: Health, repair: Callable[[], None]) -> Report:
+        """Add a directory that `repair` prepares; returns the function that reports a failed first attempt.
 
-        `furnish` is blocking, and raises `UnusableStore` or `OSError`.
+        `repair` is blocking, and raises `UnusableStore` or `OSError`.
         """
-        self._functions.setdefault(health, []).append(furnish)
+        self._functions.setdefault(health, []).append(repair)
         return partial(self._report, health)
 
     def start(self) -> None:

@@ -76,7 +76,7 @@ def test_a_chosen_file_is_uploaded_and_its_hash_shown(open_page, daemon):
     page = open_page(daemon.url)
     choose(page, named("poem.txt", b"roses"))
     expect(row(page, "poem.txt").locator(".hash")).to_have_text(sha256(b"roses"))
-    expect(row(page, "poem.txt").locator(".state")).to_have_text("UploadResult")
+    expect(row(page, "poem.txt").locator(".state")).to_have_text("Stored")
     assert status(f"{daemon.url}files/{sha256(b'roses')}") == 200
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_too_large_is_refused_in_words(open_page, start_daemon):
     expect(row(page, "large.bin").locator(".state")).to_have_text(
         "The file is larger than this server accepts."
     )
-    expect(row(page, "small.bin").locator(".state")).to_have_text("UploadResult")
+    expect(row(page, "small.bin").locator(".state")).to_have_text("Stored")
 
 
 def test_a_server_that_is_gone_is_told_in_words(open_page, daemon):

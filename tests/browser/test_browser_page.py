@@ -98,7 +98,7 @@ def test_the_language_is_switched_at_once_everywhere_and_for_good(open_page, dae
     page.reload()
     expect(page.locator("html")).to_have_attribute("lang", "ru")
     page.get_by_role("button", name="English").click()
-    expect(page.get_by_role("tab", name="FilesByPath")).to_be_visible()
+    expect(page.get_by_role("tab", name="Files")).to_be_visible()
 
 
 def test_no_word_of_the_other_language_is_left(open_page, daemon):
@@ -185,8 +185,8 @@ def test_a_file_is_uploaded_and_deleted_with_the_keyboard_alone(open_page, daemo
 
 def test_arrows_move_between_the_tabs(open_page, daemon):
     page = open_page(daemon.url)
-    tab_to(page, page.get_by_role("tab", name="FilesByPath"))
-    moves = {"ArrowRight": "Images", "ArrowLeft": "FilesByPath", "End": "Images", "Home": "FilesByPath"}
+    tab_to(page, page.get_by_role("tab", name="Files"))
+    moves = {"ArrowRight": "Images", "ArrowLeft": "Files", "End": "Images", "Home": "Files"}
     for key, name in moves.items():
         press(page, key)
         expect(page.get_by_role("tab", name=name)).to_be_focused()

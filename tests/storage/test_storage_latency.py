@@ -165,7 +165,7 @@ def slow_disk():
 
 @pytest.fixture
 def disk(open_disk, slow_disk):
-    made = open_disk(watched(slow_disk), recent=FileCache())
+    made = open_disk(watched(slow_disk), file_cache=FileCache())
     for data in (SMALL, LARGE):
         put(made, data)
     return made
@@ -253,14 +253,14 @@ def test_a_slow_read_in_a_thread_counts(disk, slow_disk):
 
 
 def test_recent_files_bear_many_threads(place):
-    recent = FileCache(most=4)
+    recent = FileCache(max_files=4)
     failed = []
 
     def work():
         try:
             for number in range(3000):
                 recent.add(str(number % 9), number)
-                recent.drop(str(number % 7))
+                recent.evict(str(number % 7))
         except Exception as error:
             failed.append(error)
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
-from filestored.digest import NAMES, algorithm
+from filestored.digest import ALGORITHMS, algorithm
 from filestored.errors import (
     DigestMismatch,
     LengthMismatch,
@@ -71,7 +71,7 @@ def test_what_is_uploaded_is_stored(store, backend, size):
     assert data == read(backend, digest_of(data))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_can_name_a_store(place, name):
     own = prepare(place, name) and algorithm(name)
     disk = DiskBackend(place, own, reserve=0)

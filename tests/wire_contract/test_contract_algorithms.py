@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from filestored.digest import NAMES, algorithm
+from filestored.digest import ALGORITHMS, algorithm
 from tests.daemon.running import start
 from tests.storage.test_storage_contract import COLLIDING
 from tests.wire_contract.raw import FORM, JSON, RAW, ask, form
@@ -16,7 +16,7 @@ KEYS = {"sha256": "sha-256", "sha512": "sha-512"}
 """What RFC 9530 calls our algorithms, those that it knows and has not deprecated."""
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=ALGORITHMS)
 def own(request):
     """The algorithm of the store."""
     return algorithm(request.param)

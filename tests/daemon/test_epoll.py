@@ -1,0 +1,534 @@
+"""Connections that a hub watches: what happens to one, and what that means to all others."""
+
+import os
+import re
+import resource
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+from contextlib import ExitStack, suppress
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorFDSet, IReadDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from filestored.daemon.acceptor import accept_from
+from filestored.daemon.epoll import MAX_EVENTS, EpollSet
+from filestored.daemon.listeners import Listeners, parse_endpoint
+from tests.daemon.running import children
+from tests.daemon.running import until as wait_until
+from tests.talk import Talk, question, talk, until
+
+DATA = os.urandom(1 << 20) * 3
+
+
+class Peer(Protocol):
+    """Our end of a connection: notes what it gets, and how it ended."""
+
+    def __init__(self):
+        self.received = b""
+        self.ends = []
+
+    def dataReceived(self, data):
+        self.received += data
+
+    def connectionLost(self, reason):
+        self.ends.append(reason.type)
+
+
+class Echo(Peer):
+    def dataReceived(self, data):
+        super().dataReceived(data)
+        self.transport.write(data)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(Peer):
+    """Answers once the other side has said all."""
+
+    def readConnectionLost(self):
+        self.transport.write(b"all of " + self.received)
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self):
+        pass
+
+
+class FailsToRead(Peer):
+    def dataReceived(self, data):
+        raise RuntimeError("cannot read")
+
+
+@implementer(IHalfCloseableProtocol)
+class FailsAtTheEndOfInput(Peer):
+    def readConnectionLost(self):
+        raise RuntimeError("cannot hear the end")
+
+    def writeConnectionLost(self):
+        pass
+
+
+class FailsToEnd(Peer):
+    def connectionLost(self, reason):
+        super().connectionLost(reason)
+        raise RuntimeError("cannot end")
+
+
+class FailsTwice(FailsToRead, FailsToEnd):
+    pass
+
+
+class Exits(Peer):
+    def dataReceived(self, data):
+        raise SystemExit("has read enough")
+
+
+class ExitsAtTheEnd(Peer):
+    def connectionLost(self, reason):
+        super().connectionLost(reason)
+        raise SystemExit("has had enough")
+
+
+@pytest.fixture
+def hub():
+    hub = EpollSet(reactor)
+    yield hub
+    left = [each for each in hub.removeAll() if isinstance(getattr(each, "protocol", None), Protocol)]
+    for each in left:
+        each.connectionLost(Failure(ConnectionDone()))
+    hub.close()
+
+
+@pytest.fixture
+def join(hub):
+    """A function that makes a connection: a protocol at the hub's end, a blocking socket at the other."""
+    with ExitStack() as opened:
+
+        def make(protocol, watched_by=hub):
+            theirs, ours = socket.socketpair()
+            opened.enter_context(theirs)
+            theirs.settimeout(20)
+            ours.setblocking(False)
+            with ours:
+                factory = Factory()
+                factory.noisy = False
+                factory.protocol = lambda: protocol
+                watched_by.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+            return theirs
+
+        yield make
+
+
+@pytest.fixture
+def failures():
+    """The failures that are logged meanwhile, as texts."""
+    texts = []
+
+    def note(event):
+        if "log_failure" in event:
+            texts.append(str(event["log_failure"].value))
+
+    globalLogPublisher.addObserver(note)
+    yield texts
+    globalLogPublisher.removeObserver(note)
+
+
+async def turns(count=3):
+    """Let the reactor turn."""
+    for _ in range(count):
+        await deferLater(reactor, 0)
+
+
+def test_epoll_set_provides_the_reactor_interfaces(hub):
+    assert verifyObject(IReactorFDSet, hub)
+    assert verifyObject(IReadDescriptor, hub)
+    assert hub in reactor.getReaders()
+    assert hub.seconds() <= reactor.seconds()
+
+
+def test_close_is_idempotent():
+    hub = EpollSet(reactor)
+    hub.close()
+    hub.close()
+    assert -1 == hub.fileno()
+    assert hub not in reactor.getReaders()
+
+
+@pytest_twisted.ensureDeferred
+async def test_echo_returns_any_amount_of_data(join):
+    peer = Echo()
+    theirs = join(peer)
+
+    def converse():
+        received = bytearray()
+        theirs.setblocking(False)
+        position = 0
+        while len(received) < len(DATA):
+            with suppress(BlockingIOError):
+                position += theirs.send(DATA[position : position + (1 << 16)])
+            with suppress(BlockingIOError):
+                received += theirs.recv(1 << 16)
+        return bytes(received)
+
+    assert DATA == await deferToThread(converse)
+    assert DATA == peer.received
+
+
+@pytest_twisted.ensureDeferred
+async def test_readers_and_writers_are_listed(hub, join):
+    peer = Peer()
+    join(peer)
+    assert ([peer.transport], []) == (hub.getReaders(), hub.getWriters())
+    assert peer.transport not in reactor.getReaders()
+    peer.transport.write(b"x" * (4 << 20))
+    assert [peer.transport] == hub.getReaders() == hub.getWriters()
+    peer.transport.pauseProducing()
+    assert ([], [peer.transport]) == (hub.getReaders(), hub.getWriters())
+    peer.transport.connectionLost(Failure(ConnectionDone()))
+    assert ([], []) == (hub.getReaders(), hub.getWriters())
+
+
+@pytest_twisted.ensureDeferred
+async def test_paused_reader_gets_no_events_until_resumed(join):
+    peer, other = Peer(), Peer()
+    theirs, others = join(peer), join(other)
+    peer.transport.pauseProducing()
+    theirs.send(b"waits")
+    others.send(b"comes")
+    await until(lambda: b"comes" == other.received)
+    assert b"" == peer.received
+    peer.transport.resumeProducing()
+    await until(lambda: b"waits" == peer.received)
+
+
+@pytest_twisted.ensureDeferred
+async def test_reader_paused_during_a_dispatch_loses_no_data(join):
+    class Pausing(Peer):
+        def dataReceived(self, data):
+            super().dataReceived(data)
+            for each in group:
+                if each is not self:
+                    each.transport.pauseProducing()
+
+    group = [Pausing(), Pausing()]
+    for theirs in [join(each) for each in group]:
+        theirs.send(b"x")
+    await turns()
+    for each in group:
+        each.transport.resumeProducing()
+    await until(lambda: [b"x", b"x"] == [each.received for each in group])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_closed_connection_can_still_be_written_to(join):
+    peer = HalfCloseable()
+    theirs = join(peer)
+    theirs.send(b"it")
+    theirs.shutdown(socket.SHUT_WR)
+    assert b"all of it" == await deferToThread(theirs.recv, 100)
+    await until(lambda: [ConnectionDone] == peer.ends)
+
+
+@pytest_twisted.ensureDeferred
+async def test_end_of_input_closes_a_protocol_without_half_close(join):
+    peer = Peer()
+    join(peer).close()
+    await until(lambda: [ConnectionDone] == peer.ends)
+
+
+@pytest.mark.parametrize("state", ["reading", "writing", "both"])
+@pytest_twisted.ensureDeferred
+async def test_reset_closes_the_connection(hub, state):
+    peer = Peer()
+    endpoint = "tcp:0:interface=127.0.0.1"
+    opened = Listeners([(endpoint, parse_endpoint(reactor, endpoint))])
+    opened.open()
+    factory = Factory()
+    factory.noisy = False
+    factory.protocol = lambda: peer
+    acceptor = accept_from(hub, opened.listening()[0], factory)
+    host, port = opened.addresses()[0].split(":")
+    with socket.create_connection((host, int(port))) as client:
+        await until(lambda: peer.transport is not None)
+        if state != "reading":
+            peer.transport.write(b"x" * (32 << 20))
+        if state == "writing":
+            peer.transport.pauseProducing()
+        await turns()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await until(lambda: peer.ends)
+    assert [ConnectionLost] == peer.ends
+    assert [acceptor] == hub.getReaders()
+    await acceptor.stopListening()
+    await opened.close()
+
+
+@pytest.mark.parametrize(
+    "kind", [FailsToRead, FailsAtTheEndOfInput, FailsToEnd, FailsTwice, Exits, ExitsAtTheEnd]
+)
+@pytest_twisted.ensureDeferred
+async def test_failing_protocol_closes_only_its_connection(hub, join, failures, kind):
+    bad, good = kind(), Echo()
+    theirs, others = join(bad), join(good)
+    theirs.send(b"x")
+    theirs.shutdown(socket.SHUT_WR)
+    await until(lambda: bad.ends)
+    assert b"" == await deferToThread(theirs.recv, 1)
+    others.send(b"still there")
+    assert b"still there" == await deferToThread(others.recv, 100)
+    assert 1 == len(bad.ends)
+    assert [] == good.ends
+    if kind is not FailsAtTheEndOfInput:  # which Twisted itself catches and logs
+        assert (2 if kind is FailsTwice else 1) == len(failures)
+    assert [good.transport] == hub.getReaders()
+
+
+@pytest_twisted.ensureDeferred
+async def test_timers_run_beside_busy_connections(join):
+    """Connections that always have something to do, and one of the reactor's own."""
+    busy, own = [Echo() for _ in range(5)], Echo()
+    for theirs in [join(each) for each in busy]:
+        theirs.send(b"x")
+    for each in busy:
+        each.dataReceived = lambda data: None
+        each.transport.doRead = lambda: None  # what is there to be read stays there
+    theirs = join(own, watched_by=reactor)
+    theirs.send(b"and me")
+    await turns(50)
+    await until(lambda: own.received)
+    assert b"and me" == own.received
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_events_than_max_events_are_all_dispatched(join):
+    peers = [Peer() for _ in range(MAX_EVENTS + 50)]
+    for theirs in [join(each) for each in peers]:
+        theirs.send(b"x")
+    await until(lambda: all(each.received for each in peers))
+
+
+@pytest.mark.parametrize("readers_first", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_reused_descriptor_number_belongs_to_the_new_connection(join, readers_first):
+    """In one turn: a connection closes another whose event is due, and a new one gets its number."""
+    new, numbers, made = Echo(), [], []
+
+    class Closing(Peer):
+        def dataReceived(self, data):
+            if made:
+                return
+            other = group[1 - group.index(self)]
+            numbers.append(other.transport.fileno())
+            other.transport.connectionLost(Failure(ConnectionDone()))
+            theirs, ours = socket.socketpair()
+            theirs.close()
+            ours.close()
+            made.append(join(new))
+
+    group = [Closing(), Closing()]
+    ends = [join(each) for each in group]
+    for theirs in ends if readers_first else ends[::-1]:
+        theirs.send(b"x")
+        theirs.shutdown(socket.SHUT_WR)
+    await until(lambda: made)
+    made[0].send(b"hello")
+    assert b"hello" == await deferToThread(made[0].recv, 100)
+    assert [] == new.ends
+
+
+def take_descriptors_below(number, opened):
+    """Leave `number` as the lowest that is free."""
+    while (lower := os.dup(0)) < number:
+        opened.callback(os.close, lower)
+    os.close(lower)
+
+
+@pytest.mark.parametrize("heard_of", ["never", "before the number is used again", "after that"])
+@pytest_twisted.ensureDeferred
+async def test_connection_closed_outside_does_not_block_its_descriptor_number(hub, join, heard_of):
+    """It may tell us later that it is not to be watched any more, which is not about the new one."""
+    old, new, factory = Peer(), Echo(), Factory()
+    factory.noisy, factory.protocol = False, lambda: new
+    join(old)
+    transport, number = old.transport, old.transport.fileno()
+    with ExitStack() as opened:
+        theirs, ours = (opened.enter_context(each) for each in socket.socketpair())
+        ours.setblocking(False)
+        transport.getHandle().close()
+        if heard_of == "before the number is used again":
+            transport.connectionLost(Failure(ConnectionDone()))
+            assert [] == hub.getReaders()
+        take_descriptors_below(number, opened)
+        hub.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        assert number == new.transport.fileno()
+        if heard_of == "after that":
+            transport.connectionLost(Failure(ConnectionDone()))
+        theirs.settimeout(20)
+        theirs.send(b"hello")
+        assert b"hello" == await deferToThread(theirs.recv, 100)
+        assert [new.transport] == hub.getReaders()
+
+
+@pytest_twisted.ensureDeferred
+async def test_connection_closed_outside_cannot_be_written_to(hub, join, failures):
+    peer = Peer()
+    join(peer)
+    peer.transport.getHandle().close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        peer.transport.write(b"x")
+    peer.transport.connectionLost(Failure(ConnectionDone()))
+    assert [] == hub.removeAll() == failures
+
+
+@pytest_twisted.ensureDeferred
+async def test_epoll_set_can_be_closed_during_dispatch(failures):
+    hub, peer = EpollSet(reactor), Peer()
+    peer.dataReceived = lambda data: hub.close()
+    theirs, ours = socket.socketpair()
+    factory = Factory()
+    factory.noisy = False
+    factory.protocol = lambda: peer
+    with theirs:
+        with ours:
+            ours.setblocking(False)
+            hub.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        theirs.send(b"x")
+        await until(lambda: -1 == hub.fileno())
+        await turns()
+        peer.transport.connectionLost(Failure(ConnectionDone()))
+    assert [] == failures
+    assert hub not in reactor.getReaders()
+
+
+@pytest_twisted.ensureDeferred
+async def test_end_of_the_reactor_closes_all_connections(join, failures):
+    hub = EpollSet(reactor)
+    peers = [Peer(), FailsToEnd(), Peer()]
+    for each in peers:
+        join(each, watched_by=hub)
+    reactor.removeReader(hub)
+    hub.connectionLost(Failure(ConnectionLost()))
+    assert [[ConnectionLost]] * 3 == [each.ends for each in peers]
+    assert ["cannot end"] == failures
+    assert -1 == hub.fileno()
+
+
+# --- the daemon -------------------------------------------------------------------------------
+
+
+def put(client, data):
+    reply = client.ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    assert 200 == reply.status
+    return reply.body.decode()
+
+
+def works(daemon, count=5):
+    """Upload and download over connections that stay open together."""
+    with ExitStack() as opened:
+        clients = [opened.enter_context(talk(daemon.port)) for _ in range(count)]
+        name, small = put(clients[0], DATA), put(clients[1], b"hello")
+        for client in clients * 2:
+            assert DATA == client.ask(question(f"/files/{name}")).body
+            assert b"hello" == client.ask(question(f"/files/{small}")).body
+    return name, small
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("which", ["select", "poll", "epoll", "asyncio"])
+def test_daemon_serves_with_any_reactor_and_stops(start_daemon, which, workers):
+    daemon = start_daemon("--workers", workers, twistd=("-n", f"--reactor={which}"))
+    works(daemon)
+    workers_of_it = children(daemon.pid)
+    daemon.kill(signal.SIGTERM)
+    wait_until(daemon.ended, "it ends")
+    assert [] == [pid for pid in workers_of_it if os.path.exists(f"/proc/{pid}")]
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("which", ["select", "epoll"])
+def test_a_thousand_connections_and_more_are_served(start_daemon, which):
+    """Also beside a reactor that cannot watch a descriptor above 1,023 itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    daemon = start_daemon("--workers", "1", twistd=("-n", f"--reactor={which}"))
+    with ExitStack() as opened:
+        clients = [opened.enter_context(talk(daemon.port)) for _ in range(1200)]
+        name = put(clients[0], b"hello")
+        for client in clients:
+            client.say(question(f"/files/{name}"))
+        assert {b"hello"} == {client.hear().body for client in clients}
+        assert b"hello" == clients[-1].ask(question(f"/files/{name}")).body
+    works(daemon)
+    assert "Traceback" not in daemon.log
+
+
+def test_unix_sockets_serve_again_and_again(start_daemon, tmp_path):
+    path = str(tmp_path / "s")
+    daemon = start_daemon("--workers", "1", "--listen", f"unix:{path}")
+    name, small = works(daemon)
+    for _ in range(3):
+        with Talk(socket.socket(socket.AF_UNIX)) as client:
+            client.connection.connect(path)
+            for _ in range(3):
+                assert DATA == client.ask(question(f"/files/{name}")).body
+                assert b"hello" == client.ask(question(f"/files/{small}")).body
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tls_serves_large_files_and_stops(start_daemon, tmp_path, workers):
+    pem = str(tmp_path / "pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", pem, "-out", pem + ".cert"], check=True, capture_output=True)
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}.cert"
+    daemon = start_daemon("--workers", workers, listen=endpoint)
+    context = ssl.create_default_context(cafile=pem + ".cert")
+    context.check_hostname = False
+    for _ in range(3):
+        with Talk(context.wrap_socket(daemon.connect())) as client:
+            name = put(client, DATA)
+            assert [DATA] * 2 == [client.ask(question(f"/files/{name}")).body for _ in range(2)]
+    with daemon.connect() as plain:
+        plain.sendall(b"this is no TLS\r\n\r\n")
+        plain.recv(100)
+    with daemon.connect() as silent, Talk(context.wrap_socket(daemon.connect())) as client:
+        assert DATA == client.ask(question(f"/files/{name}")).body
+        daemon.kill(signal.SIGTERM)
+        wait_until(daemon.ended, "it ends, though one says nothing and one is idle")
+        assert Talk(silent).ended()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_running_download_completes_during_a_stop(start_daemon, workers):
+    daemon = start_daemon("--workers", workers, "--drain", "3600", "--access-log", "access")
+    with talk(daemon.port) as client:
+        name = put(client, DATA * 4)
+        assert DATA * 4 == client.ask(question(f"/files/{name}")).body
+    with talk(daemon.port, receive_buffer=8192) as client, talk(daemon.port, receive_buffer=8192) as next_one:
+        for each in (client, next_one):
+            each.say(question(f"/files/{name}"))
+            each.connection.recv(1, socket.MSG_PEEK)
+        next_one.say(question(f"/files/{name}"))
+        daemon.kill(signal.SIGTERM)
+        wait_until(daemon.refuses, "nobody is let in any more")
+        assert DATA * 4 == client.hear().body
+        assert client.ended()
+        replies = [next_one.hear(), next_one.hear()]
+        assert [DATA * 4] * 2 == [reply.body for reply in replies]
+        assert b"close" == replies[1].fields[b"connection"]
+        assert next_one.ended()
+    wait_until(daemon.ended, "it ends with its last download")
+    with open(os.path.join(daemon.directory, "access")) as file:
+        sizes = re.findall(r'" (\d+) (\d+) "', file.read())
+    assert [("200", str(len(DATA) * 4))] * 4 == [each for each in sizes if int(each[1]) > 100]

@@ -1,0 +1,135 @@
+"""``filestored account``, as an operator runs it, beside a real daemon and without one."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+import pytest
+import requests
+
+from tests.daemon.running import PATIENCE, ROOT
+from tests.test_migrate_command import filestored
+
+NOBODY = 65534
+
+
+def account(*words, images):
+    return filestored("account", *words, "--images", str(images))
+
+
+@pytest.fixture
+def images(start_daemon, tmp_path):
+    """The images directory of a daemon with two workers that gives out no token over HTTP."""
+    running = start_daemon("--workers", "2", "--no-registration")
+    return running, tmp_path / "images"
+
+
+def test_account_created_by_the_command_works_at_once(images):
+    running, directory = images
+    done = account("add", "anna", images=directory)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{10}\n", done.stdout)
+    token = done.stdout.strip()
+    for _ in range(4):
+        answer = requests.get(f"{running.url}imageapi/token/{token}/get-image-list/", timeout=PATIENCE)
+        assert (200, {}) == (answer.status_code, answer.json())
+    assert done.stdout == account("token", "anna", images=directory).stdout
+    assert "anna\n" == account("list", images=directory).stdout
+
+
+def test_an_account_made_over_http_is_known_to_the_command(start_daemon, tmp_path):
+    running = start_daemon("--workers", "1")
+    made = requests.get(f"{running.url}imageapi/generate-token/anna/", timeout=PATIENCE).json()["token"]
+    assert f"{made}\n" == account("token", "anna", images=tmp_path / "images").stdout
+    renewed = requests.post(f"{running.url}imageapi/token/{made}/regenerate-token/", timeout=PATIENCE).json()
+    running.end()
+    assert f"{renewed['token']}\n" == account("token", "anna", images=tmp_path / "images").stdout
+
+
+def test_no_registration_refuses_both_calls(images):
+    running, directory = images
+    account("add", "anna", images=directory)
+    for call in ("generate-token/bert", "retrieve-token/anna"):
+        assert 403 == requests.get(f"{running.url}imageapi/{call}/", timeout=PATIENCE).status_code
+    assert "anna\n" == account("list", images=directory).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["add", "anna"], "User exists"),
+        (["token", "bert"], "User does not exist"),
+        (["add", "../x"], "A user name has 1 to 64 letters A to Z, a to z, digits and underscores"),
+        (["token", "../x"], "User does not exist"),
+    ],
+)
+def test_a_refused_command_is_one_line(images, words, reason):
+    _, directory = images
+    account("add", "anna", images=directory)
+    done = account(*words, images=directory)
+    assert (1, "", f"filestored: {reason}\n") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_a_directory_without_a_format_is_refused_and_left_alone(tmp_path):
+    for directory in (tmp_path, tmp_path / "absent"):
+        done = account("list", images=directory)
+        expected = f"{directory} is not the --images directory of a daemon; name that with --images"
+        assert (1, "", f"filestored: {expected}\n") == (done.returncode, done.stdout, done.stderr)
+    assert [] == os.listdir(tmp_path)
+
+
+def test_a_store_of_files_is_refused(start_daemon):
+    running = start_daemon("--workers", "1")
+    done = account("list", images=running.store)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("\n")
+
+
+@pytest.fixture
+def owned(start_daemon, tmp_path):
+    """The images directory of a daemon that has ended, owned by another user where root runs the tests."""
+    start_daemon("--workers", "1").end()
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o755)
+        directory = os.path.join(parent, "images")
+        shutil.copytree(tmp_path / "images", directory)
+        if os.geteuid() == 0:
+            for place, _, files in os.walk(directory):
+                for path in [place, *(os.path.join(place, name) for name in files)]:
+                    os.chown(path, NOBODY, NOBODY)
+        yield directory
+
+
+def test_records_made_by_root_belong_to_the_owner_of_the_directory(owned):
+    done = account("add", "anna", images=owned)
+    assert (0, "") == (done.returncode, done.stderr)
+    owner = os.stat(owned).st_uid
+    made = [os.path.join(owned, "accounts", "anna"), os.path.join(owned, "accounts", "anna", "account")]
+    assert [owner] * 2 == [os.stat(path).st_uid for path in made]
+    assert [0o700, 0o400] == [stat.S_IMODE(os.stat(path).st_mode) for path in made]
+
+
+AS_ANOTHER_USER = """
+import os, sys
+from filestored.cli import main
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(1), os.setuid(1)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_another_user_is_refused_with_one_line(owned):
+    target = owned if os.geteuid() == 0 else "/etc"
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER_USER, "account", "list", "--images", target],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        text=True,
+        check=False,
+        capture_output=True,
+    )
+    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert done.stderr.startswith(f"filestored: the directory {target} cannot be used: ")

@@ -1,0 +1,110 @@
+"""What the operator writes becomes values, or a reason."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.settings import (
+    LogSettings,
+    Settings,
+    parse_count,
+    parse_level,
+    parse_seconds,
+    parse_size,
+    parse_workers,
+)
+
+SIZES = {
+    "1": 1,
+    "1048576": 1048576,
+    "5GiB": 5 * 2**30,
+    "5gib": 5 * 2**30,
+    " 500 MB ": 500_000_000,
+    "2KiB": 2048,
+    "3kB": 3000,
+    "1TiB": 2**40,
+    "7B": 7,
+}
+NO_SIZES = ["", "x", "0", "0GiB", "-1", "1.5GiB", "5G", "GiB", "5 GiB more", "٣", "1" * 40, "1e3", "5GiB\n6"]
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_a_number_of_bytes(text):
+    assert SIZES[text] == parse_size(text)
+
+
+@pytest.mark.parametrize("text", NO_SIZES)
+def test_invalid_size_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_size(text)
+
+
+@given(st.text(max_size=12))
+def test_any_text_parses_as_a_size_or_raises_value_error(text):
+    try:
+        assert parse_size(text) > 0
+    except ValueError as error:
+        assert str(error)  # noqa: PT017  # either is right, depending on the text
+
+
+def test_auto_is_one_worker_for_each_core():
+    assert len(os.sched_getaffinity(0)) == parse_workers("auto")
+
+
+def test_number_of_workers_is_parsed():
+    assert [1, 7, 256] == [parse_workers(text) for text in ("1", "7", "256")]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1000000", "many", "1.5", "1e3", "٣"])
+def test_invalid_count_is_refused(text):
+    with pytest.raises(ValueError, match="from 1 to 999999"):
+        parse_count(text)
+
+
+def test_count_is_parsed():
+    assert [1, 10000, 999999] == [parse_count(text) for text in ("1", "10000", "999999")]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "257", "many", "1.5", "99999", "٣"])
+def test_invalid_number_of_workers_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_workers(text)
+
+
+def test_seconds_may_be_fractions_and_zero():
+    assert [0.0, 2.5, 30.0] == [parse_seconds(text) for text in ("0", "2.5", "30")]
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "soon"])
+def test_invalid_number_of_seconds_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_seconds(text)
+
+
+def test_a_level_is_known_in_any_case():
+    assert "WARNING" == parse_level("warning")
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(ValueError, match="DEBUG, INFO, WARNING, ERROR, CRITICAL"):
+        parse_level("loud")
+
+
+def test_settings_round_trip_through_json():
+    settings = Settings(
+        listen=("tcp:1", 'unix:/a "b"'),
+        store="/s",
+        images="/i",
+        hash_name=None,
+        max_size=5,
+        workers=2,
+        drain=2.5,
+        access_log="-",
+        log=LogSettings(file="/l", rotation="1 MB", retention="7", json=True),
+        max_connections=7,
+        max_uploads=8,
+    )
+    assert settings == Settings.from_json(settings.to_json())
+    assert "\n" not in settings.to_json()
