@@ -574,7 +574,7 @@ async def test_cache_lookup_hashes_only_short_input(listen, resource):
 
 @asynccontextmanager
 async def draining(listen, resource, *, asked_before=False):
-    """A client that receives a cached response as draining begins; it may have sent another request before."""
+    """A client that receives a cached response as draining begins, maybe with a further request sent."""
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port, (factory, _) = listen(resource), listen.running[0]
