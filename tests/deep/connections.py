@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import ExitStack
 
-from filestored.http.connection import MIN_IDLE_SECONDS
+from filestored.http.eviction import MIN_IDLE_SECONDS
 from tests.daemon.running import until
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all, upload
 

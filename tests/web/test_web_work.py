@@ -10,10 +10,10 @@ from twisted.web.http import parse_qs
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
 from filestored.http.body import RequestBody
-from filestored.http.incoming import IncomingRequest
 from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest, parse_headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.http.request import Request
 from filestored.images.filenames import base_name, escape
 from filestored.logs import combined_format
 from filestored.logs.log_line import sanitize
@@ -42,7 +42,7 @@ def extended_file_name(text):
 def cookies(text):
     fields = parse_headers(f"Host: h\r\nCookie: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS)
     head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", fields, b"")
-    return IncomingRequest(head, RequestBody(False, 0, list), SimpleNamespace()).received_cookies
+    return Request(head, RequestBody(False, 0, list), SimpleNamespace(transport=None)).received_cookies
 
 
 READERS = {

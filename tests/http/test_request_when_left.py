@@ -1,4 +1,4 @@
-"""`IStreamedRequest.when_left`: a client that leaves while its request is answered."""
+"""`IStreamedRequest.when_left`: the client leaves while its request is answered."""
 
 import pytest
 from twisted.web.resource import Resource
@@ -10,7 +10,7 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Slow(Resource):
-    """Answers when the test says so."""
+    """Answers when the test does."""
 
     isLeaf = True
 
@@ -36,12 +36,12 @@ def wire(slow):
     return wire
 
 
-def test_a_lost_connection_is_reported_once(wire, slow):
+def test_when_left_reports_a_lost_connection_once(wire, slow):
     wire.hang_up()
     assert slow.left == ["left"]
 
 
-def test_a_closed_sending_side_is_reported_once_and_can_still_be_answered(wire, slow):
+def test_when_left_reports_a_closed_sending_side_once(wire, slow):
     wire.channel.readConnectionLost()
     assert slow.left == ["left"]
     slow.request.write(b"answer")
@@ -51,26 +51,26 @@ def test_a_closed_sending_side_is_reported_once_and_can_still_be_answered(wire, 
     assert slow.left == ["left"]
 
 
-def test_an_action_given_after_the_client_left_is_called_at_once(wire, slow):
+def test_when_left_after_the_client_left_calls_at_once(wire, slow):
     wire.channel.readConnectionLost()
     slow.request.when_left(lambda: slow.left.append("late"))
     assert slow.left == ["left", "late"]
 
 
-def test_the_last_action_given_counts(wire, slow):
+def test_when_left_calls_only_the_last_action(wire, slow):
     slow.request.when_left(lambda: slow.left.append("later"))
     wire.hang_up()
     assert slow.left == ["later"]
 
 
-def test_an_answered_request_reports_nothing(wire, slow):
+def test_when_left_reports_nothing_after_the_response(wire, slow):
     slow.request.finish()
     wire.channel.readConnectionLost()
     wire.hang_up()
     assert slow.left == []
 
 
-def test_a_client_that_leaves_during_the_body_is_reported(slow):
+def test_when_left_reports_a_client_that_leaves_during_the_body(slow):
     wire = Wire(slow)
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
     wire.hang_up()

@@ -1,4 +1,4 @@
-"""Heads of requests: what is read from good ones, and why bad ones are refused."""
+"""Request heads: the parts of good heads, and the status for bad ones."""
 
 import itertools
 
@@ -32,7 +32,7 @@ def post(*fields: str) -> bytes:
     return head_of("POST / HTTP/1.1", "Host: x", *fields)
 
 
-def test_a_head_is_taken_apart():
+def test_parts_of_a_request_head():
     head, rest = read(PLAIN)
     assert (b"GET", b"/a/b?c=d", b"/a/b", b"c=d", b"HTTP/1.1") == (
         head.method,
@@ -50,7 +50,7 @@ def test_a_head_is_taken_apart():
     )
 
 
-def test_a_head_may_come_byte_by_byte():
+def test_head_byte_by_byte():
     reader = RequestHeadParser(LIMITS)
     for position in range(len(PLAIN) - 1):
         assert reader.feed(PLAIN[position : position + 1]) is None
@@ -58,13 +58,13 @@ def test_a_head_may_come_byte_by_byte():
 
 
 @given(st.binary(max_size=64))
-def test_what_follows_a_head_is_left_alone(garbage):
+def test_bytes_after_a_head_are_returned(garbage):
     head, rest = read(PLAIN + garbage)
     assert (read(PLAIN)[0], garbage) == (head, rest)
 
 
 @given(st.lists(st.integers(1, len(PLAIN) - 1)))
-def test_a_head_may_be_cut_anywhere(cuts):
+def test_head_cut_anywhere(cuts):
     reader = RequestHeadParser(LIMITS)
     borders = [0, *sorted(set(cuts)), len(PLAIN)]
     answers = [reader.feed(PLAIN[a:b]) for a, b in itertools.pairwise(borders)]
@@ -81,7 +81,7 @@ def test_a_head_may_be_cut_anywhere(cuts):
         ("GET / HTTP/1.0", ["Connection: keep-alive"], True),
     ],
 )
-def test_a_connection_is_kept_as_the_version_has_it_unless_asked_otherwise(line, fields, keep_alive):
+def test_keep_alive_by_version_and_connection_header(line, fields, keep_alive):
     head, _ = read(head_of(line, "Host: x", *fields))
     assert keep_alive == head.fields.keep_alive
 
@@ -98,13 +98,13 @@ def test_a_connection_is_kept_as_the_version_has_it_unless_asked_otherwise(line,
         (["Content-Length: 7", "Upgrade: h2c", "Connection: upgrade"], 7, False),
     ],
 )
-def test_the_framing_of_the_body_is_known_at_the_end_of_the_head(fields, length, chunked):
+def test_length_and_chunked_of_the_body(fields, length, chunked):
     head, _ = read(post(*fields))
     assert (length, chunked) == (head.fields.length, head.fields.chunked)
 
 
 @pytest.mark.parametrize("method", ["BREW", "PROPFIND", "get", "SETUP", "M-SEARCH", "CONNECT"])
-def test_methods_that_nobody_knows_are_read_like_others(method):
+def test_unknown_methods_are_accepted(method):
     head, _ = read(head_of(f"{method} / HTTP/1.1", "Host: x", "Content-Length: 3"))
     assert (method.encode(), 3) == (head.method, head.fields.length)
 
@@ -178,11 +178,11 @@ def test_methods_that_nobody_knows_are_read_like_others(method):
         (431, head_of("GET / HTTP/1.1", "Host: x", *["A: b"] * 100)),
     ],
 )
-def test_what_is_no_request_that_we_serve_is_refused(status, data):
+def test_bad_head_is_refused_with_its_status(status, data):
     assert status == refusal(data)
 
 
-def test_a_refusal_does_not_wait_for_the_end_of_the_head():
+def test_unfinished_bad_head_is_refused_early():
     assert 400 == refusal(b"GET / HTTP/1.1\r\nHost: x\n")
     assert 505 == refusal(b"GET / HTTP/3.0\r\n")
     assert 431 == refusal(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000)
@@ -190,6 +190,6 @@ def test_a_refusal_does_not_wait_for_the_end_of_the_head():
 
 
 @pytest.mark.parametrize("target", ["/", "/a..b", "/...", "/a/..b", "/%41", "/a//b", "/?x=%2f..%00/../"])
-def test_dots_and_escapes_that_lead_nowhere_are_fine(target):
+def test_harmless_dots_and_escapes_are_accepted(target):
     head, _ = read(head_of(f"GET {target} HTTP/1.1", "Host: x"))
     assert target.encode() == head.target

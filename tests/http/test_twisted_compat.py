@@ -1,4 +1,4 @@
-"""Resources from elsewhere render unchanged, and a request is what they expect."""
+"""Compatibility with foreign `twisted.web` resources: they render unchanged."""
 
 import pytest
 import pytest_twisted
@@ -14,13 +14,12 @@ from twisted.web.util import DeferredResource, Redirect
 from zope.interface.verify import verifyObject
 
 from filestored.http import rendering
-from filestored.http.buffered import BufferedBody
 from filestored.interfaces import IBody, IStreamedRequest
 from tests.wire import Wire
 
 
 class Probe(Resource):
-    """Calls a function of the test with the request, and answers what it returns."""
+    """Calls a function of the test with the request, and answers with its result."""
 
     isLeaf = True
 
@@ -37,7 +36,7 @@ def at_the_root(resource):
 
 
 def probe(look, target="/", **fields):
-    """What `look` sees of a GET request."""
+    """Return the result of `look` for a GET request."""
     seen = []
 
     def render(request):
@@ -48,7 +47,7 @@ def probe(look, target="/", **fields):
     return seen[0]
 
 
-def test_a_request_provides_what_it_says():
+def test_request_provides_its_interfaces():
     def look(request):
         return (
             verifyObject(IRequest, request),
@@ -79,12 +78,12 @@ def test_a_request_provides_what_it_says():
         (lambda r: r.content.read(), b""),
     ],
 )
-def test_a_request_tells_what_was_asked(look, expected):
+def test_request_attributes_and_methods(look, expected):
     fields = {"X_Probe": "yes", "Cookie": "a=b; c=d", "Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}
     assert expected == probe(look, "/a%20b/c?x=1&x=%32&y=", **fields)
 
 
-def test_data_is_served_with_head_and_conditions():
+def test_static_data_answers_get_head_and_refuses_post():
     wire = Wire(at_the_root(static.Data(b"hello", "text/plain")))
     assert (200, b"hello") == ((answer := wire.ask("GET", "/")).status, answer.body)
     assert (200, b"", "5") == (
@@ -97,7 +96,7 @@ def test_data_is_served_with_head_and_conditions():
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_directory_of_files_is_served_whole_and_in_part(tmp_path):
+async def test_static_file_answers_with_last_modified_and_304(tmp_path):
     content = bytes(range(256)) * 4096
     tmp_path.joinpath("a.bin").write_bytes(content)
     wire = Wire(static.File(str(tmp_path)))
@@ -112,23 +111,23 @@ async def test_a_directory_of_files_is_served_whole_and_in_part(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("resource", [notFound(), NoResource()])
-def test_error_pages_are_served(resource):
+def test_error_page_is_served(resource):
     root = Resource()
     root.putChild(b"x", resource)
     assert 404 == Wire(root).ask("GET", "/x").status
 
 
-def test_a_redirect_is_served():
+def test_redirect_is_served():
     answer = Wire(Redirect(b"/elsewhere")).ask("GET", "/")
     assert (302, "/elsewhere") == (answer.status, answer.fields["location"])
 
 
-def test_a_deferred_resource_is_served():
+def test_deferred_resource_is_served():
     resource = DeferredResource(succeed(static.Data(b"later", "text/plain")))
     assert b"later" == Wire(at_the_root(resource)).ask("GET", "/").body
 
 
-def test_entity_tags_of_the_old_interface_work():
+def test_set_etag_answers_304():
     def render(request):
         return b"" if request.setETag(b'"x"') is http.CACHED else b"whole"
 
@@ -137,7 +136,7 @@ def test_entity_tags_of_the_old_interface_work():
     assert 304 == wire.ask("GET", "/", If_None_Match='"y", "x"').status
 
 
-def test_fields_set_either_way_are_sent_and_cannot_be_split():
+def test_response_headers_are_sent_and_cannot_be_split():
     def render(request):
         request.setHeader("X-One", "1\r\nInjected: yes")
         request.responseHeaders.addRawHeader(b"X-Two", b"2")
@@ -154,11 +153,5 @@ def test_fields_set_either_way_are_sent_and_cannot_be_split():
     assert b"set-cookie: a=b c; path=/; secure; httponly" in lines
 
 
-def test_a_resource_that_wants_content_gets_it_up_to_a_bound():
-    wire = Wire(BufferedBody(Probe(lambda request: request.content.read()), 10))
-    assert b"0123456789" == wire.ask("POST", "/", b"0123456789").body
-    assert 413 == wire.ask("POST", "/", b"0123456789x").status
-
-
-def test_not_done_yet_is_what_resources_from_elsewhere_return():
+def test_not_done_yet_equals_that_of_twisted():
     assert server.NOT_DONE_YET is rendering.NOT_DONE_YET

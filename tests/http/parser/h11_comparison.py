@@ -44,7 +44,7 @@ _BEHIND = (b"", b"", b"GET / HTTP/1.1\r\n\r\n", b"\r\n", b"\x00")
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader makes of some bytes; `rest` lies behind the end of a complete body."""
+    """The result of a parser; `rest` follows a complete body."""
 
     body: bytes
     rest: bytes
@@ -52,7 +52,7 @@ class Reading:
 
 
 def random_body(random: Random) -> bytes:
-    """A chunked body; one in four has something odd in it."""
+    """Return a chunked body; one in four has an oddity."""
     odd = 0.1 if random.random() < 0.25 else 0.0
     chunks = [_chunk(random, odd) for _ in range(random.randint(1, 4))]
     zeros = b"0" * _padding(random)
@@ -61,7 +61,7 @@ def random_body(random: Random) -> bytes:
 
 
 def random_cut(random: Random, wire: bytes) -> list[bytes]:
-    """The bytes in pieces: one, single bytes, or cut at random."""
+    """Return the bytes in one piece, in single bytes, or cut at random."""
     kind = random.randrange(3)
     if kind == 0:
         return [wire]
@@ -71,8 +71,8 @@ def random_cut(random: Random, wire: bytes) -> list[bytes]:
     return [wire[a:b] for a, b in itertools.pairwise(cuts)]
 
 
-def ours(pieces: list[bytes]) -> Reading | None:
-    """What `ChunkedReader` reads, None when it refuses."""
+def parse(pieces: list[bytes]) -> Reading | None:
+    """Return the result of `ChunkedReader`, None if it refuses."""
     reader = ChunkedReader(Limits())
     body, rest, complete = b"", b"", False
     try:
@@ -86,8 +86,8 @@ def ours(pieces: list[bytes]) -> Reading | None:
     return Reading(body, rest, complete)
 
 
-def theirs(pieces: list[bytes]) -> Reading | None:
-    """What h11 reads, None when it refuses."""
+def parse_with_h11(pieces: list[bytes]) -> Reading | None:
+    """Return the result of h11, None if it refuses."""
     server = h11.Connection(h11.SERVER)
     server.receive_data(HEAD)
     assert isinstance(server.next_event(), h11.Request)

@@ -1,4 +1,4 @@
-"""How much is read at once of large bodies, few and many of them, on real sockets."""
+"""Receive sizes of large bodies, few and many of them, on real sockets."""
 
 import socket
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from filestored.http.factory import HTTPFactory
-from filestored.http.transport.receive_size import FEW, LARGE, LARGEST
+from filestored.http.transport.receive_size import LARGE_BODY_BYTES, MAX_FAST_BODIES, MAX_READ_BYTES
 from tests.talk import until
 
 USUAL = Connection.bufferSize
@@ -20,8 +20,8 @@ LENGTH = b"Content-Length: %d"
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
-class Take(Resource):
-    """Wants every body, and keeps the connections on which they arrive."""
+class BodySink(Resource):
+    """Discards each body, and keeps the connections on which they arrive."""
 
     isLeaf = True
 
@@ -50,14 +50,14 @@ class Take(Resource):
 
 
 @pytest.fixture
-def take():
-    return Take()
+def sink():
+    return BodySink()
 
 
 @pytest.fixture
-def begin(take):
-    """Begin a body on a connection of its own; answers the client's end."""
-    factory = HTTPFactory(take, reactor)
+def begin(sink):
+    """A function that begins a body on a new connection and returns the client's socket."""
+    factory = HTTPFactory(sink, reactor)
     port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=100)
     with ExitStack() as clients:
 
@@ -75,34 +75,34 @@ def begin(take):
 @pytest.mark.parametrize(
     ("field", "size"),
     [
-        (LENGTH % LARGE, USUAL),
-        (LENGTH % (LARGE + 1), LARGEST),
-        (LENGTH % (1 << 40), LARGEST),
-        (CHUNKED, LARGEST),
+        (LENGTH % LARGE_BODY_BYTES, USUAL),
+        (LENGTH % (LARGE_BODY_BYTES + 1), MAX_READ_BYTES),
+        (LENGTH % (1 << 40), MAX_READ_BYTES),
+        (CHUNKED, MAX_READ_BYTES),
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_large_bodies_are_read_in_large_portions(take, begin, field, size):
+async def test_receive_size_by_length_of_the_body(sink, begin, field, size):
     begin(field)
-    await take.have(1)
-    assert {size} == take.sizes
+    await sink.have(1)
+    assert {size} == sink.sizes
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_large_bodies_share_and_few_have_more_again(take, begin):
-    clients = [begin(CHUNKED) for _ in range(FEW)]
-    await take.have(FEW)
-    assert {LARGEST} == take.sizes
+async def test_receive_size_shrinks_while_many_large_bodies_arrive(sink, begin):
+    clients = [begin(CHUNKED) for _ in range(MAX_FAST_BODIES)]
+    await sink.have(MAX_FAST_BODIES)
+    assert {MAX_READ_BYTES} == sink.sizes
     clients.append(begin(CHUNKED))
-    await take.have(FEW + 1)
-    assert {LARGE} == take.sizes
+    await sink.have(MAX_FAST_BODIES + 1)
+    assert {LARGE_BODY_BYTES} == sink.sizes
     clients.pop().close()
-    await until(lambda: take.sizes == {LARGEST, USUAL})
+    await until(lambda: sink.sizes == {MAX_READ_BYTES, USUAL})
 
 
 @pytest_twisted.ensureDeferred
-async def test_after_its_body_a_connection_is_read_as_usual(take, begin):
+async def test_receive_size_is_restored_after_the_body(sink, begin):
     client = begin(CHUNKED)
-    await take.have(1)
+    await sink.have(1)
     client.sendall(b"0\r\n\r\n")
-    await until(lambda: take.sizes == {USUAL})
+    await until(lambda: sink.sizes == {USUAL})

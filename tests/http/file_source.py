@@ -1,4 +1,4 @@
-"""A file as the wire gets it: read directly, or in a thread while its disk is slow."""
+"""A fake `IFileSource`: a file that is read directly, or in a thread while its disk is slow."""
 
 import os
 
@@ -7,11 +7,11 @@ from zope.interface import implementer
 
 from filestored.interfaces import IFileSource
 
-PIECE = 100_000
+MAX_READ_BYTES = 100_000
 
 
 @implementer(IFileSource)
-class Source:
+class FileSource:
     """An open descriptor. While it is `slow`, reads wait in `reads` for `do_reads`, unless `at_once`."""
 
     def __init__(self, descriptor, slow=False, at_once=True):
@@ -32,7 +32,7 @@ class Source:
             waiting = Deferred()
             self.reads.append(waiting)
             await waiting
-        return os.pread(self._descriptor, min(PIECE, stop - start), start)
+        return os.pread(self._descriptor, min(MAX_READ_BYTES, stop - start), start)
 
     def do_reads(self):
         reads, self.reads = self.reads, []

@@ -1,4 +1,4 @@
-"""What h11 rejects in the framing of a request, we reject too (and more)."""
+"""Request heads compared with h11: a head that h11 refuses is refused, too."""
 
 import h11
 from hypothesis import example, given, settings
@@ -37,8 +37,8 @@ START = st.sampled_from(
 )
 
 
-def ours(wire: bytes):
-    """The framing we see: method, target and body length, or None for no request (yet)."""
+def parse(wire: bytes):
+    """Return method, target and framing of the body, or None for no request (yet)."""
     try:
         found = RequestHeadParser(Limits()).feed(wire)
     except BadRequest:
@@ -46,8 +46,8 @@ def ours(wire: bytes):
     return found and (found[0].method, found[0].target, found[0].fields.chunked, found[0].fields.length)
 
 
-def theirs(wire: bytes):
-    """The same, as h11 sees it."""
+def parse_with_h11(wire: bytes):
+    """Return the same as parsed by h11."""
     server = h11.Connection(h11.SERVER)
     server.receive_data(wire)
     try:
@@ -67,28 +67,28 @@ def theirs(wire: bytes):
 
 
 def check(wire: bytes) -> None:
-    seen = ours(wire)
+    seen = parse(wire)
     if seen is not None:
-        assert theirs(wire) == seen
+        assert parse_with_h11(wire) == seen
 
 
 @settings(max_examples=1000)
 @given(START, LINES)
 @example(b"POST / HTTP/1.1", [b"Host: x", b"Transfer-Encoding: chunked", b"Content-Length: 5"])
-def test_heads_of_odd_lines_are_seen_as_h11_sees_them_or_refused(start, lines):
+def test_heads_of_odd_lines_are_refused_or_parsed_as_by_h11(start, lines):
     check(b"\r\n".join([start, *lines, b"", b""]))
 
 
 @settings(max_examples=1000)
 @given(st.lists(TOKENS, max_size=24))
-def test_heads_of_odd_tokens_are_seen_as_h11_sees_them_or_refused(tokens):
+def test_heads_of_odd_tokens_are_refused_or_parsed_as_by_h11(tokens):
     check(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(tokens) + b"\r\n\r\n")
     check(b"".join(tokens) + b"\r\n\r\n")
 
 
 @settings(max_examples=500)
 @given(st.integers(0, 60), st.binary(min_size=1, max_size=3))
-def test_a_head_with_bytes_changed_is_seen_as_h11_sees_it_or_refused(position, change):
+def test_heads_with_changed_bytes_are_refused_or_parsed_as_by_h11(position, change):
     wire = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nA: bcd\r\n\r\n"
     check(wire[:position] + change + wire[position + len(change) :])
     check(wire[:position] + change + wire[position:])

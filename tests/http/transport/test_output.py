@@ -22,7 +22,7 @@ from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
 from filestored.http.transport import sendfile
 from filestored.interfaces import IFileSender
-from tests.http.source import Source
+from tests.http.file_source import FileSource
 
 CONTENT = os.urandom(1 << 20) * 5 + b"the end"
 
@@ -37,7 +37,7 @@ class FileOf(Resource):
         self.path = path
         self.announced = announced
         self.ends = []
-        self.source = Source
+        self.source = FileSource
 
     def render_GET(self, request):
         assert IFileSender.providedBy(request)
@@ -144,7 +144,7 @@ def exchange(port: int, request: bytes, **options) -> bytes:
     [(0, 0), (0, 1), (5, 70), (0, 64 * 1024), (1, 64 * 1024 + 2), (3, len(CONTENT)), (0, len(CONTENT))],
 )
 @pytest_twisted.ensureDeferred
-async def test_ranges_of_a_file_arrive_whole(serve, start, stop):
+async def test_file_ranges_arrive_complete(serve, start, stop):
     answer = await deferToThread(exchange, serve, get_range(start, stop))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % (stop - start) in head
@@ -152,13 +152,13 @@ async def test_ranges_of_a_file_arrive_whole(serve, start, stop):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_file_of_unannounced_length_is_one_chunk(serve):
+async def test_file_of_unannounced_length_is_one_chunk(serve):
     answer = await deferToThread(exchange, serve, get_range(0, 100_000, length=False))
     assert answer.endswith(b"\r\n\r\n186a0\r\n" + CONTENT[:100_000] + b"\r\n0\r\n\r\n")
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_slow_reader_gets_everything(serve):
+async def test_slow_reader_gets_the_whole_file(serve):
     answer = await deferToThread(
         exchange, serve, get_range(0, len(CONTENT)), receive_buffer=8192, pause=0.001
     )
@@ -166,7 +166,7 @@ async def test_a_slow_reader_gets_everything(serve):
 
 
 @pytest_twisted.ensureDeferred
-async def test_where_the_kernel_cannot_send_files_they_are_read_and_written(serve, monkeypatch):
+async def test_unsupported_sendfile_falls_back_to_pread(serve, monkeypatch):
     def unsupported(*args):
         raise OSError(sendfile.EINVAL, "not on this file system")
 
@@ -176,7 +176,7 @@ async def test_where_the_kernel_cannot_send_files_they_are_read_and_written(serv
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_has_become_shorter_cuts_the_connection(serve, root):
+async def test_truncated_file_aborts_the_connection(serve, root):
     stop = len(CONTENT) + 10
     answer = await deferToThread(try_exchange, serve, get_range(0, stop))
     assert len(answer.partition(b"\r\n\r\n")[2]) < stop
@@ -196,7 +196,7 @@ def try_exchange(port: int, request: bytes) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_resets_in_mid_file_is_noticed(serve, root):
+async def test_reset_by_the_client_in_the_middle_of_a_file(serve, root):
     await deferToThread(reset_in_mid_file, serve)
     for _ in range(100):
         if root.file.ends:
@@ -226,7 +226,7 @@ async def test_pipelined_files_arrive_in_order(serve):
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_early_refusal_can_be_read_by_a_client_that_is_still_sending(serve):
+async def test_lingering_close_lets_a_sending_client_read_the_refusal(serve):
     assert (await deferToThread(send_much, serve)).startswith(b"HTTP/1.1 413 ")
 
 
@@ -239,7 +239,7 @@ def send_much(port: int) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_never_stops_sending_is_cut_off(serve):
+async def test_lingering_close_is_bounded(serve):
     assert await deferToThread(send_without_end, serve)
 
 
@@ -255,7 +255,7 @@ def send_without_end(port: int) -> bool:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_closes_its_side_first_is_answered(serve):
+async def test_half_closed_client_is_answered(serve):
     assert (await deferToThread(half_close, serve)).endswith(CONTENT[:200_000])
 
 
@@ -267,7 +267,7 @@ def half_close(port: int) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_finished_answer_whose_file_breaks_off_has_not_gone_out(serve, root):
+async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
     def converse():
         with connect(serve, receive_buffer=8192) as client:
             client.sendall(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -281,7 +281,7 @@ async def test_a_finished_answer_whose_file_breaks_off_has_not_gone_out(serve, r
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_whose_client_has_left_has_not_gone_out(serve, root, monkeypatch):
+async def test_notify_finish_fails_if_the_client_left(serve, root, monkeypatch):
     def reset(*args):
         raise ConnectionResetError
 
@@ -293,7 +293,7 @@ async def test_an_answer_whose_client_has_left_has_not_gone_out(serve, root, mon
 # --- a slow disk ------------------------------------------------------------------------------------
 
 
-class Later(Source):
+class Later(FileSource):
     """Slow; each read ends in a later turn of the reactor."""
 
     def __init__(self, descriptor):
@@ -349,11 +349,11 @@ def no_direct_reads(monkeypatch):
     monkeypatch.setattr("filestored.http.request._read", refuse)
 
 
-@pytest.mark.parametrize("kind", [Later, partial(Source, slow=True)], ids=["later", "on the spot"])
+@pytest.mark.parametrize("kind", [Later, partial(FileSource, slow=True)], ids=["later", "on the spot"])
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "chunked"])
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, 70), (3, 400_000), (0, len(CONTENT))])
 @pytest_twisted.ensureDeferred
-async def test_a_file_on_a_slow_disk_is_sent_whole_and_read_in_threads_only(
+async def test_file_on_a_slow_disk_is_read_in_threads_only(
     serve, root, no_direct_reads, kind, length, start, stop
 ):
     root.file.source = kind
@@ -367,7 +367,7 @@ async def test_a_file_on_a_slow_disk_is_sent_whole_and_read_in_threads_only(
 
 @pytest.mark.parametrize("buffer", [None, 8192])
 @pytest_twisted.ensureDeferred
-async def test_a_disk_that_becomes_slow_and_fast_in_the_middle_of_a_file_changes_no_byte(serve, root, buffer):
+async def test_disk_that_becomes_slow_in_the_middle_of_a_file(serve, root, buffer):
     made = []
 
     def source(descriptor):
@@ -384,7 +384,7 @@ async def test_a_disk_that_becomes_slow_and_fast_in_the_middle_of_a_file_changes
     "error", [OSError(5, "gone"), TimeoutError(), ConnectionResetError(), RuntimeError()]
 )
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_cannot_be_read_in_a_thread_cuts_the_connection(serve, root, error):
+async def test_read_error_in_a_thread_aborts_the_connection(serve, root, error):
     root.file.source = partial(Broken, error=error)
     answer = await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
     assert CONTENT[:100_000].endswith(answer.partition(b"\r\n\r\n")[2])
@@ -392,13 +392,11 @@ async def test_a_file_that_cannot_be_read_in_a_thread_cuts_the_connection(serve,
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_leaves_while_a_thread_reads_is_noticed_and_the_read_comes_to_nothing(
-    serve, root
-):
+async def test_client_that_leaves_during_a_read_in_a_thread(serve, root):
     made = []
 
     def source(descriptor):
-        made.append(Source(descriptor, slow=True, at_once=False))
+        made.append(FileSource(descriptor, slow=True, at_once=False))
         return made[-1]
 
     root.file.source = source

@@ -1,4 +1,4 @@
-"""One connection from outside: order, keep-alive, 100-continue, early answers, deadlines."""
+"""One connection from outside: order, keep-alive, 100 Continue, early refusals, timeouts, eviction."""
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -8,7 +8,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
-from filestored.http.connection import MAX_READS
+from filestored.http.input_buffer import MAX_READS
 from filestored.http.limits import Limits
 from filestored.http.state import ConnectionState
 from tests.wire import Wire, parse_answers
@@ -18,7 +18,7 @@ POST = b"POST /collect HTTP/1.1\r\nHost: x\r\n"
 
 @implementer(IConsumer)
 class Collector:
-    """Takes a body, and does with its producer what the test says."""
+    """A consumer that keeps the body and its producer, and raises `TooLarge` beyond `limit`."""
 
     def __init__(self, limit=None):
         self.data = b""
@@ -39,7 +39,7 @@ class Collector:
 
 
 class Collect(Resource):
-    """Collects the body of a POST and answers how it went."""
+    """Collects the body of a POST and answers with the outcome."""
 
     isLeaf = True
 
@@ -64,7 +64,7 @@ class Collect(Resource):
 
 
 class Later(Resource):
-    """Answers when the test says so."""
+    """Answers when the test calls `answer`."""
 
     isLeaf = True
 
@@ -86,7 +86,7 @@ class Later(Resource):
 
 
 class Refuse(Resource):
-    """Refuses without looking at the body."""
+    """Refuses without reading the body."""
 
     isLeaf = True
 
@@ -96,7 +96,7 @@ class Refuse(Resource):
 
 
 class Fail(Resource):
-    """Fails, before or after its answer has begun."""
+    """Raises, before or after its response has begun."""
 
     isLeaf = True
 
@@ -164,19 +164,19 @@ def test_pipelined_requests_are_answered_in_order(wire, root):
     assert [(200, b"first"), (404, answers[1].body), (200, b"third")] == [(a.status, a.body) for a in answers]
 
 
-def test_bytes_behind_a_request_that_is_being_answered_stay_in_the_socket(wire, root):
+def test_input_during_a_response_pauses_the_socket(wire, root):
     wire.send(get("/later") + get("/later"))
     assert "paused" == wire.transport.producerState
     root.later.answer(0, b"")
     assert "producing" == wire.transport.producerState
 
 
-def test_ten_thousand_pipelined_requests_in_one_piece_are_all_answered(wire):
+def test_ten_thousand_pipelined_requests_are_all_answered(wire):
     wire.send(get("/nothing") * 10_000)
     assert 10_000 == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
 
 
-def test_pipelined_requests_are_answered_in_bounded_turns(wire):
+def test_reads_per_reactor_iteration_are_bounded(wire):
     wire.channel.dataReceived(get("/nothing") * 1_000)
     at_once = wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
     assert 0 < at_once <= 64
@@ -189,7 +189,7 @@ def test_pipelined_requests_are_answered_in_bounded_turns(wire):
 TINY_CHUNKS = b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
 
 
-def test_tiny_chunks_leave_turns_to_other_connections(wire, root):
+def test_chunks_per_reactor_iteration_are_bounded(wire, root):
     wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
     wire.channel.dataReceived(TINY_CHUNKS)
     assert 0 < len(root.collect.collector.data) <= 1_000
@@ -202,21 +202,21 @@ def test_tiny_chunks_leave_turns_to_other_connections(wire, root):
     assert b"took 5000" == wire.answers("POST")[0].body
 
 
-def test_tiny_chunks_before_the_end_of_input_are_read(wire):
+def test_deferred_chunks_before_the_end_of_input_are_read(wire):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
     wire.channel.readConnectionLost()
     wire.turn()
     assert b"took 5000" == wire.answers("POST")[0].body
 
 
-def test_tiny_chunks_that_break_off_end_the_connection(wire, root):
+def test_deferred_chunks_that_end_early_close_the_connection(wire, root):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS[:-5])
     wire.channel.readConnectionLost()
     wire.turn()
     assert (False, BodyLost) == (wire.connected, root.collect.outcome)
 
 
-def test_pipelined_requests_before_the_end_of_input_are_answered(wire):
+def test_deferred_requests_before_the_end_of_input_are_answered(wire):
     wire.channel.dataReceived(get("/nothing") * 100)
     wire.channel.readConnectionLost()
     wire.turn()
@@ -224,7 +224,7 @@ def test_pipelined_requests_before_the_end_of_input_are_answered(wire):
     assert not wire.connected
 
 
-def test_a_connection_lost_between_two_turns_of_a_body_is_not_read_on(wire, root):
+def test_deferred_input_of_a_lost_connection_is_dropped(wire, root):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
     read = len(root.collect.collector.data)
     wire.hang_up()
@@ -232,12 +232,12 @@ def test_a_connection_lost_between_two_turns_of_a_body_is_not_read_on(wire, root
     assert (read, BodyLost) == (len(root.collect.collector.data), root.collect.outcome)
 
 
-def test_a_body_of_many_chunks_that_nobody_reads_is_not_read_at_once(wire):
+def test_unread_body_of_many_chunks_closes_the_connection(wire):
     wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
     assert (403, "close") == ((answer := wire.answers("POST")[0]).status, answer.fields["connection"])
 
 
-def test_the_rate_of_a_body_is_counted_in_bytes_of_the_body(wire, root):
+def test_minimum_body_rate_counts_bytes_without_chunk_framing(wire, root):
     """A byte in a chunk with an extension of 200 bytes is one byte."""
     wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
     chunk = b"1;" + b"a" * 200 + b"\r\nx\r\n"
@@ -247,7 +247,7 @@ def test_the_rate_of_a_body_is_counted_in_bytes_of_the_body(wire, root):
     assert BodyStalled is root.collect.outcome
 
 
-def test_a_body_at_hand_that_nobody_reads_does_not_end_the_connection(wire):
+def test_unread_body_in_the_input_buffer_keeps_the_connection(wire):
     wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + get("/nothing"))
     assert [403, 404] == [answer.status for answer in wire.answers("POST", "GET")]
 
@@ -264,14 +264,14 @@ def test_a_body_at_hand_that_nobody_reads_does_not_end_the_connection(wire):
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
     ],
 )
-def test_a_connection_is_kept_when_the_client_wants_it(wire, request_head, kept):
+def test_keep_alive_follows_version_and_connection_header(wire, request_head, kept):
     wire.send(request_head)
     (answer,) = wire.answers("GET")
     assert kept == wire.connected
     assert {True: answer.fields.get("connection"), False: "close"}[kept] == answer.fields.get("connection")
 
 
-def test_an_answer_of_unknown_length_is_chunked_for_http_1_1_and_ends_the_connection_for_1_0(wire, root):
+def test_response_of_unknown_length_is_chunked_or_closes_for_http_1_0(wire, root):
     wire.send(get("/later"))
     root.later.requests[0].write(b"abc")
     root.later.requests[0].write(b"def")
@@ -284,38 +284,38 @@ def test_an_answer_of_unknown_length_is_chunked_for_http_1_1_and_ends_the_connec
     assert not wire.connected
 
 
-def test_an_early_refusal_is_answered_and_ends_the_connection(wire):
+def test_early_refusal_closes_the_connection(wire):
     wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc")
     (answer,) = wire.answers("POST")
     assert (403, "close", b"no") == (answer.status, answer.fields["connection"], answer.body)
     assert not wire.connected
 
 
-def test_bad_requests_are_answered_once_and_end_the_connection(wire):
+def test_bad_request_is_answered_once_and_closes_the_connection(wire):
     wire.send(get("/nothing") + b"garbage\r\n\r\n" + get("/nothing"))
     assert [404, 400] == [answer.status for answer in wire.answers("GET", "GET")]
     assert not wire.connected
 
 
-def test_a_fault_is_500_and_says_nothing(wire, caught_failures):
+def test_exception_of_a_resource_is_500_without_details(wire, caught_failures):
     answer = wire.ask("GET", "/fail")
     assert (500, b"internal server error\n") == (answer.status, answer.body)
     assert [ZeroDivisionError] == caught_failures()
 
 
-def test_a_fault_after_the_answer_has_begun_cuts_the_connection(wire, caught_failures):
+def test_exception_after_the_response_began_aborts_the_connection(wire, caught_failures):
     wire.send(get("/fail?begun=1"))
     assert not wire.connected
     assert [ZeroDivisionError] == caught_failures()
 
 
-def test_an_answer_shorter_than_announced_cuts_the_connection(wire):
+def test_response_shorter_than_announced_aborts_the_connection(wire):
     wire.send(get("/short") + get("/nothing"))
     assert 1 == wire.received().count(b"HTTP/1.1")
     assert not wire.connected
 
 
-def test_a_resource_hears_of_a_lost_connection(wire, root):
+def test_notify_finish_fails_on_a_lost_connection(wire, root):
     wire.send(get("/later"))
     wire.hang_up()
     assert root.later.requests == root.later.lost
@@ -325,13 +325,13 @@ def test_a_resource_hears_of_a_lost_connection(wire, root):
 # --- bodies -----------------------------------------------------------------------------------------
 
 
-def test_a_body_reaches_its_consumer(wire):
+def test_body_is_delivered_to_its_consumer(wire):
     assert b"took 5" == wire.ask("POST", "/collect", b"hello").body
     wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     assert b"took 3" == wire.answers("POST")[0].body
 
 
-def test_a_client_is_told_to_continue_when_the_body_is_wanted(wire):
+def test_100_continue_is_sent_when_the_body_is_wanted(wire):
     wire.send(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
     assert b"HTTP/1.1 100 Continue\r\n\r\n" == wire.received()
     wire.send(b"abc")
@@ -339,18 +339,18 @@ def test_a_client_is_told_to_continue_when_the_body_is_wanted(wire):
     assert wire.connected
 
 
-def test_a_client_is_not_told_to_continue_when_the_request_is_refused(wire):
+def test_no_100_continue_after_a_refusal(wire):
     wire.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
     (answer,) = wire.answers("POST")
     assert (403, "close") == (answer.status, answer.fields["connection"])
 
 
-def test_a_client_that_does_not_wait_is_not_told_to_continue(wire):
+def test_no_100_continue_after_the_body_began(wire):
     wire.send(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc")
     assert b"100" not in wire.received()
 
 
-def test_a_paused_consumer_pauses_the_transport(wire, root):
+def test_paused_consumer_pauses_the_transport(wire, root):
     wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
     producer = root.collect.collector.producer
     producer.pauseProducing()
@@ -363,27 +363,27 @@ def test_a_paused_consumer_pauses_the_transport(wire, root):
 
 
 @pytest.mark.parametrize("last", [b"x" * 20, b"x" * 8])
-def test_a_consumer_that_fails_ends_the_delivery(wire, last):
+def test_exception_of_the_consumer_fails_the_delivery(wire, last):
     wire.send(b"POST /little HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n" + b"x" * 10)
     wire.send(last[:8])
     assert (400, b"TooLarge") == ((answer := wire.answers("POST")[0]).status, answer.body)
 
 
-def test_broken_chunks_end_the_delivery_and_the_connection(wire, root):
+def test_malformed_chunks_fail_the_delivery_and_close_the_connection(wire, root):
     wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n" + get("/nothing"))
     (answer,) = wire.answers("POST")
     assert (BodyMalformed, "close") == (root.collect.outcome, answer.fields["connection"])
     assert not wire.connected
 
 
-def test_a_lost_connection_ends_the_delivery(wire, root):
+def test_lost_connection_fails_the_delivery(wire, root):
     wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
     wire.hang_up()
     assert BodyLost == root.collect.outcome
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 0\r\n\r\n", b"\r\n"])
-def test_an_empty_body_is_delivered_at_once(wire, framing):
+def test_empty_body_is_delivered_at_once(wire, framing):
     wire.send(POST + framing)
     assert b"took 0" == wire.answers("POST")[0].body
 
@@ -391,7 +391,7 @@ def test_an_empty_body_is_delivered_at_once(wire, framing):
 # --- time -------------------------------------------------------------------------------------------
 
 
-def test_an_idle_connection_is_closed_after_30_seconds(wire):
+def test_keep_alive_timeout_closes_after_30_seconds(wire):
     wire.ask("GET", "/nothing")
     wire.wait(29)
     assert wire.connected
@@ -399,7 +399,7 @@ def test_an_idle_connection_is_closed_after_30_seconds(wire):
     assert not wire.connected
 
 
-def test_a_head_has_10_seconds_whatever_drips_in(wire):
+def test_head_timeout_is_10_seconds_from_the_first_byte(wire):
     for byte in get("/nothing" + "x" * 30)[:18]:
         wire.send(bytes([byte]))
         wire.wait(0.5)
@@ -411,7 +411,7 @@ def test_a_head_has_10_seconds_whatever_drips_in(wire):
     assert not wire.connected
 
 
-def test_a_silent_body_ends_the_delivery_after_30_seconds(wire, root):
+def test_body_stall_timeout_fails_the_delivery_after_30_seconds(wire, root):
     wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
     wire.wait(29)
     assert root.collect.outcome is None
@@ -420,7 +420,7 @@ def test_a_silent_body_ends_the_delivery_after_30_seconds(wire, root):
     assert "close" == wire.answers("POST")[0].fields["connection"]
 
 
-def test_a_dripping_body_ends_the_delivery_after_60_seconds(wire, root):
+def test_minimum_body_rate_fails_the_delivery_after_60_seconds(wire, root):
     wire.send(POST + b"Content-Length: 999999\r\n\r\n")
     for _ in range(59):
         wire.send(b"x" * 100)
@@ -432,7 +432,7 @@ def test_a_dripping_body_ends_the_delivery_after_60_seconds(wire, root):
     assert BodyStalled == root.collect.outcome
 
 
-def test_a_body_that_we_do_not_want_yet_is_not_late(wire, root):
+def test_body_timeouts_wait_for_a_paused_consumer(wire, root):
     wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
     root.collect.collector.producer.pauseProducing()
     wire.wait(120)
@@ -442,7 +442,7 @@ def test_a_body_that_we_do_not_want_yet_is_not_late(wire, root):
     assert 200 == root.collect.outcome
 
 
-def test_a_reader_that_takes_nothing_for_60_seconds_is_cut_off(wire, root):
+def test_write_timeout_aborts_after_60_seconds(wire, root):
     wire.send(get("/later"))
     root.later.requests[0].write(b"x")
     wire.transport.producer.pauseProducing()
@@ -453,14 +453,14 @@ def test_a_reader_that_takes_nothing_for_60_seconds_is_cut_off(wire, root):
     assert root.later.requests == root.later.lost
 
 
-def test_a_slow_answer_of_ours_is_nobodys_fault(wire, root):
+def test_slow_resource_has_no_timeout(wire, root):
     wire.send(get("/later"))
     wire.wait(300)
     root.later.answer(0, b"at last")
     assert b"at last" == wire.answers("GET")[0].body
 
 
-def test_no_timer_runs_while_nobody_is_connected(wire):
+def test_no_timer_runs_without_connections(wire):
     assert wire.clock.getDelayedCalls()
     wire.hang_up()
     assert [] == wire.clock.getDelayedCalls()
@@ -469,7 +469,7 @@ def test_no_timer_runs_while_nobody_is_connected(wire):
 # --- the whole server ------------------------------------------------------------------------------
 
 
-def test_connections_beyond_the_limit_are_answered_503(root):
+def test_connection_beyond_the_limit_is_answered_503(root):
     wire = Wire(root, Limits(connections=1))
     first = wire.transport
     wire.connect()
@@ -479,7 +479,7 @@ def test_connections_beyond_the_limit_are_answered_503(root):
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"], ids=["idle", "slow head"])
-def test_the_longest_idle_connection_is_closed_for_a_new_one(root, sent):
+def test_longest_idle_connection_is_evicted(root, sent):
     wire = Wire(root, Limits(connections=2))
     first = wire.transport
     wire.send(sent)
@@ -493,7 +493,7 @@ def test_the_longest_idle_connection_is_closed_for_a_new_one(root, sent):
     assert (False, True) == (first.connected, second.connected)
 
 
-def test_connections_with_a_request_under_way_are_not_closed_for_a_new_one(root):
+def test_connection_with_a_request_is_not_evicted(root):
     wire = Wire(root, Limits(connections=2))
     wire.send(get("/later"))
     asking = wire.transport
@@ -508,7 +508,7 @@ def test_connections_with_a_request_under_way_are_not_closed_for_a_new_one(root)
     assert (503, True, True) == (answer.status, asking.connected, sending.connected)
 
 
-def test_a_connection_that_was_used_again_is_not_closed_for_a_new_one(root):
+def test_connection_used_again_is_not_evicted(root):
     wire = Wire(root, Limits(connections=2))
     used = wire.channel, wire.transport
     wire.wait(5)
@@ -521,7 +521,7 @@ def test_a_connection_that_was_used_again_is_not_closed_for_a_new_one(root):
     assert (True, False) == (used[1].connected, unused.connected)
 
 
-def test_a_crowd_of_new_connections_closes_as_many_idle_ones_and_no_more(root):
+def test_new_connections_evict_one_idle_connection_each(root):
     wire = Wire(root, Limits(connections=10))
     idle = [wire.transport]
     for _ in range(9):
@@ -537,7 +537,7 @@ def test_a_crowd_of_new_connections_closes_as_many_idle_ones_and_no_more(root):
     assert 10 == wire.factory.connections
 
 
-def test_a_stalled_reader_is_closed_for_a_new_connection_when_none_is_idle(root):
+def test_stalled_reader_is_evicted_if_none_is_idle(root):
     wire = Wire(root, Limits(connections=1))
     wire.transport.producer.pauseProducing()
     wire.send(get("/nothing"))
@@ -550,7 +550,7 @@ def test_a_stalled_reader_is_closed_for_a_new_connection_when_none_is_idle(root)
     assert (404, False) == (wire.ask("GET", "/nothing").status, stalled.connected)
 
 
-def test_the_slowest_body_is_ended_for_a_new_connection_when_none_is_idle(root):
+def test_slowest_body_is_evicted_if_none_is_idle(root):
     wire = Wire(root, Limits(connections=2))
     clients = []
     for size in (10_000, 5_000):
@@ -567,7 +567,7 @@ def test_the_slowest_body_is_ended_for_a_new_connection_when_none_is_idle(root):
     assert BodyStalled is root.collect.outcome
 
 
-def test_a_body_that_has_just_begun_is_not_ended_for_a_new_connection(root):
+def test_body_that_has_just_begun_is_not_evicted(root):
     wire = Wire(root, Limits(connections=1))
     wire.send(POST + b"Content-Length: 5\r\n\r\nab")
     wire.wait(4)
@@ -575,7 +575,7 @@ def test_a_body_that_has_just_begun_is_not_ended_for_a_new_connection(root):
     assert 503 == parse_answers(wire.received(), False, "GET")[0].status
 
 
-def test_a_body_that_its_consumer_has_paused_is_not_ended_for_a_new_connection(root):
+def test_body_paused_by_its_consumer_is_not_evicted(root):
     wire = Wire(root, Limits(connections=1))
     wire.send(POST + b"Content-Length: 5\r\n\r\nab")
     root.collect.collector.producer.pauseProducing()
@@ -584,7 +584,7 @@ def test_a_body_that_its_consumer_has_paused_is_not_ended_for_a_new_connection(r
     assert 503 == parse_answers(wire.received(), False, "GET")[0].status
 
 
-def test_draining_closes_idle_connections_and_lets_requests_finish(root):
+def test_draining_closes_idle_connections_and_finishes_requests(root):
     wire = Wire(root)
     idle = wire.transport
     wire.connect()
@@ -597,7 +597,7 @@ def test_draining_closes_idle_connections_and_lets_requests_finish(root):
     assert drained.called
 
 
-def test_draining_answers_a_pipelined_request_that_waits_for_the_next_turn(root):
+def test_draining_answers_deferred_pipelined_requests(root):
     wire = Wire(root)
     wire.channel.dataReceived(get("/nothing") * (MAX_READS + 1))
     drained: Deferred[None] = wire.factory.drain()
@@ -608,26 +608,26 @@ def test_draining_answers_a_pipelined_request_that_waits_for_the_next_turn(root)
     assert drained.called
 
 
-def test_an_aborted_connection_is_not_ended_again_for_a_new_one(root):
+def test_aborted_connection_is_not_evicted(root):
     wire = Wire(root)
     wire.transport.producer.pauseProducing()
     wire.send(get("/nothing"))
     wire.wait(12)
     now = wire.factory.now
-    assert wire.channel.dispensable(now) is not None
+    assert wire.channel.eviction_rank(now) is not None
     wire.channel.abort()
-    assert wire.channel.dispensable(now) is None
+    assert wire.channel.eviction_rank(now) is None
 
 
-def test_a_refused_connection_that_lingers_may_be_ended_for_a_new_one(root):
+def test_lingering_connection_may_be_evicted(root):
     wire = Wire(root)
-    wire.channel._enter(ConnectionState.LINGER)  # in memory there is no half-closed connection
-    assert wire.channel.dispensable(wire.factory.now) is None
+    wire.channel._set_state(ConnectionState.LINGER)  # in memory there is no half-closed connection
+    assert wire.channel.eviction_rank(wire.factory.now) is None
     wire.wait(1.5)
-    assert wire.channel.dispensable(wire.factory.now) is not None
+    assert wire.channel.eviction_rank(wire.factory.now) is not None
 
 
-def test_aborting_ends_requests_under_way(root):
+def test_abort_fails_running_requests(root):
     wire = Wire(root)
     wire.send(get("/later"))
     wire.factory.abort()

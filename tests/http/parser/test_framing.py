@@ -1,4 +1,4 @@
-"""Bodies: the same bytes come out however they are cut, and what breaks RFC 9112 does not."""
+"""Framing of bodies: any cut gives the same bytes, and violations of RFC 9112 are refused."""
 
 import itertools
 from random import Random
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from filestored.errors import BodyMalformed
 from filestored.http.limits import Limits
 from filestored.http.parser.framing import MAX_CHUNKS, ChunkedReader, LengthReader
-from tests.http.framings import ours, random_body, random_cut, theirs
+from tests.http.parser.h11_comparison import parse, parse_with_h11, random_body, random_cut
 
 CHUNKED = b"5\r\nhello\r\n1;name=value\r\n \r\n00A\r\nworld\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n"
 BODY = b"hello world\r\nabc"
@@ -39,27 +39,27 @@ def bytewise(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
-def test_a_body_is_read_whole(reader, data):
+def test_body_in_one_piece(reader, data):
     assert (BODY, b"", True) == read_all(reader, [data])
 
 
 @pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
-def test_a_body_is_read_byte_by_byte(reader, data):
+def test_body_byte_by_byte(reader, data):
     assert (BODY, b"", True) == read_all(reader, bytewise(data))
 
 
 @pytest.mark.parametrize(("reader", "data"), [(LengthReader(len(BODY)), BODY), (chunked(), CHUNKED)])
-def test_a_body_ends_before_the_garbage_behind_it(reader, data):
+def test_body_ends_before_garbage(reader, data):
     assert (BODY, b"GET / \x00\xff", True) == read_all(reader, [data + b"GET / \x00\xff"])
 
 
-def test_an_unfinished_body_is_not_complete():
+def test_unfinished_body_is_not_complete():
     for end in range(len(CHUNKED)):
         assert not read_all(chunked(), [CHUNKED[:end]])[2]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.data())
-def test_chunks_of_any_size_cut_anywhere_give_the_same_body(parts, data):
+def test_chunks_of_any_size_and_cut_give_the_same_body(parts, data):
     wire = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
     cuts = sorted(data.draw(st.sets(st.integers(0, len(wire)), max_size=12)) | {0, len(wire)})
     pieces = [wire[a:b] for a, b in itertools.pairwise(cuts)]
@@ -91,7 +91,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("data", BROKEN)
-def test_broken_chunks_are_malformed_whole_and_byte_by_byte(data):
+def test_malformed_chunks_are_refused_in_one_piece_and_byte_by_byte(data):
     with pytest.raises(BodyMalformed):
         read_all(chunked(), [data])
     with pytest.raises(BodyMalformed):
@@ -122,7 +122,7 @@ def test_broken_chunks_are_malformed_whole_and_byte_by_byte(data):
         max_size=14,
     )
 )
-def test_nothing_that_h11_takes_for_broken_is_read(tokens):
+def test_chunks_that_h11_refuses_are_refused(tokens):
     wire = b"".join(tokens)
     try:
         body, rest, complete = read_all(chunked(), [wire])
@@ -133,11 +133,11 @@ def test_nothing_that_h11_takes_for_broken_is_read(tokens):
     server = h11.Connection(h11.SERVER)
     server.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + wire)
     assert isinstance(server.next_event(), h11.Request)
-    theirs = b""
+    parse_with_h11 = b""
     while isinstance(event := server.next_event(), h11.Data):
-        theirs += event.data
+        parse_with_h11 += event.data
     assert isinstance(event, h11.EndOfMessage)
-    assert (theirs, server.trailing_data[0]) == (body, rest)
+    assert (parse_with_h11, server.trailing_data[0]) == (body, rest)
 
 
 SMUGGLED = b"aXX3\r\nbcd\r\n0\r\nZZ"
@@ -145,14 +145,14 @@ SMUGGLED = b"aXX3\r\nbcd\r\n0\r\nZZ"
 
 @pytest.mark.parametrize("digits", range(1, 21))
 @pytest.mark.parametrize("content", [b"hello", SMUGGLED], ids=["plain", "like chunks"])
-def test_a_chunk_size_with_leading_zeros_means_the_same_number(digits, content):
+def test_chunk_size_with_leading_zeros(digits, content):
     wire = b"%0*x\r\n%b\r\n%b\r\n\r\n" % (digits, len(content), content, b"0" * digits)
     for pieces in ([wire], bytewise(wire)):
         assert (content, b"", True) == read_all(chunked(), pieces)
 
 
 @pytest.mark.parametrize("digits", [21, 40, 200])
-def test_a_chunk_size_of_more_digits_than_other_readers_take_is_malformed(digits):
+def test_chunk_size_of_too_many_digits_is_malformed(digits):
     wire = b"%0*x\r\n%b\r\n0\r\n\r\n" % (digits, 5, b"hello")
     for pieces in ([wire], bytewise(wire)):
         with pytest.raises(BodyMalformed):
@@ -160,13 +160,13 @@ def test_a_chunk_size_of_more_digits_than_other_readers_take_is_malformed(digits
 
 
 @pytest.mark.parametrize("size", [1 << 64, (1 << 64) + 5, (1 << 68) + 5, (1 << 80) - 1])
-def test_a_chunk_size_beyond_64_bits_is_malformed(size):
+def test_chunk_size_beyond_64_bits_is_malformed(size):
     with pytest.raises(BodyMalformed):
         read_all(chunked(), [b"%x\r\nhello\r\n0\r\n\r\n" % size])
 
 
-def test_a_chunk_is_compared_with_what_the_parser_library_reads():
-    """A reader that takes another size than llhttp does is stopped at that chunk, not at the end."""
+def test_each_chunk_is_compared_with_llhttp():
+    """A parser that reads another size than llhttp stops at that chunk, not at the end."""
 
     class Misreading(ChunkedReader):
         def _read_size(self, data, position):
@@ -179,19 +179,19 @@ def test_a_chunk_is_compared_with_what_the_parser_library_reads():
         read_all(reader, [b"6\r\nhello!", b"\r\n"])
 
 
-def test_random_framings_have_the_body_that_h11_reads():
+def test_random_chunked_bodies_are_read_as_by_h11():
     random = Random(20)
     accepted = 0
     for _ in range(3_000):
         pieces = random_cut(random, random_body(random))
-        seen = ours(pieces)
+        seen = parse(pieces)
         if seen is not None:
-            assert theirs(pieces) == seen, pieces
+            assert parse_with_h11(pieces) == seen, pieces
             accepted += seen.complete and bool(seen.body)
     assert accepted > 1_000
 
 
-def test_one_feed_reads_a_bounded_number_of_chunks():
+def test_one_feed_reads_at_most_max_chunks():
     count = 10 * MAX_CHUNKS
     wire = b"1\r\nx\r\n" * count + b"0\r\n\r\nbehind"
     reader, sizes, rest, complete = chunked(), [], wire, False

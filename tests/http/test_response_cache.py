@@ -1,4 +1,4 @@
-"""Answers that are known: what is kept of them, when they are given again, and when not."""
+"""Response cache: its entries, and hits and misses on sockets."""
 
 import errno
 import os
@@ -22,9 +22,15 @@ from filestored.http.limits import Limits
 from filestored.http.parser.headers import Headers
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead
-from filestored.http.response_cache import LONGEST, MOST, MOST_FIELDS, CachedResponse, ResponseCache
+from filestored.http.response_cache import (
+    MAX_ENTRIES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    CachedResponse,
+    ResponseCache,
+)
 from filestored.interfaces import IBlob, ICacheable, IInMemory
-from tests.http.source import Source
+from tests.http.file_source import FileSource
 from tests.talk import Reply, Talk, asking, question, talk, until
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 0)
@@ -33,8 +39,8 @@ CONTENT = os.urandom(1 << 20) * 5
 REFUSED = b"not this way"
 
 
-class Held:
-    """Something open, counted."""
+class CountedOpen:
+    """Counter of open objects."""
 
     now_open = 0
 
@@ -47,7 +53,7 @@ class Held:
 
 
 @implementer(IBlob, IInMemory)
-class HeldBytes(Held):
+class InMemoryFile(CountedOpen):
     def __init__(self, path):
         with open(path, "rb") as file:
             self.data = file.read()
@@ -55,19 +61,19 @@ class HeldBytes(Held):
 
 
 @implementer(IBlob)
-class HeldFile(Source, Held):
+class DiskFile(FileSource, CountedOpen):
     def __init__(self, path):
         self._file = open(path, "rb")  # noqa: SIM115  # closed by its owner
-        Source.__init__(self, self._file.fileno())
-        Held.__init__(self, os.fstat(self._file.fileno()).st_size)
+        FileSource.__init__(self, self._file.fileno())
+        CountedOpen.__init__(self, os.fstat(self._file.fileno()).st_size)
 
     def close(self):
         super().close()
         self._file.close()
 
 
-class Shelf(Resource):
-    """Answers with one file, and allows that to be repeated; `error` is what opening it raises again."""
+class FileResource(Resource):
+    """Answers with one file and caches the response; reopening raises `error` if there is one."""
 
     isLeaf = True
 
@@ -96,7 +102,7 @@ class Shelf(Resource):
 
 
 class Log(list):
-    """An access log: what it was told, as (method, status, bytes); counts what it described."""
+    """An access log of (method, status, bytes); counts the entries that it formatted."""
 
     described = 0
 
@@ -115,11 +121,11 @@ def log():
 
 @pytest.fixture
 def listen(log):
-    """A function that serves a resource on loopback, and answers the port."""
+    """A function that serves a resource on loopback and returns the port."""
     running = []
 
     def start(root):
-        factory = HTTPFactory(root, reactor, Limits(idle=3600), log)
+        factory = HTTPFactory(root, reactor, Limits(keep_alive_timeout=3600), log)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         running.append((factory, port))
         return port.getHost().port
@@ -130,93 +136,93 @@ def listen(log):
         factory.abort()
         pytest_twisted.blockon(port.stopListening())
         pytest_twisted.blockon(factory.drain())
-    assert 0 == HeldBytes.now_open == HeldFile.now_open
+    assert 0 == InMemoryFile.now_open == DiskFile.now_open
 
 
 @pytest.fixture
-def shelf(tmp_path, request):
-    """A shelf with a file of 100,000 bytes."""
+def resource(tmp_path, request):
+    """A resource with a file of 100,000 bytes."""
     path = tmp_path / "content"
     path.write_bytes(CONTENT[:100_000])
-    return Shelf(str(path), HeldFile)
+    return FileResource(str(path), DiskFile)
 
 
-def known(raw, reopen=None, size=0, fields=1):
+def entry(raw, reopen=None, size=0, fields=1):
     head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", Headers([(b"host", b"h")] * fields), raw)
     return CachedResponse(head, CachedHead(200, [b"Content-Length: %d" % size]), size, reopen)
 
 
-# --- what is kept -----------------------------------------------------------------------------
+# --- entries ----------------------------------------------------------------------------------
 
 
-def test_an_answer_is_found_by_the_bytes_of_its_question():
-    answers, answer = ResponseCache(), known(b"a")
-    answers.add(answer)
-    assert [answer, None, None] == [answers.get(raw) for raw in (b"a", b"A", b"a ")]
+def test_cache_hit_needs_the_same_bytes():
+    cache, answer = ResponseCache(), entry(b"a")
+    cache.add_response(answer)
+    assert [answer, None, None] == [cache.get(raw) for raw in (b"a", b"A", b"a ")]
 
 
-def test_the_first_of_too_many_goes_first():
-    answers = ResponseCache(most=2)
+def test_full_cache_evicts_the_oldest_entry():
+    cache = ResponseCache(max_entries=2)
     for raw in (b"a", b"b", b"c"):
-        answers.add(known(raw))
-    assert [False, True, True] == [answers.get(raw) is not None for raw in (b"a", b"b", b"c")]
+        cache.add_response(entry(raw))
+    assert [False, True, True] == [cache.get(raw) is not None for raw in (b"a", b"b", b"c")]
 
 
-def test_an_answer_that_is_known_already_takes_the_place_of_no_other():
-    answers, again = ResponseCache(most=2), known(b"b")
-    for answer in (known(b"a"), known(b"b"), again):
-        answers.add(answer)
-    assert answers.get(b"a") is not None
-    assert answers.get(b"b") is again
+def test_replacing_an_entry_does_not_evict_another():
+    cache, again = ResponseCache(max_entries=2), entry(b"b")
+    for answer in (entry(b"a"), entry(b"b"), again):
+        cache.add_response(answer)
+    assert cache.get(b"a") is not None
+    assert cache.get(b"b") is again
 
 
-def test_where_none_may_be_known_none_is():
-    answers = ResponseCache(most=0)
-    answers.add(known(b"a"))
-    assert answers.get(b"a") is None
+def test_cache_of_size_zero_stores_nothing():
+    cache = ResponseCache(max_entries=0)
+    cache.add_response(entry(b"a"))
+    assert cache.get(b"a") is None
 
 
-def test_only_short_heads_are_kept():
-    answers = ResponseCache()
-    answers.add(known(b"x" * LONGEST))
-    answers.add(known(b"x" * (LONGEST + 1)))
-    assert answers.get(b"x" * LONGEST) is not None
-    assert answers.get(b"x" * (LONGEST + 1)) is None
+def test_cache_stores_only_short_heads():
+    cache = ResponseCache()
+    cache.add_response(entry(b"x" * MAX_HEAD_BYTES))
+    cache.add_response(entry(b"x" * (MAX_HEAD_BYTES + 1)))
+    assert cache.get(b"x" * MAX_HEAD_BYTES) is not None
+    assert cache.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
 
 
-def test_only_heads_of_few_fields_are_kept():
-    answers = ResponseCache()
-    answers.add(known(b"few", fields=MOST_FIELDS))
-    answers.add(known(b"many", fields=MOST_FIELDS + 1))
-    assert answers.get(b"few") is not None
-    assert answers.get(b"many") is None
+def test_cache_stores_only_heads_of_few_headers():
+    cache = ResponseCache()
+    cache.add_response(entry(b"few", fields=MAX_HEADERS))
+    cache.add_response(entry(b"many", fields=MAX_HEADERS + 1))
+    assert cache.get(b"few") is not None
+    assert cache.get(b"many") is None
 
 
-def test_an_answer_may_be_forgotten_twice_and_all_at_once():
-    answers, answer = ResponseCache(), known(b"a")
-    answers.forget(answer)
-    answers.add(answer)
-    answers.forget(answer)
-    assert answers.get(b"a") is None
-    answers.add(answer)
-    answers.clear()
-    assert answers.get(b"a") is None
+def test_removing_twice_and_clearing_the_cache():
+    cache, answer = ResponseCache(), entry(b"a")
+    cache.remove(answer)
+    cache.add_response(answer)
+    cache.remove(answer)
+    assert cache.get(b"a") is None
+    cache.add_response(answer)
+    cache.clear()
+    assert cache.get(b"a") is None
 
 
 @pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
-def test_what_cannot_be_opened_any_more_is_no_answer(error):
+def test_entry_whose_body_cannot_be_opened_is_stale(error):
     def fail():
         raise error
 
-    assert known(b"a", fail).blob() is None
+    assert entry(b"a", fail).open() is None
 
 
-def test_what_has_another_size_is_no_answer_and_is_closed(tmp_path):
+def test_entry_whose_body_has_another_size_is_stale(tmp_path):
     (tmp_path / "f").write_bytes(b"12345")
-    for kind in (HeldBytes, HeldFile):
-        assert known(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).blob() is None
+    for kind in (InMemoryFile, DiskFile):
+        assert entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).open() is None
         assert 0 == kind.now_open
-        blob = known(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).blob()
+        blob = entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).open()
         assert 5 == blob.size
         blob.close()
 
@@ -224,44 +230,44 @@ def test_what_has_another_size_is_no_answer_and_is_closed(tmp_path):
 # --- on sockets -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [HeldBytes, HeldFile])
+@pytest.mark.parametrize("kind", [InMemoryFile, DiskFile])
 @pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 1 << 20, (1 << 20) + 1, len(CONTENT)])
 @pytest_twisted.ensureDeferred
-async def test_the_same_question_has_the_same_answer_unread(listen, tmp_path, kind, size, log):
+async def test_cache_hit_sends_the_same_response_without_rendering(listen, tmp_path, kind, size, log):
     (tmp_path / "content").write_bytes(CONTENT[:size])
-    shelf = Shelf(str(tmp_path / "content"), kind)
-    replies = await asking(listen(shelf), *[question("/")] * 3)
+    resource = FileResource(str(tmp_path / "content"), kind)
+    replies = await asking(listen(resource), *[question("/")] * 3)
     assert CONTENT[:size] == replies[0].body
     assert [replies[0].undated] * 2 == [reply.undated for reply in replies[1:]]
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
     await until(lambda: [(b"GET", 200, size)] * 3 == log)
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_access_log_describes_a_known_answer_once(listen, shelf, log):
-    await asking(listen(shelf), *[question("/")] * 5)
+async def test_access_log_entry_of_a_cached_response_is_formatted_once(listen, resource, log):
+    await asking(listen(resource), *[question("/")] * 5)
     await until(lambda: [(b"GET", 200, 100_000)] * 5 == log)
     assert 2 == log.described  # the first answer was made for its request
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_date_is_of_the_moment(listen, shelf, monkeypatch):
-    port = listen(shelf)
+async def test_cached_response_has_the_current_date(listen, resource, monkeypatch):
+    port = listen(resource)
     dates = []
     for second in (86_400, 86_401, 86_402):
         monkeypatch.setattr("filestored.http.response.time", lambda second=second: second)
         (reply,) = await asking(port, question("/"))
         dates.append(reply.fields[b"date"])
     assert [b"Fri, 02 Jan 1970 00:00:0%d GMT" % second for second in range(3)] == dates
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
 
 
 @pytest_twisted.ensureDeferred
-async def test_connections_share_what_is_known(listen, shelf):
-    port = listen(shelf)
+async def test_connections_share_the_cache(listen, resource):
+    port = listen(resource)
     replies = [(await asking(port, question("/")))[0] for _ in range(3)]
     assert replies[0].undated == replies[1].undated == replies[2].undated
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
 
 
 @pytest.mark.parametrize(
@@ -278,12 +284,12 @@ async def test_connections_share_what_is_known(listen, shelf):
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_another_question_is_read(listen, shelf, other):
-    port = listen(shelf)
+async def test_different_request_head_is_a_cache_miss(listen, resource, other):
+    port = listen(resource)
     await asking(port, question("/"), question("/"))
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
     await asking(port, other)
-    assert 2 == shelf.rendered
+    assert 2 == resource.rendered
 
 
 @pytest.mark.parametrize(
@@ -296,20 +302,20 @@ async def test_another_question_is_read(listen, shelf, other):
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_what_does_not_go_on_or_has_no_body_is_read_each_time(listen, shelf, ending):
-    port = listen(shelf)
+async def test_head_requests_and_closed_connections_are_not_cached(listen, resource, ending):
+    port = listen(resource)
     for _ in range(3):
         await asking(port, ending)
-    assert 3 == shelf.rendered
+    assert 3 == resource.rendered
 
 
 @pytest.mark.parametrize("status", [206, 400, 404, 500])
 @pytest_twisted.ensureDeferred
-async def test_only_a_200_is_repeated(listen, shelf, status):
-    shelf.status = status
-    replies = await asking(listen(shelf), question("/"), question("/"))
+async def test_only_status_200_is_cached(listen, resource, status):
+    resource.status = status
+    replies = await asking(listen(resource), question("/"), question("/"))
     assert [status] * 2 == [reply.status for reply in replies]
-    assert 2 == shelf.rendered
+    assert 2 == resource.rendered
 
 
 BODIED = {
@@ -322,34 +328,34 @@ BODIED = {
 
 @pytest.mark.parametrize("name", BODIED)
 @pytest_twisted.ensureDeferred
-async def test_the_body_of_a_question_is_never_taken_for_the_next_one(listen, shelf, name):
-    """It comes at once with its head, then behind it: in a piece of its own."""
+async def test_request_with_a_body_is_not_cached(listen, resource, name):
+    """The body arrives together with its head, then in a piece of its own."""
     raw, body = BODIED[name]
-    port = listen(shelf)
+    port = listen(resource)
 
     def converse():
         with talk(port) as client:
             together = client.ask(raw + body)
         with talk(port) as client:
             client.say(raw)
-            apart = client.hear()
+            separate = client.hear()
             client.say(body)
-            last = None if apart.fields.get(b"connection") == b"close" else client.ask(question("/x"))
-        return together, apart, last
+            last = None if separate.fields.get(b"connection") == b"close" else client.ask(question("/x"))
+        return together, separate, last
 
     for _ in range(2):
-        together, apart, last = await deferToThread(converse)
-        assert together.body == apart.body == CONTENT[:100_000]
+        together, separate, last = await deferToThread(converse)
+        assert together.body == separate.body == CONTENT[:100_000]
         assert last is None or 200 == last.status
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_question_in_two_pieces_is_read(listen, shelf):
-    port, raw = listen(shelf), question("/")
+async def test_request_head_in_two_pieces_is_a_cache_miss(listen, resource):
+    port, raw = listen(resource), question("/")
 
     def in_pieces(client, position):
         client.say(raw[:position])
-        with talk(port) as other:  # whose answer says that the first piece has been read
+        with talk(port) as other:  # its response proves that the first piece has been read
             other.ask(question("/other", "Connection: close"))
         return client.ask(raw[position:])
 
@@ -360,12 +366,12 @@ async def test_a_question_in_two_pieces_is_read(listen, shelf):
 
     first, others = await deferToThread(converse)
     assert [first.undated] * 4 == [other.undated for other in others]
-    assert 1 + 2 * 4 == shelf.rendered
+    assert 1 + 2 * 4 == resource.rendered
 
 
 @pytest_twisted.ensureDeferred
-async def test_questions_in_a_row_are_answered_in_order(listen, shelf):
-    port = listen(shelf)
+async def test_pipelined_cache_hits_are_answered_in_order(listen, resource):
+    port = listen(resource)
 
     def converse():
         with talk(port) as client:
@@ -377,8 +383,8 @@ async def test_questions_in_a_row_are_answered_in_order(listen, shelf):
 
 
 @pytest_twisted.ensureDeferred
-async def test_behind_an_upload_it_is_as_anywhere(listen, shelf):
-    port = listen(shelf)
+async def test_cache_hit_after_an_upload_on_the_same_connection(listen, resource):
+    port = listen(resource)
     upload = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
     replies = await asking(port, question("/"), upload, question("/"), upload + question("/"), b"")
     assert [b"taken", b"taken"] == [replies[1].body, replies[3].body]
@@ -386,10 +392,10 @@ async def test_behind_an_upload_it_is_as_anywhere(listen, shelf):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_slow_reader_gets_all_answers_in_order(listen, shelf, log):
-    with open(shelf.path, "wb") as file:
+async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, log):
+    with open(resource.path, "wb") as file:
         file.write(CONTENT)
-    port = listen(shelf)
+    port = listen(resource)
     await asking(port, question("/"))
 
     def converse():
@@ -403,63 +409,63 @@ async def test_a_slow_reader_gets_all_answers_in_order(listen, shelf, log):
     await until(lambda: [(b"GET", 200, len(CONTENT))] * 5 == log)
 
 
-@pytest.mark.parametrize("manner", ["politely", "with a reset"])
+@pytest.mark.parametrize("manner", ["close", "reset"])
 @pytest_twisted.ensureDeferred
-async def test_a_reader_that_vanishes_leaves_nothing_open(listen, shelf, log, manner, caught_failures):
-    with open(shelf.path, "wb") as file:
+async def test_cached_file_is_closed_when_the_client_disconnects(
+    listen, resource, log, manner, caught_failures
+):
+    with open(resource.path, "wb") as file:
         file.write(CONTENT)
-    port = listen(shelf)
+    port = listen(resource)
     await asking(port, question("/"))
 
     def vanish():
         with talk(port, receive_buffer=8192) as client:
             client.say(question("/"))
             client.connection.recv(1000)
-            if manner == "with a reset":
+            if manner == "reset":
                 client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     await deferToThread(vanish)
-    await until(lambda: 2 == len(log) and 0 == HeldFile.now_open)
+    await until(lambda: 2 == len(log) and 0 == DiskFile.now_open)
     assert (b"GET", 200, len(CONTENT)) == log[1]
     assert [] == caught_failures()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_becomes_shorter_on_its_way_breaks_the_connection(
-    listen, shelf, log, caught_failures
-):
-    with open(shelf.path, "wb") as file:
+async def test_cached_file_truncated_while_sent_aborts_the_connection(listen, resource, log, caught_failures):
+    with open(resource.path, "wb") as file:
         file.write(CONTENT)
-    port = listen(shelf)
+    port = listen(resource)
     await asking(port, question("/"))
 
     def converse():
         with talk(port, receive_buffer=8192) as client:
             client.say(question("/"))
             client.connection.recv(1, socket.MSG_PEEK)
-            os.truncate(shelf.path, 3 << 20)
+            os.truncate(resource.path, 3 << 20)
             client.say(question("/"))  # which is not answered
             with pytest.raises((EOFError, ConnectionError)):
                 client.hear()
 
     await deferToThread(converse)
-    await until(lambda: 0 == HeldFile.now_open and 2 == len(log))
+    await until(lambda: 0 == DiskFile.now_open and 2 == len(log))
     assert [OSError] == caught_failures()
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_is_shorter_than_it_says_breaks_the_connection(listen, tmp_path, caught_failures):
-    class Boasting(HeldFile):
+async def test_cached_file_shorter_than_its_size_aborts_the_connection(listen, tmp_path, caught_failures):
+    class ShortFile(DiskFile):
         def __init__(self, path):
             super().__init__(path)
             self.size = 100
 
     (tmp_path / "content").write_bytes(b"x" * 100)
-    shelf = Shelf(str(tmp_path / "content"), Boasting)
-    port = listen(shelf)
+    resource = FileResource(str(tmp_path / "content"), ShortFile)
+    port = listen(resource)
     await asking(port, question("/"))
-    os.truncate(shelf.path, 90)
+    os.truncate(resource.path, 90)
 
     def converse():
         with talk(port) as client, pytest.raises((EOFError, ConnectionError)):
@@ -467,17 +473,17 @@ async def test_a_file_that_is_shorter_than_it_says_breaks_the_connection(listen,
 
     await deferToThread(converse)
     assert [OSError] == caught_failures()
-    await until(lambda: 0 == Boasting.now_open)
+    await until(lambda: 0 == ShortFile.now_open)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_the_kernel_gives_up_on_is_no_fault_of_the_file(
-    listen, shelf, log, caught_failures, monkeypatch
+async def test_socket_timeout_in_sendfile_is_no_error_of_the_file(
+    listen, resource, log, caught_failures, monkeypatch
 ):
-    """He takes nothing any more, and ``sendfile`` is the first to hear that this was too long."""
+    """The client reads nothing, and ``sendfile`` is the first call to report the timeout of the kernel."""
     sendfile = os.sendfile
 
-    def to_a_dead_end(out, *rest):
+    def send_until_timeout(out, *rest):
         with suppress(BlockingIOError):
             while True:
                 sendfile(out, *rest)
@@ -486,10 +492,10 @@ async def test_a_client_that_the_kernel_gives_up_on_is_no_fault_of_the_file(
         dead.poll()
         return sendfile(out, *rest)
 
-    port = listen(shelf)
+    port = listen(resource)
     await asking(port, question("/"))
     listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
-    monkeypatch.setattr(os, "sendfile", to_a_dead_end)
+    monkeypatch.setattr(os, "sendfile", send_until_timeout)
     with await deferToThread(talk, port, 8192) as client:
         await deferToThread(client.say, question("/"))
         await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
@@ -498,15 +504,15 @@ async def test_a_client_that_the_kernel_gives_up_on_is_no_fault_of_the_file(
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN])
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_fails_as_a_socket_would_is_to_blame(
-    listen, shelf, code, caught_failures, monkeypatch
+async def test_file_error_that_looks_like_a_socket_error_is_logged(
+    listen, resource, code, caught_failures, monkeypatch
 ):
-    """One that lies on a network, or belongs to a process that has ended."""
+    """Such as a file on a network file system."""
 
     def failing(*_):
         raise OSError(code, os.strerror(code))
 
-    port = listen(shelf)
+    port = listen(resource)
     await asking(port, question("/"))
     monkeypatch.setattr(os, "sendfile", failing)
     with pytest.raises((EOFError, ConnectionError)):
@@ -516,44 +522,46 @@ async def test_a_file_that_fails_as_a_socket_would_is_to_blame(
 
 @pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
 @pytest_twisted.ensureDeferred
-async def test_what_cannot_be_opened_again_is_asked_of_its_resource(listen, shelf, error, caught_failures):
-    port = listen(shelf)
+async def test_stale_cache_entry_is_rendered_again(listen, resource, error, caught_failures):
+    port = listen(resource)
     await asking(port, question("/"))
-    shelf.error = error
+    resource.error = error
     replies = await asking(port, question("/"), question("/"))
     assert [200, 200] == [reply.status for reply in replies]
-    assert 3 == shelf.rendered
+    assert 3 == resource.rendered
     assert [] == caught_failures()
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_more_than_so_many_are_known(listen, shelf):
-    with open(shelf.path, "wb") as file:
+async def test_cache_of_a_server_is_bounded(listen, resource):
+    with open(resource.path, "wb") as file:
         file.write(b"little")
-    port, (factory, _) = listen(shelf), listen.running[0]
-    await asking(port, *(question(f"/{number}") for number in range(MOST + 10)))
-    assert MOST + 10 == shelf.rendered
-    known = factory.known_at(LOOPBACK)
-    assert MOST == sum(known.get(question(f"/{number}")) is not None for number in range(MOST + 10))
-    assert known.get(question("/9")) is None
+    port, (factory, _) = listen(resource), listen.running[0]
+    await asking(port, *(question(f"/{number}") for number in range(MAX_ENTRIES + 10)))
+    assert MAX_ENTRIES + 10 == resource.rendered
+    entry = factory.cache_for(LOOPBACK)
+    assert MAX_ENTRIES == sum(
+        entry.get(question(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
+    )
+    assert entry.get(question("/9")) is None
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_long_head_is_read_each_time(listen, shelf):
-    raw = question("/", f"X: {'x' * LONGEST}")
-    await asking(listen(shelf), raw, raw)
-    assert 2 == shelf.rendered
+async def test_long_request_head_is_not_cached(listen, resource):
+    raw = question("/", f"X: {'x' * MAX_HEAD_BYTES}")
+    await asking(listen(resource), raw, raw)
+    assert 2 == resource.rendered
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
-    """Each look would hash all that is left of the piece."""
-    with open(shelf.path, "wb") as file:
+async def test_cache_lookup_hashes_only_short_input(listen, resource):
+    """Each lookup would hash the rest of the input."""
+    with open(resource.path, "wb") as file:
         file.write(b"little")
-    port, (factory, _) = listen(shelf), listen.running[0]
+    port, (factory, _) = listen(resource), listen.running[0]
     looked_up = []
-    factory.known_at(LOOPBACK).get = looked_up.append
-    count = 4 * LONGEST // len(question("/"))
+    factory.cache_for(LOOPBACK).get = looked_up.append
+    count = 4 * MAX_HEAD_BYTES // len(question("/"))
 
     def converse():
         with talk(port) as client:
@@ -561,15 +569,15 @@ async def test_many_questions_in_one_piece_are_not_looked_up(listen, shelf):
             return [client.hear().body for _ in range(count)]
 
     assert [b"little"] * count == await deferToThread(converse)
-    assert LONGEST >= max(map(len, looked_up))
+    assert MAX_HEAD_BYTES >= max(map(len, looked_up))
 
 
 @asynccontextmanager
-async def draining(listen, shelf, *, asked_before=False):
-    """A client to whom a known answer is on its way as the end begins; it may have asked once more before."""
-    with open(shelf.path, "wb") as file:
+async def draining(listen, resource, *, asked_before=False):
+    """A client that receives a cached response as draining begins, maybe with a further request sent."""
+    with open(resource.path, "wb") as file:
         file.write(CONTENT)
-    port, (factory, _) = listen(shelf), listen.running[0]
+    port, (factory, _) = listen(resource), listen.running[0]
     await asking(port, question("/"))
     with await deferToThread(talk, port, 8192) as client:
         await deferToThread(client.say, question("/"))
@@ -582,9 +590,9 @@ async def draining(listen, shelf, *, asked_before=False):
 
 
 @pytest_twisted.ensureDeferred
-async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, shelf):
-    """A download is under way when the end begins; the next question is still answered."""
-    async with draining(listen, shelf, asked_before=True) as client:
+async def test_draining_clears_the_cache_and_closes_the_connection(listen, resource):
+    """A download is running when draining begins; the next request is still answered."""
+    async with draining(listen, resource, asked_before=True) as client:
         replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
         assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
         assert await deferToThread(client.ended)
@@ -592,15 +600,15 @@ async def test_at_the_end_nothing_is_known_and_the_connection_closes(listen, she
 
 
 @pytest_twisted.ensureDeferred
-async def test_at_the_end_a_connection_is_closed_behind_its_last_answer(listen, shelf):
-    async with draining(listen, shelf) as client:
+async def test_draining_closes_a_connection_after_its_cached_response(listen, resource):
+    async with draining(listen, resource) as client:
         assert CONTENT == (await deferToThread(client.hear)).body
         assert await deferToThread(client.ended)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_unix_socket_repeats_too(shelf, log):
-    factory = HTTPFactory(shelf, reactor, access_log=log)
+async def test_cache_serves_unix_sockets(resource, log):
+    factory = HTTPFactory(resource, reactor, access_log=log)
     with tempfile.TemporaryDirectory() as directory:
         port = reactor.listenUNIX(f"{directory}/s", factory)
 
@@ -614,4 +622,4 @@ async def test_a_unix_socket_repeats_too(shelf, log):
     await factory.drain()
     assert [(b"GET", 200, 100_000)] * 3 == log
     assert replies[0].undated == replies[1].undated == replies[2].undated
-    assert 1 == shelf.rendered
+    assert 1 == resource.rendered
