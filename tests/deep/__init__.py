@@ -10,7 +10,7 @@ status is 1 when one fails.
     hang      P28: SIGSTOP of one of two workers and of both under load: replaced within 20 s, nothing lost
     blockedlog  P29: stderr that is not read, a FIFO without a reader, a stopped supervisor: all is answered
     stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
-    connections     "Limits": for connection 4,001 one of 4,000 idle ones is closed; it is 503 when all are busy
+    connections  "Limits": connection 4,001 closes one of 4,000 idle ones; it is 503 when all are busy
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
