@@ -21,10 +21,10 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode
 
 
 PreformattedHeaders = dict[bytes, bytes]
-"""Fields of responses as finished lines without line end, by lower-case name; see `prepare`."""
+"""Fields of responses as finished lines without line end, by lower-case name; see `preformat`."""
 
 
-def prepare(*fields: Field) -> PreformattedHeaders:
+def preformat(*fields: Field) -> PreformattedHeaders:
     """Format fields that many responses share, once, for `ResponseHeaders.set_headers`."""
     return {name.lower(): _line(name, value) for name, value in fields}
 
@@ -163,7 +163,7 @@ def format_error(status: int, reason: str, *extra: Field) -> bytes:
         (b"Connection", b"close"),
         *extra,
     )
-    return format_head(status, None, list(prepare(*fields).values())) + body
+    return format_head(status, None, list(preformat(*fields).values())) + body
 
 
 class _DateHeader:

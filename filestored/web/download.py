@@ -22,7 +22,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.http.response import PreformattedHeaders, prepare
+from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource, IInMemory, IStreamedRequest
 from filestored.web.errors import Field, HTTPError, precondition_failed
 from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions, range_applies
@@ -68,14 +68,14 @@ class Representation:
 
 FILE = Representation(
     KIND,
-    prepare(
+    preformat(
         (b"Content-Type", KIND),
         (b"Accept-Ranges", b"bytes"),
         (b"Cache-Control", CACHE_CONTROL),
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Content-Security-Policy", b"default-src 'none'; sandbox"),
     ),
-    prepare((b"Cache-Control", CACHE_CONTROL)),
+    preformat((b"Cache-Control", CACHE_CONTROL)),
 )
 """A file: public bytes without a type, for ever the same."""
 

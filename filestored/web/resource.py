@@ -29,7 +29,7 @@ from twisted.web.resource import Resource
 
 from filestored import errors
 from filestored.http.rendering import NOT_DONE_YET
-from filestored.http.response import PreformattedHeaders, prepare
+from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import Field, HTTPError
 from filestored.web.headers.negotiation import wants_json
@@ -159,7 +159,7 @@ def reply(
     """Send a whole small answer of media type `kind`, which nobody is to cache."""
     request.setResponseCode(status)
     request.set_headers(_common(kind))
-    request.set_headers(prepare((b"Content-Length", b"%d" % len(body)), *fields))
+    request.set_headers(preformat((b"Content-Length", b"%d" % len(body)), *fields))
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
@@ -168,7 +168,7 @@ def reply(
 @cache
 def _common(kind: bytes) -> PreformattedHeaders:
     """The fields of all answers of a media type; there are few of these."""
-    return prepare(
+    return preformat(
         (b"Content-Type", kind), (b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff")
     )
 

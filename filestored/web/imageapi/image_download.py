@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.errors import InvalidThumbnailSize, Overloaded
-from filestored.http.response import prepare
+from filestored.http.response import preformat
 from filestored.images.cancellation import Cancellation
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IGallery, Image, IStreamedRequest, IThumbnails, Thumbnail
@@ -71,8 +71,8 @@ def _dress(image: Image, *, packed: bool) -> Representation:
     form: tuple[Field, ...] = ((b"Content-Encoding", b"gzip"),) if packed else ()
     return Representation(
         kind,
-        prepare((b"Content-Type", kind), ranges, *form, *_KEPT, *_SAFE),
-        prepare(*_KEPT),
+        preformat((b"Content-Type", kind), ranges, *form, *_KEPT, *_SAFE),
+        preformat(*_KEPT),
         ranged=not image.packed,
         tag_suffix=b"-gzip" if packed else b"",
         disposition=content_disposition(image.name.encode("utf-8"), "inline"),

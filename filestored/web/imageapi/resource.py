@@ -3,12 +3,12 @@
 The paths of this API hold tokens, so no answer may let a browser tell another server where it was.
 """
 
-from filestored.http.response import prepare
+from filestored.http.response import preformat
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
 from filestored.web.resource import AsyncResource, ErrorResource, NotFoundResource, reply_json
 
-_DISCREET = prepare((b"Referrer-Policy", b"no-referrer"))
+_DISCREET = preformat((b"Referrer-Policy", b"no-referrer"))
 
 
 class ImageApiResource(AsyncResource):
