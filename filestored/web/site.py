@@ -1,14 +1,13 @@
-"""The whole tree on one page.
+"""The resource tree.
 
     /                 upload; read and delete by ?file_hash=; for browsers, a page
     /files/<hash>     read, delete, upload under a known hash
-    /imageapi/        accounts and their images, where there are any
-    /health           whether writing works
-    /openapi.json     all of this, described
-    /static/<name>    what the page is made of
+    /imageapi/        accounts and their images, if configured
+    /health           health check
+    /openapi.json     description of the API
+    /static/<name>    script, style and icon of the page
 
-Everything else is 404. Whoever adds a place to the tree puts a child here. Before any of them is asked, the
-root refuses requests of foreign web pages (`origins`).
+Everything else is 404. The root first rejects requests of foreign web pages (`origins`).
 """
 
 from collections.abc import Collection
@@ -31,18 +30,18 @@ IMAGES = b"imageapi"
 
 
 class Root(AsyncResource):
-    """The root of the tree: has `origins` check each request, then goes on to the children."""
+    """The root of the tree: checks each request against `origins`."""
 
     def __init__(self, origins: OriginPolicy) -> None:
         super().__init__()
         self._origins = origins
 
     def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
-        """Return the child of that name, or a resource that answers 403 or 421."""
+        """Return the child `path`, or a resource that answers 403 or 421."""
         try:
             self._origins.check(request)
-        except HTTPError as refusal:
-            return ImageApiError(refusal) if path == IMAGES else ErrorResource(refusal)
+        except HTTPError as error:
+            return ImageApiError(error) if path == IMAGES else ErrorResource(error)
         child: Resource | None = self.children.get(path)
         return self.getChild(path, request) if child is None else child
 
@@ -55,7 +54,7 @@ def make_site(
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
 ) -> Resource:
-    """Return the tree that serves the files of `store`, and `images`.
+    """Return the tree that serves `store` and `images`.
 
     See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
     """

@@ -9,7 +9,7 @@ from filestored import errors
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
 from filestored.storage.memory import MemoryBackend
-from filestored.web.resource import STATUSES
+from filestored.web.errors import STATUSES
 
 NAME = "0" * 64
 ALLOWED = {"/": "DELETE, GET, HEAD, POST", f"/files/{NAME}": "DELETE, GET, HEAD, PUT", "/health": "GET, HEAD"}

@@ -20,7 +20,7 @@ from filestored.http.factory import HTTPFactory
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.storage.threads import in_threads
-from filestored.web.digest_check import MAX_INLINE_BYTES, PIECE_BYTES, DigestCheck
+from filestored.web.digest_check import CHUNK_BYTES, MAX_INLINE_BYTES, DigestCheck
 from filestored.web.site import make_site
 from tests.web.test_web_forms import KIND, form, part
 
@@ -101,7 +101,7 @@ def test_the_producer_is_paused_while_hashing_is_behind():
         while not producer.paused and sent < 20:
             check.write(chunk)
             sent += 1
-        assert len(check._gathered) < PIECE_BYTES + 2 * len(chunk)
+        assert len(check._buffer) < CHUNK_BYTES + 2 * len(chunk)
         assert len(jobs.waiting) <= 1
         if sent < 20:
             jobs.do()
@@ -118,8 +118,8 @@ def test_the_consumer_pauses_the_producer_too():
     check, consumer, producer = checking(b"", jobs)
     consumer.producer.pauseProducing()
     assert producer.paused
-    check.write(b"x" * PIECE_BYTES)  # a job
-    check.write(b"x" * PIECE_BYTES)  # a backlog
+    check.write(b"x" * CHUNK_BYTES)  # a job
+    check.write(b"x" * CHUNK_BYTES)  # a backlog
     consumer.producer.resumeProducing()
     assert producer.paused
     jobs.do()
@@ -129,7 +129,7 @@ def test_the_consumer_pauses_the_producer_too():
 
 
 @pytest.mark.parametrize(
-    "size", [0, 1, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, PIECE_BYTES, 3 * PIECE_BYTES + 1]
+    "size", [0, 1, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 1]
 )
 @pytest.mark.parametrize("right", [True, False])
 def test_bytes_of_any_size_are_compared(size, right):
@@ -149,7 +149,7 @@ def test_bytes_of_any_size_are_compared(size, right):
 def test_a_job_that_fails_fails_the_check():
     jobs = Jobs()
     check, _, _ = checking(b"", jobs)
-    check.write(b"x" * PIECE_BYTES)
+    check.write(b"x" * CHUNK_BYTES)
     check.unregisterProducer()
     finished = ensureDeferred(check.finish())
     jobs.waiting.pop()[1].errback(MemoryError())
@@ -160,8 +160,8 @@ def test_a_job_that_fails_fails_the_check():
 def test_a_job_that_fails_ends_the_delivery_of_a_paused_form():
     jobs = Jobs()
     check, _, producer = checking(b"", jobs)
-    check.write(b"x" * PIECE_BYTES)  # a job
-    check.write(b"x" * PIECE_BYTES)  # a backlog
+    check.write(b"x" * CHUNK_BYTES)  # a job
+    check.write(b"x" * CHUNK_BYTES)  # a backlog
     assert producer.paused
     jobs.waiting.pop()[1].errback(MemoryError())
     assert not producer.paused

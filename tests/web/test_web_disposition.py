@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.headers.disposition import MOST_BYTES, content_disposition
+from filestored.web.headers.disposition import MAX_NAME_BYTES, content_disposition
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_name_is_made_safe(name, expected):
 
 def test_a_long_name_is_cut_at_a_character():
     value = content_disposition(("ж" * 300).encode())
-    assert value.endswith(b"UTF-8''" + b"%D0%B6" * (MOST_BYTES // 2))
+    assert value.endswith(b"UTF-8''" + b"%D0%B6" * (MAX_NAME_BYTES // 2))
 
 
 def test_a_name_that_is_not_utf_8_is_refused():
@@ -57,4 +57,4 @@ def test_no_name_breaks_the_field(name):
     assert value.isprintable()
     assert value.count('"') in (0, 2)
     assert "/" not in value.replace("application/", "")
-    assert len(value) < 4 * MOST_BYTES + 100
+    assert len(value) < 4 * MAX_NAME_BYTES + 100

@@ -13,7 +13,7 @@ from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.errors import HTTPError
-from filestored.web.multipart_form import FIELD, MOST_PARTS, PART_HEAD, MultipartUpload
+from filestored.web.multipart_form import MAX_FIELD_BYTES, MAX_PART_HEAD_BYTES, MAX_PARTS, MultipartUpload
 
 BOUNDARY = "----b0undary"
 MARK = b"--" + BOUNDARY.encode()
@@ -158,12 +158,16 @@ def a_field(size):
 @pytest.mark.parametrize(
     "body",
     [
-        form(*[FIELD_PART] * MOST_PARTS, part(b"hello")),
-        form(a_field(FIELD + 1), part(b"hello")),
-        form(part(b"hello"), a_field(FIELD + 1)),
+        form(*[FIELD_PART] * MAX_PARTS, part(b"hello")),
+        form(a_field(MAX_FIELD_BYTES + 1), part(b"hello")),
+        form(part(b"hello"), a_field(MAX_FIELD_BYTES + 1)),
         form(part(b"hello", 'form-data; name="f"; filename="x"', *["A: b"] * 16)),
-        form(part(b"hello", f'form-data; name="f"; filename="{"x" * PART_HEAD}"')),
-        form(part(b"hello", 'form-data; name="f"; filename="x"', *["A: " + "b" * (PART_HEAD // 4)] * 4)),
+        form(part(b"hello", f'form-data; name="f"; filename="{"x" * MAX_PART_HEAD_BYTES}"')),
+        form(
+            part(
+                b"hello", 'form-data; name="f"; filename="x"', *["A: " + "b" * (MAX_PART_HEAD_BYTES // 4)] * 4
+            )
+        ),
     ],
 )
 def test_a_form_beyond_the_limits_is_413_and_stores_nothing(wire, body):
@@ -175,10 +179,10 @@ def test_a_form_beyond_the_limits_is_413_and_stores_nothing(wire, body):
 @pytest.mark.parametrize(
     "body",
     [
-        form(*[FIELD_PART] * (MOST_PARTS - 1), part(b"hello")),
-        form(a_field(FIELD), part(b"hello")),
+        form(*[FIELD_PART] * (MAX_PARTS - 1), part(b"hello")),
+        form(a_field(MAX_FIELD_BYTES), part(b"hello")),
         form(part(b"hello", 'form-data; name="f"; filename="x"', *["A: b"] * 15)),
-        form(part(b"hello"), part(b"x" * FIELD * 3)),
+        form(part(b"hello"), part(b"x" * MAX_FIELD_BYTES * 3)),
     ],
 )
 def test_a_form_at_the_limits_is_stored(wire, body):

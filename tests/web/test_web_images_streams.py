@@ -6,7 +6,7 @@ from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded
 from filestored.images.gzip_backend import GunzippedFile
-from filestored.web.imageapi.stream_limit import MAX_STREAMS_EACH, Streams
+from filestored.web.imageapi.stream_limit import MAX_STREAMS_PER_OWNER, StreamLimit
 from tests.images.samples import BMP, PNG
 from tests.web.image_wire import ImageWire
 from tests.web.later import Later
@@ -78,7 +78,7 @@ def test_one_account_has_a_bounded_number_of_images_decompressed_at_once(wire, t
     identity, plain = wire.add(token, BMP), wire.add(token, PNG, "plain.png")
     other = wire.register("bert")
     others = wire.add(other, BMP)
-    channels = [wire.stream(token, identity) for _ in range(MAX_STREAMS_EACH)]
+    channels = [wire.stream(token, identity) for _ in range(MAX_STREAMS_PER_OWNER)]
     answer = wire.get(token, identity)
     assert (503, "1") == (answer.status, answer.fields["retry-after"])
     assert 200 == wire.get(token, identity, Accept_Encoding="gzip").status
@@ -107,7 +107,7 @@ def test_a_head_request_decompresses_nothing(wire, token, decompressed):
 
 
 def test_streams_are_counted_for_each_owner_and_in_all():
-    streams = Streams(limit=3, limit_each=2)
+    streams = StreamLimit(limit=3, limit_per_owner=2)
     with streams.place("anna"), streams.place("anna"):
         with pytest.raises(Overloaded), streams.place("anna"):
             raise AssertionError("one too many")
