@@ -129,7 +129,9 @@ def _reply_stored(stored: UploadResult, request: IStreamedRequest, status: int) 
     digest = stored.digest
     tag = entity_tag(digest)
     if_none_match = None if stored.created else request.header(b"if-none-match")
-    if evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED:
+    if if_none_match is not None and (
+        evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED
+    ):
         raise precondition_failed()
     url = f"/files/{digest.hex}"
     headers = [(b"Location", url.encode()), (b"ETag", tag)]

@@ -53,7 +53,7 @@ class OriginPolicy:
 
     def check_site(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) for a request that a web page of another site has sent."""
-        if request.header(b"sec-fetch-site") is None and request.header(b"origin") is None:
+        if _SITE_HEADERS.isdisjoint(request.getAllHeaders()):
             return
         sites = {site.strip(b" \t").lower() for site in request.header_values(b"sec-fetch-site")}
         if sites in _OWN_SITES:
@@ -85,6 +85,8 @@ class OriginPolicy:
         _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
         return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default
 
+
+_SITE_HEADERS = frozenset([b"sec-fetch-site", b"origin"])
 
 _OWN_SITES = ({b"same-origin"}, {b"same-site"})
 """Values of `Sec-Fetch-Site` of a page of this site."""
