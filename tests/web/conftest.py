@@ -1,4 +1,4 @@
-"""The tree in memory: a store that forgets, a connection without a socket."""
+"""Fixtures: the resource tree on an in-memory store and an in-memory connection."""
 
 import pytest
 from twisted.internet.defer import maybeDeferred

@@ -32,7 +32,7 @@ def wants_html(accept: bytes | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Codings:
-    """Whether `gzip` and `identity` (no coding) are acceptable; `preferred` says that gzip is not worse."""
+    """Acceptable codings: `gzip` and `identity`, which is none; `preferred` if gzip is not the worse one."""
 
     gzip: bool
     identity: bool
