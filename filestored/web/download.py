@@ -1,7 +1,7 @@
 """Downloads: responses with a stored blob, complete (200), in ranges (206), or not modified (304).
 
-In: an open `IBlob` and a request. Out: a response; the blob is closed in every case. A blob that is a file
-goes from the kernel to the socket if the request can send files, else the blob is a push producer.
+In: an open `IBlob` and a request. Out: a response; the blob is closed in every case. The kernel sends a blob
+that is a file, if the request can send files. Any other blob is a push producer.
 
 Errors before the response head are raised and become error responses. After the head the connection is
 aborted, so that a truncated file is recognisable.

@@ -78,9 +78,9 @@ class OriginPolicy:
         if name in self._names:
             return True
         default = {"http": 80, "https": 443}.get(parts.scheme)
-        return (name, port or default) == self._own(request, default)
+        return (name, port or default) == self._own_authority(request, default)
 
-    def _own(self, request: IStreamedRequest, default: int | None) -> tuple[str, int | None]:
+    def _own_authority(self, request: IStreamedRequest, default: int | None) -> tuple[str, int | None]:
         host = _normalized(request.getRequestHostname().decode("latin-1"))
         _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
         return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default

@@ -29,7 +29,7 @@ SIZES = [0, 4096, 16 * 1024, 16 * 1024 + 1, 64 * 1024, 5 << 20]
 
 
 class Counting(HTTPFactory):
-    """A factory that knows how many requests were read."""
+    """A factory that counts parsed requests."""
 
     rendered = 0
 
@@ -39,7 +39,7 @@ class Counting(HTTPFactory):
 
 
 class Served:
-    """A store on disk and its files on a port of loopback; the access log is a list."""
+    """A store on disk, served on a loopback port; the access log is a list."""
 
     def __init__(self, path, recent=True, hash_name=None):
         self.path = path
@@ -59,7 +59,7 @@ class Served:
         self.log.append(description)
 
     async def keep(self, data):
-        """Store bytes; answers their name."""
+        """Store bytes; return their hash."""
         upload = self.store.upload()
         upload.write(data)
         return (await upload.commit()).digest.hex
@@ -76,7 +76,7 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path):
-    """A function that serves the store of this test."""
+    """A function that serves the store of the test."""
     running = []
 
     def start(**how):
@@ -114,7 +114,7 @@ async def test_cached_response_equals_the_first_except_its_date(served, size, ta
 @pytest.mark.parametrize("size", SIZES)
 @pytest_twisted.ensureDeferred
 async def test_deleted_file_is_not_served_from_cache(served, size):
-    """By another client, and on the same connection."""
+    """Deleted by another client, and on the same connection."""
     name = await served.keep(CONTENT[:size])
     asked, delete = question(f"/files/{name}"), question(f"/files/{name}", method="DELETE")
 
@@ -212,7 +212,7 @@ async def test_truncated_file_is_never_sent_as_complete(served):
 
 
 class NoProgress:
-    """Wants to know nothing of a migration."""
+    """Ignores the progress of a migration."""
 
     def expect(self, files):
         pass
@@ -256,7 +256,7 @@ async def test_cache_keeps_names_of_the_query_separate(served):
 @pytest.mark.parametrize("query", ["&name=a&name=b", "&name=%FF"])
 @pytest_twisted.ensureDeferred
 async def test_error_responses_are_not_cached(served, query):
-    """Least of all when the file is exactly as long as the refusal."""
+    """Also if the file is exactly as long as the error response."""
     names = [await served.keep(b"x" * size) for size in range(15, 60)]
     for name in names:
         first, second = await asking(served.port, *[question(f"/?hash={name}{query}")] * 2)
@@ -304,7 +304,7 @@ async def test_conditional_and_range_requests_bypass_the_cache(served, size, oth
 
 
 def _comparable(reply):
-    """An answer without its date, and without a boundary that is drawn by lot."""
+    """Return a response without its date, and without its random boundary."""
     lines, body = reply.undated
     boundary = reply.fields.get(b"content-type", b"").partition(b"boundary=")[2]
     parts = b"\n".join([*lines, body])
@@ -314,7 +314,7 @@ def _comparable(reply):
 @pytest.mark.parametrize("size", [100, 64 * 1024])
 @pytest_twisted.ensureDeferred
 async def test_cached_request_with_body_keeps_the_connection_in_sync(served, size):
-    """The same head comes with its body in one piece, then ahead of it."""
+    """The same head arrives together with its body, then before it."""
     name = await served.keep(CONTENT[:size])
     raw, body = question(f"/files/{name}", "Content-Length: 40"), question("/files/evil").ljust(40, b"x")[:40]
 
@@ -375,7 +375,7 @@ async def test_cached_download_completes_after_the_file_was_deleted(served):
     def converse():
         with talk(served.port, receive_buffer=8192) as client:
             client.say(asked)
-            client.connection.recv(1, socket.MSG_PEEK)  # the answer has begun
+            client.connection.recv(1, socket.MSG_PEEK)  # the response has started
             os.unlink(served.file(name))
             client.say(asked)
             return client.hear(), client.hear()

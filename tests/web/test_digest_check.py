@@ -64,7 +64,7 @@ class Consumer:
 
 
 class Jobs:
-    """Work that waits to be done, and its sizes."""
+    """Queued jobs and their sizes."""
 
     def __init__(self):
         self.waiting = []
@@ -171,7 +171,7 @@ def test_failed_hashing_job_resumes_and_fails_a_paused_form():
 
 @pytest.fixture
 def hashed(monkeypatch):
-    """Bytes hashed with SHA-2 in the reactor's thread, and in others."""
+    """Count the bytes hashed with SHA-2 in the reactor's thread, and in others."""
     counts = {True: 0, False: 0}
     reactor_thread = threading.get_ident()
 

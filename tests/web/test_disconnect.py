@@ -12,7 +12,7 @@ HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
 class Counting(MemoryBackend):
-    """A backend that knows how many files are open."""
+    """A backend that counts open files."""
 
     def __init__(self):
         super().__init__(algorithm("sha256"))

@@ -70,7 +70,7 @@ def test_range_after_the_end_is_ignored_when_if_range_fails(wire):
 
 
 def parts_of(answer):
-    """The parts of a multipart/byteranges answer, read by the standard library's e-mail parser."""
+    """Return the parts of a multipart/byteranges response, parsed with the standard library."""
     kind = answer.fields["content-type"].encode()
     message = BytesParser().parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + answer.body)
     assert not message.defects

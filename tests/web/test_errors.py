@@ -129,13 +129,13 @@ def leaves(kind):
 
 def test_every_error_a_client_can_cause_has_a_status():
     started_by_operators = {errors.UnknownAlgorithm, errors.UnusableStore}
-    nobody_to_tell = {errors.BodyLost}
+    client_disconnected = {errors.BodyLost}
     ours = {kind for kind in leaves(FilestoredError) if kind.__module__ == "filestored.errors"}
-    assert ours - started_by_operators - nobody_to_tell == set(STATUSES)
+    assert ours - started_by_operators - client_disconnected == set(STATUSES)
 
 
 class Broken(MemoryBackend):
-    """A backend whose methods fail, as told: ``Broken(settle=OSError(...))``."""
+    """A backend with methods that raise: ``Broken(flush_names=OSError(...))``."""
 
     def __init__(self, **faults):
         super().__init__(algorithm("sha256"))

@@ -18,7 +18,7 @@ def wire(make_wire):
 
 
 TARGETS = [f"/?file_hash={NAME}", f"/?hash={NAME}", f"/files/{NAME}"]
-"""The three ways to say which file."""
+"""The three spellings of the URL of a file."""
 
 MALFORMED = [NAME[:-1], NAME + "0", NAME.upper(), "x" * 64, "%00" * 64, "%D0%B6", "..", NAME[:-1] + "%0A"]
 
@@ -90,7 +90,7 @@ def test_other_paths_are_404(wire, method, target):
     assert wire.ask(method, target).status == 404
 
 
-# --- conditions ------------------------------------------------------------------------------
+# --- preconditions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -162,7 +162,7 @@ def test_repeated_or_non_utf8_name_is_400(wire, query):
     assert "etag" not in answer.fields
 
 
-# --- deleting --------------------------------------------------------------------------------
+# --- DELETE --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", TARGETS)

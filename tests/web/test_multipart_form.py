@@ -31,7 +31,7 @@ def post(wire, body, kind=FORM, **fields):
     return wire.ask("POST", "/", body, Content_Type=kind, **fields)
 
 
-# --- which part is the file ----------------------------------------------------------------------
+# --- selection of the file ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_content_similar_to_a_boundary_is_kept(wire, data):
     assert post(wire, form(part(data))).body == name_of(data)
 
 
-# --- what is no whole form -----------------------------------------------------------------------
+# --- incomplete forms -----------------------------------------------------------------------
 
 MALFORMED = [
     b"",
@@ -192,7 +192,7 @@ def test_form_overhead_is_limited(make_wire):
     assert wire.store.statistics.uploads == 0
 
 
-# --- integrity -----------------------------------------------------------------------------------
+# --- digests -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("header", ["Content_Digest", "Repr_Digest"])
@@ -205,11 +205,11 @@ def test_content_digest_of_a_form_covers_the_encoded_form(wire, header):
     assert post(wire, SIMPLE, **{header: digest(SIMPLE)}).status == 200
 
 
-# --- however it is cut ---------------------------------------------------------------------------
+# --- chunks ---------------------------------------------------------------------------
 
 
 def feed(body, cuts):
-    """Feed a form in pieces; the digest of what was stored, or the status of the refusal."""
+    """Write a form in chunks; return the stored digest, or the status of the error."""
     own = algorithm("sha256")
     store = Store(MemoryBackend(own), own, maybeDeferred)
     upload = store.upload()

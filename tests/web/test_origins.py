@@ -129,7 +129,7 @@ def wire():
 
 
 def changes(wire):
-    """Each request that changes something, with the kind of its body and the status of success."""
+    """Requests that change something, each with the type of its body and the status of success."""
     token = wire.register("owner")
     identity = wire.add(token, PNG)
     stored = ask(wire, "POST", "/", body=b"hello").body.decode()

@@ -51,7 +51,7 @@ def base(address):
 
 
 async def ask(method, *arguments, **options):
-    """A request by the `requests` library, from a thread of its own."""
+    """Send a request with the `requests` library, from another thread."""
     return await deferToThread(requests.request, method, *arguments, timeout=60, **options)
 
 
@@ -108,7 +108,7 @@ async def test_download_completes_after_the_file_is_deleted(base):
 
 
 def leave_after(address, request, count):
-    """Send a request, read `count` bytes of the answer, and vanish."""
+    """Send a request, read `count` bytes of the response, and disconnect."""
     with socket.create_connection(address) as connection:
         connection.sendall(request)
         while count > 0:

@@ -174,7 +174,7 @@ def test_put_with_if_match_needs_the_stored_file(wire, condition, expected):
     assert wire.ask("PUT", f"/files/{HELLO}", b"hello", If_Match=condition).status == 200
 
 
-# --- refusals ----------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------
 
 EXPECTING = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
 
@@ -226,7 +226,7 @@ def test_file_of_exactly_the_size_limit_is_stored(make_wire):
     assert make_wire(max_size=5).ask("POST", "/", b"hello").status == 200
 
 
-# --- bodies that do not arrive -----------------------------------------------------------------
+# --- incomplete bodies -----------------------------------------------------------------
 
 
 def test_stalled_body_is_408_and_stores_nothing(make_wire):
@@ -259,7 +259,7 @@ def test_malformed_chunks_are_400_and_store_nothing(wire):
 
 
 class FirstByte:
-    """A hash that is easy to collide: it is the first byte."""
+    """A hash with easy collisions: the first byte."""
 
     def __init__(self):
         self._first = b""

@@ -29,16 +29,16 @@ def part(data, name="cat.png", disposition=None):
 class ImageWire(Wire):
     """A local client of a site with a new image store."""
 
-    def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, pictures=None, **site):
+    def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, decoder=None, **site):
         self.here = here
         self.records = records or MemoryRecords()
         self.backend = backend or MemoryBackend(UNIQUE_SHA256)
         self.files = MemoryBackend(algorithm("sha256"))
         self.health = Health()
         self.blobs = Store(GzipBackend(self.backend), UNIQUE_SHA256, run, health=self.health)
-        self.room = ImageStore(self.records, b"k" * 32, self.blobs, run, self.health, pictures)
+        self.images = ImageStore(self.records, b"k" * 32, self.blobs, run, self.health, decoder)
         store = Store(self.files, algorithm("sha256"), run)
-        super().__init__(make_site(store, self.room, **site))
+        super().__init__(make_site(store, self.images, **site))
 
     def connect(self):
         self.channel = self.factory.buildProtocol(None)

@@ -17,7 +17,7 @@ LEFT = "The client closed its side of the connection before the image was decode
 
 
 class Pictures:
-    """Decoders that end when the test says so; `asked` and `cancelled` list the jobs."""
+    """A decoder whose jobs end when the test says so; `asked` and `cancelled` list them."""
 
     def __init__(self):
         self.asked = []
@@ -35,14 +35,14 @@ class Pictures:
 
 
 @pytest.fixture
-def pictures():
+def decoder():
     return Pictures()
 
 
 @pytest.fixture
-def wire(pictures, tmp_path):
+def wire(decoder, tmp_path):
     cache = ThumbnailCache(str(tmp_path / "thumbnails"))
-    yield ImageWire(pictures=pictures, thumbnails=Thumbnails(pictures, cache, maybeDeferred))
+    yield ImageWire(decoder=decoder, thumbnails=Thumbnails(decoder, cache, maybeDeferred))
     cache.close()
 
 
@@ -57,10 +57,10 @@ def send_upload(wire, token, method="POST", path="upload-image/"):
     wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
-def add(wire, pictures, token):
-    """The id of an image that was verified."""
+def add(wire, decoder, token):
+    """Upload and verify an image; return its id."""
     send_upload(wire, token)
-    pictures.answer()
+    decoder.answer()
     (answer,) = wire.answers("POST")
     return said(answer)[1]["File ID"]
 
@@ -74,12 +74,12 @@ def close_sending_side(wire):
     wire.channel.readConnectionLost()
 
 
-def test_upload_of_disconnected_client_is_neither_decoded_nor_stored(wire, pictures, token, logged):
+def test_upload_of_disconnected_client_is_neither_decoded_nor_stored(wire, decoder, token, logged):
     send_upload(wire, token)
-    ((owner, job),) = pictures.asked
-    assert (owner, pictures.cancelled) == ("anna", [])
+    ((owner, job),) = decoder.asked
+    assert (owner, decoder.cancelled) == ("anna", [])
     wire.hang_up()
-    assert pictures.cancelled == [job]
+    assert decoder.cancelled == [job]
     assert wire.backend.digests(None, 9) == []
     assert wire.blobs.uploads_in_flight == 0
     wire.connect()
@@ -87,28 +87,28 @@ def test_upload_of_disconnected_client_is_neither_decoded_nor_stored(wire, pictu
     assert logged() == []
 
 
-def test_update_of_disconnected_client_changes_nothing(wire, pictures, token):
-    identity = add(wire, pictures, token)
+def test_update_of_disconnected_client_changes_nothing(wire, decoder, token):
+    identity = add(wire, decoder, token)
     send_upload(wire, token, "PATCH", f"update-image/{identity}/")
     wire.hang_up()
-    assert len(pictures.cancelled) == 1
+    assert len(decoder.cancelled) == 1
     wire.connect()
     assert wire.get(token, identity, Accept_Encoding="identity").body == BMP
     assert len(wire.backend.digests(None, 9)) == 1
 
 
-def test_half_closed_connection_during_decoding_gets_400(wire, pictures, token):
+def test_half_closed_connection_during_decoding_gets_400(wire, decoder, token):
     send_upload(wire, token)
     close_sending_side(wire)
-    assert len(pictures.cancelled) == 1
+    assert len(decoder.cancelled) == 1
     assert said(wire.answers("POST")[0]) == (400, LEFT)
     assert wire.backend.digests(None, 9) == []
 
 
 @pytest.mark.parametrize("jobs", range(12))
-def test_disconnect_at_any_time_of_an_upload_stores_all_or_nothing(pictures, jobs, logged):
+def test_disconnect_at_any_time_of_an_upload_stores_all_or_nothing(decoder, jobs, logged):
     later = DeferredJobs()
-    wire = ImageWire(pictures=pictures, run=later)
+    wire = ImageWire(decoder=decoder, run=later)
     wire.send(b"GET /imageapi/generate-token/anna/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
     later.finish()
     (answer,) = wire.answers("GET")
@@ -116,44 +116,44 @@ def test_disconnect_at_any_time_of_an_upload_stores_all_or_nothing(pictures, job
     send_upload(wire, token)
     for _ in range(jobs):
         later.work()
-        if jobs % 2 and pictures.asked and not pictures.asked[-1][1].called:
-            pictures.answer()
+        if jobs % 2 and decoder.asked and not decoder.asked[-1][1].called:
+            decoder.answer()
     wire.hang_up()
     later.finish()
-    assert [job for _, job in pictures.asked if not job.called] == []
+    assert [job for _, job in decoder.asked if not job.called] == []
     assert len(wire.backend.digests(None, 9)) == len(wire.records.names("accounts/anna/images"))
     assert wire.blobs.uploads_in_flight == 0
     assert logged() == []
 
 
-def test_disconnect_after_verification_keeps_the_image(wire, pictures, token):
-    identity = add(wire, pictures, token)
+def test_disconnect_after_verification_keeps_the_image(wire, decoder, token):
+    identity = add(wire, decoder, token)
     wire.hang_up()
     wire.connect()
     assert wire.list_images(token) == {"new.bmp": identity}
-    assert pictures.cancelled == []
+    assert decoder.cancelled == []
 
 
 @pytest.mark.parametrize("leave", [ImageWire.hang_up, close_sending_side])
-def test_thumbnail_is_cancelled_when_its_client_disconnects(wire, pictures, token, leave, logged):
-    identity = add(wire, pictures, token)
+def test_thumbnail_is_cancelled_when_its_client_disconnects(wire, decoder, token, leave, logged):
+    identity = add(wire, decoder, token)
     wire.send(thumbnail_of(token, identity))
-    owner, job = pictures.asked[-1]
+    owner, job = decoder.asked[-1]
     assert owner == "anna"
     leave(wire)
-    assert pictures.cancelled == [job]
+    assert decoder.cancelled == [job]
     assert logged() == []
 
 
-def test_shared_thumbnail_is_made_when_one_of_two_clients_disconnects(wire, pictures, token):
-    identity = add(wire, pictures, token)
+def test_shared_thumbnail_is_made_when_one_of_two_clients_disconnects(wire, decoder, token):
+    identity = add(wire, decoder, token)
     request = thumbnail_of(token, identity)
     wire.send(request)
     leaving = wire.channel
     wire.connect()
     wire.send(request)
     leaving.connectionLost(Failure(ConnectionDone()))
-    assert pictures.cancelled == []
-    pictures.answer(Thumbnail("image/jpeg", b"small"))
+    assert decoder.cancelled == []
+    decoder.answer(Thumbnail("image/jpeg", b"small"))
     (answer,) = wire.answers("GET")
     assert (answer.status, answer.body) == (200, b"small")

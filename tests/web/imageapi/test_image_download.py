@@ -50,7 +50,7 @@ def test_image_without_acceptable_coding_is_406(wire, token, field, data):
     assert (406, "Accept-Encoding") == (answer.status, answer.fields["vary"])
 
 
-# --- tags --------------------------------------------------------------------------------------------
+# --- entity tags --------------------------------------------------------------------------------------------
 
 
 def test_gzipped_and_original_have_different_entity_tags(wire, token):
@@ -79,7 +79,7 @@ def test_entity_tag_changes_with_the_image(wire, token):
     assert 412 == wire.get(token, identity, If_Match=tag).status
 
 
-# --- parts -------------------------------------------------------------------------------------------
+# --- ranges -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity"])
@@ -120,7 +120,7 @@ def test_if_range_fails_after_an_update_of_the_image(wire, token):
     assert [206, 200] == statuses
 
 
-# --- fields ------------------------------------------------------------------------------------------
+# --- headers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity"])

@@ -254,7 +254,7 @@ def test_form_with_content_encoding_is_415(wire, token):
 
 
 def test_image_over_the_size_limit_is_413(wire, token):
-    wire.room.max_size = wire.blobs.max_size = wire.blobs._admission.max_size = len(PNG)
+    wire.images.max_size = wire.blobs.max_size = wire.blobs._admission.max_size = len(PNG)
     assert 413 == wire.upload(token, PNG + b"x").status
     assert 201 == wire.upload(token, PNG).status
 
@@ -288,13 +288,13 @@ class FakeDecoder:
     ("error", "status"), [(NotAnImage(), 406), (Overloaded(), 503), (OSError(5, "x"), 500)]
 )
 def test_image_that_fails_verification_is_refused(error, status):
-    pictures = FakeDecoder(None)
-    wire = ImageWire(pictures=pictures)
+    decoder = FakeDecoder(None)
+    wire = ImageWire(decoder=decoder)
     token = wire.register()
     identity = wire.add(token, BMP)
-    ((blob, owner),) = pictures.seen
+    ((blob, owner),) = decoder.seen
     assert (len(BMP), "anna") == (blob.size, owner)
-    pictures.error = error
+    decoder.error = error
     assert status == wire.upload(token, PNG, "dog.png").status
     assert status == wire.update(token, identity, PNG).status
     assert {"cat.png": identity} == wire.list_images(token)
@@ -309,7 +309,7 @@ def test_thumbnail_without_a_decoder_is_501(wire, token):
     assert "filestored[images]" in value(answer)
 
 
-# --- places and methods ------------------------------------------------------------------------------
+# --- paths and methods ------------------------------------------------------------------------------
 
 PLACES = {
     "generate-token/anna/": "GET",

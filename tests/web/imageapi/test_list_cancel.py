@@ -8,7 +8,7 @@ LIST = b"GET /imageapi/token/%s/get-image-list/ HTTP/1.1\r\nHost: localhost\r\n\
 
 
 def filled(users=1):
-    """A connection to a room with accounts of many images, whose blocking work waits, and their tokens."""
+    """A client of accounts with many images, whose blocking jobs are deferred, and their tokens."""
     wire = ImageWire()
     tokens = [wire.register(f"user_{number}") for number in range(users)]
     for number in range(users):
@@ -46,7 +46,7 @@ def test_concurrent_lists_occupy_few_io_threads():
     wires = [wire]
     for _ in range(15):
         more = ImageWire(records=wire.records, run=later)
-        more.factory, more.room = wire.factory, wire.room
+        more.factory, more.images = wire.factory, wire.images
         more.connect()
         wires.append(more)
     for number, each in enumerate(wires):

@@ -13,7 +13,7 @@ from tests.web.imageapi.image_wire import ImageWire
 
 
 class PatientWire(ImageWire):
-    """An image room; `stream` leaves the jobs that read undone, and `ask` does those of one request."""
+    """An image store; `stream` leaves the read jobs queued, `ask` runs those of one request."""
 
     def __init__(self):
         self.later = DeferredJobs()
@@ -33,7 +33,7 @@ class PatientWire(ImageWire):
         return answer
 
     def stream(self, token, identity, *fields):
-        """Ask for an image until the first job that reads it waits; the new connection."""
+        """Request an image until its first read job is queued; return the new connection."""
         held, self.later.jobs = self.later.jobs, []
         self.connect()
         path = f"/imageapi/token/{token}/get-image/{identity}/"
@@ -57,7 +57,7 @@ def token(wire):
 
 @pytest.fixture
 def decompressed(monkeypatch):
-    """A list of the numbers of bytes that were decompressed at a time."""
+    """A list of the sizes of decompressed chunks."""
     counts = []
     decompress = GunzippedFile._decompress
 

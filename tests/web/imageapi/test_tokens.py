@@ -32,7 +32,7 @@ def anna(wire):
 
 
 def state(wire):
-    """Everything that is kept."""
+    """Return all stored records and blobs."""
     names = wire.records.names("accounts") + wire.records.names("tokens")
     return {name: wire.records.read(name) for name in names}, wire.backend.digests(None, 99)
 
@@ -146,7 +146,7 @@ def test_files_and_images_are_separate(wire, anna):
     assert PNG == wire.get(anna, identity).body
 
 
-# --- here and elsewhere ------------------------------------------------------------------------------
+# --- local and remote clients ------------------------------------------------------------------------------
 
 HERE = {
     "loopback": IPv4Address("TCP", "127.0.0.1", 9000),
