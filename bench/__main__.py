@@ -93,7 +93,7 @@ def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[
     """Everything that was asked for, as sections of the report, and the results for the chart."""
     works = [work for work in WORKS if _wanted(chosen, work.name)]
     started = [f"{machine.machine()}; {machine.date()}.", machine.business()]
-    house.furnish()
+    house.repair()
     absent = house.flush_names({name for work in works for name in work.who})
     sections = [_preface(started, house, chosen, absent)]
     results = [_turns(house, work, chosen) for work in works]

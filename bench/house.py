@@ -56,7 +56,7 @@ class House:
         self.clear()
         remove(self.path)
 
-    def furnish(self) -> None:
+    def repair(self) -> None:
         """Make the store and its files."""
         prepare(self.store, "sha256")
         self.served = {kind.name: shelve(self.store, kind.contents()) for kind in MEDIA_TYPES}

@@ -44,7 +44,7 @@ def _opened(directory: str) -> Iterator[DiskRecords]:
     """Open the records in the directory."""
     if os.path.isdir(directory):
         _become_owner(directory)
-        image_directory.inspect(directory)
+        image_directory.check(directory)
     if not os.path.exists(os.path.join(directory, NAME)):
         raise UnusableStore(f"{directory} is not the --images directory of a daemon; name that with --images")
     records = DiskRecords(directory)

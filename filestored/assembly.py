@@ -26,7 +26,7 @@ from filestored.settings import Settings
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import require_format
 from filestored.storage.disk.file_cache import FileCache
-from filestored.storage.disk.layout import furnish, inspect, prepare
+from filestored.storage.disk.layout import check, prepare, repair
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -55,8 +55,8 @@ def make_daemon(settings: Settings) -> "Daemon":
 
     use_monotonic_clock(reactor)
     try:
-        inspect(settings.store, settings.hash_name)
-        image_directory.inspect(settings.images)
+        check(settings.store, settings.hash_name)
+        image_directory.check(settings.images)
         endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
     except (FilestoredError, ValueError) as error:
         exit_with(error)
@@ -147,10 +147,10 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
 
 def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery) -> Store:
     health = devices.of(settings.store)
-    report = recovery.add(health, partial(furnish, settings.store))
+    report = recovery.add(health, partial(repair, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report)
     return Store(
-        DiskBackend(settings.store, algorithm, recent=FileCache()),
+        DiskBackend(settings.store, algorithm, file_cache=FileCache()),
         algorithm,
         pools.make("files"),
         max_size=settings.max_size,

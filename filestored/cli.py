@@ -53,11 +53,11 @@ def _migrate(arguments: Namespace) -> int:
     with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
     _print(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
-    for digest in summary.rotten:
-        _print_error(f"{digest} had rotted; it is in quarantine, and has no other name")
+    for digest in summary.corrupt:
+        _print_error(f"{digest} is corrupt; it is in quarantine, and has no other name")
     for digest in summary.unreadable:
         _print_error(f"{digest} cannot be read; it keeps its former name")
-    return INCOMPLETE if summary.rotten or summary.unreadable else DONE
+    return INCOMPLETE if summary.corrupt or summary.unreadable else DONE
 
 
 def _abandon(store: str) -> int:

@@ -358,7 +358,7 @@ class IBatchFlush(Interface):
     def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
         """Return whether `flush` is cheaper than single flushes of these sealed files and names."""
 
-    def flush() -> None:
+    def flush_all() -> None:
         """Make durable all content sealed without a flush, and all names published or removed before.
 
         Blocking. Raises `OSError`; what is durable is unknown then, also after a later flush.

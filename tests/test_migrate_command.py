@@ -63,7 +63,7 @@ def test_corrupt_file_is_named_and_exit_status_is_3(store):
     with open(path, "wb") as file:
         file.write(b"jello")
     done = filestored("migrate", store, "--to", "sha256")
-    expected = f"filestored: {name} had rotted; it is in quarantine, and has no other name\n"
+    expected = f"filestored: {name} is corrupt; it is in quarantine, and has no other name\n"
     assert (3, expected) == (done.returncode, done.stderr)
     assert 0 == filestored("migrate", store, "--to", "sha256").returncode
 

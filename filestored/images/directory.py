@@ -35,9 +35,9 @@ CONTENTS = "images"
 """What the ``FORMAT`` of the directory says that it is for."""
 
 
-def inspect(path: str) -> None:
+def check(path: str) -> None:
     """Look, without touching, whether `path` can be the directory for images. Raises `FilestoredError`."""
-    records.inspect(path, CONTENTS)
+    records.check(path, CONTENTS)
 
 
 def prepare(path: str, report: Report | None = None) -> None:
@@ -55,10 +55,10 @@ def prepare(path: str, report: Report | None = None) -> None:
         kept.close()
 
 
-def furnish(path: str) -> None:
+def repair(path: str) -> None:
     """Make what is missing in the directory for images, and probe it. Blocking. Raises `UnusableStore`."""
-    records.furnish(path)
-    layout.furnish(_blobs(path))
+    records.repair(path)
+    layout.repair(_blobs(path))
 
 
 def require(path: str) -> None:
@@ -92,7 +92,7 @@ class ImageDirectory:
         max_uploads: int,
     ) -> None:
         health = devices.of(path)
-        prepare(path, recovery.add(health, partial(furnish, path)))
+        prepare(path, recovery.add(health, partial(repair, path)))
         kept = DiskRecords(path)
         key = read_key(kept)
         disk = DiskBackend(_blobs(path), UNIQUE_SHA256)

@@ -174,7 +174,7 @@ def test_a_directory_whose_parent_was_removed_is_not_made_anew(tmp_path):
 
 def test_nothing_is_kept_when_only_the_reserve_is_free(open_cache, place, monkeypatch):
     cache = open_cache()
-    monkeypatch.setattr("filestored.images.thumbnails.cache.RESERVE", 2**62)
+    monkeypatch.setattr("filestored.images.thumbnails.cache.RESERVED_BYTES", 2**62)
     cache.put("a", JPEG)
     assert [] == os.listdir(place)
 

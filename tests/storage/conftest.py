@@ -27,10 +27,10 @@ def open_disk(place: str) -> Iterator[Callable[..., DiskBackend]]:
     def open_it(
         calls: Syscalls | None = None,
         reserve: int = 0,
-        crowd: int | None = None,
-        recent: FileCache | None = None,
+        batch_flush_min: int | None = None,
+        file_cache: FileCache | None = None,
     ) -> DiskBackend:
-        backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, crowd, recent)
+        backend = DiskBackend(place, prepare(place, "md5"), calls, reserve, batch_flush_min, file_cache)
         opened.append(backend)
         return backend
 
@@ -45,12 +45,12 @@ def disk(open_disk: Callable[..., DiskBackend]) -> DiskBackend:
     return open_disk()
 
 
-@pytest.fixture(params=["memory", "disk", "disk with recent files", "disk without O_TMPFILE"])
+@pytest.fixture(params=["memory", "disk", "disk with a file cache", "disk without O_TMPFILE"])
 def backend(request: pytest.FixtureRequest) -> IBackend:
     """Each backend in turn."""
     if request.param == "memory":
         return MemoryBackend(MD5)
     open_it = request.getfixturevalue("open_disk")
-    if request.param == "disk with recent files":
-        return open_it(recent=FileCache())
+    if request.param == "disk with a file cache":
+        return open_it(file_cache=FileCache())
     return open_it() if request.param == "disk" else open_it(without_tmpfile())

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.errors import Overloaded
-from filestored.storage.blob import SLOW_TO_CLOSE, Blob
+from filestored.storage.blob import CLOSE_IN_THREAD_MIN_BYTES, Blob
 from filestored.storage.health import Health, ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
@@ -218,7 +218,7 @@ def test_a_read_that_waits_for_a_thread_is_skipped_once_nothing_wants_it(backend
 
 
 def test_a_file_is_closed_on_the_spot_when_no_thread_can_be_started(disk, bench):
-    large = b"x" * SLOW_TO_CLOSE
+    large = b"x" * CLOSE_IN_THREAD_MIN_BYTES
     put(disk, large)
     file = disk.open(digest_of(large))
     blob = Blob(digest_of(large), file, lambda *_: fail(Overloaded()), Health())

@@ -40,7 +40,7 @@ class CrowdDiary(Diary):
     def is_worthwhile(self, files, digests):
         return files + len(digests) > 0
 
-    def flush(self):
+    def flush_all(self):
         self.note("flush")
 
 

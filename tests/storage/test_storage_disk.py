@@ -11,7 +11,7 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, prepare
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ShardUnusable
 from filestored.storage.store import Store
@@ -149,7 +149,7 @@ def test_one_settle_flushes_each_shard_once(open_disk):
     flushed: list[int] = []
     disk = open_disk(watched(lambda name, args: flushed.append(args[0]) if name == "fsync" else None))
     disk.flush_names(digest_of(b"%d" % number) for number in range(5000))
-    assert len(SHARDS) == len(flushed) == len(set(flushed))
+    assert len(SHARD_NAMES) == len(flushed) == len(set(flushed))
 
 
 # --- things that somebody planted ------------------------------------------------------------

@@ -19,10 +19,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from filestored.errors import NotFound, Overloaded, StorageFull, WritesSuspended
 from filestored.interfaces import UploadResult
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, prepare
 from filestored.storage.health import ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, put, read, watched, without_tmpfile
+
+pytestmark = pytest.mark.slow
 
 CORRUPT = b"these bytes have another digest"
 
@@ -125,7 +127,7 @@ def test_a_call_that_fails_is_reported_and_leaves_nothing_behind(open_disk, plac
         raise OSError(code, os.strerror(code))
 
     fault = Fault(fail)
-    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), batch_flush_min=crowd_of(kind)), open_disk()
     number = 0
     while True:
         data = operation.content(number)
@@ -177,7 +179,7 @@ def judge(operation, result, code, store, held, data) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_death_before_any_call_loses_nothing_that_was_acknowledged(open_disk, place, operation, kind):
     fault = Fault(lambda: os._exit(9))
-    disk, clean = open_disk(calls_with(fault, kind), crowd=crowd_of(kind)), open_disk()
+    disk, clean = open_disk(calls_with(fault, kind), batch_flush_min=crowd_of(kind)), open_disk()
     number, died = 0, True
     while died:
         data = operation.content(number)
@@ -214,7 +216,7 @@ def test_a_death_before_any_call_of_the_start_is_mended_by_the_next_start(tmp_pa
 
         died, ready = in_a_child(act)
         assert prepare(place, "sha1").name == "sha1"
-        left = set(os.listdir(place)) - {*SHARDS, "FORMAT", "quarantine", "tmp"}
+        left = set(os.listdir(place)) - {*SHARD_NAMES, "FORMAT", "quarantine", "tmp"}
         assert set() == left
         assert [] == files_below(place)
         # Of the 256 shards, made in one loop, the first and the last few stand for all.

@@ -10,7 +10,7 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import WritesSuspended
 from filestored.storage.disk.syscalls import Syscalls, sync_file_range, syncfs, syncfs_is_reliable
-from filestored.storage.disk.temp_files import EARLY
+from filestored.storage.disk.temp_files import WRITEBACK_BYTES
 from filestored.storage.health import FlushFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, read, send, watched
@@ -59,7 +59,7 @@ class Ledger:
 def events_of(open_disk, calls=lambda calls: calls):
     """What happens while some are stored, one by one, in one turn, and once more."""
     ledger, bench = Ledger(), Workbench()
-    store = Store(open_disk(calls(watched(ledger.note)), crowd=1), MD5, bench)
+    store = Store(open_disk(calls(watched(ledger.note)), batch_flush_min=1), MD5, bench)
     answers = [send(store, CONTENTS[0]).addCallback(ledger.answer)]
     bench.do_one()
     answers += [send(store, data).addCallback(ledger.answer) for data in (*CONTENTS[1:], CONTENTS[1])]
@@ -91,7 +91,7 @@ def test_names_wait_for_the_flush_that_the_next_bytes_need_anyhow(open_disk):
     flushes = []
     calls = watched(lambda name, args: flushes.append(name) if name in ("fsync", "syncfs") else None)
     bench = Workbench()
-    store = Store(open_disk(calls, crowd=1), MD5, bench)
+    store = Store(open_disk(calls, batch_flush_min=1), MD5, bench)
     answers = [send(store, CONTENTS[0])]
     for data in CONTENTS[1:]:
         answers.append(send(store, data))
@@ -107,7 +107,7 @@ def test_one_failed_flush_fails_everybody_and_ends_all_writing(open_disk, code):
         if name == "syncfs":
             raise OSError(code, os.strerror(code))
 
-    disk = open_disk(watched(fail), crowd=3)
+    disk = open_disk(watched(fail), batch_flush_min=3)
     bench = Workbench()
     store = Store(disk, MD5, bench)
     alone = send(store, CONTENTS[0])
@@ -126,7 +126,7 @@ def test_one_failed_flush_fails_everybody_and_ends_all_writing(open_disk, code):
 def test_few_files_are_flushed_one_by_one_where_others_write_much(open_disk):
     flushes = []
     calls = watched(lambda name, args: flushes.append(name) if name in ("fsync", "syncfs") else None)
-    store = Store(open_disk(calls, crowd=3), MD5, maybeDeferred)
+    store = Store(open_disk(calls, batch_flush_min=3), MD5, maybeDeferred)
     assert outcome(send(store, b"alone")).created
     assert ["fsync", "fsync"] == flushes[-2:]
 
@@ -191,11 +191,13 @@ def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_
     disk = open_disk(watched(note))
     sink = disk.begin()
     for _ in range(3):
-        sink.write(data[: EARLY // 2])
+        sink.write(data[: WRITEBACK_BYTES // 2])
     sink.write(data)
     sink.seal()
     sink.discard()
-    assert [(0, EARLY), (EARLY, EARLY // 2 + len(data)), "fsync"] == started[-3:]
+    assert [(0, WRITEBACK_BYTES), (WRITEBACK_BYTES, WRITEBACK_BYTES // 2 + len(data)), "fsync"] == started[
+        -3:
+    ]
 
 
 def test_a_closed_descriptor_cannot_be_written_back():

@@ -11,18 +11,18 @@ from filestored.errors import StorageFull
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GzipBackend
 from filestored.interfaces import UploadResult
-from filestored.storage.free_space import LOOK_AGAIN_BYTES
+from filestored.storage.admission import CHECK_INTERVAL_BYTES
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, files_below, outcome, watched
 
 PIECE = os.urandom(1024 * 1024)
 UPLOADS = 6
 ROOM = 32 * len(PIECE)
-RESERVE = 64 * len(PIECE)
+RESERVED_BYTES = 64 * len(PIECE)
 
 
 class SmallDisk:
-    """A file system of `ROOM` and `RESERVE` bytes. What was written once stays taken."""
+    """A file system of `ROOM` and `RESERVED_BYTES` bytes. What was written once stays taken."""
 
     def __init__(self):
         self.written = 0
@@ -36,8 +36,8 @@ class SmallDisk:
     def _fstatvfs(self, descriptor):
         if self.broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        free = max(0, ROOM + RESERVE - self.written)
-        return os.statvfs_result((1, 1, ROOM + RESERVE, free, free, 0, 0, 0, 0, 255))
+        free = max(0, ROOM + RESERVED_BYTES - self.written)
+        return os.statvfs_result((1, 1, ROOM + RESERVED_BYTES, free, free, 0, 0, 0, 0, 255))
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def upload_at_once(store, lengths, pieces=20):
 
 @pytest.mark.parametrize("pack", [lambda disk: disk, GzipBackend], ids=["files", "images"])
 def test_uploads_of_unknown_length_leave_the_reserve_alone(open_disk, place, small, pack):
-    store = Store(pack(open_disk(small.calls, reserve=RESERVE)), UNIQUE_SHA256, maybeDeferred)
+    store = Store(pack(open_disk(small.calls, reserve=RESERVED_BYTES)), UNIQUE_SHA256, maybeDeferred)
     answers = upload_at_once(store, [None] * UPLOADS)
     assert {StorageFull} == set(map(type, answers))
-    assert ROOM <= small.written <= ROOM + LOOK_AGAIN_BYTES + UPLOADS * len(PIECE)
+    assert ROOM <= small.written <= ROOM + CHECK_INTERVAL_BYTES + UPLOADS * len(PIECE)
     assert ([], None) == (files_below(place), store.degraded)
 
 
 def test_the_bytes_of_a_refused_upload_are_freed_before_its_end(open_disk, place, small):
-    store = Store(open_disk(small.calls, reserve=RESERVE), MD5, maybeDeferred)
+    store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     upload = store.upload()
     held = len(os.listdir("/proc/self/fd"))
     for _ in range(60):
@@ -74,7 +74,7 @@ def test_the_bytes_of_a_refused_upload_are_freed_before_its_end(open_disk, place
 
 
 def test_an_upload_goes_on_after_room_was_made(open_disk, small):
-    store = Store(open_disk(small.calls, reserve=RESERVE), MD5, maybeDeferred)
+    store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     assert isinstance(upload_at_once(store, [None], 60)[0], StorageFull)
     small.written = 0
     with pytest.raises(StorageFull):
@@ -83,7 +83,7 @@ def test_an_upload_goes_on_after_room_was_made(open_disk, small):
 
 
 def test_a_client_that_announces_much_and_sends_little_keeps_no_room(open_disk, small):
-    store = Store(open_disk(small.calls, reserve=RESERVE), MD5, maybeDeferred)
+    store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     slow = [store.upload(length=ROOM) for _ in range(UPLOADS)]
     assert isinstance(upload_at_once(store, [20 * len(PIECE)])[0], UploadResult)
     for each in slow:
@@ -92,7 +92,7 @@ def test_a_client_that_announces_much_and_sends_little_keeps_no_room(open_disk, 
 
 
 def test_a_free_space_that_cannot_be_asked_for_fails_the_upload(open_disk, small, place):
-    store = Store(open_disk(small.calls, reserve=RESERVE), MD5, maybeDeferred)
+    store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     small.broken = True
     assert errno.EIO == upload_at_once(store, [None])[0].errno
     assert [] == files_below(place)

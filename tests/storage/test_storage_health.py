@@ -64,13 +64,13 @@ def test_an_error_of_one_request_suspends_nothing(error, refusal):
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.EUCLEAN], ids=errno.errorcode.get)
 def test_a_start_on_a_faulty_disk_suspends_writing_until_a_probe_passes(code):
     health = Health()
-    health.judge_start(failure(code))
+    health.suspend_until_probe(failure(code))
     assert health.recoverable
 
 
 def test_a_start_on_a_full_disk_suspends_nothing():
     health = Health()
-    health.judge_start(failure(errno.ENOSPC))
+    health.suspend_until_probe(failure(errno.ENOSPC))
     assert health.degraded is None
 
 

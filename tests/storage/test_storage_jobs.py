@@ -153,12 +153,12 @@ def put_in(store, data):
 
 def test_a_small_upload_is_a_job_of_the_group_commit(ledger):
     put_in(Store(MemoryBackend(MD5), MD5, ledger.threads), b"small")
-    assert [("commit", "take")] == ledger.noted()
+    assert [("commit", "run")] == ledger.noted()
 
 
 def test_a_large_upload_is_written_sealed_and_committed_in_three_pools(ledger):
     put_in(Store(MemoryBackend(MD5), MD5, ledger.threads), b"x" * 300_000)
-    assert [("write", "write"), ("seal", "complete"), ("commit", "take")] == ledger.noted()
+    assert [("write", "write"), ("seal", "finish"), ("commit", "run")] == ledger.noted()
 
 
 def test_an_aborted_upload_is_discarded_by_the_pool_for_writing(ledger):

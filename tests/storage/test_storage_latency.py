@@ -53,7 +53,7 @@ def latency(clock):
 
 @pytest.mark.parametrize(("seconds", "slow"), [(0.0, False), (FAST, False), (SLOW, True), (1.0, True)])
 def test_one_slow_read_is_enough(latency, clock, seconds, slow):
-    latency.note(seconds)
+    latency.record(seconds)
     assert slow == latency.slow
     other = ReadLatency(clock)
     clock.read(other, seconds)
@@ -80,14 +80,14 @@ def test_a_read_that_fails_slowly_is_slow(latency, clock):
     ],
 )
 def test_recovery_takes_time_and_fast_reads(latency, clock, seconds, reads, slow):
-    latency.note(SLOW)
+    latency.record(SLOW)
     clock.advance(seconds)
     clock.read(latency, 0, reads)
     assert slow == latency.slow
 
 
 def test_a_slow_read_among_many_cached_ones_prevents_recovery(latency, clock):
-    latency.note(SLOW)
+    latency.record(SLOW)
     for _ in range(10):
         clock.advance(MIN_RECOVERY_SECONDS / 2)
         clock.read(latency, FAST, 2 * RECOVERY_READS)
@@ -96,14 +96,14 @@ def test_a_slow_read_among_many_cached_ones_prevents_recovery(latency, clock):
     clock.advance(MIN_RECOVERY_SECONDS)
     clock.read(latency, FAST, RECOVERY_READS)
     assert not latency.slow
-    latency.note(SLOW)
+    latency.record(SLOW)
     assert latency.slow
 
 
 def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon(latency, clock):
     record_latency = []
     for _ in range(8):
-        latency.note(SLOW)
+        latency.record(SLOW)
         began = clock.now
         while latency.slow:
             clock.advance(MIN_RECOVERY_SECONDS / 4)
@@ -111,14 +111,14 @@ def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon
         record_latency.append(clock.now - began)
     assert [1, 2, 4, 8, 16, 16, 16, 16] == record_latency
     clock.advance(MAX_RECOVERY_SECONDS)
-    latency.note(SLOW)
+    latency.record(SLOW)
     clock.advance(MIN_RECOVERY_SECONDS)
     clock.read(latency, 0, RECOVERY_READS)
     assert not latency.slow
 
 
 def test_a_read_that_hangs_prevents_recovery(latency, clock):
-    latency.note(SLOW)
+    latency.record(SLOW)
     started, go_on = threading.Event(), threading.Event()
 
     def hang():
@@ -165,7 +165,7 @@ def slow_disk():
 
 @pytest.fixture
 def disk(open_disk, slow_disk):
-    made = open_disk(watched(slow_disk), recent=FileCache())
+    made = open_disk(watched(slow_disk), file_cache=FileCache())
     for data in (SMALL, LARGE):
         put(made, data)
     return made
@@ -253,14 +253,14 @@ def test_a_slow_read_in_a_thread_counts(disk, slow_disk):
 
 
 def test_recent_files_bear_many_threads(place):
-    recent = FileCache(most=4)
+    recent = FileCache(max_files=4)
     failed = []
 
     def work():
         try:
             for number in range(3000):
                 recent.add(str(number % 9), number)
-                recent.drop(str(number % 7))
+                recent.evict(str(number % 7))
         except Exception as error:
             failed.append(error)
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from filestored.errors import UnknownAlgorithm, UnusableStore
-from filestored.storage.disk.layout import DEFAULT_HASH, SHARDS, inspect, prepare
+from filestored.storage.disk.layout import DEFAULT_HASH, SHARD_NAMES, check, prepare
 from tests.storage.contract import watched, without_tmpfile
 
 
@@ -22,7 +22,7 @@ def write(path: str, text: str) -> None:
 
 
 def test_a_store_that_does_not_exist_yet_is_fine_and_stays_so(place):
-    assert (DEFAULT_HASH, "sha256") == (inspect(place).name, inspect(place, "sha256").name)
+    assert (DEFAULT_HASH, "sha256") == (check(place).name, check(place, "sha256").name)
     assert not os.path.exists(place)
 
 
@@ -31,8 +31,8 @@ def test_a_new_store_has_all_its_furniture(place):
     with open(place + "/FORMAT") as file:
         record = json.load(file)
     assert (1, "sha256", 36) == (record["format"], record["hash"], len(record["id"]))
-    assert sorted([*SHARDS, "FORMAT", "quarantine"]) == sorted(os.listdir(place))
-    assert {0o700} == {mode_of(place), *(mode_of(f"{place}/{name}") for name in [*SHARDS, "quarantine"])}
+    assert sorted([*SHARD_NAMES, "FORMAT", "quarantine"]) == sorted(os.listdir(place))
+    assert {0o700} == {mode_of(place), *(mode_of(f"{place}/{name}") for name in [*SHARD_NAMES, "quarantine"])}
     assert mode_of(place + "/FORMAT") == 0o440
 
 
@@ -40,12 +40,12 @@ def test_a_store_remembers_its_algorithm_and_id(place):
     prepare(place, "blake2b")
     with open(place + "/FORMAT") as file:
         before = file.read()
-    assert ("blake2b", "blake2b") == (prepare(place).name, inspect(place).name)
+    assert ("blake2b", "blake2b") == (prepare(place).name, check(place).name)
     with open(place + "/FORMAT") as file:
         assert before == file.read()
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_another_hash_is_refused_with_a_line_that_names_both(place, look):
     prepare(place, "md5")
     with pytest.raises(UnusableStore, match="named by md5, not by sha256 as --hash asks") as caught:
@@ -54,14 +54,14 @@ def test_another_hash_is_refused_with_a_line_that_names_both(place, look):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_an_unknown_hash_is_refused(place, look):
     with pytest.raises(UnknownAlgorithm):
         look(place, "crc32")
     assert not os.path.exists(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
 def test_a_store_that_others_may_write_into_is_refused(place, look, mode):
     prepare(place)
@@ -70,7 +70,7 @@ def test_a_store_that_others_may_write_into_is_refused(place, look, mode):
         look(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_symbolic_link_is_refused(place, look, slash):
     prepare(place)
@@ -79,14 +79,14 @@ def test_a_symbolic_link_is_refused(place, look, slash):
         look(place + "-link" + slash)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_what_is_no_directory_is_refused(place, look):
     write(place, "")
     with pytest.raises(UnusableStore, match="not a directory"):
         look(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_a_directory_full_of_other_things_is_refused_and_untouched(place, look):
     os.mkdir(place, 0o755)
     write(place + "/thesis.txt", "years of work")
@@ -98,7 +98,7 @@ def test_a_directory_full_of_other_things_is_refused_and_untouched(place, look):
 def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
     os.mkdir(place, 0o755)
     write(place + "/.gitkeep", "")
-    assert inspect(place).name == DEFAULT_HASH
+    assert check(place).name == DEFAULT_HASH
     assert ([".gitkeep"], 0o755) == (os.listdir(place), mode_of(place))
     prepare(place)
     assert (True, 0o700) == (os.path.exists(place + "/FORMAT"), mode_of(place))
@@ -115,7 +115,7 @@ def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
         ("{" * 10000, "cannot be read"),
     ],
 )
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_a_format_that_is_not_understood_is_refused(place, look, text, complaint):
     prepare(place)
     os.unlink(place + "/FORMAT")
@@ -129,7 +129,7 @@ def test_an_algorithm_of_a_later_version_is_refused(place):
     os.unlink(place + "/FORMAT")
     write(place + "/FORMAT", '{"format": 1, "hash": "sha4", "id": "x"}')
     with pytest.raises(UnknownAlgorithm, match="sha4"):
-        inspect(place)
+        check(place)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo"])
@@ -141,7 +141,7 @@ def test_a_format_that_is_no_file_is_refused_at_once(place, kind):
     else:
         os.mkfifo(place + "/FORMAT")
     with pytest.raises(UnusableStore):
-        inspect(place)
+        check(place)
 
 
 def test_a_missing_parent_is_one_clear_line(place):
@@ -150,7 +150,7 @@ def test_a_missing_parent_is_one_clear_line(place):
 
 
 def test_a_parent_that_is_missing_is_found_before_anything_is_started(place):
-    assert inspect(place + "/below/nothing").name == DEFAULT_HASH
+    assert check(place + "/below/nothing").name == DEFAULT_HASH
 
 
 def test_a_shard_that_was_lost_is_made_again(place):
@@ -207,5 +207,5 @@ def test_many_processes_prepare_one_store_at_once(place, calls):
     os.close(reader)
     os.close(writer)
     assert [0] * len(children) == statuses
-    assert set() == set(os.listdir(place)) - {*SHARDS, "FORMAT", "quarantine", "tmp"}
-    assert inspect(place).name == "sha1"
+    assert set() == set(os.listdir(place)) - {*SHARD_NAMES, "FORMAT", "quarantine", "tmp"}
+    assert check(place).name == "sha1"

@@ -14,7 +14,7 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import Collision, MalformedDigest, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.interfaces import IAliases, IStore
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, inspect, prepare
+from filestored.storage.disk.layout import SHARD_NAMES, check, prepare
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
@@ -126,7 +126,7 @@ def test_the_format_tells_the_new_algorithm_the_old_one_and_the_same_id(place):
     before = record(place)
     move(place)
     assert record(place) == {**before, "format": 2, "hash": "sha256", "aliases": ["md5"]}
-    assert (SHA256, SHA256) == (inspect(place), inspect(place, "sha256"))
+    assert (SHA256, SHA256) == (check(place), check(place, "sha256"))
 
 
 @pytest.mark.parametrize("own", [MD5, SHA256])
@@ -411,8 +411,8 @@ def test_what_is_no_file_of_the_store_stays_where_it_is(place):
 
 @pytest.mark.parametrize(("batch", "heap"), [(1, 2**40), (7, 2**40), (8192, 1)])
 def test_batches_of_any_size_move_the_same(place, open_store, monkeypatch, batch, heap):
-    monkeypatch.setattr(migration, "BATCH", batch)
-    monkeypatch.setattr(migration, "HEAP", heap)
+    monkeypatch.setattr(migration, "BATCH_FILES", batch)
+    monkeypatch.setattr(migration, "BATCH_BYTES", heap)
     monkeypatch.setattr(migration, "_LISTED", 5)
     fill(place)
     spoil(place, digest_of(CONTENTS[3]))
@@ -594,14 +594,14 @@ def test_a_format_whose_aliases_are_no_names_is_refused(place):
         with open(place + "/FORMAT", "w") as file:
             file.write(f'{{"format": 2, "hash": "sha256", "id": "x", "aliases": {aliases}}}')
         with pytest.raises(UnusableStore, match="cannot be read"):
-            inspect(place)
+            check(place)
 
 
 def test_the_furniture_of_a_store_that_has_moved(place):
     fill(place)
     move(place)
     prepare(place)
-    assert sorted([*SHARDS, "FORMAT", "aliases", "quarantine"]) == sorted(os.listdir(place))
+    assert sorted([*SHARD_NAMES, "FORMAT", "aliases", "quarantine"]) == sorted(os.listdir(place))
 
 
 def test_files_are_read_once(place):

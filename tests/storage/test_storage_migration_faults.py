@@ -16,14 +16,16 @@ from twisted.internet.defer import maybeDeferred
 from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import SHARDS, prepare
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.layout import SHARD_NAMES, prepare
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, watched, without_tmpfile
 from tests.storage.test_storage_faults import Fault, descriptors, in_a_child
 from tests.storage.test_storage_migration import SHA256, UNFLUSHED, fill, move, path_of, record, spoil
+
+pytestmark = pytest.mark.slow
 
 CONTENTS = tuple(b"content %d" % number for number in range(5))
 CORRUPT = digest_of(CONTENTS[2])
@@ -33,7 +35,7 @@ UNDO = "or undo it with --abandon instead of --to"
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(migration, "BATCH", 2)
+    monkeypatch.setattr(migration, "BATCH_FILES", 2)
 
 
 @pytest.fixture
@@ -69,7 +71,9 @@ class Few(Fault):
         self.listings = 0
 
     def __call__(self, name, args):
-        listing = name == "scandir" or (name == "open" and args[1] == DIRECTORY and args[0] in (".", *SHARDS))
+        listing = name == "scandir" or (
+            name == "open" and args[1] == DIRECTORY_FLAGS and args[0] in (".", *SHARD_NAMES)
+        )
         self.listings += listing and self.at >= 0
         if not listing or self.listings <= 2:
             super().__call__(name, args)
@@ -80,7 +84,7 @@ def names_of(place: str) -> list[bytes]:
     found = set()
     for name in files_below(place):
         directory, _, file = name.partition("/")
-        if directory in SHARDS and file != CORRUPT.hex:
+        if directory in SHARD_NAMES and file != CORRUPT.hex:
             with open(f"{place}/{name}", "rb") as stored:
                 data = stored.read()
             assert file in (digest_of(data).hex, digest_of(data, SHA256).hex)
@@ -293,7 +297,7 @@ def diary(place: str, forget: str = "") -> list[str]:
 
 def kind_of(descriptor: int, place: str) -> str:
     path = os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), place)
-    if path in SHARDS:
+    if path in SHARD_NAMES:
         return "shard"
     return {".": "root", "aliases": "aliases", "aliases/md5.unfinished": "journal"}.get(path, "FORMAT")
 
@@ -338,7 +342,7 @@ def test_files_stay_regular_and_read_only(filled):
     modes = {
         os.stat(f"{filled}/{name}").st_mode
         for name in files_below(filled)
-        if name[:2] in SHARDS and name[2] == "/"
+        if name[:2] in SHARD_NAMES and name[2] == "/"
     }
     assert {stat.S_IFREG | 0o440} == modes
 

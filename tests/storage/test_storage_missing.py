@@ -31,7 +31,7 @@ def copied(directory):
 
 @pytest.mark.parametrize("recent", [None, FileCache()], ids=["plain", "recent"])
 def test_an_upload_makes_a_removed_shard_anew(open_disk, place, recent):
-    disk = open_disk(recent=recent)
+    disk = open_disk(file_cache=recent)
     remove_empty_directories(place)
     assert {"FORMAT"} == set(os.listdir(place))
     with pytest.raises(NotFound):
@@ -105,7 +105,7 @@ def test_an_upload_makes_tmp_anew_where_files_need_a_name(open_disk, place):
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
 @pytest.mark.parametrize("size", [5, 600_000])
 def test_a_store_that_was_removed_is_not_made_anew_and_says_so(open_disk, place, calls, size):
-    store = Store(open_disk(calls, recent=FileCache()), MD5, maybeDeferred)
+    store = Store(open_disk(calls, file_cache=FileCache()), MD5, maybeDeferred)
     outcome(send(store, HELLO))
     shutil.rmtree(place)
     assert isinstance(outcome(send(store, b"x" * size)), StoreMissing)

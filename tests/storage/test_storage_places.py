@@ -4,9 +4,9 @@ import pytest
 from twisted.internet.task import Clock
 
 from filestored.errors import Overloaded
+from filestored.storage.admission import MAX_UNPLACED_BYTES, MIN_RATE
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, MIN_RATE, Meter
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome
 
 UNPLACED = b"u" * MAX_UNPLACED_BYTES
@@ -91,7 +91,7 @@ def test_an_evicted_upload_leaves_no_file_and_no_descriptor(store, bench, clock,
     clock.advance(60)
     another = started(store)
     bench.do_all()
-    begun_files = [upload for upload in slow if upload._intake.started]
+    begun_files = [upload for upload in slow if upload._writer.started]
     assert 1 == len(begun_files)
     for upload in (*slow, another):
         upload.abort()
@@ -175,9 +175,10 @@ def test_a_place_is_released_once_however_an_upload_ends(clock):
 
 @pytest.mark.parametrize(
     ("elapsed", "size", "rate"),
-    [(1.9, 1000, float("inf")), (2.0, 1000, 450.0), (10.0, 100, 0.0), (4.0, 500, 100.0)],
+    [(1.9, 900, float("inf")), (2.0, 900, 450.0), (10.0, 0, 0.0), (4.0, 400, 100.0)],
 )
-def test_a_rate_is_bytes_over_the_time_of_the_window(elapsed, size, rate):
-    meter = Meter(50.0)
-    meter.restart(100.0, 100)
-    assert rate == meter.rate(100.0 + elapsed, size)
+def test_rate_of_a_client_is_bytes_over_the_time_of_the_window(store, clock, elapsed, size, rate):
+    upload = store.upload()
+    upload.write(b"x" * size)
+    assert rate == upload.rate(clock.seconds() + elapsed)
+    upload.abort()

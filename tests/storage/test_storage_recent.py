@@ -8,7 +8,7 @@ import pytest
 from filestored.digest import algorithm
 from filestored.errors import NotFound
 from filestored.interfaces import IInMemory
-from filestored.storage.disk.file_cache import LARGEST, FileCache
+from filestored.storage.disk.file_cache import MAX_FILE_BYTES, FileCache
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 from tests.storage.contract import HELLO, digest_of, put, read
@@ -28,7 +28,7 @@ def disk(open_disk, opened):
         opened.append(name)
         return os.open(name, *arguments, **options)
 
-    return open_disk(dataclasses.replace(Syscalls(), open=note), recent=FileCache(most=2))
+    return open_disk(dataclasses.replace(Syscalls(), open=note), file_cache=FileCache(max_files=2))
 
 
 def stored(disk, data):
@@ -49,8 +49,8 @@ def test_a_small_file_is_opened_once(disk, opened):
 
 
 def test_a_larger_file_is_opened_every_time(disk, opened):
-    digest = stored(disk, b"x" * (LARGEST + 1))
-    assert b"x" * (LARGEST + 1) == read(disk, digest) == read(disk, digest)
+    digest = stored(disk, b"x" * (MAX_FILE_BYTES + 1))
+    assert b"x" * (MAX_FILE_BYTES + 1) == read(disk, digest) == read(disk, digest)
     assert 2 == opens_of(digest, opened)
 
 

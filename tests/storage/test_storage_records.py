@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from filestored.errors import UnusableStore
 from filestored.interfaces import IRecords
 from filestored.storage.disk import layout
-from filestored.storage.disk.records import DiskRecords, inspect, prepare
+from filestored.storage.disk.records import DiskRecords, check, prepare
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryRecords
 from tests.storage.contract import watched, without_tmpfile
@@ -450,11 +450,11 @@ def _dies_at(site, place, work, calls):
 
 
 def test_a_directory_that_does_not_exist_yet_is_fine_and_stays_so(place):
-    inspect(place, "images")
+    check(place, "images")
     assert not os.path.exists(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_a_store_of_files_is_no_place_for_images(place, look):
     layout.prepare(place, "md5")
     with pytest.raises(UnusableStore, match="named by md5, and not a place for images"):
@@ -467,7 +467,7 @@ def test_a_place_for_images_is_no_store_of_files(place):
         layout.prepare(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_a_directory_full_of_other_things_is_left_alone(place, look):
     os.mkdir(place)
     os.mkdir(place + "/photos")
@@ -476,7 +476,7 @@ def test_a_directory_full_of_other_things_is_left_alone(place, look):
     assert ["photos"] == os.listdir(place)
 
 
-@pytest.mark.parametrize("look", [inspect, prepare])
+@pytest.mark.parametrize("look", [check, prepare])
 def test_a_directory_that_others_may_write_into_is_refused(place, look):
     prepare(place, "images")
     os.chmod(place, 0o770)

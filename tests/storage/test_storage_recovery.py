@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from filestored.errors import StorageFull, UnusableStore, WritesSuspended
 from filestored.storage.disk import records
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.layout import furnish, prepare
+from filestored.storage.disk.layout import prepare, repair
 from filestored.storage.health import UNFIT, Health
 from filestored.storage.recovery import INTERVAL_SECONDS, Recovery
 from filestored.storage.store import Store
@@ -112,10 +112,10 @@ class Bench:
         self.recovery = Recovery(self.clock, self.jobs)
         self.error: Exception | None = None
         self.attempts = 0
-        self.report = self.recovery.add(self.health, self.furnish)
+        self.report = self.recovery.add(self.health, self.repair)
         self.recovery.start()
 
-    def furnish(self) -> None:
+    def repair(self) -> None:
         self.attempts += 1
         if self.error:
             raise self.error
@@ -206,5 +206,5 @@ def test_an_attempt_under_way_is_not_joined_by_another_and_none_follows_a_stop(b
 def test_furnish_makes_a_shard_that_is_missing(place):
     prepare(place)
     os.rmdir(f"{place}/7f")
-    furnish(place)
+    repair(place)
     assert os.path.isdir(f"{place}/7f")

@@ -150,9 +150,9 @@ def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place
 def test_a_flush_for_all_reports_the_shutdown_by_itself(place):
     xfs = Xfs()
     furnished(place)
-    disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, crowd=1)
-    disk.flush()
+    disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, batch_flush_min=1)
+    disk.flush_all()
     xfs.shut = True
     with pytest.raises(OSError, match="Input/output error"):
-        disk.flush()
+        disk.flush_all()
     disk.close()

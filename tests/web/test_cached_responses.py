@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from filestored.http.factory import HTTPFactory
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.file_cache import LARGEST, FileCache
+from filestored.storage.disk.file_cache import MAX_FILE_BYTES, FileCache
 from filestored.storage.disk.layout import prepare
 from filestored.storage.migration.migrate import migrate
 from filestored.storage.store import Store
@@ -46,7 +46,7 @@ class Served:
         self.recent = recent
         self.log = []
         algorithm = prepare(path, hash_name)
-        self.backend = DiskBackend(path, algorithm, reserve=0, recent=FileCache() if recent else None)
+        self.backend = DiskBackend(path, algorithm, reserve=0, file_cache=FileCache() if recent else None)
         self.store = Store(self.backend, algorithm, maybeDeferred)
         self.factory = Counting(make_site(self.store), reactor, access_log=self)
         self.listening = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
@@ -193,7 +193,7 @@ async def test_cache_is_bypassed_when_the_file_size_changes(served, size, other)
         file.write(b"o" * other)
     os.rename(served.file(name) + ".other", served.file(name))
     replies = await asking(served.port, asked, asked, asked)
-    if served.recent and other <= LARGEST:  # small files are hashed as they are read
+    if served.recent and other <= MAX_FILE_BYTES:  # small files are hashed as they are read
         assert [500] * 3 == [reply.status for reply in replies]
     else:
         assert [b"o" * other] * 3 == [reply.body for reply in replies]

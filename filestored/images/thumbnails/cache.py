@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from filestored.digest import Digest
 from filestored.interfaces import Thumbnail
-from filestored.storage.disk.backend import RESERVE
+from filestored.storage.disk.backend import RESERVED_BYTES
 
 ROOM = 256 * 1024 * 1024
 """Bytes that all thumbnails together may take."""
@@ -41,7 +41,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class ThumbnailCache:
     """The directory, made when it is missing. Blocking: `get`, `put` and `forget` belong in I/O threads.
 
-    Nothing is kept while the file system has no more than `RESERVE` bytes left.
+    Nothing is kept while the file system has no more than `RESERVED_BYTES` bytes left.
     """
 
     def __init__(self, directory: str, room: int = ROOM, now: Callable[[], float] = time.time) -> None:
@@ -65,7 +65,7 @@ class ThumbnailCache:
         """Keep a thumbnail for a while. Raises `OSError`."""
         self._make_room(len(thumbnail.data))
         space = os.fstatvfs(self._directory)
-        if space.f_bavail * space.f_frsize <= RESERVE:
+        if space.f_bavail * space.f_frsize <= RESERVED_BYTES:
             return
         try:
             self._store(name, thumbnail)

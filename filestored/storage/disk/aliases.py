@@ -1,18 +1,17 @@
-"""The names that files had before their store moved to another algorithm: ``aliases/<algorithm>``.
+"""Aliases: digests of former hash algorithms, in ``aliases/<algorithm>``.
 
-One text file for each algorithm that was left, which ``grep`` reads as well as we do. A line is a former
-digest, a space and the digest of the same bytes under the next algorithm; where the bytes had rotted
-and have no other name, there are dashes. A file that could not be read has question marks there, and
-keeps its former name. Lines are in order and equally long, so a name is found by
-halving, in twenty reads for a million lines, and nothing is kept in memory::
+There is one text file for each former algorithm, readable with ``grep``. A line is a former digest, a space
+and the digest under the next algorithm; dashes replace the latter for a corrupt file, which has no other
+name, and question marks for an unreadable file, which keeps its former name. Lines are sorted and of equal
+length, so a digest is found by binary search, in twenty reads for a million lines, without memory::
 
     5d41402abc4b2a76b9719d911017c592 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 
-What a line says stays true for ever, whatever becomes of the file: deleted, it has neither name; uploaded
-again, it has both. So the file is written once, and nobody who deletes or heals need look at it.
+A line stays true whatever happens to the file: deleted, it has neither name; uploaded again, it has both. So
+the file is written once; deletions and repairs ignore it.
 
-Rejected: hard links under the former names. A delete would have to find and remove them, too, and a file
-that is healed would go on rotting under its other name. A symbolic link for each takes an inode each.
+Rejected: hard links under the former names, which a delete would have to find, and a repair to replace.
+Symbolic links, which take an inode each.
 """
 
 import errno
@@ -27,23 +26,23 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.subdirectories import Subdirectories
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import UNFIT, ReadFailed
 
 ALIASES = "aliases"
-"""The name of the directory."""
+"""Name of the directory."""
 
 CORRUPT = b"-"
-"""Fills the place of the new name of a file that has none."""
+"""Replaces the new digest of a corrupt file."""
 
 UNREADABLE = b"?"
-"""Fills the place of the new name of a file that keeps its former one."""
+"""Replaces the new digest of an unreadable file."""
 
 
 class AliasFile:
-    """One file of aliases, open as `descriptor`, from names of `old` to names of `new`. Blocking."""
+    """An open file of aliases, from digests of `old` to digests of `new`. Blocking."""
 
     def __init__(self, descriptor: int, old: Algorithm, new: Algorithm, calls: Syscalls) -> None:
         self.old = old
@@ -58,25 +57,25 @@ class AliasFile:
             raise UnusableStore(f"{ALIASES}/{old.name} is damaged; restore it from a copy")
 
     def find(self, name: Digest) -> Digest:
-        """The next name of the file `name`, or `name` if it kept that. Raises `NotFound` or `OSError`."""
+        """Return the next digest of `name`; `name` itself if it was kept. Raises `NotFound` or `OSError`."""
         wanted = name.hex.encode("ascii")
         place = bisect_left(range(self._count), wanted, key=lambda number: self._line(number)[: self._digits])
         line = self._line(place) if place < self._count else b""
-        found = self._second(line, name) if line.startswith(wanted) else None
+        found = self._new_digest(line, name) if line.startswith(wanted) else None
         if found is None:
             raise NotFound
         return found
 
     def lines(self) -> Iterator[tuple[Digest, Digest | None]]:
-        """Both names of each line in order; see `format_line` for those without. Raises `OSError`."""
+        """Yield both digests of each line in order, see `format_line`. Raises `OSError`."""
         yield from self.part(0, self._count)
 
     def part(self, start: int, end: int) -> Iterator[tuple[Digest, Digest | None]]:
-        """As `lines`, from the line with the number `start` to the one before `end`."""
+        """As `lines`, for a half-open range of line numbers."""
         for number in range(start, end):
             line = self._line(number)
             old = self._parse(self.old, line[: self._digits])
-            yield old, self._second(line, old)
+            yield old, self._new_digest(line, old)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -88,7 +87,7 @@ class AliasFile:
         except OSError as error:
             raise ReadFailed.of(error, f"{ALIASES}/{self.old.name}") from error
 
-    def _second(self, line: bytes, old: Digest) -> Digest | None:
+    def _new_digest(self, line: bytes, old: Digest) -> Digest | None:
         if line.endswith(UNREADABLE + b"\n"):
             return old
         return None if is_corrupt(line) else self._parse(self._new, line[self._digits + 1 : -1])
@@ -101,17 +100,17 @@ class AliasFile:
 
 
 class AliasChain:
-    """The aliases of the store in `root`, from the first algorithm to its `own`.
+    """All aliases of the store in `root`, from its first algorithm to its `own`.
 
-    `names` are the algorithms that it left, in that order. A file on a damaged part of the disk is opened
-    again by each use; until then only its names fail. Raises `UnusableStore` or `OSError`.
+    `names` are the former algorithms in order. An unreadable file of aliases is opened again on demand; only
+    its digests fail. Raises `UnusableStore` or `OSError`.
     """
 
     _log = Logger()
 
     def __init__(self, root: StoreRoot, names: Sequence[str], own: Algorithm, calls: Syscalls) -> None:
         self._own = own
-        self._steps: dict[str, AliasFile] = {}
+        self._alias_files: dict[str, AliasFile] = {}
         pairs = list(pairwise([*map(algorithm, names), own]))
         self.algorithms = tuple(old for old, _ in pairs)
         self._openers = {old.name: partial(open_aliases, root, old, new, calls) for old, new in pairs}
@@ -122,11 +121,11 @@ class AliasChain:
             raise
 
     def current(self, digest: Digest) -> Digest:
-        """See `IAliases.current`: one step for each time that the store has moved since."""
+        """See `IAliases.current`; one lookup for each later migration."""
         while digest.algorithm != self._own.name:
             if digest.algorithm not in self._openers:
                 raise NotFound
-            following = self._step(digest.algorithm).find(digest)
+            following = self._alias_file(digest.algorithm).find(digest)
             if following == digest:
                 break
             digest = following
@@ -134,13 +133,13 @@ class AliasChain:
 
     def close(self) -> None:
         """Close all files."""
-        for step in self._steps.values():
+        for step in self._alias_files.values():
             step.close()
 
     def _open_all(self) -> None:
         for name in self._openers:
             try:
-                self._step(name)
+                self._alias_file(name)
             except OSError as error:
                 if error.errno not in UNFIT:
                     raise
@@ -148,22 +147,22 @@ class AliasChain:
                     "names by {name} cannot be looked up: {reason}", name=name, reason=error.strerror
                 )
 
-    def _step(self, name: str) -> AliasFile:
-        """The aliases of one algorithm, opened if need be. Raises `UnusableStore` or `OSError`."""
-        step = self._steps.get(name)
+    def _alias_file(self, name: str) -> AliasFile:
+        """Return the aliases of one algorithm; open them on demand. Raises `UnusableStore` or `OSError`."""
+        step = self._alias_files.get(name)
         if step is None:
             opened = self._openers[name]()
-            step = self._steps.setdefault(name, opened)
+            step = self._alias_files.setdefault(name, opened)
             if step is not opened:  # another thread was faster
                 opened.close()
         return step
 
 
 def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Syscalls) -> AliasFile:
-    """Open one file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
+    """Open a file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
     try:
         with Subdirectories(root, calls).opened([ALIASES]) as directory:
-            descriptor = calls.open(old.name, READ_ONLY, dir_fd=directory)
+            descriptor = calls.open(old.name, OPEN_FLAGS, dir_fd=directory)
     except FileNotFoundError:
         raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
     except OSError as error:
@@ -176,16 +175,16 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Syscall
 
 
 def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
-    """A line of `width` bytes; `new` is None for a rotten file, and `old` for one that could not be read."""
+    """Return a line of `width` bytes; `new` is None for a corrupt file, `old` for an unreadable one."""
     text = f"{old} {'' if new in (None, old) else new}"
     return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else CORRUPT) + b"\n"
 
 
 def is_corrupt(line: bytes) -> bool:
-    """Whether a whole line says that the bytes had rotted."""
+    """Return whether a line marks a corrupt file."""
     return line.endswith(CORRUPT + b"\n")
 
 
 def line_width(old: Algorithm, new: Algorithm) -> int:
-    """Bytes of a line: both names in hexadecimal, a space, a line feed."""
+    """Return the bytes of a line: two hexadecimal digests, a space, a line feed."""
     return 2 * old.size + 2 * new.size + 2

@@ -1,12 +1,11 @@
-"""Files on a disk: ``ab/abcdef…`` below one directory, each written once and never changed.
+"""Disk backend: files ``ab/abcdef…`` below one directory, each written once and never changed.
 
-The directory has been made a store by `layout.prepare`. Its 256 shards are held open (see
-`shards`): opening a file is one `openat(2)` with a bare name.
+`layout.prepare` has made the directory a store. Its 256 shards are open (`shards`): opening a file is one
+openat(2) with a bare name.
 
-Upload: `begin` gives a `DiskSink` (see `sink`), which ends with a name; `flush_names` flushes the
-shards. For a crowd, `flush` does that, and the flush of every `seal`, at once. Download: one `openat`,
-one `fstat` that must say *regular file*; symbolic links, FIFOs and directories that somebody
-planted are not there.
+Upload: `begin` returns a `DiskSink`; `flush_names` flushes the shards. For a batch, `flush` does that and the
+flush of every `seal` at once. Download: one openat(2) and one fstat(2), which must report a regular file:
+symbolic links, FIFOs and directories are never served.
 """
 
 import errno
@@ -32,30 +31,29 @@ from filestored.interfaces import (
 )
 from filestored.storage.disk.aliases import AliasChain
 from filestored.storage.disk.directory import StoreRoot, error_context
-from filestored.storage.disk.file_cache import LARGEST, CachedFile, FileCache
-from filestored.storage.disk.locks import share
+from filestored.storage.disk.file_cache import MAX_FILE_BYTES, CachedFile, FileCache
+from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import READ_ONLY, DiskSink
+from filestored.storage.disk.sink import OPEN_FLAGS, DiskSink
 from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
 
-RESERVE = 256 * 1024 * 1024
-"""Bytes that are always kept free, or a hundredth of the file system if that is more."""
+RESERVED_BYTES = 256 * 1024 * 1024
+"""Minimum free space; at least a hundredth of the file system."""
 
-CROWD = 6
-"""Flushes from which on one for all of them costs less."""
+BATCH_FLUSH_MIN = 6
+"""Number of flushes from which one `syncfs` is cheaper."""
 
 
 @implementer(IBackend, IBatchFlush, IAliases, INonBlockingOpen, IQuarantine)
 class DiskBackend:
-    """The store in the directory `path`, whose files `algorithm` names.
+    """The store in the directory `path`, whose files are named by `algorithm`.
 
-    `reserve` is in bytes, `crowd` takes the place of `CROWD`; small files are kept in `recent`. What is in
-    a shard that is missing or unreadable raises `ShardUnusable`. Raises `UnusableStore` when a shard is not
-    a directory of the same file system, or the store is being moved to another algorithm. Close it when it
-    is not needed any more.
+    `reserve` in bytes; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache` holds small files. Files
+    of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore` when a shard is not a
+    directory of the same file system, or while the store is migrated. The caller closes it.
     """
 
     def __init__(
@@ -63,70 +61,72 @@ class DiskBackend:
         path: str,
         algorithm: Algorithm,
         calls: Syscalls | None = None,
-        reserve: int = RESERVE,
-        crowd: int | None = None,
-        recent: FileCache | None = None,
+        reserve: int = RESERVED_BYTES,
+        batch_flush_min: int | None = None,
+        file_cache: FileCache | None = None,
     ) -> None:
         self._algorithm = algorithm
         self._calls = calls or Syscalls()
         self._reserve = reserve
         with error_context(path, "store"), ExitStack() as opened:
-            self._root = self._calls.open(path, DIRECTORY)
+            self._root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, self._root)
-            found = share(self._root, algorithm.name, self._calls)
+            found = lock_shared(self._root, algorithm.name, self._calls)
             self._store_root = root = StoreRoot(self._root, self._calls)
             opened.callback(root.close)
-            self._workshop = TempFiles(self._root, self._calls)
-            opened.callback(self._workshop.close)
-            self._rooms = Shards(root, self._calls)
-            opened.callback(self._rooms.close)
-            self._former = AliasChain(root, found.aliases, algorithm, self._calls)
-            opened.callback(self._former.close)
+            self._temp_files = TempFiles(self._root, self._calls)
+            opened.callback(self._temp_files.close)
+            self._shard_directories = Shards(root, self._calls)
+            opened.callback(self._shard_directories.close)
+            self._aliases = AliasChain(root, found.aliases, algorithm, self._calls)
+            opened.callback(self._aliases.close)
             self._opened = opened.pop_all()
-        self._shards = self._rooms.descriptors
+        self._shards = self._shard_directories.descriptors
         self._quarantine = Quarantine(root, self._calls)
-        self._recent = recent
-        self._crowd = crowd or (CROWD if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize)
+        self._file_cache = file_cache
+        self._batch_flush_min = batch_flush_min or (
+            BATCH_FLUSH_MIN if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize
+        )
 
     @property
     def former(self) -> Sequence[Algorithm]:
-        """The algorithms that the store has left."""
-        return self._former.algorithms
+        """The former algorithms."""
+        return self._aliases.algorithms
 
     def current(self, digest: Digest) -> Digest:
-        """What the aliases say."""
-        return self._former.current(digest)
+        """See `IAliases.current`."""
+        return self._aliases.current(digest)
 
     def begin(self) -> ISink:
-        """A sink on a scratch file. Raises `StoreMissing` or `OSError`."""
+        """Return a sink with a new temp file. Raises `StoreMissing` or `OSError`."""
         try:
-            scratch = self._workshop.open()
-        except OSError:  # EPERM or ENOENT, as the file system likes, in a directory that was removed
+            temp_file = self._temp_files.open()
+        except OSError:  # EPERM or ENOENT, depending on the file system, in a removed directory
             self._store_root.check()
             raise
-        return DiskSink(scratch, self._rooms, self._quarantine, self._algorithm, self._calls)
+        return DiskSink(temp_file, self._shard_directories, self._quarantine, self._algorithm, self._calls)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
-        """Flush each shard that is concerned once."""
-        self._rooms.flush_names(digests)
+        """Flush the shards of these digests, each once."""
+        self._shard_directories.flush_names(digests)
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
-        """Whether so many flushes would be needed without `flush`, and it can be trusted here."""
-        return files + len({digest.shard for digest in digests}) >= self._crowd
+        """Return whether the number of single flushes reaches the minimum for a `flush`."""
+        return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
-    def flush(self) -> None:
-        """`syncfs`, through a descriptor that is open from start to end: it is told every error."""
+    def flush_all(self) -> None:
+        """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""
         self._calls.syncfs(self._root)
 
     def open(self, digest: Digest) -> IStoredFile:
-        """One `openat` and one `fstat`, or one `stat` for a recent file; only regular files are there."""
-        if self._recent is None:
+        """Open a regular file: one openat(2) and fstat(2), or one stat(2) for a cached file."""
+        if self._file_cache is None:
             return self._open(digest)
-        return self._recall(self._recent, digest) or self._read(self._recent, digest)
+        return self._cached(self._file_cache, digest) or self._open_and_cache(self._file_cache, digest)
 
-    def _recall(self, recent: FileCache, digest: Digest) -> CachedFile | None:
-        """The file as it was read before, if it is still that one."""
-        file = recent.get(digest.hex)
+    def _cached(self, file_cache: FileCache, digest: Digest) -> CachedFile | None:
+        """Return the cached file if it is unchanged, by stat(2); else evict it."""
+        file = file_cache.get(digest.hex)
         if file is None:
             return None
         try:
@@ -135,13 +135,13 @@ class DiskBackend:
             status = None
         if status is not None and file.is_unchanged(status):
             return file
-        recent.drop(digest.hex)
+        file_cache.evict(digest.hex)
         return None
 
-    def _read(self, recent: FileCache, digest: Digest) -> IStoredFile:
-        """The file, and if it is small its bytes at once. Raises `ReadFailed` when these are not its own."""
+    def _open_and_cache(self, file_cache: FileCache, digest: Digest) -> IStoredFile:
+        """Open the file; read, verify and cache a small one. Raises `ReadFailed` when it is corrupt."""
         file = self._open(digest)
-        if file.size > LARGEST:
+        if file.size > MAX_FILE_BYTES:
             return file
         try:
             small = CachedFile(file.read(0, file.size), file.status)
@@ -150,11 +150,11 @@ class DiskBackend:
         if not self._is_digest_of(digest, small.data):
             reason = f"its bytes do not have the {digest.algorithm} of its name"
             raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
-        recent.add(digest.hex, small)
+        file_cache.add(digest.hex, small)
         return small
 
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
-        """Compare `data` with a name of ours, or of an algorithm before a migration."""
+        """Return whether `data` has this digest, which may be of a former algorithm."""
         named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
         hasher = named.new()
         hasher.update(data)
@@ -179,16 +179,16 @@ class DiskBackend:
         return DiskFile(digest, descriptor, status, self._calls)
 
     def _open_name(self, digest: Digest) -> int:
-        """Open the name; once more where the shard turns out to have been replaced. Raises `OSError`."""
+        """Open the name; again if the shard directory was replaced. Raises `OSError`."""
         while True:
             try:
-                return self._calls.open(digest.hex, READ_ONLY, dir_fd=self._shards[digest.shard])
+                return self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=self._shards[digest.shard])
             except FileNotFoundError:
-                if not self._rooms.reopen(digest.shard):
+                if not self._shard_directories.reopen(digest.shard):
                     raise
 
     def delete(self, digest: Digest) -> bool:
-        """Unlink. A directory under that name is not ours, and stays. Raises `StoreMissing` or `OSError`."""
+        """Unlink the file; a directory of that name stays. Raises `StoreMissing` or `OSError`."""
         while True:
             try:
                 self._calls.unlink(digest.hex, dir_fd=self._shards[digest.shard])
@@ -196,11 +196,11 @@ class DiskBackend:
             except IsADirectoryError:
                 return False
             except FileNotFoundError:
-                if not self._rooms.reopen(digest.shard):
+                if not self._shard_directories.reopen(digest.shard):
                     return False
 
     def changed(self, digest: Digest) -> float:
-        """The later one of ``st_mtime`` and ``st_ctime``: a file from a backup is as old as its copy here."""
+        """Return the later of ``st_mtime`` and ``st_ctime``, for files copied from a backup."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
         except FileNotFoundError:
@@ -208,19 +208,19 @@ class DiskBackend:
         return max(status.st_mtime, status.st_ctime)
 
     def set_aside(self, digest: Digest, reason: str) -> bool:
-        """A rename into ``quarantine/``."""
+        """Rename the file into ``quarantine/``."""
         return self._quarantine.set_aside(digest.hex, self._shards[digest.shard], reason)
 
     def recover(self, digest: Digest) -> bool:
-        """A link out of ``quarantine/``, which replaces nothing."""
+        """Link the file out of ``quarantine/``; replaces nothing."""
         return self._quarantine.recover(digest.hex, self._shards[digest.shard])
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
-        """The regular files that are named like digests, shard after shard."""
-        return self._rooms.digests(self._algorithm, after, limit)
+        """List the regular files with names of digests, shard by shard."""
+        return self._shard_directories.digests(self._algorithm, after, limit)
 
     def free_space(self) -> int:
-        """What `statvfs` says, less the reserve; nothing when the inodes are used up."""
+        """Return the free space of fstatvfs(3) less the reserve; 0 without free inodes."""
         space = self._calls.fstatvfs(self._root)
         if space.f_files and not space.f_favail:
             return 0
@@ -228,13 +228,13 @@ class DiskBackend:
         return max(0, space.f_bavail * space.f_frsize - kept)
 
     def close(self) -> None:
-        """Let go of the directories. Nothing may be under way any more."""
+        """Close all descriptors. No call may be running."""
         self._opened.close()
 
 
 @implementer(IStoredFile, IFileBacked)
 class DiskFile:
-    """The open file named `digest`; `size` in bytes, `status` as it was when it was opened."""
+    """An open stored file; `size` in bytes, `status` from fstat(2) at opening."""
 
     __slots__ = ("_calls", "_descriptor", "_digest", "size", "status")
 
@@ -246,14 +246,14 @@ class DiskFile:
         self.status = status
 
     def read(self, offset: int, count: int) -> bytes:
-        """`pread`: many may read at once. Raises `ReadFailed`."""
+        """Read by pread(2); thread-safe. Raises `ReadFailed`."""
         try:
             return self._calls.pread(self._descriptor, count, offset)
         except OSError as error:
             raise ReadFailed.of(error, f"{self._digest.shard}/{self._digest}") from error
 
     def fileno(self) -> int:
-        """The file's descriptor."""
+        """Return the descriptor."""
         return self._descriptor
 
     def close(self) -> None:
@@ -262,4 +262,4 @@ class DiskFile:
 
 
 _NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}
-"""Not there; a symbolic link; a socket, or a device without a driver."""
+"""Missing; a symbolic link; a socket, or a device without a driver."""

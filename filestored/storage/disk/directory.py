@@ -1,12 +1,14 @@
-"""A directory of ours: what stores of files and of records have in common.
+"""Directories of filestored: ownership, mode and ``FORMAT``, shared by stores of files and of records.
 
-It is a directory itself and no link to one, belongs to us, nobody else may write into it, and a
-``FORMAT`` says what it holds. An empty one may be taken; one that is full of other things
-is left alone.
+Such a directory is no symbolic link, belongs to the daemon's user, is writable by no other, and has a
+``FORMAT`` that states its contents. An empty directory may be initialized; a directory with other contents is
+left alone.
 
-The order decides a race: entries are listed before ``FORMAT`` is missed, and ``FORMAT`` is made before
-anything else. Whoever lists something and then finds no ``FORMAT`` looks at somebody else's
-directory.
+The order decides races: entries are listed before ``FORMAT`` is read again, and ``FORMAT`` is created first.
+So entries without a ``FORMAT`` belong to something else.
+
+`StoreRoot` keeps the directory open together with its ``FORMAT``, for confirmed flushes and to detect its
+removal.
 """
 
 import os
@@ -17,16 +19,16 @@ from contextlib import closing, contextmanager, suppress
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY, TMP, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TMP_DIR, TempFiles
 from filestored.storage.health import UNFIT
 
 Report = Callable[[OSError], None]
-"""A function that is called with the error which kept a directory from being prepared."""
+"""Called with the error that prevents the preparation of a directory."""
 
 
 @contextmanager
 def tolerated(report: Report | None) -> Iterator[None]:
-    """Report an error of a full, read-only or damaged disk instead of raising it; None raises all."""
+    """Report errors of a full, read-only or damaged disk instead of raising them; with None raise them."""
     try:
         yield
     except OSError as error:
@@ -37,7 +39,7 @@ def tolerated(report: Report | None) -> Iterator[None]:
 
 @contextmanager
 def error_context(path: str, noun: str) -> Iterator[None]:
-    """Say of which directory an error speaks, and turn those of the system into one line, too."""
+    """Convert errors within the context to `UnusableStore` with the path of the directory."""
     try:
         yield
     except UnusableStore as error:
@@ -54,12 +56,12 @@ def open_directory(path: str) -> int:
         raise UnusableStore("it is a symbolic link; name the directory itself")
     if not stat.S_ISDIR(mode):
         raise UnusableStore("it is not a directory")
-    return os.open(path, DIRECTORY)
+    return os.open(path, DIRECTORY_FLAGS)
 
 
 @contextmanager
-def made(path: str, calls: Syscalls) -> Iterator[int]:
-    """The descriptor of the directory at `path`, for a while; it is made if need be, and is ours."""
+def ensure_directory(path: str, calls: Syscalls) -> Iterator[int]:
+    """Open the directory at `path` for the context; create it if missing. Raises `UnusableStore`."""
     if not os.path.lexists(path):
         with suppress(FileExistsError):
             calls.mkdir(path, 0o700)
@@ -69,18 +71,18 @@ def made(path: str, calls: Syscalls) -> Iterator[int]:
 
 @contextmanager
 def held(path: str) -> Iterator[int]:
-    """The descriptor of the directory at `path`, for a while, which is ours. Raises `UnusableStore`."""
+    """Open the directory at `path` for the context. Raises `UnusableStore` for a wrong owner or mode."""
     root = open_directory(path)
     try:
-        check_access(os.fstat(root), shedding=False)
+        check_access(os.fstat(root), dropping=False)
         yield root
     finally:
         os.close(root)
 
 
-def check_access(status: os.stat_result, *, shedding: bool) -> None:
-    """Raise `UnusableStore` unless it is ours, and ours only; `shedding` root accepts any owner."""
-    if status.st_uid != os.geteuid() and not shedding:
+def check_access(status: os.stat_result, *, dropping: bool) -> None:
+    """Raise `UnusableStore` for a wrong owner or mode; `dropping` privileges accepts any owner."""
+    if status.st_uid != os.geteuid() and not dropping:
         raise UnusableStore(
             f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}"
         )
@@ -89,13 +91,13 @@ def check_access(status: os.stat_result, *, shedding: bool) -> None:
         raise UnusableStore(f"others may write into it (mode {mode:04o}); chmod it to 0700")
 
 
-def read_format(root: int, noun: str) -> format_file.Format | None:
-    """Its format; None for an empty directory. Raises `UnusableStore` for one that is not ours to fill."""
+def read_format(root: int, noun: str) -> format_file.StoreFormat | None:
+    """Return the format; None for an empty directory. Raises `UnusableStore` for other contents."""
     if found := format_file.read(root):
         return found
-    strangers = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP]
+    others = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP_DIR]
     found = format_file.read(root)
-    if strangers and not found:
+    if others and not found:
         raise UnusableStore(f"it is not empty and has no {format_file.NAME} file, so it is no {noun}")
     return found
 
@@ -112,65 +114,59 @@ def require_format(path: str, noun: str) -> None:
             os.close(root)
 
 
-def take(root: int, path: str, contents: str, calls: Syscalls) -> None:
-    """Make an empty directory ours: private, durable itself, and with a ``FORMAT`` that says `contents`."""
+def initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
+    """Initialize an empty directory: mode 0700, durable name, and a ``FORMAT`` with `contents`."""
     calls.fchmod(root, 0o700)
     _flush_parent(path, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        format_file.create(root, workshop, contents)
+    with closing(TempFiles(root, calls)) as temp_files:
+        format_file.create(root, temp_files, contents)
 
 
 def _flush_parent(path: str, calls: Syscalls) -> None:
-    """Make the name of the directory itself durable, where we may read the one above.
-
-    A later `StoreRoot.flush` confirms it: a name that is made here is on the same file system.
-    """
+    """Make the name of the directory durable, if its parent is readable. `StoreRoot.flush` confirms it."""
     with suppress(PermissionError):
-        parent = calls.open(os.path.dirname(os.path.abspath(path)), _ANY_DIRECTORY)
+        parent = calls.open(os.path.dirname(os.path.abspath(path)), _PARENT_FLAGS)
         try:
             calls.fsync(parent)
         finally:
             os.close(parent)
 
 
-_ANY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-# --- The directory of a store, held open with its ``FORMAT`` file: confirmed flushes, a check that it exists.
+_PARENT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class StoreRoot:
-    """The directory that is open as `descriptor`, which stays the caller's. Blocking. Close it in the end.
+    """A directory with ``FORMAT``, open as `descriptor`, which the caller owns. Blocking.
 
-    Raises `OSError`; `FileNotFoundError` when there is no ``FORMAT``.
+    Raises `OSError`; `FileNotFoundError` without ``FORMAT``. The caller closes it.
     """
 
     def __init__(self, descriptor: int, calls: Syscalls) -> None:
         self.descriptor = descriptor
         self._calls = calls
-        self._witness = calls.open(format_file.NAME, _WITNESS, dir_fd=descriptor)
-        self._reads = syncfs_is_reliable(os.fstat(descriptor).st_dev)
+        self._format = calls.open(format_file.NAME, _FORMAT_FLAGS, dir_fd=descriptor)
+        self._confirms_by_read = syncfs_is_reliable(os.fstat(descriptor).st_dev)
 
     def flush(self, *directories: int) -> None:
-        """Make the names in these directories durable. Raises `OSError`: which names are is unknown then."""
+        """Make the names in these directories durable. After an `OSError` it is unknown which are."""
         for directory in directories:
             self._calls.fsync(directory)
-        if self._reads:
-            self._calls.pread(self._witness, 1, 0)
+        if self._confirms_by_read:
+            self._calls.pread(self._format, 1, 0)
         else:
-            self._calls.fsync(self._witness)
+            self._calls.fsync(self._format)
 
     def check(self) -> None:
-        """Raise `StoreMissing` when the directory was removed, or its ``FORMAT`` was. May raise `OSError`."""
+        """Raise `StoreMissing` when the directory or its ``FORMAT`` was removed. May raise `OSError`."""
         try:
             self._calls.stat(format_file.NAME, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             raise StoreMissing from None
 
     def make(self, name: str) -> None:
-        """Make a directory in this one, durably, unless it exists. Raises `StoreMissing` or `OSError`.
+        """Create a subdirectory, durably, unless it exists. Raises `StoreMissing` or `OSError`.
 
-        A store that was removed is not made anew: that would put an empty one in the place of the files.
+        A removed store is not created again: an empty one would replace the files.
         """
         self.check()
         with suppress(FileExistsError):
@@ -179,13 +175,13 @@ class StoreRoot:
 
     def close(self) -> None:
         """Close ``FORMAT``."""
-        os.close(self._witness)
+        os.close(self._format)
 
 
 def flush_root(root: int, calls: Syscalls) -> None:
-    """Flush the directory `root`, which has a ``FORMAT``, once. Raises `OSError`."""
+    """Flush the directory `root`, which has a ``FORMAT``. Raises `OSError`."""
     with closing(StoreRoot(root, calls)) as held:
         held.flush(root)
 
 
-_WITNESS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FORMAT_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -1,14 +1,11 @@
-"""``FORMAT``: what a store on disk says about itself.
+"""``FORMAT`` file of a store: layout version, hash algorithm, and a random id.
 
-One small JSON object in the store's directory: the number of the layout, the algorithm whose
-digests name the files, and a random id by which copies of a store are told apart. It is written
-when the store is made; it appears whole or not at all, and whoever links it first has decided:
-everybody else reads it.
+It is one JSON object, written when the store is created. It appears as a whole or not at all; the first
+process to link it decides, and others read it.
 
-Only a migration replaces it, twice: when it begins, with `moving_to`, the algorithm it leads to;
-when it ends, with that as `hash`, and in `aliases` all algorithms of former names, in the order
-in which they were left (see `aliases`). A layout without either has number 1, else it has
-number 2, so that versions which know neither leave such a store alone.
+Only a migration replaces it, twice: at its start, with the new algorithm in `moving_to`; at its end, with
+that as `hash`, and all former algorithms in `aliases`, in order. A layout with either has version 2, else 1,
+so that older releases refuse such a store.
 """
 
 import json
@@ -22,21 +19,21 @@ from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFile, TempFiles
 
 NAME = "FORMAT"
-"""The name of the file."""
+"""Name of the file."""
 
-NUMBERS = (1, 2)
-"""The layouts that this code reads and writes."""
+VERSIONS = (1, 2)
+"""Layout versions that this release reads and writes."""
 
 _NEXT = ".FORMAT-next"
-"""What is to replace it, for a moment."""
+"""Temporary name of its replacement."""
 
-_LIMIT = 4096
-"""Bytes; nothing that long was written by us."""
+_MAX_BYTES = 4096
+"""Maximum size of the file in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """The contents of ``FORMAT``: algorithm, id, algorithms of former names, the one it is moved to."""
+class StoreFormat:
+    """Contents of ``FORMAT``: algorithm, id, former algorithms, target of a migration."""
 
     hash: str
     id: str
@@ -45,92 +42,86 @@ class Format:
 
     @property
     def format(self) -> int:
-        """The number of the layout."""
+        """The layout version."""
         return 2 if self.aliases or self.moving_to else 1
 
     def to_json(self) -> bytes:
-        """One line; what says nothing is left out."""
+        """Return one line of JSON, without empty fields."""
         fields = {name: value for name, value in asdict(self).items() if value}
         return json.dumps({"format": self.format, **fields}).encode() + b"\n"
 
 
-def read(root: int, name: str = NAME) -> Format | None:
-    """The format of the store whose directory is open as `root`; None when it has none yet.
-
-    Raises `UnusableStore` when there is a ``FORMAT`` that this code does not understand.
-    """
+def read(root: int, name: str = NAME) -> StoreFormat | None:
+    """Return the format of the store open as `root`; None if missing. Raises `UnusableStore` if invalid."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
-        return _parse(file.read(_LIMIT))
+        return _parse(file.read(_MAX_BYTES))
 
 
-def create(root: int, workshop: TempFiles, hash_name: str) -> None:
-    """Write ``FORMAT``, unless somebody was first. The caller flushes `root`. Raises `OSError`."""
-    scratch = _written(Format(hash_name, str(uuid.uuid4())), workshop)
+def create(root: int, temp_files: TempFiles, hash_name: str) -> None:
+    """Create ``FORMAT``, unless it exists. The caller flushes `root`. Raises `OSError`."""
+    temp_file = _write_temp(StoreFormat(hash_name, str(uuid.uuid4())), temp_files)
     try:
         with suppress(FileExistsError):
-            scratch.link(NAME, root)
+            temp_file.link(NAME, root)
     finally:
-        scratch.discard()
+        temp_file.discard()
 
 
-def announce(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
-    """Write `record` to the file that `replace` renames, so that it needs no space. Raises `OSError`."""
+def prepare_replacement(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
+    """Write the replacement that `replace` renames, so that `replace` needs no space. Raises `OSError`."""
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
-    scratch = _written(record, workshop)
+    temp_file = _write_temp(record, temp_files)
     try:
-        scratch.link(_NEXT, root)
+        temp_file.link(_NEXT, root)
     finally:
-        scratch.discard()
+        temp_file.discard()
 
 
-def replace(root: int, workshop: TempFiles, record: Format, calls: Syscalls) -> None:
-    """Put `record` in the place of ``FORMAT``. The caller is alone there, and flushes `root`.
-
-    Raises `OSError`.
-    """
-    if _announced(root) != record:
-        announce(root, workshop, record, calls)
+def replace(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
+    """Replace ``FORMAT``. The caller holds the exclusive lock, and flushes `root`. Raises `OSError`."""
+    if _read_prepared(root) != record:
+        prepare_replacement(root, temp_files, record, calls)
     calls.rename(_NEXT, NAME, src_dir_fd=root, dst_dir_fd=root)
 
 
-def _announced(root: int) -> Format | None:
-    """The contents of the file that `announce` has written, None when it is of no use."""
+def _read_prepared(root: int) -> StoreFormat | None:
+    """Return the replacement that was prepared; None if missing or invalid."""
     try:
         return read(root, _NEXT)
     except (UnusableStore, OSError):
         return None
 
 
-def _written(record: Format, workshop: TempFiles) -> TempFile:
-    scratch = workshop.open()
+def _write_temp(record: StoreFormat, temp_files: TempFiles) -> TempFile:
+    temp_file = temp_files.open()
     try:
-        scratch.write(record.to_json())
-        scratch.seal()
+        temp_file.write(record.to_json())
+        temp_file.seal()
     except BaseException:
-        scratch.discard()
+        temp_file.discard()
         raise
-    return scratch
+    return temp_file
 
 
-def _parse(text: bytes) -> Format:
+def _parse(text: bytes) -> StoreFormat:
     try:
         record = json.loads(text)
         number, hash_name, identity = record["format"], record["hash"], record["id"]
         aliases, moving_to = record.get("aliases", []), record.get("moving_to")
     except (ValueError, TypeError, LookupError, AttributeError):
         raise _unreadable() from None
-    if number not in NUMBERS:
+    if number not in VERSIONS:
         raise UnusableStore(f"it has format {number!r}, and this version knows formats 1 and 2 only")
     if not (isinstance(hash_name, str) and isinstance(identity, str) and isinstance(moving_to, str | None)):
         raise _unreadable()
     if not (isinstance(aliases, list) and all(isinstance(name, str) for name in aliases)):
         raise _unreadable()
-    return Format(hash_name, identity, tuple(aliases), moving_to)
+    return StoreFormat(hash_name, identity, tuple(aliases), moving_to)
 
 
 def _unreadable() -> UnusableStore:

@@ -1,15 +1,15 @@
-"""The directory of a store: is it fit to be one, and everything that belongs in it.
+"""Layout of a store directory: check it, and create what belongs in it.
 
-`inspect` looks without touching, before a daemon is born, so that a bad choice is one clear
-line to the operator. `prepare` runs in each worker: it makes what is missing, proves by a
-probe that the file system keeps its promises, and removes what dead workers left. Any number
-of processes may prepare the same store at once; each step is one that may be done twice.
+`check` changes nothing; it runs before the daemon forks, so that a bad directory is one line for the
+operator. `prepare` runs in each worker: it creates what is missing, probes the system calls of an upload, and
+removes stale temp files. Any number of processes may prepare a store at once; each step is idempotent.
 
-A store that exists can be opened and read on a full, read-only or damaged disk. Then `prepare` reports
-what `furnish`, its last part, has met, and `furnish` is tried again later (see `recovery`).
+An existing store can be opened and read on a full, read-only or damaged disk. Then `prepare` reports the
+error of `repair`, its last part, which is retried later (`recovery`).
 
-Owned by root while we are root is fine; as root, `inspect` accepts any owner, because the
-daemon may shed its privileges to that owner before it prepares.
+The directory is opened, and its ``FORMAT`` read, by `check`, by `prepare` and by the backend: processes and
+privileges change between these, and only the lock of `locks` keeps ``FORMAT`` from changing. As root, `check`
+accepts any owner, because the daemon may drop its privileges to that owner.
 """
 
 import os
@@ -23,34 +23,33 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
     check_access,
+    ensure_directory,
     error_context,
     flush_root,
     held,
-    made,
+    initialize,
     open_directory,
     read_format,
-    take,
     tolerated,
 )
 from filestored.storage.disk.quarantine import QUARANTINE
-from filestored.storage.disk.shards import NAMES as SHARDS
+from filestored.storage.disk.shards import SHARD_NAMES
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFiles
 
 DEFAULT_HASH = "sha256"
-"""The algorithm of a new store for which the operator names none."""
+"""Default algorithm of a new store."""
 
 Lookup = Callable[[str], Algorithm]
-"""What finds an algorithm by its name; raises `UnknownAlgorithm`."""
+"""Finds an algorithm by name; raises `UnknownAlgorithm`."""
 
 _PROBE = ".probe-"
 
 
-def inspect(path: str, hash_name: str | None = None) -> Algorithm:
-    """The algorithm of the store at `path`, or of the one that would be made there.
+def check(path: str, hash_name: str | None = None) -> Algorithm:
+    """Return the algorithm of the store at `path`, or of a new one there. Changes nothing.
 
-    Changes nothing. `hash_name` is the one that the operator asks for, or None. Raises
-    `UnusableStore` with a line that says why, or `UnknownAlgorithm`.
+    `hash_name` is the requested algorithm, or None. Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     wanted = algorithm(hash_name or DEFAULT_HASH)
     with error_context(path, "store"):
@@ -59,11 +58,11 @@ def inspect(path: str, hash_name: str | None = None) -> Algorithm:
         except FileNotFoundError:
             return wanted
         try:
-            check_access(os.fstat(root), shedding=os.geteuid() == 0)
+            check_access(os.fstat(root), dropping=os.geteuid() == 0)
             found = read_format(root, "store")
         finally:
             os.close(root)
-        return _agreed(found, hash_name, algorithm) if found else wanted
+        return _check_algorithm(found, hash_name, algorithm) if found else wanted
 
 
 def prepare(
@@ -73,40 +72,39 @@ def prepare(
     lookup: Lookup = algorithm,
     report: Report | None = None,
 ) -> Algorithm:
-    """Make the directory at `path` a store that is ready to be opened; returns its algorithm.
+    """Prepare the directory at `path` as a store; return its algorithm. Blocking.
 
-    `lookup` finds algorithms by name, for stores that name files in their own way. `report` is called when
-    a store that exists can be read and not written to; None makes that an error. Blocking.
-    Raises `UnusableStore` or `UnknownAlgorithm`.
+    `lookup` finds algorithms by name. `report` is called when an existing store can be read but not written
+    to; with None that is an error. Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     wanted = lookup(hash_name or DEFAULT_HASH)
-    with error_context(path, "store"), made(path, calls) as root:
+    with error_context(path, "store"), ensure_directory(path, calls) as root:
         exists = read_format(root, "store") is not None
         if not exists:
-            take(root, path, wanted.name, calls)
+            initialize(root, path, wanted.name, calls)
         found = format_file.read(root)
-        assert found, "nobody takes FORMAT away"
-        agreed = _agreed(found, hash_name, lookup)
+        assert found, "initialize has created FORMAT"
+        agreed = _check_algorithm(found, hash_name, lookup)
         with tolerated(report if exists else None):
-            _furnish(root, calls)
+            _prepare_open(root, calls)
         return agreed
 
 
-def furnish(path: str, calls: Syscalls | None = None) -> None:
-    """Make what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
+def repair(path: str, calls: Syscalls | None = None) -> None:
+    """Create what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
     with error_context(path, "store"), held(path) as root:
-        _furnish(root, calls or Syscalls())
+        _prepare_open(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Syscalls) -> None:
-    make_rooms(root, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        _probe(root, workshop, calls)
-        workshop.sweep()
+def _prepare_open(root: int, calls: Syscalls) -> None:
+    make_directories(root, calls)
+    with closing(TempFiles(root, calls)) as temp_files:
+        _probe(root, temp_files, calls)
+        temp_files.remove_stale()
 
 
-def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) -> Algorithm:
+def _check_algorithm(found: format_file.StoreFormat, hash_name: str | None, lookup: Lookup) -> Algorithm:
     if found.moving_to:
         raise UnusableStore(
             f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}, "
@@ -119,34 +117,34 @@ def _agreed(found: format_file.Format, hash_name: str | None, lookup: Lookup) ->
     return lookup(found.hash)
 
 
-def make_rooms(root: int, calls: Syscalls) -> None:
-    """Make the directories that are missing in the store that is open as `root`. Raises `OSError`."""
+def make_directories(root: int, calls: Syscalls) -> None:
+    """Create missing directories in the store open as `root`. Raises `OSError`."""
     present = set(os.listdir(root))
-    for name in (*SHARDS, QUARANTINE):
+    for name in (*SHARD_NAMES, QUARANTINE):
         if name not in present:
             with suppress(FileExistsError):
                 calls.mkdir(name, 0o700, dir_fd=root)
     flush_root(root, calls)
 
 
-def _probe(root: int, workshop: TempFiles, calls: Syscalls) -> None:
-    """Go through every call an upload makes once; raises `OSError` when one does not work."""
+def _probe(root: int, temp_files: TempFiles, calls: Syscalls) -> None:
+    """Make every system call of an upload once. Raises `OSError`."""
     for name in os.listdir(root):
         if name.startswith(_PROBE):
             _remove(name, root, calls)
     name = _PROBE + secrets.token_hex(8)
-    scratch = workshop.open()
+    temp_file = temp_files.open()
     try:
-        scratch.write(b"probe\n")
-        scratch.seal()
-        scratch.link(name, root)
+        temp_file.write(b"probe\n")
+        temp_file.seal()
+        temp_file.link(name, root)
         flush_root(root, calls)
     finally:
-        scratch.discard()
+        temp_file.discard()
         _remove(name, root, calls)
 
 
 def _remove(name: str, root: int, calls: Syscalls) -> None:
-    """Unlink a probe; another process that starts may have been faster."""
+    """Unlink a probe, if no other process has done so."""
     with suppress(FileNotFoundError):
         calls.unlink(name, dir_fd=root)

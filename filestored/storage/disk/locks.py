@@ -1,11 +1,7 @@
-"""Who uses a store: any number of processes that serve it, or one that moves it to another algorithm.
+"""Advisory locks (flock(2)) on a store directory: shared while it is served, exclusive while it is migrated.
 
-Whoever serves holds a shared lock (`flock(2)`) on the store's directory, whoever moves it an exclusive
-one; the kernel takes it back when a process ends, however it ends. Nobody waits: to find the store taken
-is a refusal.
-
-The lock is on the directory because it stays; ``FORMAT`` is replaced by a migration. Only under the lock
-does ``FORMAT`` hold still, so whoever has read it before reads it again here.
+The kernel releases a lock when its process ends. No process waits: a locked store is an error. The lock is on
+the directory, because a migration replaces ``FORMAT``. ``FORMAT`` is read again under the lock.
 """
 
 import fcntl
@@ -15,11 +11,8 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import Syscalls
 
 
-def share(root: int, hash_name: str, calls: Syscalls) -> format_file.Format:
-    """Use the store that is open as `root` along with others, as one whose files `hash_name` names.
-
-    Raises `UnusableStore` when it is being moved, or has been since it was looked at.
-    """
+def lock_shared(root: int, hash_name: str, calls: Syscalls) -> format_file.StoreFormat:
+    """Lock the store open as `root` for serving; return its format. Raises `UnusableStore`."""
     try:
         calls.flock(root, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -31,7 +24,7 @@ def share(root: int, hash_name: str, calls: Syscalls) -> format_file.Format:
 
 
 def lock_exclusive(root: int, calls: Syscalls) -> None:
-    """Be the only one who uses the store that is open as `root`. Raises `UnusableStore` if one is not."""
+    """Lock the store open as `root` for a migration. Raises `UnusableStore` while it is in use."""
     try:
         calls.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

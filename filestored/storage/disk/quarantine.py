@@ -1,15 +1,13 @@
-"""Where files go that turned out to be bad: ``quarantine/``, with the reason beside them.
+"""Quarantine: corrupt files, each with a file that states the reason, in ``quarantine/``.
 
-A suspect comes in by its shard directory and name, and leaves that name free for good bytes.
-Nothing is ever deleted here by the daemon: what a file was, and when it rotted, is evidence
-that belongs to the operator.
+A file moves in by shard and name, and leaves its name free for valid content. The daemon never deletes
+anything here: what a file was, and when it became corrupt, is evidence for the operator.
 
-A file that is good but belongs to nothing may come back: `set_aside` gives it a place that its name
-tells, and `recover` moves it from there to its shard.
+An intact but unreferenced file can be restored: `set_aside` gives it a predictable name, and `recover` moves
+it back.
 
-Two uploads may find the same bad file at once, in two processes. The second must not carry
-off the good file that the first has put in its place, so whoever moves holds a lock on
-the directory and looks again whether the name still means the suspect.
+Two processes may find the same corrupt file at once. The second one must not move the valid replacement, so a
+move locks the directory and checks that the name still leads to the same file.
 """
 
 import fcntl
@@ -21,10 +19,10 @@ from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 
 QUARANTINE = "quarantine"
-"""The name of the directory."""
+"""Name of the directory."""
 
 _REASON = ".reason"
 _ASIDE = ".orphan"
@@ -37,54 +35,53 @@ class Quarantine:
         self._root = root
         self._calls = calls
 
-    def take(self, suspect: os.stat_result, name: str, shard: int, reason: str) -> bool:
-        """Move `suspect` out of `shard`; False when `name` means another file by now.
+    def move_in(self, suspect: os.stat_result, name: str, shard: int, reason: str) -> bool:
+        """Move the file with the status `suspect` out of `shard`; return False if `name` was replaced.
 
-        The name is durably in quarantine then; that it left the shard is for the next flush of
-        the shard to make durable. Raises `OSError`.
+        Durable in quarantine on return; its removal from the shard is after the next flush of the shard.
+        Raises `OSError`.
         """
-        with self._alone() as here:
+        with self._locked() as quarantine:
             if not self._is_still(suspect, name, shard):
                 return False
-            self._move(name, f"{name}.{secrets.token_hex(4)}", shard, here, reason)
+            self._move(name, f"{name}.{secrets.token_hex(4)}", shard, quarantine, reason)
             return True
 
     def set_aside(self, name: str, shard: int, reason: str) -> bool:
-        """Move the regular file `name` out of `shard`; False when there is none.
-
-        Both directories are durable then. Raises `OSError`.
-        """
-        with self._alone() as here:
-            place = name + _ASIDE
-            if not self._is_file(name, shard) or self._is_file(place, here):
+        """Move a regular file out of `shard`, durably; return False if there is none. Raises `OSError`."""
+        with self._locked() as quarantine:
+            new_name = name + _ASIDE
+            if not self._is_file(name, shard) or self._is_file(new_name, quarantine):
                 return False
-            with suppress(FileNotFoundError):  # left by a crash between reason and move
-                self._calls.unlink(place + _REASON, dir_fd=here)
-            self._move(name, place, shard, here, reason)
+            with suppress(FileNotFoundError):  # left by a crash
+                self._calls.unlink(new_name + _REASON, dir_fd=quarantine)
+            self._move(name, new_name, shard, quarantine, reason)
             self._root.flush(shard)
             return True
 
     def recover(self, name: str, shard: int) -> bool:
-        """Move back what `set_aside` has moved, and remove its reason; False when it is not there.
+        """Move a file of `set_aside` back, durably, and remove its reason.
 
-        A file that has the name by now is not replaced: False, too. Raises `OSError`.
+        Returns False when it is not in quarantine, or when the name exists. Raises `OSError`.
         """
-        with self._alone() as here:
-            place = name + _ASIDE
+        with self._locked() as quarantine:
+            new_name = name + _ASIDE
             try:
-                self._calls.link(place, name, src_dir_fd=here, dst_dir_fd=shard, follow_symlinks=False)
+                self._calls.link(
+                    new_name, name, src_dir_fd=quarantine, dst_dir_fd=shard, follow_symlinks=False
+                )
             except (FileNotFoundError, FileExistsError):
                 return False
             self._root.flush(shard)
-            for done in (place, place + _REASON):
+            for done in (new_name, new_name + _REASON):
                 with suppress(FileNotFoundError):
-                    self._calls.unlink(done, dir_fd=here)
+                    self._calls.unlink(done, dir_fd=quarantine)
             return True
 
-    def _move(self, name: str, place: str, shard: int, here: int, reason: str) -> None:
-        self._explain(place, reason, here)
-        self._calls.rename(name, place, src_dir_fd=shard, dst_dir_fd=here)
-        self._root.flush(here)
+    def _move(self, name: str, new_name: str, shard: int, quarantine: int, reason: str) -> None:
+        self._write_reason(new_name, reason, quarantine)
+        self._calls.rename(name, new_name, src_dir_fd=shard, dst_dir_fd=quarantine)
+        self._root.flush(quarantine)
 
     def _is_file(self, name: str, directory: int) -> bool:
         try:
@@ -94,22 +91,22 @@ class Quarantine:
         return stat.S_ISREG(status.st_mode)
 
     @contextmanager
-    def _alone(self) -> Iterator[int]:
-        """The directory, opened anew: a lock taken twice on one open file is taken once."""
-        here = self._open()
+    def _locked(self) -> Iterator[int]:
+        """Open and lock the directory; each lock needs an open file of its own (flock(2))."""
+        quarantine = self._open()
         try:
-            self._calls.flock(here, fcntl.LOCK_EX)
-            yield here
+            self._calls.flock(quarantine, fcntl.LOCK_EX)
+            yield quarantine
         finally:
-            os.close(here)
+            os.close(quarantine)
 
     def _open(self) -> int:
-        """The directory, made anew if it was removed. Raises `StoreMissing` or `OSError`."""
+        """Open the directory; create it if it was removed. Raises `StoreMissing` or `OSError`."""
         try:
-            return self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
+            return self._calls.open(QUARANTINE, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         except FileNotFoundError:
             self._root.make(QUARANTINE)
-            return self._calls.open(QUARANTINE, DIRECTORY, dir_fd=self._root.descriptor)
+            return self._calls.open(QUARANTINE, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
 
     def _is_still(self, suspect: os.stat_result, name: str, shard: int) -> bool:
         try:
@@ -118,15 +115,15 @@ class Quarantine:
             return False
         return _identity(now) == _identity(suspect)
 
-    def _explain(self, place: str, reason: str, here: int) -> None:
-        name = place + _REASON
-        descriptor = self._calls.open(name, _CREATE, 0o440, dir_fd=here)
+    def _write_reason(self, new_name: str, reason: str, quarantine: int) -> None:
+        name = new_name + _REASON
+        descriptor = self._calls.open(name, _CREATE, 0o440, dir_fd=quarantine)
         try:
             self._calls.write(descriptor, reason.encode() + b"\n")
             self._calls.fsync(descriptor)
         except OSError:
             with suppress(OSError):
-                self._calls.unlink(name, dir_fd=here)
+                self._calls.unlink(name, dir_fd=quarantine)
             raise
         finally:
             os.close(descriptor)

@@ -1,22 +1,22 @@
-"""Files of records in a directory that is open: read, and locked if they have a certain value. Blocking.
+"""Files of records in an open directory: read, or locked if they have a certain value. Blocking.
 
-A symbolic link, a directory, a FIFO and a socket are no records: they raise `FileNotFoundError`, as a name
-that does not exist. A record that cannot be read raises `ReadFailed`.
+A symbolic link, directory, FIFO or socket raises `FileNotFoundError`, as a missing name does. An unreadable
+record raises `ReadFailed`.
 """
 
 import errno
 import os
 
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 
 MAX_RECORD_BYTES = 64 * 1024
-"""Bytes of one value at most."""
+"""Maximum size of a value in bytes."""
 
 
 class RecordFiles:
-    """Reads the files of records by their names in a directory, through `calls`."""
+    """Reads and locks files of records by their names in a directory."""
 
     def __init__(self, calls: Syscalls) -> None:
         self._calls = calls
@@ -30,10 +30,10 @@ class RecordFiles:
             os.close(descriptor)
 
     def lock(self, name: str, directory: int, value: bytes, operation: int) -> int | None:
-        """Return a descriptor of a file, locked by `flock(2)`; None when it does not have that value.
+        """Return a descriptor of a file, locked by flock(2); None unless it has that value.
 
-        The directory is locked by the caller, so the value does not change before the lock is there. Raises
-        `ReadFailed` or `OSError`.
+        The caller has locked the directory, so the value cannot change before. Raises `ReadFailed` or
+        `OSError`.
         """
         try:
             descriptor = self._open(name, directory)
@@ -51,7 +51,7 @@ class RecordFiles:
 
     def _open(self, name: str, directory: int) -> int:
         try:
-            return self._calls.open(name, READ_ONLY, dir_fd=directory)
+            return self._calls.open(name, OPEN_FLAGS, dir_fd=directory)
         except OSError as error:
             raise _unread(error, name) from None
 
@@ -63,11 +63,11 @@ class RecordFiles:
 
 
 def _unread(error: OSError, name: str) -> OSError:
-    """Return `FileNotFoundError` for what does not exist or is no regular file, else `ReadFailed`."""
+    """Return `FileNotFoundError` for a missing or non-regular file, else `ReadFailed`."""
     if error.errno in _NO_FILE:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return ReadFailed.of(error, f"the record {name}")
 
 
 _NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
-"""Does not exist; a symbolic link; a socket; a directory; a FIFO."""
+"""Missing; a symbolic link; a socket; a directory; a FIFO."""

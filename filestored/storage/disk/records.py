@@ -1,17 +1,16 @@
-"""Small named values on a disk, each a file that a person can read: ``accounts/anna/account``.
+"""Records on a disk: small named values, each a readable file such as ``accounts/anna/account``.
 
-A value is written to a file without a name, flushed, and linked or renamed to its name, whose
-directory is flushed then. So a name means a whole value, always, and a verb that has
-returned has outlived the next power cut.
+A value is written to a temp file, flushed, and linked or renamed to its name; then the directory is flushed.
+So a name always has a whole value, and a change is durable when its method returns.
 
-`held` keeps a shared lock on the file of a record; ``replace`` and ``remove`` take an exclusive one
-on it, while they hold the directory. So they wait for the holders that are there, and new holders,
-who pass through the directory's lock, wait for them: a stream of holders cannot starve a change.
+`held` takes a shared lock on the file of a record; ``replace`` and ``remove`` take an exclusive one while
+they hold that of the directory. So they wait for current holders, and new holders, which need the directory's
+lock, wait for them: a stream of holders cannot starve a change.
 
-``create`` is decided by `linkat(2)`, which never replaces. ``replace`` and ``remove`` compare
-first, so they hold a lock (`flock`) on the record's directory between look and leap. The kernel
-lets go of it when its holder dies. Whoever holds it owns the name ``.next`` there, from which
-a new value is renamed over the old; what a dead holder left of that is removed by the next one.
+``create`` is decided by linkat(2), which never replaces. ``replace`` and ``remove`` compare first, so they
+hold a lock (flock(2)) on the directory meanwhile. The kernel releases it when its process dies. Its holder
+owns the name ``.next``, from which a new value is renamed; a leftover of a dead process is removed by the
+next holder.
 """
 
 import fcntl
@@ -28,72 +27,72 @@ from filestored.storage.disk.directory import (
     Report,
     StoreRoot,
     check_access,
+    ensure_directory,
     error_context,
     flush_root,
     held,
-    made,
+    initialize,
     open_directory,
     read_format,
-    take,
     tolerated,
 )
 from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
 from filestored.storage.disk.subdirectories import Subdirectories
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY, TempFile, TempFiles
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFile, TempFiles
 from filestored.storage.health import LACKING, ReadFailed
 
-MODE = 0o400
-"""A value is the business of the daemon's user alone, and never changed in place."""
+RECORD_MODE = 0o400
+"""Mode of a record: readable by the daemon's user only, never changed in place."""
 
 _NEXT = ".next"
 
 
-def inspect(path: str, contents: str) -> None:
-    """Look, without touching, whether `contents` may be kept at `path`. Raises `UnusableStore`."""
+def check(path: str, contents: str) -> None:
+    """Raise `UnusableStore` unless records about `contents` may be kept at `path`. Changes nothing."""
     with error_context(path, "directory"):
         try:
             root = open_directory(path)
         except FileNotFoundError:
             return
         try:
-            check_access(os.fstat(root), shedding=os.geteuid() == 0)
+            check_access(os.fstat(root), dropping=os.geteuid() == 0)
             _agree(read_format(root, "place for records"), contents)
         finally:
             os.close(root)
 
 
 def prepare(path: str, contents: str, calls: Syscalls | None = None, report: Report | None = None) -> None:
-    """Make the directory at `path` a place for records about `contents`. Blocking. Raises `UnusableStore`.
+    """Prepare the directory at `path` for records about `contents`. Blocking. Raises `UnusableStore`.
 
-    Any number of processes may do so at once. `report` is called when a place that exists can be read and
-    not written to; None makes that an error.
+    Any number of processes may do so at once. `report` is called when an existing directory can be read but
+    not written to; with None that is an error.
     """
     calls = calls or Syscalls()
-    with error_context(path, "directory"), made(path, calls) as root:
+    with error_context(path, "directory"), ensure_directory(path, calls) as root:
         exists = read_format(root, "place for records") is not None
         if not exists:
-            take(root, path, contents, calls)
+            initialize(root, path, contents, calls)
         _agree(format_file.read(root), contents)
         with tolerated(report if exists else None):
-            _furnish(root, calls)
+            _prepare_open(root, calls)
 
 
-def furnish(path: str, calls: Syscalls | None = None) -> None:
-    """Probe the place for records at `path`. Blocking. Raises `UnusableStore`."""
+def repair(path: str, calls: Syscalls | None = None) -> None:
+    """Probe the directory of records at `path`. Blocking. Raises `UnusableStore`."""
     with error_context(path, "directory"), held(path) as root:
-        _furnish(root, calls or Syscalls())
+        _prepare_open(root, calls or Syscalls())
 
 
-def _furnish(root: int, calls: Syscalls) -> None:
+def _prepare_open(root: int, calls: Syscalls) -> None:
     flush_root(root, calls)
-    with closing(TempFiles(root, calls)) as workshop:
-        workshop.open().discard()
-        workshop.sweep()
+    with closing(TempFiles(root, calls)) as temp_files:
+        temp_files.open().discard()
+        temp_files.remove_stale()
 
 
 def split(name: str) -> list[str]:
-    """The segments of a record's name. Raises `ValueError` when it is none."""
+    """Return the segments of a record name. Raises `ValueError` for an invalid name."""
     segments = name.split("/")
     for segment in segments:
         if not segment or segment.startswith(".") or "\0" in segment or len(os.fsencode(segment)) > 255:
@@ -103,42 +102,42 @@ def split(name: str) -> list[str]:
 
 @implementer(IRecords)
 class DiskRecords:
-    """The records below the directory `path`, which `prepare` has made ready. Close it in the end."""
+    """The records below a prepared directory. The caller closes it."""
 
     def __init__(self, path: str, calls: Syscalls | None = None) -> None:
         self._calls = calls or Syscalls()
         with ExitStack() as opened:
-            root = self._calls.open(path, DIRECTORY)
+            root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, root)
             self._root = StoreRoot(root, self._calls)
             opened.callback(self._root.close)
-            self._workshop = TempFiles(root, self._calls)
-            opened.callback(self._workshop.close)
+            self._temp_files = TempFiles(root, self._calls)
+            opened.callback(self._temp_files.close)
             self._opened = opened.pop_all()
-        self._folders = Subdirectories(self._root, self._calls)
+        self._directories = Subdirectories(self._root, self._calls)
         self._files = RecordFiles(self._calls)
 
     def create(self, name: str, value: bytes) -> bool:
-        """Link a file with the value to its name, unless there is one."""
+        """Link a file with the value to its name, unless it exists."""
         *above, last = split(name)
-        with self._new(value) as scratch, self._folders.made(above) as directory:
+        with self._new(value) as temp_file, self._directories.ensured(above) as directory:
             try:
-                scratch.link(last, directory)
+                temp_file.link(last, directory)
             except FileExistsError:
                 return False
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def replace(self, name: str, old: bytes, new: bytes) -> bool:
         """Rename a file with the new value over the old one."""
-        with self._new(new) as scratch, self._locked(name, old) as (directory, last):
+        with self._new(new) as temp_file, self._locked(name, old) as (directory, last):
             if last is None:
                 return False
             with suppress(FileNotFoundError):
                 self._calls.unlink(_NEXT, dir_fd=directory)
-            scratch.link(_NEXT, directory)
+            temp_file.link(_NEXT, directory)
             self._calls.rename(_NEXT, last, src_dir_fd=directory, dst_dir_fd=directory)
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def remove(self, name: str, old: bytes) -> bool:
@@ -147,14 +146,14 @@ class DiskRecords:
             if last is None:
                 return False
             self._calls.unlink(last, dir_fd=directory)
-            self._folders.flush(directory)
+            self._directories.flush(directory)
             return True
 
     def read(self, name: str) -> bytes | None:
-        """One open, one read; what is no regular file is not there. Raises `StoreMissing` or `ReadFailed`."""
+        """Read the file; anything but a regular file is missing. Raises `StoreMissing` or `ReadFailed`."""
         *above, last = split(name)
         try:
-            with self._folders.opened(above) as directory:
+            with self._directories.opened(above) as directory:
                 return self._files.read(last, directory)
         except FileNotFoundError:
             self._root.check()
@@ -162,7 +161,7 @@ class DiskRecords:
 
     @contextmanager
     def held(self, name: str, value: bytes) -> Iterator[bool]:
-        """Hold a shared lock (`flock`) on the file."""
+        """Hold a shared lock (flock(2)) on the file."""
         descriptor = self._share(name, value)
         try:
             yield descriptor is not None
@@ -171,40 +170,40 @@ class DiskRecords:
                 os.close(descriptor)
 
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
-        """One directory listing, then one open and one read for each record."""
+        """List the directory, then open and read each file."""
         try:
-            directory = self._folders.open(split(prefix))
+            directory = self._directories.open(split(prefix))
         except FileNotFoundError:
             self._root.check()
             return
         try:
-            for last in self._folders.files(directory, prefix):
+            for last in self._directories.files(directory, prefix):
                 with suppress(FileNotFoundError):  # it was removed meanwhile
                     yield last, self._read_if_possible(last, directory)
         finally:
             os.close(directory)
 
     def entries(self, prefix: str) -> list[str]:
-        """One directory listing, links included."""
+        """List the directory, symbolic links included."""
         try:
-            with self._folders.opened(split(prefix)) as directory:
-                return sorted(self._folders.entries(directory, prefix))
+            with self._directories.opened(split(prefix)) as directory:
+                return sorted(self._directories.entries(directory, prefix))
         except FileNotFoundError:
             self._root.check()
             return []
 
     def names(self, prefix: str) -> list[str]:
-        """All files below a directory."""
+        """List all files below the directory."""
         segments = split(prefix)
         try:
-            with self._folders.opened(segments) as directory:
-                return sorted(self._folders.walk(directory, prefix))
+            with self._directories.opened(segments) as directory:
+                return sorted(self._directories.walk(directory, prefix))
         except FileNotFoundError:
             self._root.check()
             return []
 
     def close(self) -> None:
-        """Let go of the directory. Nothing may be under way any more."""
+        """Close the directory. No call may be running."""
         self._opened.close()
 
     def _read_if_possible(self, last: str, directory: int) -> bytes | None:
@@ -218,26 +217,26 @@ class DiskRecords:
 
     @contextmanager
     def _new(self, value: bytes) -> Iterator[TempFile]:
-        """A durable file with a value and without a name."""
+        """Write a value to a durable temp file."""
         assert len(value) <= MAX_RECORD_BYTES, "a record is small"
         try:
-            scratch = self._workshop.open()
+            temp_file = self._temp_files.open()
         except OSError:
             self._root.check()
             raise
         try:
-            scratch.write(value)
-            scratch.seal(MODE)
-            yield scratch
+            temp_file.write(value)
+            temp_file.seal(RECORD_MODE)
+            yield temp_file
         finally:
-            scratch.discard()
+            temp_file.discard()
 
     @contextmanager
     def _locked(self, name: str, old: bytes) -> Iterator[tuple[int, str | None]]:
-        """The record's directory, locked, and its name there; no name when it does not hold `old`."""
+        """Yield the locked directory of a record, and its last segment; None unless its value is `old`."""
         *above, last = split(name)
         try:
-            directory = self._folders.open(above)
+            directory = self._directories.open(above)
         except FileNotFoundError:
             self._root.check()
             yield -1, None
@@ -251,10 +250,10 @@ class DiskRecords:
             yield directory, None if descriptor is None else last
 
     def _share(self, name: str, value: bytes) -> int | None:
-        """A descriptor with a shared lock on the record, or None when it does not have that value."""
+        """Return a descriptor with a shared lock on the record; None unless it has that value."""
         *above, last = split(name)
         try:
-            with self._folders.opened(above) as directory:
+            with self._directories.opened(above) as directory:
                 self._calls.flock(directory, fcntl.LOCK_SH)
                 return self._files.lock(last, directory, value, fcntl.LOCK_SH)
         except FileNotFoundError:
@@ -262,6 +261,6 @@ class DiskRecords:
             return None
 
 
-def _agree(found: format_file.Format | None, contents: str) -> None:
+def _agree(found: format_file.StoreFormat | None, contents: str) -> None:
     if found is not None and found.hash != contents:
         raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")

@@ -1,15 +1,13 @@
-"""The 256 directories that files rest in, held open from start to end, and what they list.
+"""Shards: the 256 directories of a store, open from start to end.
 
-A shard is named by the first digits of the digests in it. Whatever is done to a file is done in an
-open shard, by its bare name: no path that anybody could bend. And a flush of a shard that fails is
-told to every process that had it open by then, so no other worker can take the next, empty flush
-for a success.
+A shard is named by the first digits of its digests. Files are accessed by their bare name in an open shard,
+so no path can be redirected. A failed flush of a shard is reported to every process that has it open, so no
+process can mistake a later, empty flush for a success.
 
-A shard that is missing or cannot be read at the start is opened again whenever it is needed: only what is in
-it fails. One may also be removed while it is open, as by ``find store -type d -empty -delete``, or replaced
-when it is restored from a copy. After a name was not found in it, it is compared with what its own name
-means now, and opened again; for an upload it is made anew. `dup2(2)` keeps the number of the descriptor, so a
-thread that uses it meanwhile gets one directory or the other.
+A shard that is missing or unreadable at the start is opened again on demand: only its files fail. A shard may
+also be removed or replaced while it is open, as by ``find store -type d -empty -delete`` or a restore. When a
+name is not found in it, the shard is compared with the directory of its name, and opened again; an upload
+creates it. dup2(2) keeps the descriptor number, so a concurrent thread uses one directory or the other.
 """
 
 import errno
@@ -23,19 +21,18 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.health import ShardUnusable
 
-NAMES = tuple(f"{number:02x}" for number in range(256))
-"""The names of the directories."""
+SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
+"""Names of the shard directories."""
 
 
 class Shards:
-    """The shards of the store in `root`, which stays open longer than they do. Blocking.
+    """The shards of the store in `root`, which must stay open. Blocking.
 
-    `descriptors` has each by its name; to ask it for one that cannot be opened raises `ShardUnusable`.
-    Raises `UnusableStore` when one is not a directory of the same file system, or the process has no
-    descriptors left.
+    `descriptors` maps names to descriptors; a shard that cannot be opened raises `ShardUnusable`. Raises
+    `UnusableStore` when a shard is not a directory of the same file system, or without free descriptors.
     """
 
     _log = Logger()
@@ -57,9 +54,9 @@ class Shards:
         self._root.flush(*(self.descriptors[name] for name in names))
 
     def reopen(self, name: str) -> bool:
-        """Open a shard again if its name means another directory by now; returns whether that was so.
+        """Open a shard again if its directory was replaced; return whether it was.
 
-        Raises `StoreMissing` when the whole store was removed, or `OSError`.
+        Raises `StoreMissing` or `OSError`.
         """
         held, root = self.descriptors[name], self._root.descriptor
         try:
@@ -69,7 +66,7 @@ class Shards:
             return False
         if os.path.samestat(now, self._calls.fstat(held)):
             return False
-        replacement = self._calls.open(name, DIRECTORY, dir_fd=root)
+        replacement = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=root)
         try:
             if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
                 raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
@@ -80,17 +77,17 @@ class Shards:
         return True
 
     def restore(self, name: str) -> bool:
-        """As `reopen`; a shard that was removed is made anew before, durably."""
+        """As `reopen`; creates a removed shard before, durably."""
         if self.reopen(name):
             return True
         self._root.make(name)
         return self.reopen(name)
 
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
-        """At most `limit` names, in order and behind `after`, of regular files named by `algorithm`."""
+        """Return at most `limit` digests of regular files in ascending order, after `after`."""
         found: list[Digest] = []
-        first = after.shard if after else NAMES[0]
-        for name in NAMES[NAMES.index(first) :]:
+        first = after.shard if after else SHARD_NAMES[0]
+        for name in SHARD_NAMES[SHARD_NAMES.index(first) :]:
             names = self.listed(name, algorithm)
             found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
             if len(found) >= limit:
@@ -98,7 +95,7 @@ class Shards:
         return found[:limit]
 
     def listed(self, shard: str, algorithm: Algorithm) -> list[Digest]:
-        """The regular files of one shard that are named by `algorithm`. Raises `ShardUnusable`."""
+        """Return the digests of the regular files in one shard. Raises `ShardUnusable`."""
         try:
             names = self._names(shard)
         except ShardUnusable:
@@ -108,14 +105,14 @@ class Shards:
         return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
 
     def close(self) -> None:
-        """Let go of the directories."""
+        """Close all shards."""
         for descriptor in self.descriptors.values():
             os.close(descriptor)
         self.descriptors.clear()
 
     def _open_all(self) -> None:
         unusable = []
-        for name in NAMES:
+        for name in SHARD_NAMES:
             try:
                 self._open(name)
             except ShardUnusable as error:
@@ -127,8 +124,8 @@ class Shards:
                 first=unusable[0],
             )
 
-    def _close_to_others(self, name: str, shard: int, mode: int) -> None:
-        """Take the right to write from all but the owner: who has it may replace files."""
+    def _restrict_mode(self, name: str, shard: int, mode: int) -> None:
+        """Remove write permission of group and others, who could replace files."""
         try:
             self._calls.fchmod(shard, mode & ~0o022)
         except OSError as error:
@@ -137,15 +134,15 @@ class Shards:
             self._log.warn("others could write into {name}; that is over", name=name)
 
     def _open(self, name: str) -> int:
-        """Open a shard, and keep it. Raises `ShardUnusable` or `UnusableStore`."""
+        """Open a shard and store its descriptor. Raises `ShardUnusable` or `UnusableStore`."""
         try:
-            descriptor = self._calls.open(name, DIRECTORY, dir_fd=self._root.descriptor)
+            descriptor = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         except OSError as error:
-            if error.errno in _NEVER:
+            if error.errno in _UNUSABLE_ERRNOS:
                 raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
         try:
-            self._accept(name, descriptor)
+            self._check(name, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -154,7 +151,7 @@ class Shards:
             os.close(descriptor)
         return kept
 
-    def _accept(self, name: str, shard: int) -> None:
+    def _check(self, name: str, shard: int) -> None:
         """Check device and mode of an open shard. Raises `ShardUnusable` or `UnusableStore`."""
         try:
             status = self._calls.fstat(shard)
@@ -163,11 +160,11 @@ class Shards:
         if status.st_dev != self._device:
             raise UnusableStore(f"it spans file systems: {name} is on another one")
         if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
-            self._close_to_others(name, shard, mode)
+            self._restrict_mode(name, shard, mode)
 
     def _names(self, shard: str) -> list[str]:
-        """The regular files of a shard; read through a descriptor of its own, which has its own position."""
-        descriptor = self._calls.open(".", DIRECTORY, dir_fd=self.descriptors[shard])
+        """Return the regular files of a shard, read through a new descriptor with its own position."""
+        descriptor = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptors[shard])
         try:
             with self._calls.scandir(descriptor) as entries:
                 return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -176,7 +173,7 @@ class Shards:
 
 
 class _Opened(dict[str, int]):
-    """Descriptors by name; one that is missing comes from `find`."""
+    """Descriptors by name; `find` opens missing ones."""
 
     def __init__(self, find: Callable[[str], int]) -> None:
         super().__init__()
@@ -186,8 +183,8 @@ class _Opened(dict[str, int]):
         return self._find(name)
 
 
-_NEVER = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""No directory, a symbolic link; no descriptors or memory left."""
+_UNUSABLE_ERRNOS = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Not a directory, a symbolic link; no free descriptors or memory."""
 
 
 def _parse(name: str, algorithm: Algorithm) -> Digest | None:

@@ -1,18 +1,16 @@
-"""The bytes of one upload on their way to a name on disk.
+"""Disk sink: the content of one upload, from a temp file to its digest name.
 
-`DiskSink` writes to a `TempFile` file and links it to its digest. When that name is taken,
-the file there is examined, all from one descriptor:
+`DiskSink` writes a `TempFile` and links it to its digest. If that name exists, the existing file is examined
+through one descriptor:
 
-- gone meanwhile: link again
-- the same bytes: they are stored already, and stay. An owner or a mode that is not as `seal` leaves it is
-  mended first: a file may have been copied here by hand
-- it cannot be read: as other bytes that have rotted
-- other bytes, which do not have this digest: they have rotted. They go to quarantine, ours
-  take their place: the upload has healed the store
-- other bytes which do have it: a collision. Nothing changes, and it is an error
+- it was removed meanwhile: link again
+- same bytes: stored already. A wrong owner or mode is corrected first, as for files copied by hand
+- unreadable: treated as corrupt
+- other bytes without this digest: corrupt. The file moves to quarantine and is replaced, so an upload repairs
+  the store
+- other bytes with this digest: a collision. Nothing changes; it is an error
 
-Rejected: trusting the name and the size. Comparing costs one read of what the client has
-just sent, and is what makes a re-upload a repair.
+Rejected: comparing only name and size. Comparing the content costs one read, and makes an upload a repair.
 """
 
 import errno
@@ -31,70 +29,70 @@ from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
 
-READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""How a stored file is opened: no link is followed, and no FIFO waited for."""
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Flags for opening a regular file: follow no link, do not block on a FIFO."""
 
-_PIECE = 1024 * 1024
-_ATTEMPTS = 100
+_READ_CHUNK_BYTES = 1024 * 1024
+_MAX_ATTEMPTS = 100
 
 
 @implementer(ISink)
 class DiskSink:
-    """An upload to the shards of one store."""
+    """The sink of an upload to the shards of one store."""
 
     _log = Logger()
 
     def __init__(
         self,
-        scratch: TempFile,
+        temp_file: TempFile,
         shards: Shards,
         quarantine: Quarantine,
         algorithm: Algorithm,
         calls: Syscalls,
     ) -> None:
-        self._scratch = scratch
+        self._temp_file = temp_file
         self._shards = shards
         self._quarantine = quarantine
         self._algorithm = algorithm
         self._calls = calls
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append to the scratch file."""
-        self._scratch.write(data)
+        """Append to the temp file."""
+        self._temp_file.write(data)
 
     def seal(self, flush: bool = True) -> None:
-        """Make it 0440, and flush it if `flush` says so."""
-        self._scratch.seal(flush=flush)
+        """Set mode 0440; fsync if `flush`."""
+        self._temp_file.seal(flush=flush)
 
     def publish(self, digest: Digest) -> bool:
-        """Link it to its name, dealing with whatever holds that name."""
-        for _ in range(_ATTEMPTS):
+        """Link the temp file to its digest; handle an existing file."""
+        for _ in range(_MAX_ATTEMPTS):
             shard = self._shards.descriptors[digest.shard]
             try:
-                self._scratch.link(digest.hex, shard)
+                self._temp_file.link(digest.hex, shard)
                 return True
             except FileNotFoundError:
                 if not self._shards.restore(digest.shard):
                     raise
             except FileExistsError:
-                if self._is_stored(digest, shard):
+                if self._already_stored(digest, shard):
                     return False
-        raise OSError(errno.EBUSY, "the name is taken and given up all the time")
+        raise OSError(errno.EBUSY, "the name is created and removed all the time")
 
     def discard(self) -> None:
-        """Let go of the scratch file."""
-        self._scratch.discard()
+        """Discard the temp file."""
+        self._temp_file.discard()
 
-    def _is_stored(self, digest: Digest, shard: int) -> bool:
-        """Whether the holder of the name has our bytes; if not, the name is free now."""
+    def _already_stored(self, digest: Digest, shard: int) -> bool:
+        """Return whether the existing file has the same bytes; if not, it was moved away."""
         try:
-            descriptor = self._calls.open(digest.hex, READ_ONLY, dir_fd=shard)
+            descriptor = self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=shard)
         except FileNotFoundError:
             return False
         except OSError as error:
             if error.errno in LACKING:
                 raise
-            self._remove_unopened(error, digest, shard)
+            self._quarantine_unopened(error, digest, shard)
             return False
         try:
             reason = self._fault(descriptor, digest, shard)
@@ -103,7 +101,7 @@ class DiskSink:
         return reason is None
 
     def _fault(self, descriptor: int, digest: Digest, shard: int) -> str | None:
-        """Return why the open file was moved aside; None when it is stored. Raises `Collision`, `OSError`."""
+        """Return why the open file was quarantined; None if it is intact. Raises `Collision`, `OSError`."""
         try:
             status = self._calls.fstat(descriptor)
         except OSError as error:
@@ -113,22 +111,22 @@ class DiskSink:
         except ReadFailed as error:
             reason = error.strerror
         if reason is not None:
-            self._move_aside(status, digest, shard, reason)
+            self._quarantine_file(status, digest, shard, reason)
         return reason
 
     def _examine(self, descriptor: int, status: os.stat_result, digest: Digest) -> str | None:
-        """Return what is wrong with the open file, or None. Raises `Collision` or `OSError`."""
+        """Return the fault of the open file, or None. Raises `Collision` or `OSError`."""
         if not stat.S_ISREG(status.st_mode):
             return "it is not a regular file"
-        if self._same_bytes(descriptor, status.st_size):
-            return self._mend(descriptor, status)
+        if self._same_content(descriptor, status.st_size):
+            return self._correct_mode(descriptor, status)
         if self._rehash(descriptor) != digest:
             return f"its bytes do not have the {digest.algorithm} of its name"
         self._log.critical("two contents with the digest {digest}", digest=digest.hex)
         raise Collision
 
-    def _mend(self, descriptor: int, status: os.stat_result) -> str | None:
-        """Give the file the mode of `seal`, durably; what is wrong with it when that cannot be done."""
+    def _correct_mode(self, descriptor: int, status: os.stat_result) -> str | None:
+        """Set the mode of `seal`, durably; return the fault if that is impossible."""
         if status.st_uid not in (os.geteuid(), 0):
             return f"it belongs to user {status.st_uid}"
         if stat.S_IMODE(status.st_mode) == MODE:
@@ -136,12 +134,12 @@ class DiskSink:
         try:
             self._calls.fchmod(descriptor, MODE)
         except PermissionError:
-            return f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it is not ours"
+            return f"its mode is {stat.S_IMODE(status.st_mode):04o}, and it belongs to another user"
         self._calls.fsync(descriptor)
         return None
 
-    def _remove_unopened(self, error: OSError, digest: Digest, shard: int) -> None:
-        """Move aside what could not be opened with `error`. Raises `OSError`."""
+    def _quarantine_unopened(self, error: OSError, digest: Digest, shard: int) -> None:
+        """Quarantine a file that cannot be opened because of `error`. Raises `OSError`."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=shard, follow_symlinks=False)
         except FileNotFoundError:
@@ -149,21 +147,21 @@ class DiskSink:
         except OSError as unknown:
             raise ReadFailed.of(unknown, f"{digest.shard}/{digest}") from unknown
         if not stat.S_ISREG(status.st_mode):
-            self._move_aside(status, digest, shard, "it is not a regular file")
-        elif error.errno not in (errno.ELOOP, errno.ENXIO):  # else a file has taken its place meanwhile
-            self._move_aside(status, digest, shard, f"it cannot be read: {error.strerror}")
+            self._quarantine_file(status, digest, shard, "it is not a regular file")
+        elif error.errno not in (errno.ELOOP, errno.ENXIO):  # else it was replaced meanwhile
+            self._quarantine_file(status, digest, shard, f"it cannot be read: {error.strerror}")
 
-    def _move_aside(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
-        if self._quarantine.take(suspect, digest.hex, shard, reason):
+    def _quarantine_file(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
+        if self._quarantine.move_in(suspect, digest.hex, shard, reason):
             self._log.error("{digest} moved to quarantine: {reason}", digest=digest.hex, reason=reason)
 
-    def _same_bytes(self, theirs: int, size: int) -> bool:
-        ours = self._scratch.descriptor
-        if self._calls.fstat(ours).st_size != size:
+    def _same_content(self, existing: int, size: int) -> bool:
+        own = self._temp_file.descriptor
+        if self._calls.fstat(own).st_size != size:
             return False
         return all(
-            self._calls.pread(ours, _PIECE, offset) == self._read(theirs, offset)
-            for offset in range(0, size, _PIECE)
+            self._calls.pread(own, _READ_CHUNK_BYTES, offset) == self._read(existing, offset)
+            for offset in range(0, size, _READ_CHUNK_BYTES)
         )
 
     def _rehash(self, descriptor: int) -> Digest:
@@ -174,10 +172,10 @@ class DiskSink:
             offset += len(piece)
         return self._algorithm.finish(hasher)
 
-    def _read(self, theirs: int, offset: int) -> bytes:
-        """A piece of the file that holds the name. Raises `ReadFailed`, or `OSError` for want of memory."""
+    def _read(self, existing: int, offset: int) -> bytes:
+        """Read from the existing file. Raises `ReadFailed`, or `OSError` for lack of memory."""
         try:
-            return self._calls.pread(theirs, _PIECE, offset)
+            return self._calls.pread(existing, _READ_CHUNK_BYTES, offset)
         except OSError as error:
             if error.errno in LACKING:
                 raise

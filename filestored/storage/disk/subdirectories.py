@@ -1,12 +1,10 @@
-"""The directories below a held one: opened step by step, made durably, walked.
+"""Subdirectories of an open directory: opened by openat(2) one segment at a time, created durably, walked.
 
-No step follows a symbolic link, so no path leads outside. Each opening is an open file of its
-own: a lock (`flock`) taken twice on one open file is taken once.
+No step follows a symbolic link. Each opening is an open file of its own, as each lock (flock(2)) needs one.
 
-A directory is made on the way to what is put there. Before a process puts something into a
-directory for the first time it flushes all that are above: whoever made them may have died before
-he did that, and then what is below would vanish with the next power cut. Directories that were removed since
-are made anew, unless the root itself was removed.
+Before a process first creates an entry in a directory it flushes all parent directories: the process that
+created them may have died before its flush, and a power failure would lose everything below. Directories
+removed since are created again, unless the root was removed.
 """
 
 import errno
@@ -16,34 +14,34 @@ from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY
+from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
 from filestored.storage.health import FlushFailed, ReadFailed
 
-_REMEMBERED = 10_000
+_MAX_FLUSHED = 10_000
 
 
 class Subdirectories:
-    """The directories below `root`. Blocking."""
+    """The subdirectories of `root`. Blocking."""
 
     def __init__(self, root: StoreRoot, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
-        self._settled: set[tuple[str, ...]] = set()
+        self._flushed: set[tuple[str, ...]] = set()
 
     def open(self, segments: Sequence[str]) -> int:
-        """A new descriptor of a directory. Raises `FileNotFoundError`, also for what is none."""
-        directory = self._calls.open(".", DIRECTORY, dir_fd=self._root.descriptor)
+        """Open a directory; return its descriptor. Raises `FileNotFoundError`, also if it is no directory."""
+        directory = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         for segment in segments:
             above = directory
             try:
-                directory = self._step(segment, above)
+                directory = self._open_child(segment, above)
             finally:
                 os.close(above)
         return directory
 
     @contextmanager
     def opened(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory, for a while."""
+        """Open a directory for the context."""
         directory = self.open(segments)
         try:
             yield directory
@@ -51,66 +49,63 @@ class Subdirectories:
             os.close(directory)
 
     @contextmanager
-    def made(self, segments: Sequence[str]) -> Iterator[int]:
-        """A directory that is durably there, made if need be. Raises `StoreMissing` or `OSError`."""
+    def ensured(self, segments: Sequence[str]) -> Iterator[int]:
+        """Open a directory for the context; create it if missing. Raises `StoreMissing` or `OSError`."""
         try:
-            directory = self._open_made(segments)
+            directory = self._open_ensured(segments)
         except FileNotFoundError:
             self._root.check()
-            self._settled.clear()
-            directory = self._open_made(segments)
+            self._flushed.clear()
+            directory = self._open_ensured(segments)
         try:
             yield directory
         finally:
             os.close(directory)
 
     def flush(self, directory: int) -> None:
-        """Make the names in a directory durable. Raises `FlushFailed`: which of them are is unknown then."""
+        """Make the names in a directory durable. Raises `FlushFailed`; which are durable is unknown then."""
         try:
             self._root.flush(directory)
         except OSError as error:
             raise FlushFailed(error.errno, f"a directory could not be flushed: {error.strerror}") from error
 
     def walk(self, directory: int, prefix: str) -> Iterator[str]:
-        """The paths of all regular files below a directory that is open, each with `prefix` in front.
-
-        Raises `ReadFailed`.
-        """
+        """Yield all regular files below an open directory, with `prefix`. Raises `ReadFailed`."""
         found = self._list(directory, prefix)
         try:
             files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            directories = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise ReadFailed.of(error, f"the directory {prefix}") from error
         for name in files:
             yield f"{prefix}/{name}"
-        for name in folders:
-            below = self._step(name, directory)
+        for name in directories:
+            below = self._open_child(name, directory)
             try:
                 yield from self.walk(below, f"{prefix}/{name}")
             finally:
                 os.close(below)
 
     def files(self, directory: int, name: str) -> list[str]:
-        """The names of the regular files in the open directory `name`. Raises `ReadFailed`."""
+        """Return the regular files in the open directory `name`. Raises `ReadFailed`."""
         found = self._list(directory, name)
         return [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
 
     def entries(self, directory: int, name: str) -> list[str]:
-        """The names of everything in the open directory `name`, of whatever type. Raises `ReadFailed`."""
+        """Return all entries of the open directory `name`. Raises `ReadFailed`."""
         return [entry.name for entry in self._list(directory, name)]
 
     def _list(self, directory: int, name: str) -> "list[os.DirEntry[str]]":
-        """The entries of the directory `name`, without those that begin with a dot. Raises `ReadFailed`."""
+        """Return the entries of a directory, except those with a leading dot. Raises `ReadFailed`."""
         try:
             with self._calls.scandir(directory) as entries:
                 return [entry for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
             raise ReadFailed.of(error, f"the directory {name}") from error
 
-    def _step(self, segment: str, above: int) -> int:
+    def _open_child(self, segment: str, above: int) -> int:
         try:
-            return self._calls.open(segment, DIRECTORY, dir_fd=above)
+            return self._calls.open(segment, DIRECTORY_FLAGS, dir_fd=above)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
@@ -118,18 +113,18 @@ class Subdirectories:
                 raise
             raise ReadFailed.of(error, f"the directory {segment}") from error
 
-    def _open_made(self, segments: Sequence[str]) -> int:
+    def _open_ensured(self, segments: Sequence[str]) -> int:
         for length in range(1, len(segments) + 1):
-            self._make(tuple(segments[:length]))
+            self._ensure(tuple(segments[:length]))
         return self.open(segments)
 
-    def _make(self, segments: tuple[str, ...]) -> None:
-        if segments in self._settled:
+    def _ensure(self, segments: tuple[str, ...]) -> None:
+        if segments in self._flushed:
             return
         with self.opened(segments[:-1]) as above:
             with suppress(FileExistsError):
                 self._calls.mkdir(segments[-1], 0o700, dir_fd=above)
             self.flush(above)
-        if len(self._settled) >= _REMEMBERED:
-            self._settled.clear()
-        self._settled.add(segments)
+        if len(self._flushed) >= _MAX_FLUSHED:
+            self._flushed.clear()
+        self._flushed.add(segments)

@@ -1,14 +1,12 @@
-"""Files that have no name yet: written first, made durable, and only then linked to a name.
+"""Temp files: written without a name, made durable, then linked to their final name.
 
-A `TempFile` is such a file. It comes from a `TempFiles`, which asks the file system for files
-without any name (``O_TMPFILE``): a process that dies leaves nothing behind then. Where that
-does not work, files get a random name in ``tmp/`` and a lock (`flock`) that lives as long as
-their owner; `TempFiles.sweep` removes those without a lock, and no file with a name of another form.
+`TempFiles` opens files without a name (O_TMPFILE), so a process that dies leaves nothing behind. Where the
+file system does not support that, files get a random name in ``tmp/`` and a lock (flock(2)) of their process;
+`TempFiles.remove_stale` removes files of that form without a lock.
 
-Both kinds get their final name through ``/proc/self/fd``, by `linkat(2)`, which never
-replaces what has that name already.
+Both kinds are linked through ``/proc/self/fd`` by linkat(2), which never replaces an existing name.
 
-Rejected: ``rename``, which replaces; names with the owner's process id, which come round.
+Rejected: ``rename``, which replaces; names with a process id, which are reused.
 """
 
 import errno
@@ -21,21 +19,21 @@ from contextlib import suppress
 
 from filestored.storage.disk.syscalls import Syscalls
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a directory is opened that must be one itself, and not a link to one."""
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags for opening a directory; follow no link."""
 
-TMP = "tmp"
-"""The name of the directory for files that cannot do without a name."""
+TMP_DIR = "tmp"
+"""Directory of temp files where O_TMPFILE is not supported."""
 
 MODE = 0o440
-"""The mode of a stored file: read by the daemon's user and group, written by nobody."""
+"""Mode of a stored file: readable by the daemon's user and group, writable by none."""
 
-EARLY = 8 * 1024 * 1024
-"""Bytes that are worth telling the disk to begin. Measured: of 256 MiB, the flush took 0.02 s, not 0.13 s."""
+WRITEBACK_BYTES = 8 * 1024 * 1024
+"""Bytes after which writeback is started. Measured for 256 MiB: the fsync took 0.02 s instead of 0.13 s."""
 
 
 class TempFile:
-    """A file on its way to a name. Blocking; used by one thread at a time."""
+    """A temp file. Blocking; used by one thread at a time."""
 
     def __init__(self, descriptor: int, calls: Syscalls, name: str = "", directory: int = -1) -> None:
         self.descriptor = descriptor
@@ -46,7 +44,7 @@ class TempFile:
         self._begun = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data`, however short the writes are that the system makes."""
+        """Append all of `data`, with as many writes as needed. Raises `OSError`."""
         rest = memoryview(data)
         while rest:
             written = self._calls.write(self.descriptor, rest)
@@ -57,21 +55,18 @@ class TempFile:
         self._begin_write_back()
 
     def seal(self, mode: int = MODE, *, flush: bool = True) -> None:
-        """Allow no more than `mode`, and make the bytes durable if `flush` says so.
-
-        After a failure the file is of no use.
-        """
+        """Set `mode`; fsync if `flush`. Raises `OSError`; the file must be discarded then."""
         self._calls.fchmod(self.descriptor, mode)
         if flush:
             self._calls.fsync(self.descriptor)
 
     def link(self, name: str, directory: int) -> None:
-        """Give the file a name in a directory; raises `FileExistsError` when that is taken."""
+        """Link the file to a name in a directory. Raises `FileExistsError` or `OSError`."""
         path = f"/proc/self/fd/{self.descriptor}"
         self._calls.link(path, name, dst_dir_fd=directory, follow_symlinks=True)
 
     def discard(self) -> None:
-        """Let go of the file; what was linked stays. Never raises; also allowed twice."""
+        """Close the file; a linked name stays. Does not raise; idempotent."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor < 0:
             return
@@ -83,66 +78,66 @@ class TempFile:
 
     def _begin_write_back(self) -> None:
         """Leave the flush at the end little to do."""
-        if self._size - self._begun >= EARLY:
+        if self._size - self._begun >= WRITEBACK_BYTES:
             with suppress(OSError):  # the flush will tell
                 self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
             self._begun = self._size
 
 
 class TempFiles:
-    """Where the scratch files of one store come from. `root` is the descriptor of its directory.
+    """Opens temp files of one store; `root` is the descriptor of its directory.
 
-    A full or read-only disk does not say whether it has ``O_TMPFILE``; then the next `open` asks again.
+    A full or read-only disk does not tell whether it supports O_TMPFILE; then the next `open` probes again.
     """
 
     def __init__(self, root: int, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
         self._tmp: int | None = None  # -1 where files do without a name, None while that is unknown
-        self._deciding = threading.Lock()
+        self._probe_lock = threading.Lock()
         with suppress(OSError):
-            self._decide()
+            self._probe()
 
     def open(self) -> TempFile:
         """A new empty file. Raises `OSError`."""
-        tmp = self._decide() if self._tmp is None else self._tmp
+        tmp = self._probe() if self._tmp is None else self._tmp
         if tmp < 0:
             return TempFile(self._open_unnamed(), self._calls)
         while True:
             try:
-                scratch = self._open_named(tmp)
+                temp_file = self._open_named(tmp)
             except FileNotFoundError:
                 self._restore_tmp(tmp)
-                scratch = self._open_named(tmp)
-            if scratch:
-                return scratch
+                temp_file = self._open_named(tmp)
+            if temp_file:
+                return temp_file
 
-    def sweep(self) -> None:
-        """Remove the files in ``tmp/`` that are named as by `open` and not locked. Raises `OSError`."""
+    def remove_stale(self) -> None:
+        """Remove unlocked files of `open` in ``tmp/``. Raises `OSError`."""
         try:
-            tmp = self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+            tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
             return
         try:
-            for name in filter(_OWN_NAME.fullmatch, os.listdir(tmp)):
-                self._sweep_one(name, tmp)
+            for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
+                self._remove_if_stale(name, tmp)
         finally:
             os.close(tmp)
 
     def close(self) -> None:
-        """Let go of ``tmp/``."""
+        """Close ``tmp/``."""
         tmp, self._tmp = self._tmp, -1
         if tmp is not None and tmp >= 0:
             os.close(tmp)
 
-    def _decide(self) -> int:
-        """The descriptor of ``tmp/``, -1 where files do without a name. Raises `OSError`."""
-        with self._deciding:
+    def _probe(self) -> int:
+        """Return the descriptor of ``tmp/``; -1 where O_TMPFILE is supported. Raises `OSError`."""
+        with self._probe_lock:
             if self._tmp is None:
-                self._tmp = -1 if self._can_do_without_names() else self._open_tmp()
+                self._tmp = -1 if self._supports_unnamed() else self._open_tmp()
             return self._tmp
 
-    def _can_do_without_names(self) -> bool:
+    def _supports_unnamed(self) -> bool:
         try:
             os.close(self._open_unnamed())
         except OSError as error:
@@ -156,11 +151,11 @@ class TempFiles:
 
     def _open_tmp(self) -> int:
         with suppress(FileExistsError):
-            self._calls.mkdir(TMP, 0o700, dir_fd=self._root)
-        return self._calls.open(TMP, DIRECTORY, dir_fd=self._root)
+            self._calls.mkdir(TMP_DIR, 0o700, dir_fd=self._root)
+        return self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
 
     def _restore_tmp(self, tmp: int) -> None:
-        """Make ``tmp/`` anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+        """Create ``tmp/`` again; dup2(2) keeps its descriptor number. Raises `OSError`."""
         replacement = self._open_tmp()
         try:
             os.dup2(replacement, tmp, inheritable=False)
@@ -168,23 +163,23 @@ class TempFiles:
             os.close(replacement)
 
     def _open_named(self, tmp: int) -> TempFile | None:
-        """A locked file in ``tmp/``, or None when a sweep was faster than our lock."""
+        """Open a locked file in ``tmp/``; None when it was removed before the lock."""
         name = secrets.token_hex(_NAME_BYTES)
         descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
-        scratch = TempFile(descriptor, self._calls, name, tmp)
+        temp_file = TempFile(descriptor, self._calls, name, tmp)
         try:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._calls.fstat(descriptor).st_nlink:
-                return scratch
+                return temp_file
         except BlockingIOError:
             pass
         except OSError:
-            scratch.discard()
+            temp_file.discard()
             raise
-        scratch.discard()
+        temp_file.discard()
         return None
 
-    def _sweep_one(self, name: str, tmp: int) -> None:
+    def _remove_if_stale(self, name: str, tmp: int) -> None:
         try:
             descriptor = self._calls.open(name, _INSPECT, dir_fd=tmp)
         except OSError:
@@ -193,13 +188,13 @@ class TempFiles:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._calls.unlink(name, dir_fd=tmp)
         except OSError:
-            pass  # it has a living owner, or the next start will remove it
+            pass  # it is locked by its process, or is removed at the next start
         finally:
             os.close(descriptor)
 
 
 _NAME_BYTES = 16
-_OWN_NAME = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
+_NAME_PATTERN = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSPECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}

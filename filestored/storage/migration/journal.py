@@ -1,10 +1,10 @@
-"""How far a migration has come: the file of aliases while it grows.
+"""Journal of a migration: the file of aliases while it grows.
 
-Lines are appended in the order of the former names, each batch in one piece and flushed. What a crash has
-left of the last batch is cut off by the next `open`, at the first line that is not whole. The last
-line that stays says behind which name to go on; `finish` makes the file what `aliases` describes.
+Batches of lines are appended in the order of former digests, and flushed. `open` cuts the file at the first
+incomplete line, which a crash may leave. The last line tells where to continue; `finish` renames the journal
+to the file of aliases.
 
-It only saves work: one that cannot be read is replaced by an empty one, and all files are read again.
+An unreadable journal is replaced by an empty one: it only saves work, and all files are read again.
 """
 
 import errno
@@ -25,12 +25,10 @@ _LINES_AT_ONCE = 4096
 
 
 class Journal:
-    """The journal in the directory of aliases, open as `directory`, of the store in `root`. Blocking.
+    """The journal in the directory of aliases, which is open as `directory`. Blocking; raises `OSError`.
 
-    All methods raise `OSError`.
-
-    `last` is the former name in its last line, None while there is none, and `last_is_corrupt` whether that
-    line is of a rotten file.
+    `last` is the former digest in the last line, or None; `last_is_corrupt` if that line marks a corrupt
+    file.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class Journal:
 
     @property
     def finished(self) -> bool:
-        """Whether all lines are in it, and it has its final name."""
+        """True once it is complete and has its final name."""
         try:
             self._calls.stat(self._old.name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -58,14 +56,14 @@ class Journal:
         return True
 
     def clear(self) -> None:
-        """Remove what is left of a migration that nobody knows of any more."""
+        """Remove the journal of an earlier migration."""
         for name in (self._unfinished, self._old.name):
             with suppress(FileNotFoundError):
                 self._calls.unlink(name, dir_fd=self._directory)
         self._root.flush(self._directory)
 
     def open(self) -> None:
-        """Open it, or make it; find the last line, and cut off what is behind."""
+        """Open or create the journal; cut it after the last complete line."""
         try:
             self._open()
         except OSError as error:
@@ -76,7 +74,7 @@ class Journal:
             self._open()
 
     def cut(self, count: int) -> Sequence[tuple[Digest, Digest | None]]:
-        """Take the last `count` lines off, durably, and return them; none when there are no lines."""
+        """Cut and return the last `count` lines, durably; empty without lines."""
         assert self._file is not None, "it is open"
         descriptor = self._file.descriptor
         number = self._calls.fstat(descriptor).st_size // self._width
@@ -87,7 +85,7 @@ class Journal:
         return lines
 
     def append(self, lines: Iterable[tuple[Digest, Digest | None]]) -> None:
-        """Add lines of a former and a new name, durably; see `format_line` for files without a new one."""
+        """Append lines of a former and a new digest, durably; see `format_line`."""
         assert self._file is not None, "it is open"
         data = b""
         for old, new in lines:
@@ -97,7 +95,7 @@ class Journal:
         self._calls.fsync(self._file.descriptor)
 
     def finish(self) -> None:
-        """Give it its final name, durably."""
+        """Rename it to its final name, durably."""
         assert self._file is not None, "it is open"
         self._file.seal()
         self._calls.rename(
@@ -106,7 +104,7 @@ class Journal:
         self._root.flush(self._directory)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.discard()
 
@@ -121,11 +119,11 @@ class Journal:
             for start in range(0, len(piece), self._width):
                 line = piece[start : start + self._width]
                 if not (line > last and self._pattern.fullmatch(line)):
-                    return self._remember(count, last)
+                    return self._set_last(count, last)
                 count, last = count + 1, line
-        return self._remember(count, last)
+        return self._set_last(count, last)
 
-    def _remember(self, count: int, last: bytes) -> int:
+    def _set_last(self, count: int, last: bytes) -> int:
         if match := self._pattern.fullmatch(last):
             self.last = self._old.parse(match[1].decode("ascii"))
             self.last_is_corrupt = match[2].startswith(CORRUPT)
@@ -133,7 +131,7 @@ class Journal:
 
 
 def _pattern(old: Algorithm, new: Algorithm) -> re.Pattern[bytes]:
-    """A whole line."""
+    """Return the pattern of a complete line."""
     first, second = 2 * old.size, 2 * new.size
     marks = re.escape(CORRUPT + UNREADABLE)
     return re.compile(rb"([0-9a-f]{%d}) ([0-9a-f]{%d}|([%b])\3{%d})\n" % (first, second, marks, second - 1))

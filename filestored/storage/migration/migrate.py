@@ -1,28 +1,28 @@
-"""Moves a store to another algorithm: each file is read once, verified, and gets its new name.
+"""Migration of a store to another hash algorithm: each file is read once, verified, and gets a new name.
 
-Flow: a directory and the name of an algorithm go in, a `Summary` comes out, and a `MigrationProgress` hears
-of each file. The state is on disk alone; each step leaves what the next one finds:
+The state is on disk only. Each step leaves what the next one needs:
 
-1. ``FORMAT`` says `moving_to`. From here on no daemon opens the store, until the last step.
-2. Old names in order, in batches: read the file, compare its hash with its name, link it to its new
-   name; flush the shards; only then add the batch to the journal, ``aliases/<old>.unfinished``.
-   The journal is in order, so its last line says where the next run goes on.
-3. The journal is whole: it becomes ``aliases/<old>`` (see `aliases`). What the last step writes is on disk
-   by now, so the steps that follow need no space.
-4. Old names are unlinked, each only when its new name means the same file; then shards are flushed.
-5. ``FORMAT`` names the new algorithm, and the old one among its `aliases`.
+1. ``FORMAT`` gets `moving_to`. From now on no daemon opens the store, until the last step.
+2. Batches of former names, in order: read the file, compare its hash with its name, link its new name; flush
+the shards;
+   only then append the batch to the journal, ``aliases/<old>.unfinished``. Its last line tells where a run
+   continues.
+3. The complete journal becomes ``aliases/<old>`` (`aliases`). The replacement of ``FORMAT`` is written before
+that, so
+   the following steps need no space.
+4. Former names are unlinked, each only if its new name leads to the same file; then shards are flushed.
+5. ``FORMAT`` names the new algorithm, and the former one in `aliases`.
 
-At every moment each file has a durable name that this state leads to. One whose bytes do not have the
-hash of its name is noted in the journal, and goes to quarantine. One that cannot be read is noted, too, and
-keeps its old name, by which it can be read again once the disk allows that. Many such files in a row are a
-fault of the whole disk: the run ends. So it does on every other error, and the next run goes on.
+At any time each file has a durable name. A corrupt file is noted in the journal and moved to quarantine. An
+unreadable file is noted and keeps its former name. Many such files in a row are a fault of the disk: the run
+ends, as for any other error, and the next run continues.
 
-Until step 3, `abandon` takes the store back (see `undoing`), with no more space than ``FORMAT`` needs.
+Until step 3, `abandon` reverts the migration (`undo`), with no more space than ``FORMAT`` needs.
 
-It is done alone (see `tenancy`): with uploads and deletes meanwhile, each step would have to ask what
-they have undone of the last. How long a name is must tell its algorithm, so no store moves from sha512
-to blake2b. Rejected: `rename` instead of link and unlink; what is half done then has lost the names it
-could go back to.
+The store is locked exclusively (`locks`): concurrent uploads and deletions would complicate each step. The
+length of a digest must identify its algorithm, so sha512 cannot be migrated to blake2b.
+
+Rejected: `rename` instead of link and unlink, which could not be reverted.
 """
 
 import os
@@ -42,7 +42,7 @@ from filestored.storage.disk.directory import (
     open_directory,
     read_format,
 )
-from filestored.storage.disk.layout import make_rooms
+from filestored.storage.disk.layout import make_directories
 from filestored.storage.disk.locks import lock_exclusive
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
@@ -53,60 +53,58 @@ from filestored.storage.migration.journal import Journal
 from filestored.storage.migration.relink import Relinker, Unreadable
 from filestored.storage.migration.undo import Undo
 
-BATCH = 8192
-"""Files after which the journal is written: enough for a flush of every shard to be worth it."""
+BATCH_FILES = 8192
+"""Files per batch; large enough to amortise a flush of every shard."""
 
-HEAP = 1024 * 1024 * 1024
-"""Bytes after which it is written: seconds of reading, which is what a crash costs."""
+BATCH_BYTES = 1024 * 1024 * 1024
+"""Bytes per batch: the work lost in a crash, some seconds of reading."""
 
 MAX_UNREADABLE_IN_A_ROW = 10
-"""Files that cannot be read, one after the other, until that is a fault of the whole disk."""
+"""Unreadable files in a row after which the run ends."""
 
 _LISTED = 16384
 
 
 class MigrationProgress(Protocol):
-    """Somebody who is told how far it is."""
+    """Progress of a migration."""
 
     def expect(self, files: int) -> None:
-        """So many files are still to be read."""
+        """Set the number of files left to read."""
 
     def read(self, size: int) -> None:
-        """One of them has been, of `size` bytes."""
+        """Count a file of `size` bytes as read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The result of a migration in all its runs.
 
-    `moved` is how many files have new names, `rotten` which ones went to quarantine, and `unreadable` which
-    ones keep their old names.
+    `moved` is the number of renamed files; `corrupt` files are in quarantine; `unreadable` files keep their
+    former names.
     """
 
     moved: int = 0
-    rotten: tuple[Digest, ...] = ()
+    corrupt: tuple[Digest, ...] = ()
     unreadable: tuple[Digest, ...] = ()
 
 
-def migrate(path: str, to: str, watcher: MigrationProgress, calls: Syscalls | None = None) -> Summary:
-    """Move the store at `path` to the algorithm called `to`, or go on with that. Blocking.
+def migrate(path: str, to: str, progress: MigrationProgress, calls: Syscalls | None = None) -> Summary:
+    """Migrate the store at `path` to the algorithm `to`, or continue that. Blocking.
 
-    A store that is named by it already stays as it is. Raises `UnusableStore` with a line that says why
-    not, or what went wrong, and `UnknownAlgorithm`.
+    A store that uses the algorithm already is unchanged. Raises `UnusableStore` or `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     target = algorithm(to)
     with _opened(path, calls) as (root, found, held):
         if found.hash == to and not found.moving_to:
             return Summary()
-        return _Migration(root, found, _source(found, target), target, calls, held).run(watcher)
+        return _Migration(root, found, _source(found, target), target, calls, held).run(progress)
 
 
 def abandon(path: str, calls: Syscalls | None = None) -> str:
-    """Take the store at `path` back to the algorithm that it had, and return its name. Blocking.
+    """Revert an unfinished migration of the store at `path`; return the name of its algorithm. Blocking.
 
-    A store that is not being migrated stays as it is. Raises `UnusableStore` when the files are losing their
-    old names already, or with a line that says what went wrong, and `UnknownAlgorithm`.
+    A store without one is unchanged. Raises `UnusableStore`, also from step 4 on, or `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     with _opened(path, calls) as (root, found, held):
@@ -117,12 +115,12 @@ def abandon(path: str, calls: Syscalls | None = None) -> str:
 
 
 @contextmanager
-def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Format, ExitStack]]:
-    """The store at `path`, used by this process alone: its directory, its format, and what closes it."""
+def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.StoreFormat, ExitStack]]:
+    """Open and lock the store at `path`; yield its directory, its format, and the stack that closes it."""
     with error_context(path, "store"), ExitStack() as held:
         root = open_directory(path)
         held.callback(os.close, root)
-        check_access(os.fstat(root), shedding=False)
+        check_access(os.fstat(root), dropping=False)
         lock_exclusive(root, calls)
         found = read_format(root, "store")
         if found is None:
@@ -130,8 +128,8 @@ def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.Forma
         yield root, found, held
 
 
-def _source(found: format_file.Format, target: Algorithm) -> Algorithm:
-    """The algorithm to come from. Raises `UnusableStore` when there is no way from there to `target`."""
+def _source(found: format_file.StoreFormat, target: Algorithm) -> Algorithm:
+    """Return the current algorithm. Raises `UnusableStore` if it cannot be migrated to `target`."""
     if found.moving_to not in (None, target.name):
         raise UnusableStore(f"its migration to {found.moving_to} is unfinished; finish that first")
     try:
@@ -141,55 +139,55 @@ def _source(found: format_file.Format, target: Algorithm) -> Algorithm:
     for each in (source, *former):
         if each.size == target.size:
             raise UnusableStore(
-                f"names of {each.name} and {target.name} are equally long, so nobody could tell them apart"
+                f"names of {each.name} and {target.name} are equally long, so they could not be told apart"
             )
     return source
 
 
 class _Migration:
-    """One run, in a store that nobody else uses; what it opens is closed by `held`."""
+    """One run in a locked store; `held` closes what it opens."""
 
     def __init__(
         self,
         root: int,
-        found: format_file.Format,
+        found: format_file.StoreFormat,
         source: Algorithm,
         target: Algorithm,
         calls: Syscalls,
         held: ExitStack,
     ) -> None:
-        make_rooms(root, calls)
+        make_directories(root, calls)
         self._root = StoreRoot(root, calls)
         held.callback(self._root.close)
         self._format = found
         self._source = source
         self._target = target
         self._calls = calls
-        self._workshop = TempFiles(root, calls)
-        held.callback(self._workshop.close)
+        self._temp_files = TempFiles(root, calls)
+        held.callback(self._temp_files.close)
         self._shards = Shards(self._root, calls)
         held.callback(self._shards.close)
-        self._renaming = Relinker(self._shards, Quarantine(self._root, calls), source, target, calls)
-        directory = held.enter_context(Subdirectories(self._root, calls).made([ALIASES]))
+        self._relinker = Relinker(self._shards, Quarantine(self._root, calls), source, target, calls)
+        directory = held.enter_context(Subdirectories(self._root, calls).ensured([ALIASES]))
         self._journal = Journal(self._root, directory, source, target, calls)
         held.callback(self._journal.close)
         self._batch: list[tuple[Digest, Digest]] = []
-        self._heap = 0
+        self._batch_bytes = 0
         self._unreadable_in_a_row = 0
-        self._last = format_file.Format(target.name, found.id, (*found.aliases, source.name))
+        self._last = format_file.StoreFormat(target.name, found.id, (*found.aliases, source.name))
 
-    def run(self, watcher: MigrationProgress) -> Summary:
-        """Take the steps that are left."""
+    def run(self, progress: MigrationProgress) -> Summary:
+        """Run the remaining steps."""
         if not self._format.moving_to:
             self._journal.clear()
-            self._say(replace(self._format, moving_to=self._target.name))
+            self._write_format(replace(self._format, moving_to=self._target.name))
         if not self._journal.finished:
             self._journal.open()
-            self._name_files(watcher)
-            format_file.announce(self._root.descriptor, self._workshop, self._last, self._calls)
+            self._link_new_names(progress)
+            format_file.prepare_replacement(self._root.descriptor, self._temp_files, self._last, self._calls)
             self._journal.finish()
-        summary = self._take_old_names()
-        self._say(self._last)
+        summary = self._unlink_old_names()
+        self._write_format(self._last)
         return summary
 
     def abandon(self) -> None:
@@ -199,29 +197,29 @@ class _Migration:
                 f"its files are losing their names by {self._source.name} already; finish it with "
                 f"filestored migrate STORE --to {self._target.name}"
             )
-        Undo(self._shards, self._renaming, self._journal, self._source, self._target).run(BATCH)
-        self._say(replace(self._format, moving_to=None))
+        Undo(self._shards, self._relinker, self._journal, self._source, self._target).run(BATCH_FILES)
+        self._write_format(replace(self._format, moving_to=None))
 
-    def _say(self, record: format_file.Format) -> None:
-        format_file.replace(self._root.descriptor, self._workshop, record, self._calls)
+    def _write_format(self, record: format_file.StoreFormat) -> None:
+        format_file.replace(self._root.descriptor, self._temp_files, record, self._calls)
         self._root.flush(self._root.descriptor)
         self._format = record
 
-    def _name_files(self, watcher: MigrationProgress) -> None:
-        """All files behind the last line of the journal."""
+    def _link_new_names(self, progress: MigrationProgress) -> None:
+        """Link new names of all files after the last line of the journal."""
         if self._journal.last and self._journal.last_is_corrupt:
-            self._renaming.set_aside(self._journal.last)
+            self._relinker.quarantine(self._journal.last)
         last = self._journal.last
-        watcher.expect(self._count(last))
+        progress.expect(self._count(last))
         while page := self._shards.digests(self._source, last, _LISTED):
             for last in page:
-                watcher.read(self._name(last))
-        self._note()
+                progress.read(self._link_new_name(last))
+        self._flush_batch()
 
-    def _name(self, old: Digest) -> int:
-        """Name one file; its size in bytes, 0 for one that is gone or cannot be read."""
+    def _link_new_name(self, old: Digest) -> int:
+        """Link the new name of a file; return its size in bytes, 0 if it is missing or unreadable."""
         try:
-            new, size = self._renaming.give(old)
+            new, size = self._relinker.link_new(old)
             self._unreadable_in_a_row = 0
         except NotFound:
             return 0
@@ -229,18 +227,18 @@ class _Migration:
             self._note_unreadable(error)
             new, size = old, 0
         if new is None:
-            self._note()
+            self._flush_batch()
             self._journal.append([(old, None)])
-            self._renaming.set_aside(old)
+            self._relinker.quarantine(old)
             return size
         self._batch.append((old, new))
-        self._heap += size
-        if len(self._batch) >= BATCH or self._heap >= HEAP:
-            self._note()
+        self._batch_bytes += size
+        if len(self._batch) >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
+            self._flush_batch()
         return size
 
     def _note_unreadable(self, error: Unreadable) -> None:
-        """Count a file that cannot be read. Raises `UnusableStore` for too many of them in a row."""
+        """Count an unreadable file. Raises `UnusableStore` for too many in a row."""
         self._unreadable_in_a_row += 1
         if self._unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
             raise UnusableStore(
@@ -248,22 +246,22 @@ class _Migration:
                 "run it again when the disk can be read, or undo it with --abandon"
             )
 
-    def _note(self) -> None:
-        """Make the new names of the batch durable, then its lines in the journal."""
+    def _flush_batch(self) -> None:
+        """Flush the new names of the batch, then append it to the journal."""
         if self._batch:
             self._shards.flush_names(new for old, new in self._batch if new != old)
             self._journal.append(self._batch)
             self._batch.clear()
-            self._heap = 0
+            self._batch_bytes = 0
 
-    def _take_old_names(self) -> Summary:
-        moved, rotten, unreadable, shards = 0, [], [], {}
+    def _unlink_old_names(self) -> Summary:
+        moved, corrupt, unreadable, shards = 0, [], [], {}
         aliases = open_aliases(self._root, self._source, self._target, self._calls)
         try:
             for old, new in aliases.lines():
                 if new is None:
-                    rotten.append(old)
-                elif new == old or not self._took(old, new):
+                    corrupt.append(old)
+                elif new == old or not self._unlink_old_name(old, new):
                     unreadable.append(old)
                 else:
                     moved += 1
@@ -271,18 +269,18 @@ class _Migration:
         finally:
             aliases.close()
         self._shards.flush_names(shards.values())
-        return Summary(moved, tuple(rotten), tuple(unreadable))
+        return Summary(moved, tuple(corrupt), tuple(unreadable))
 
-    def _took(self, old: Digest, new: Digest) -> bool:
-        """Take an old name away; False when that cannot be done, and it stays beside the new one."""
+    def _unlink_old_name(self, old: Digest, new: Digest) -> bool:
+        """Unlink a former name; return False for an unreadable file, which keeps both names."""
         try:
-            self._renaming.take(old, new)
+            self._relinker.unlink_old(old, new)
         except Unreadable:
             return False
         return True
 
     def _count(self, last: Digest | None) -> int:
-        """How many files there are behind `last`."""
+        """Count the files after `last`."""
         count = 0
         while page := self._shards.digests(self._source, last, _LISTED):
             count += len(page)

@@ -1,7 +1,6 @@
-"""One file on its way from a former name to a new one: read, linked, and the old name taken away.
+"""Relinking of one file: verify it, link its new name, unlink its former name.
 
-`read` decides which name it gets; the file may be read while nobody may change it. The link is made from
-the very descriptor that was read, so nothing can come between.
+The link is made from the descriptor that was read, so it names exactly the verified content.
 """
 
 import errno
@@ -14,18 +13,18 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import READ_ONLY
+from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.syscalls import Syscalls
 
-_PIECE = 1024 * 1024
+_READ_CHUNK_BYTES = 1024 * 1024
 
 
 class Unreadable(OSError):
-    """A file cannot be read, or not be given another name; it stays as it is."""
+    """Raised for a file that cannot be read or linked; it is unchanged."""
 
 
 class Relinker:
-    """Renames files of a store from names of `source` to names of `target`. Blocking; all raise `OSError`."""
+    """Renames files from digests of `source` to digests of `target`. Blocking; raises `OSError`."""
 
     def __init__(
         self, shards: Shards, quarantine: Quarantine, source: Algorithm, target: Algorithm, calls: Syscalls
@@ -36,12 +35,11 @@ class Relinker:
         self._target = target
         self._calls = calls
 
-    def give(self, old: Digest) -> tuple[Digest | None, int]:
-        """Give the file `old` its new name, too; returns that and the size in bytes.
+    def link_new(self, old: Digest) -> tuple[Digest | None, int]:
+        """Link the new name of the file `old`; return that and the size in bytes.
 
-        The name is None, and nothing has changed, when the bytes do not have the hash `old`. The
-        caller flushes the shard of the new name. Raises `NotFound` when there is no regular file `old`, and
-        `Unreadable`.
+        Returns None as the name, and changes nothing, for a corrupt file. The caller flushes the shard of the
+        new name. Raises `NotFound` when there is no regular file `old`, or `Unreadable`.
         """
         with _named(old):
             descriptor = self._open(old)
@@ -54,41 +52,41 @@ class Relinker:
             finally:
                 os.close(descriptor)
 
-    def set_aside(self, old: Digest) -> None:
-        """Move the rotten file `old` to quarantine, durably, if it has not been done yet."""
+    def quarantine(self, old: Digest) -> None:
+        """Move the corrupt file `old` to quarantine, durably. Idempotent."""
         try:
             status = self._stat(old)
         except FileNotFoundError:
             return
         reason = f"its bytes do not have the {old.algorithm} of its name"
-        self._quarantine.take(status, old.hex, self._shard(old), reason)
+        self._quarantine.move_in(status, old.hex, self._shard(old), reason)
         self._shards.flush_names([old])
 
-    def take(self, old: Digest, new: Digest) -> None:
-        """Take the name `old` away, if it has not been done yet; the caller flushes its shard.
+    def unlink_old(self, old: Digest, new: Digest) -> None:
+        """Unlink the name `old`; the caller flushes its shard. Idempotent.
 
-        A file that has lost the name `new` gets it again. Raises `Unreadable`, and `UnusableStore` when its
-        bytes have changed.
+        Links the name `new` again if it is missing. Raises `Unreadable`, or `UnusableStore` when the content
+        has changed.
         """
         with _named(old), _unreadable(_DAMAGED):
             try:
                 status = self._stat(old)
             except FileNotFoundError:
                 return
-            same = self._means(new, status)
+            same = self._is_same_file(new, status)
         if not same:
-            if self.give(old)[0] != new:
+            if self.link_new(old)[0] != new:
                 raise UnusableStore(f"{new.shard}/{new} should be the file {old.shard}/{old}, and is not")
             self._shards.flush_names([new])
         self._calls.unlink(old.hex, dir_fd=self._shard(old))
 
-    def take_back(self, old: Digest, new: Digest) -> bool:
-        """Take the name `new` away from the file `old`; the caller flushes its shard.
+    def unlink_new(self, old: Digest, new: Digest) -> bool:
+        """Unlink the name `new` of the file `old`; the caller flushes its shard.
 
-        False, and nothing has changed, unless the file can be seen to have both names.
+        Returns False, and changes nothing, unless the file has both names.
         """
         try:
-            same = self._means(new, self._stat(old))
+            same = self._is_same_file(new, self._stat(old))
         except OSError:
             return False
         if same:
@@ -96,7 +94,7 @@ class Relinker:
         return same
 
     def identity(self, name: Digest) -> tuple[int, int] | None:
-        """Device and inode of a file, None when it is gone or cannot be looked at."""
+        """Return device and inode of a file; None if it is missing or unreadable."""
         try:
             status = self._stat(name)
         except OSError:
@@ -107,7 +105,7 @@ class Relinker:
         shard = self._shard(old)
         try:
             with _unreadable({*_DAMAGED, errno.EACCES, errno.EPERM}):
-                descriptor = self._calls.open(old.hex, READ_ONLY, dir_fd=shard)
+                descriptor = self._calls.open(old.hex, OPEN_FLAGS, dir_fd=shard)
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFound from None
@@ -121,30 +119,30 @@ class Relinker:
         return descriptor
 
     def _read(self, descriptor: int) -> tuple[Digest, Digest, int]:
-        """The digests of a file by both algorithms, and its size."""
+        """Return both digests and the size of an open file."""
         source, target = self._source.new(), self._target.new()
         size = 0
         with _unreadable(_DAMAGED):
-            while piece := self._calls.pread(descriptor, _PIECE, size):
+            while piece := self._calls.pread(descriptor, _READ_CHUNK_BYTES, size):
                 source.update(piece)
                 target.update(piece)
                 size += len(piece)
         return self._source.finish(source), self._target.finish(target), size
 
     def _link(self, descriptor: int, new: Digest) -> None:
-        """Link an open file to its new name. What has that name and is another file had no right to it."""
+        """Link an open file to its new name; quarantine another file that has this name."""
         shard, path = self._shard(new), f"/proc/self/fd/{descriptor}"
         try:
             with _unreadable({errno.EPERM, errno.EMLINK}):
                 self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
         except FileExistsError:
-            if self._means(new, self._calls.fstat(descriptor)):
+            if self._is_same_file(new, self._calls.fstat(descriptor)):
                 return
             reason = f"it had this name before the store was named by {new.algorithm}"
-            self._quarantine.take(self._stat(new), new.hex, shard, reason)
+            self._quarantine.move_in(self._stat(new), new.hex, shard, reason)
             self._calls.link(path, new.hex, dst_dir_fd=shard, follow_symlinks=True)
 
-    def _means(self, name: Digest, status: os.stat_result) -> bool:
+    def _is_same_file(self, name: Digest, status: os.stat_result) -> bool:
         try:
             return os.path.samestat(self._stat(name), status)
         except FileNotFoundError:
@@ -159,7 +157,7 @@ class Relinker:
 
 @contextmanager
 def _named(name: Digest) -> Iterator[None]:
-    """Say of which file an error of the system speaks."""
+    """Add the path of the file to an `OSError` of the context."""
     try:
         yield
     except Unreadable as error:
@@ -170,7 +168,7 @@ def _named(name: Digest) -> Iterator[None]:
 
 @contextmanager
 def _unreadable(codes: Collection[int]) -> Iterator[None]:
-    """Raise `Unreadable` for errors of these numbers: they are of one file, and no reason to stop."""
+    """Convert errors with these numbers, which concern one file only, to `Unreadable`."""
     try:
         yield
     except OSError as error:
