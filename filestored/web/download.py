@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource, IInMemory, IStreamedRequest
 from filestored.web.errors import Field, HTTPError
-from filestored.web.headers.conditional import entity_tag, range_applies
+from filestored.web.headers.conditional import range_applies
+from filestored.web.headers.digests import entity_tag
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.ranges import (
     MAX_MULTIPART_OVERHEAD_BYTES,

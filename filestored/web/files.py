@@ -15,8 +15,8 @@ from filestored.errors import NotFound
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
 from filestored.web.errors import HTTPError, precondition_failed
-from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions
-from filestored.web.headers.digests import repr_digest
+from filestored.web.headers.conditional import Precondition, evaluate_preconditions
+from filestored.web.headers.digests import entity_tag, repr_digest
 from filestored.web.resource import AsyncResource, prefers_json, reply, reply_json
 from filestored.web.upload import UploadHeaders, receive
 

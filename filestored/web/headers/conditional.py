@@ -12,8 +12,6 @@ a quote, so this cannot produce a false match.
 
 from enum import Enum, auto
 
-from filestored.digest import Digest
-
 
 class Precondition(Enum):
     """The result of preconditions: proceed, 304, or 412."""
@@ -21,11 +19,6 @@ class Precondition(Enum):
     PROCEED = auto()
     NOT_MODIFIED = auto()
     FAILED = auto()
-
-
-def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
-    """Return the strong entity tag of `digest`; `suffix` tells representations of it apart."""
-    return b'"%s%s"' % (digest.hex.encode("ascii"), suffix)
 
 
 def evaluate_preconditions(

@@ -1,7 +1,7 @@
-"""Digest headers `Content-Digest` and `Repr-Digest` (RFC 9530).
+"""Digest headers: `Content-Digest` and `Repr-Digest` (RFC 9530), and the entity tag of a digest.
 
-In: the value of a header. Out: the `Digest` values that the body must have. And the reverse: the value of
-`Repr-Digest` of a stored file.
+In: the value of a header. Out: the `Digest` values that the body must have. And the reverse: the values of
+`Repr-Digest` and `ETag` of a stored file.
 
 `sha-256` and `sha-512` are checked. Deprecated algorithms (section 5) and unknown ones are ignored, as
 section 2 allows. A malformed header, or a digest of wrong length, is an error: the client wants a check that
@@ -27,6 +27,11 @@ def parse_digests(value: bytes) -> list[Digest]:
     except http_sf.StructuredFieldError:
         raise _malformed() from None
     return [_digest(name, members[key][0]) for key, name in _ALGORITHMS.items() if key in members]
+
+
+def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
+    """Return the strong entity tag of `digest`; `suffix` tells representations of it apart."""
+    return b'"%s%s"' % (digest.hex.encode("ascii"), suffix)
 
 
 def repr_digest(digest: Digest) -> bytes | None:

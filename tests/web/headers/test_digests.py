@@ -1,4 +1,4 @@
-"""Digest headers of RFC 9530: parsed and formatted."""
+"""Digest headers of RFC 9530, parsed and formatted; entity tags."""
 
 import contextlib
 from base64 import b64encode
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from filestored.digest import Digest, algorithm
 from filestored.errors import MalformedDigest
-from filestored.web.headers.digests import parse_digests, repr_digest
+from filestored.web.headers.digests import entity_tag, parse_digests, repr_digest
 
 SHA256 = sha256(b"x")
 SHA512 = sha512(b"x")
@@ -71,3 +71,8 @@ def test_repr_digest_parses_to_the_same_digest(name):
 @pytest.mark.parametrize("name", ["md5", "sha1", "blake2b"])
 def test_repr_digest_of_other_algorithms_is_none(name):
     assert repr_digest(algorithm(name).finish(algorithm(name).new())) is None
+
+
+@pytest.mark.parametrize(("suffix", "expected"), [(b"", b'"a1b2"'), (b"-gzip", b'"a1b2-gzip"')])
+def test_entity_tag_is_the_quoted_digest_with_its_suffix(suffix, expected):
+    assert expected == entity_tag(Digest("sha256", "a1b2"), suffix)
