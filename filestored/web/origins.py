@@ -1,7 +1,7 @@
 """Protection against foreign web pages: DNS rebinding and cross-site request forgery.
 
-In: a request. Out: nothing, or a `HTTPError`. A browser lets any page send requests to this server, and a
-page can have its own host name resolve to this server's address. So:
+In: a request. Out: its resource, or an error response. A browser lets any page send requests to this server,
+and a page can have its own host name resolve to this server's address. So:
 
 421: on a loopback address, the `Host` is neither an address, nor ``localhost``, nor a configured name.
 403: the request changes something, or asks for a token, and a page of another site has sent it.
@@ -13,14 +13,17 @@ page is of the same registrable domain, or on another port of ``localhost``.
 Headers of proxies are no exception, because a page of a rebound name can send them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from twisted.web.resource import Resource
+
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
+from filestored.web.resource import AsyncResource, ErrorResource
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
@@ -30,6 +33,24 @@ MAX_CACHED_HOSTS = 256
 
 MAX_PORT_DIGITS = 5
 """Digits of the largest port; longer numbers are no port."""
+
+
+class ProtectedRoot(AsyncResource):
+    """The root of a tree, which checks each request; `error_resources` send the errors of some children."""
+
+    def __init__(self, origins: "OriginPolicy", error_resources: Mapping[bytes, type[ErrorResource]]) -> None:
+        super().__init__()
+        self._origins = origins
+        self._error_resources = error_resources
+
+    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
+        """Return the child `path`, or a resource that answers 403 or 421."""
+        try:
+            self._origins.check(request)
+        except HTTPError as error:
+            return self._error_resources.get(path, ErrorResource)(error)
+        child: Resource | None = self.children.get(path)
+        return self.getChild(path, request) if child is None else child
 
 
 class OriginPolicy:

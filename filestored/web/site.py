@@ -7,43 +7,24 @@
     /openapi.json     description of the API
     /static/<name>    script, style and icon of the page
 
-Everything else is 404. The root first rejects requests of foreign web pages (`origins`).
+Everything else is 404. The root first rejects requests of foreign web pages (`origins.ProtectedRoot`).
 """
 
 from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
-from filestored.interfaces import IImageStore, IStore, IStreamedRequest, IThumbnails
-from filestored.web.errors import HTTPError
+from filestored.interfaces import IImageStore, IStore, IThumbnails
 from filestored.web.files import FilesByPath
 from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import Registration
-from filestored.web.origins import OriginPolicy
-from filestored.web.resource import AsyncResource, ErrorResource
+from filestored.web.origins import OriginPolicy, ProtectedRoot
 from filestored.web.static import RootResource, StaticFile, make_static
 
 IMAGES = b"imageapi"
 """The path segment of the image API."""
-
-
-class Root(AsyncResource):
-    """The root of the tree: checks each request against `origins`."""
-
-    def __init__(self, origins: OriginPolicy) -> None:
-        super().__init__()
-        self._origins = origins
-
-    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
-        """Return the child `path`, or a resource that answers 403 or 421."""
-        try:
-            self._origins.check(request)
-        except HTTPError as error:
-            return ImageApiError(error) if path == IMAGES else ErrorResource(error)
-        child: Resource | None = self.children.get(path)
-        return self.getChild(path, request) if child is None else child
 
 
 def make_site(
@@ -59,7 +40,7 @@ def make_site(
     See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
     """
     origins = OriginPolicy(hosts)
-    root = Root(origins)
+    root = ProtectedRoot(origins, {IMAGES: ImageApiError})
     root.putChild(b"", RootResource(store))
     root.putChild(b"files", FilesByPath(store))
     root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))
