@@ -29,7 +29,7 @@ CHUNK_BYTES_PER_SECOND = 1_500_000
 
 ADDRESS = "127.0.0.2"
 
-StreamLimit = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Load:
@@ -70,7 +70,7 @@ class Load:
             await asyncio.sleep(pause)
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[StreamLimit]:
+    async def _connected(self) -> AsyncIterator[Streams]:
         """A connection, reset in the end."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(ADDRESS, 0))
         try:
