@@ -14,7 +14,7 @@ import subprocess
 
 from tests.daemon.running import read, until
 from tests.deep.bench import Bench, NotRunError, Verdict, read_all, upload
-from tests.wire_contract.test_contract_malformed import change, seeds
+from tests.wire_contract.random_requests import change, seeds
 
 COUNT = 5000
 MARKED = b"the file that the next client asks for"
