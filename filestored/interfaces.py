@@ -261,11 +261,11 @@ class IImageDecoder(Interface):
     """
 
     def verify(blob: IBlob, owner: str) -> "Deferred[None]":
-        """Check that `blob` is an image that decodes completely.
+        """Check that `blob` is an image that decodes completely, whatever follows it.
 
-        Fails with `NotAnImage` unless they decode completely and nothing else follows, or with
-        `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be decoded now; with `OSError`
-        when the bytes cannot be read. Reads the whole blob; the caller closes it afterwards.
+        Fails with `NotAnImage` or `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be
+        decoded now; with `OSError` when the bytes cannot be read. Reads the whole blob; the caller closes it
+        afterwards.
         """
 
     def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
