@@ -22,11 +22,12 @@ from filestored.digest import Algorithm, Digest
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """Result of an upload: digest, size in bytes, and whether the content is new."""
+    """Result of an upload: digest, size in bytes, whether the content is new, and its `ISink.encoding`."""
 
     digest: Digest
     size: int
     created: bool
+    encoding: str | None = None
 
 
 # --- the asynchronous store, called by ``web/`` ----------------------------------------------
@@ -371,6 +372,8 @@ class ISink(Interface):
     The order makes the store safe: `write`*, `seal`, `publish`, then `IBackend.flush_names`. `discard` is
     called last in every case, and allowed at any time; after `publish` it only frees resources.
     """
+
+    encoding: str | None = Attribute("The content coding of the stored bytes, final after `seal`; else None.")
 
     def write(data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`. Raises `OSError`."""

@@ -23,7 +23,7 @@ from filestored.errors import FilestoredError, NotFound
 from filestored.images.accounts import Account, Accounts
 from filestored.images.cancellation import Cancellation
 from filestored.images.catalog import Catalog
-from filestored.images.gzip_backend import GunzippedFile, is_gzip
+from filestored.images.gzip_backend import GunzippedFile
 from filestored.images.listings import Listings
 from filestored.images.upload import ImageUpload
 from filestored.interfaces import (
@@ -108,8 +108,7 @@ class Gallery:
     ) -> str:
         """Make an image of stored bytes, or leave nothing of them."""
         try:
-            packed = is_gzip(await self._first_bytes(stored.digest))
-            image = Image(name, media_type, stored.size, stored.digest, packed)
+            image = Image(name, media_type, stored.size, stored.digest, packed=stored.encoding == "gzip")
             await self._look_into(image, decoding)
         except (FilestoredError, OSError, CancelledError):
             await self._forget(stored.digest)
@@ -133,13 +132,6 @@ class Gallery:
             if replacing is None:
                 return self._catalog.add(image), None
             return replacing, self._catalog.replace(replacing, image)
-
-    async def _first_bytes(self, digest: Digest) -> bytes:
-        blob = await self._blobs.open(digest)
-        try:
-            return await _read(blob, 0, min(blob.size, 2))
-        finally:
-            blob.close()
 
     async def _look_into(self, image: Image, decoding: Cancellation) -> None:
         if self._pictures is None:

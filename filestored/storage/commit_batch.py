@@ -23,6 +23,7 @@ class PendingName:
     """
 
     created = False
+    encoding: str | None = None
     error: Exception | None = None
 
     def __init__(self, digest: Digest, tell: "Callable[[PendingName], None]") -> None:
@@ -58,6 +59,7 @@ class PendingUpload(PendingName):
         """Give them their name."""
         assert self._sink is not None, "it has been filled"
         self.created = self._sink.publish(self.digest)
+        self.encoding = self._sink.encoding
 
     def discard(self) -> None:
         """Let go of what is held."""

@@ -65,18 +65,18 @@ class HashingWriter:
                 raise DigestMismatch
         return digest
 
-    def complete(self, pieces: Iterable[bytes | bytearray]) -> tuple[Digest, bool]:
+    def complete(self, pieces: Iterable[bytes | bytearray]) -> tuple[Digest, bool, str | None]:
         """Take the last bytes, seal, publish: all but the flush of the name. Blocking.
 
-        Returns the digest and whether it is new. Raises `UploadRefused` or `OSError`.
+        Returns the digest, whether it is new, and its encoding. Raises `UploadRefused` or `OSError`.
         """
         self.write(pieces)
         digest = self.digest()
         assert self._sink is not None, "absorb has begun it"
         self._sink.seal()
-        created = self._sink.publish(digest)
+        created, encoding = self._sink.publish(digest), self._sink.encoding
         self.discard()
-        return digest, created
+        return digest, created, encoding
 
     def discard(self) -> None:
         """Let go of what is held; nothing remains that has not been published. Blocking."""

@@ -175,7 +175,7 @@ class Upload:
             self._ended(None)
             done.errback(self._health.classify(body.error))
         else:
-            stored = UploadResult(body.digest, self._size, body.created)
+            stored = UploadResult(body.digest, self._size, body.created, body.encoding)
             self._ended(stored)
             done.callback(stored)
 
@@ -203,9 +203,9 @@ class Upload:
 
     async def _store(self) -> UploadResult:
         self._check()
-        digest, created = await self._threads.seal(self._intake.complete, self._take())
+        digest, created, encoding = await self._threads.seal(self._intake.complete, self._take())
         await self._group.flush_names(digest)
-        return UploadResult(digest, self._size, created)
+        return UploadResult(digest, self._size, created, encoding)
 
     def _ended(self, stored: UploadResult | None) -> None:
         self._places.release(self)
