@@ -164,14 +164,14 @@ class Image:
     """Metadata of a stored image.
 
     `name` as given by the owner, media type, `size` of the original in bytes, the digest of its `blob`, and
-    whether that is stored `packed`, which is gzipped.
+    whether that is stored `gzipped`, which is gzipped.
     """
 
     name: str
     media_type: str
     size: int
     blob: Digest
-    packed: bool
+    gzipped: bool
 
 
 class IImageStore(Interface):
@@ -208,8 +208,8 @@ class IGallery(Interface):
     def list_images() -> "Deferred[dict[str, str]]":
         """Map the names of all images to their ids. May be cancelled."""
 
-    def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
-        """Open an image: gzipped as it is stored if `packed` returns True for it, else the original.
+    def open(identity: str, gzipped: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+        """Open an image: gzipped as it is stored if `gzipped` returns True for it, else the original.
 
         Fails with `NotFound`. The caller closes the blob.
         """

@@ -42,15 +42,15 @@ async def send_image(gallery: IGallery, identity: str, request: IStreamedRequest
     """
     wanted = codings(header_list(request, b"accept-encoding"))
 
-    def packed(image: Image) -> bool:
-        return image.packed and wanted.gzip and (wanted.preferred or not wanted.identity)
+    def gzipped(image: Image) -> bool:
+        return image.gzipped and wanted.gzip and (wanted.preferred or not wanted.identity)
 
-    image, blob = await gallery.open(identity, packed)
-    if not (wanted.identity or packed(image)):
+    image, blob = await gallery.open(identity, gzipped)
+    if not (wanted.identity or gzipped(image)):
         blob.close()
         raise HTTPError(406, "The image cannot be had in any of these codings", (b"Vary", b"Accept-Encoding"))
-    dress = _dress(image, packed=packed(image))
-    unpacked = image.packed and not packed(image)
+    dress = _dress(image, gzipped=gzipped(image))
+    unpacked = image.gzipped and not gzipped(image)
     try:
         with streams.place(gallery.owner) if unpacked else nullcontext():
             await _send(blob, request, dress)
@@ -65,16 +65,16 @@ async def _send(blob: IBlob, request: IStreamedRequest, dress: Representation) -
         await sending
 
 
-def _dress(image: Image, *, packed: bool) -> Representation:
+def _dress(image: Image, *, gzipped: bool) -> Representation:
     kind = image.media_type.encode("ascii")
-    ranges: Field = (b"Accept-Ranges", b"none" if image.packed else b"bytes")
-    form: tuple[Field, ...] = ((b"Content-Encoding", b"gzip"),) if packed else ()
+    ranges: Field = (b"Accept-Ranges", b"none" if image.gzipped else b"bytes")
+    form: tuple[Field, ...] = ((b"Content-Encoding", b"gzip"),) if gzipped else ()
     return Representation(
         kind,
         prepare((b"Content-Type", kind), ranges, *form, *_KEPT, *_SAFE),
         prepare(*_KEPT),
-        ranged=not image.packed,
-        tag_suffix=b"-gzip" if packed else b"",
+        ranged=not image.gzipped,
+        tag_suffix=b"-gzip" if gzipped else b"",
         disposition=content_disposition(image.name.encode("utf-8"), "inline"),
     )
 

@@ -106,7 +106,7 @@ class GetImage(GalleryResource):
         elif self._thumbnails is None:
             raise HTTPError(501, "This server makes no thumbnails; they need the extra filestored[images]")
         else:
-            _, blob = await gallery.open(self._identity, packed=lambda _: False)
+            _, blob = await gallery.open(self._identity, gzipped=lambda _: False)
             await render_thumbnail(request, blob, self._thumbnails, gallery.owner)
 
     render_HEAD = render_GET
