@@ -23,6 +23,7 @@ class PendingName:
     """
 
     created = False
+    encoding: str | None = None
     error: Exception | None = None
 
     def __init__(self, digest: Digest, on_done: "Callable[[PendingName], None]") -> None:
@@ -146,6 +147,7 @@ class CommitBatch:
             try:
                 assert upload.sink is not None, "it was written"
                 upload.created = upload.sink.publish(upload.digest)
+                upload.encoding = upload.sink.encoding
             except Exception as error:
                 upload.error = error
             else:

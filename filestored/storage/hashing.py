@@ -59,18 +59,18 @@ class HashingWriter:
                 raise DigestMismatch
         return digest
 
-    def finish(self, chunks: Iterable[bytes | bytearray]) -> tuple[Digest, bool]:
+    def finish(self, chunks: Iterable[bytes | bytearray]) -> tuple[Digest, bool, str | None]:
         """Write the last bytes, seal, and publish; the caller flushes the name.
 
-        Returns the digest and whether it is new. Raises `UploadRefused` or `OSError`.
+        Returns the digest, whether it is new, and its `ISink.encoding`. Raises `UploadRefused` or `OSError`.
         """
         self.write(chunks)
         digest = self.digest()
         assert self._sink is not None, "write has opened it"
         self._sink.seal()
-        created = self._sink.publish(digest)
+        created, encoding = self._sink.publish(digest), self._sink.encoding
         self.discard()
-        return digest, created
+        return digest, created, encoding
 
     def discard(self) -> None:
         """Discard the sink; only published content stays."""

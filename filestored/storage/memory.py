@@ -113,6 +113,8 @@ class MemoryBackend:
 class MemorySink:
     """An upload to a `MemoryBackend`."""
 
+    encoding = None
+
     def __init__(self, backend: MemoryBackend) -> None:
         self._backend = backend
         self._data = bytearray()

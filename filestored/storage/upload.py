@@ -182,7 +182,7 @@ class Upload:
             self._ended(None)
             done.errback(self._health.classify(name.error))
         else:
-            stored = UploadResult(name.digest, self._size, name.created)
+            stored = UploadResult(name.digest, self._size, name.created, name.encoding)
             self._ended(stored)
             done.callback(stored)
 
@@ -210,9 +210,9 @@ class Upload:
 
     async def _store(self) -> UploadResult:
         self._check()
-        digest, created = await self._threads.seal(self._writer.finish, self._pop_chunks())
+        digest, created, encoding = await self._threads.seal(self._writer.finish, self._pop_chunks())
         await self._group.flush_names(digest)
-        return UploadResult(digest, self._size, created)
+        return UploadResult(digest, self._size, created, encoding)
 
     def _ended(self, stored: UploadResult | None) -> None:
         self._places.release(self)

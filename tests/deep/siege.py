@@ -151,7 +151,7 @@ def _make_accounts(place: str) -> tuple[str, str]:
             hasher = UNIQUE_SHA256.new()
             hasher.update(b"%d" % number)
             catalog.add(
-                Image(f"image {number}.png", "image/png", 100, UNIQUE_SHA256.finish(hasher), packed=False)
+                Image(f"image {number}.png", "image/png", 100, UNIQUE_SHA256.finish(hasher), gzipped=False)
             )
         return tokens
     finally:

@@ -41,13 +41,13 @@ async def send_image(
     accepted = codings(request.header(b"accept-encoding"))
 
     def gzipped(image: Image) -> bool:
-        return image.packed and accepted.gzip and (accepted.preferred or not accepted.identity)
+        return image.gzipped and accepted.gzip and (accepted.preferred or not accepted.identity)
 
     image, blob = await gallery.open(image_id, gzipped)
     if not (accepted.identity or gzipped(image)):
         blob.close()
         raise HTTPError(406, "The image cannot be had in any of these codings", _VARY)
-    decompressed = image.packed and not gzipped(image)
+    decompressed = image.gzipped and not gzipped(image)
     try:
         with streams.place(gallery.owner) if decompressed else nullcontext():
             sending = send(blob, request, _representation(image, gzipped=gzipped(image)))
@@ -60,13 +60,13 @@ async def send_image(
 
 def _representation(image: Image, *, gzipped: bool) -> Representation:
     content_type = image.media_type.encode("ascii")
-    ranges: Field = (b"Accept-Ranges", b"none" if image.packed else b"bytes")
+    ranges: Field = (b"Accept-Ranges", b"none" if image.gzipped else b"bytes")
     encoding: tuple[Field, ...] = ((b"Content-Encoding", b"gzip"),) if gzipped else ()
     return Representation(
         content_type,
         preformat((b"Content-Type", content_type), ranges, *encoding, _CACHE_CONTROL, _VARY, *SANDBOX),
         preformat(_CACHE_CONTROL, _VARY),
-        has_ranges=not image.packed,
+        has_ranges=not image.gzipped,
         tag_suffix=b"-gzip" if gzipped else b"",
         disposition=content_disposition(image.name.encode("utf-8"), "inline"),
     )
