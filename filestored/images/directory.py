@@ -113,7 +113,7 @@ class ImageDirectory:
             )
         gone = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(
-            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.recover
+            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.restore
         )
         self._sweep = OrphanCleanerThread(reactor, _mark(path), kept, key, disk)
 

@@ -199,7 +199,7 @@ class DiskBackend:
                 if not self._shard_directories.reopen(digest.shard):
                     return False
 
-    def changed(self, digest: Digest) -> float:
+    def changed_at(self, digest: Digest) -> float:
         """Return the later of ``st_mtime`` and ``st_ctime``, for files copied from a backup."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
@@ -207,13 +207,13 @@ class DiskBackend:
             raise NotFound from None
         return max(status.st_mtime, status.st_ctime)
 
-    def set_aside(self, digest: Digest, reason: str) -> bool:
+    def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
         """Rename the file into ``quarantine/``."""
-        return self._quarantine.set_aside(digest.hex, self._shards[digest.shard], reason)
+        return self._quarantine.move_orphan(digest.hex, self._shards[digest.shard], reason)
 
-    def recover(self, digest: Digest) -> bool:
+    def restore(self, digest: Digest) -> bool:
         """Link the file out of ``quarantine/``; replaces nothing."""
-        return self._quarantine.recover(digest.hex, self._shards[digest.shard])
+        return self._quarantine.restore_orphan(digest.hex, self._shards[digest.shard])
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """List the regular files with names of digests, shard by shard."""

@@ -3,8 +3,8 @@
 A file moves in by shard and name, and leaves its name free for valid content. The daemon never deletes
 anything here: what a file was, and when it became corrupt, is evidence for the operator.
 
-An intact but unreferenced file can be restored: `set_aside` gives it a predictable name, and `recover` moves
-it back.
+An intact but unreferenced file, an orphan, can be restored: `move_orphan` gives it a predictable name, from
+which `restore_orphan` moves it back.
 
 Two processes may find the same corrupt file at once. The second one must not move the valid replacement, so a
 move locks the directory and checks that the name still leads to the same file.
@@ -47,7 +47,7 @@ class Quarantine:
             self._move(name, f"{name}.{secrets.token_hex(4)}", shard, quarantine, reason)
             return True
 
-    def set_aside(self, name: str, shard: int, reason: str) -> bool:
+    def move_orphan(self, name: str, shard: int, reason: str) -> bool:
         """Move a regular file out of `shard`, durably; return False if there is none. Raises `OSError`."""
         with self._locked() as quarantine:
             new_name = name + _ASIDE
@@ -59,8 +59,8 @@ class Quarantine:
             self._root.flush(shard)
             return True
 
-    def recover(self, name: str, shard: int) -> bool:
-        """Move a file of `set_aside` back, durably, and remove its reason.
+    def restore_orphan(self, name: str, shard: int) -> bool:
+        """Move a file of `move_orphan` back, durably, and remove its reason.
 
         Returns False when it is not in quarantine, or when the name exists. Raises `OSError`.
         """
