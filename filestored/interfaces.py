@@ -325,19 +325,19 @@ class INonBlockingOpen(Interface):
 class IQuarantine(Interface):
     """Optional, of a backend: moves unreferenced files to quarantine and back. Blocking."""
 
-    def changed(digest: Digest) -> float:
+    def changed_at(digest: Digest) -> float:
         """Return when the file was last written, linked or renamed, in seconds since the epoch.
 
         Raises `NotFound` or `OSError`.
         """
 
-    def set_aside(digest: Digest, reason: str) -> bool:
+    def move_to_quarantine(digest: Digest, reason: str) -> bool:
         """Move the file to quarantine, durably, with a `reason`. Return False when there is no such file.
 
         Raises `OSError`.
         """
 
-    def recover(digest: Digest) -> bool:
+    def restore(digest: Digest) -> bool:
         """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
 
 

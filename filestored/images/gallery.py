@@ -43,7 +43,7 @@ Gone = Callable[[Digest], Awaitable[None]]
 """Is told which bytes were deleted; never fails."""
 
 Recover = Callable[[Digest], bool]
-"""Moves bytes back out of quarantine, see `IQuarantine.recover`. Blocking."""
+"""Moves bytes back out of quarantine, see `IQuarantine.restore`. Blocking."""
 
 
 @implementer(IGallery)

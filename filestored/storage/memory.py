@@ -70,17 +70,17 @@ class MemoryBackend:
         except KeyError:
             raise NotFound from None
 
-    def changed(self, digest: Digest) -> float:
+    def changed_at(self, digest: Digest) -> float:
         """Return when the file was stored."""
         if digest not in self._files:
             raise NotFound
         return self._changed[digest]
 
-    def set_aside(self, digest: Digest, reason: str) -> bool:
+    def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
         """Move the file to a second dictionary; the reason is dropped."""
         return self._move(digest, self._files, self._aside)
 
-    def recover(self, digest: Digest) -> bool:
+    def restore(self, digest: Digest) -> bool:
         """Move the file back."""
         return self._move(digest, self._aside, self._files)
 

@@ -17,7 +17,7 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARD_NAMES, prepare
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary
 from filestored.storage.store import Store
