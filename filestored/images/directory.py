@@ -24,7 +24,7 @@ from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.directory import Report, error_context, require_format
+from filestored.storage.disk.directory import Report, error_context
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
@@ -40,13 +40,14 @@ def check(path: str) -> None:
     records.check(path, CONTENTS)
 
 
-def prepare(path: str, report: Report | None = None) -> None:
+def prepare(path: str, report: Report | None = None, must_exist: bool = False) -> None:
     """Make `path` the directory for images. Blocking. Raises `FilestoredError` or `OSError`.
 
     `report` is called when a directory that exists can be read and not written to; None makes that an error.
+    A directory that `must_exist` is not created.
     """
-    records.prepare(path, CONTENTS, report=report)
-    layout.prepare(_blobs(path), UNIQUE_SHA256.name, lookup=lookup, report=report)
+    records.prepare(path, CONTENTS, report=report, must_exist=must_exist)
+    layout.prepare(_blobs(path), UNIQUE_SHA256.name, lookup=lookup, report=report, must_exist=must_exist)
     kept = DiskRecords(path)
     try:
         with error_context(path, "directory"):
@@ -61,12 +62,6 @@ def repair(path: str) -> None:
     layout.repair(_blobs(path))
 
 
-def require(path: str) -> None:
-    """Raise `UnusableStore` unless `path` was made the directory for images before. Blocking."""
-    require_format(path, "directory")
-    require_format(_blobs(path), "store")
-
-
 def request_sweep(path: str) -> None:
     """Have one process of the service sweep the directory for images. Called once as the service starts."""
     orphans_thread.request_sweep(_mark(path))
@@ -76,7 +71,8 @@ class ImageDirectory:
     """The images below `path`, in this process.
 
     `threads` take blocking work; `devices` has the health of the disk; `recovery` tries again later what a
-    full or faulty disk does not allow now; `max_size` in bytes and `max_uploads` are the limits of a `Store`.
+    full or faulty disk does not allow now; `max_size` in bytes and `max_uploads` are the limits of a `Store`;
+    `must_exist` is that of `prepare`.
     Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
     """
 
@@ -90,9 +86,10 @@ class ImageDirectory:
         *,
         max_size: int,
         max_uploads: int,
+        must_exist: bool = False,
     ) -> None:
         health = devices.of(path)
-        prepare(path, recovery.add(health, partial(repair, path)))
+        prepare(path, recovery.add(health, partial(repair, path)), must_exist)
         kept = DiskRecords(path)
         key = read_key(kept)
         disk = DiskBackend(_blobs(path), UNIQUE_SHA256)
@@ -113,7 +110,7 @@ class ImageDirectory:
             )
         gone = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(
-            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.recover
+            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.restore
         )
         self._sweep = OrphanCleanerThread(reactor, _mark(path), kept, key, disk)
 

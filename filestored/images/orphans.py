@@ -8,7 +8,7 @@ not mounted, a restore is half done. So nothing is deleted here, and records are
   them, so the sweep runs beside uploads. A date in the future counts as young.
 - Nothing is moved when there are no accounts, when an account cannot be read, or when more than
   `MAX_ORPHANS` files and `MAX_ORPHAN_SHARE` of all would go.
-- What was moved comes back when a record that refers to it is read again (`IQuarantine.recover`).
+- What was moved comes back when a record that refers to it is read again (`IQuarantine.restore`).
 
 Rejected: to remove records without a claim, claims without a record, and tokens without an account. Each may
 belong to something that is missing, and all of them together take little room.
@@ -165,7 +165,7 @@ class OrphanCleaner:
 
     def _is_old_file(self, digest: Digest) -> bool:
         try:
-            return self._is_old(self._aside.changed(digest))
+            return self._is_old(self._aside.changed_at(digest))
         except NotFound:
             return False
 
@@ -179,7 +179,7 @@ class OrphanCleaner:
 
     def _move(self, digest: Digest) -> bool:
         self._pause()
-        return self._aside.set_aside(digest, REASON)
+        return self._aside.move_to_quarantine(digest, REASON)
 
 
 def _doubt(accounts: int, total: int, orphans: int) -> str | None:

@@ -41,7 +41,7 @@ class House:
         health = Health()
         self.store = Store(self.backend, UNIQUE_SHA256, maybeDeferred, health=health)
         self.room = ImageStore(
-            self.records, key, self.store, maybeDeferred, health, recover=self.blobs.recover
+            self.records, key, self.store, maybeDeferred, health, recover=self.blobs.restore
         )
 
     def gallery(self, token):
@@ -89,7 +89,7 @@ class House:
         self.blobs.close()
 
     def _read(self, gallery, identity):
-        image, blob = done(gallery.open(identity, packed=lambda _: False))
+        image, blob = done(gallery.open(identity, gzipped=lambda _: False))
         sink = _Sink()
         done(blob.produce(sink, 0, blob.size))
         blob.close()

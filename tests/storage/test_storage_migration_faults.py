@@ -17,13 +17,15 @@ from filestored.digest import Digest, algorithm
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARD_NAMES, prepare
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, watched, without_tmpfile
 from tests.storage.test_storage_faults import Fault, descriptors, in_a_child
 from tests.storage.test_storage_migration import SHA256, UNFLUSHED, fill, move, path_of, record, spoil
+
+pytestmark = pytest.mark.slow
 
 CONTENTS = tuple(b"content %d" % number for number in range(5))
 CORRUPT = digest_of(CONTENTS[2])

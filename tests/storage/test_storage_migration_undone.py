@@ -24,6 +24,8 @@ from tests.storage.test_storage_migration_faults import (
     small_batches,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["filled", "small_batches"]  # fixtures
 
 

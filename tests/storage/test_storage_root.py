@@ -151,8 +151,8 @@ def test_a_flush_for_all_reports_the_shutdown_by_itself(place):
     xfs = Xfs()
     furnished(place)
     disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, batch_flush_min=1)
-    disk.flush()
+    disk.flush_all()
     xfs.shut = True
     with pytest.raises(OSError, match="Input/output error"):
-        disk.flush()
+        disk.flush_all()
     disk.close()

@@ -23,35 +23,35 @@ def test_backends_provide_the_interface(backend):
 
 def test_a_file_that_was_set_aside_comes_back_as_it_was(backend):
     put(backend, HELLO)
-    assert [True, False] == [backend.set_aside(NAME, REASON) for _ in range(2)]
+    assert [True, False] == [backend.move_to_quarantine(NAME, REASON) for _ in range(2)]
     with pytest.raises(NotFound):
         backend.open(NAME)
     assert [] == backend.digests(None, 10)
-    assert [True, False] == [backend.recover(NAME) for _ in range(2)]
+    assert [True, False] == [backend.restore(NAME) for _ in range(2)]
     assert HELLO == read(backend, NAME)
 
 
 def test_a_file_that_is_not_there_is_neither_set_aside_nor_recovered(backend):
-    assert (False, False) == (backend.set_aside(NAME, REASON), backend.recover(NAME))
+    assert (False, False) == (backend.move_to_quarantine(NAME, REASON), backend.restore(NAME))
     with pytest.raises(NotFound):
-        backend.changed(NAME)
+        backend.changed_at(NAME)
 
 
 def test_neither_move_replaces_a_file(backend):
     put(backend, HELLO)
-    backend.set_aside(NAME, REASON)
+    backend.move_to_quarantine(NAME, REASON)
     put(backend, HELLO)
-    assert (False, False) == (backend.recover(NAME), backend.set_aside(NAME, REASON))
+    assert (False, False) == (backend.restore(NAME), backend.move_to_quarantine(NAME, REASON))
     assert HELLO == read(backend, NAME)
     backend.delete(NAME)
-    assert backend.recover(NAME)
+    assert backend.restore(NAME)
     assert HELLO == read(backend, NAME)
 
 
 def test_a_file_was_changed_when_it_was_stored(backend):
     before = time.time() - 1
     put(backend, HELLO)
-    assert before < backend.changed(NAME) < time.time() + 1
+    assert before < backend.changed_at(NAME) < time.time() + 1
 
 
 # --- the disk ------------------------------------------------------------------------------------
@@ -59,19 +59,19 @@ def test_a_file_was_changed_when_it_was_stored(backend):
 
 def test_a_reason_stands_beside_a_file_and_goes_with_it(disk, place):
     put(disk, HELLO)
-    disk.set_aside(NAME, REASON)
+    disk.move_to_quarantine(NAME, REASON)
     aside = f"quarantine/{NAME}.orphan"
     assert [aside, f"{aside}.reason"] == files_below(place)
     with open(f"{place}/{aside}.reason") as file:
         assert f"{REASON}\n" == file.read()
-    disk.recover(NAME)
+    disk.restore(NAME)
     assert [f"{NAME.shard}/{NAME}"] == files_below(place)
 
 
 def test_a_file_of_an_old_date_is_as_old_as_its_copy_here(disk, place):
     put(disk, HELLO)
     os.utime(f"{place}/{NAME.shard}/{NAME}", (0, 0))
-    assert time.time() - 60 < disk.changed(NAME)
+    assert time.time() - 60 < disk.changed_at(NAME)
 
 
 @pytest.mark.parametrize("planted", ["symlink", "directory", "fifo"])
@@ -80,7 +80,7 @@ def test_what_is_no_file_is_not_moved(disk, place, planted):
     {"symlink": lambda: os.symlink("/", path), "directory": lambda: os.mkdir(path)}.get(
         planted, lambda: os.mkfifo(path)
     )()
-    assert not disk.set_aside(NAME, REASON)
+    assert not disk.move_to_quarantine(NAME, REASON)
     assert os.path.lexists(path)
 
 
@@ -89,8 +89,8 @@ def test_both_directories_are_flushed_before_a_move_is_acknowledged(open_disk):
     disk = open_disk(watched(lambda name, args: calls.append(name)))
     put(disk, HELLO)
     for move, expected in (
-        (lambda: disk.set_aside(NAME, REASON), ["fsync", "rename", "fsync", "fsync"]),
-        (lambda: disk.recover(NAME), ["link", "fsync", "unlink", "unlink"]),
+        (lambda: disk.move_to_quarantine(NAME, REASON), ["fsync", "rename", "fsync", "fsync"]),
+        (lambda: disk.restore(NAME), ["link", "fsync", "unlink", "unlink"]),
     ):
         calls.clear()
         move()
@@ -98,24 +98,24 @@ def test_both_directories_are_flushed_before_a_move_is_acknowledged(open_disk):
         assert expected == (found[1:] if found[0] == "unlink" else found)
 
 
-@pytest.mark.parametrize("move", ["set_aside", "recover"])
+@pytest.mark.parametrize("move", ["move_to_quarantine", "restore"])
 @pytest.mark.parametrize("dies", [True, False], ids=["death", "EIO"])
 def test_a_death_or_error_at_any_call_loses_no_file(open_disk, move, dies):
     disk = open_disk()
     site, ended = 0, False
     while not ended:
-        disk.recover(NAME)
+        disk.restore(NAME)
         put(disk, HELLO)
-        if move == "recover":
-            disk.set_aside(NAME, REASON)
+        if move == "restore":
+            disk.move_to_quarantine(NAME, REASON)
         ended = _interrupted(open_disk, move, site, dies)
-        disk.recover(NAME)
+        disk.restore(NAME)
         assert HELLO == read(disk, NAME)
-        assert disk.set_aside(NAME, REASON) or _is_doubled(disk)
-        disk.recover(NAME)
+        assert disk.move_to_quarantine(NAME, REASON) or _is_doubled(disk)
+        disk.restore(NAME)
         assert HELLO == read(disk, NAME)
         disk.delete(NAME)
-        disk.recover(NAME)
+        disk.restore(NAME)
         site += 1
     assert site > 4
 
@@ -123,7 +123,7 @@ def test_a_death_or_error_at_any_call_loses_no_file(open_disk, move, dies):
 def _is_doubled(disk):
     """Whether a death between link and unlink has left the file in both places."""
     disk.delete(NAME)
-    return disk.recover(NAME)
+    return disk.restore(NAME)
 
 
 def _interrupted(open_disk, move, site, dies):
@@ -144,7 +144,9 @@ def _interrupted(open_disk, move, site, dies):
         backend = open_disk(watched(act))
         armed = True
         try:
-            backend.set_aside(NAME, REASON) if move == "set_aside" else backend.recover(NAME)
+            backend.move_to_quarantine(NAME, REASON) if move == "move_to_quarantine" else backend.restore(
+                NAME
+            )
         except BaseException:
             os._exit(9)
         os._exit(0 if count < site else 9)

@@ -7,12 +7,10 @@ record raises `ReadFailed`.
 import errno
 import os
 
-from filestored.storage.disk.sink import OPEN_FLAGS
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls
 from filestored.storage.health import ReadFailed
 
 MAX_RECORD_BYTES = 64 * 1024
-"""Maximum size of a value in bytes."""
 
 
 class RecordFiles:
@@ -51,7 +49,7 @@ class RecordFiles:
 
     def _open(self, name: str, directory: int) -> int:
         try:
-            return self._calls.open(name, OPEN_FLAGS, dir_fd=directory)
+            return self._calls.open(name, FILE_FLAGS, dir_fd=directory)
         except OSError as error:
             raise _unread(error, name) from None
 
@@ -64,10 +62,10 @@ class RecordFiles:
 
 def _unread(error: OSError, name: str) -> OSError:
     """Return `FileNotFoundError` for a missing or non-regular file, else `ReadFailed`."""
-    if error.errno in _NO_FILE:
+    if error.errno in _NO_RECORD:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return ReadFailed.of(error, f"the record {name}")
 
 
-_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
-"""Missing; a symbolic link; a socket; a directory; a FIFO."""
+_NO_RECORD = NO_FILE_ERRNOS | {errno.EISDIR, errno.ESPIPE}
+"""Errors of open(2), and of pread(2) for a directory or a FIFO."""

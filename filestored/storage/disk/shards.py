@@ -20,12 +20,10 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls
 from filestored.storage.health import ShardUnusable
 
 SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
-"""Names of the shard directories."""
 
 
 class Shards:
@@ -173,7 +171,7 @@ class Shards:
 
 
 class _Opened(dict[str, int]):
-    """Descriptors by name; `find` opens missing ones."""
+    """Descriptors by name; `find` opens a missing one."""
 
     def __init__(self, find: Callable[[str], int]) -> None:
         super().__init__()

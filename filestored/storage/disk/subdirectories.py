@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls
 from filestored.storage.health import FlushFailed, ReadFailed
 
 _MAX_FLUSHED = 10_000
