@@ -25,7 +25,6 @@ Rejected: one pool with a limit per kind, which needs a second queue.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 from threading import Thread
 from traceback import clear_frames
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -135,14 +134,24 @@ def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
     """Return a `Run` that uses the threads of `pool`."""
 
     def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        in_thread = partial(deferToThreadPool, reactor, pool, function, *args, **kwargs)
+        job: list[Any] = [(function, args, kwargs)]
         try:
-            return in_thread().addErrback(_clear_frames)
+            done: Deferred[_T] = deferToThreadPool(reactor, pool, _call, job)
+            return done.addErrback(_clear_frames)
         except RuntimeError:  # "can't start new thread", as threading puts EAGAIN and ENOMEM
             pool.threads[:] = filter(_started, pool.threads)
             return fail(Overloaded())
 
     return run
+
+
+def _call(job: list[Any]) -> Any:
+    """Call a function with arguments that only `job` holds, and empty `job`.
+
+    The frames of the thread pool may still run when the traceback is cleared, and keep what they hold.
+    """
+    function, args, kwargs = job.pop()
+    return function(*args, **kwargs)
 
 
 def clear_traceback_frames(error: BaseException) -> None:

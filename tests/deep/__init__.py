@@ -17,7 +17,7 @@ status is 1 when one fails.
     full      P7, P25: full, no inodes, read-only, each with a restart and killed workers: reads go on (root)
     reserve   P7: uploads at once, whose length is unknown, leave the reserve free (root)
     absence   P6: each directory of the images is missing during a start: nothing is lost (faketime)
-    proxies   P41: what nginx passes on, we read as it does
+    proxies   P41: nginx and the daemon agree on where each request ends
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)

@@ -20,7 +20,7 @@ UPLOADED_EACH = 100
 
 
 def prove(bench: Bench) -> Verdict:
-    """How many of the bodies were accepted by both readers, and how many were read differently."""
+    """Count bodies accepted by both parsers, and bodies parsed differently."""
     seed = int.from_bytes(os.urandom(4), "big")
     random = Random(seed)
     daemon = bench.start("--workers", "1")

@@ -72,7 +72,7 @@ def test_an_empty_piece_decides_nothing(inner):
     assert SOFT * 2 == gzip.decompress(read(inner, name))
 
 
-def test_everything_provides_its_interface(inner, open_disk):
+def test_objects_provide_their_interfaces(inner, open_disk):
     packing_backend = GzipBackend(inner)
     assert verifyObject(IBackend, packing_backend)
     assert verifyObject(ISink, packing_backend.begin())

@@ -13,10 +13,10 @@ import urllib.request
 import pytest
 import requests
 
-MAX_SECONDS = 240
+TIMEOUT_SECONDS = 240
 """Seconds that a run may take on a busy machine."""
 
-pytestmark = pytest.mark.timeout(MAX_SECONDS + 30)
+pytestmark = pytest.mark.timeout(TIMEOUT_SECONDS + 30)
 
 SCHEMATHESIS = os.path.join(os.path.dirname(sys.executable), "schemathesis")
 CHECKS = (
@@ -48,7 +48,7 @@ def run(directory, daemon, *options, document="openapi.json", accept="*/*", know
     line += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", "1"]
     line += ["--checks", ",".join(CHECKS), "--warnings", "off", "--header", f"Accept: {accept}", *options]
     return subprocess.run(
-        line, cwd=directory, capture_output=True, text=True, check=False, timeout=MAX_SECONDS
+        line, cwd=directory, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
     )
 
 

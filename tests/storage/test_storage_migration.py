@@ -20,7 +20,7 @@ from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, put, read, send, watched
-from tests.storage.test_storage_contract import COLLIDING
+from tests.storage.test_backend_contract import COLLIDING
 from tests.storage.test_storage_disk import plant
 
 SHA256 = algorithm("sha256")
@@ -198,7 +198,7 @@ def test_a_store_that_has_moved_already_stays_as_it_is(place):
     assert before == (record(place), files_below(place))
 
 
-def test_everything_provides_its_interface(place, open_store):
+def test_objects_provide_their_interfaces(place, open_store):
     fill(place)
     move(place)
     disk = DiskBackend(place, SHA256)

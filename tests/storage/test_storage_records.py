@@ -191,7 +191,7 @@ def test_a_holder_that_fails_holds_no_longer(records):
     assert records.replace(NAME, b"old", b"new")
 
 
-def test_of_many_at_once_one_creates(records):
+def test_one_of_many_concurrent_creates_wins(records):
     assert [False] * 15 + [True] == at_once(lambda number: records.create(NAME, b"%d" % number), 16)
 
 

@@ -36,7 +36,7 @@ def test_a_probe_of_one_directory_ends_no_suspension_of_another(devices, tmp_pat
         other.check()
 
 
-def test_a_directory_that_was_removed_suspends_only_itself(devices, tmp_path):
+def test_removed_directory_suspends_only_itself(devices, tmp_path):
     reports = []
     devices.watch(lambda *suspension: reports.append(suspension))
     one, other = devices.of(str(tmp_path / "a")), devices.of(str(tmp_path / "b"))
@@ -70,7 +70,7 @@ def test_a_suspension_found_here_is_reported_once_with_its_device(devices, tmp_p
     assert [(tmp_path.stat().st_dev, "[Errno 5] I/O error", True)] == reports
 
 
-def test_a_suspension_found_elsewhere_holds_and_is_not_reported_again(devices, tmp_path):
+def test_suspension_of_another_process_is_not_reported_again(devices, tmp_path):
     reports = []
     devices.watch(lambda *suspension: reports.append(suspension))
     health = devices.of(str(tmp_path))
@@ -81,7 +81,7 @@ def test_a_suspension_found_elsewhere_holds_and_is_not_reported_again(devices, t
     assert ("elsewhere", []) == (health.degraded, reports)
 
 
-def test_a_suspension_of_a_device_that_is_not_used_here_changes_nothing(devices, tmp_path):
+def test_suspension_of_an_unused_device_changes_nothing(devices, tmp_path):
     health = devices.of(str(tmp_path))
     devices.suspend(tmp_path.stat().st_dev + 1, "elsewhere", True)
     assert health.degraded is None

@@ -78,7 +78,7 @@ def test_one_range_after_the_other_is_produced(open_blob):
     blob.close()
 
 
-def test_nothing_is_written_or_read_while_it_is_paused(open_blob, bench):
+def test_paused_producer_neither_reads_nor_writes(open_blob, bench):
     blob, sponge = open_blob(bench), Sponge()
     answer = blob.produce(sponge, 0, len(DATA))
     assert verifyObject(IPushProducer, sponge.producer)
@@ -109,7 +109,7 @@ def test_a_consumer_may_pause_and_resume_at_each_piece(open_blob):
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("end", ["stop", "close", "cancel"])
-def test_producing_ends_when_it_is_told_to(open_blob, bench, paused, end):
+def test_stopped_producer_ends(open_blob, bench, paused, end):
     blob, sponge = open_blob(bench), Sponge()
     answer = blob.produce(sponge, 0, len(DATA))
     bench.do_one()
@@ -144,7 +144,7 @@ def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
         os.fstat(blob.fileno())
 
 
-def test_a_file_that_has_shrunk_is_an_error_and_not_a_short_answer(disk, place):
+def test_truncated_file_is_an_error(disk, place):
     put(disk, DATA)
     blob, sponge = outcome(Store(disk, MD5, maybeDeferred).open(NAME)), Sponge()
     path = f"{place}/{NAME.shard}/{NAME.hex}"
@@ -174,7 +174,7 @@ def test_a_read_error_is_reported_with_the_digest_counted_and_suspends_nothing(o
 
 
 @pytest.mark.parametrize(("deleted", "size", "jobs"), [(False, 1 << 20, 0), (True, 1 << 20, 1), (True, 9, 0)])
-def test_only_the_end_of_a_large_deleted_file_is_left_to_a_thread(disk, bench, deleted, size, jobs):
+def test_only_large_deleted_files_are_closed_in_a_thread(disk, bench, deleted, size, jobs):
     put(disk, b"x" * size)
     name = digest_of(b"x" * size)
     blob = Store(disk, MD5, bench).open_sync(name)
@@ -202,7 +202,7 @@ class ReadingList:
 
 
 @pytest.mark.parametrize("leave", ["stop", "close", "cancel"])
-def test_a_read_that_waits_for_a_thread_is_skipped_once_nothing_wants_it(backend, bench, leave):
+def test_queued_read_of_a_stopped_producer_is_skipped(backend, bench, leave):
     put(backend, DATA)
     opened = []
     answer = Store(backend, MD5, bench).open(NAME, lambda file: opened.append(ReadingList(file)) or opened[0])
@@ -217,7 +217,7 @@ def test_a_read_that_waits_for_a_thread_is_skipped_once_nothing_wants_it(backend
     bench.do_all()
 
 
-def test_a_file_is_closed_on_the_spot_when_no_thread_can_be_started(disk, bench):
+def test_file_is_closed_synchronously_when_no_thread_can_be_started(disk, bench):
     large = b"x" * CLOSE_IN_THREAD_MIN_BYTES
     put(disk, large)
     file = disk.open(digest_of(large))

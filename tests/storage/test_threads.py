@@ -23,7 +23,7 @@ from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
 from tests.images.samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
-from tests.storage.test_storage_blob import Sponge
+from tests.storage.test_blob import Sponge
 
 MEDIA_TYPES = sorted(MAX_THREADS)
 
@@ -80,7 +80,7 @@ async def test_a_pool_has_no_more_threads_than_its_bound(pools, kind):
     assert MAX_THREADS[kind] == at_once[1]
 
 
-def test_no_thread_is_started_before_there_is_work(pools):
+def test_no_thread_is_started_without_jobs(pools):
     before = threading.active_count()
     pools.make("files")
     pools.start()
@@ -111,7 +111,7 @@ def test_a_stop_waits_for_jobs_under_way():
     assert done.is_set()
 
 
-def test_the_end_of_the_interpreter_waits_for_no_job():
+def test_interpreter_exit_waits_for_no_job():
     pools, found = ThreadPools(reactor), []
     run = pools.make("files").write
     pools.start()

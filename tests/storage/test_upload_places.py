@@ -114,7 +114,7 @@ def test_fast_uploads_keep_their_places(store, bench, clock):
     bench.do_all()
 
 
-def test_an_upload_that_has_just_begun_is_not_called_slow(store, bench, clock):
+def test_new_upload_is_not_slow(store, bench, clock):
     new = [started(store), started(store)]
     clock.advance(1.9)
     assert isinstance(stored(store, bench), Overloaded)
@@ -123,7 +123,7 @@ def test_an_upload_that_has_just_begun_is_not_called_slow(store, bench, clock):
     bench.do_all()
 
 
-def test_the_time_of_a_slow_disk_does_not_count_as_the_clients(store, bench, clock):
+def test_time_of_a_slow_disk_does_not_count_for_the_client(store, bench, clock):
     waiting = [started(store, len(PIECE)), started(store, len(PIECE))]
     clock.advance(100)
     with pytest.raises(Overloaded):
@@ -147,7 +147,7 @@ def test_uploads_that_are_being_committed_are_not_evicted(store, bench, clock):
     assert all(outcome(answer).size == PLACED for answer in answers)
 
 
-def test_a_newcomer_that_is_slower_than_all_others_is_refused(store, bench, clock):
+def test_new_upload_slower_than_all_others_is_refused(store, bench, clock):
     newcomer = store.upload()
     newcomer.write(b"x" * 1_000)
     clock.advance(1)

@@ -41,7 +41,7 @@ def store(backend):
     return Store(backend, MD5, maybeDeferred)
 
 
-def test_everything_provides_its_interface(store):
+def test_objects_provide_their_interfaces(store):
     upload = store.upload()
     assert verifyObject(IStore, store)
     assert verifyObject(IUpload, upload)
@@ -54,7 +54,7 @@ def test_everything_provides_its_interface(store):
     blob.close()
 
 
-def test_a_blob_of_a_file_lends_its_descriptor(disk):
+def test_blob_of_a_file_has_a_descriptor(disk):
     store = Store(disk, MD5, maybeDeferred)
     outcome(send(store, HELLO))
     blob = outcome(store.open(digest_of(HELLO)))
@@ -64,7 +64,7 @@ def test_a_blob_of_a_file_lends_its_descriptor(disk):
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 524_288, 2_000_000])
-def test_what_is_uploaded_is_stored(store, backend, size):
+def test_upload_is_stored(store, backend, size):
     data = os.urandom(size)
     assert UploadResult(digest_of(data), size, True) == outcome(send(store, data, length=size))
     assert UploadResult(digest_of(data), size, False) == outcome(send(store, data))
@@ -72,7 +72,7 @@ def test_what_is_uploaded_is_stored(store, backend, size):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_can_name_a_store(place, name):
+def test_every_algorithm_works_for_a_store(place, name):
     own = prepare(place, name) and algorithm(name)
     disk = DiskBackend(place, own, reserve=0)
     stored = outcome(send(Store(disk, own, maybeDeferred), HELLO))
@@ -96,7 +96,7 @@ def test_expected_digests_of_any_algorithm_are_checked(store, data):
 
 @pytest.mark.parametrize("data", [HELLO, b"x" * 600_000])
 @pytest.mark.parametrize("difference", [-1, 1])
-def test_an_announced_length_must_be_kept(store, data, difference):
+def test_announced_length_must_match(store, data, difference):
     assert isinstance(outcome(send(store, data, length=len(data) + difference)), LengthMismatch)
     assert ([], 0) == (outcome(store.digests()), store.uploads_in_flight)
 
@@ -136,7 +136,7 @@ def test_too_many_uploads_at_once_are_refused_until_one_ends(store):
     assert 0 == store.uploads_in_flight
 
 
-def test_a_length_for_which_there_is_no_room_is_refused_at_once():
+def test_length_beyond_the_free_space_is_refused_at_once():
     store = Store(MemoryBackend(MD5, capacity=100), MD5, maybeDeferred)
     with pytest.raises(StorageFull):
         store.upload(length=101)
@@ -147,7 +147,7 @@ def test_a_length_for_which_there_is_no_room_is_refused_at_once():
     assert outcome(send(store, b"y" * 100)).created
 
 
-def test_room_that_others_made_is_heard_of_after_the_first_refusal():
+def test_free_space_is_refreshed_after_a_refusal():
     backend = MemoryBackend(MD5, capacity=100)
     bench = Workbench()
     store = Store(backend, MD5, bench)
@@ -219,7 +219,7 @@ def test_a_flush_of_a_directory_that_fails_for_any_reason_suspends_writing(open_
     assert 2 == len(flushes)
 
 
-def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_an_overload(open_disk):
+def test_lack_of_descriptors_is_an_overload(open_disk):
     outcome(send(Store(open_disk(), MD5, maybeDeferred), HELLO))
     disk, codes = None, []
 
@@ -239,13 +239,13 @@ def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_an_overload(ope
 # --- reading, deleting, counting -------------------------------------------------------------
 
 
-def test_what_is_not_there_is_not_found(store):
+def test_missing_file_is_not_found(store):
     assert isinstance(outcome(store.open(digest_of(HELLO))), NotFound)
     assert isinstance(outcome(store.open(digest_of(HELLO, algorithm("sha256")))), NotFound)
     assert outcome(store.delete(digest_of(HELLO))) is False
 
 
-def test_statistics_count_what_happened(store):
+def test_statistics_count_operations(store):
     for data in (HELLO, HELLO, b"world!"):
         outcome(send(store, data))
     outcome(send(store, b"x", length=2))
@@ -257,7 +257,7 @@ def test_statistics_count_what_happened(store):
     assert (1, 1, 1) == (counted.opened, counted.not_found, counted.deleted)
 
 
-def test_100_000_crafted_names_reach_nothing(disk):
+def test_100_000_crafted_names_are_refused(disk):
     store = Store(disk, MD5, maybeDeferred)
     missed = 0
     for number in range(100_000):

@@ -42,7 +42,7 @@ async def test_the_same_file_from_64_clients_is_stored_once(open_disk, place, po
 
 
 @pytest_twisted.ensureDeferred
-async def test_uploads_of_all_sizes_at_once_all_arrive(open_disk, pool):
+async def test_concurrent_uploads_of_all_sizes_are_stored(open_disk, pool):
     disk = open_disk()
     store = Store(disk, MD5, pool)
     contents = [os.urandom(size) for size in (0, 1, 100, 65536, 65537, 300_000, 1_500_000) for _ in range(8)]
@@ -77,7 +77,7 @@ def test_the_same_file_from_many_processes_is_stored_once(open_disk, place):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 4 MiB where we may mount one; else a directory that stands in for it."""
+    """A file system of 4 MiB where mounting is allowed, else a directory."""
     path = str(tmp_path / "small")
     os.mkdir(path, 0o700)
     command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", path]

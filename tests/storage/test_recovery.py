@@ -57,7 +57,7 @@ def test_a_store_that_exists_is_prepared_on_an_unwritable_disk_and_the_error_rep
 
 
 @ERRORS
-def test_a_place_for_records_is_prepared_on_an_unwritable_disk_and_the_error_reported(place, code):
+def test_records_are_prepared_on_an_unwritable_disk_and_the_error_reported(place, code):
     records.prepare(place, "images")
     reported = []
     records.prepare(place, "images", Disk(code).calls, reported.append)
@@ -137,7 +137,7 @@ def failure(code):
     return OSError(code, os.strerror(code))
 
 
-def test_nothing_is_attempted_while_all_is_well(bench):
+def test_healthy_directory_is_not_prepared_again(bench):
     bench.wait()
     assert 0 == bench.attempts
 
@@ -203,7 +203,7 @@ def test_an_attempt_under_way_is_not_joined_by_another_and_none_follows_a_stop(b
     assert [] == bench.clock.getDelayedCalls()
 
 
-def test_furnish_makes_a_shard_that_is_missing(place):
+def test_repair_creates_a_missing_shard(place):
     prepare(place)
     os.rmdir(f"{place}/7f")
     repair(place)

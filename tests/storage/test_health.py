@@ -55,7 +55,7 @@ def test_a_read_only_file_system_suspends_writing_until_a_probe_passes():
     ],
     ids=repr,
 )
-def test_an_error_of_one_request_suspends_nothing(error, refusal):
+def test_error_of_one_request_suspends_nothing(error, refusal):
     health = Health()
     assert isinstance(health.classify(error), refusal)
     assert health.degraded is None
@@ -74,7 +74,7 @@ def test_a_start_on_a_full_disk_suspends_nothing():
     assert health.degraded is None
 
 
-def test_a_callback_learns_of_the_suspensions_of_this_process_only_and_of_each_once():
+def test_callback_is_called_once_per_suspension_of_this_process():
     health, told = Health(), []
     health.watch(lambda *suspension: told.append(suspension))
     health.suspend("another worker", until_restart=False)
@@ -88,7 +88,7 @@ def test_a_callback_learns_of_the_suspensions_of_this_process_only_and_of_each_o
     assert [(False, True), (True, True)] == [suspension[1:] for suspension in told]
 
 
-def test_a_suspension_from_outside_until_a_restart_is_not_ended_by_a_probe():
+def test_probe_does_not_end_a_suspension_until_a_restart():
     health = Health()
     health.classify(failure(errno.EROFS))
     health.suspend("another worker", until_restart=True)

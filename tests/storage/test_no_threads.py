@@ -12,7 +12,7 @@ from filestored.storage.threads import in_threads
 
 
 @pytest_twisted.ensureDeferred
-async def test_work_for_which_no_thread_can_be_started_is_refused_and_later_work_is_done(monkeypatch):
+async def test_job_is_refused_while_no_thread_can_be_started(monkeypatch):
     pool = ThreadPool(0, 1)
     run = in_threads(reactor, pool)
     pool.start()

@@ -50,7 +50,7 @@ def store(disk, bench):
     return Store(disk, MD5, bench)
 
 
-def test_a_small_body_takes_no_job_until_its_commit(store, bench):
+def test_small_upload_starts_no_job_before_its_commit(store, bench):
     upload = store.upload()
     upload.write(PIECE)
     assert 0 == len(bench.jobs)
@@ -60,7 +60,7 @@ def test_a_small_body_takes_no_job_until_its_commit(store, bench):
     assert digest_of(PIECE) == outcome(answer).digest
 
 
-def test_at_most_one_job_is_under_way_however_much_comes(store, bench):
+def test_upload_runs_at_most_one_job(store, bench):
     upload = store.upload()
     for _ in range(100):
         upload.write(PIECE)
@@ -72,7 +72,7 @@ def test_at_most_one_job_is_under_way_however_much_comes(store, bench):
     assert digest_of(PIECE * 100) == outcome(answer).digest
 
 
-def test_a_producer_is_paused_while_the_disk_is_behind(store, bench):
+def test_producer_is_paused_while_the_disk_is_slower(store, bench):
     tap, upload = Tap(), store.upload()
     upload.registerProducer(tap, True)
     written = 0
@@ -88,7 +88,7 @@ def test_a_producer_is_paused_while_the_disk_is_behind(store, bench):
     assert digest_of(b"p" * written) == outcome(answer).digest
 
 
-def test_bytes_that_come_by_twos_do_not_fill_the_memory(store):
+def test_two_byte_writes_are_joined(store):
     upload = store.upload()
     tracemalloc.start()
     for number in range(400_000):
@@ -132,7 +132,7 @@ def test_an_abort_during_a_job_waits_for_its_end(store, bench, place):
 
 
 @pytest.mark.parametrize("size", [0, 10, 600_000, 3_000_000])
-def test_an_abort_leaves_nothing(store, bench, place, size):
+def test_abort_discards_everything(store, bench, place, size):
     upload = store.upload()
     upload.write(b"x" * size)
     bench.do_all()
@@ -152,7 +152,7 @@ def test_an_abort_after_commit_while_bytes_are_still_written_ends_it(store, benc
 
 @pytest.mark.parametrize("jobs_before", [0, 1])
 @pytest.mark.parametrize("size", [0, 10, 600_000])
-def test_what_was_aborted_cannot_be_committed_and_ends_once(store, bench, place, size, jobs_before):
+def test_aborted_upload_cannot_be_committed_and_ends_once(store, bench, place, size, jobs_before):
     upload = store.upload()
     upload.write(b"x" * size)
     upload.abort()
@@ -165,7 +165,7 @@ def test_what_was_aborted_cannot_be_committed_and_ends_once(store, bench, place,
 
 
 @pytest.mark.parametrize("size", [10, 600_000])
-def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
+def test_abort_during_the_commit_has_no_effect(store, bench, size):
     upload = store.upload()
     upload.write(b"x" * size)
     answer = upload.commit()
@@ -177,7 +177,7 @@ def test_an_abort_of_what_is_being_stored_changes_nothing(store, bench, size):
 
 
 @pytest.mark.parametrize("jobs", range(4))
-def test_a_commit_that_its_caller_cancels_goes_on_unseen(store, bench, jobs):
+def test_cancelled_commit_completes(store, bench, jobs):
     upload = store.upload()
     upload.write(b"x" * 600_000)
     answer = upload.commit()
@@ -190,7 +190,7 @@ def test_a_commit_that_its_caller_cancels_goes_on_unseen(store, bench, jobs):
     assert 0 == store.uploads_in_flight
 
 
-def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench):
+def test_bytes_after_an_error_are_dropped_and_the_producer_resumed(bench):
     store = Store(MemoryBackend(MD5, capacity=100_000), MD5, bench)
     tap, upload = Tap(), store.upload()
     upload.registerProducer(tap, True)
@@ -208,7 +208,7 @@ def test_bytes_that_follow_an_error_are_dropped_and_their_producer_runs_on(bench
 
 @pytest.mark.parametrize("size", [10, 600_000])
 @pytest_twisted.ensureDeferred
-async def test_an_upload_for_which_no_thread_can_be_started_is_refused_and_bars_no_other(size):
+async def test_upload_without_a_thread_is_refused_and_blocks_no_other(size):
     def no_thread(**_):
         raise RuntimeError("can't start new thread")
 
@@ -249,7 +249,7 @@ class Ending(Tap):
 
 @pytest.mark.parametrize("begins", [True, False])
 @pytest.mark.parametrize("commits", [True, False])
-def test_an_upload_that_ends_when_it_hears_of_an_error_leaves_its_place_once(bench, begins, commits):
+def test_upload_aborted_on_an_error_releases_its_place_once(bench, begins, commits):
     backend = MemoryBackend(MD5)
     store = Store(backend, MD5, bench)
     upload = store.upload()
@@ -286,7 +286,7 @@ class ClingingBackend(MemoryBackend):
         return Clinging(self)
 
 
-def test_an_upload_that_cannot_be_cleared_away_leaves_its_place(bench):
+def test_upload_that_cannot_be_discarded_releases_its_place(bench):
     store = Store(ClingingBackend(MD5), MD5, bench)
     upload = store.upload()
     upload.write(PIECE * 10)
@@ -297,7 +297,7 @@ def test_an_upload_that_cannot_be_cleared_away_leaves_its_place(bench):
 
 
 @given(st.lists(st.binary(max_size=200).map(lambda data: data * 997), max_size=12))
-def test_however_the_bytes_are_cut_they_are_the_same_bytes(pieces):
+def test_any_split_of_the_bytes_is_the_same_content(pieces):
     backend = MemoryBackend(MD5)
     upload = Store(backend, MD5, maybeDeferred).upload()
     for piece in pieces:

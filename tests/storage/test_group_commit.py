@@ -79,14 +79,14 @@ def store(diary, bench):
     return Store(diary, MD5, bench)
 
 
-def test_a_lone_upload_does_not_wait_for_company(store, bench):
+def test_lone_upload_is_committed_at_once(store, bench):
     answer = send(store, b"a")
     bench.do_one()
     assert UploadResult(digest_of(b"a"), 1, True) == outcome(answer)
     assert not bench.jobs
 
 
-def test_what_queued_during_a_batch_is_the_next_batch(store, diary, bench):
+def test_uploads_queued_during_a_batch_are_the_next_batch(store, diary, bench):
     answers = [send(store, data) for data in (b"a", b"b", b"c", b"d")]
     assert 1 == len(bench.jobs)
     bench.do_one()
@@ -96,7 +96,7 @@ def test_what_queued_during_a_batch_is_the_next_batch(store, diary, bench):
     assert ["settle 1", "settle 3"] == [event for event in diary.log if event.startswith("settle")]
 
 
-def test_one_flush_is_for_the_bytes_of_a_turn_and_the_names_of_the_last(store, diary, bench):
+def test_one_flush_covers_contents_of_a_batch_and_names_of_the_previous_one(store, diary, bench):
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b")]
     bench.do_all()
@@ -107,7 +107,7 @@ def test_one_flush_is_for_the_bytes_of_a_turn_and_the_names_of_the_last(store, d
     assert [True, True] == [outcome(answer).created for answer in answers]
 
 
-def test_a_crowd_is_sealed_by_one_flush_before_its_names_and_settled_by_one_after(crowd, bench):
+def test_batch_flush_precedes_and_follows_publishing(crowd, bench):
     store = Store(crowd, MD5, bench)
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b")]
@@ -119,7 +119,7 @@ def test_a_crowd_is_sealed_by_one_flush_before_its_names_and_settled_by_one_afte
     assert [True, True] == [outcome(answer).created for answer in answers]
 
 
-def test_a_name_that_was_given_in_a_turn_is_answered_after_the_flush_of_the_next(crowd, bench):
+def test_published_upload_is_done_after_the_flush_of_the_next_batch(crowd, bench):
     store = Store(crowd, MD5, bench)
     for data in (b"x", b"a"):
         send(store, data).addCallback(lambda stored, data=data: crowd.note(f"answer {data.decode()}"))
@@ -130,7 +130,7 @@ def test_a_name_that_was_given_in_a_turn_is_answered_after_the_flush_of_the_next
     assert ["close a", "flush", "publish a", "answer x"] == crowd.log[3:]
 
 
-def test_nobody_is_answered_before_the_flush(store, diary, bench):
+def test_no_upload_is_done_before_the_flush(store, diary, bench):
     answer = send(store, b"a")
     answer.addCallback(lambda stored: diary.note("answer"))
     bench.do_one()
@@ -157,7 +157,7 @@ def test_a_delete_of_nothing_needs_no_flush(store, diary, bench):
     assert (False, []) == (outcome(deletion), diary.log)
 
 
-def test_a_large_upload_seals_by_itself_and_joins_for_the_name_only(store, diary, bench):
+def test_large_upload_joins_a_batch_for_its_name_only(store, diary, bench):
     large, small = send(store, b"L" * 100_000), send(store, b"s")
     bench.do_all()
     assert ["seal L", "publish L", "seal s", "publish s", "settle 2"] == diary.log
@@ -165,7 +165,7 @@ def test_a_large_upload_seals_by_itself_and_joins_for_the_name_only(store, diary
 
 
 @pytest.mark.parametrize("step", ["seal b", "publish b"])
-def test_one_member_that_fails_fails_alone(store, diary, bench, step):
+def test_failing_upload_does_not_affect_others(store, diary, bench, step):
     diary.fail.add(step)
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b", b"c")]
@@ -179,7 +179,7 @@ def test_one_member_that_fails_fails_alone(store, diary, bench, step):
 
 
 @pytest.mark.parametrize(("kind", "flush"), [(Diary, "settle 1"), (CrowdDiary, "flush")])
-def test_a_failed_flush_fails_all_it_was_for_and_whoever_queued_behind(bench, kind, flush):
+def test_failed_flush_fails_its_batch_and_all_queued_uploads(bench, kind, flush):
     diary = kind()
     store = Store(diary, MD5, bench)
     turn = [send(store, data) for data in (b"x", b"a", b"b")]
@@ -192,7 +192,7 @@ def test_a_failed_flush_fails_all_it_was_for_and_whoever_queued_behind(bench, ki
     assert 0 == store.uploads_in_flight
 
 
-def test_a_failed_flush_of_the_names_at_the_end_of_a_turn_fails_it(store, diary, bench):
+def test_failed_flush_of_names_fails_the_batch(store, diary, bench):
     turn = [send(store, data) for data in (b"x", b"a", b"b")]
     bench.do_one()
     diary.fail.add("settle 2")
@@ -200,7 +200,7 @@ def test_a_failed_flush_of_the_names_at_the_end_of_a_turn_fails_it(store, diary,
     assert [FlushFailed] * 3 == [type(outcome(answer)) for answer in turn]
 
 
-def test_whoever_arrived_for_the_flush_that_failed_has_no_name(crowd, bench):
+def test_uploads_of_a_failed_flush_are_not_published(crowd, bench):
     store = Store(crowd, MD5, bench)
     crowd.fail.add("flush")
     answer = send(store, b"a")
@@ -208,7 +208,7 @@ def test_whoever_arrived_for_the_flush_that_failed_has_no_name(crowd, bench):
     assert (FlushFailed, []) == (type(outcome(answer)), crowd.digests(None, 9))
 
 
-def test_bytes_that_were_there_already_are_not_vouched_for_after_a_failed_flush(store, diary, bench):
+def test_existing_content_is_not_acknowledged_after_a_failed_flush(store, diary, bench):
     diary.fail.add("settle 1")
     answers = [send(store, b"a") for _ in range(2)]
     bench.do_one()

@@ -55,7 +55,7 @@ def upload_at_once(store, lengths, pieces=20):
 
 
 @pytest.mark.parametrize("pack", [lambda disk: disk, GzipBackend], ids=["files", "images"])
-def test_uploads_of_unknown_length_leave_the_reserve_alone(open_disk, place, small, pack):
+def test_uploads_of_unknown_length_keep_the_reserve_free(open_disk, place, small, pack):
     store = Store(pack(open_disk(small.calls, reserve=RESERVED_BYTES)), UNIQUE_SHA256, maybeDeferred)
     answers = upload_at_once(store, [None] * UPLOADS)
     assert {StorageFull} == set(map(type, answers))
@@ -73,7 +73,7 @@ def test_the_bytes_of_a_refused_upload_are_freed_before_its_end(open_disk, place
     assert isinstance(outcome(upload.commit()), StorageFull)
 
 
-def test_an_upload_goes_on_after_room_was_made(open_disk, small):
+def test_upload_continues_after_space_was_freed(open_disk, small):
     store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     assert isinstance(upload_at_once(store, [None], 60)[0], StorageFull)
     small.written = 0
@@ -82,7 +82,7 @@ def test_an_upload_goes_on_after_room_was_made(open_disk, small):
     assert isinstance(upload_at_once(store, [None])[0], UploadResult)
 
 
-def test_a_client_that_announces_much_and_sends_little_keeps_no_room(open_disk, small):
+def test_announced_length_reserves_no_space(open_disk, small):
     store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     slow = [store.upload(length=ROOM) for _ in range(UPLOADS)]
     assert isinstance(upload_at_once(store, [20 * len(PIECE)])[0], UploadResult)
@@ -91,7 +91,7 @@ def test_a_client_that_announces_much_and_sends_little_keeps_no_room(open_disk, 
     assert 0 == store.uploads_in_flight
 
 
-def test_a_free_space_that_cannot_be_asked_for_fails_the_upload(open_disk, small, place):
+def test_error_of_the_free_space_check_fails_the_upload(open_disk, small, place):
     store = Store(open_disk(small.calls, reserve=RESERVED_BYTES), MD5, maybeDeferred)
     small.broken = True
     assert errno.EIO == upload_at_once(store, [None])[0].errno

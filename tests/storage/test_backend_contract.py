@@ -27,7 +27,7 @@ COLLIDING = (
 SIZES = (0, 1, 4095, 65536, 1024 * 1024 + 1, 3 * 1024 * 1024)
 
 
-def test_everything_provides_its_interface(backend):
+def test_objects_provide_their_interfaces(backend):
     put(backend, HELLO)
     sink, file = backend.begin(), backend.open(digest_of(HELLO))
     assert verifyObject(IBackend, backend)
@@ -38,13 +38,13 @@ def test_everything_provides_its_interface(backend):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_was_stored_is_given_back(backend, size):
+def test_stored_content_is_read_back(backend, size):
     data = (b"0123456789abcde" * (size // 15 + 1))[:size]
     assert put(backend, data) is True
     assert data == read(backend, digest_of(data))
 
 
-def test_what_is_not_stored_is_not_found(backend):
+def test_missing_content_is_not_found(backend):
     with pytest.raises(NotFound):
         backend.open(digest_of(HELLO))
 
@@ -54,7 +54,7 @@ def test_the_same_bytes_again_are_not_new(backend):
     assert [digest_of(HELLO)] == backend.digests(None, 10)
 
 
-def test_nobody_sees_bytes_that_were_not_published(backend):
+def test_unpublished_content_is_invisible(backend):
     sink = backend.begin()
     sink.write(HELLO)
     sink.seal()
@@ -63,7 +63,7 @@ def test_nobody_sees_bytes_that_were_not_published(backend):
     assert [] == backend.digests(None, 10)
 
 
-def test_discarding_is_allowed_at_any_time_and_twice(backend):
+def test_discard_is_idempotent_at_any_time(backend):
     sink = backend.begin()
     sink.write(HELLO)
     sink.seal()
@@ -73,7 +73,7 @@ def test_discarding_is_allowed_at_any_time_and_twice(backend):
     assert read(backend, digest_of(HELLO)) == HELLO
 
 
-def test_bytes_come_in_any_kind_of_buffer(backend):
+def test_write_accepts_any_buffer(backend):
     sink = backend.begin()
     for piece in (b"he", bytearray(b"ll"), memoryview(b"oo")[:1]):
         sink.write(piece)
@@ -90,14 +90,14 @@ def test_a_range_is_read_from_where_it_starts(backend):
     file.close()
 
 
-def test_deleting_tells_whether_it_was_there(backend):
+def test_delete_returns_whether_it_was_stored(backend):
     put(backend, HELLO)
     assert [True, False] == [backend.delete(digest_of(HELLO)) for _ in range(2)]
     with pytest.raises(NotFound):
         backend.open(digest_of(HELLO))
 
 
-def test_a_deleted_file_stays_readable_for_who_has_it_open(backend):
+def test_open_file_stays_readable_after_a_delete(backend):
     put(backend, HELLO)
     file = backend.open(digest_of(HELLO))
     backend.delete(digest_of(HELLO))
@@ -117,7 +117,7 @@ def test_digests_come_in_order_and_in_pages(backend):
     assert stored == backend.digests(None, 1000)
 
 
-def test_there_is_room(backend):
+def test_free_space_is_positive(backend):
     assert backend.free_space() > 0
 
 
@@ -137,14 +137,14 @@ def test_colliding_bytes_are_refused_and_change_nothing(backend):
 
 
 @pytest.mark.parametrize("rotten", [b"jello", b"", b"hello and more"])
-def test_an_upload_heals_what_has_rotted(backend, rotten):
+def test_upload_replaces_a_corrupt_file(backend, rotten):
     put(backend, rotten, name=digest_of(HELLO))
     assert put(backend, HELLO) is True
     assert HELLO == read(backend, digest_of(HELLO))
     assert put(backend, HELLO) is False
 
 
-def test_of_many_at_once_one_creates(backend):
+def test_one_of_many_concurrent_creates_wins(backend):
     created: list[bool] = []
     threads = [threading.Thread(target=lambda: created.append(put(backend, HELLO))) for _ in range(16)]
     for thread in threads:

@@ -52,7 +52,7 @@ def latency(clock):
 
 
 @pytest.mark.parametrize(("seconds", "slow"), [(0.0, False), (FAST, False), (SLOW, True), (1.0, True)])
-def test_one_slow_read_is_enough(latency, clock, seconds, slow):
+def test_one_slow_read_trips_the_breaker(latency, clock, seconds, slow):
     latency.record(seconds)
     assert slow == latency.slow
     other = ReadLatency(clock)
@@ -194,7 +194,7 @@ def test_after_a_slow_open_files_are_opened_in_threads(disk, slow_disk, call, da
     bench.do_all()
 
 
-def test_a_file_that_is_not_there_may_be_slow_to_miss(disk, slow_disk):
+def test_slow_open_of_a_missing_file_counts(disk, slow_disk):
     store = Store(disk, MD5, maybeDeferred)
     slow_disk.slow = {"open"}
     with pytest.raises(NotFound):
@@ -252,7 +252,7 @@ def test_a_slow_read_in_a_thread_counts(disk, slow_disk):
     blob.close()
 
 
-def test_recent_files_bear_many_threads(place):
+def test_file_cache_is_thread_safe(place):
     recent = FileCache(max_files=4)
     failed = []
 
