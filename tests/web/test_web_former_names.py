@@ -6,7 +6,7 @@ import pytest
 
 from filestored.digest import Digest, algorithm
 from filestored.storage.memory import MemoryBackend
-from tests.storage.test_storage_contract import COLLIDING
+from tests.storage.md5_collision import COLLIDING
 
 DATA = b"stored when names were md5"
 FORMER, PRESENT = md5(DATA).hexdigest(), sha256(DATA).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 
 from filestored.digest import ALGORITHMS, algorithm
 from tests.daemon.running import start
-from tests.storage.test_storage_contract import COLLIDING
+from tests.storage.md5_collision import COLLIDING
 from tests.wire_contract.raw import FORM, JSON, RAW, ask, form
 
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])

@@ -17,20 +17,20 @@ NAME = digest_of(HELLO)
 
 
 def remove_empty_directories(place):
-    """What ``find PLACE -type d -empty -delete`` does."""
+    """Remove empty directories, as ``find PLACE -type d -empty -delete`` does."""
     for directory, _, _ in os.walk(place, topdown=False):
         if not os.listdir(directory):
             os.rmdir(directory)
 
 
 def copied(directory):
-    """A copy of a directory under its name, the original beside it."""
+    """Replace a directory by a copy; keep the original beside it."""
     os.rename(directory, f"{directory}-old")
     shutil.copytree(f"{directory}-old", directory)
 
 
 @pytest.mark.parametrize("recent", [None, FileCache()], ids=["plain", "recent"])
-def test_an_upload_makes_a_removed_shard_anew(open_disk, place, recent):
+def test_upload_creates_a_removed_shard_again(open_disk, place, recent):
     disk = open_disk(file_cache=recent)
     remove_empty_directories(place)
     assert {"FORMAT"} == set(os.listdir(place))
@@ -43,7 +43,7 @@ def test_an_upload_makes_a_removed_shard_anew(open_disk, place, recent):
     assert HELLO == read(open_disk(), NAME)
 
 
-def test_a_new_shard_is_durable_before_the_upload_is(open_disk, place):
+def test_created_shard_is_flushed_before_the_upload(open_disk, place):
     calls = []
 
     def note(name, args):
@@ -58,7 +58,7 @@ def test_a_new_shard_is_durable_before_the_upload_is(open_disk, place):
     assert ["link", "mkdir", "flush root", "link"] == names
 
 
-def test_a_shard_that_was_replaced_is_opened_again(open_disk, place):
+def test_replaced_shard_is_opened_again(open_disk, place):
     disk = open_disk()
     put(disk, HELLO)
     copied(f"{place}/{NAME.shard}")
@@ -70,7 +70,7 @@ def test_a_shard_that_was_replaced_is_opened_again(open_disk, place):
     assert not os.path.exists(f"{place}/{NAME.shard}/{NAME.hex}")
 
 
-def test_a_shard_that_is_moved_away_and_back_is_the_same(disk, place):
+def test_shard_moved_away_and_back_works(disk, place):
     put(disk, HELLO)
     os.rename(f"{place}/{NAME.shard}", f"{place}/aside")
     assert HELLO == read(disk, NAME)
@@ -78,7 +78,7 @@ def test_a_shard_that_is_moved_away_and_back_is_the_same(disk, place):
     assert put(disk, HELLO) is False
 
 
-def test_descriptors_do_not_grow_with_directories_that_are_made_anew(disk, place):
+def test_recreated_shards_leak_no_descriptors(disk, place):
     held = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         put(disk, HELLO)
@@ -87,14 +87,14 @@ def test_descriptors_do_not_grow_with_directories_that_are_made_anew(disk, place
     assert held == len(os.listdir("/proc/self/fd"))
 
 
-def test_an_upload_heals_after_the_quarantine_was_removed(disk, place):
+def test_removed_quarantine_directory_is_created_again(disk, place):
     put(disk, b"jello", name=NAME)
     os.rmdir(f"{place}/quarantine")
     assert put(disk, HELLO)
     assert 2 == len(os.listdir(f"{place}/quarantine"))
 
 
-def test_an_upload_makes_tmp_anew_where_files_need_a_name(open_disk, place):
+def test_removed_tmp_directory_is_created_again(open_disk, place):
     disk = open_disk(without_tmpfile())
     held = len(os.listdir("/proc/self/fd"))
     os.rmdir(f"{place}/tmp")
@@ -104,7 +104,7 @@ def test_an_upload_makes_tmp_anew_where_files_need_a_name(open_disk, place):
 
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
 @pytest.mark.parametrize("size", [5, 600_000])
-def test_a_store_that_was_removed_is_not_made_anew_and_says_so(open_disk, place, calls, size):
+def test_removed_store_raises_store_missing_on_upload(open_disk, place, calls, size):
     store = Store(open_disk(calls, file_cache=FileCache()), MD5, maybeDeferred)
     outcome(send(store, HELLO))
     shutil.rmtree(place)
@@ -115,15 +115,15 @@ def test_a_store_that_was_removed_is_not_made_anew_and_says_so(open_disk, place,
 
 
 @pytest.mark.parametrize("act", ["open", "delete"])
-def test_reading_and_deleting_notice_that_the_store_was_removed(disk, place, act):
+def test_removed_store_raises_store_missing_on_read_and_delete(disk, place, act):
     store = Store(disk, MD5, maybeDeferred)
     shutil.rmtree(place)
     assert isinstance(outcome(getattr(store, act)(NAME)), StoreMissing)
     assert "removed" in store.degraded
 
 
-def test_a_store_without_its_format_is_not_furnished_anew(disk, place):
-    """``rm -rf`` has got as far as that."""
+def test_store_without_format_gets_no_new_shards(disk, place):
+    """An unfinished ``rm -rf`` leaves this state."""
     shutil.rmtree(f"{place}/{NAME.shard}")
     os.unlink(f"{place}/FORMAT")
     with pytest.raises(StoreMissing):
@@ -131,7 +131,7 @@ def test_a_store_without_its_format_is_not_furnished_anew(disk, place):
     assert not os.path.exists(f"{place}/{NAME.shard}")
 
 
-def test_a_shard_that_came_back_from_another_file_system_is_an_error(open_disk, place):
+def test_replaced_shard_on_another_file_system_is_an_error(open_disk, place):
     disk = open_disk()
     shutil.rmtree(f"{place}/{NAME.shard}")
 
@@ -156,7 +156,7 @@ def kept(tmp_path):
     kept.close()
 
 
-def test_directories_of_records_are_made_anew(kept, tmp_path):
+def test_removed_directories_of_records_are_created_again(kept, tmp_path):
     assert kept.create("accounts/anna/account", b"anna")
     assert kept.create("accounts/anna/images/one", b"1")
     assert kept.remove("accounts/anna/images/one", b"1")
@@ -187,7 +187,7 @@ VERBS = {
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
-def test_records_that_were_removed_altogether_are_not_taken_for_absent(kept, tmp_path, verb):
+def test_removed_records_directory_raises_store_missing(kept, tmp_path, verb):
     assert kept.create("accounts/anna/account", b"anna")
     shutil.rmtree(tmp_path / "records")
     with pytest.raises(StoreMissing):

@@ -1,4 +1,4 @@
-"""Files that are moved to quarantine because nothing refers to them, and back: never lost, never replaced."""
+"""Quarantine of unreferenced files, and their restoration: no file is lost or replaced."""
 
 import errno
 import os
@@ -17,11 +17,11 @@ REASON = "nothing refers to it"
 # --- the contract --------------------------------------------------------------------------------
 
 
-def test_backends_provide_the_interface(backend):
+def test_backends_provide_iquarantine(backend):
     assert verifyObject(IQuarantine, backend)
 
 
-def test_a_file_that_was_set_aside_comes_back_as_it_was(backend):
+def test_quarantined_file_is_restored_unchanged(backend):
     put(backend, HELLO)
     assert [True, False] == [backend.move_to_quarantine(NAME, REASON) for _ in range(2)]
     with pytest.raises(NotFound):
@@ -31,13 +31,13 @@ def test_a_file_that_was_set_aside_comes_back_as_it_was(backend):
     assert HELLO == read(backend, NAME)
 
 
-def test_a_file_that_is_not_there_is_neither_set_aside_nor_recovered(backend):
+def test_missing_file_is_neither_quarantined_nor_restored(backend):
     assert (False, False) == (backend.move_to_quarantine(NAME, REASON), backend.restore(NAME))
     with pytest.raises(NotFound):
         backend.changed_at(NAME)
 
 
-def test_neither_move_replaces_a_file(backend):
+def test_quarantine_and_restore_replace_no_file(backend):
     put(backend, HELLO)
     backend.move_to_quarantine(NAME, REASON)
     put(backend, HELLO)
@@ -48,7 +48,7 @@ def test_neither_move_replaces_a_file(backend):
     assert HELLO == read(backend, NAME)
 
 
-def test_a_file_was_changed_when_it_was_stored(backend):
+def test_changed_at_is_the_time_of_storing(backend):
     before = time.time() - 1
     put(backend, HELLO)
     assert before < backend.changed_at(NAME) < time.time() + 1
@@ -57,7 +57,7 @@ def test_a_file_was_changed_when_it_was_stored(backend):
 # --- the disk ------------------------------------------------------------------------------------
 
 
-def test_a_reason_stands_beside_a_file_and_goes_with_it(disk, place):
+def test_reason_file_is_removed_by_restore(disk, place):
     put(disk, HELLO)
     disk.move_to_quarantine(NAME, REASON)
     aside = f"quarantine/{NAME}.orphan"
@@ -68,14 +68,14 @@ def test_a_reason_stands_beside_a_file_and_goes_with_it(disk, place):
     assert [f"{NAME.shard}/{NAME}"] == files_below(place)
 
 
-def test_a_file_of_an_old_date_is_as_old_as_its_copy_here(disk, place):
+def test_changed_at_of_a_copied_file_is_the_time_of_the_copy(disk, place):
     put(disk, HELLO)
     os.utime(f"{place}/{NAME.shard}/{NAME}", (0, 0))
     assert time.time() - 60 < disk.changed_at(NAME)
 
 
 @pytest.mark.parametrize("planted", ["symlink", "directory", "fifo"])
-def test_what_is_no_file_is_not_moved(disk, place, planted):
+def test_non_regular_file_is_not_quarantined(disk, place, planted):
     path = f"{place}/{NAME.shard}/{NAME}"
     {"symlink": lambda: os.symlink("/", path), "directory": lambda: os.mkdir(path)}.get(
         planted, lambda: os.mkfifo(path)
@@ -84,7 +84,7 @@ def test_what_is_no_file_is_not_moved(disk, place, planted):
     assert os.path.lexists(path)
 
 
-def test_both_directories_are_flushed_before_a_move_is_acknowledged(open_disk):
+def test_quarantine_flushes_both_directories(open_disk):
     calls = []
     disk = open_disk(watched(lambda name, args: calls.append(name)))
     put(disk, HELLO)
@@ -100,7 +100,7 @@ def test_both_directories_are_flushed_before_a_move_is_acknowledged(open_disk):
 
 @pytest.mark.parametrize("move", ["move_to_quarantine", "restore"])
 @pytest.mark.parametrize("dies", [True, False], ids=["death", "EIO"])
-def test_a_death_or_error_at_any_call_loses_no_file(open_disk, move, dies):
+def test_crash_or_error_at_any_call_of_a_move_loses_no_file(open_disk, move, dies):
     disk = open_disk()
     site, ended = 0, False
     while not ended:
@@ -121,13 +121,13 @@ def test_a_death_or_error_at_any_call_loses_no_file(open_disk, move, dies):
 
 
 def _is_doubled(disk):
-    """Whether a death between link and unlink has left the file in both places."""
+    """Return whether a crash between link and unlink left the file in both places."""
     disk.delete(NAME)
     return disk.restore(NAME)
 
 
 def _interrupted(open_disk, move, site, dies):
-    """Move in a process that dies before its call number `site`, or whose call fails; True when it ended."""
+    """Move a file in a process whose call number `site` kills it or fails; return whether it completed."""
     child = os.fork()
     if child == 0:
         count = -1

@@ -64,7 +64,7 @@ def delete(place, calls):
 
 
 def heal(place, calls):
-    """An upload that moves a rotten file to quarantine."""
+    """Upload content that replaces a corrupt file."""
     disk = DiskBackend(place, MD5, calls, reserve=0)
     return lambda: put(disk, b"hello too"), disk
 
@@ -111,7 +111,7 @@ VERBS = (upload, delete, heal, create, replace, remove, move, start, start_recor
 
 
 def furnished(place):
-    """A store with one good and one rotten file, and records with one account."""
+    """Create a store with one intact and one corrupt file, and records with one account."""
     prepare(place, "md5")
     records.prepare(f"{place}-records", "images")
     disk, kept = DiskBackend(place, MD5, reserve=0), DiskRecords(f"{place}-records")
@@ -124,7 +124,7 @@ def furnished(place):
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["pread", "fsync"])
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place, monkeypatch, verb, trusted):
+def test_directory_flush_detects_a_file_system_shutdown(place, monkeypatch, verb, trusted):
     monkeypatch.setattr("filestored.storage.disk.directory.syncfs_is_reliable", lambda device: trusted)
     number, failures = 0, 0
     while True:
@@ -147,7 +147,7 @@ def test_no_verb_succeeds_after_a_shutdown_that_fsync_of_a_directory_hides(place
     assert failures == number > 0
 
 
-def test_a_flush_for_all_reports_the_shutdown_by_itself(place):
+def test_syncfs_reports_a_file_system_shutdown(place):
     xfs = Xfs()
     furnished(place)
     disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, batch_flush_min=1)

@@ -1,9 +1,8 @@
-"""What is special about files on a disk: names, modes, flushes, and things that somebody planted."""
+"""Disk backend: names, modes, order of flushes, non-regular files, shards, quarantine, free space."""
 
 import dataclasses
 import errno
 import os
-import socket
 import stat
 
 import pytest
@@ -27,11 +26,12 @@ from tests.storage.contract import (
     watched,
     without_tmpfile,
 )
+from tests.storage.special_files import KINDS, plant
 
 NAME = "5d/5d41402abc4b2a76b9719d911017c592"
 
 
-def test_a_file_rests_where_its_hash_says(disk, place):
+def test_file_is_stored_under_shard_and_digest(disk, place):
     put(disk, HELLO)
     assert [NAME] == files_below(place)
     with open(f"{place}/{NAME}", "rb") as file:
@@ -39,26 +39,26 @@ def test_a_file_rests_where_its_hash_says(disk, place):
     assert 0o100440 == os.stat(f"{place}/{NAME}").st_mode
 
 
-def test_an_upload_under_way_is_no_file_at_all(disk, place):
+def test_unpublished_upload_leaves_no_named_file(disk, place):
     sink = disk.begin()
     sink.write(HELLO)
     assert [] == files_below(place)
     sink.discard()
 
 
-def test_without_o_tmpfile_an_upload_is_a_locked_file_that_goes_away(open_disk, place):
+def test_without_o_tmpfile_a_temp_file_is_locked_and_removed(open_disk, place):
     disk = open_disk(without_tmpfile())
     sink = disk.begin()
     sink.write(HELLO)
     assert ["tmp"] == [os.path.dirname(name) for name in files_below(place)]
-    prepare(place)  # another worker starts, and sweeps
+    prepare(place)  # another worker starts and removes stale temp files
     sink.seal()
     sink.publish(digest_of(HELLO))
     sink.discard()
     assert [NAME] == files_below(place)
 
 
-def test_a_sweep_of_tmp_removes_only_names_of_scratch_files(place):
+def test_remove_stale_removes_only_names_of_temp_files(place):
     prepare(place)
     os.mkdir(f"{place}/tmp")
     kept = ("notes.txt", "0" * 31, "0" * 33, "A" * 32)
@@ -69,7 +69,7 @@ def test_a_sweep_of_tmp_removes_only_names_of_scratch_files(place):
     assert sorted(kept) == sorted(os.listdir(f"{place}/tmp"))
 
 
-def test_without_o_tmpfile_a_sweep_that_is_faster_than_the_lock_costs_a_second_try(open_disk, place):
+def test_temp_file_removed_before_its_lock_is_created_again(open_disk, place):
     swept = []
 
     def sweep_once(name, args):
@@ -86,14 +86,14 @@ def test_without_o_tmpfile_a_sweep_that_is_faster_than_the_lock_costs_a_second_t
 
 
 def kind_of(descriptor):
-    """Whether this is a directory, the file ``FORMAT``, or another file."""
+    """Return the kind of an open file: a directory, the file ``FORMAT``, or another file."""
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         return "directory"
     return "FORMAT" if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/FORMAT") else "file"
 
 
 def diary(open_disk, calls=None):
-    """What a small upload and its answer come to, in order."""
+    """Return the events of a small upload and its reply, in order."""
     log: list[str] = []
 
     def note(name, args):
@@ -109,13 +109,13 @@ def diary(open_disk, calls=None):
 
 
 def is_durable(log: list[str]) -> bool:
-    """Whether bytes were flushed before their name was given, and the name before the answer."""
+    """Return whether bytes were flushed before their link, and the name before the reply."""
     expected = ["write", "fchmod", "flush file", "link", "flush directory", "confirm", "answer"]
     return expected == log
 
 
 def forgetting(kind: str):
-    """Calls of a build that has lost one of its flushes."""
+    """Return calls without one kind of flush."""
 
     def forget(calls: Syscalls) -> Syscalls:
         def fsync(descriptor: int) -> None:
@@ -130,62 +130,41 @@ def forgetting(kind: str):
     return forget
 
 
-def test_bytes_are_durable_before_their_name_and_both_before_the_answer(open_disk):
+def test_bytes_are_flushed_before_link_and_name_before_reply(open_disk):
     assert is_durable(diary(open_disk))
 
 
 @pytest.mark.parametrize("flush", ["file", "directory", "FORMAT"])
-def test_a_build_that_forgets_a_flush_is_found_out(open_disk, flush):
+def test_missing_flush_is_detected(open_disk, flush):
     assert not is_durable(diary(open_disk, forgetting(flush)))
 
 
-def test_bytes_that_were_there_already_are_flushed_by_name_all_the_same(open_disk, disk):
+def test_name_of_existing_file_is_flushed_too(open_disk, disk):
     put(disk, HELLO)
     log = diary(open_disk)
     assert ["flush directory", "confirm", "answer"] == log[-3:]
 
 
-def test_one_settle_flushes_each_shard_once(open_disk):
+def test_flush_names_flushes_each_shard_once(open_disk):
     flushed: list[int] = []
     disk = open_disk(watched(lambda name, args: flushed.append(args[0]) if name == "fsync" else None))
     disk.flush_names(digest_of(b"%d" % number) for number in range(5000))
     assert len(SHARD_NAMES) == len(flushed) == len(set(flushed))
 
 
-# --- things that somebody planted ------------------------------------------------------------
+# --- non-regular files -----------------------------------------------------------------------
 
 
-def plant(kind: str, path: str) -> None:
-    """Put something under a name where only regular files belong."""
-    if kind == "symlink":
-        os.symlink("/etc/passwd", path)
-    elif kind == "dangling symlink":
-        os.symlink("/nowhere", path)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "directory":
-        os.mkdir(path)
-    else:
-        here = os.getcwd()
-        os.chdir(os.path.dirname(path))  # the path of a socket must be short
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(os.path.basename(path))
-        os.chdir(here)
-
-
-MEDIA_TYPES = ("symlink", "dangling symlink", "fifo", "directory", "socket")
-
-
-@pytest.mark.parametrize("kind", MEDIA_TYPES)
-def test_what_is_no_regular_file_is_not_there(disk, place, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_non_regular_file_is_not_found(disk, place, kind):
     plant(kind, f"{place}/{NAME}")
     with pytest.raises(NotFound):
         disk.open(digest_of(HELLO))
     assert [] == disk.digests(None, 10)
 
 
-@pytest.mark.parametrize("kind", MEDIA_TYPES)
-def test_an_upload_moves_what_was_planted_aside(disk, place, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_upload_quarantines_a_non_regular_file(disk, place, kind):
     plant(kind, f"{place}/{NAME}")
     assert put(disk, HELLO)
     assert HELLO == read(disk, digest_of(HELLO))
@@ -200,13 +179,13 @@ def test_names_that_are_no_digests_are_not_listed(disk, place):
     assert [digest_of(HELLO)] == disk.digests(None, 10)
 
 
-def test_a_directory_with_the_name_of_a_file_is_not_deleted(disk, place):
+def test_directory_with_the_name_of_a_file_is_not_deleted(disk, place):
     os.mkdir(f"{place}/{NAME}")
     assert disk.delete(digest_of(HELLO)) is False
     assert os.path.isdir(f"{place}/{NAME}")
 
 
-def test_a_shard_that_is_a_symbolic_link_is_refused(place):
+def test_shard_that_is_a_symbolic_link_is_refused(place):
     prepare(place, "md5")
     os.rmdir(place + "/5d")
     os.symlink("/tmp", place + "/5d")
@@ -214,7 +193,7 @@ def test_a_shard_that_is_a_symbolic_link_is_refused(place):
         DiskBackend(place, MD5)
 
 
-def test_a_shard_on_another_file_system_is_refused(place):
+def test_shard_on_another_file_system_is_refused(place):
     prepare(place, "md5")
 
     def elsewhere(path, flags, *args, **kwargs):
@@ -225,7 +204,7 @@ def test_a_shard_on_another_file_system_is_refused(place):
 
 
 class Fault:
-    """Calls whose `open` of one shard fails, while `code` is set."""
+    """Calls whose `open` of one shard fails while `code` is set."""
 
     def __init__(self, shard: str, code: int | None) -> None:
         self.shard, self.code = shard, code
@@ -237,7 +216,7 @@ class Fault:
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
-def test_a_shard_that_cannot_be_opened_answers_errors_alone_until_it_can(open_disk, code):
+def test_unreadable_shard_fails_only_its_files_until_it_is_readable(open_disk, code):
     for data in (HELLO, b"world"):
         put(open_disk(), data)
     fault = Fault(digest_of(HELLO).shard, code)
@@ -253,7 +232,7 @@ def test_a_shard_that_cannot_be_opened_answers_errors_alone_until_it_can(open_di
     assert HELLO == read(disk, digest_of(HELLO))
 
 
-def test_a_shard_that_fails_does_not_suspend_writing(open_disk):
+def test_unreadable_shard_does_not_suspend_writes(open_disk):
     put(open_disk(), HELLO)
     fault = Fault(digest_of(HELLO).shard, errno.EIO)
     store = Store(open_disk(fault.calls), MD5, maybeDeferred)
@@ -263,7 +242,7 @@ def test_a_shard_that_fails_does_not_suspend_writing(open_disk):
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOTDIR], ids=errno.errorcode.get)
-def test_a_store_is_not_opened_without_descriptors_or_on_a_shard_that_is_no_directory(place, code):
+def test_store_is_not_opened_without_descriptors_or_shard_directory(place, code):
     prepare(place, "md5")
     with pytest.raises(UnusableStore, match="5d cannot be opened"):
         DiskBackend(place, MD5, Fault("5d", code).calls)
@@ -272,7 +251,7 @@ def test_a_store_is_not_opened_without_descriptors_or_on_a_shard_that_is_no_dire
 # --- quarantine ------------------------------------------------------------------------------
 
 
-def test_a_rotten_file_is_kept_with_the_reason_beside_it(disk, place):
+def test_corrupt_file_is_quarantined_with_a_reason_file(disk, place):
     put(disk, b"jello", name=digest_of(HELLO))
     put(disk, HELLO)
     kept, reason = sorted(os.listdir(place + "/quarantine"))
@@ -281,7 +260,7 @@ def test_a_rotten_file_is_kept_with_the_reason_beside_it(disk, place):
         assert ("jello", "its bytes do not have the md5 of its name\n") == (file.read(), why.read())
 
 
-def test_a_file_that_was_healed_meanwhile_is_not_carried_off(open_disk, disk, place):
+def test_repaired_file_is_not_quarantined(open_disk, disk, place):
     put(disk, b"jello", name=digest_of(HELLO))
 
     def heal_first(name, args):
@@ -293,7 +272,7 @@ def test_a_file_that_was_healed_meanwhile_is_not_carried_off(open_disk, disk, pl
     assert 2 == len(os.listdir(place + "/quarantine"))
 
 
-def test_a_file_that_is_deleted_while_it_is_compared_is_stored_anew(open_disk, disk):
+def test_file_deleted_during_comparison_is_stored_again(open_disk, disk):
     put(disk, HELLO)
     linked = []
 
@@ -307,11 +286,11 @@ def test_a_file_that_is_deleted_while_it_is_compared_is_stored_anew(open_disk, d
     assert HELLO == read(disk, digest_of(HELLO))
 
 
-# --- room ------------------------------------------------------------------------------------
+# --- free space ------------------------------------------------------------------------------
 
 
 def space(total: int, free: int, inodes: int = 1000):
-    """A file system of that many bytes in blocks of 1 KiB."""
+    """Return the status of a file system of that many bytes in blocks of 1 KiB."""
     return lambda descriptor: os.statvfs_result(
         (1024, 1024, total // 1024, 0, free // 1024, 9, 0, inodes, 0, 255)
     )
@@ -330,7 +309,7 @@ MIB = 1024 * 1024
         (10 * 1024 * MIB, 1024 * MIB, 0, 0),
     ],
 )
-def test_a_reserve_is_always_kept_free(place, total, free, inodes, expected):
+def test_free_space_is_reported_less_the_reserve(place, total, free, inodes, expected):
     disk = DiskBackend(place, prepare(place), Syscalls(fstatvfs=space(total, free, inodes)))
     assert expected == disk.free_space()
     disk.close()

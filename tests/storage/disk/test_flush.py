@@ -1,4 +1,4 @@
-"""One flush for everybody: in which order, what happens when it fails, and when it is not trusted."""
+"""Batch flush: order, failure, file systems without a reliable syncfs, and early writeback."""
 
 import dataclasses
 import errno
@@ -19,7 +19,7 @@ CONTENTS = [b"%d" % number for number in range(20)]
 
 
 class Ledger:
-    """What was written, flushed, linked and answered: an event, and which file or name it is about."""
+    """Records writes, flushes, links and replies, each with its file or name."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, object]] = []
@@ -40,7 +40,7 @@ class Ledger:
         self.events.append(("answer", stored.digest.hex))
 
     def is_durable(self) -> bool:
-        """Whether a flush came between each write and its link, and one between each link and its answer."""
+        """Return whether a flush came between each write and its link, and each link and its reply."""
         positions = range(len(self.events))
         return all(
             self._is_between("write", {"flush all", "flush bytes"}, position)
@@ -57,7 +57,7 @@ class Ledger:
 
 
 def events_of(open_disk, calls=lambda calls: calls):
-    """What happens while some are stored, one by one, in one turn, and once more."""
+    """Return the events of uploads: single ones, a batch, and one more."""
     ledger, bench = Ledger(), Workbench()
     store = Store(open_disk(calls(watched(ledger.note)), batch_flush_min=1), MD5, bench)
     answers = [send(store, CONTENTS[0]).addCallback(ledger.answer)]
@@ -68,15 +68,15 @@ def events_of(open_disk, calls=lambda calls: calls):
     return ledger
 
 
-def test_a_crowd_is_durable_before_its_names_and_they_before_the_answers(open_disk):
+def test_batch_flush_precedes_names_and_names_precede_replies(open_disk):
     ledger = events_of(open_disk)
     assert ledger.is_durable()
     assert {"write", "flush all", "link file", "link name", "answer"} == {event for event, _ in ledger.events}
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_a_build_that_forgets_one_of_the_flushes_is_found_out(open_disk, number):
-    """The twin of the test above."""
+def test_missing_flush_of_a_batch_is_detected(open_disk, number):
+    """A batch without one of its flushes must not pass the check above."""
 
     def forget(calls: Syscalls) -> Syscalls:
         count = iter(range(100))
@@ -87,7 +87,7 @@ def test_a_build_that_forgets_one_of_the_flushes_is_found_out(open_disk, number)
     assert not events_of(open_disk, forget).is_durable()
 
 
-def test_names_wait_for_the_flush_that_the_next_bytes_need_anyhow(open_disk):
+def test_names_of_a_batch_are_flushed_with_the_next_batch(open_disk):
     flushes = []
     calls = watched(lambda name, args: flushes.append(name) if name in ("fsync", "syncfs") else None)
     bench = Workbench()
@@ -102,7 +102,7 @@ def test_names_wait_for_the_flush_that_the_next_bytes_need_anyhow(open_disk):
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
-def test_one_failed_flush_fails_everybody_and_ends_all_writing(open_disk, code):
+def test_failed_batch_flush_fails_all_uploads_and_suspends_writes(open_disk, code):
     def fail(name, args):
         if name == "syncfs":
             raise OSError(code, os.strerror(code))
@@ -123,7 +123,7 @@ def test_one_failed_flush_fails_everybody_and_ends_all_writing(open_disk, code):
     assert CONTENTS[0] == read(disk, digest_of(CONTENTS[0]))
 
 
-def test_few_files_are_flushed_one_by_one_where_others_write_much(open_disk):
+def test_small_batch_is_flushed_file_by_file(open_disk):
     flushes = []
     calls = watched(lambda name, args: flushes.append(name) if name in ("fsync", "syncfs") else None)
     store = Store(open_disk(calls, batch_flush_min=3), MD5, maybeDeferred)
@@ -156,27 +156,27 @@ MOUNTS = """\
         ((9, 9), "6.1.0", False),
     ],
 )
-def test_a_flush_for_all_is_trusted_on_some_file_systems_of_young_kernels(device, release, expected):
+def test_syncfs_is_reliable_by_file_system_and_kernel(device, release, expected):
     assert expected == syncfs_is_reliable(os.makedev(*device), release, MOUNTS)
 
 
 @pytest.mark.parametrize("mounts", ["", "\n", "1\n", "x - ", " - ext4", "22 1 254:0 / / rw - "])
-def test_a_list_of_mounts_that_says_nothing_is_not_trusted(mounts):
+def test_syncfs_is_unreliable_for_an_unknown_mount(mounts):
     assert not syncfs_is_reliable(os.makedev(254, 0), "6.1.0", mounts)
 
 
-def test_a_store_that_is_not_trusted_never_has_a_crowd(open_disk, monkeypatch):
+def test_batch_flush_is_unused_if_syncfs_is_unreliable(open_disk, monkeypatch):
     monkeypatch.setattr("filestored.storage.disk.backend.syncfs_is_reliable", lambda device: False)
     assert not open_disk().is_worthwhile(10**6, [])
 
 
-def test_a_closed_descriptor_is_an_error_and_no_silence():
+def test_syncfs_of_a_closed_descriptor_raises():
     with pytest.raises(OSError, match="Bad file descriptor"):
         syncfs(-1)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_last_word(open_disk, fails):
+def test_writeback_of_a_large_file_starts_before_its_end(open_disk, fails):
     started = []
 
     def note(name, args):
@@ -200,6 +200,6 @@ def test_the_disk_begins_with_a_large_file_before_its_end_and_the_flush_has_the_
     ]
 
 
-def test_a_closed_descriptor_cannot_be_written_back():
+def test_sync_file_range_of_a_closed_descriptor_raises():
     with pytest.raises(OSError, match="Bad file descriptor"):
         sync_file_range(-1, 0, 1)

@@ -1,4 +1,4 @@
-"""One object that cannot be read is its own trouble: it can be deleted and healed, and writing goes on."""
+"""Unreadable objects: each can be deleted or repaired, and writes are not suspended."""
 
 import dataclasses
 import errno
@@ -23,7 +23,7 @@ CODES = (errno.EIO, errno.EBADMSG, errno.EACCES)
 
 
 class BadSector:
-    """System calls of which those named by `failing` fail for one file, as long as `inode` is set."""
+    """System calls; those named by `failing` fail for one file while `inode` is set."""
 
     def __init__(self, place, failing, code=errno.EIO):
         self.path = f"{place}/{NAME.shard}/{NAME.hex}"
@@ -48,7 +48,7 @@ class BadSector:
 
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 @pytest.mark.parametrize("failing", [("open",), ("pread",)], ids=lambda names: names[0])
-def test_an_upload_heals_a_file_that_cannot_be_read(open_disk, place, failing, code):
+def test_upload_repairs_an_unreadable_file(open_disk, place, failing, code):
     sector = BadSector(place, failing, code)
     store = Store(open_disk(sector.calls), MD5, maybeDeferred)
     assert outcome(send(store, HELLO)).created
@@ -62,7 +62,7 @@ def test_an_upload_heals_a_file_that_cannot_be_read(open_disk, place, failing, c
 
 
 @pytest.mark.parametrize("failing", [("open",), ("pread",), ("open", "pread", "fstat")], ids=str)
-def test_a_file_that_cannot_be_read_can_be_deleted_and_writing_goes_on(open_disk, place, failing):
+def test_unreadable_file_is_deleted_without_suspending_writes(open_disk, place, failing):
     sector = BadSector(place, failing)
     health = Health()
     store = Store(open_disk(sector.calls), MD5, maybeDeferred, health=health)
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read_can_be_deleted_and_writing_goes_on(open_disk
     assert store.degraded is None
 
 
-def test_a_file_that_cannot_be_moved_aside_either_is_an_error_of_writing(open_disk, place):
+def test_failed_quarantine_of_an_unreadable_file_is_a_write_error(open_disk, place):
     sector = BadSector(place, ("open", "rename"))
     store = Store(open_disk(sector.calls), MD5, maybeDeferred)
     outcome(send(store, HELLO))
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_moved_aside_either_is_an_error_of_writing(open_di
     assert HELLO == read(open_disk(), NAME)
 
 
-def test_a_want_of_descriptors_moves_nothing_to_quarantine(open_disk, place):
+def test_lack_of_descriptors_quarantines_nothing(open_disk, place):
     sector = BadSector(place, ("open",), errno.EMFILE)
     store = Store(open_disk(sector.calls), MD5, maybeDeferred)
     outcome(send(store, HELLO))
@@ -96,7 +96,7 @@ def test_a_want_of_descriptors_moves_nothing_to_quarantine(open_disk, place):
 
 
 @pytest.mark.parametrize("failing", ["open", "pread", "scandir"])
-def test_a_record_that_cannot_be_read_suspends_nothing(tmp_path, failing):
+def test_unreadable_record_does_not_suspend_writes(tmp_path, failing):
     struck = []
 
     def fail(name, args):
@@ -127,7 +127,7 @@ def test_a_record_that_cannot_be_read_suspends_nothing(tmp_path, failing):
 
 
 @pytest.mark.parametrize("failing", ["open", "pread"])
-def test_a_reading_of_all_goes_on_after_a_record_that_cannot_be_read(tmp_path, failing):
+def test_read_all_continues_after_an_unreadable_record(tmp_path, failing):
     code = errno.EIO
     kept = _records_of_anna(tmp_path, failing, lambda: code)
     assert {"one": b"1", "two": None} == dict(kept.read_all("accounts/anna"))
@@ -139,7 +139,7 @@ def test_a_reading_of_all_goes_on_after_a_record_that_cannot_be_read(tmp_path, f
 
 
 def _records_of_anna(tmp_path, failing, code):
-    """The records ``one``, and ``two``, for which the call named `failing` fails with `code()`."""
+    """Return the records ``one`` and ``two``; for the latter the call `failing` fails with `code()`."""
     bad = []
 
     def fail(name, args):
@@ -157,7 +157,7 @@ def _records_of_anna(tmp_path, failing, code):
     return kept
 
 
-def test_a_file_of_aliases_that_cannot_be_opened_suspends_nothing(open_disk, place):
+def test_unreadable_alias_file_does_not_suspend_writes(open_disk, place):
     open_disk()
     root = os.open(place, os.O_RDONLY)
 
@@ -188,17 +188,17 @@ def test_a_file_of_aliases_that_cannot_be_opened_suspends_nothing(open_disk, pla
     ],
     ids=repr,
 )
-def test_health_tells_a_failed_read_from_a_failed_write(error, judged, degraded, unreadable):
+def test_health_distinguishes_failed_reads_from_failed_writes(error, judged, degraded, unreadable):
     health = Health()
     assert isinstance(health.classify(error), judged)
     assert (degraded, unreadable) == (health.degraded is not None, health.unreadable)
 
 
-# --- what was put there by hand ---------------------------------------------------------------
+# --- files and directories of other users -----------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [0o6777, 0o4440, 0o644, 0o600, 0o440], ids=oct)
-def test_an_upload_of_what_is_there_gives_it_the_mode_of_a_stored_file(disk, place, mode):
+def test_upload_corrects_the_mode_of_an_existing_file(disk, place, mode):
     path = f"{place}/{NAME.shard}/{NAME.hex}"
     with open(path, "wb") as file:
         file.write(HELLO)
@@ -208,7 +208,7 @@ def test_an_upload_of_what_is_there_gives_it_the_mode_of_a_stored_file(disk, pla
     assert [] == os.listdir(f"{place}/quarantine")
 
 
-def test_an_upload_replaces_a_file_that_belongs_to_another_user(open_disk, place):
+def test_upload_replaces_a_file_of_another_user(open_disk, place):
     disk = open_disk()
     put(disk, HELLO)
     inode = os.stat(f"{place}/{NAME.shard}/{NAME.hex}").st_ino
@@ -231,7 +231,7 @@ def test_an_upload_replaces_a_file_that_belongs_to_another_user(open_disk, place
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o777, 0o755), (0o2770, 0o2750), (0o750, 0o750)])
-def test_a_shard_into_which_others_could_write_is_closed_to_them(open_disk, place, mode, expected):
+def test_write_permission_of_others_is_removed_from_a_shard(open_disk, place, mode, expected):
     disk = open_disk()
     put(disk, HELLO)
     os.chmod(f"{place}/{NAME.shard}", mode)

@@ -1,4 +1,4 @@
-"""The store's order, proved with strace on the real daemon; and its twins, which must be found out."""
+"""Order of flushes of the real daemon under strace; a daemon without one flush must be detected."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ import requests
 from PIL import Image
 
 from tests.daemon.running import until
-from tests.durability.rule import broken_rules, unconfirmed
+from tests.durability.durability_rule import broken_rules, unconfirmed
 from tests.durability.tracing import read_calls, strace
-from tests.durability.twin import without_flushes_of
+from tests.durability.without_flushes import without_flushes_of
 
 pytestmark = pytest.mark.needs("strace")
 
@@ -19,7 +19,7 @@ CONTENTS = {"small": b"a small file", "large": bytes(range(256)) * 4096}
 
 
 def broken(start_daemon, tmp_path, content, environment=None):
-    """What strace says of three uploads of this content, each deleted by hand to be new again."""
+    """Return the broken rules of three uploads of this content, each deleted by hand before the next."""
     trace = str(tmp_path / "trace")
     daemon = start_daemon("--workers", "1", wrap=strace(trace), environment=environment)
     digest = hashlib.sha256(content).hexdigest()
@@ -34,9 +34,7 @@ def broken(start_daemon, tmp_path, content, environment=None):
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
-def test_the_bytes_are_flushed_then_named_and_the_name_is_flushed_then_acknowledged(
-    start_daemon, tmp_path, content
-):
+def test_bytes_are_flushed_then_named_and_the_name_flushed_then_acknowledged(start_daemon, tmp_path, content):
     assert [] == broken(start_daemon, tmp_path, content)
 
 
@@ -50,20 +48,20 @@ def test_the_bytes_are_flushed_then_named_and_the_name_is_flushed_then_acknowled
     ids=["files", "directories", "confirmations"],
 )
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
-def test_a_daemon_without_one_flush_is_found_out(start_daemon, tmp_path, content, kind, expected):
-    environment = without_flushes_of(kind, str(tmp_path / "twin"))
+def test_daemon_without_one_flush_is_detected(start_daemon, tmp_path, content, kind, expected):
+    environment = without_flushes_of(kind, str(tmp_path / "patched"))
     assert [expected] * 3 == broken(start_daemon, tmp_path, content, environment)
 
 
 def pixel(level):
-    """A PNG of one grey pixel."""
+    """Return a PNG of one grey pixel."""
     data = BytesIO()
     Image.new("L", (1, 1), level).save(data, "PNG")
     return data.getvalue()
 
 
 def mix(daemon):
-    """Requests of both APIs that change something, each acknowledged."""
+    """Make changing requests of both APIs, each acknowledged."""
     with requests.Session() as session:
 
         def ask(method, path, status, **more):
@@ -84,7 +82,7 @@ def mix(daemon):
 
 
 def unconfirmed_in_mix(start_daemon, tmp_path, environment=None):
-    """The directories whose flush was not confirmed when something was acknowledged."""
+    """Return the directories whose flush was not confirmed before an acknowledgement."""
     trace = str(tmp_path / "trace")
     daemon = start_daemon("--workers", "1", wrap=strace(trace), environment=environment)
     mix(daemon)
@@ -93,10 +91,10 @@ def unconfirmed_in_mix(start_daemon, tmp_path, environment=None):
     return unconfirmed(read_calls(trace), '"HTTP/1.1 20')
 
 
-def test_every_flush_of_a_directory_is_confirmed_before_an_acknowledgement(start_daemon, tmp_path):
+def test_directory_flush_is_confirmed_before_acknowledgement(start_daemon, tmp_path):
     assert [] == unconfirmed_in_mix(start_daemon, tmp_path)
 
 
-def test_a_daemon_that_confirms_no_flush_of_a_directory_is_found_out(start_daemon, tmp_path):
-    environment = without_flushes_of("FORMAT", str(tmp_path / "twin"))
+def test_daemon_without_confirmed_directory_flush_is_detected(start_daemon, tmp_path):
+    environment = without_flushes_of("FORMAT", str(tmp_path / "patched"))
     assert 7 == len(unconfirmed_in_mix(start_daemon, tmp_path, environment))

@@ -1,4 +1,4 @@
-"""Small files that are kept in memory are served only while the disk still has them."""
+"""File cache: small files in memory, valid only while the file on the disk is unchanged."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ NAME = "5d/5d41402abc4b2a76b9719d911017c592"
 
 @pytest.fixture
 def opened():
-    """The names that were opened for reading, in a list."""
+    """Return the list of names opened for reading."""
     return []
 
 
@@ -32,7 +32,7 @@ def disk(open_disk, opened):
 
 
 def stored(disk, data):
-    """The digest of `data`, which is on disk now."""
+    """Store `data`; return its digest."""
     put(disk, data)
     return digest_of(data)
 
@@ -41,20 +41,20 @@ def opens_of(digest, opened):
     return opened.count(digest.hex)
 
 
-def test_a_small_file_is_opened_once(disk, opened):
+def test_cache_hit_opens_no_file(disk, opened):
     digest = stored(disk, HELLO)
     assert [HELLO] * 3 == [read(disk, digest) for _ in range(3)]
     assert 1 == opens_of(digest, opened)
     assert IInMemory.providedBy(disk.open(digest))
 
 
-def test_a_larger_file_is_opened_every_time(disk, opened):
+def test_large_file_is_not_cached(disk, opened):
     digest = stored(disk, b"x" * (MAX_FILE_BYTES + 1))
     assert b"x" * (MAX_FILE_BYTES + 1) == read(disk, digest) == read(disk, digest)
     assert 2 == opens_of(digest, opened)
 
 
-def test_a_file_that_another_process_has_deleted_is_not_there(disk, place):
+def test_cache_misses_a_file_deleted_by_another_process(disk, place):
     digest = stored(disk, HELLO)
     read(disk, digest)
     os.unlink(f"{place}/{NAME}")
@@ -62,7 +62,7 @@ def test_a_file_that_another_process_has_deleted_is_not_there(disk, place):
         disk.open(digest)
 
 
-def test_a_file_that_another_process_has_replaced_is_read_anew(disk, place, opened):
+def test_cache_misses_a_file_replaced_by_another_process(disk, place, opened):
     digest = stored(disk, HELLO)
     read(disk, digest)
     os.rename(f"{place}/{NAME}", f"{place}/quarantine/aside")
@@ -72,7 +72,7 @@ def test_a_file_that_another_process_has_replaced_is_read_anew(disk, place, open
     assert 2 == opens_of(digest, opened)
 
 
-def rotten(path, content):
+def corrupt_in_place(path, content):
     """Replace the bytes of a stored file in place."""
     os.chmod(path, 0o600)
     with open(path, "wb") as file:
@@ -81,11 +81,11 @@ def rotten(path, content):
 
 @pytest.mark.parametrize("content", [b"jello", b"hell", b"", b"hello!"], ids=repr)
 @pytest.mark.parametrize("was_read", [False, True])
-def test_a_file_whose_bytes_are_not_those_of_its_name_is_an_error_each_time(disk, place, content, was_read):
+def test_corrupt_file_is_an_error_and_is_not_cached(disk, place, content, was_read):
     digest = stored(disk, HELLO)
     if was_read:
         read(disk, digest)
-    rotten(f"{place}/{NAME}", content)
+    corrupt_in_place(f"{place}/{NAME}", content)
     for _ in range(2):
         with pytest.raises(ReadFailed, match=f"{NAME} is damaged"):
             disk.open(digest)
@@ -95,14 +95,14 @@ def test_a_file_whose_bytes_are_not_those_of_its_name_is_an_error_each_time(disk
     assert 2 == len(os.listdir(f"{place}/quarantine"))
 
 
-def test_what_is_kept_in_memory_is_not_hashed_again(disk, monkeypatch):
+def test_cache_hit_is_not_hashed_again(disk, monkeypatch):
     digest = stored(disk, HELLO)
     read(disk, digest)
     monkeypatch.setattr(type(disk), "_is_digest_of", None)
     assert HELLO == read(disk, digest)
 
 
-def test_a_symbolic_link_in_its_place_is_not_followed(disk, place):
+def test_cache_misses_a_file_replaced_by_a_symbolic_link(disk, place):
     digest = stored(disk, HELLO)
     read(disk, digest)
     os.rename(f"{place}/{NAME}", f"{place}/quarantine/aside")
@@ -111,24 +111,24 @@ def test_a_symbolic_link_in_its_place_is_not_followed(disk, place):
         disk.open(digest)
 
 
-def test_only_so_many_files_are_kept(disk, opened):
+def test_full_cache_evicts_the_oldest_file(disk, opened):
     digests = [stored(disk, text) for text in (b"one", b"two", b"three")]
     for digest in [*digests, *digests]:
         read(disk, digest)
     assert [2, 2, 2] == [opens_of(digest, opened) for digest in digests]
 
 
-def test_a_file_with_no_bytes_is_a_file(disk):
+def test_empty_file_is_cached(disk):
     digest = stored(disk, b"")
     assert b"" == read(disk, digest) == read(disk, digest)
 
 
-def test_a_file_named_by_a_former_algorithm_is_compared_by_that_one(disk, place):
+def test_file_of_a_former_algorithm_is_verified_by_that_algorithm(disk, place):
     contents = {"sha256": b"moved", "sha512": b"left behind"}
     names = {content: digest_of(content, algorithm(name)) for name, content in contents.items()}
     for content, name in names.items():
         put(disk, content, name=name)
         assert content == read(disk, name)
-    rotten(f"{place}/{names[b'moved'].shard}/{names[b'moved']}", b"roved")
+    corrupt_in_place(f"{place}/{names[b'moved'].shard}/{names[b'moved']}", b"roved")
     with pytest.raises(ReadFailed, match="do not have the sha256"):
         disk.open(names[b"moved"])

@@ -1,29 +1,29 @@
-"""The twin of a durability test: the same daemon with one kind of flush gone.
+"""Daemon without one kind of flush: a durability check that it passes proves nothing.
 
-``sitecustomize`` on its path replaces the flushes among the system calls of the store, as the seam for
-tests allows; the product knows nothing of it. A check that the twin passes proves nothing.
+``sitecustomize`` on its path replaces the flushes in `Syscalls`, the seam for tests; the product is
+unchanged.
 """
 
 import os
 
 from tests.daemon.running import ROOT
 
-MEDIA_TYPES = {
+KINDS = {
     "S_ISREG": "stat.S_ISREG(mode) and not is_format",
     "S_ISDIR": "stat.S_ISDIR(mode)",
     "FORMAT": "is_format",
 }
-"""Which flushes are gone: those of files, of directories, and the calls that confirm the latter."""
+"""Removed flushes: those of files, of directories, and the calls that confirm the latter."""
 
 
 def without_flushes_of(kind: str, directory: str) -> dict[str, str]:
-    """The environment of a daemon that doesn't flush what `kind` says, a key of `MEDIA_TYPES`.
+    """Return the environment of a daemon without the flushes of `kind`, a key of `KINDS`.
 
-    What replaces the flush is written to `directory`.
+    The replacement of the flush is written to `directory`.
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "sitecustomize.py"), "w", encoding="ascii") as file:
-        file.write(_SITECUSTOMIZE.format(condition=MEDIA_TYPES[kind], kind=kind))
+        file.write(_SITECUSTOMIZE.format(condition=KINDS[kind], kind=kind))
     return {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
 
 

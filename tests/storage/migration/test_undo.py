@@ -1,4 +1,4 @@
-"""Ways out of a migration that cannot go on: a full disk, a damaged journal, and `abandon`."""
+"""Full disk, damaged journal, and undo of a migration (`abandon`)."""
 
 import errno
 import os
@@ -8,27 +8,25 @@ import pytest
 from filestored.errors import UnusableStore
 from filestored.storage.migration.migrate import Summary, abandon
 from tests.storage.contract import digest_of, files_below, watched
-from tests.storage.test_storage_faults import in_a_child
-from tests.storage.test_storage_migration import SHA256, UNFLUSHED, move, path_of, record
-from tests.storage.test_storage_migration_faults import (
+from tests.storage.fault_injection import in_a_child
+from tests.storage.migration.interrupted import (
     COMMAND,
     CONTENTS,
     CORRUPT,
-    Few,
-    begin_again,
+    SparseFault,
     ended_by,
-    filled,
     is_moved,
     read_record,
+    reset,
     serve,
-    small_batches,
 )
+from tests.storage.migration.migrating import SHA256, UNFLUSHED, move, path_of, record
 
-__all__ = ["filled", "small_batches"]  # fixtures
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def stop_before_the_end(place: str) -> None:
-    """A migration that has ended when all files had new names, and nothing else was done."""
+    """Run a migration that fails after all new names were linked, before the next step."""
 
     def die(name, args):
         if name == "rename" and args[0] == "md5.unfinished":
@@ -39,7 +37,7 @@ def stop_before_the_end(place: str) -> None:
 
 
 def is_as_before(place: str, record_before: bytes) -> None:
-    """Fail unless the store is what it was before the migration, but for what had rotted."""
+    """Fail unless the store is as before the migration, except for corrupt files."""
     assert record_before == read_record(place)
     good = {f"{digest.shard}/{digest}" for digest in map(digest_of, CONTENTS) if digest != CORRUPT}
     left = {name for name in files_below(place) if not name.startswith(("quarantine/", ".FORMAT-next"))}
@@ -49,13 +47,13 @@ def is_as_before(place: str, record_before: bytes) -> None:
 
 
 def takes_space(name: str, args: tuple) -> bool:
-    """Whether a call can fail on a full disk."""
+    """Return whether a call can fail on a full disk."""
     creates = name == "open" and args[1] & (os.O_CREAT | os.O_TMPFILE) & ~os.O_DIRECTORY
     return name in ("link", "write", "mkdir") or bool(creates)
 
 
 class Full:
-    """A disk without space from the call with the number `after` on that takes any."""
+    """A disk that is full after `after` calls that need space."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -71,10 +69,10 @@ class Full:
 # --- a full disk -----------------------------------------------------------------------------
 
 
-def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_space(filled):
+def test_full_disk_ends_the_run_which_continues_with_free_space(filled):
     record_before, number, lines = read_record(filled), 0, []
     while not lines or lines[-1]:
-        begin_again(filled, record_before)
+        reset(filled, record_before)
         lines.append(ended_by(lambda number=number: move(filled, calls=Full(number).calls)))
         assert move(filled) in (Summary(4, (CORRUPT,)), Summary())
         is_moved(filled)
@@ -83,8 +81,8 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_spa
     assert number > 15
 
 
-def test_the_steps_after_the_journal_need_no_space(filled):
-    """From there on there is no way back, so there must be one ahead."""
+def test_steps_after_the_journal_need_no_space(filled):
+    """These steps cannot be undone, so they must be able to finish."""
     disk = Full(10**6)
 
     def strike(name, args):
@@ -100,7 +98,7 @@ def test_the_steps_after_the_journal_need_no_space(filled):
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EBADMSG], ids=errno.errorcode.get)
 @pytest.mark.parametrize("finish", [move, abandon])
-def test_a_journal_that_cannot_be_read_is_begun_anew(filled, code, finish):
+def test_unreadable_journal_is_replaced_by_an_empty_one(filled, code, finish):
     before = read_record(filled)
     stop_before_the_end(filled)
     failed = []
@@ -113,7 +111,7 @@ def test_a_journal_that_cannot_be_read_is_begun_anew(filled, code, finish):
 
     result = finish(filled, calls=watched(fail, UNFLUSHED))
     assert failed
-    if finish is move:  # what had rotted is in quarantine by now
+    if finish is move:  # the corrupt file is in quarantine by now
         assert result == Summary(4)
         is_moved(filled)
     else:
@@ -122,7 +120,7 @@ def test_a_journal_that_cannot_be_read_is_begun_anew(filled, code, finish):
 
 @pytest.mark.parametrize("size", [0, 1, 97, 98, 150])
 @pytest.mark.parametrize("finish", [move, abandon])
-def test_a_journal_that_was_cut_off_costs_work_only(filled, size, finish):
+def test_truncated_journal_loses_no_file(filled, size, finish):
     before = read_record(filled)
     stop_before_the_end(filled)
     os.truncate(filled + "/aliases/md5.unfinished", size)
@@ -133,23 +131,23 @@ def test_a_journal_that_was_cut_off_costs_work_only(filled, size, finish):
         is_as_before(filled, before)
 
 
-# --- undone ----------------------------------------------------------------------------------
+# --- undo ------------------------------------------------------------------------------------
 
 
-def test_a_store_that_is_not_migrated_stays_as_it_is(filled):
+def test_abandon_without_a_migration_changes_nothing(filled):
     before = read_record(filled), files_below(filled)
     assert "md5" == abandon(filled, UNFLUSHED)
     assert before == (read_record(filled), files_below(filled))
 
 
-def test_a_migration_that_died_before_any_call_can_be_undone_until_old_names_go(filled):
+def test_migration_can_be_undone_after_a_crash_before_old_names_are_unlinked(filled):
     record_before = read_record(filled)
     number, died, ends = 0, True, []
     while died:
-        begin_again(filled, record_before)
-        fault = Few(lambda: os._exit(9))
+        reset(filled, record_before)
+        fault = SparseFault(lambda: os._exit(9))
 
-        def act(fault: Few = fault, number: int = number) -> bool:
+        def act(fault: SparseFault = fault, number: int = number) -> bool:
             fault.arm(number)
             return bool(move(filled, calls=watched(fault, UNFLUSHED)))
 
@@ -169,15 +167,15 @@ def test_a_migration_that_died_before_any_call_can_be_undone_until_old_names_go(
 
 
 @pytest.mark.parametrize("finish", [move, abandon])
-def test_a_death_before_any_call_of_the_undoing_leaves_both_ways_open(filled, finish):
+def test_crash_during_undo_allows_undo_and_migration(filled, finish):
     record_before = read_record(filled)
     number, died = 0, True
     while died:
-        begin_again(filled, record_before)
+        reset(filled, record_before)
         stop_before_the_end(filled)
-        fault = Few(lambda: os._exit(9))
+        fault = SparseFault(lambda: os._exit(9))
 
-        def act(fault: Few = fault, number: int = number) -> bool:
+        def act(fault: SparseFault = fault, number: int = number) -> bool:
             fault.arm(number)
             return abandon(filled, watched(fault, UNFLUSHED)) == "md5"
 
@@ -191,7 +189,7 @@ def test_a_death_before_any_call_of_the_undoing_leaves_both_ways_open(filled, fi
     assert number > 20
 
 
-def test_a_file_that_only_has_a_name_of_the_new_algorithm_is_not_removed(filled):
+def test_undo_keeps_a_file_that_has_only_a_new_name(filled):
     stranger = path_of(filled, digest_of(b"a stranger", SHA256))
     with open(stranger, "w") as file:
         file.write("a stranger")

@@ -1,4 +1,4 @@
-"""The directory of a store: what is refused, what is made, and by many at once."""
+"""Layout of a store: refused directories, created entries, concurrent preparation."""
 
 import fcntl
 import json
@@ -21,12 +21,12 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def test_a_store_that_does_not_exist_yet_is_fine_and_stays_so(place):
+def test_check_accepts_a_missing_store_and_creates_nothing(place):
     assert (DEFAULT_HASH, "sha256") == (check(place).name, check(place, "sha256").name)
     assert not os.path.exists(place)
 
 
-def test_a_new_store_has_all_its_furniture(place):
+def test_prepare_creates_all_directories_and_format(place):
     assert prepare(place, "sha256").name == "sha256"
     with open(place + "/FORMAT") as file:
         record = json.load(file)
@@ -36,7 +36,7 @@ def test_a_new_store_has_all_its_furniture(place):
     assert mode_of(place + "/FORMAT") == 0o440
 
 
-def test_a_store_remembers_its_algorithm_and_id(place):
+def test_prepare_keeps_algorithm_and_id_of_an_existing_store(place):
     prepare(place, "blake2b")
     with open(place + "/FORMAT") as file:
         before = file.read()
@@ -46,7 +46,7 @@ def test_a_store_remembers_its_algorithm_and_id(place):
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_another_hash_is_refused_with_a_line_that_names_both(place, look):
+def test_another_hash_is_refused_with_both_names(place, look):
     prepare(place, "md5")
     with pytest.raises(UnusableStore, match="named by md5, not by sha256 as --hash asks") as caught:
         look(place, "sha256")
@@ -55,7 +55,7 @@ def test_another_hash_is_refused_with_a_line_that_names_both(place, look):
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_an_unknown_hash_is_refused(place, look):
+def test_unknown_hash_is_refused(place, look):
     with pytest.raises(UnknownAlgorithm):
         look(place, "crc32")
     assert not os.path.exists(place)
@@ -63,7 +63,7 @@ def test_an_unknown_hash_is_refused(place, look):
 
 @pytest.mark.parametrize("look", [check, prepare])
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
-def test_a_store_that_others_may_write_into_is_refused(place, look, mode):
+def test_store_writable_by_others_is_refused(place, look, mode):
     prepare(place)
     os.chmod(place, mode)
     with pytest.raises(UnusableStore, match=f"others may write into it .mode {mode:04o}."):
@@ -72,7 +72,7 @@ def test_a_store_that_others_may_write_into_is_refused(place, look, mode):
 
 @pytest.mark.parametrize("look", [check, prepare])
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_symbolic_link_is_refused(place, look, slash):
+def test_store_that_is_a_symbolic_link_is_refused(place, look, slash):
     prepare(place)
     os.symlink(place, place + "-link")
     with pytest.raises(UnusableStore, match="symbolic link"):
@@ -80,14 +80,14 @@ def test_a_symbolic_link_is_refused(place, look, slash):
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_what_is_no_directory_is_refused(place, look):
+def test_store_that_is_not_a_directory_is_refused(place, look):
     write(place, "")
     with pytest.raises(UnusableStore, match="not a directory"):
         look(place)
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_a_directory_full_of_other_things_is_refused_and_untouched(place, look):
+def test_directory_with_other_contents_is_refused_and_unchanged(place, look):
     os.mkdir(place, 0o755)
     write(place + "/thesis.txt", "years of work")
     with pytest.raises(UnusableStore, match="not empty"):
@@ -95,7 +95,7 @@ def test_a_directory_full_of_other_things_is_refused_and_untouched(place, look):
     assert (["thesis.txt"], 0o755) == (os.listdir(place), mode_of(place))
 
 
-def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
+def test_empty_directory_with_a_dotfile_becomes_a_private_store(place):
     os.mkdir(place, 0o755)
     write(place + "/.gitkeep", "")
     assert check(place).name == DEFAULT_HASH
@@ -116,7 +116,7 @@ def test_an_empty_directory_with_a_dotfile_is_made_a_store_and_private(place):
     ],
 )
 @pytest.mark.parametrize("look", [check, prepare])
-def test_a_format_that_is_not_understood_is_refused(place, look, text, complaint):
+def test_invalid_format_file_is_refused(place, look, text, complaint):
     prepare(place)
     os.unlink(place + "/FORMAT")
     write(place + "/FORMAT", text)
@@ -124,7 +124,7 @@ def test_a_format_that_is_not_understood_is_refused(place, look, text, complaint
         look(place)
 
 
-def test_an_algorithm_of_a_later_version_is_refused(place):
+def test_unknown_algorithm_in_format_is_refused(place):
     prepare(place)
     os.unlink(place + "/FORMAT")
     write(place + "/FORMAT", '{"format": 1, "hash": "sha4", "id": "x"}')
@@ -133,7 +133,7 @@ def test_an_algorithm_of_a_later_version_is_refused(place):
 
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo"])
-def test_a_format_that_is_no_file_is_refused_at_once(place, kind):
+def test_non_regular_format_file_is_refused_without_blocking(place, kind):
     prepare(place)
     os.rename(place + "/FORMAT", place + "/elsewhere")
     if kind == "symlink":
@@ -144,23 +144,23 @@ def test_a_format_that_is_no_file_is_refused_at_once(place, kind):
         check(place)
 
 
-def test_a_missing_parent_is_one_clear_line(place):
+def test_prepare_names_a_missing_parent_directory(place):
     with pytest.raises(UnusableStore, match="No such file or directory"):
         prepare(place + "/below/nothing")
 
 
-def test_a_parent_that_is_missing_is_found_before_anything_is_started(place):
+def test_missing_parent_directory_is_found_before_the_start(place):
     assert check(place + "/below/nothing").name == DEFAULT_HASH
 
 
-def test_a_shard_that_was_lost_is_made_again(place):
+def test_prepare_creates_a_missing_shard(place):
     prepare(place)
     os.rmdir(place + "/7f")
     prepare(place)
     assert os.path.isdir(place + "/7f")
 
 
-def test_leftovers_of_dead_processes_are_swept_and_other_files_stay(place):
+def test_prepare_removes_stale_temp_files_and_keeps_others(place):
     prepare(place)
     os.mkdir(place + "/tmp", 0o700)
     dead, living = "0" * 32, "1" * 32
@@ -178,7 +178,7 @@ def test_leftovers_of_dead_processes_are_swept_and_other_files_stay(place):
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "link", "unlink"])
-def test_a_probe_that_fails_is_an_unusable_store(place, name):
+def test_failed_probe_is_an_unusable_store(place, name):
     prepare(place)
 
     def fail(called, args):
@@ -190,7 +190,7 @@ def test_a_probe_that_fails_is_an_unusable_store(place, name):
 
 
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
-def test_many_processes_prepare_one_store_at_once(place, calls):
+def test_concurrent_processes_prepare_one_store(place, calls):
     reader, writer = os.pipe()
     children = []
     for _ in range(8):

@@ -1,118 +1,50 @@
-"""A store moves to another algorithm: names, rot, what is refused, what works afterwards."""
+"""Migration of a store: new names, corrupt files, refused stores, aliases, later operations."""
 
 import errno
-import json
 import os
 import stat
 from collections.abc import Callable
 
 import pytest
-from twisted.internet.defer import maybeDeferred
 from zope.interface.verify import verifyObject
 
-from filestored.digest import Digest, algorithm
-from filestored.errors import Collision, MalformedDigest, NotFound, UnknownAlgorithm, UnusableStore
+from filestored.digest import Digest
+from filestored.errors import Collision, MalformedDigest, UnknownAlgorithm, UnusableStore
 from filestored.interfaces import IAliases, IStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import SHARD_NAMES, check, prepare
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.migration import migrate as migration
 from filestored.storage.migration.migrate import Summary, abandon, migrate
-from filestored.storage.store import Store
-from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, put, read, send, watched
-from tests.storage.test_storage_contract import COLLIDING
-from tests.storage.test_storage_disk import plant
-
-SHA256 = algorithm("sha256")
-SHA512 = algorithm("sha512")
-CONTENTS = (*(b"content %d" % number for number in range(8)), b"", b"x" * 3_000_000)
-UNFLUSHED = Syscalls(fsync=lambda descriptor: None)
-"""Calls that flush nothing: no test here cuts the power, and there are thousands of flushes."""
-
-
-class Count:
-    """What a migration says of how far it is."""
-
-    def __init__(self) -> None:
-        self.expected: list[int] = []
-        self.sizes: list[int] = []
-
-    def expect(self, files: int) -> None:
-        self.expected.append(files)
-
-    def read(self, size: int) -> None:
-        self.sizes.append(size)
-
-
-def fill(place: str, contents=CONTENTS, own=MD5) -> None:
-    """A store of these contents that nobody uses any more."""
-    disk = DiskBackend(place, prepare(place, own.name, UNFLUSHED), UNFLUSHED, reserve=0)
-    for data in contents:
-        put(disk, data, digest_of(data, own))
-    disk.close()
-
-
-def move(place: str, to: str = "sha256", calls=UNFLUSHED) -> Summary:
-    return migrate(place, to, Count(), calls)
-
-
-def record(place: str) -> dict[str, object]:
-    with open(place + "/FORMAT") as file:
-        return json.load(file)
-
-
-def path_of(place: str, digest: Digest) -> str:
-    return f"{place}/{digest.shard}/{digest}"
-
-
-def spoil(place: str, name: Digest, data: bytes = b"rotten") -> None:
-    """Let the bytes of a file rot."""
-    os.chmod(path_of(place, name), 0o600)
-    with open(path_of(place, name), "wb") as file:
-        file.write(data)
-
-
-@pytest.fixture
-def open_store(place):
-    """A function that opens the store at `place` as the daemon does."""
-    opened = []
-
-    def open_it() -> Store:
-        own = prepare(place, calls=UNFLUSHED)
-        opened.append(DiskBackend(place, own, UNFLUSHED, reserve=0))
-        return Store(opened[-1], own, maybeDeferred)
-
-    yield open_it
-    for disk in opened:
-        disk.close()
-
-
-def content(store: Store, name: str) -> bytes | None:
-    """What a client gets that asks for a name; None for nothing."""
-    blob = outcome(store.open(store.parse(name)))
-    if isinstance(blob, NotFound):
-        return None
-    try:
-        return os.pread(blob.fileno(), blob.size, 0)
-    finally:
-        blob.close()
-
-
-def name_of(data: bytes, own=MD5) -> str:
-    return digest_of(data, own).hex
-
+from tests.storage.contract import HELLO, MD5, digest_of, files_below, outcome, read, send, watched
+from tests.storage.md5_collision import COLLIDING
+from tests.storage.migration.migrating import (
+    CONTENTS,
+    SHA256,
+    SHA512,
+    UNFLUSHED,
+    ProgressRecorder,
+    content,
+    fill,
+    move,
+    name_of,
+    path_of,
+    record,
+    spoil,
+)
+from tests.storage.special_files import plant
 
 # --- names -----------------------------------------------------------------------------------
 
 
-def test_each_file_has_its_new_name_and_no_other_in_the_shards(place):
+def test_migrated_files_have_only_new_names_in_the_shards(place):
     fill(place)
     assert move(place) == Summary(len(CONTENTS))
     expected = [f"{digest.shard}/{digest}" for digest in (digest_of(data, SHA256) for data in CONTENTS)]
     assert sorted([*expected, "aliases/md5"]) == files_below(place)
 
 
-def test_a_file_is_the_same_file_under_its_new_name(place):
+def test_migrated_file_keeps_its_inode(place):
     fill(place)
     before = os.stat(path_of(place, digest_of(CONTENTS[0])))
     move(place)
@@ -121,7 +53,7 @@ def test_a_file_is_the_same_file_under_its_new_name(place):
     assert (1, stat.S_IFREG | 0o440) == (after.st_nlink, after.st_mode)
 
 
-def test_the_format_tells_the_new_algorithm_the_old_one_and_the_same_id(place):
+def test_format_after_migration_has_both_algorithms_and_the_same_id(place):
     fill(place)
     before = record(place)
     move(place)
@@ -130,7 +62,7 @@ def test_the_format_tells_the_new_algorithm_the_old_one_and_the_same_id(place):
 
 
 @pytest.mark.parametrize("own", [MD5, SHA256])
-def test_a_store_that_has_moved_gives_each_file_by_either_name(place, open_store, own):
+def test_migrated_store_returns_files_by_both_names(place, open_store, own):
     fill(place)
     move(place)
     store = open_store()
@@ -138,7 +70,7 @@ def test_a_store_that_has_moved_gives_each_file_by_either_name(place, open_store
     assert content(store, name_of(b"never stored", own)) is None
 
 
-def test_the_blob_keeps_the_name_that_was_asked_for(place, open_store):
+def test_blob_keeps_the_requested_digest(place, open_store):
     fill(place)
     move(place)
     store = open_store()
@@ -157,20 +89,20 @@ def test_only_new_names_are_listed(place, open_store):
 @pytest.mark.parametrize(
     "text", ["", "0" * 31, "0" * 33, "0" * 40, "0" * 63, "A" * 32, "G" * 64, "../../FORMAT"]
 )
-def test_what_is_no_name_of_either_algorithm_is_malformed(place, open_store, text):
+def test_name_of_neither_algorithm_is_malformed(place, open_store, text):
     fill(place)
     move(place)
     with pytest.raises(MalformedDigest):
         open_store().parse(text)
 
 
-def test_a_store_that_has_never_moved_knows_its_own_names_only(place, open_store):
+def test_store_without_migration_knows_only_its_own_names(place, open_store):
     fill(place)
     with pytest.raises(MalformedDigest):
         open_store().parse(name_of(HELLO, SHA256))
 
 
-def test_a_store_that_moves_twice_answers_all_its_names(place, open_store):
+def test_store_migrated_twice_resolves_all_names(place, open_store):
     fill(place)
     move(place)
     fill(place, [b"later"], SHA256)
@@ -183,14 +115,14 @@ def test_a_store_that_moves_twice_answers_all_its_names(place, open_store):
     assert [None, b"later", b"later"] == answers
 
 
-def test_an_empty_store_moves(place, open_store):
+def test_empty_store_is_migrated(place, open_store):
     prepare(place, "md5")
     assert move(place) == Summary()
     store = open_store()
     assert ("sha256", None) == (store.algorithm.name, content(store, name_of(HELLO)))
 
 
-def test_a_store_that_has_moved_already_stays_as_it_is(place):
+def test_migrated_store_is_unchanged_by_a_second_run(place):
     fill(place)
     move(place)
     before = (record(place), files_below(place))
@@ -198,7 +130,7 @@ def test_a_store_that_has_moved_already_stays_as_it_is(place):
     assert before == (record(place), files_below(place))
 
 
-def test_everything_provides_its_interface(place, open_store):
+def test_objects_provide_their_interfaces(place, open_store):
     fill(place)
     move(place)
     disk = DiskBackend(place, SHA256)
@@ -207,10 +139,10 @@ def test_everything_provides_its_interface(place, open_store):
     disk.close()
 
 
-# --- what is done to files afterwards --------------------------------------------------------
+# --- operations after a migration ------------------------------------------------------------
 
 
-def test_what_is_uploaded_afterwards_gets_a_new_name_only(place, open_store):
+def test_upload_after_migration_gets_only_a_new_name(place, open_store):
     fill(place)
     move(place)
     store = open_store()
@@ -219,14 +151,14 @@ def test_what_is_uploaded_afterwards_gets_a_new_name_only(place, open_store):
     assert (HELLO, None) == (content(store, name_of(HELLO, SHA256)), content(store, name_of(HELLO)))
 
 
-def test_what_was_there_before_is_not_new(place, open_store):
+def test_upload_of_a_migrated_file_is_not_created(place, open_store):
     fill(place)
     move(place)
     assert not outcome(send(open_store(), CONTENTS[0])).created
 
 
 @pytest.mark.parametrize("own", [MD5, SHA256])
-def test_a_file_that_is_deleted_by_one_name_has_no_other(place, open_store, own):
+def test_delete_by_one_name_removes_both(place, open_store, own):
     fill(place)
     move(place)
     store, data = open_store(), CONTENTS[0]
@@ -236,7 +168,7 @@ def test_a_file_that_is_deleted_by_one_name_has_no_other(place, open_store, own)
     assert not any(os.path.exists(path_of(place, digest_of(data, each))) for each in (MD5, SHA256))
 
 
-def test_a_file_that_is_uploaded_again_has_both_names_again(place, open_store):
+def test_deleted_file_uploaded_again_has_both_names(place, open_store):
     fill(place)
     move(place)
     store, data = open_store(), CONTENTS[0]
@@ -245,7 +177,7 @@ def test_a_file_that_is_uploaded_again_has_both_names_again(place, open_store):
     assert [data, data] == [content(store, name_of(data, each)) for each in (MD5, SHA256)]
 
 
-def test_an_upload_heals_a_file_under_both_names(place, open_store):
+def test_upload_repairs_a_corrupt_file_under_both_names(place, open_store):
     fill(place)
     move(place)
     store, data = open_store(), CONTENTS[0]
@@ -254,12 +186,12 @@ def test_an_upload_heals_a_file_under_both_names(place, open_store):
     assert [data, data] == [content(store, name_of(data, each)) for each in (MD5, SHA256)]
 
 
-def test_colliding_files_are_two_in_a_sha256_store(place, open_store):
+def test_colliding_upload_is_refused_before_migration(place, open_store):
     fill(place, [COLLIDING[0]])
     assert isinstance(outcome(send(open_store(), COLLIDING[1])), Collision)
 
 
-def test_after_the_move_a_former_name_means_the_file_that_had_it(place, open_store):
+def test_former_name_resolves_to_its_first_file_after_a_collision(place, open_store):
     fill(place, [COLLIDING[0]])
     move(place)
     store = open_store()
@@ -268,23 +200,23 @@ def test_after_the_move_a_former_name_means_the_file_that_had_it(place, open_sto
     assert COLLIDING[0] == content(store, name_of(COLLIDING[1]))
 
 
-# --- rot -------------------------------------------------------------------------------------
+# --- corrupt and unreadable files ------------------------------------------------------------
 
 
-def test_a_rotten_file_goes_to_quarantine_and_the_others_move(place, open_store):
+def test_corrupt_file_is_quarantined_and_others_are_migrated(place, open_store):
     fill(place)
     spoil(place, digest_of(CONTENTS[3]))
     summary = move(place)
     assert Summary(len(CONTENTS) - 1, (digest_of(CONTENTS[3]),)) == summary
     kept, reason = sorted(os.listdir(place + "/quarantine"))
     with open(f"{place}/quarantine/{kept}") as file, open(f"{place}/quarantine/{reason}") as why:
-        assert ("rotten", "its bytes do not have the md5 of its name\n") == (file.read(), why.read())
+        assert ("corrupt", "its bytes do not have the md5 of its name\n") == (file.read(), why.read())
     store = open_store()
     assert [None, None] == [content(store, name_of(CONTENTS[3], own)) for own in (MD5, SHA256)]
     assert CONTENTS[4] == content(store, name_of(CONTENTS[4]))
 
 
-def test_a_store_of_rot_alone_moves(place, open_store):
+def test_store_with_only_corrupt_files_is_migrated(place, open_store):
     fill(place, CONTENTS[:3])
     for data in CONTENTS[:3]:
         spoil(place, digest_of(data))
@@ -294,7 +226,7 @@ def test_a_store_of_rot_alone_moves(place, open_store):
 
 
 def failing(name: Digest, call: str, code: int) -> Syscalls:
-    """Calls of which one fails for one file."""
+    """Return calls of which one fails for one file."""
 
     def fail(called, args):
         target = os.readlink(f"/proc/self/fd/{args[0]}") if called == "pread" else str(args[:1])
@@ -308,7 +240,7 @@ def failing(name: Digest, call: str, code: int) -> Syscalls:
     ("call", "code"),
     [("pread", errno.EIO), ("pread", errno.EBADMSG), ("open", errno.EIO), ("open", errno.EACCES)],
 )
-def test_a_file_that_cannot_be_read_keeps_its_former_name_and_the_others_move(place, open_store, call, code):
+def test_unreadable_file_keeps_its_former_name_and_others_are_migrated(place, open_store, call, code):
     fill(place)
     bad, data = digest_of(CONTENTS[3]), CONTENTS[3]
     assert move(place, calls=failing(bad, call, code)) == Summary(len(CONTENTS) - 1, (), (bad,))
@@ -323,7 +255,7 @@ def test_a_file_that_cannot_be_read_keeps_its_former_name_and_the_others_move(pl
     assert content(store, name_of(data)) is None
 
 
-def test_a_file_that_kept_a_former_name_keeps_it_in_the_next_migration_too(place, open_store):
+def test_unreadable_file_keeps_its_former_name_in_the_next_migration(place, open_store):
     fill(place)
     bad = digest_of(CONTENTS[3])
     move(place, calls=failing(bad, "pread", errno.EIO))
@@ -331,7 +263,7 @@ def test_a_file_that_kept_a_former_name_keeps_it_in_the_next_migration_too(place
     assert list(CONTENTS) == [content(open_store(), name_of(each)) for each in CONTENTS]
 
 
-def test_a_file_that_may_not_be_linked_keeps_its_former_name(place, open_store):
+def test_file_that_cannot_be_linked_keeps_its_former_name(place, open_store):
     fill(place, [HELLO])
 
     def refuse(name, args):
@@ -342,7 +274,7 @@ def test_a_file_that_may_not_be_linked_keeps_its_former_name(place, open_store):
     assert content(open_store(), name_of(HELLO)) == HELLO
 
 
-def test_many_files_in_a_row_that_cannot_be_read_end_the_run_and_stay(place, monkeypatch):
+def test_many_unreadable_files_in_a_row_end_the_run(place, monkeypatch):
     monkeypatch.setattr(migration, "MAX_UNREADABLE_IN_A_ROW", 4)
     fill(place)
 
@@ -358,7 +290,7 @@ def test_many_files_in_a_row_that_cannot_be_read_end_the_run_and_stay(place, mon
 
 
 @pytest.mark.parametrize("kind", ["gone", "symlink", "fifo", "directory"])
-def test_a_file_that_vanishes_or_is_replaced_after_it_was_listed_is_passed_over(place, kind):
+def test_file_removed_or_replaced_after_listing_is_skipped(place, kind):
     fill(place)
     path = path_of(place, digest_of(CONTENTS[3]))
 
@@ -372,7 +304,7 @@ def test_a_file_that_vanishes_or_is_replaced_after_it_was_listed_is_passed_over(
     assert [] == os.listdir(place + "/quarantine")
 
 
-def test_a_directory_that_cannot_be_read_ends_the_run_with_its_name_and_can_be_undone(place):
+def test_unreadable_shard_ends_the_run_which_can_be_abandoned(place):
     fill(place, [HELLO])
 
     def fail(name, args):
@@ -386,7 +318,7 @@ def test_a_directory_that_cannot_be_read_ends_the_run_with_its_name_and_can_be_u
     assert record(place)["format"] == 1
 
 
-def test_a_stranger_that_has_a_new_name_is_moved_aside(place, open_store):
+def test_other_file_with_a_new_name_is_quarantined(place, open_store):
     fill(place)
     stranger = path_of(place, digest_of(CONTENTS[0], SHA256))
     with open(stranger, "w") as file:
@@ -396,7 +328,7 @@ def test_a_stranger_that_has_a_new_name_is_moved_aside(place, open_store):
     assert 2 == len(os.listdir(place + "/quarantine"))
 
 
-def test_what_is_no_file_of_the_store_stays_where_it_is(place):
+def test_files_without_digest_names_are_unchanged(place):
     fill(place)
     os.symlink("/etc/passwd", path_of(place, digest_of(HELLO)))
     with open(place + "/5d/readme", "w"):
@@ -406,50 +338,50 @@ def test_what_is_no_file_of_the_store_stays_where_it_is(place):
     assert os.path.exists(place + "/5d/readme")
 
 
-# --- in batches ------------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("batch", "heap"), [(1, 2**40), (7, 2**40), (8192, 1)])
-def test_batches_of_any_size_move_the_same(place, open_store, monkeypatch, batch, heap):
+def test_batch_size_does_not_change_the_result(place, open_store, monkeypatch, batch, heap):
     monkeypatch.setattr(migration, "BATCH_FILES", batch)
     monkeypatch.setattr(migration, "BATCH_BYTES", heap)
     monkeypatch.setattr(migration, "_LISTED", 5)
     fill(place)
     spoil(place, digest_of(CONTENTS[3]))
-    count = Count()
+    count = ProgressRecorder()
     assert migrate(place, "sha256", count, UNFLUSHED).moved == len(CONTENTS) - 1
     assert ([len(CONTENTS)], len(CONTENTS)) == (count.expected, len(count.sizes))
     store = open_store()
     assert CONTENTS[5:] == tuple(content(store, name_of(data)) for data in CONTENTS[5:])
 
 
-# --- what is refused -------------------------------------------------------------------------
+# --- refused stores and algorithms -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("own", "to"), [("sha256", "blake3"), ("blake3", "sha256"), ("sha512", "blake2b"), ("blake2b", "sha512")]
 )
-def test_names_that_nobody_could_tell_apart_are_refused(place, own, to):
+def test_algorithms_of_equal_digest_length_are_refused(place, own, to):
     prepare(place, own)
     with pytest.raises(UnusableStore, match=f"names of {own} and {to} are equally long"):
         move(place, to)
     assert record(place)["format"] == 1
 
 
-def test_a_store_does_not_move_back_to_names_it_has_left(place):
+def test_migration_to_a_former_algorithm_is_refused(place):
     fill(place)
     move(place)
     with pytest.raises(UnusableStore, match="names of md5 and md5 are equally long"):
         move(place, "md5")
 
 
-def test_an_unknown_algorithm_is_refused(place):
+def test_unknown_algorithm_is_refused(place):
     fill(place)
     with pytest.raises(UnknownAlgorithm):
         move(place, "crc32")
 
 
-def test_a_store_named_by_no_algorithm_of_ours_is_refused(place):
+def test_store_of_an_unknown_algorithm_is_refused(place):
     fill(place)
     os.unlink(place + "/FORMAT")
     with open(place + "/FORMAT", "w") as file:
@@ -482,7 +414,7 @@ def link(place: str) -> None:
 
 
 @pytest.mark.parametrize("arrange", [missing, empty, full_of_others, open_to_others, link])
-def test_what_is_no_store_of_ours_is_refused_and_untouched(place, arrange: Callable[[str], None]):
+def test_invalid_store_is_refused_and_unchanged(place, arrange: Callable[[str], None]):
     arrange(place)
     before = os.listdir(place) if os.path.exists(place) else None
     with pytest.raises(UnusableStore) as caught:
@@ -491,7 +423,7 @@ def test_what_is_no_store_of_ours_is_refused_and_untouched(place, arrange: Calla
     assert before == (os.listdir(place) if os.path.exists(place) else None)
 
 
-def test_a_store_that_is_served_is_refused(place, open_store):
+def test_served_store_is_locked_against_migration(place, open_store):
     fill(place)
     open_store()
     with pytest.raises(UnusableStore, match="a daemon serves it"):
@@ -499,7 +431,7 @@ def test_a_store_that_is_served_is_refused(place, open_store):
     assert record(place)["hash"] == "md5"
 
 
-def test_a_store_that_is_being_moved_is_neither_served_nor_moved_by_another(place):
+def test_store_under_migration_is_locked(place):
     fill(place)
     refusals = []
 
@@ -520,7 +452,7 @@ def test_a_store_that_is_being_moved_is_neither_served_nor_moved_by_another(plac
     ]
 
 
-def test_a_daemon_that_has_looked_before_a_migration_does_not_open_behind_it(place):
+def test_store_checked_before_a_migration_is_not_opened_after_it(place):
     fill(place)
     own = prepare(place)
     move(place)
@@ -531,19 +463,19 @@ def test_a_daemon_that_has_looked_before_a_migration_does_not_open_behind_it(pla
 # --- the aliases -----------------------------------------------------------------------------
 
 
-def test_aliases_are_lines_that_grep_reads(place):
+def test_alias_file_has_text_lines(place):
     fill(place, [HELLO])
     spoil(place, digest_of(HELLO))
     fill(place, [b"there"])
     move(place)
     with open(place + "/aliases/md5") as file:
         lines = file.readlines()
-    rotten = f"{name_of(HELLO)} {'-' * 64}\n"
-    assert sorted([rotten, f"{name_of(b'there')} {name_of(b'there', SHA256)}\n"]) == lines
+    corrupt = f"{name_of(HELLO)} {'-' * 64}\n"
+    assert sorted([corrupt, f"{name_of(b'there')} {name_of(b'there', SHA256)}\n"]) == lines
     assert 0o440 == stat.S_IMODE(os.stat(place + "/aliases/md5").st_mode)
 
 
-def test_a_store_without_its_aliases_is_refused(place):
+def test_missing_alias_file_is_refused(place):
     fill(place)
     move(place)
     os.unlink(place + "/aliases/md5")
@@ -551,7 +483,7 @@ def test_a_store_without_its_aliases_is_refused(place):
         DiskBackend(place, SHA256)
 
 
-def test_aliases_that_cannot_be_read_fail_former_names_alone_until_they_can(place):
+def test_unreadable_alias_file_fails_only_former_names_until_it_is_readable(place):
     fill(place, [HELLO])
     move(place)
     codes = [errno.EIO, errno.EIO]
@@ -568,7 +500,7 @@ def test_aliases_that_cannot_be_read_fail_former_names_alone_until_they_can(plac
     disk.close()
 
 
-def test_a_store_whose_aliases_were_cut_off_is_refused(place):
+def test_truncated_alias_file_is_refused(place):
     fill(place)
     move(place)
     os.chmod(place + "/aliases/md5", 0o600)
@@ -577,7 +509,7 @@ def test_a_store_whose_aliases_were_cut_off_is_refused(place):
         DiskBackend(place, SHA256)
 
 
-def test_a_damaged_line_is_an_error_and_no_other_file(place, open_store):
+def test_damaged_alias_line_is_an_error(place, open_store):
     fill(place, [HELLO])
     move(place)
     os.chmod(place + "/aliases/md5", 0o600)
@@ -587,7 +519,7 @@ def test_a_damaged_line_is_an_error_and_no_other_file(place, open_store):
     assert "damaged" in str(outcome(open_store().open(digest_of(HELLO))))
 
 
-def test_a_format_whose_aliases_are_no_names_is_refused(place):
+def test_format_with_invalid_aliases_is_refused(place):
     fill(place)
     os.unlink(place + "/FORMAT")
     for aliases in ('"md5"', "[1]", '{"md5": 1}'):
@@ -597,21 +529,21 @@ def test_a_format_whose_aliases_are_no_names_is_refused(place):
             check(place)
 
 
-def test_the_furniture_of_a_store_that_has_moved(place):
+def test_directory_entries_of_a_migrated_store(place):
     fill(place)
     move(place)
     prepare(place)
     assert sorted([*SHARD_NAMES, "FORMAT", "aliases", "quarantine"]) == sorted(os.listdir(place))
 
 
-def test_files_are_read_once(place):
+def test_migration_reads_each_file_once(place):
     fill(place, [HELLO])
     reads = []
     move(place, calls=watched(lambda name, args: reads.append(args[2]) if name == "pread" else None))
     assert reads.count(len(HELLO)) == 1
 
 
-def test_reading_by_a_former_name_is_reading_the_file(place):
+def test_read_by_a_former_name_opens_the_file(place):
     fill(place, [HELLO])
     move(place)
     disk = DiskBackend(place, SHA256)

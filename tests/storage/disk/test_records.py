@@ -1,4 +1,4 @@
-"""Small named values: one contract for every kind, and what the disk adds to it."""
+"""Records: the contract of all implementations, and the files of `DiskRecords`."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ NAME = "accounts/anna/account"
 
 @pytest.fixture
 def open_records(place):
-    """A function that opens the records at `place`, with the calls it is given."""
+    """Return a function that opens the records at `place` with given calls."""
     opened = []
 
     def open_it(calls=None):
@@ -50,30 +50,30 @@ def test_records_provide_their_interface(records):
     assert verifyObject(IRecords, records)
 
 
-def test_what_was_created_is_read(records):
+def test_created_record_is_read(records):
     assert records.create(NAME, b"one")
     assert b"one" == records.read(NAME)
 
 
 @pytest.mark.parametrize("name", [NAME, "account", "accounts/anna"])
-def test_what_is_not_there_is_none(records, name):
+def test_missing_record_is_none(records, name):
     records.create("accounts/bert/account", b"x")
     assert records.read(name) is None
 
 
-def test_a_record_is_created_once(records):
+def test_create_refuses_an_existing_record(records):
     assert [True, False, False] == [records.create(NAME, value) for value in (b"one", b"one", b"two")]
     assert b"one" == records.read(NAME)
 
 
-def test_replacing_wants_the_old_value(records):
+def test_replace_requires_the_old_value(records):
     assert not records.replace(NAME, b"", b"new")
     records.create(NAME, b"one")
     assert [False, True, False] == [records.replace(NAME, old, b"two") for old in (b"two", b"one", b"one")]
     assert b"two" == records.read(NAME)
 
 
-def test_removing_wants_the_value(records):
+def test_remove_requires_the_current_value(records):
     assert not records.remove(NAME, b"")
     records.create(NAME, b"one")
     assert [False, True, False] == [records.remove(NAME, value) for value in (b"two", b"one", b"one")]
@@ -81,7 +81,7 @@ def test_removing_wants_the_value(records):
     assert records.create(NAME, b"again")
 
 
-def test_names_are_those_below_a_prefix_in_order(records):
+def test_names_are_listed_below_a_prefix_in_order(records):
     for name in ("a/c/2", "a/b", "a/c/10", "ab/x", "b"):
         records.create(name, b"")
     assert ["a/b", "a/c/10", "a/c/2"] == records.names("a")
@@ -90,21 +90,21 @@ def test_names_are_those_below_a_prefix_in_order(records):
     assert [] == records.names("nothing/below")
 
 
-def test_names_keep_every_character(records):
+def test_names_keep_all_characters(records):
     name = "names/Ёжик в %тумане% 🦔~.png"
     records.create(name, b"x")
     assert [name] == records.names("names")
     assert b"x" == records.read(name)
 
 
-def test_all_records_of_one_directory_are_read(records):
+def test_read_all_returns_the_records_of_one_directory(records):
     for name in ("a/c/2", "a/b", "a/Ё", "ab/x", "b"):
         records.create(name, name.encode())
     assert {("b", b"a/b"), ("Ё", "a/Ё".encode())} == set(records.read_all("a"))
     assert [] == list(records.read_all("nothing"))
 
 
-def test_what_is_removed_during_a_reading_of_all_is_left_out(records):
+def test_read_all_skips_a_record_removed_meanwhile(records):
     for number in range(3):
         records.create(f"a/{number}", b"x")
     reading = records.read_all("a")
@@ -115,7 +115,7 @@ def test_what_is_removed_during_a_reading_of_all_is_left_out(records):
     assert sorted({"0", "1", "2"} - {left}) == sorted(seen)
 
 
-def test_a_reading_of_all_can_be_ended(records):
+def test_read_all_can_be_closed_early(records):
     for number in range(3):
         records.create(f"a/{number}", b"x")
     reading = records.read_all("a")
@@ -134,7 +134,7 @@ def test_entries_are_the_next_segments_each_once(records):
 # --- the contract of `held` ----------------------------------------------------------------------
 
 
-def test_a_record_is_held_if_it_has_the_value(records):
+def test_lock_is_held_on_a_record_with_the_value(records):
     records.create(NAME, b"one")
     for value, holds in ((b"one", True), (b"two", False)):
         with records.held(NAME, value) as is_held:
@@ -146,14 +146,14 @@ def test_a_record_is_held_if_it_has_the_value(records):
         assert not is_held
 
 
-def test_a_record_that_has_another_value_does_not_wait_to_be_changed(records):
+def test_lock_is_not_held_on_a_record_with_another_value(records):
     records.create(NAME, b"one")
     with records.held(NAME, b"two"), records.held("accounts/bert/account", b""):
         assert records.replace(NAME, b"one", b"two")
 
 
 @pytest.mark.parametrize("verb", ["replace", "remove"])
-def test_a_change_waits_for_all_holders_and_keeps_new_ones_out(records, verb):
+def test_change_waits_for_lock_holders_and_blocks_new_ones(records, verb):
     records.create(NAME, b"old")
     order = []
     first_ends, second_ends = threading.Event(), threading.Event()
@@ -184,28 +184,28 @@ def test_a_change_waits_for_all_holders_and_keeps_new_ones_out(records, verb):
     assert (b"new" if verb == "replace" else None) == records.read(NAME)
 
 
-def test_a_holder_that_fails_holds_no_longer(records):
+def test_lock_is_released_after_an_exception(records):
     records.create(NAME, b"old")
     with pytest.raises(RuntimeError), records.held(NAME, b"old"):
         raise RuntimeError
     assert records.replace(NAME, b"old", b"new")
 
 
-def test_of_many_at_once_one_creates(records):
+def test_one_of_many_concurrent_creates_succeeds(records):
     assert [False] * 15 + [True] == at_once(lambda number: records.create(NAME, b"%d" % number), 16)
 
 
-def test_of_many_at_once_one_replaces(records):
+def test_one_of_many_concurrent_replaces_succeeds(records):
     records.create(NAME, b"old")
     assert [False] * 15 + [True] == at_once(lambda number: records.replace(NAME, b"old", b"%d" % number), 16)
 
 
-def test_of_many_at_once_one_removes(records):
+def test_one_of_many_concurrent_removes_succeeds(records):
     records.create(NAME, b"old")
     assert [False] * 15 + [True] == at_once(lambda _: records.remove(NAME, b"old"), 16)
 
 
-def test_no_change_is_lost(records):
+def test_concurrent_changes_are_not_lost(records):
     records.create(NAME, b"0")
 
     def count(_):
@@ -235,14 +235,14 @@ def at_once(work, many):
     "name",
     ["", "/a", "a/", "a//b", ".", "..", "a/../b", ".a/b", "a/.next", "a\0b", "a" * 256, "ж" * 128],
 )
-def test_a_name_that_could_lead_elsewhere_is_none(open_records, name):
+def test_unsafe_record_name_is_invalid(open_records, name):
     records = open_records()
     for verb in (lambda: records.create(name, b""), lambda: records.read(name), lambda: records.names(name)):
         with pytest.raises(ValueError, match="not the name of a record"):
             verb()
 
 
-def test_a_person_can_read_the_tree(open_records, place):
+def test_records_are_readable_files_with_mode_0400(open_records, place):
     open_records().create(NAME, b"hello\n")
     path = os.path.join(place, NAME)
     with open(path) as file:
@@ -255,7 +255,7 @@ def test_a_person_can_read_the_tree(open_records, place):
 
 
 @pytest.mark.parametrize("planted", ["symlink", "fifo", "directory"])
-def test_what_is_no_file_is_not_there(open_records, place, planted):
+def test_non_regular_record_is_missing(open_records, place, planted):
     records = open_records()
     records.create("a/good", b"good")
     path = place + "/a/planted"
@@ -269,7 +269,7 @@ def test_what_is_no_file_is_not_there(open_records, place, planted):
     assert ["a/good"] == records.names("a")
 
 
-def test_a_linked_directory_is_not_entered(open_records, place, tmp_path):
+def test_symbolic_link_to_a_directory_is_not_followed(open_records, place, tmp_path):
     records = open_records()
     (tmp_path / "secret").write_bytes(b"secret")
     os.symlink(tmp_path, place + "/a")
@@ -280,7 +280,7 @@ def test_a_linked_directory_is_not_entered(open_records, place, tmp_path):
     assert ["secret"] == os.listdir(tmp_path)
 
 
-def test_a_holder_in_another_process_is_waited_for_until_it_dies(open_records, place):
+def test_change_waits_for_a_lock_of_another_process_until_it_exits(open_records, place):
     records = open_records()
     records.create(NAME, b"old")
     reader, writer = os.pipe()
@@ -313,7 +313,7 @@ def test_entries_include_links_and_empty_directories(open_records, place):
     assert [] == list(records.read_all("a"))
 
 
-def test_reading_all_opens_each_record_once_and_no_directory_again(open_records):
+def test_read_all_opens_each_record_and_directory_once(open_records):
     opened = []
     records = open_records(watched(lambda name, args: opened.append(args[0]) if name == "open" else None))
     for number in range(20):
@@ -324,7 +324,7 @@ def test_reading_all_opens_each_record_once_and_no_directory_again(open_records)
     assert sorted(map(str, range(20))) == sorted(opened[4:])
 
 
-def test_a_directory_that_was_removed_is_made_anew(open_records, place):
+def test_removed_directory_of_records_is_created_again(open_records, place):
     records = open_records()
     records.create(NAME, b"one")
     shutil.rmtree(place + "/accounts")
@@ -333,7 +333,7 @@ def test_a_directory_that_was_removed_is_made_anew(open_records, place):
 
 
 @pytest.mark.parametrize("verb", ["create", "replace", "remove"])
-def test_the_bytes_are_flushed_before_the_name_and_the_name_before_the_answer(open_records, verb):
+def test_record_bytes_are_flushed_before_name_and_name_before_return(open_records, verb):
     calls = []
     records = open_records(watched(lambda name, _: calls.append(name)))
     records.create(NAME, b"old")
@@ -351,7 +351,7 @@ def test_the_bytes_are_flushed_before_the_name_and_the_name_before_the_answer(op
     assert expected == [name for name in calls if name in watched_names]
 
 
-def test_directories_are_durable_before_what_is_put_into_them(open_records):
+def test_directories_are_flushed_before_their_entries(open_records):
     calls = []
     first = open_records()
     first.create(NAME, b"")
@@ -365,7 +365,7 @@ def test_directories_are_durable_before_what_is_put_into_them(open_records):
 
 
 @pytest.mark.parametrize("verb", ["create", "replace", "remove"])
-def test_a_directory_that_cannot_be_flushed_is_a_failure(open_records, verb):
+def test_failed_directory_flush_raises(open_records, verb):
     failing = set()
 
     def fail(name, args):
@@ -385,7 +385,7 @@ def test_a_directory_that_cannot_be_flushed_is_a_failure(open_records, verb):
 
 @pytest.mark.parametrize("verb", ["create", "replace", "remove"])
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
-def test_a_death_at_any_call_leaves_the_old_value_or_the_new(place, verb, calls):
+def test_crash_at_any_call_leaves_the_old_or_new_value(place, verb, calls):
     def work(records):
         if verb == "create":
             records.create(NAME, b"new")
@@ -425,7 +425,7 @@ def _set(place, value):
 
 
 def _dies_at(site, place, work, calls):
-    """Do `work` in a process that dies before its call number `site`; True when it ended before."""
+    """Run `work` in a process that dies before its call number `site`; return whether it completed before."""
     child = os.fork()
     if child == 0:
         count = 0
@@ -449,26 +449,26 @@ def _dies_at(site, place, work, calls):
 # --- the directory -------------------------------------------------------------------------------
 
 
-def test_a_directory_that_does_not_exist_yet_is_fine_and_stays_so(place):
+def test_check_accepts_a_missing_directory_and_creates_nothing(place):
     check(place, "images")
     assert not os.path.exists(place)
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_a_store_of_files_is_no_place_for_images(place, look):
+def test_file_store_is_refused_for_images(place, look):
     layout.prepare(place, "md5")
     with pytest.raises(UnusableStore, match="named by md5, and not a place for images"):
         look(place, "images")
 
 
-def test_a_place_for_images_is_no_store_of_files(place):
+def test_image_directory_is_refused_as_file_store(place):
     prepare(place, "images")
     with pytest.raises(Exception, match="images"):
         layout.prepare(place)
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_a_directory_full_of_other_things_is_left_alone(place, look):
+def test_directory_with_other_contents_is_refused_for_records(place, look):
     os.mkdir(place)
     os.mkdir(place + "/photos")
     with pytest.raises(UnusableStore, match="not empty"):
@@ -477,7 +477,7 @@ def test_a_directory_full_of_other_things_is_left_alone(place, look):
 
 
 @pytest.mark.parametrize("look", [check, prepare])
-def test_a_directory_that_others_may_write_into_is_refused(place, look):
+def test_directory_writable_by_others_is_refused_for_records(place, look):
     prepare(place, "images")
     os.chmod(place, 0o770)
     with pytest.raises(UnusableStore, match="others may write"):

@@ -1,9 +1,9 @@
-"""The rule that makes an acknowledged file durable, asked of a list of system calls.
+"""Durability rule of an acknowledged file, checked on a list of system calls.
 
 The bytes are sealed, flushed, then named; the name is flushed, the flush is confirmed, then the name is
-acknowledged. A flush is ``fsync`` or ``fdatasync`` of the very file or directory, or ``syncfs`` of the file
-system that both are on. ``fsync`` of a directory is confirmed by a call behind it that reports a shutdown of
-the file system: ``fsync`` or ``pread64`` of ``FORMAT``; ``syncfs`` needs no confirmation.
+acknowledged. A flush is ``fsync`` or ``fdatasync`` of the file or directory, or ``syncfs`` of its file
+system. ``fsync`` of a directory is confirmed by a later call that reports a shutdown of the file system:
+ ``fsync`` or ``pread64`` of ``FORMAT``; ``syncfs`` needs no confirmation.
 """
 
 import os
@@ -14,10 +14,10 @@ from tests.durability.tracing import Call
 
 
 def broken_rules(calls: list[Call], shard: str, answer: str) -> list[str]:
-    """What is wrong with each file that was linked into the directory `shard`; empty when all is well.
+    """Return the errors of all files linked into the directory `shard`; empty without errors.
 
-    `answer` is how the acknowledgement begins, as strace prints it. Links and answers are taken in
-    their order, so upload one file after the other.
+    `answer` is the beginning of the acknowledgement, as strace prints it. Links and answers are matched in
+    order, so files are uploaded one after the other.
     """
     links = [
         call for call in calls if call.name == "linkat" and call.result == 0 and f"{shard}>" in call.args
@@ -36,7 +36,7 @@ def broken_rules(calls: list[Call], shard: str, answer: str) -> list[str]:
 
 
 def unconfirmed(calls: list[Call], answer: str) -> list[str]:
-    """The last directory that was flushed before each such answer, where no confirmation came between."""
+    """Return the last directory flushed before each such answer without a confirmation between."""
     found = []
     for sent in (call for call in calls if call.name in _SENDS and answer in call.args):
         flushes = [call for call in calls if _is_of_directory(call) and call.ended < sent.began]
@@ -46,7 +46,7 @@ def unconfirmed(calls: list[Call], answer: str) -> list[str]:
 
 
 def _wrong_with_name(calls: list[Call], shard: str, after: int, before: int) -> list[str]:
-    """What is wrong with the flushes of a name between its link and its acknowledgement."""
+    """Return the errors of the flushes of a name between its link and its acknowledgement."""
     flushed = [
         call.ended
         for call in calls
@@ -72,7 +72,7 @@ def _is_of_directory(call: Call) -> bool:
 
 
 def _flushed(calls: list[Call], of: Callable[[str], bool], after: int, before: int) -> bool:
-    """Whether a flush began after one moment, and had returned, well, before another."""
+    """Return whether a flush began after one position and returned, without error, before another."""
     return any(
         call.result == 0
         and after <= call.began
@@ -83,7 +83,7 @@ def _flushed(calls: list[Call], of: Callable[[str], bool], after: int, before: i
 
 
 def _seal(calls: list[Call], link: Call) -> Call:
-    """The ``fchmod`` that closed the file linked; its first argument is how strace calls the file."""
+    """Return the ``fchmod`` of the linked file; its first argument is the file as strace prints it."""
     source = re.search(r"/proc/self/fd/(\d+)", link.args)
     assert source, link.args
     seals = [call for call in calls if call.name == "fchmod" and call.args.startswith(f"{source[1]}<")]
