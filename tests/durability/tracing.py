@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CALLS = "pread64,fsync,fdatasync,syncfs,linkat,unlinkat,unlink,write,writev,sendto,sendmsg,fchmod"
-"""What is watched: flushes, names, and everything that could carry an answer."""
+"""Traced calls: flushes, names, and all that can carry a reply."""
 
 
 @dataclass
