@@ -27,7 +27,7 @@ from filestored.storage.disk.syscalls import Syscalls
 from tests.deep.bench import Bench, Verdict, stored_files
 from tests.deep.clients import Damage, Mix, damage_to
 from tests.deep.volume import cut_power, make_volume, mounted
-from tests.durability.twin import without_flushes_of
+from tests.durability.without_flushes import without_flushes_of
 
 FILE_SYSTEMS = ("ext4", "xfs")
 UPLOADERS = 8

@@ -18,7 +18,13 @@ from contextlib import closing, contextmanager, suppress
 
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, FILE_FLAGS, Syscalls, syncfs_is_reliable
+from filestored.storage.disk.syscalls import (
+    DIRECTORY_FLAGS,
+    FILE_FLAGS,
+    Syscalls,
+    closed_after,
+    syncfs_is_reliable,
+)
 from filestored.storage.disk.temp_files import TMP_DIR, TempFiles
 from filestored.storage.health import UNFIT
 
@@ -58,22 +64,17 @@ def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
         root = _open(path)
     except FileNotFoundError:
         return None
-    try:
+    with closed_after(root):
         _check_access(os.fstat(root), dropping=os.geteuid() == 0)
         return read_format(root, noun)
-    finally:
-        os.close(root)
 
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
     """Open the directory at `path` for the context. Raises `UnusableStore` or `OSError`."""
-    root = _open(path)
-    try:
+    with closed_after(_open(path)) as root:
         _check_access(os.fstat(root), dropping=False)
         yield root
-    finally:
-        os.close(root)
 
 
 @contextmanager
@@ -145,11 +146,8 @@ def _flush_parent(path: str, calls: Syscalls) -> None:
     """Make the name of the directory durable, if its parent is readable. `StoreRoot.flush` confirms it."""
     with suppress(PermissionError):
         flags = DIRECTORY_FLAGS & ~os.O_NOFOLLOW  # the parent may be a link
-        parent = calls.open(os.path.dirname(os.path.abspath(path)), flags)
-        try:
+        with closed_after(calls.open(os.path.dirname(os.path.abspath(path)), flags)) as parent:
             calls.fsync(parent)
-        finally:
-            os.close(parent)
 
 
 class StoreRoot:

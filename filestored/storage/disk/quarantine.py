@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, Syscalls
+from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, Syscalls, closed_after
 
 QUARANTINE = "quarantine"
 _REASON = ".reason"
@@ -94,12 +94,9 @@ class Quarantine:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Open and lock the directory; each lock needs an open file of its own (flock(2))."""
-        quarantine = self._open()
-        try:
+        with closed_after(self._open()) as quarantine:
             self._calls.flock(quarantine, fcntl.LOCK_EX)
             yield quarantine
-        finally:
-            os.close(quarantine)
 
     def _open(self) -> int:
         """Open the directory; create it if it was removed. Raises `StoreMissing` or `OSError`."""

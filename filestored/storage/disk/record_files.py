@@ -7,7 +7,7 @@ record raises `ReadFailed`.
 import errno
 import os
 
-from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls, closed_after
 from filestored.storage.health import ReadFailed
 
 MAX_RECORD_BYTES = 64 * 1024
@@ -21,11 +21,8 @@ class RecordFiles:
 
     def read(self, name: str, directory: int) -> bytes:
         """Return the bytes of a file. Raises `FileNotFoundError` or `ReadFailed`."""
-        descriptor = self._open(name, directory)
-        try:
+        with closed_after(self._open(name, directory)) as descriptor:
             return self._value(descriptor, name)
-        finally:
-            os.close(descriptor)
 
     def lock(self, name: str, directory: int, value: bytes, operation: int) -> int | None:
         """Return a descriptor of a file, locked by flock(2); None unless it has that value.

@@ -164,17 +164,10 @@ class DiskRecords:
 
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """List the directory, then open and read each file."""
-        try:
-            directory = self._directories.open(split(prefix))
-        except FileNotFoundError:
-            self._root.check()
-            return
-        try:
+        with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
             for last in self._directories.files(directory, prefix):
                 with suppress(FileNotFoundError):  # it was removed meanwhile
                     yield last, self._read_if_possible(last, directory)
-        finally:
-            os.close(directory)
 
     def entries(self, prefix: str) -> list[str]:
         """List the directory, symbolic links included."""

@@ -25,7 +25,7 @@ from filestored.errors import Collision
 from filestored.interfaces import ISink
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
 from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
 
@@ -92,10 +92,8 @@ class DiskSink:
                 raise
             self._quarantine_unopened(error, digest, shard)
             return False
-        try:
+        with closed_after(descriptor):
             reason = self._fault(descriptor, digest, shard)
-        finally:
-            os.close(descriptor)
         return reason is None
 
     def _fault(self, descriptor: int, digest: Digest, shard: int) -> str | None:

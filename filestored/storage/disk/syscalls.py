@@ -15,7 +15,8 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,15 @@ class Syscalls:
     unlink: Callable[..., None] = os.unlink
     mkdir: Callable[..., None] = os.mkdir
     flock: Callable[..., None] = fcntl.flock
+
+
+@contextmanager
+def closed_after(descriptor: int) -> Iterator[int]:
+    """Close `descriptor` at the end of the context."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def regular_status(descriptor: int, calls: Syscalls) -> os.stat_result:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, FILE_FLAGS, Syscalls
+from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, FILE_FLAGS, Syscalls, closed_after
 
 TMP_DIR = "tmp"
 """Directory of temp files where O_TMPFILE is not supported."""
@@ -126,11 +126,9 @@ class TempFiles:
             tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
             return
-        try:
+        with closed_after(tmp):
             for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
                 self._remove_if_stale(name, tmp)
-        finally:
-            os.close(tmp)
 
     def close(self) -> None:
         """Close ``tmp/``."""
@@ -164,11 +162,8 @@ class TempFiles:
 
     def _restore_tmp(self, tmp: int) -> None:
         """Create ``tmp/`` again; dup2(2) keeps its descriptor number. Raises `OSError`."""
-        replacement = self._open_tmp()
-        try:
+        with closed_after(self._open_tmp()) as replacement:
             os.dup2(replacement, tmp, inheritable=False)
-        finally:
-            os.close(replacement)
 
     def _open_named(self, tmp: int) -> TempFile | None:
         """Open a locked file in ``tmp/``; None when it was removed before the lock."""

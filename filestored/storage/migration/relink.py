@@ -12,7 +12,13 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls, regular_status
+from filestored.storage.disk.syscalls import (
+    FILE_FLAGS,
+    NO_FILE_ERRNOS,
+    Syscalls,
+    closed_after,
+    regular_status,
+)
 
 _READ_CHUNK_BYTES = 1024 * 1024
 
@@ -39,16 +45,12 @@ class Relinker:
         Returns None as the name, and changes nothing, for a corrupt file. The caller flushes the shard of the
         new name. Raises `NotFound` when there is no regular file `old`, or `Unreadable`.
         """
-        with _named(old):
-            descriptor = self._open(old)
-            try:
-                found, new, size = self._read(descriptor)
-                if found != old:
-                    return None, size
-                self._link(descriptor, new)
-                return new, size
-            finally:
-                os.close(descriptor)
+        with _named(old), closed_after(self._open(old)) as descriptor:
+            found, new, size = self._read(descriptor)
+            if found != old:
+                return None, size
+            self._link(descriptor, new)
+            return new, size
 
     def quarantine(self, old: Digest) -> None:
         """Move the corrupt file `old` to quarantine, durably. Idempotent."""
