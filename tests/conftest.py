@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.running import Running, start
+from tests.daemon_process import Running, start
 from tests.leak_check import left_since, open_resources, run_reactor
 
 PACKAGES = {
@@ -143,7 +143,7 @@ def no_leaks() -> Iterator[None]:
 def start_daemon(tmp_path: os.PathLike[str]) -> Iterator[partial[Running]]:
     """A function that starts a real twistd: ``start_daemon("--workers", "2")``.
 
-    See `tests.daemon.running.start` for what it takes. Each listens on a free loopback port, keeps its
+    See `tests.daemon_process.start` for what it takes. Each listens on a free loopback port, keeps its
     files below ``tmp_path``, and has been ended when the test is over.
     """
     started: list[Running] = []

@@ -11,7 +11,7 @@ import tempfile
 import pytest
 import requests
 
-from tests.daemon.running import PATIENCE, ROOT
+from tests.daemon_process import ROOT, TIMEOUT
 from tests.test_migrate_command import filestored
 
 NOBODY = 65534
@@ -35,7 +35,7 @@ def test_account_created_by_the_command_works_at_once(images):
     assert re.fullmatch(r"[A-Za-z0-9_-]{10}\n", done.stdout)
     token = done.stdout.strip()
     for _ in range(4):
-        answer = requests.get(f"{running.url}imageapi/token/{token}/get-image-list/", timeout=PATIENCE)
+        answer = requests.get(f"{running.url}imageapi/token/{token}/get-image-list/", timeout=TIMEOUT)
         assert (200, {}) == (answer.status_code, answer.json())
     assert done.stdout == account("token", "anna", images=directory).stdout
     assert "anna\n" == account("list", images=directory).stdout
@@ -43,9 +43,9 @@ def test_account_created_by_the_command_works_at_once(images):
 
 def test_an_account_made_over_http_is_known_to_the_command(start_daemon, tmp_path):
     running = start_daemon("--workers", "1")
-    made = requests.get(f"{running.url}imageapi/generate-token/anna/", timeout=PATIENCE).json()["token"]
+    made = requests.get(f"{running.url}imageapi/generate-token/anna/", timeout=TIMEOUT).json()["token"]
     assert f"{made}\n" == account("token", "anna", images=tmp_path / "images").stdout
-    renewed = requests.post(f"{running.url}imageapi/token/{made}/regenerate-token/", timeout=PATIENCE).json()
+    renewed = requests.post(f"{running.url}imageapi/token/{made}/regenerate-token/", timeout=TIMEOUT).json()
     running.end()
     assert f"{renewed['token']}\n" == account("token", "anna", images=tmp_path / "images").stdout
 
@@ -54,7 +54,7 @@ def test_no_registration_refuses_both_calls(images):
     running, directory = images
     account("add", "anna", images=directory)
     for call in ("generate-token/bert", "retrieve-token/anna"):
-        assert 403 == requests.get(f"{running.url}imageapi/{call}/", timeout=PATIENCE).status_code
+        assert 403 == requests.get(f"{running.url}imageapi/{call}/", timeout=TIMEOUT).status_code
     assert "anna\n" == account("list", images=directory).stdout
 
 

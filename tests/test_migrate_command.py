@@ -9,7 +9,7 @@ from hashlib import md5, sha256
 import pytest
 import requests
 
-from tests.daemon.running import PATIENCE, ROOT
+from tests.daemon_process import ROOT, TIMEOUT
 
 HELLO = b"hello"
 
@@ -20,7 +20,7 @@ def filestored(*words: str, wrap=(), **how) -> "subprocess.CompletedProcess[str]
         [*wrap, sys.executable, "-m", "filestored.cli", *words],
         env={**os.environ, "PYTHONPATH": ROOT},
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         **{"capture_output": True, **how},
     )
@@ -30,7 +30,7 @@ def filestored(*words: str, wrap=(), **how) -> "subprocess.CompletedProcess[str]
 def store(start_daemon):
     """The store of a daemon that has taken a file, and has ended."""
     running = start_daemon("--workers", "1", "--hash", "md5")
-    assert requests.post(running.url, data=HELLO, timeout=PATIENCE).text == md5(HELLO).hexdigest()
+    assert requests.post(running.url, data=HELLO, timeout=TIMEOUT).text == md5(HELLO).hexdigest()
     running.end()
     return running.store
 
@@ -41,19 +41,19 @@ def test_migrated_store_serves_new_and_former_hashes(store, start_daemon):
     assert done.stdout == f"{store}: all files are named by sha256; 1 have been renamed\n"
     running = start_daemon("--workers", "2")
     for name in (md5(HELLO).hexdigest(), sha256(HELLO).hexdigest()):
-        assert HELLO == requests.get(f"{running.url}files/{name}", timeout=PATIENCE).content
-    assert sha256(b"new").hexdigest() == requests.post(running.url, data=b"new", timeout=PATIENCE).text
+        assert HELLO == requests.get(f"{running.url}files/{name}", timeout=TIMEOUT).content
+    assert sha256(b"new").hexdigest() == requests.post(running.url, data=b"new", timeout=TIMEOUT).text
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_store_that_is_served_is_refused_with_one_line(start_daemon, workers):
     running = start_daemon("--workers", workers, "--hash", "md5")
-    requests.post(running.url, data=HELLO, timeout=PATIENCE)
+    requests.post(running.url, data=HELLO, timeout=TIMEOUT)
     done = filestored("migrate", running.store, "--to", "sha256")
     reason = "a daemon serves it, or another migration is at work; stop that first"
     expected = f"filestored: the store {running.store} cannot be used: {reason}\n"
     assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
-    assert HELLO == requests.get(f"{running.url}files/{md5(HELLO).hexdigest()}", timeout=PATIENCE).content
+    assert HELLO == requests.get(f"{running.url}files/{md5(HELLO).hexdigest()}", timeout=TIMEOUT).content
 
 
 def test_corrupt_file_is_named_and_exit_status_is_3(store):
@@ -71,7 +71,7 @@ def test_corrupt_file_is_named_and_exit_status_is_3(store):
 @pytest.mark.needs("strace")
 def test_unreadable_file_is_named_and_others_are_migrated(store, start_daemon):
     running = start_daemon("--workers", "1")
-    other = requests.post(running.url, data=b"other", timeout=PATIENCE).text
+    other = requests.post(running.url, data=b"other", timeout=TIMEOUT).text
     running.end()
     name = md5(HELLO).hexdigest()
     words = ("strace", "-f", "-qq", "-o", os.devnull, "-P", f"{store}/{name[:2]}/{name}")
@@ -79,9 +79,9 @@ def test_unreadable_file_is_named_and_others_are_migrated(store, start_daemon):
     complaint = f"filestored: {name} cannot be read; it keeps its former name\n"
     assert (3, complaint) == (done.returncode, done.stderr)
     running = start_daemon("--workers", "1")
-    assert b"other" == requests.get(f"{running.url}files/{other}", timeout=PATIENCE).content
-    assert HELLO == requests.get(f"{running.url}files/{name}", timeout=PATIENCE).content
-    assert sha256(HELLO).hexdigest() == requests.post(running.url, data=HELLO, timeout=PATIENCE).text
+    assert b"other" == requests.get(f"{running.url}files/{other}", timeout=TIMEOUT).content
+    assert HELLO == requests.get(f"{running.url}files/{name}", timeout=TIMEOUT).content
+    assert sha256(HELLO).hexdigest() == requests.post(running.url, data=HELLO, timeout=TIMEOUT).text
 
 
 @pytest.mark.needs("strace")
@@ -97,8 +97,8 @@ def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, 
     assert done.stdout == f"{store}: all files are named by md5, as before the migration\n"
     running = start_daemon("--workers", "1")
     address = f"{running.url}files/{md5(HELLO).hexdigest()}"
-    assert HELLO == requests.get(address, timeout=PATIENCE).content
-    assert 200 == requests.delete(address, timeout=PATIENCE).status_code
+    assert HELLO == requests.get(address, timeout=TIMEOUT).content
+    assert 200 == requests.delete(address, timeout=TIMEOUT).status_code
     assert [] == [name for _, _, names in os.walk(store) for name in names if name != "FORMAT"]
 
 

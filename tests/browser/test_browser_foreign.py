@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import ARGUMENTS
 from tests.conftest import find_tool
-from tests.daemon.running import PATIENCE
+from tests.daemon_process import TIMEOUT
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -99,7 +99,7 @@ def test_a_foreign_page_stores_nothing_and_makes_no_account(address, foreign, tm
 
 
 def test_a_rebound_name_reads_and_changes_nothing(address, tmp_path):
-    stored = requests.post(address, data=b"hello", timeout=PATIENCE).text
+    stored = requests.post(address, data=b"hello", timeout=TIMEOUT).text
     rebound = address.replace("localhost", "evil.example")
 
     def work(page):
@@ -107,7 +107,7 @@ def test_a_rebound_name_reads_and_changes_nothing(address, tmp_path):
         return [status, *page.evaluate(REBOUND, stored)]
 
     assert [421] * 6 == in_browser(work)
-    assert b"hello" == requests.get(f"{address}files/{stored}", timeout=PATIENCE).content
+    assert b"hello" == requests.get(f"{address}files/{stored}", timeout=TIMEOUT).content
 
 
 def test_links_and_images_from_elsewhere_go_on(address, foreign):

@@ -11,7 +11,7 @@ from filestored.storage.store import Store
 from filestored.web.headers.negotiation import wants_html
 from filestored.web.site import make_site
 from filestored.web.static import STATIC
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -23,7 +23,7 @@ ASSETS = [f"/static/{name}" for name in STATIC]
 @pytest.fixture
 def wire():
     sha256 = algorithm("sha256")
-    return Wire(make_site(Store(MemoryBackend(sha256), sha256, maybeDeferred)))
+    return InMemoryClient(make_site(Store(MemoryBackend(sha256), sha256, maybeDeferred)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon.running import Running, start
+from tests.daemon_process import Running, start
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from filestored.daemon.listeners import with_unix_mode
-from tests.daemon.running import read, until
 from tests.daemon.test_overload import LIMIT, free_descriptors
+from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 REQUEST = b"GET /?hash=x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

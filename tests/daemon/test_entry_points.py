@@ -10,7 +10,7 @@ import stat
 import pytest
 import requests
 
-from tests.daemon.running import ROOT, read, run, until
+from tests.daemon_process import ROOT, read, run, until
 
 BOTH = pytest.mark.parametrize("tac", [False, True], ids=["plugin", "tac"])
 

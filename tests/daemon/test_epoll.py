@@ -26,9 +26,9 @@ from zope.interface.verify import verifyObject
 from filestored.daemon.acceptor import accept_from
 from filestored.daemon.epoll import MAX_EVENTS, EpollSet
 from filestored.daemon.listeners import Listeners, parse_endpoint
-from tests.daemon.running import children
-from tests.daemon.running import until as wait_until
-from tests.talk import Talk, question, talk, until
+from tests.daemon_process import children
+from tests.daemon_process import until as wait_until
+from tests.http_clients.blocking import BlockingClient, connect, request_head, until
 
 DATA = os.urandom(1 << 20) * 3
 
@@ -428,7 +428,7 @@ async def test_end_of_the_reactor_closes_all_connections(join, failures):
 
 
 def put(client, data):
-    reply = client.ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    reply = client.request(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
     assert 200 == reply.status
     return reply.body.decode()
 
@@ -436,11 +436,11 @@ def put(client, data):
 def works(daemon, count=5):
     """Upload and download over connections that stay open together."""
     with ExitStack() as opened:
-        clients = [opened.enter_context(talk(daemon.port)) for _ in range(count)]
+        clients = [opened.enter_context(connect(daemon.port)) for _ in range(count)]
         name, small = put(clients[0], DATA), put(clients[1], b"hello")
         for client in clients * 2:
-            assert DATA == client.ask(question(f"/files/{name}")).body
-            assert b"hello" == client.ask(question(f"/files/{small}")).body
+            assert DATA == client.request(request_head(f"/files/{name}")).body
+            assert b"hello" == client.request(request_head(f"/files/{small}")).body
     return name, small
 
 
@@ -463,12 +463,12 @@ def test_a_thousand_connections_and_more_are_served(start_daemon, which):
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
     daemon = start_daemon("--workers", "1", twistd=("-n", f"--reactor={which}"))
     with ExitStack() as opened:
-        clients = [opened.enter_context(talk(daemon.port)) for _ in range(1200)]
+        clients = [opened.enter_context(connect(daemon.port)) for _ in range(1200)]
         name = put(clients[0], b"hello")
         for client in clients:
-            client.say(question(f"/files/{name}"))
-        assert {b"hello"} == {client.hear().body for client in clients}
-        assert b"hello" == clients[-1].ask(question(f"/files/{name}")).body
+            client.send(request_head(f"/files/{name}"))
+        assert {b"hello"} == {client.read_response().body for client in clients}
+        assert b"hello" == clients[-1].request(request_head(f"/files/{name}")).body
     works(daemon)
     assert "Traceback" not in daemon.log
 
@@ -478,11 +478,11 @@ def test_unix_sockets_serve_again_and_again(start_daemon, tmp_path):
     daemon = start_daemon("--workers", "1", "--listen", f"unix:{path}")
     name, small = works(daemon)
     for _ in range(3):
-        with Talk(socket.socket(socket.AF_UNIX)) as client:
+        with BlockingClient(socket.socket(socket.AF_UNIX)) as client:
             client.connection.connect(path)
             for _ in range(3):
-                assert DATA == client.ask(question(f"/files/{name}")).body
-                assert b"hello" == client.ask(question(f"/files/{small}")).body
+                assert DATA == client.request(request_head(f"/files/{name}")).body
+                assert b"hello" == client.request(request_head(f"/files/{small}")).body
 
 
 @pytest.mark.needs("openssl")
@@ -496,37 +496,40 @@ def test_tls_serves_large_files_and_stops(start_daemon, tmp_path, workers):
     context = ssl.create_default_context(cafile=pem + ".cert")
     context.check_hostname = False
     for _ in range(3):
-        with Talk(context.wrap_socket(daemon.connect())) as client:
+        with BlockingClient(context.wrap_socket(daemon.connect())) as client:
             name = put(client, DATA)
-            assert [DATA] * 2 == [client.ask(question(f"/files/{name}")).body for _ in range(2)]
+            assert [DATA] * 2 == [client.request(request_head(f"/files/{name}")).body for _ in range(2)]
     with daemon.connect() as plain:
         plain.sendall(b"this is no TLS\r\n\r\n")
         plain.recv(100)
-    with daemon.connect() as silent, Talk(context.wrap_socket(daemon.connect())) as client:
-        assert DATA == client.ask(question(f"/files/{name}")).body
+    with daemon.connect() as silent, BlockingClient(context.wrap_socket(daemon.connect())) as client:
+        assert DATA == client.request(request_head(f"/files/{name}")).body
         daemon.kill(signal.SIGTERM)
         wait_until(daemon.ended, "it ends, though one says nothing and one is idle")
-        assert Talk(silent).ended()
+        assert BlockingClient(silent).ended()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_running_download_completes_during_a_stop(start_daemon, workers):
     daemon = start_daemon("--workers", workers, "--drain", "3600", "--access-log", "access")
-    with talk(daemon.port) as client:
+    with connect(daemon.port) as client:
         name = put(client, DATA * 4)
-        assert DATA * 4 == client.ask(question(f"/files/{name}")).body
-    with talk(daemon.port, receive_buffer=8192) as client, talk(daemon.port, receive_buffer=8192) as next_one:
+        assert DATA * 4 == client.request(request_head(f"/files/{name}")).body
+    with (
+        connect(daemon.port, receive_buffer=8192) as client,
+        connect(daemon.port, receive_buffer=8192) as next_one,
+    ):
         for each in (client, next_one):
-            each.say(question(f"/files/{name}"))
+            each.send(request_head(f"/files/{name}"))
             each.connection.recv(1, socket.MSG_PEEK)
-        next_one.say(question(f"/files/{name}"))
+        next_one.send(request_head(f"/files/{name}"))
         daemon.kill(signal.SIGTERM)
         wait_until(daemon.refuses, "nobody is let in any more")
-        assert DATA * 4 == client.hear().body
+        assert DATA * 4 == client.read_response().body
         assert client.ended()
-        replies = [next_one.hear(), next_one.hear()]
+        replies = [next_one.read_response(), next_one.read_response()]
         assert [DATA * 4] * 2 == [reply.body for reply in replies]
-        assert b"close" == replies[1].fields[b"connection"]
+        assert "close" == replies[1].fields["connection"]
         assert next_one.ended()
     wait_until(daemon.ended, "it ends with its last download")
     with open(os.path.join(daemon.directory, "access")) as file:

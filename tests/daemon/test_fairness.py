@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.daemon.running import Running
-from tests.talk import PATIENCE, Talk, question
+from tests.daemon_process import Running
+from tests.http_clients.blocking import TIMEOUT, BlockingClient, request_head
 
 CHUNKS = 60_000
 PIPELINED = 3_000
@@ -34,33 +34,33 @@ def connect(request, start_daemon):
     """A function that connects a client to a daemon."""
     if request.param == "plain":
         plain: Running = start_daemon("--workers", "1")
-        return lambda: Talk(plain.connect())
+        return lambda: BlockingClient(plain.connect())
     pem = request.getfixturevalue("certificate")
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}.cert"
     daemon: Running = start_daemon("--workers", "1", listen=endpoint)
     context = ssl.create_default_context(cafile=f"{pem}.cert")
     context.check_hostname = False
-    return lambda: Talk(context.wrap_socket(daemon.connect()))
+    return lambda: BlockingClient(context.wrap_socket(daemon.connect()))
 
 
 def test_a_body_of_one_byte_chunks_is_stored_whole(connect):
     body = b"".join(b"1\r\n%c\r\n" % (number % 251) for number in range(CHUNKS)) + b"0\r\n\r\n"
     content = bytes(number % 251 for number in range(CHUNKS))
     with connect() as client:
-        client.say(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
-        assert hashlib.sha256(content).hexdigest() == client.hear().body.decode()
-        assert 200 == client.ask(question("/health")).status
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        assert hashlib.sha256(content).hexdigest() == client.read_response().body.decode()
+        assert 200 == client.request(request_head("/health")).status
 
 
 def test_pipelined_requests_are_all_answered_in_order(connect):
     with connect() as client:
         requests = b"".join(
-            question(f"/{number}" if number % 2 else "/health") for number in range(PIPELINED)
+            request_head(f"/{number}" if number % 2 else "/health") for number in range(PIPELINED)
         )
         sending = threading.Thread(target=client.say, args=(requests,))
         sending.start()
-        statuses = [client.hear().status for _ in range(PIPELINED)]
-        sending.join(PATIENCE)
+        statuses = [client.read_response().status for _ in range(PIPELINED)]
+        sending.join(TIMEOUT)
     assert [200, 404] * (PIPELINED // 2) == statuses
 
 
@@ -70,9 +70,9 @@ def test_one_byte_chunks_of_a_client_do_not_delay_others(connect):
 
     def send():
         with connect() as client:
-            client.say(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
             while not over.is_set():
-                client.say(b"1\r\nx\r\n" * 10_000)
+                client.send(b"1\r\nx\r\n" * 10_000)
 
     senders = [threading.Thread(target=send) for _ in range(2)]
     for sender in senders:
@@ -80,10 +80,10 @@ def test_one_byte_chunks_of_a_client_do_not_delay_others(connect):
     began = time.monotonic()
     try:
         with connect() as client:
-            answers = [client.ask(question("/health")).status for _ in range(REQUESTS)]
+            answers = [client.request(request_head("/health")).status for _ in range(REQUESTS)]
     finally:
         over.set()
         for sender in senders:
-            sender.join(PATIENCE)
+            sender.join(TIMEOUT)
     assert [200] * REQUESTS == answers
     assert time.monotonic() - began < MAX_SECONDS

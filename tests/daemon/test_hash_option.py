@@ -7,7 +7,7 @@ from hashlib import md5, sha256
 import pytest
 import requests
 
-from tests.daemon.running import PATIENCE, read, run
+from tests.daemon_process import TIMEOUT, read, run
 
 HELLO, LATER = b"hello", b"later"
 OF_0_1_0 = '{"format": 1, "hash": "md5", "id": "4bb1c6b5-6c8e-4d55-9b0a-8d1f6f2f8a3e"}\n'
@@ -30,11 +30,11 @@ def former(tmp_path):
 
 
 def upload(daemon, content):
-    return requests.post(daemon.url, data=content, timeout=PATIENCE).text
+    return requests.post(daemon.url, data=content, timeout=TIMEOUT).text
 
 
 def stored(daemon, name):
-    return requests.get(f"{daemon.url}files/{name}", timeout=PATIENCE).content
+    return requests.get(f"{daemon.url}files/{name}", timeout=TIMEOUT).content
 
 
 def test_a_new_store_is_named_by_sha256(daemon):

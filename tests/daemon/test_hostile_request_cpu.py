@@ -2,8 +2,8 @@
 
 import os
 
-from tests.daemon.running import read
-from tests.talk import talk
+from tests.daemon_process import read
+from tests.http_clients.blocking import connect
 
 PARTS = 16
 HOSTILE_PART = b'--b\r\nContent-Disposition: form-data; name=a; x="' + b'\\"' * 3900 + b"\r\n\r\n\r\n"
@@ -19,8 +19,8 @@ def test_a_form_of_unclosed_quoted_strings_costs_little_processor_time(daemon):
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     before = processor_seconds(daemon.pid)
     for _ in range(2):
-        with talk(daemon.port) as client:
-            client.say(head + b"Content-Length: %d\r\n\r\n" % len(body))
-            client.say(body)
-            assert 413 == client.hear().status
+        with connect(daemon.port) as client:
+            client.send(head + b"Content-Length: %d\r\n\r\n" % len(body))
+            client.send(body)
+            assert 413 == client.read_response().status
     assert processor_seconds(daemon.pid) - before < 2

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import requests
 
-from tests.daemon.running import until
+from tests.daemon_process import until
 
 
 def status_of(daemon, method, path, **more):

@@ -11,9 +11,9 @@ import requests
 from twisted.internet.base import ReactorBase
 
 from filestored.daemon.process_setup import use_monotonic_clock
-from tests.daemon.running import read, until
-from tests.daemon.wallclock import HOUR, WallClock
-from tests.talk import Talk, question
+from tests.daemon.wall_clock import HOUR, WallClock
+from tests.daemon_process import read, until
+from tests.http_clients.blocking import BlockingClient, request_head
 
 CONTENT = os.urandom(1 << 20) * 8
 
@@ -23,9 +23,9 @@ def wall_clock(tmp_path):
     return WallClock(str(tmp_path))
 
 
-def answered(talk):
+def answered(client):
     """The time that a daemon takes it to be, in seconds since the epoch."""
-    date = talk.ask(question("/health")).fields[b"date"].decode()
+    date = client.request(request_head("/health")).fields["date"]
     return parsedate_to_datetime(date).timestamp()
 
 
@@ -34,19 +34,23 @@ def answered(talk):
 def test_a_clock_that_steps_forward_ends_no_request(start_daemon, wall_clock, workers):
     daemon = start_daemon("--workers", workers, environment=wall_clock.environment)
     digest = requests.post(daemon.url, data=CONTENT, timeout=30).text
-    with Talk(daemon.connect()) as idle, Talk(daemon.connect()) as sending, socket.socket() as reading:
+    with (
+        BlockingClient(daemon.connect()) as idle,
+        BlockingClient(daemon.connect()) as sending,
+        socket.socket() as reading,
+    ):
         before = answered(idle)
-        sending.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nfirst")
+        sending.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nfirst")
         reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reading.settimeout(30)
         reading.connect(("127.0.0.1", daemon.port))
-        reading.sendall(question(f"/files/{digest}", "Connection: close"))
+        reading.sendall(request_head(f"/files/{digest}", "Connection: close"))
         received = reading.recv(4096)
         time.sleep(0.6)
         wall_clock.set(HOUR)
         time.sleep(1.6)
-        sending.say(b"last")
-        assert 200 == sending.hear().status
+        sending.send(b"last")
+        assert 200 == sending.read_response().status
         while data := reading.recv(1 << 20):
             received += data
         assert digest == hashlib.sha256(received.partition(b"\r\n\r\n")[2]).hexdigest()
@@ -58,10 +62,10 @@ def test_a_clock_that_steps_back_delays_nothing(start_daemon, wall_clock):
     """The access log is written by a delayed call."""
     daemon = start_daemon("--workers", "2", "--access-log", "access", environment=wall_clock.environment)
     log = os.path.join(daemon.directory, "access")
-    with Talk(daemon.connect()) as client:
+    with BlockingClient(daemon.connect()) as client:
         before = answered(client)
         until(lambda: read(log).count("/health") == 1, "the first request is in the log")
-        client.ask(question("/before"))
+        client.request(request_head("/before"))
         time.sleep(0.2)  # the line is recorded after the answer was sent, and written a second later
         wall_clock.set(-HOUR)
         assert before - answered(client) >= HOUR - 60

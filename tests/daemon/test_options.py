@@ -6,7 +6,7 @@ import pytest
 
 from filestored.daemon.options import Options
 from filestored.settings import Settings
-from tests.daemon.running import run
+from tests.daemon_process import run
 
 
 def parsed(*words):

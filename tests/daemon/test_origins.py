@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.talk import Talk, talk
+from tests.http_clients.blocking import BlockingClient, connect
 
 HOSTS = {"evil.example": 421, "localhost": 200, "127.0.0.1:9": 200, "files.example.org": 200}
 
@@ -17,7 +17,7 @@ def request(target, host, method="GET", body=b""):
 def unix(path):
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
-    return Talk(connection)
+    return BlockingClient(connection)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def both(start_daemon, tmp_path):
     listen = ("--listen", f"unix:{path}")
     daemon = start_daemon("--workers", "1", *listen, "--host", "files.example.org", hosts=())
     with unix(path) as client:
-        stored = client.ask(request("/", "x", "POST", b"hello"))
+        stored = client.request(request("/", "x", "POST", b"hello"))
     return daemon.port, path, f"/files/{stored.body.decode()}"
 
 
@@ -36,9 +36,9 @@ def test_response_cached_for_a_unix_socket_is_not_sent_to_a_foreign_host_on_loop
     for host, status in HOSTS.items():
         for _ in range(3):
             with unix(path) as client:
-                assert [200] * 3 == [client.ask(request(target, host)).status for _ in range(3)]
-            with talk(port) as client:
-                replies = [client.ask(request(target, host)) for _ in range(3)]
+                assert [200] * 3 == [client.request(request(target, host)).status for _ in range(3)]
+            with connect(port) as client:
+                replies = [client.request(request(target, host)) for _ in range(3)]
             assert [status] * 3 == [reply.status for reply in replies]
             assert [status == 200] * 3 == [reply.body == b"hello" for reply in replies]
 
@@ -48,14 +48,14 @@ def test_foreign_host_on_loopback_is_421(both):
     asked = [("POST", "/", b"x"), ("DELETE", target, b""), ("PUT", f"/files/{'0' * 64}", b"x")]
     asked += [("GET", each, b"") for each in ("/", "/health", "/imageapi/generate-token/x/", "/nowhere")]
     for method, where, body in asked:
-        with talk(port) as client:
-            assert 421 == client.ask(request(where, "evil.example", method, body)).status
+        with connect(port) as client:
+            assert 421 == client.request(request(where, "evil.example", method, body)).status
     with unix(path) as client:
-        assert b"hello" == client.ask(request(target, "x")).body
+        assert b"hello" == client.request(request(target, "x")).body
 
 
 def test_a_request_after_a_421_is_served_on_the_same_connection(both):
     port, _, target = both
-    with talk(port) as client:
-        assert 421 == client.ask(request(target, "evil.example")).status
-        assert b"hello" == client.ask(request(target, "localhost")).body
+    with connect(port) as client:
+        assert 421 == client.request(request(target, "evil.example")).status
+        assert b"hello" == client.request(request(target, "localhost")).body

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from filestored.http.eviction import MIN_IDLE_SECONDS
-from tests.daemon.running import until
-from tests.talk import Talk, question
+from tests.daemon_process import until
+from tests.http_clients.blocking import BlockingClient, request_head
 
 DESCRIPTORS = 600
 """Descriptors that a process may have; the directories of its two stores take 512."""
@@ -31,10 +31,10 @@ def free_descriptors(daemon):
     return sum(DESCRIPTORS - len(os.listdir(f"/proc/{pid}/fd")) for pid in serving(daemon))
 
 
-def status(talk):
+def status(client):
     """The status that a client is answered on a new connection; 0 when it ends without an answer."""
     try:
-        return talk.ask(question("/health")).status
+        return client.request(request_head("/health")).status
     except (EOFError, ConnectionError):
         return 0
 
@@ -44,16 +44,16 @@ def test_connections_beyond_the_descriptors_are_answered_503(start_daemon, worke
     daemon = start_daemon("--workers", workers, wrap=LIMIT)
     with ExitStack() as stack:
         number = free_descriptors(daemon) + BEYOND
-        talks = [stack.enter_context(Talk(daemon.connect())) for _ in range(number)]
+        clients = [stack.enter_context(BlockingClient(daemon.connect())) for _ in range(number)]
         statuses = []
-        for talk in talks:
-            statuses.append(status(talk))
+        for client in clients:
+            statuses.append(status(client))
             if statuses[-1] == 503:
-                assert talk.ended()
-                talk.connection.close()
+                assert client.ended()
+                client.connection.close()
         assert {200, 503} == set(statuses)
         assert BEYOND <= statuses.count(503)
-        assert 200 == status(talks[statuses.index(200)])
+        assert 200 == status(clients[statuses.index(200)])
     until(lambda: requests.get(f"{daemon.url}health", timeout=30).status_code == 200, "there is room again")
     assert "Too many open files" in daemon.log
 
@@ -62,8 +62,8 @@ def test_refused_connections_that_clients_leave_open_are_closed(start_daemon):
     daemon = start_daemon("--workers", "1", wrap=LIMIT)
     free = free_descriptors(daemon)
     with ExitStack() as stack:
-        talks = [stack.enter_context(Talk(daemon.connect())) for _ in range(free + BEYOND)]
-        assert {200, 503} == {status(talk) for talk in talks}
+        clients = [stack.enter_context(BlockingClient(daemon.connect())) for _ in range(free + BEYOND)]
+        assert {200, 503} == {status(client) for client in clients}
     until(lambda: free_descriptors(daemon) >= free - 2, "all connections are closed")
     assert 200 == requests.get(f"{daemon.url}health", timeout=30).status_code
 
@@ -77,18 +77,18 @@ def test_a_refusal_is_not_destroyed_by_a_reset(start_daemon, body):
         for _ in range(free_descriptors(daemon)):
             stack.enter_context(daemon.connect())
         for _ in range(5):
-            client = stack.enter_context(Talk(daemon.connect()))
-            client.say(head + body)
-            reply = client.hear()
-            assert (503, b"1") == (reply.status, reply.fields[b"retry-after"])
-            assert b"close" == reply.fields[b"connection"]
+            client = stack.enter_context(BlockingClient(daemon.connect()))
+            client.send(head + body)
+            reply = client.read_response()
+            assert (503, "1") == (reply.status, reply.fields["retry-after"])
+            assert "close" == reply.fields["connection"]
 
 
 def test_an_idle_connection_is_closed_for_one_beyond_the_limit(start_daemon):
     daemon = start_daemon("--workers", "1", "--max-connections", "5")
     with ExitStack() as stack:
-        idle = [stack.enter_context(Talk(daemon.connect())) for _ in range(5)]
-        assert [200] * 5 == [status(talk) for talk in idle]
+        idle = [stack.enter_context(BlockingClient(daemon.connect())) for _ in range(5)]
+        assert [200] * 5 == [status(client) for client in idle]
         time.sleep(2 * MIN_IDLE_SECONDS)
-        assert [200] * 3 == [status(stack.enter_context(Talk(daemon.connect()))) for _ in range(3)]
-        assert 2 == [status(talk) for talk in idle].count(200)
+        assert [200] * 3 == [status(stack.enter_context(BlockingClient(daemon.connect()))) for _ in range(3)]
+        assert 2 == [status(client) for client in idle].count(200)

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon.running import PATIENCE, ROOT, read, until
-from tests.talk import Talk
+from tests.daemon_process import ROOT, TIMEOUT, read, until
+from tests.http_clients.blocking import BlockingClient
 
 NAME = "files.example.org"
 MAIN = """
@@ -69,7 +69,7 @@ def front(tmp_path):
         def connect():
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(path)
-            return Talk(connection)
+            return BlockingClient(connection)
 
         return connect
 
@@ -96,7 +96,7 @@ def daemon_of(start_daemon, tmp_path):
 def ask(connect, target, host, *fields, method="GET", body=b""):
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, f"Content-Length: {len(body)}", "", ""]
     with connect() as client:
-        return client.ask("\r\n".join(lines).encode() + body)
+        return client.request("\r\n".join(lines).encode() + body)
 
 
 def assert_no_token(connect, token):
@@ -183,6 +183,6 @@ def test_a_shipped_configuration_passes_files_and_images_but_no_token(
     assert 403 == ask(connect, "/", NAME, "Origin: http://evil.example", method="POST", body=b"x").status
     assert b"{}\n" == ask(connect, f"/imageapi/token/{token}/get-image-list/", NAME).body
     assert 421 == ask(connect, "/health", "evil.example").status or way == "unix"
-    local = requests.get(f"{daemon.url}imageapi/retrieve-token/victim/", timeout=PATIENCE)
+    local = requests.get(f"{daemon.url}imageapi/retrieve-token/victim/", timeout=TIMEOUT)
     assert {"victim": token} == local.json()
     assert [] == [name for name in os.listdir(os.path.dirname(path)) if name in ("proxied", "body")]

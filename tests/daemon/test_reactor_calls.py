@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from filestored.storage.threads import MAX_THREADS
-from tests.daemon.running import ROOT, read, until
+from tests.daemon_process import ROOT, read, until
 from tests.images.test_images_daemon import Client, bmp, png
 
 pytestmark = pytest.mark.needs("strace")

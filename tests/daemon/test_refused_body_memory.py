@@ -9,8 +9,8 @@ import os
 
 import pytest
 
-from tests.daemon.running import memory
-from tests.talk import Talk
+from tests.daemon_process import memory
+from tests.http_clients.blocking import BlockingClient
 
 TIMES = 400
 ROOM = 24 * 1024
@@ -58,7 +58,7 @@ def test_nothing_is_kept_of_a_refused_body(start_daemon, kind):
     head = "\r\n".join([line, "Host: x", "Connection: close", *filter(None, [field]), *length, "", ""])
     before = memory(daemon.pid)
     for _ in range(TIMES):
-        with Talk(daemon.connect()) as talk:
-            talk.say(head.encode() + body)
-            assert status == talk.hear().status
+        with BlockingClient(daemon.connect()) as client:
+            client.send(head.encode() + body)
+            assert status == client.read_response().status
     assert memory(daemon.pid) - before < ROOM

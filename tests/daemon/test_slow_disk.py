@@ -11,8 +11,8 @@ import time
 import pytest
 import requests
 
-from tests.daemon.injection import FLUSHES, delayed
-from tests.daemon.running import read, until
+from tests.daemon.fault_injection import FLUSHES, delayed
+from tests.daemon_process import read, until
 from tests.images.test_images_daemon import Client, bmp, png
 
 pytestmark = pytest.mark.needs("strace")

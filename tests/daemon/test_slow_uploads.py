@@ -6,8 +6,9 @@ import time
 import requests
 
 from filestored.settings import MAX_UPLOADS
-from filestored.storage.admission import MAX_UNPLACED_BYTES, MIN_WINDOW_SECONDS
-from tests.daemon.trickling import trickle
+from filestored.storage.admission import MAX_UNPLACED_BYTES
+from filestored.storage.upload import MIN_WINDOW_SECONDS
+from tests.daemon.slow_uploads import trickle
 from tests.images.test_images_daemon import Client, png
 
 

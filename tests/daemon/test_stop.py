@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 10\r\n\r\nhello"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from tests.daemon.injection import injected
-from tests.daemon.running import children, read, until
+from tests.daemon.fault_injection import injected
+from tests.daemon_process import children, read, until
 from tests.images.pictures import png_of
 
 FORKS = "fork,vfork,clone,clone3"

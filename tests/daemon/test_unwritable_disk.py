@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon.running import PATIENCE, ROOT, TWISTD, read, until
+from tests.daemon_process import ROOT, TIMEOUT, TWISTD, read, until
 from tests.images.pictures import SAMPLES
 
 RECOVERY_SECONDS = 15.0
@@ -23,12 +23,12 @@ HELLO = b"hello"
 
 
 def post(daemon, content=HELLO):
-    return requests.post(daemon.url, data=content, timeout=PATIENCE)
+    return requests.post(daemon.url, data=content, timeout=TIMEOUT)
 
 
 def get(daemon, content=HELLO):
     """The status of a GET of this content, or of a wrong answer."""
-    answer = requests.get(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}", timeout=PATIENCE)
+    answer = requests.get(f"{daemon.url}files/{hashlib.sha256(content).hexdigest()}", timeout=TIMEOUT)
     return answer.status_code if not answer.ok or answer.content == content else "other bytes"
 
 
@@ -36,12 +36,12 @@ class Images:
     """The image API of a daemon for one account."""
 
     def __init__(self, daemon):
-        answer = requests.get(f"{daemon.url}imageapi/generate-token/anna/", timeout=PATIENCE)
+        answer = requests.get(f"{daemon.url}imageapi/generate-token/anna/", timeout=TIMEOUT)
         self.token = answer.json()["token"]
 
     def call(self, daemon, method, path, **more):
         return requests.request(
-            method, f"{daemon.url}imageapi/token/{self.token}/{path}", timeout=PATIENCE, **more
+            method, f"{daemon.url}imageapi/token/{self.token}/{path}", timeout=TIMEOUT, **more
         )
 
     def upload(self, daemon, name):
@@ -110,21 +110,21 @@ def test_a_start_on_an_unwritable_disk_serves_reads_and_recovers_without_a_resta
     daemon, end_fault = start_faulty(error, "--workers", "1")
     assert 200 == get(daemon)
     assert images.call(daemon, "GET", f"get-image/{images.identity}/").ok
-    assert health == requests.get(f"{daemon.url}health", timeout=PATIENCE).status_code
+    assert health == requests.get(f"{daemon.url}health", timeout=TIMEOUT).status_code
     assert refused == post(daemon, b"new").status_code
     assert refused == images.upload(daemon, "two.png").status_code
-    answer = requests.delete(f"{daemon.url}files/{hashlib.sha256(b'world').hexdigest()}", timeout=PATIENCE)
+    answer = requests.delete(f"{daemon.url}files/{hashlib.sha256(b'world').hexdigest()}", timeout=TIMEOUT)
     assert (200 if error == "ENOSPC" else 503) == answer.status_code
     end_fault()
     wait_for_recovery(daemon, images)
-    assert 200 == requests.get(f"{daemon.url}health", timeout=PATIENCE).status_code
+    assert 200 == requests.get(f"{daemon.url}health", timeout=TIMEOUT).status_code
 
 
 @pytest.mark.needs("strace")
 def test_images_are_deleted_and_tokens_refused_on_a_full_disk(images, start_faulty):
     daemon, _ = start_faulty("ENOSPC", "--workers", "1")
     assert 507 == images.call(daemon, "POST", "regenerate-token/").status_code
-    assert 507 == requests.get(f"{daemon.url}imageapi/generate-token/bert/", timeout=PATIENCE).status_code
+    assert 507 == requests.get(f"{daemon.url}imageapi/generate-token/bert/", timeout=TIMEOUT).status_code
     assert images.call(daemon, "DELETE", f"delete-image/{images.identity}/").ok
     assert 404 == images.call(daemon, "GET", f"get-image/{images.identity}/").status_code
 
@@ -219,7 +219,7 @@ def test_a_new_store_on_a_full_disk_is_refused_with_one_line(tmp_path, workers):
         env={**os.environ, "PYTHONPATH": ROOT},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert 1 == done.returncode

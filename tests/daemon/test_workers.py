@@ -8,7 +8,7 @@ import threading
 import pytest
 import requests
 
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 
 
 def put(daemon, content):

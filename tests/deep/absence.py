@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tests.conftest import find_tool
-from tests.daemon.running import Running
+from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict
 from tests.images.absence import LATER, Filled, fill, home_of, missing, swept
 

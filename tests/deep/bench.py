@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.daemon.running import Running, start
+from tests.daemon_process import Running, start
 
 DIGITS = 64
 """Digits of a hash of the default algorithm; fewer were cut off on their way."""
@@ -39,7 +39,7 @@ class Bench:
     _started: list[Running] = field(default_factory=list)
 
     def start(self, *options: str, name: str = "daemon", **more: Any) -> Running:
-        """Start a daemon with these options of filestored; see `tests.daemon.running.start`."""
+        """Start a daemon with these options of filestored; see `tests.daemon_process.start`."""
         return start(os.path.join(self.directory, name), self._started, *options, **more)
 
     def end(self) -> None:

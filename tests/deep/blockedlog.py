@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.daemon.running import Running, until
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict, connection, read_all
 
 CLIENTS = 4

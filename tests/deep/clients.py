@@ -14,12 +14,12 @@ from io import BytesIO
 import requests
 from PIL import Image
 
-from tests.daemon.running import Running
+from tests.daemon_process import Running
 from tests.deep.bench import stored_files
 
 FILE_SIZES = (100, 5_000, 70_000, 600_000)
 DELETED_SHARE = 0.2
-TIMEOUT_SECONDS = 30
+TIMEOUT = 30
 
 
 @dataclass
@@ -89,20 +89,20 @@ class Mix:
     def _files(self, session: requests.Session, dice: random.Random) -> None:
         """Upload a file, and sometimes delete it again."""
         content = dice.randbytes(dice.choice(FILE_SIZES))
-        answer = session.post(self._url, data=content, timeout=TIMEOUT_SECONDS)
+        answer = session.post(self._url, data=content, timeout=TIMEOUT)
         if not answer.ok:
             return
         digest = answer.text
         self.memory.files[digest] = content
         if dice.random() < DELETED_SHARE:
             del self.memory.files[digest]
-            if session.delete(f"{self._url}files/{digest}", timeout=TIMEOUT_SECONDS).ok:
+            if session.delete(f"{self._url}files/{digest}", timeout=TIMEOUT).ok:
                 self.memory.deleted_files.add(digest)
 
     def _images(self, session: requests.Session, dice: random.Random) -> None:
         """Make an account, upload three images, delete one of them."""
         name = f"user_{dice.getrandbits(64):x}"
-        answer = session.get(f"{self._url}imageapi/generate-token/{name}/", timeout=TIMEOUT_SECONDS)
+        answer = session.get(f"{self._url}imageapi/generate-token/{name}/", timeout=TIMEOUT)
         if not answer.ok:
             return
         self.memory.accounts[name] = token = answer.json()["token"]
@@ -110,13 +110,13 @@ class Mix:
         for number in range(3):
             data = _pixel(dice.randrange(256))
             files = {"image": (f"{number}.png", data)}
-            answer = session.post(f"{home}upload-image/", files=files, timeout=TIMEOUT_SECONDS)
+            answer = session.post(f"{home}upload-image/", files=files, timeout=TIMEOUT)
             if not answer.ok:
                 return
             self.memory.images[name, answer.json()["File ID"]] = data
         deleted = name, answer.json()["File ID"]
         del self.memory.images[deleted]
-        if session.delete(f"{home}delete-image/{deleted[1]}/", timeout=TIMEOUT_SECONDS).ok:
+        if session.delete(f"{home}delete-image/{deleted[1]}/", timeout=TIMEOUT).ok:
             self.memory.deleted_images.add(deleted)
 
 
@@ -130,13 +130,13 @@ def damage_to(daemon: Running, store: str, memory: Memory) -> Damage:
     with requests.Session() as session:
         for name, token in memory.accounts.items():
             home = f"{daemon.url}imageapi/token/{token}/"
-            answer = session.get(f"{home}get-image-list/", timeout=TIMEOUT_SECONDS)
+            answer = session.get(f"{home}get-image-list/", timeout=TIMEOUT)
             there = set(answer.json().values()) if answer.ok else set()
             damage.lost += not answer.ok
             damage.back += sum((name, identity) in memory.deleted_images for identity in there)
             for owner, identity in memory.images:
                 if owner == name:
-                    image = session.get(f"{home}get-image/{identity}/", timeout=TIMEOUT_SECONDS)
+                    image = session.get(f"{home}get-image/{identity}/", timeout=TIMEOUT)
                     damage.lost += identity not in there or image.content != memory.images[owner, identity]
     return damage
 

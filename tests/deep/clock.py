@@ -12,8 +12,8 @@ import threading
 import time
 from hashlib import sha256
 
-from tests.daemon.running import Running
-from tests.daemon.wallclock import HOUR, WallClock
+from tests.daemon.wall_clock import HOUR, WallClock
+from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all, upload
 
 SIZE = 16 << 20

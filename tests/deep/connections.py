@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from filestored.http.eviction import MIN_IDLE_SECONDS
-from tests.daemon.running import until
+from tests.daemon_process import until
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all, upload
 
 LIMIT = 4000

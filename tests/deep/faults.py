@@ -11,8 +11,8 @@ import shutil
 
 import requests
 
-from tests.daemon.injection import injected
-from tests.daemon.running import Running, until
+from tests.daemon.fault_injection import injected
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, NotRunError, Verdict, damage
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EROFS")

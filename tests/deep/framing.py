@@ -9,7 +9,7 @@ import hashlib
 import os
 from random import Random
 
-from tests.daemon.running import Running
+from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict, connection, read_all
 from tests.http.parser.h11_comparison import HEAD, parse, parse_with_h11, random_body, random_cut
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-from tests.daemon.running import Running, until
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict
 from tests.deep.volume import make_volume, mounted
 from tests.images.pictures import PICTURE, encode

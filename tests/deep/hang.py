@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from tests.daemon.running import Running, until
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict, damage, upload
 
 UPLOADERS = 4

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 
-from tests.daemon.running import Running, until
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict, damage, upload
 
 UPLOADERS = 8

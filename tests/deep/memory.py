@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
-from tests.daemon.running import Running, memory
+from tests.daemon_process import Running, memory
 from tests.deep.bench import Bench, Verdict, connection, processes, read_all
 
 MIB = 1 << 20

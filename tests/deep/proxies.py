@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 from tests.deep.bench import Bench, NotRunError, Verdict, read_all, upload
 from tests.wire_contract.random_requests import change, seeds
 

@@ -22,7 +22,7 @@ from filestored.images.catalog import Catalog
 from filestored.interfaces import Image
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.disk.syscalls import Syscalls
-from tests.daemon.running import ROOT, Running
+from tests.daemon_process import ROOT, Running
 from tests.deep.bench import Bench, Verdict, upload
 from tests.images.test_images_daemon import bmp, png
 

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 
-from tests.daemon.running import Running
+from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, upload
 
 DELAY = 1_000_000

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.daemon.running import Running
+from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict, read_all, upload
 
 SLACK = 5.0

@@ -9,8 +9,8 @@ import os
 import time
 
 from filestored.storage.admission import MAX_UNPLACED_BYTES
-from tests.daemon.running import Running, memory
-from tests.daemon.trickling import RATE, trickle
+from tests.daemon.slow_uploads import RATE, trickle
+from tests.daemon_process import Running, memory
 from tests.deep.bench import Bench, Verdict, processes, upload
 
 UPLOADS = 200

@@ -9,7 +9,7 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
 from filestored.daemon.options import Options
-from tests.daemon.running import ROOT, TWISTD, read
+from tests.daemon_process import ROOT, TWISTD, read
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"
 CHECK = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"

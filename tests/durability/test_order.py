@@ -8,7 +8,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.daemon.running import until
+from tests.daemon_process import until
 from tests.durability.durability_rule import broken_rules, unconfirmed
 from tests.durability.tracing import read_calls, strace
 from tests.durability.without_flushes import without_flushes_of

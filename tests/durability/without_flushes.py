@@ -6,7 +6,7 @@ unchanged.
 
 import os
 
-from tests.daemon.running import ROOT
+from tests.daemon_process import ROOT
 
 KINDS = {
     "S_ISREG": "stat.S_ISREG(mode) and not is_format",

@@ -11,7 +11,7 @@ from filestored.errors import BodyLost, BodyMalformed, BodyStalled, TooLarge
 from filestored.http.input_buffer import MAX_READS
 from filestored.http.limits import Limits
 from filestored.http.state import ConnectionState
-from tests.wire import Wire, parse_answers
+from tests.http_clients.in_memory import InMemoryClient, parse_responses
 
 POST = b"POST /collect HTTP/1.1\r\nHost: x\r\n"
 
@@ -145,7 +145,7 @@ def root():
 
 @pytest.fixture
 def wire(root):
-    return Wire(root)
+    return InMemoryClient(root)
 
 
 def get(path: str) -> bytes:
@@ -181,7 +181,7 @@ def test_reads_per_reactor_iteration_are_bounded(wire):
     at_once = wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
     assert 0 < at_once <= 64
     assert "paused" == wire.transport.producerState
-    wire.turn()
+    wire.run_reactor()
     assert 1_000 - at_once == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
     assert "producing" == wire.transport.producerState
 
@@ -198,28 +198,28 @@ def test_chunks_per_reactor_iteration_are_bounded(wire, root):
     wire.channel.dataReceived(get("/nothing"))
     assert b"404" in wire.received()
     wire.channel, wire.transport = chunking
-    wire.turn()
+    wire.run_reactor()
     assert b"took 5000" == wire.answers("POST")[0].body
 
 
 def test_deferred_chunks_before_the_end_of_input_are_read(wire):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
     wire.channel.readConnectionLost()
-    wire.turn()
+    wire.run_reactor()
     assert b"took 5000" == wire.answers("POST")[0].body
 
 
 def test_deferred_chunks_that_end_early_close_the_connection(wire, root):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS[:-5])
     wire.channel.readConnectionLost()
-    wire.turn()
+    wire.run_reactor()
     assert (False, BodyLost) == (wire.connected, root.collect.outcome)
 
 
 def test_deferred_requests_before_the_end_of_input_are_answered(wire):
     wire.channel.dataReceived(get("/nothing") * 100)
     wire.channel.readConnectionLost()
-    wire.turn()
+    wire.run_reactor()
     assert 100 == wire.received().count(b"HTTP/1.1 404 Not Found\r\n")
     assert not wire.connected
 
@@ -227,8 +227,8 @@ def test_deferred_requests_before_the_end_of_input_are_answered(wire):
 def test_deferred_input_of_a_lost_connection_is_dropped(wire, root):
     wire.channel.dataReceived(POST + b"Transfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
     read = len(root.collect.collector.data)
-    wire.hang_up()
-    wire.turn()
+    wire.disconnect()
+    wire.run_reactor()
     assert (read, BodyLost) == (len(root.collect.collector.data), root.collect.outcome)
 
 
@@ -317,7 +317,7 @@ def test_response_shorter_than_announced_aborts_the_connection(wire):
 
 def test_notify_finish_fails_on_a_lost_connection(wire, root):
     wire.send(get("/later"))
-    wire.hang_up()
+    wire.disconnect()
     assert root.later.requests == root.later.lost
     root.later.answer(0, b"too late")
 
@@ -378,7 +378,7 @@ def test_malformed_chunks_fail_the_delivery_and_close_the_connection(wire, root)
 
 def test_lost_connection_fails_the_delivery(wire, root):
     wire.send(POST + b"Content-Length: 9\r\n\r\nabc")
-    wire.hang_up()
+    wire.disconnect()
     assert BodyLost == root.collect.outcome
 
 
@@ -462,7 +462,7 @@ def test_slow_resource_has_no_timeout(wire, root):
 
 def test_no_timer_runs_without_connections(wire):
     assert wire.clock.getDelayedCalls()
-    wire.hang_up()
+    wire.disconnect()
     assert [] == wire.clock.getDelayedCalls()
 
 
@@ -470,17 +470,17 @@ def test_no_timer_runs_without_connections(wire):
 
 
 def test_connection_beyond_the_limit_is_answered_503(root):
-    wire = Wire(root, Limits(connections=1))
+    wire = InMemoryClient(root, Limits(connections=1))
     first = wire.transport
     wire.connect()
-    (answer,) = parse_answers(wire.received(), False, "GET")
+    (answer,) = parse_responses(wire.received(), False, "GET")
     assert (503, "1") == (answer.status, answer.fields["retry-after"])
     assert first.connected
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"], ids=["idle", "slow head"])
 def test_longest_idle_connection_is_evicted(root, sent):
-    wire = Wire(root, Limits(connections=2))
+    wire = InMemoryClient(root, Limits(connections=2))
     first = wire.transport
     wire.send(sent)
     wire.wait(2)
@@ -494,7 +494,7 @@ def test_longest_idle_connection_is_evicted(root, sent):
 
 
 def test_connection_with_a_request_is_not_evicted(root):
-    wire = Wire(root, Limits(connections=2))
+    wire = InMemoryClient(root, Limits(connections=2))
     wire.send(get("/later"))
     asking = wire.transport
     wire.connect()
@@ -504,12 +504,12 @@ def test_connection_with_a_request_is_not_evicted(root):
         wire.send(b"x" * 20_000)
         wire.wait(1)
     wire.connect()
-    (answer,) = parse_answers(wire.received(), False, "GET")
+    (answer,) = parse_responses(wire.received(), False, "GET")
     assert (503, True, True) == (answer.status, asking.connected, sending.connected)
 
 
 def test_connection_used_again_is_not_evicted(root):
-    wire = Wire(root, Limits(connections=2))
+    wire = InMemoryClient(root, Limits(connections=2))
     used = wire.channel, wire.transport
     wire.wait(5)
     wire.connect()
@@ -522,7 +522,7 @@ def test_connection_used_again_is_not_evicted(root):
 
 
 def test_new_connections_evict_one_idle_connection_each(root):
-    wire = Wire(root, Limits(connections=10))
+    wire = InMemoryClient(root, Limits(connections=10))
     idle = [wire.transport]
     for _ in range(9):
         wire.connect()
@@ -533,25 +533,25 @@ def test_new_connections_evict_one_idle_connection_each(root):
         assert 404 == wire.ask("GET", "/nothing").status
     assert not any(transport.connected for transport in idle)
     wire.connect()
-    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    assert 503 == parse_responses(wire.received(), False, "GET")[0].status
     assert 10 == wire.factory.connections
 
 
 def test_stalled_reader_is_evicted_if_none_is_idle(root):
-    wire = Wire(root, Limits(connections=1))
+    wire = InMemoryClient(root, Limits(connections=1))
     wire.transport.producer.pauseProducing()
     wire.send(get("/nothing"))
     stalled = wire.transport
     wire.wait(9)
     wire.connect()
-    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    assert 503 == parse_responses(wire.received(), False, "GET")[0].status
     wire.wait(3)
     wire.connect()
     assert (404, False) == (wire.ask("GET", "/nothing").status, stalled.connected)
 
 
 def test_slowest_body_is_evicted_if_none_is_idle(root):
-    wire = Wire(root, Limits(connections=2))
+    wire = InMemoryClient(root, Limits(connections=2))
     clients = []
     for size in (10_000, 5_000):
         wire.send(POST + b"Content-Length: 5000000\r\n\r\n")
@@ -568,24 +568,24 @@ def test_slowest_body_is_evicted_if_none_is_idle(root):
 
 
 def test_body_that_has_just_begun_is_not_evicted(root):
-    wire = Wire(root, Limits(connections=1))
+    wire = InMemoryClient(root, Limits(connections=1))
     wire.send(POST + b"Content-Length: 5\r\n\r\nab")
     wire.wait(4)
     wire.connect()
-    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    assert 503 == parse_responses(wire.received(), False, "GET")[0].status
 
 
 def test_body_paused_by_its_consumer_is_not_evicted(root):
-    wire = Wire(root, Limits(connections=1))
+    wire = InMemoryClient(root, Limits(connections=1))
     wire.send(POST + b"Content-Length: 5\r\n\r\nab")
     root.collect.collector.producer.pauseProducing()
     wire.wait(60)
     wire.connect()
-    assert 503 == parse_answers(wire.received(), False, "GET")[0].status
+    assert 503 == parse_responses(wire.received(), False, "GET")[0].status
 
 
 def test_draining_closes_idle_connections_and_finishes_requests(root):
-    wire = Wire(root)
+    wire = InMemoryClient(root)
     idle = wire.transport
     wire.connect()
     wire.send(get("/later"))
@@ -598,18 +598,18 @@ def test_draining_closes_idle_connections_and_finishes_requests(root):
 
 
 def test_draining_answers_deferred_pipelined_requests(root):
-    wire = Wire(root)
+    wire = InMemoryClient(root)
     wire.channel.dataReceived(get("/nothing") * (MAX_READS + 1))
     drained: Deferred[None] = wire.factory.drain()
-    wire.turn()
+    wire.run_reactor()
     answers = wire.answers(*["GET"] * (MAX_READS + 1))
     assert "close" == answers[-1].fields["connection"]
-    wire.hang_up()
+    wire.disconnect()
     assert drained.called
 
 
 def test_aborted_connection_is_not_evicted(root):
-    wire = Wire(root)
+    wire = InMemoryClient(root)
     wire.transport.producer.pauseProducing()
     wire.send(get("/nothing"))
     wire.wait(12)
@@ -620,7 +620,7 @@ def test_aborted_connection_is_not_evicted(root):
 
 
 def test_lingering_connection_may_be_evicted(root):
-    wire = Wire(root)
+    wire = InMemoryClient(root)
     wire.channel._set_state(ConnectionState.LINGER)  # in memory there is no half-closed connection
     assert wire.channel.eviction_rank(wire.factory.now) is None
     wire.wait(1.5)
@@ -628,7 +628,7 @@ def test_lingering_connection_may_be_evicted(root):
 
 
 def test_abort_fails_running_requests(root):
-    wire = Wire(root)
+    wire = InMemoryClient(root)
     wire.send(get("/later"))
     wire.factory.abort()
     assert not wire.connected

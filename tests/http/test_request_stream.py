@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 REQUESTS = {
     "get": b"GET /echo?x HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -53,7 +53,7 @@ def tree() -> Resource:
 
 def answers(pieces: list[bytes]) -> tuple[bytes, bool]:
     """Return the responses without dates, and whether the connection is kept."""
-    wire = Wire(tree())
+    wire = InMemoryClient(tree())
     for piece in pieces:
         wire.send(piece)
     return re.sub(rb"Date: [^\r]*", b"", wire.received()), wire.connected

@@ -4,7 +4,7 @@ import pytest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -31,13 +31,13 @@ def slow():
 
 @pytest.fixture
 def wire(slow):
-    wire = Wire(slow)
+    wire = InMemoryClient(slow)
     wire.send(GET)
     return wire
 
 
 def test_when_left_reports_a_lost_connection_once(wire, slow):
-    wire.hang_up()
+    wire.disconnect()
     assert slow.left == ["left"]
 
 
@@ -47,7 +47,7 @@ def test_when_left_reports_a_closed_sending_side_once(wire, slow):
     slow.request.write(b"answer")
     slow.request.finish()
     assert wire.received().endswith(b"6\r\nanswer\r\n0\r\n\r\n")
-    wire.hang_up()
+    wire.disconnect()
     assert slow.left == ["left"]
 
 
@@ -59,19 +59,19 @@ def test_when_left_after_the_client_left_calls_at_once(wire, slow):
 
 def test_when_left_calls_only_the_last_action(wire, slow):
     slow.request.when_left(lambda: slow.left.append("later"))
-    wire.hang_up()
+    wire.disconnect()
     assert slow.left == ["later"]
 
 
 def test_when_left_reports_nothing_after_the_response(wire, slow):
     slow.request.finish()
     wire.channel.readConnectionLost()
-    wire.hang_up()
+    wire.disconnect()
     assert slow.left == []
 
 
 def test_when_left_reports_a_client_that_leaves_during_the_body(slow):
-    wire = Wire(slow)
+    wire = InMemoryClient(slow)
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
-    wire.hang_up()
+    wire.disconnect()
     assert slow.left == ["left"]

@@ -31,7 +31,8 @@ from filestored.http.response_cache import (
 )
 from filestored.interfaces import IBlob, ICacheable, IInMemory
 from tests.http.file_source import FileSource
-from tests.talk import Reply, Talk, asking, question, talk, until
+from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread, until
+from tests.http_clients.response import Response
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 0)
 
@@ -236,7 +237,7 @@ def test_entry_whose_body_has_another_size_is_stale(tmp_path):
 async def test_cache_hit_sends_the_same_response_without_rendering(listen, tmp_path, kind, size, log):
     (tmp_path / "content").write_bytes(CONTENT[:size])
     resource = FileResource(str(tmp_path / "content"), kind)
-    replies = await asking(listen(resource), *[question("/")] * 3)
+    replies = await request_in_thread(listen(resource), *[request_head("/")] * 3)
     assert CONTENT[:size] == replies[0].body
     assert [replies[0].undated] * 2 == [reply.undated for reply in replies[1:]]
     assert 1 == resource.rendered
@@ -245,7 +246,7 @@ async def test_cache_hit_sends_the_same_response_without_rendering(listen, tmp_p
 
 @pytest_twisted.ensureDeferred
 async def test_access_log_entry_of_a_cached_response_is_formatted_once(listen, resource, log):
-    await asking(listen(resource), *[question("/")] * 5)
+    await request_in_thread(listen(resource), *[request_head("/")] * 5)
     await until(lambda: [(b"GET", 200, 100_000)] * 5 == log)
     assert 2 == log.described  # the first answer was made for its request
 
@@ -256,16 +257,16 @@ async def test_cached_response_has_the_current_date(listen, resource, monkeypatc
     dates = []
     for second in (86_400, 86_401, 86_402):
         monkeypatch.setattr("filestored.http.response.time", lambda second=second: second)
-        (reply,) = await asking(port, question("/"))
-        dates.append(reply.fields[b"date"])
-    assert [b"Fri, 02 Jan 1970 00:00:0%d GMT" % second for second in range(3)] == dates
+        (reply,) = await request_in_thread(port, request_head("/"))
+        dates.append(reply.fields["date"])
+    assert [f"Fri, 02 Jan 1970 00:00:0{second} GMT" for second in range(3)] == dates
     assert 1 == resource.rendered
 
 
 @pytest_twisted.ensureDeferred
 async def test_connections_share_the_cache(listen, resource):
     port = listen(resource)
-    replies = [(await asking(port, question("/")))[0] for _ in range(3)]
+    replies = [(await request_in_thread(port, request_head("/")))[0] for _ in range(3)]
     assert replies[0].undated == replies[1].undated == replies[2].undated
     assert 1 == resource.rendered
 
@@ -273,39 +274,39 @@ async def test_connections_share_the_cache(listen, resource):
 @pytest.mark.parametrize(
     "other",
     [
-        question("/", "Accept: */*"),
-        question("/?"),
-        question("/").replace(b"Host: h", b"Host: i"),
-        question("/").replace(b"Host:", b"host:"),
-        question("/", version="1.0"),
-        question("/", "Connection: keep-alive", version="1.0"),
-        question("/", "Connection: close"),
-        question("/", method="HEAD"),
+        request_head("/", "Accept: */*"),
+        request_head("/?"),
+        request_head("/").replace(b"Host: h", b"Host: i"),
+        request_head("/").replace(b"Host:", b"host:"),
+        request_head("/", version="1.0"),
+        request_head("/", "Connection: keep-alive", version="1.0"),
+        request_head("/", "Connection: close"),
+        request_head("/", method="HEAD"),
     ],
 )
 @pytest_twisted.ensureDeferred
 async def test_different_request_head_is_a_cache_miss(listen, resource, other):
     port = listen(resource)
-    await asking(port, question("/"), question("/"))
+    await request_in_thread(port, request_head("/"), request_head("/"))
     assert 1 == resource.rendered
-    await asking(port, other)
+    await request_in_thread(port, other)
     assert 2 == resource.rendered
 
 
 @pytest.mark.parametrize(
     "ending",
     [
-        question("/", version="1.0"),
-        question("/", "Connection: close"),
-        question("/", "Connection: keep-alive", version="1.0"),
-        question("/", method="HEAD"),
+        request_head("/", version="1.0"),
+        request_head("/", "Connection: close"),
+        request_head("/", "Connection: keep-alive", version="1.0"),
+        request_head("/", method="HEAD"),
     ],
 )
 @pytest_twisted.ensureDeferred
 async def test_head_requests_and_closed_connections_are_not_cached(listen, resource, ending):
     port = listen(resource)
     for _ in range(3):
-        await asking(port, ending)
+        await request_in_thread(port, ending)
     assert 3 == resource.rendered
 
 
@@ -313,16 +314,16 @@ async def test_head_requests_and_closed_connections_are_not_cached(listen, resou
 @pytest_twisted.ensureDeferred
 async def test_only_status_200_is_cached(listen, resource, status):
     resource.status = status
-    replies = await asking(listen(resource), question("/"), question("/"))
+    replies = await request_in_thread(listen(resource), request_head("/"), request_head("/"))
     assert [status] * 2 == [reply.status for reply in replies]
     assert 2 == resource.rendered
 
 
 BODIED = {
-    "a length": (question("/", "Content-Length: 5"), b"hello"),
-    "a length of zero": (question("/", "Content-Length: 0"), b""),
-    "chunks": (question("/", "Transfer-Encoding: chunked"), b"5\r\nhello\r\n0\r\n\r\n"),
-    "a length and a promise": (question("/", "Content-Length: 5", "Expect: 100-continue"), b"hello"),
+    "a length": (request_head("/", "Content-Length: 5"), b"hello"),
+    "a length of zero": (request_head("/", "Content-Length: 0"), b""),
+    "chunks": (request_head("/", "Transfer-Encoding: chunked"), b"5\r\nhello\r\n0\r\n\r\n"),
+    "a length and a promise": (request_head("/", "Content-Length: 5", "Expect: 100-continue"), b"hello"),
 }
 
 
@@ -334,13 +335,15 @@ async def test_request_with_a_body_is_not_cached(listen, resource, name):
     port = listen(resource)
 
     def converse():
-        with talk(port) as client:
-            together = client.ask(raw + body)
-        with talk(port) as client:
-            client.say(raw)
-            separate = client.hear()
-            client.say(body)
-            last = None if separate.fields.get(b"connection") == b"close" else client.ask(question("/x"))
+        with connect(port) as client:
+            together = client.request(raw + body)
+        with connect(port) as client:
+            client.send(raw)
+            separate = client.read_response()
+            client.send(body)
+            last = (
+                None if separate.fields.get("connection") == "close" else client.request(request_head("/x"))
+            )
         return together, separate, last
 
     for _ in range(2):
@@ -351,17 +354,17 @@ async def test_request_with_a_body_is_not_cached(listen, resource, name):
 
 @pytest_twisted.ensureDeferred
 async def test_request_head_in_two_pieces_is_a_cache_miss(listen, resource):
-    port, raw = listen(resource), question("/")
+    port, raw = listen(resource), request_head("/")
 
     def in_pieces(client, position):
-        client.say(raw[:position])
-        with talk(port) as other:  # its response proves that the first piece has been read
-            other.ask(question("/other", "Connection: close"))
-        return client.ask(raw[position:])
+        client.send(raw[:position])
+        with connect(port) as other:  # its response proves that the first piece has been read
+            other.request(request_head("/other", "Connection: close"))
+        return client.request(raw[position:])
 
     def converse():
-        with talk(port) as client:
-            first = client.ask(raw)
+        with connect(port) as client:
+            first = client.request(raw)
             return first, [in_pieces(client, position) for position in (1, 5, 15, len(raw) - 1)]
 
     first, others = await deferToThread(converse)
@@ -374,10 +377,10 @@ async def test_pipelined_cache_hits_are_answered_in_order(listen, resource):
     port = listen(resource)
 
     def converse():
-        with talk(port) as client:
-            client.ask(question("/"))
-            client.say(question("/") + question("/y") + question("/") * 2)
-            return [client.hear() for _ in range(4)]
+        with connect(port) as client:
+            client.request(request_head("/"))
+            client.send(request_head("/") + request_head("/y") + request_head("/") * 2)
+            return [client.read_response() for _ in range(4)]
 
     assert [CONTENT[:100_000]] * 4 == [reply.body for reply in await deferToThread(converse)]
 
@@ -386,7 +389,9 @@ async def test_pipelined_cache_hits_are_answered_in_order(listen, resource):
 async def test_cache_hit_after_an_upload_on_the_same_connection(listen, resource):
     port = listen(resource)
     upload = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
-    replies = await asking(port, question("/"), upload, question("/"), upload + question("/"), b"")
+    replies = await request_in_thread(
+        port, request_head("/"), upload, request_head("/"), upload + request_head("/"), b""
+    )
     assert [b"taken", b"taken"] == [replies[1].body, replies[3].body]
     assert [CONTENT[:100_000]] * 3 == [replies[place].body for place in (0, 2, 4)]
 
@@ -396,14 +401,14 @@ async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, 
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
 
     def converse():
-        with talk(port, receive_buffer=8192) as client:
+        with connect(port, receive_buffer=8192) as client:
             for _ in range(3):
-                client.say(question("/"))
-            client.say(question("/last", "Connection: close"))
-            return [client.hear().body for _ in range(4)] + [client.ended()]
+                client.send(request_head("/"))
+            client.send(request_head("/last", "Connection: close"))
+            return [client.read_response().body for _ in range(4)] + [client.ended()]
 
     assert [CONTENT] * 4 + [True] == await deferToThread(converse)
     await until(lambda: [(b"GET", 200, len(CONTENT))] * 5 == log)
@@ -417,11 +422,11 @@ async def test_cached_file_is_closed_when_the_client_disconnects(
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
 
     def vanish():
-        with talk(port, receive_buffer=8192) as client:
-            client.say(question("/"))
+        with connect(port, receive_buffer=8192) as client:
+            client.send(request_head("/"))
             client.connection.recv(1000)
             if manner == "reset":
                 client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -437,16 +442,16 @@ async def test_cached_file_truncated_while_sent_aborts_the_connection(listen, re
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
 
     def converse():
-        with talk(port, receive_buffer=8192) as client:
-            client.say(question("/"))
+        with connect(port, receive_buffer=8192) as client:
+            client.send(request_head("/"))
             client.connection.recv(1, socket.MSG_PEEK)
             os.truncate(resource.path, 3 << 20)
-            client.say(question("/"))  # which is not answered
+            client.send(request_head("/"))  # which is not answered
             with pytest.raises((EOFError, ConnectionError)):
-                client.hear()
+                client.read_response()
 
     await deferToThread(converse)
     await until(lambda: 0 == DiskFile.now_open and 2 == len(log))
@@ -464,12 +469,12 @@ async def test_cached_file_shorter_than_its_size_aborts_the_connection(listen, t
     (tmp_path / "content").write_bytes(b"x" * 100)
     resource = FileResource(str(tmp_path / "content"), ShortFile)
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
     os.truncate(resource.path, 90)
 
     def converse():
-        with talk(port) as client, pytest.raises((EOFError, ConnectionError)):
-            client.ask(question("/"))
+        with connect(port) as client, pytest.raises((EOFError, ConnectionError)):
+            client.request(request_head("/"))
 
     await deferToThread(converse)
     assert [OSError] == caught_failures()
@@ -493,11 +498,11 @@ async def test_socket_timeout_in_sendfile_is_no_error_of_the_file(
         return sendfile(out, *rest)
 
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
     listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
     monkeypatch.setattr(os, "sendfile", send_until_timeout)
-    with await deferToThread(talk, port, 8192) as client:
-        await deferToThread(client.say, question("/"))
+    with await deferToThread(connect, port, 8192) as client:
+        await deferToThread(client.say, request_head("/"))
         await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
     assert [] == caught_failures()
 
@@ -513,10 +518,10 @@ async def test_file_error_that_looks_like_a_socket_error_is_logged(
         raise OSError(code, os.strerror(code))
 
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
     monkeypatch.setattr(os, "sendfile", failing)
     with pytest.raises((EOFError, ConnectionError)):
-        await asking(port, question("/"))
+        await request_in_thread(port, request_head("/"))
     assert [type(OSError(code, ""))] == caught_failures()
 
 
@@ -524,9 +529,9 @@ async def test_file_error_that_looks_like_a_socket_error_is_logged(
 @pytest_twisted.ensureDeferred
 async def test_stale_cache_entry_is_rendered_again(listen, resource, error, caught_failures):
     port = listen(resource)
-    await asking(port, question("/"))
+    await request_in_thread(port, request_head("/"))
     resource.error = error
-    replies = await asking(port, question("/"), question("/"))
+    replies = await request_in_thread(port, request_head("/"), request_head("/"))
     assert [200, 200] == [reply.status for reply in replies]
     assert 3 == resource.rendered
     assert [] == caught_failures()
@@ -537,19 +542,19 @@ async def test_cache_of_a_server_is_bounded(listen, resource):
     with open(resource.path, "wb") as file:
         file.write(b"little")
     port, (factory, _) = listen(resource), listen.running[0]
-    await asking(port, *(question(f"/{number}") for number in range(MAX_ENTRIES + 10)))
+    await request_in_thread(port, *(request_head(f"/{number}") for number in range(MAX_ENTRIES + 10)))
     assert MAX_ENTRIES + 10 == resource.rendered
     entry = factory.cache_for(LOOPBACK)
     assert MAX_ENTRIES == sum(
-        entry.get(question(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
+        entry.get(request_head(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
     )
-    assert entry.get(question("/9")) is None
+    assert entry.get(request_head("/9")) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_long_request_head_is_not_cached(listen, resource):
-    raw = question("/", f"X: {'x' * MAX_HEAD_BYTES}")
-    await asking(listen(resource), raw, raw)
+    raw = request_head("/", f"X: {'x' * MAX_HEAD_BYTES}")
+    await request_in_thread(listen(resource), raw, raw)
     assert 2 == resource.rendered
 
 
@@ -561,12 +566,12 @@ async def test_cache_lookup_hashes_only_short_input(listen, resource):
     port, (factory, _) = listen(resource), listen.running[0]
     looked_up = []
     factory.cache_for(LOOPBACK).get = looked_up.append
-    count = 4 * MAX_HEAD_BYTES // len(question("/"))
+    count = 4 * MAX_HEAD_BYTES // len(request_head("/"))
 
     def converse():
-        with talk(port) as client:
-            client.say(question("/") * count)
-            return [client.hear().body for _ in range(count)]
+        with connect(port) as client:
+            client.send(request_head("/") * count)
+            return [client.read_response().body for _ in range(count)]
 
     assert [b"little"] * count == await deferToThread(converse)
     assert MAX_HEAD_BYTES >= max(map(len, looked_up))
@@ -578,12 +583,12 @@ async def draining(listen, resource, *, asked_before=False):
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port, (factory, _) = listen(resource), listen.running[0]
-    await asking(port, question("/"))
-    with await deferToThread(talk, port, 8192) as client:
-        await deferToThread(client.say, question("/"))
+    await request_in_thread(port, request_head("/"))
+    with await deferToThread(connect, port, 8192) as client:
+        await deferToThread(client.say, request_head("/"))
         await until(lambda: any(each.pending for each in factory._connections))
         if asked_before:
-            await deferToThread(client.say, question("/"))
+            await deferToThread(client.say, request_head("/"))
         drained = factory.drain()
         yield client
     await drained
@@ -593,8 +598,8 @@ async def draining(listen, resource, *, asked_before=False):
 async def test_draining_clears_the_cache_and_closes_the_connection(listen, resource):
     """A download is running when draining begins; the next request is still answered."""
     async with draining(listen, resource, asked_before=True) as client:
-        replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
-        assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
+        replies: list[Response] = [await deferToThread(client.hear) for _ in range(2)]
+        assert [None, "close"] == [reply.fields.get("connection") for reply in replies]
         assert await deferToThread(client.ended)
     assert [CONTENT] * 2 == [reply.body for reply in replies]
 
@@ -613,9 +618,9 @@ async def test_cache_serves_unix_sockets(resource, log):
         port = reactor.listenUNIX(f"{directory}/s", factory)
 
         def converse():
-            with Talk(socket.socket(socket.AF_UNIX)) as client:
+            with BlockingClient(socket.socket(socket.AF_UNIX)) as client:
                 client.connection.connect(f"{directory}/s")
-                return [client.ask(question("/")) for _ in range(3)]
+                return [client.request(request_head("/")) for _ in range(3)]
 
         replies = await deferToThread(converse)
         await port.stopListening()

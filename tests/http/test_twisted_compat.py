@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from filestored.http import rendering
 from filestored.interfaces import IBody, IStreamedRequest
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 
 class Probe(Resource):
@@ -43,7 +43,7 @@ def probe(look, target="/", **fields):
         seen.append(look(request))
         return b""
 
-    assert 200 == Wire(Probe(render)).ask("GET", target, **fields).status
+    assert 200 == InMemoryClient(Probe(render)).ask("GET", target, **fields).status
     return seen[0]
 
 
@@ -84,7 +84,7 @@ def test_request_attributes_and_methods(look, expected):
 
 
 def test_static_data_answers_get_head_and_refuses_post():
-    wire = Wire(at_the_root(static.Data(b"hello", "text/plain")))
+    wire = InMemoryClient(at_the_root(static.Data(b"hello", "text/plain")))
     assert (200, b"hello") == ((answer := wire.ask("GET", "/")).status, answer.body)
     assert (200, b"", "5") == (
         (answer := wire.ask("HEAD", "/")).status,
@@ -99,7 +99,7 @@ def test_static_data_answers_get_head_and_refuses_post():
 async def test_static_file_answers_with_last_modified_and_304(tmp_path):
     content = bytes(range(256)) * 4096
     tmp_path.joinpath("a.bin").write_bytes(content)
-    wire = Wire(static.File(str(tmp_path)))
+    wire = InMemoryClient(static.File(str(tmp_path)))
     wire.send(b"GET /a.bin HTTP/1.1\r\nHost: x\r\n\r\n")
     while wire.channel.pending or len(wire.transport.value()) < len(content):
         await deferLater(reactor, 0.001)
@@ -114,24 +114,24 @@ async def test_static_file_answers_with_last_modified_and_304(tmp_path):
 def test_error_page_is_served(resource):
     root = Resource()
     root.putChild(b"x", resource)
-    assert 404 == Wire(root).ask("GET", "/x").status
+    assert 404 == InMemoryClient(root).ask("GET", "/x").status
 
 
 def test_redirect_is_served():
-    answer = Wire(Redirect(b"/elsewhere")).ask("GET", "/")
+    answer = InMemoryClient(Redirect(b"/elsewhere")).ask("GET", "/")
     assert (302, "/elsewhere") == (answer.status, answer.fields["location"])
 
 
 def test_deferred_resource_is_served():
     resource = DeferredResource(succeed(static.Data(b"later", "text/plain")))
-    assert b"later" == Wire(at_the_root(resource)).ask("GET", "/").body
+    assert b"later" == InMemoryClient(at_the_root(resource)).ask("GET", "/").body
 
 
 def test_set_etag_answers_304():
     def render(request):
         return b"" if request.setETag(b'"x"') is http.CACHED else b"whole"
 
-    wire = Wire(Probe(render))
+    wire = InMemoryClient(Probe(render))
     assert (200, '"x"') == ((answer := wire.ask("GET", "/")).status, answer.fields["etag"])
     assert 304 == wire.ask("GET", "/", If_None_Match='"y", "x"').status
 
@@ -146,7 +146,7 @@ def test_response_headers_are_sent_and_cannot_be_split():
         request.finish()
         return NOT_DONE_YET
 
-    wire = Wire(Probe(render))
+    wire = InMemoryClient(Probe(render))
     wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     lines = wire.received().partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
     assert {b"x-one: 1 injected: yes", b"x-two: 2", b"x-two: 3"} <= set(lines)

@@ -7,7 +7,7 @@ import os
 
 import requests
 
-from tests.daemon.running import Running, until
+from tests.daemon_process import Running, until
 from tests.images.test_images_daemon import png
 
 LATER = {

@@ -9,7 +9,7 @@ import pytest
 from filestored.errors import NotFound, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.orphans import MAX_ORPHANS
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 from tests.images.absence import LATER, api, fill, home_of, missing, swept
 from tests.images.house import Environment, done
 from tests.images.samples import BMP, PNG

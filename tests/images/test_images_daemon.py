@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon.running import memory, until
-from tests.daemon.secrecy import leaks
+from tests.daemon_process import memory, until
 from tests.images.pictures import CAMERA
+from tests.token_leaks import leaks
 
 
 def png(size=8, colour=b"\xff\0\0"):

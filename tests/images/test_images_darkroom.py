@@ -23,7 +23,7 @@ from filestored.storage.blob import Blob
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from tests.daemon.running import memory
+from tests.daemon_process import memory
 from tests.images.pictures import (
     CAMERA,
     HALF_A_JPEG,

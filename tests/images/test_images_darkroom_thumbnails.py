@@ -25,8 +25,8 @@ from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.imageapi.image_download import send_thumbnail, wants_thumbnail
 from filestored.web.resource import AsyncResource
+from tests.http_clients.in_memory import InMemoryClient
 from tests.images.pictures import PICTURE, SAMPLES, SVG
-from tests.wire import Wire
 
 MD5 = algorithm("md5")
 ONE, OTHER = MD5.parse("1" * 32), MD5.parse("2" * 32)
@@ -232,7 +232,7 @@ def ask(darkroom, open_cache, place):
         thumbnails = Thumbnails(darkroom, cache or open_cache(), maybeDeferred)
         root = Resource()
         root.putChild(b"image", Gallery(store, stored.digest, thumbnails))
-        wire = Wire(root)
+        wire = InMemoryClient(root)
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
         wire.send(f"{method} /image{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n".encode())
         while wire.connected and not wire.transport.disconnecting:

@@ -18,7 +18,7 @@ from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
-from tests.daemon.running import until
+from tests.daemon_process import until
 from tests.images.crowd import PNG
 from tests.images.house import done
 from tests.images.test_images_catalog import image

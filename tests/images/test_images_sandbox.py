@@ -22,7 +22,7 @@ from filestored.images.decoder import pillow, pool, sandbox
 from filestored.images.decoder.messages import Request, Status
 from filestored.images.decoder.pool import DecoderPool
 from filestored.images.decoder.resource_limits import ResourceLimits, confine
-from tests.daemon.running import read
+from tests.daemon_process import read
 from tests.images.pictures import CAMERA, PICTURE, SAMPLES, encode
 from tests.images.test_images_darkroom import (
     LABORIOUS,

@@ -18,7 +18,7 @@ from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
 from filestored.storage.threads import IOThreads
-from tests.daemon.running import until
+from tests.daemon_process import until
 from tests.images.absence import api, fill, home_of, missing, swept
 from tests.images.house import Environment, done
 from tests.images.test_images_crash import in_child

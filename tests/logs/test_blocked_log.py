@@ -8,8 +8,8 @@ import threading
 import pytest
 import requests
 
-from tests.daemon.injection import injected
-from tests.daemon.running import PATIENCE, read, until
+from tests.daemon.fault_injection import injected
+from tests.daemon_process import TIMEOUT, read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 LONG = "x" * 4000
@@ -72,7 +72,7 @@ class Reader:
             self.data += data
 
     def end(self):
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive()
 
 

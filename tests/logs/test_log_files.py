@@ -8,7 +8,7 @@ import signal
 import pytest
 import requests
 
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 

@@ -9,8 +9,8 @@ from filestored.interfaces import AccessEntry
 from filestored.logs.access_log import format_entry
 from filestored.logs.log_line import sanitize
 from filestored.logs.redaction import redact
-from tests.daemon.running import read
-from tests.talk import question, talk
+from tests.daemon_process import read
+from tests.http_clients.blocking import connect, request_head
 
 TOKEN = "a1B2-c3_D4"
 
@@ -105,9 +105,13 @@ def test_the_access_log_of_a_daemon_shows_no_token_of_a_wrong_request(start_daem
     token = requests.get(f"{daemon.url}imageapi/generate-token/anna/", timeout=10).json()["token"]
     for path in NEAR_MISSES:
         target = path.format(token)
-        with talk(daemon.port) as client:
-            client.ask(question("/health", f"Referer: http://localhost{target}", f"User-Agent: {target}"))
-            client.ask(question(target))  # the last one: some targets are 400, which ends the connection
+        with connect(daemon.port) as client:
+            client.request(
+                request_head("/health", f"Referer: http://localhost{target}", f"User-Agent: {target}")
+            )
+            client.request(
+                request_head(target)
+            )  # the last one: some targets are 400, which ends the connection
     daemon.end()
     lines = read(str(access)).splitlines()
     assert 1 + 2 * len(NEAR_MISSES) == len(lines)

@@ -17,7 +17,7 @@ from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 WHERE = "urn:openapi"
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
@@ -32,7 +32,7 @@ def tree():
 
 @pytest.fixture
 def wire(tree):
-    return Wire(tree)
+    return InMemoryClient(tree)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def make_wire():
 
     def make(backend=None, algorithm=algorithm("sha256"), run=maybeDeferred, limits=None, **settings):  # noqa: B008  # a constant
         store = Store(backend or MemoryBackend(algorithm), algorithm, run, **settings)
-        wire = Wire(make_site(store), limits)
+        wire = InMemoryClient(make_site(store), limits)
         wire.store = store
         return wire
 

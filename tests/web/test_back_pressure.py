@@ -51,7 +51,7 @@ def test_further_files_of_a_form_are_drained_without_disk_access(make_wire):
     for _ in range(CHUNKS):
         wire.send(CHUNK)
     assert wire.transport.producerState == "producing"
-    wire.hang_up()
+    wire.disconnect()
     assert wire.store.uploads_in_flight == 0
 
 

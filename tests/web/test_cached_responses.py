@@ -22,7 +22,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.migration.migrate import migrate
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.talk import Talk, asking, question, talk, until
+from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread, until
 
 CONTENT = os.urandom((1 << 20) + 7) * 5
 SIZES = [0, 4096, 16 * 1024, 16 * 1024 + 1, 64 * 1024, 5 << 20]
@@ -102,8 +102,8 @@ def descriptors():
 @pytest_twisted.ensureDeferred
 async def test_cached_response_equals_the_first_except_its_date(served, size, target):
     name = await served.keep(CONTENT[:size])
-    asked = question(target.format(name))
-    first, *others = await asking(served.port, *[asked] * 3)
+    asked = request_head(target.format(name))
+    first, *others = await request_in_thread(served.port, *[asked] * 3)
     assert (200, CONTENT[:size]) == (first.status, first.body)
     assert [first.undated] * 2 == [other.undated for other in others]
     assert [(b"GET", target.format(name).encode(), 200, size)] * 3 == served.log
@@ -116,22 +116,22 @@ async def test_cached_response_equals_the_first_except_its_date(served, size, ta
 async def test_deleted_file_is_not_served_from_cache(served, size):
     """Deleted by another client, and on the same connection."""
     name = await served.keep(CONTENT[:size])
-    asked, delete = question(f"/files/{name}"), question(f"/files/{name}", method="DELETE")
+    asked, delete = request_head(f"/files/{name}"), request_head(f"/files/{name}", method="DELETE")
 
     def converse():
-        with talk(served.port) as client, talk(served.port) as other:
+        with connect(served.port) as client, connect(served.port) as other:
             return [
-                client.ask(asked),
-                other.ask(asked),
-                other.ask(delete),
-                client.ask(asked),
-                other.ask(asked),
+                client.request(asked),
+                other.request(asked),
+                other.request(delete),
+                client.request(asked),
+                other.request(asked),
             ]
 
     assert [200, 200, 200, 404, 404] == [reply.status for reply in await deferToThread(converse)]
     assert (2, 2) == (served.store.statistics.opened, served.store.statistics.not_found)
     await served.keep(CONTENT[:size])
-    replies = await asking(served.port, asked, delete, asked, asked)
+    replies = await request_in_thread(served.port, asked, delete, asked, asked)
     assert [200, 200, 404, 404] == [reply.status for reply in replies]
     assert CONTENT[:size] == replies[0].body
 
@@ -170,14 +170,14 @@ def clear_up(path):
 @pytest_twisted.ensureDeferred
 async def test_file_removed_by_another_process_is_404_until_restored(served, size, harm):
     name = await served.keep(CONTENT[:size])
-    asked, before = question(f"/files/{name}"), descriptors()
-    await asking(served.port, asked, asked)
+    asked, before = request_head(f"/files/{name}"), descriptors()
+    await request_in_thread(served.port, asked, asked)
     harm(served.file(name))
-    assert [404, 404] == [reply.status for reply in await asking(served.port, asked, asked)]
+    assert [404, 404] == [reply.status for reply in await request_in_thread(served.port, asked, asked)]
     if os.path.lexists(served.file(name)):
         clear_up(served.file(name))
     await served.keep(CONTENT[:size])
-    back = await asking(served.port, asked, asked)
+    back = await request_in_thread(served.port, asked, asked)
     assert [(200, CONTENT[:size])] * 2 == [(reply.status, reply.body) for reply in back]
     await until(lambda: descriptors() <= before)
 
@@ -187,12 +187,12 @@ async def test_file_removed_by_another_process_is_404_until_restored(served, siz
 @pytest_twisted.ensureDeferred
 async def test_cache_is_bypassed_when_the_file_size_changes(served, size, other):
     name = await served.keep(CONTENT[:size])
-    asked, before = question(f"/files/{name}"), descriptors()
-    (first,) = await asking(served.port, asked)
+    asked, before = request_head(f"/files/{name}"), descriptors()
+    (first,) = await request_in_thread(served.port, asked)
     with open(served.file(name) + ".other", "wb") as file:
         file.write(b"o" * other)
     os.rename(served.file(name) + ".other", served.file(name))
-    replies = await asking(served.port, asked, asked, asked)
+    replies = await request_in_thread(served.port, asked, asked, asked)
     if served.recent and other <= MAX_FILE_BYTES:  # small files are hashed as they are read
         assert [500] * 3 == [reply.status for reply in replies]
     else:
@@ -204,11 +204,13 @@ async def test_cache_is_bypassed_when_the_file_size_changes(served, size, other)
 @pytest_twisted.ensureDeferred
 async def test_truncated_file_is_never_sent_as_complete(served):
     name = await served.keep(CONTENT[:100_000])
-    asked = question(f"/files/{name}")
-    await asking(served.port, asked, asked)
+    asked = request_head(f"/files/{name}")
+    await request_in_thread(served.port, asked, asked)
     os.chmod(served.file(name), 0o600)
     os.truncate(served.file(name), 70_000)
-    assert [CONTENT[:70_000]] * 2 == [reply.body for reply in await asking(served.port, asked, asked)]
+    assert [CONTENT[:70_000]] * 2 == [
+        reply.body for reply in await request_in_thread(served.port, asked, asked)
+    ]
 
 
 class NoProgress:
@@ -233,22 +235,22 @@ async def test_cache_keeps_former_and_present_digests_separate(serve, tmp_path, 
     backend.close()
     migrate(str(tmp_path / "store"), "sha256", NoProgress())
     served, names = serve(), [md5(data).hexdigest(), sha256(data).hexdigest()]
-    asked = [question(f"/files/{name}") for name in names] * 3
-    replies = await asking(served.port, *asked)
-    assert [(data, f'"{name}"'.encode()) for name in names * 3] == [
-        (reply.body, reply.fields[b"etag"]) for reply in replies
+    asked = [request_head(f"/files/{name}") for name in names] * 3
+    replies = await request_in_thread(served.port, *asked)
+    assert [(data, f'"{name}"') for name in names * 3] == [
+        (reply.body, reply.fields["etag"]) for reply in replies
     ]
     assert 2 == served.factory.rendered
-    await asking(served.port, question(f"/files/{names[0]}", method="DELETE"))
-    assert [404] * 6 == [reply.status for reply in await asking(served.port, *asked)]
+    await request_in_thread(served.port, request_head(f"/files/{names[0]}", method="DELETE"))
+    assert [404] * 6 == [reply.status for reply in await request_in_thread(served.port, *asked)]
 
 
 @pytest_twisted.ensureDeferred
 async def test_cache_keeps_names_of_the_query_separate(served):
     name = await served.keep(b"hello")
-    asked = [question(f"/?hash={name}{rest}") for rest in ("", "&name=a", "&name=b", "&name=%C3%A9")] * 2
-    replies = await asking(served.port, *asked)
-    dispositions = [reply.fields.get(b"content-disposition") for reply in replies]
+    asked = [request_head(f"/?hash={name}{rest}") for rest in ("", "&name=a", "&name=b", "&name=%C3%A9")] * 2
+    replies = await request_in_thread(served.port, *asked)
+    dispositions = [reply.fields.get("content-disposition") for reply in replies]
     assert 4 == len(set(dispositions))
     assert dispositions[:4] == dispositions[4:]
 
@@ -259,7 +261,7 @@ async def test_error_responses_are_not_cached(served, query):
     """Also if the file is exactly as long as the error response."""
     names = [await served.keep(b"x" * size) for size in range(15, 60)]
     for name in names:
-        first, second = await asking(served.port, *[question(f"/?hash={name}{query}")] * 2)
+        first, second = await request_in_thread(served.port, *[request_head(f"/?hash={name}{query}")] * 2)
         assert 400 == first.status
         assert first.undated == second.undated
     assert (b"GET", 400) == (served.log[-1][0], served.log[-1][2])
@@ -291,23 +293,23 @@ async def test_conditional_and_range_requests_bypass_the_cache(served, size, oth
     how = {**OTHER_QUESTIONS[other]}
     fields = [field.format(name) for field in how.pop("fields", [])]
     target = f"/files/{name}"
-    await asking(served.port, question(target), question(target))
-    (truth,) = await asking(served.port, question(target, *fields, "X-Unique: 1", **how))
+    await request_in_thread(served.port, request_head(target), request_head(target))
+    (truth,) = await request_in_thread(served.port, request_head(target, *fields, "X-Unique: 1", **how))
     for _ in range(3):
-        (reply,) = await asking(served.port, question(target, *fields, **how))
+        (reply,) = await request_in_thread(served.port, request_head(target, *fields, **how))
         assert _comparable(truth) == _comparable(reply)
-    plain = question(target)
+    plain = request_head(target)
     if other not in ("HTTP/1.0", "the last one"):
-        mixed = await asking(served.port, *[plain, question(target, *fields, **how)] * 3)
+        mixed = await request_in_thread(served.port, *[plain, request_head(target, *fields, **how)] * 3)
         assert [CONTENT[:size]] * 3 == [reply.body for reply in mixed[::2]]
         assert [_comparable(truth)] * 3 == [_comparable(reply) for reply in mixed[1::2]]
 
 
 def _comparable(reply):
     """Return a response without its date, and without its random boundary."""
-    lines, body = reply.undated
-    boundary = reply.fields.get(b"content-type", b"").partition(b"boundary=")[2]
-    parts = b"\n".join([*lines, body])
+    status, lines, body = reply.undated
+    boundary = reply.fields.get("content-type", "").partition("boundary=")[2].encode()
+    parts = b"\n".join([b"%d" % status, *map(b": ".join, lines), body])
     return parts.replace(boundary, b"BOUNDARY") if boundary else parts
 
 
@@ -316,15 +318,18 @@ def _comparable(reply):
 async def test_cached_request_with_body_keeps_the_connection_in_sync(served, size):
     """The same head arrives together with its body, then before it."""
     name = await served.keep(CONTENT[:size])
-    raw, body = question(f"/files/{name}", "Content-Length: 40"), question("/files/evil").ljust(40, b"x")[:40]
+    raw, body = (
+        request_head(f"/files/{name}", "Content-Length: 40"),
+        request_head("/files/evil").ljust(40, b"x")[:40],
+    )
 
     def converse():
-        with talk(served.port) as client:
-            together = client.ask(raw + body)
-        with talk(served.port) as client:
-            apart = client.ask(raw)
-            client.say(body)
-            return together, apart, client.ended() if apart.fields.get(b"connection") == b"close" else None
+        with connect(served.port) as client:
+            together = client.request(raw + body)
+        with connect(served.port) as client:
+            apart = client.request(raw)
+            client.send(body)
+            return together, apart, client.ended() if apart.fields.get("connection") == "close" else None
 
     for _ in range(2):
         together, apart, ended = await deferToThread(converse)
@@ -336,9 +341,9 @@ async def test_cached_request_with_body_keeps_the_connection_in_sync(served, siz
 @pytest_twisted.ensureDeferred
 async def test_uploads_and_cached_downloads_alternate_on_one_connection(served, size):
     name = await served.keep(CONTENT[:size])
-    asked = question(f"/files/{name}")
+    asked = request_head(f"/files/{name}")
     new = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
-    replies = await asking(served.port, *[asked, new, asked, asked + new, b"", asked] * 2)
+    replies = await request_in_thread(served.port, *[asked, new, asked, asked + new, b"", asked] * 2)
     assert [CONTENT[:size]] * 8 == [reply.body for reply in replies if reply.body != hashed(b"hello")]
     assert [200] * 12 == [reply.status for reply in replies]
 
@@ -350,18 +355,18 @@ def hashed(data):
 @pytest_twisted.ensureDeferred
 async def test_disconnects_during_cached_downloads_leak_no_descriptor(served):
     name = await served.keep(CONTENT)
-    asked = question(f"/files/{name}")
-    await asking(served.port, asked)
+    asked = request_head(f"/files/{name}")
+    await request_in_thread(served.port, asked)
     before = descriptors()
 
     def vanish(count):
-        with talk(served.port, receive_buffer=8192) as client:
-            client.say(asked)
+        with connect(served.port, receive_buffer=8192) as client:
+            client.send(asked)
             client.connection.recv(count)
 
     for count in (1, 1000, 100_000) * 5:
         await deferToThread(vanish, count)
-    assert CONTENT == (await asking(served.port, asked))[0].body
+    assert CONTENT == (await request_in_thread(served.port, asked))[0].body
     await until(lambda: descriptors() <= before and 17 == len(served.log))
     assert [(b"GET", f"/files/{name}".encode(), 200, len(CONTENT))] * 17 == served.log
 
@@ -369,16 +374,16 @@ async def test_disconnects_during_cached_downloads_leak_no_descriptor(served):
 @pytest_twisted.ensureDeferred
 async def test_cached_download_completes_after_the_file_was_deleted(served):
     name = await served.keep(CONTENT)
-    asked = question(f"/files/{name}")
-    await asking(served.port, asked)
+    asked = request_head(f"/files/{name}")
+    await request_in_thread(served.port, asked)
 
     def converse():
-        with talk(served.port, receive_buffer=8192) as client:
-            client.say(asked)
+        with connect(served.port, receive_buffer=8192) as client:
+            client.send(asked)
             client.connection.recv(1, socket.MSG_PEEK)  # the response has started
             os.unlink(served.file(name))
-            client.say(asked)
-            return client.hear(), client.hear()
+            client.send(asked)
+            return client.read_response(), client.read_response()
 
     first, second = await deferToThread(converse)
     assert (CONTENT, 404) == (first.body, second.status)
@@ -389,11 +394,11 @@ async def test_cache_never_confuses_many_files(served):
     names = {await served.keep(CONTENT[: 700 * n]): CONTENT[: 700 * n] for n in range(60)}
 
     def converse(step):
-        with talk(served.port) as client:
+        with connect(served.port) as client:
             listed = list(names)
             for number in range(400):
                 name = listed[number * step % len(listed)]
-                assert names[name] == client.ask(question(f"/files/{name}")).body
+                assert names[name] == client.request(request_head(f"/files/{name}")).body
 
     for each in [deferToThread(converse, step) for step in (1, 7, 11, 59)]:
         await each
@@ -405,18 +410,18 @@ async def test_tls_connections_bypass_the_cache(served, tmp_path):
     pem = str(tmp_path / "pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     subprocess.run([*command, "-keyout", pem, "-out", pem + ".cert"], check=True, capture_output=True)
-    asked = [question(f"/files/{await served.keep(CONTENT[:size])}") for size in SIZES] * 3
+    asked = [request_head(f"/files/{await served.keep(CONTENT[:size])}") for size in SIZES] * 3
     contexts = DefaultOpenSSLContextFactory(pem, pem + ".cert")
     secure = reactor.listenTCP(0, TLSMemoryBIOFactory(contexts, False, served.factory), interface="127.0.0.1")
 
     def converse():
         context = ssl.create_default_context(cafile=pem + ".cert")
         context.check_hostname = False
-        with talk(secure.getHost().port) as plain, context.wrap_socket(plain.connection) as wrapped:
-            client = Talk(wrapped)
-            return [client.ask(each) for each in asked]
+        with connect(secure.getHost().port) as plain, context.wrap_socket(plain.connection) as wrapped:
+            client = BlockingClient(wrapped)
+            return [client.request(each) for each in asked]
 
-    await asking(served.port, *asked)
+    await request_in_thread(served.port, *asked)
     expected = [CONTENT[:size] for size in SIZES] * 3
     assert expected == [reply.body for reply in await deferToThread(converse)]
     assert len(SIZES) + len(asked) == served.factory.rendered

@@ -48,7 +48,7 @@ def test_disconnect_at_any_time_of_a_download_leaves_no_open_file(later_wire, lo
     later_wire.send(f"GET /files/{HELLO} HTTP/1.1\r\nHost: h\r\n{fields}\r\n".encode())
     for _ in range(jobs):
         later_wire.later.work()
-    later_wire.hang_up()
+    later_wire.disconnect()
     later_wire.later.finish()
     assert later_wire.backend.opened == 0
     assert logged() == []
@@ -62,7 +62,7 @@ def test_disconnect_at_any_time_of_an_upload_leaves_nothing_open(later_wire, log
     )
     for _ in range(jobs):
         later_wire.later.work()
-    later_wire.hang_up()
+    later_wire.disconnect()
     later_wire.later.finish()
     assert later_wire.backend.opened == 0
     assert later_wire.store.uploads_in_flight == 0

@@ -13,7 +13,7 @@ from filestored.digest import algorithm
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.wire import Wire
+from tests.http_clients.in_memory import InMemoryClient
 
 DATA = bytes(range(256)) * 4
 NAME = sha256(DATA).hexdigest()
@@ -104,7 +104,7 @@ wishes = st.lists(st.tuples(bounds, bounds).map("-".join), min_size=1, max_size=
 @given(wishes, st.integers(0, 35))
 def test_no_range_response_exceeds_the_file_by_more_than_1_kib(wish, size):
     own = algorithm("sha256")
-    wire = Wire(make_site(Store(MemoryBackend(own), own, maybeDeferred)))
+    wire = InMemoryClient(make_site(Store(MemoryBackend(own), own, maybeDeferred)))
     target = wire.ask("POST", "/", b"x" * size).fields["location"]
     answer = wire.ask("GET", target, Range=f"bytes={wish}")
     assert answer.status in (200, 206, 416)

@@ -25,7 +25,7 @@ from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.negotiation import codings, wants_html, wants_json
 from filestored.web.headers.ranges import parse_range
 from filestored.web.multipart_form import MAX_DISPOSITION_CHARACTERS, MultipartUpload
-from tests.work import LARGE_BYTES, is_linear, repeated, seconds
+from tests.cpu_growth import LARGE_BYTES, is_linear, repeated, seconds
 
 BOUNDLESS = Limits(request_line=1 << 30, field_line=1 << 30, head=1 << 30)
 

@@ -242,7 +242,7 @@ def test_stalled_body_is_408_and_stores_nothing(make_wire):
 def test_disconnect_during_an_upload_stores_nothing(wire, sent):
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n" + b"hello"[:sent])
     assert wire.store.uploads_in_flight == 1
-    wire.hang_up()
+    wire.disconnect()
     assert wire.store.uploads_in_flight == 0
     assert wire.store.statistics.uploads == 0
     wire.connect()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.daemon.running import Running, start
-from tests.wire_contract.raw import RAW, ask
+from tests.daemon_process import Running, start
+from tests.http_clients.raw_socket import RAW, ask
 
 MAX_SIZE = 1 << 20
 

@@ -1,6 +1,6 @@
 """Random changes of valid requests."""
 
-from tests.wire_contract.raw import chunked, form, head
+from tests.http_clients.raw_socket import chunked, form, head
 
 JUNK = [
     *(b"\0", b"\x01", b"\x0b", b"\x7f", b"\x80", b"\xff", b"\r", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n"),

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from filestored.digest import ALGORITHMS, algorithm
-from tests.daemon.running import start
+from tests.daemon_process import start
+from tests.http_clients.raw_socket import FORM, JSON, RAW, ask, form
 from tests.storage.md5_collision import COLLIDING
-from tests.wire_contract.raw import FORM, JSON, RAW, ask, form
 
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
 KEYS = {"sha256": "sha-256", "sha512": "sha-512"}

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.wire_contract.raw import Peer, ask, head
+from tests.http_clients.raw_socket import RawSocketClient, ask, head
 
 UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
@@ -45,10 +45,10 @@ def test_head_returns_the_headers_of_get_without_body(port, stored, spelling):
 
 def test_head_response_has_no_body_on_the_connection(port, stored):
     digest, content = stored
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("HEAD", f"/files/{digest}") + head("GET", f"/files/{digest}", ["Connection: close"]))
-        assert b"" == peer.answer("HEAD").body
-        assert content == peer.answer("GET").body
+        assert b"" == peer.read_response("HEAD").body
+        assert content == peer.read_response("GET").body
         assert b"" == peer.remainder()
 
 
@@ -114,9 +114,9 @@ def test_other_methods_are_405_with_allow(port, method, target, allowed):
 
 @pytest.mark.parametrize(("method", "target"), [("PUT", "/"), ("POST", f"/files/{UNSTORED}")])
 def test_upload_to_another_path_is_405_before_the_body(port, method, target):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head(method, target, ["Content-Length: 100000"]))
-        assert 405 == peer.answer(method).status
+        assert 405 == peer.read_response(method).status
 
 
 @pytest.mark.parametrize(("sent", "expected"), [("report.pdf", "report.pdf"), ("a%20b.txt", "a b.txt")])
@@ -284,19 +284,19 @@ def test_pipelined_requests_of_all_kinds_are_answered_in_order(port, stored):
         ("DELETE", "/", 400, None),
         ("BREW", "/", 405, None),
     ] * 20
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(b"".join(head(method, target) for method, target, _, _ in requests))
         for method, _, status, body in requests:
-            answer = peer.answer(method)
+            answer = peer.read_response(method)
             assert status == answer.status
             assert body in (None, answer.body)
 
 
 def test_uploads_and_downloads_share_a_connection(port, fresh):
     contents = [fresh() for _ in range(20)]
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         for content in contents:
             peer.send(head("POST", "/", [f"Content-Length: {len(content)}"]) + content)
-        digests = [peer.answer("POST").body.decode() for _ in contents]
+        digests = [peer.read_response("POST").body.decode() for _ in contents]
         peer.send(b"".join(head("GET", f"/files/{digest}") for digest in digests))
-        assert contents == [peer.answer("GET").body for _ in contents]
+        assert contents == [peer.read_response("GET").body for _ in contents]

@@ -6,8 +6,8 @@ import socket
 import pytest
 import requests
 
+from tests.http_clients.raw_socket import JSON, RAW, RawSocketClient, ask, head
 from tests.wire_contract.conftest import MAX_SIZE
-from tests.wire_contract.raw import JSON, RAW, Peer, ask, head
 
 UNSTORED = "0" * 64
 KIB = 1024
@@ -18,11 +18,11 @@ KIB = 1024
 
 def test_accepted_upload_gets_100_continue(port, fresh):
     content = fresh()
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Length: {len(content)}", "Expect: 100-continue"]))
         assert b"HTTP/1.1 100 Continue\r\n\r\n" == peer.interim()
         peer.send(content)
-        assert 200 == peer.answer("POST").status
+        assert 200 == peer.read_response("POST").status
 
 
 @pytest.mark.parametrize(
@@ -41,27 +41,27 @@ def test_accepted_upload_gets_100_continue(port, fresh):
     ],
 )
 def test_error_is_sent_instead_of_100_continue(port, method, target, fields, expected):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head(method, target, [*fields, "Expect: 100-continue"]))
-        answer = peer.answer(method)
+        answer = peer.read_response(method)
         assert (expected, []) == (answer.status, answer.interim)
 
 
 def test_put_with_if_none_match_is_412_instead_of_100_continue(port, stored):
     digest, content = stored
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         fields = [f"Content-Length: {len(content)}", "If-None-Match: *", "Expect: 100-continue"]
         peer.send(head("PUT", f"/files/{digest}", fields))
-        answer = peer.answer("PUT")
+        answer = peer.read_response("PUT")
         assert (412, []) == (answer.status, answer.interim)
 
 
 def test_http_1_0_request_gets_no_100_continue(port, fresh):
     content = fresh()
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(content))
         peer.send(content)
-        answer = peer.answer("POST")
+        answer = peer.read_response("POST")
         assert (200, []) == (answer.status, answer.interim)
 
 
@@ -112,17 +112,17 @@ def test_error_is_problem_json_if_json_is_accepted(port, method, target, fields,
 
 def test_early_error_is_readable_while_the_client_still_sends(server):
     """The client writes on; the answer and the end of the connection reach it all the same."""
-    with Peer(server.port) as peer:
+    with RawSocketClient(server.port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Length: {1 << 30}"]) + bytes(64 * KIB))
-        answer = peer.answer("POST")
+        answer = peer.read_response("POST")
         assert (413, "close") == (answer.status, answer.fields["connection"].lower())
         assert b"" == peer.remainder()
 
 
 def test_client_that_keeps_sending_after_an_error_is_disconnected(server):
-    with Peer(server.port) as peer:
+    with RawSocketClient(server.port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Length: {1 << 30}"]))
-        assert 413 == peer.answer("POST").status
+        assert 413 == peer.read_response("POST").status
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             peer.socket.sendall(bytes(64 << 20))
 
@@ -141,12 +141,12 @@ def test_client_that_keeps_sending_after_an_error_is_disconnected(server):
 def test_keep_alive_follows_the_http_version(port, stored, version, field, kept):
     digest, content = stored
     request = f"GET /files/{digest} HTTP/{version}\r\nHost: x\r\n{field}\r\n\r\n".encode()
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(request)
-        assert content == peer.answer().body
+        assert content == peer.read_response().body
         if kept:
             peer.send(request)
-            assert content == peer.answer().body
+            assert content == peer.read_response().body
         else:
             assert b"" == peer.remainder()
 

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from tests.daemon.running import until
-from tests.wire_contract.raw import FORM, RAW, Peer, ask, chunked, form, head
+from tests.daemon_process import until
+from tests.http_clients.raw_socket import FORM, RAW, RawSocketClient, ask, chunked, form, head
 
 CONTENT = b"half of it never arrives" * 4000
 BODIES = {
@@ -53,7 +53,7 @@ def test_interrupted_upload_leaves_no_file_and_no_descriptor(server, files, fram
     before, held = files(), descriptors(server)
     whole = BODIES[framing]
     for offset in OFFSETS:
-        with Peer(server.port) as peer:
+        with RawSocketClient(server.port) as peer:
             peer.send(whole[:offset])
             if reset:
                 peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -67,7 +67,7 @@ def test_interrupted_download_leaves_no_descriptor(server, port):
     digest = ask(port, "POST", "/", RAW, body=content).body.decode()
     held = descriptors(server)
     for _ in range(20):
-        with Peer(port) as peer:
+        with RawSocketClient(port) as peer:
             peer.send(head("GET", f"/files/{digest}") * 4)
             peer.socket.recv(100)
     until(lambda: descriptors(server) <= held, "all descriptors are closed")

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.http_clients.raw_socket import FORM, RAW, RawSocketClient, ask, chunked, form, head
 from tests.wire_contract.conftest import MAX_SIZE
-from tests.wire_contract.raw import FORM, RAW, Peer, ask, chunked, form, head
 
 UNSTORED = "0" * 64
 UPLOADS = pytest.mark.parametrize(("method", "target"), [("POST", "/"), ("PUT", f"/files/{UNSTORED}")])
@@ -14,9 +14,9 @@ KIB = 1024
 
 def refused(port, data, method="GET"):
     """The answer to bytes that end a connection; fails when it does not end."""
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(data)
-        answer = peer.answer(method)
+        answer = peer.read_response(method)
         assert "close" == answer.fields["connection"].lower()
         assert b"" == peer.remainder()
         return answer
@@ -40,9 +40,9 @@ def test_file_of_exactly_the_limit_is_stored_in_every_framing(port):
     content = bytes(MAX_SIZE)
     assert 200 == ask(port, "POST", "/", RAW, body=content).status
     assert 200 == ask(port, "POST", "/", FORM, body=form(content)).status
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", ["Transfer-Encoding: chunked"]) + chunked(content))
-        assert 200 == peer.answer("POST").status
+        assert 200 == peer.read_response("POST").status
 
 
 def test_file_in_a_form_one_byte_over_the_limit_is_413(port, files):
@@ -94,18 +94,18 @@ def chunk_of_extension(size):
 
 def test_chunk_size_line_is_limited_to_256_bytes(port):
     start = head("POST", "/", [RAW, "Transfer-Encoding: chunked"])
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(start + chunk_of_extension(200))
-        assert 200 == peer.answer("POST").status
+        assert 200 == peer.read_response("POST").status
     assert refused(port, start + chunk_of_extension(300), "POST").status in {400, 413, 431}
 
 
 def test_trailers_are_ignored_up_to_8_kib(port, fresh):
     start = head("POST", "/", [RAW, "Transfer-Encoding: chunked"])
     body = chunked(fresh()).removesuffix(b"\r\n")
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(start + body + b"ETag: x\r\nX: " + b"a" * 4000 + b"\r\n\r\n")
-        assert 200 == peer.answer("POST").status
+        assert 200 == peer.read_response("POST").status
     trailers = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 2000) for number in range(6))
     assert refused(port, start + body + trailers + b"\r\n", "POST").status in {400, 413, 431}
 
@@ -113,12 +113,12 @@ def test_trailers_are_ignored_up_to_8_kib(port, fresh):
 @pytest.mark.parametrize("trailer", [b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Host: y"])
 def test_framing_header_in_a_trailer_is_ignored(port, fresh, stored, trailer):
     body = chunked(fresh()).removesuffix(b"\r\n") + trailer + b"\r\n\r\n"
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(
             head("POST", "/", ["Transfer-Encoding: chunked"]) + body + head("GET", f"/files/{stored[0]}")
         )
-        if peer.answer("POST").status == 200:
-            assert stored[1] == peer.answer().body
+        if peer.read_response("POST").status == 200:
+            assert stored[1] == peer.read_response().body
         else:
             assert b"" == peer.remainder()
 
@@ -157,7 +157,7 @@ def test_form_over_a_limit_is_413(port, fresh, before, expected):
 def test_concurrent_upload_over_the_limit_is_503_with_retry_after(port, fresh):
     """64 uploads write to disk, none of them slowly, each with the end of its body still to come."""
     with ExitStack() as crowd:
-        peers = [crowd.enter_context(Peer(port)) for _ in range(64)]
+        peers = [crowd.enter_context(RawSocketClient(port)) for _ in range(64)]
         contents = [fresh() + bytes(240_000) for _ in peers]
         for peer, content in zip(peers, contents, strict=True):
             peer.send(head("POST", "/", [RAW, f"Content-Length: {len(content)}"]) + content[:-1])
@@ -167,5 +167,5 @@ def test_concurrent_upload_over_the_limit_is_503_with_retry_after(port, fresh):
         assert 404 == ask(port, "GET", f"/files/{UNSTORED}").status
         for peer, content in zip(peers, contents, strict=True):
             peer.send(content[-1:])
-            assert 200 == peer.answer("POST").status
+            assert 200 == peer.read_response("POST").status
     assert 200 == ask(port, "POST", "/", RAW, body=fresh()).status

@@ -13,9 +13,9 @@ import socket
 import h11
 import pytest
 
+from tests.http_clients.raw_socket import RawSocketClient, ask, head
 from tests.wire_contract.malformed import GOOD, MALFORMED
 from tests.wire_contract.random_requests import change, seeds
-from tests.wire_contract.raw import Peer, ask, head
 
 COUNT = 5000
 AT_ONCE = 50
@@ -24,9 +24,9 @@ SEED = 2
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed_request_gets_an_error_and_ends_the_connection(port, data):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(data)
-        answer = peer.answer()
+        answer = peer.read_response()
         assert answer.status == 505 or 400 <= answer.status < 500
         assert "close" == answer.fields["connection"].lower()
         assert b"" == peer.remainder()
@@ -34,17 +34,17 @@ def test_malformed_request_gets_an_error_and_ends_the_connection(port, data):
 
 @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0"])
 def test_other_http_version_is_505(port, version):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(GOOD.replace(b"1.1", version.encode()) + b"Host: x\r\n\r\n")
-        assert 505 == peer.answer().status
+        assert 505 == peer.read_response().status
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed_request_after_a_valid_one_gets_an_error(port, data):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("GET", "/files/" + "0" * 64) + data)
-        assert 404 == peer.answer().status
-        answer = peer.answer()
+        assert 404 == peer.read_response().status
+        answer = peer.read_response()
         assert answer.status == 505 or 400 <= answer.status < 500
         assert b"" == peer.remainder()
 
@@ -52,7 +52,7 @@ def test_malformed_request_after_a_valid_one_gets_an_error(port, data):
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
 def test_requests_after_a_malformed_one_are_not_answered(port, data):
     """The following bytes may belong to the request of another client: an answer would be smuggling."""
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(data + head("GET", "/files/" + "0" * 64) * 3)
         peer.finish()
         assert 1 == len(statuses(peer.remainder()))
@@ -106,7 +106,7 @@ def is_broken(data):
 
 def exchange(port, batch):
     """Send each on a connection of its own, all at once; give each with all that came back."""
-    peers = [Peer(port) for _ in batch]
+    peers = [RawSocketClient(port) for _ in batch]
     for peer, data in zip(peers, batch, strict=True):
         peer.send(data)
         try:

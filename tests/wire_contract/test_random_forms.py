@@ -3,7 +3,7 @@
 import hashlib
 import random
 
-from tests.wire_contract.raw import FORM, Peer, form, head
+from tests.http_clients.raw_socket import FORM, RawSocketClient, form, head
 
 COUNT = 1000
 JUNK = [
@@ -21,9 +21,9 @@ def test_random_malformed_forms_are_stored_completely_or_refused(server, port, f
         for _ in range(dice.randint(1, 3)):
             at = dice.randrange(len(body) + 1)
             body = body[:at] + dice.choice(JUNK) + body[at + dice.choice([0, 0, 1, 5]) :]
-        with Peer(port) as peer:
+        with RawSocketClient(port) as peer:
             peer.send(head("POST", "/", [FORM, f"Content-Length: {len(body)}"]) + body)
-            answer = peer.answer("POST")
+            answer = peer.read_response("POST")
         assert answer.status in {200, 400, 413}, body
         if answer.status == 200:
             acknowledged.add(answer.body.decode())

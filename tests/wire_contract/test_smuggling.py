@@ -6,8 +6,8 @@ what an attacker does to the next client behind a proxy.
 
 import pytest
 
+from tests.http_clients.raw_socket import FORM, JSON, RAW, RawSocketClient, ask, chunked, head
 from tests.wire_contract.conftest import MAX_SIZE
-from tests.wire_contract.raw import FORM, JSON, RAW, Peer, ask, chunked, head
 
 UNSTORED = "0" * 64
 
@@ -45,14 +45,14 @@ def test_request_within_a_body_is_not_answered(port, stored, carrier, framing):
         announced, body = f"Content-Length: {len(hidden)}", hidden
     else:
         announced, body = "Transfer-Encoding: chunked", chunked(hidden)
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head(method, target.format(digest), [*fields, announced]) + body)
         peer.send(head("GET", f"/files/{digest}", ["Connection: close"]))
-        first = peer.answer(method)
+        first = peer.read_response(method)
         if first.fields.get("connection", "").lower() == "close":
             assert b"" == peer.remainder()
         else:
-            assert content == peer.answer().body
+            assert content == peer.read_response().body
     assert content == ask(port, "GET", f"/files/{digest}").body
 
 
@@ -64,10 +64,10 @@ def test_request_within_a_body_is_not_answered(port, stored, carrier, framing):
 )
 def test_bytes_after_a_refused_body_are_not_answered(port, stored, fields, pause):
     digest, content = stored
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, *fields]))
         if pause:
-            assert peer.answer("POST").status in {413, 415}
+            assert peer.read_response("POST").status in {413, 415}
         peer.send(head("DELETE", f"/files/{digest}") * 3)
         peer.finish()
         assert peer.remainder().count(b"HTTP/1.1 ") == (0 if pause else 1)
@@ -77,15 +77,15 @@ def test_bytes_after_a_refused_body_are_not_answered(port, stored, fields, pause
 @pytest.mark.parametrize("host", ["x y", "x/y", "a@b", "x%zz", "x\ty", "http://x", "[::1", "x:y", "x:80:80"])
 def test_malformed_host_is_400(port, host):
     """RFC 9112 section 3.2."""
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(f"GET /files/{UNSTORED} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        assert 400 == peer.answer().status
+        assert 400 == peer.read_response().status
 
 
 @pytest.mark.parametrize(
     "host", ["x", "x:80", "127.0.0.1:9000", "[::1]:80", "[fe80::1]", "a-b.example", "x_y", ""]
 )
 def test_host_of_any_name_is_accepted(port, host):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(f"GET /files/{UNSTORED} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        assert 404 == peer.answer().status
+        assert 404 == peer.read_response().status

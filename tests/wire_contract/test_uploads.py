@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.wire_contract.raw import FORM, JSON, RAW, Peer, ask, chunked, form, head
+from tests.http_clients.raw_socket import FORM, JSON, RAW, RawSocketClient, ask, chunked, form, head
 
 UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 CHUNKED = "Transfer-Encoding: chunked"
@@ -64,9 +64,9 @@ def test_chunked_body_is_stored(port, fresh, kind):
     content = fresh() * 100
     body = form(content) if kind == FORM else content
     pieces = [body[start : start + 7] for start in range(0, len(body), 7)]
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [kind, CHUNKED]) + chunked(*pieces))
-        answer = peer.answer("POST")
+        answer = peer.read_response("POST")
     assert (200, sha256(content).encode()) == (answer.status, answer.body)
     assert content == read_back(port, sha256(content))
 
@@ -75,10 +75,10 @@ def test_chunked_body_is_stored(port, fresh, kind):
 def test_body_sent_byte_by_byte_is_stored(port, fresh, kind):
     content = fresh()
     body = form(content) if kind == FORM else content
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         for byte in head("POST", "/", [kind, f"Content-Length: {len(body)}"]) + body:
             peer.send(bytes([byte]))
-        answer = peer.answer("POST")
+        answer = peer.read_response("POST")
     assert (200, sha256(content).encode()) == (answer.status, answer.body)
 
 
@@ -101,9 +101,9 @@ def test_upload_without_body_is_400(port, method, target):
 
 def test_http_1_0_upload_is_stored(port, fresh):
     content = fresh()
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
-        assert sha256(content).encode() == peer.answer("POST").body
+        assert sha256(content).encode() == peer.read_response("POST").body
         assert b"" == peer.remainder()
 
 
@@ -138,9 +138,9 @@ def test_put_of_other_bytes_is_422_and_stores_nothing(port, fresh, files):
 def test_chunked_put_is_checked(port, fresh):
     content = fresh()
     for target, expected in (sha256(content), 201), (UNSTORED, 422):
-        with Peer(port) as peer:
+        with RawSocketClient(port) as peer:
             peer.send(head("PUT", f"/files/{target}", [CHUNKED]) + chunked(content[:3], content[3:]))
-            assert expected == peer.answer("PUT").status
+            assert expected == peer.read_response("PUT").status
 
 
 @pytest.mark.parametrize("name", ["x", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "0" * 32, "%30" * 63])
@@ -200,9 +200,9 @@ def test_malformed_content_digest_is_400(port, fresh, value):
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "unheard-of"])
 def test_content_encoding_is_415_before_the_body(port, coding):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Encoding: {coding}", "Content-Length: 100"]))
-        assert 415 == peer.answer("POST").status
+        assert 415 == peer.read_response("POST").status
 
 
 @pytest.mark.parametrize("digits", [1, 15, 16, 17, 20])
@@ -210,9 +210,9 @@ def test_content_encoding_is_415_before_the_body(port, coding):
 def test_chunk_size_with_leading_zeros_is_accepted(port, fresh, digits, like_chunks):
     content = b"aXX3\r\nbcd\r\n0\r\nZZ" + fresh() if like_chunks else fresh()
     body = b"%0*x\r\n%b\r\n0\r\n\r\n" % (digits, len(content), content)
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, "Transfer-Encoding: chunked"]) + body)
-        answer = peer.answer("POST")
+        answer = peer.read_response("POST")
     assert (200, hashlib.sha256(content).hexdigest()) == (answer.status, answer.body.decode())
 
 
@@ -221,9 +221,9 @@ def test_chunk_size_with_leading_zeros_is_accepted(port, fresh, digits, like_chu
     ["+5", "-5", "0x5", "5 5", "0" * 30 + "5", "9" * 19, "9" * 5000, str(1 << 63), str((1 << 64) + 5)],
 )
 def test_ambiguous_content_length_is_400(port, length):
-    with Peer(port) as peer:
+    with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Length: {length}"]) + b"hello")
-        assert 400 == peer.answer("POST").status
+        assert 400 == peer.read_response("POST").status
 
 
 @pytest.mark.parametrize("number", ["9" * 40, "9" * 41, "9" * 5000])

@@ -13,10 +13,10 @@ from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from filestored.web.site import make_site
+from tests.http_clients.in_memory import InMemoryClient, MemoryTransport
 from tests.images.samples import PNG
 from tests.web import forms
 from tests.web.forms import FORM, form
-from tests.wire import MemoryTransport, Wire
 
 API = "/imageapi/"
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9000)
@@ -26,7 +26,7 @@ def part(data, name="cat.png", disposition=None):
     return forms.part(data, disposition or f'form-data; name="any"; filename="{name}"')
 
 
-class ImageWire(Wire):
+class ImageWire(InMemoryClient):
     """A local client of a site with a new image store."""
 
     def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, decoder=None, **site):

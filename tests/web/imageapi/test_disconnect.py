@@ -78,7 +78,7 @@ def test_upload_of_disconnected_client_is_neither_decoded_nor_stored(wire, decod
     send_upload(wire, token)
     ((owner, job),) = decoder.asked
     assert (owner, decoder.cancelled) == ("anna", [])
-    wire.hang_up()
+    wire.disconnect()
     assert decoder.cancelled == [job]
     assert wire.backend.digests(None, 9) == []
     assert wire.blobs.uploads_in_flight == 0
@@ -90,7 +90,7 @@ def test_upload_of_disconnected_client_is_neither_decoded_nor_stored(wire, decod
 def test_update_of_disconnected_client_changes_nothing(wire, decoder, token):
     identity = add(wire, decoder, token)
     send_upload(wire, token, "PATCH", f"update-image/{identity}/")
-    wire.hang_up()
+    wire.disconnect()
     assert len(decoder.cancelled) == 1
     wire.connect()
     assert wire.get(token, identity, Accept_Encoding="identity").body == BMP
@@ -118,7 +118,7 @@ def test_disconnect_at_any_time_of_an_upload_stores_all_or_nothing(decoder, jobs
         later.work()
         if jobs % 2 and decoder.asked and not decoder.asked[-1][1].called:
             decoder.answer()
-    wire.hang_up()
+    wire.disconnect()
     later.finish()
     assert [job for _, job in decoder.asked if not job.called] == []
     assert len(wire.backend.digests(None, 9)) == len(wire.records.names("accounts/anna/images"))
@@ -128,13 +128,13 @@ def test_disconnect_at_any_time_of_an_upload_stores_all_or_nothing(decoder, jobs
 
 def test_disconnect_after_verification_keeps_the_image(wire, decoder, token):
     identity = add(wire, decoder, token)
-    wire.hang_up()
+    wire.disconnect()
     wire.connect()
     assert wire.list_images(token) == {"new.bmp": identity}
     assert decoder.cancelled == []
 
 
-@pytest.mark.parametrize("leave", [ImageWire.hang_up, close_sending_side])
+@pytest.mark.parametrize("leave", [ImageWire.disconnect, close_sending_side])
 def test_thumbnail_is_cancelled_when_its_client_disconnects(wire, decoder, token, leave, logged):
     identity = add(wire, decoder, token)
     wire.send(thumbnail_of(token, identity))

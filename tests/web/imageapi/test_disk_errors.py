@@ -123,7 +123,7 @@ def test_disconnected_download_leaves_no_open_file(wire, token, method, logged):
     identity = wire.add(token, BMP)
     path = f"/imageapi/token/{token}/get-image/{identity}/"
     wire.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    wire.hang_up()
+    wire.disconnect()
     wire.connect()
     assert {"cat.png": identity} == wire.list_images(token)
     assert logged() == []

@@ -162,7 +162,7 @@ def test_incomplete_image_upload_stores_nothing(wire, token, cut):
     body = form(part(BMP))
     wire.begin_upload(token, len(body))
     wire.send(body[: len(body) * cut // 5])
-    wire.hang_up()
+    wire.disconnect()
     wire.connect()
     assert {} == wire.list_images(token)
     assert ([], 0) == (wire.backend.digests(None, 9), wire.blobs.uploads_in_flight)

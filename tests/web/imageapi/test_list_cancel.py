@@ -28,7 +28,7 @@ def test_list_is_cancelled_when_the_client_disconnects():
     later.work()  # the token
     later.work()  # the first step
     assert 1 == len(later.jobs)
-    wire.hang_up()
+    wire.disconnect()
     later.work()
     assert [] == later.jobs
 

@@ -1,11 +1,5 @@
-"""An HTTP connection in memory: raw bytes in, raw bytes out, time by hand.
+"""HTTP client in memory: the real factory and channel on an in-memory transport, with a manual clock."""
 
-The real channel on Twisted's in-memory transport; nothing of ours is replaced.
-"""
-
-from dataclasses import dataclass, field
-
-import h11
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
@@ -14,15 +8,7 @@ from twisted.web.resource import IResource
 
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
-
-
-@dataclass
-class Reply:
-    """One response: status, fields by lower-case name (the last of each), and the whole body."""
-
-    status: int
-    fields: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+from tests.http_clients.response import Response, ResponseParser
 
 
 class MemoryTransport(StringTransportWithDisconnection):
@@ -39,8 +25,8 @@ class MemoryTransport(StringTransportWithDisconnection):
             self.loseConnection()
 
 
-class Wire:
-    """A client's end of a connection to `root`."""
+class InMemoryClient:
+    """A client connection to `root`."""
 
     def __init__(self, root: IResource, limits: Limits | None = None, access_log=None):
         self.clock = Clock()
@@ -48,7 +34,7 @@ class Wire:
         self.connect()
 
     def connect(self) -> None:
-        """A new connection to the same server."""
+        """Open a new connection to the same server."""
         self.channel = self.factory.buildProtocol(None)
         self.transport = MemoryTransport()
         self.transport.protocol = self.channel
@@ -59,13 +45,13 @@ class Wire:
         return self.transport.connected
 
     def send(self, data: bytes) -> None:
-        """Send all bytes at once, unless the server has hung up."""
+        """Send bytes with one call, unless the server has closed."""
         if self.connected:
             self.channel.dataReceived(data)
-            self.turn()
+            self.run_reactor()
 
-    def turn(self) -> None:
-        """Pass turns of the reactor until no call is due."""
+    def run_reactor(self) -> None:
+        """Run delayed calls until none is due."""
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
 
@@ -75,13 +61,13 @@ class Wire:
             self.send(data[position : position + 1])
 
     def received(self) -> bytes:
-        """All bytes that came back since the last time."""
+        """Return and clear the received bytes."""
         data = self.transport.value()
         self.transport.clear()
         return data
 
-    def hang_up(self) -> None:
-        """The client vanishes."""
+    def disconnect(self) -> None:
+        """Close the connection on the client side."""
         self.transport.connected = False
         self.channel.connectionLost(Failure(ConnectionDone()))
 
@@ -89,7 +75,7 @@ class Wire:
         """Let time pass, half a second at a time."""
         self.clock.pump([0.5] * round(seconds * 2))
 
-    def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Reply:
+    def ask(self, method: str, target: str, body: bytes | None = None, **fields: str) -> Response:
         """Send one request in HTTP/1.1 and read its response; underscores in field names are hyphens."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
@@ -99,36 +85,21 @@ class Wire:
         (answer,) = self.answers(method)
         return answer
 
-    def answers(self, *methods: str) -> list[Reply]:
-        """Parse what came back, as the responses to requests with these methods."""
-        return parse_answers(self.received(), self.connected and not self.transport.disconnecting, *methods)
+    def answers(self, *methods: str) -> list[Response]:
+        """Parse the received responses to requests with these methods."""
+        return parse_responses(self.received(), self.connected and not self.transport.disconnecting, *methods)
 
 
-def parse_answers(data: bytes, connected: bool, *methods: str) -> list[Reply]:
-    """Parse responses with h11; `connected` says whether more bytes might still come."""
-    answers = []
-    client = h11.Connection(h11.CLIENT)
-    client.receive_data(data)
-    if not connected:
-        client.receive_data(b"")
+def parse_responses(data: bytes, connected: bool, *methods: str) -> list[Response]:
+    """Parse responses; `connected` says whether more bytes may follow."""
+    responses = []
     for method in methods:
-        client.send(h11.Request(method=method, target="/", headers=[("Host", "localhost")]))
-        client.send(h11.EndOfMessage())
-        answers.append(_next_answer(client))
-        if client.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
-            client.start_next_cycle()
-    return answers
-
-
-def _next_answer(client: h11.Connection) -> Reply:
-    event = client.next_event()
-    while isinstance(event, h11.InformationalResponse):
-        event = client.next_event()
-    assert isinstance(event, h11.Response), event
-    answer = Reply(
-        event.status_code, {name.decode(): value.decode("latin-1") for name, value in event.headers}
-    )
-    while not isinstance(event := client.next_event(), h11.EndOfMessage):
-        assert isinstance(event, h11.Data), event
-        answer.body += event.data
-    return answer
+        parser = ResponseParser(method)
+        response = parser.feed(data) if data else None
+        if response is None and not connected:
+            response = parser.feed(b"")
+        assert response is not None, "the response is incomplete"
+        responses.append(response)
+        data = parser.rest
+    assert not data, "bytes follow the last response"
+    return responses

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from tests.daemon.running import read, until
+from tests.daemon_process import read, until
 
 FLUSHES = "fsync,fdatasync,syncfs"
 

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from tests.daemon.running import PATIENCE, Running
+from tests.daemon_process import TIMEOUT, Running
 
 RATE = 1100
 """Bytes a second of one slow upload: just above the rate below which the server ends it."""
@@ -33,7 +33,7 @@ def trickle(daemon: Running, uploads: int, burst: int = 0, opening: bytes = FILE
 
 
 def _begin(daemon: Running, opening: bytes) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
+    peer = socket.create_connection(("127.0.0.1", daemon.port), timeout=TIMEOUT)
     peer.sendall(opening)
     peer.setblocking(False)
     return peer

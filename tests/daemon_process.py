@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.daemon.secrecy import leaks
+from tests.token_leaks import leaks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """How many seconds a daemon may take to do what a test waits for, on a busy machine."""
 
 
@@ -57,7 +57,7 @@ class Running:
 
     def connect(self) -> socket.socket:
         """A new connection to it."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
 
     def refuses(self) -> bool:
         """Whether it accepts no connection any more."""
@@ -75,7 +75,7 @@ class Running:
         path = os.path.join(self.directory, "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
             receiver.bind(path)
-            receiver.settimeout(PATIENCE)
+            receiver.settimeout(TIMEOUT)
             try:
                 yield receiver
             finally:
@@ -158,7 +158,7 @@ def start(
     return running
 
 
-def run(*args: str, cwd: str, timeout: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+def run(*args: str, cwd: str, timeout: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":
     """Run twistd to its end, with our sources."""
     return subprocess.run(
         [sys.executable, TWISTD, *args],
@@ -173,7 +173,7 @@ def run(*args: str, cwd: str, timeout: float = PATIENCE) -> "subprocess.Complete
 
 def until(condition: Callable[[], object], what: str) -> None:
     """Wait until something is so."""
-    assert _until(condition, PATIENCE), f"still not so after {PATIENCE:g} s: {what}"
+    assert _until(condition, TIMEOUT), f"still not so after {TIMEOUT:g} s: {what}"
 
 
 def read(path: str) -> str:
@@ -208,7 +208,7 @@ def _until(condition: Callable[[], object], seconds: float) -> bool:
 def _ready(directory: str, receiver: socket.socket, process: "subprocess.Popen[bytes]") -> Running:
     """Read notifications until the one that says READY; its status names the address."""
     receiver.settimeout(0.1)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     statuses: list[str] = []
     while time.monotonic() < deadline:
         try:
