@@ -22,11 +22,12 @@ from filestored.digest import Algorithm, Digest
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """Result of an upload: digest, size in bytes, and whether the content is new."""
+    """Result of an upload: digest, size in bytes, whether the content is new, and its `ISink.encoding`."""
 
     digest: Digest
     size: int
     created: bool
+    encoding: str | None = None
 
 
 # --- the asynchronous store, called by ``web/`` ----------------------------------------------
@@ -163,14 +164,14 @@ class Image:
     """Metadata of a stored image.
 
     `name` as given by the owner, media type, `size` of the original in bytes, the digest of its `blob`, and
-    whether that is stored `packed`, which is gzipped.
+    whether that is stored `gzipped`.
     """
 
     name: str
     media_type: str
     size: int
     blob: Digest
-    packed: bool
+    gzipped: bool
 
 
 class IImageStore(Interface):
@@ -207,8 +208,8 @@ class IGallery(Interface):
     def list_images() -> "Deferred[dict[str, str]]":
         """Map the names of all images to their ids. May be cancelled."""
 
-    def open(identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
-        """Open an image: gzipped as it is stored if `packed` returns True for it, else the original.
+    def open(identity: str, gzipped: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+        """Open an image: gzipped as it is stored if `gzipped` returns True for it, else the original.
 
         Fails with `NotFound`. The caller closes the blob.
         """
@@ -261,11 +262,11 @@ class IImageDecoder(Interface):
     """
 
     def verify(blob: IBlob, owner: str) -> "Deferred[None]":
-        """Check that `blob` is an image that decodes completely.
+        """Check that `blob` is an image that decodes completely, whatever follows it.
 
-        Fails with `NotAnImage` unless they decode completely and nothing else follows, or with
-        `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be decoded now; with `OSError`
-        when the bytes cannot be read. Reads the whole blob; the caller closes it afterwards.
+        Fails with `NotAnImage` or `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be
+        decoded now; with `OSError` when the bytes cannot be read. Reads the whole blob; the caller closes it
+        afterwards.
         """
 
     def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
@@ -358,7 +359,7 @@ class IBatchFlush(Interface):
     def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
         """Return whether `flush` is cheaper than single flushes of these sealed files and names."""
 
-    def flush() -> None:
+    def flush_all() -> None:
         """Make durable all content sealed without a flush, and all names published or removed before.
 
         Blocking. Raises `OSError`; what is durable is unknown then, also after a later flush.
@@ -371,6 +372,8 @@ class ISink(Interface):
     The order makes the store safe: `write`*, `seal`, `publish`, then `IBackend.flush_names`. `discard` is
     called last in every case, and allowed at any time; after `publish` it only frees resources.
     """
+
+    encoding: str | None = Attribute("The content coding of the stored bytes, final after `seal`; else None.")
 
     def write(data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`. Raises `OSError`."""

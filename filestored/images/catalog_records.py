@@ -46,7 +46,7 @@ class ImageRecord:
             media_type=found["type"],
             size=found["size"],
             blob=UNIQUE_SHA256.parse(found["blob"]),
-            packed=found["coding"] == "gzip",
+            gzipped=found["coding"] == "gzip",
         )
         return cls(image, found["created"])
 
@@ -58,7 +58,7 @@ class ImageRecord:
                 "type": self.image.media_type,
                 "size": self.image.size,
                 "sha256": content_hash(self.image.blob),
-                "coding": "gzip" if self.image.packed else "identity",
+                "coding": "gzip" if self.image.gzipped else "identity",
                 "blob": self.image.blob.hex,
                 "created": self.created,
             }

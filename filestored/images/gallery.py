@@ -23,7 +23,7 @@ from filestored.errors import FilestoredError, NotFound
 from filestored.images.accounts import Account, Accounts
 from filestored.images.cancellation import Cancellation
 from filestored.images.catalog import Catalog
-from filestored.images.gzip_backend import GunzippedFile, is_gzip
+from filestored.images.gzip_backend import GunzippedFile
 from filestored.images.listings import Listings
 from filestored.images.upload import ImageUpload
 from filestored.interfaces import (
@@ -83,9 +83,9 @@ class Gallery:
         """See `IGallery.list_images`."""
         return self._listings.list_images(self._catalog)
 
-    def open(self, identity: str, packed: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+    def open(self, identity: str, gzipped: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""
-        return Deferred.fromCoroutine(self._open(identity, packed))
+        return Deferred.fromCoroutine(self._open(identity, gzipped))
 
     def delete(self, identity: str) -> "Deferred[None]":
         """See `IGallery.delete`."""
@@ -108,8 +108,7 @@ class Gallery:
     ) -> str:
         """Make an image of stored bytes, or leave nothing of them."""
         try:
-            packed = is_gzip(await self._first_bytes(stored.digest))
-            image = Image(name, media_type, stored.size, stored.digest, packed)
+            image = Image(name, media_type, stored.size, stored.digest, gzipped=stored.encoding == "gzip")
             await self._look_into(image, decoding)
         except (FilestoredError, OSError, CancelledError):
             await self._forget(stored.digest)
@@ -134,13 +133,6 @@ class Gallery:
                 return self._catalog.add(image), None
             return replacing, self._catalog.replace(replacing, image)
 
-    async def _first_bytes(self, digest: Digest) -> bytes:
-        blob = await self._blobs.open(digest)
-        try:
-            return await _read(blob, 0, min(blob.size, 2))
-        finally:
-            blob.close()
-
     async def _look_into(self, image: Image, decoding: Cancellation) -> None:
         if self._pictures is None:
             return
@@ -152,12 +144,12 @@ class Gallery:
 
     # --- giving out, taking away ------------------------------------------------------------------
 
-    async def _open(self, identity: str, packed: Callable[[Image], bool]) -> tuple[Image, IBlob]:
+    async def _open(self, identity: str, gzipped: Callable[[Image], bool]) -> tuple[Image, IBlob]:
         seen = None
         while True:
             image = await self._threads.read(self._catalog.read, identity)
             try:
-                view = None if image.packed and packed(image) else _original(image)
+                view = None if image.gzipped and gzipped(image) else _original(image)
                 blob = await self._blobs.open(image.blob, view)
                 if view is None:
                     await _check_length(image, blob)
@@ -193,7 +185,7 @@ class Gallery:
 
 def _original(image: Image) -> FileView | None:
     """How the stored file is read as it was uploaded."""
-    return partial(GunzippedFile, size=image.size) if image.packed else None
+    return partial(GunzippedFile, size=image.size) if image.gzipped else None
 
 
 async def _check_length(image: Image, blob: IBlob) -> None:
@@ -204,7 +196,7 @@ async def _check_length(image: Image, blob: IBlob) -> None:
     """
     try:
         length, expected = blob.size, image.size
-        if image.packed:
+        if image.gzipped:
             end = await _read(blob, max(0, blob.size - _ISIZE), blob.size)
             length, expected = int.from_bytes(end, "little"), image.size % 2 ** (8 * _ISIZE)
         if length != expected:

@@ -1,8 +1,7 @@
 """The gzip form: a backend made of a backend, which compresses what goes through where that pays.
 
 Way in: the first piece of an upload is compressed. When that saves at least a tenth, gzip it is from
-there to the end; else all is kept as it came. Which of the two it was, the first bytes tell
-(`is_gzip`): only images come here, and no image begins like a gzip file.
+there to the end; else all is kept as it came. `GzipSink.encoding` reports which of the two it was.
 
 Way out: a backend gives what is kept. `GunzippedFile` reads it as it was, in order, piece after piece, with
 the state of one decompressor. The work of one read is bounded, in input and in output.
@@ -29,7 +28,6 @@ WORTH = 0.9
 """How large a compressed piece may be, as a share of the original, for compression to pay."""
 
 _GZIP = 16 + zlib.MAX_WBITS
-_MAGIC = b"\x1f\x8b"
 
 MAX_OUTPUT_BYTES = 256 * 1024
 """Bytes that one read decompresses."""
@@ -49,11 +47,6 @@ class Compressor(Protocol):
 
     def flush(self) -> bytes:
         """The end of what is compressed."""
-
-
-def is_gzip(head: bytes) -> bool:
-    """Whether what begins with these two bytes, or more, is kept compressed."""
-    return head.startswith(_MAGIC)
 
 
 @implementer(IBackend)
@@ -98,6 +91,11 @@ class GzipSink:
         self._inner = inner
         self._compressor: Compressor | None = None
         self._begun = False
+
+    @property
+    def encoding(self) -> str | None:
+        """The coding ``gzip``, or that of `inner`."""
+        return "gzip" if self._compressor else self._inner.encoding
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Compress, or pass on."""

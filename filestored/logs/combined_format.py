@@ -9,6 +9,7 @@ responses.
 import time
 from functools import lru_cache
 
+from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import AccessEntry
 from filestored.logs.redaction import redact
 
@@ -31,7 +32,7 @@ def format_prefix(peer: str, second: int) -> str:
     return f"{host or '-'} - - [{_date(second)}] "
 
 
-_redaction_cache: dict[bytes, str] = {}
+_redaction_cache = BoundedCache[bytes, str](MAX_CACHED_TEXTS)
 """Redaction cache: recurring texts of clients, and their escaped form; none that was redacted."""
 
 
@@ -58,14 +59,8 @@ def _shown(value: bytes) -> str:
     quoted = _quoted(value)
     shown = redact(quoted)
     if shown == quoted and len(value) <= MAX_CACHED_BYTES:
-        _cache(value, shown)
+        _redaction_cache.add(value, shown)
     return shown
-
-
-def _cache(value: bytes, shown: str) -> None:
-    _redaction_cache[value] = shown
-    if len(_redaction_cache) > MAX_CACHED_TEXTS:
-        del _redaction_cache[next(iter(_redaction_cache))]
 
 
 def _quoted(value: bytes) -> str:

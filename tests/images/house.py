@@ -89,7 +89,7 @@ class House:
         self.blobs.close()
 
     def _read(self, gallery, identity):
-        image, blob = done(gallery.open(identity, packed=lambda _: False))
+        image, blob = done(gallery.open(identity, gzipped=lambda _: False))
         sink = _Sink()
         done(blob.produce(sink, 0, blob.size))
         blob.close()

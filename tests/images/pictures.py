@@ -56,24 +56,26 @@ SAMPLES = {
 }
 """The bytes of a picture, by what they are."""
 
-CAMERA = {
-    "preview": encode(PICTURE, "MPO", save_all=True, append_images=[TURNED]),
-    "preview after padding": SAMPLES["jpeg"] + bytes(2000) + SAMPLES["jpeg progressive"],
-    "motion photo": SAMPLES["jpeg"]
-    + struct.pack(">I4s8s", 16, b"ftyp", b"mp42isom")
-    + struct.pack(">I4sI", 12, b"mdat", 7),
-}
-"""JPEGs with what cameras put behind them."""
-
 
 def samsung(*blocks: bytes, image: bytes = SAMPLES["jpeg"]) -> bytes:
-    """A JPEG with blocks behind it, and the directory of those."""
+    """Return a JPEG followed by blocks and their directory, as Samsung phones write them."""
     entries, at = b"", sum(map(len, blocks))
     for block in blocks:
         entries += struct.pack("<HHII", 0, 0x0A01, at, len(block))
         at -= len(block)
     directory = struct.pack("<4sII", b"SEFH", 107, len(blocks)) + entries
     return image + b"".join(blocks) + directory + struct.pack("<I4s", len(directory), b"SEFT")
+
+
+CAMERA = {
+    "preview": encode(PICTURE, "MPO", save_all=True, append_images=[TURNED]),
+    "preview after padding": SAMPLES["jpeg"] + bytes(2000) + SAMPLES["jpeg progressive"],
+    "motion photo": SAMPLES["jpeg"]
+    + struct.pack(">I4s8s", 16, b"ftyp", b"mp42isom")
+    + struct.pack(">I4sI", 12, b"mdat", 7),
+    "blocks with a directory": samsung(b"\0\0one", b"\0\0and a second"),
+}
+"""JPEGs with the trailers that cameras append."""
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

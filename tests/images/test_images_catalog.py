@@ -25,7 +25,7 @@ from tests.storage.contract import digest_of, put, read
 
 
 def image(name="cat.png", data=b"cat"):
-    return Image(name, "image/png", len(data), digest_of(data, UNIQUE_SHA256), packed=False)
+    return Image(name, "image/png", len(data), digest_of(data, UNIQUE_SHA256), gzipped=False)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from tests.images.house import House, done
 from tests.images.samples import BMP, PNG
 from tests.storage.contract import watched
 
+pytestmark = pytest.mark.slow
+
 DEEP = "FILESTORED_DEEP" in os.environ
 """Leave nothing out, however long it takes."""
 

@@ -14,6 +14,7 @@ import requests
 from tests.conftest import find_tool
 from tests.daemon.running import memory, until
 from tests.daemon.secrecy import leaks
+from tests.images.pictures import CAMERA
 
 
 def png(size=8, colour=b"\xff\0\0"):
@@ -219,6 +220,19 @@ def test_half_an_image_is_no_image_where_pillow_is(daemon):
     data = png(300)
     assert 406 == client.upload("cat.png", data[: len(data) // 2]).status_code
     assert {} == client.list_images()
+
+
+@pytest.mark.parametrize("name", ["JPEG with a preview", "JPEG of a Samsung phone", "PNG with a line feed"])
+def test_image_with_a_trailer_comes_back_byte_for_byte(daemon, name):
+    data = {
+        "JPEG with a preview": CAMERA["preview"],
+        "JPEG of a Samsung phone": CAMERA["blocks with a directory"],
+        "PNG with a line feed": png() + b"\n",
+    }[name]
+    client = Client(daemon)
+    answer = client.upload("image", data)
+    assert 201 == answer.status_code
+    assert data == client.call("GET", f"get-image/{answer.json()['File ID']}/").content
 
 
 def test_open_registration_is_an_option(start_daemon):

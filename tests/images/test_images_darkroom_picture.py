@@ -14,6 +14,7 @@ from tests.images.pictures import (
     SAMPLES,
     SCRIPT,
     SVG,
+    ZIP,
     encode,
     laborious_gif,
     png_of,
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of files that 
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+PNG_SUMS_AND_END_BYTES = 4 + 4 + len(PNG_END)  # two checksums of the last data chunk
 
 
 def in_a_file(data):
@@ -69,13 +72,32 @@ def test_a_jpeg_of_a_camera_is_an_image(name):
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_truncated_image_is_none(name, part):
-    assert not is_image(SAMPLES[name][: int(len(SAMPLES[name]) * part) - 3])
+def test_truncated_image_is_refused(name, part):
+    data = SAMPLES[name]
+    end = len(data) - PNG_SUMS_AND_END_BYTES if name.startswith("png") else len(data)
+    assert not is_image(data[: int(end * part) - 3])
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("tiff")])
-def test_an_image_with_a_script_behind_it_is_none(name):
-    assert not is_image(SAMPLES[name] + SCRIPT)
+@pytest.mark.parametrize("data", [SAMPLES["png"].removesuffix(PNG_END), SAMPLES["gif"].removesuffix(b";")])
+def test_image_without_its_end_marker_is_accepted_when_all_pixels_decode(data):
+    assert data not in SAMPLES.values()
+    assert is_image(data)
+
+
+@pytest.mark.parametrize(
+    "trailer", [SCRIPT, ZIP, b"\n", bytes(5000)], ids=["script", "ZIP", "line feed", "zeros"]
+)
+@pytest.mark.parametrize(
+    "name", [name for name in SAMPLES if name != "ppm plain"]
+)  # decimal numbers to the end
+def test_bytes_behind_an_image_are_ignored(name, trailer):
+    assert is_image(SAMPLES[name] + trailer)
+
+
+@pytest.mark.usefixtures("few_pixels")
+def test_pixel_limit_holds_for_an_image_with_a_trailer():
+    with in_a_file(laborious_gif(100, 3) + SCRIPT) as file, pytest.raises(pillow.TooManyPixels):
+        pillow.verify(file)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +107,6 @@ def test_an_image_with_a_script_behind_it_is_none(name):
         b"GIF89a",
         HALF_A_JPEG,
         SVG,
-        SAMPLES["gif"] + SCRIPT,
         b"\x76\x2f\x31\x01" + bytes(100),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
         SAMPLES["png"][:-20] + b"\0" * 8 + SAMPLES["png"][-12:],
@@ -95,7 +116,6 @@ def test_an_image_with_a_script_behind_it_is_none(name):
         "six bytes",
         "half",
         "SVG",
-        "GIF and script",
         "EXR",
         "PostScript",
         "PNG with a hole",

@@ -178,7 +178,7 @@ class Desk:
             self.add(f"{number}.png", catalog)
 
     def add(self, name, catalog=None):
-        (catalog or self.catalogs[0]).add(Image(name, "image/png", 1, image().blob, packed=False))
+        (catalog or self.catalogs[0]).add(Image(name, "image/png", 1, image().blob, gzipped=False))
 
     def ask(self, user=0):
         return self.listings.list_images(self.catalogs[user])

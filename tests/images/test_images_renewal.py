@@ -96,12 +96,12 @@ def test_a_renewal_waits_for_the_change_that_is_under_way(records, anna, change)
     def between():
         renewal.start()
         renewal.join(0.2)
+        order.append("changing")
 
     records.between = between
     CHANGES[change](gallery, identity)
-    order.append("changed")
     renewal.join()
-    assert ["changed", "renewed"] == order
+    assert ["changing", "renewed"] == order
 
 
 @pytest.mark.parametrize("change", CHANGES)

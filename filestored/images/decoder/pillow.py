@@ -14,12 +14,9 @@ files that were edited, and is not what anybody means by the image.
 import warnings
 from importlib import import_module
 from io import BytesIO
-from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile
-
-from filestored.images.endings import nothing_follows
 
 MEDIA_TYPES = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM")
 """The formats that are images here, by the names that Pillow has for them."""
@@ -51,10 +48,6 @@ _UPRIGHT = {
 """What makes a picture upright, by its orientation (Exif 3.0, section 4.6.5.1)."""
 
 
-class Refused(Exception):
-    """The file is not one image."""
-
-
 class TooManyPixels(Exception):
     """The image has too many frames, or too many pixels in all of them."""
 
@@ -74,9 +67,8 @@ def prepare() -> None:
 
 
 def verify(file: BinaryIO) -> None:
-    """Decode all of `file`. Raises `Refused`, or whatever else a decoder raises."""
+    """Decode all frames of `file`; bytes behind the image are ignored. Raises any error of a decoder."""
     with _open(file) as image:
-        _look_behind(_kind(image), file)
         if _kind(image) == "MPO":
             image.load()
         else:
@@ -106,15 +98,6 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
 
 def _kind(image: Image.Image) -> str:
     return image.format or ""
-
-
-def _look_behind(kind: str, file: BinaryIO) -> None:
-    """Refuse what has other bytes behind it."""
-    position = file.tell()
-    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        if not nothing_follows(kind, data):
-            raise Refused
-    file.seek(position)
 
 
 def _load_frames(image: ImageFile.ImageFile) -> None:

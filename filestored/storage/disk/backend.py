@@ -120,7 +120,7 @@ class DiskBackend:
         """Return whether the number of single flushes reaches the minimum for a `flush`."""
         return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
-    def flush(self) -> None:
+    def flush_all(self) -> None:
         """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""
         self._calls.syncfs(self._root)
 

@@ -37,6 +37,7 @@ _MAX_ATTEMPTS = 100
 class DiskSink:
     """The sink of an upload to the shards of one store."""
 
+    encoding = None
     _log = Logger()
 
     def __init__(

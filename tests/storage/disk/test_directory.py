@@ -151,8 +151,8 @@ def test_syncfs_reports_a_file_system_shutdown(place):
     xfs = Xfs()
     furnished(place)
     disk = DiskBackend(place, algorithm("md5"), xfs.calls, reserve=0, batch_flush_min=1)
-    disk.flush()
+    disk.flush_all()
     xfs.shut = True
     with pytest.raises(OSError, match="Input/output error"):
-        disk.flush()
+        disk.flush_all()
     disk.close()

@@ -24,6 +24,8 @@ from filestored.storage.store import Store
 from tests.storage.contract import MD5, digest_of, files_below, outcome, put, read, watched, without_tmpfile
 from tests.storage.fault_injection import Fault, descriptors, in_a_child
 
+pytestmark = pytest.mark.slow
+
 CORRUPT = b"these bytes have another digest"
 
 

@@ -32,7 +32,7 @@ from tests.storage.migration.interrupted import (
 )
 from tests.storage.migration.migrating import SHA256, UNFLUSHED, fill, move, path_of, record, spoil
 
-pytestmark = pytest.mark.usefixtures("small_batches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_batches")]
 
 
 @pytest.mark.parametrize("kind", ["O_TMPFILE", "named"])

@@ -22,7 +22,7 @@ from tests.storage.migration.interrupted import (
 )
 from tests.storage.migration.migrating import SHA256, UNFLUSHED, move, path_of, record
 
-pytestmark = pytest.mark.usefixtures("small_batches")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_batches")]
 
 
 def stop_before_the_end(place: str) -> None:
