@@ -534,7 +534,7 @@ class IAccessLog(Interface):
         The caller caches it with a cached response: formatting is the expensive part.
         """
 
-    def record(moment: float, peer: str, description: str) -> None:
+    def log(moment: float, peer: str, description: str) -> None:
         """Log a response to the client `peer`; may be written later. `moment` in seconds since the epoch."""
 
 

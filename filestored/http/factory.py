@@ -136,13 +136,13 @@ class HTTPFactory(Factory):
             referer, agent = headers.get(b"referer"), headers.get(b"user-agent")
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
-        log.record(time(), peer, response.description)
+        log.log(time(), peer, response.description)
 
     def log_refusal(self, peer: str, status: int) -> None:
         """See `ChannelOwner.log_refusal`."""
         log = self._access_log
         if log is not None:
-            log.record(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
+            log.log(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
     def _check_timeouts(self) -> None:
         self.now = now = self._clock.seconds()

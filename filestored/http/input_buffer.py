@@ -6,6 +6,9 @@ iteration, behind the other connections.
 
 A consumer that pauses does not pause the socket: one more piece, of at most `receive_size.MAX_READ_BYTES`, is
 received first. So the next bytes of an upload are in memory as soon as the disk is ready for them.
+
+Rejected: pausing the socket together with the consumer. An upload of 8 MiB pauses it 14 times instead of 12,
+and the disk waits for the socket after each pause.
 """
 
 from collections.abc import Callable

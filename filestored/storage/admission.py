@@ -26,7 +26,7 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
-from filestored.errors import Overloaded, StorageFull, TooLarge
+from filestored.errors import Overloaded, StorageFull, TooLarge, WritesSuspended
 from filestored.interfaces import IBackend
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
@@ -60,7 +60,8 @@ class AdmissionControl:
         length = length or 0
         if length > self.max_size:
             raise TooLarge
-        self._health.check()
+        if self._health.degraded is not None:
+            raise WritesSuspended
         if length > MAX_UNPLACED_BYTES:
             self._places.check()
         if self.free_space.free < max(length, 1):

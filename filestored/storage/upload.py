@@ -32,7 +32,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import LengthMismatch, Overloaded, TooLarge
+from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
 from filestored.interfaces import IUpload, UploadResult
 from filestored.storage.admission import MAX_UNPLACED_BYTES, UploadPlaces
 from filestored.storage.commit_batch import PendingName, PendingUpload
@@ -206,7 +206,8 @@ class Upload:
             raise CancelledError
         if self._length not in (None, self._size):
             raise LengthMismatch
-        self._health.check()
+        if self._health.degraded is not None:
+            raise WritesSuspended
 
     async def _store(self) -> UploadResult:
         self._check()

@@ -110,7 +110,7 @@ class Log(list):
         self.described += 1
         return entry.method, entry.status, entry.sent
 
-    def record(self, moment, peer, description):
+    def log(self, moment, peer, description):
         self.append(description)
 
 

@@ -27,7 +27,7 @@ def done(answer):
     return result
 
 
-class House:
+class Environment:
     """The images at `place`, made ready; close it in the end."""
 
     def __init__(self, place, calls=None):

@@ -11,7 +11,7 @@ from filestored.images import directory as image_directory
 from filestored.images.orphans import MAX_ORPHANS
 from tests.daemon.running import read, until
 from tests.images.absence import LATER, api, fill, home_of, missing, swept
-from tests.images.house import House, done
+from tests.images.house import Environment, done
 from tests.images.samples import BMP, PNG
 from tests.storage.contract import watched
 
@@ -106,7 +106,7 @@ USERS = ("anna", "bert", "carl")
 def original(tmp_path_factory):
     """A place with accounts that have images, and the tokens by their users."""
     place = str(tmp_path_factory.mktemp("original") / "images")
-    house = House(place)
+    house = Environment(place)
     tokens = {user: done(house.room.register(user)) for user in USERS}
     for token in tokens.values():
         for name, data in IMAGES.items():
@@ -123,7 +123,7 @@ def filled(place, original):
 
 
 def check(place, tokens):
-    house = House(place)
+    house = Environment(place)
     for user, token in tokens.items():
         assert user == house.accounts.authenticate(token).name
         assert IMAGES == {name: data for name, (_, data) in house.contents(user).items()}
@@ -133,7 +133,7 @@ def check(place, tokens):
 def sweep(place):
     """Start, and sweep."""
     image_directory.prepare(place)
-    house = House(place)
+    house = Environment(place)
     swept = house.sweep()
     house.close()
     return swept
@@ -189,7 +189,7 @@ def test_no_bytes_are_moved_when_there_are_no_accounts(place, filled):
 
 
 def test_a_sweep_moves_a_few_files_and_not_a_large_part(place, filled):
-    house = House(place)
+    house = Environment(place)
     for number in range(MAX_ORPHANS + 1):
         upload = house.store.upload()
         upload.write(b"orphan %d" % number)
@@ -211,7 +211,7 @@ def test_no_bytes_are_moved_when_a_directory_cannot_be_read(place, filled, name)
         if call == "open" and args[0] == name:
             raise PermissionError(13, "Permission denied")
 
-    house = House(place, watched(refuse))
+    house = Environment(place, watched(refuse))
     swept = house.sweep()
     assert 0 == swept.moved
     assert "Permission denied)" in swept.left
@@ -237,7 +237,7 @@ def test_a_key_is_not_made_where_accounts_or_tokens_are(place, filled, kept):
     for name in {"accounts", "tokens"} - {kept}:
         shutil.rmtree(f"{place}/{name}")
     with pytest.raises(UnusableStore, match="restore"):
-        House(place)
+        Environment(place)
     assert not os.path.exists(place + "/KEY")
 
 
@@ -248,14 +248,14 @@ def test_a_key_is_not_made_where_the_only_account_is_a_symbolic_link(place, fill
     os.mkdir(place + "/accounts")
     os.symlink(tmp_path, place + "/accounts/anna")
     with pytest.raises(UnusableStore, match="restore"):
-        House(place)
+        Environment(place)
 
 
 # --- tokens ------------------------------------------------------------------------------------------
 
 
 def test_a_record_of_a_token_that_is_wrong_is_made_anew(place, filled):
-    house = House(place)
+    house = Environment(place)
     lookup = house.accounts._lookup(filled["anna"])
     house.records.replace(lookup, b"anna\n", b"bert\n")
     assert filled["anna"] == done(house.room.get_token("anna"))
@@ -265,7 +265,7 @@ def test_a_record_of_a_token_that_is_wrong_is_made_anew(place, filled):
 
 
 def test_who_has_no_account_gets_no_record_of_a_token(place, filled):
-    house = House(place)
+    house = Environment(place)
     with pytest.raises(NotFound):
         house.accounts.restore_token("dora")
     assert 3 == len(house.records.names("tokens"))

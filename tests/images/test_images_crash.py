@@ -13,7 +13,7 @@ import pytest
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
 from filestored.storage.disk import layout, records
-from tests.images.house import House, done
+from tests.images.house import Environment, done
 from tests.images.samples import BMP, PNG
 from tests.storage.contract import watched
 
@@ -57,7 +57,7 @@ CHANGES = {
 
 def prepared(place):
     """The same account each time: its token, and the ids of its two images."""
-    house = House(place)
+    house = Environment(place)
     house.sweep()
     registered = house.records.read("accounts/anna/account") is not None
     token = done(house.room.get_token("anna") if registered else house.room.register("anna"))
@@ -105,7 +105,7 @@ def in_child(work):
 
 def restarted(place):
     """The house after the next start, checked."""
-    house = House(place)
+    house = Environment(place)
     house.sweep()
     house.check()
     return house
@@ -120,7 +120,7 @@ def test_a_death_at_any_call_leaves_the_old_state_or_the_new(place, change):
 
         def doomed(site=site, token=token, ids=ids):
             doom = Doomed(site, lambda name: os._exit(9))
-            house = House(place, doom.calls)
+            house = Environment(place, doom.calls)
             doom.armed = True
             work(house, token, ids)
 
@@ -153,7 +153,7 @@ def test_a_call_that_fails_is_told_and_leaves_the_old_state_or_the_new(place, ch
     while reached:
         token, ids = prepared(place)
         doom = Doomed(site, fail)
-        house = House(place, doom.calls)
+        house = Environment(place, doom.calls)
         doom.armed = True
         try:
             work(house, token, ids)
@@ -179,7 +179,7 @@ def test_a_death_at_any_call_of_a_registration_leaves_an_account_or_none(place):
 
         def doomed(site=site, username=username):
             doom = Doomed(site, lambda name: os._exit(9))
-            house = House(place, doom.calls)
+            house = Environment(place, doom.calls)
             doom.armed = True
             done(house.room.register(username))
 

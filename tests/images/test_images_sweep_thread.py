@@ -20,7 +20,7 @@ from filestored.storage.recovery import Recovery
 from filestored.storage.threads import IOThreads
 from tests.daemon.running import until
 from tests.images.absence import api, fill, home_of, missing, swept
-from tests.images.house import House, done
+from tests.images.house import Environment, done
 from tests.images.test_images_crash import in_child
 
 USERS = 30
@@ -55,7 +55,7 @@ def reads(monkeypatch):
 @pytest.fixture
 def mark(place):
     """The mark of a place with accounts, none of which has its record in ``tokens/``; a sweep is due."""
-    house = House(place)
+    house = Environment(place)
     for number in range(USERS):
         done(house.room.register(f"user_{number}"))
     house.close()
@@ -70,7 +70,7 @@ def open_thread(place):
     opened = []
 
     def open_it(reactor):
-        house = House(place)
+        house = Environment(place)
         thread = OrphanCleanerThread(
             reactor, place + "/.sweep-due", house.records, read_key(house.records), house.blobs
         )

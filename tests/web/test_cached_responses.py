@@ -55,7 +55,7 @@ class Served:
     def format_entry(self, entry):
         return entry.method, entry.target, entry.status, entry.sent
 
-    def record(self, moment, peer, description):
+    def log(self, moment, peer, description):
         self.log.append(description)
 
     async def keep(self, data):

@@ -15,7 +15,7 @@ from filestored.http.parser.headers import BadRequest, parse_headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
 from filestored.http.request import Request
 from filestored.images.filenames import base_name, escape
-from filestored.logs import combined_format
+from filestored.logs import access_log
 from filestored.logs.log_line import sanitize
 from filestored.web import multipart_form
 from filestored.web.errors import HTTPError
@@ -70,7 +70,7 @@ READERS = {
     "hash": algorithm("md5").parse,
     "name of an image": base_name,
     "file name of an image": escape,
-    "access log": lambda text: combined_format._shown(text.encode("latin-1")),
+    "access log": lambda text: access_log._shown(text.encode("latin-1")),
     "log": sanitize,
 }
 

@@ -114,7 +114,8 @@ class DiskBackend:
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush the shards of these digests, each once."""
-        self._shard_directories.flush_names(digests)
+        shards = sorted({digest.shard for digest in digests})
+        self._store_root.flush(*(self._shards[shard] for shard in shards))
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Return whether the number of single flushes reaches the minimum for a `flush`."""

@@ -3,7 +3,7 @@
 A hundred thousand of them are small files as in the ordinary set; the others are empty, with names drawn at
 random: they fill the directories as well as any, and are made and taken away in a fraction of the time. The
 store is served by a filestored and by nginx; asked for a thousand files, like the ordinary set, and for
-all hundred thousand, which is what it costs the kernel to find a file nobody had asked for lately.
+all hundred thousand, which is what it costs the kernel to find a file that was not requested lately.
 """
 
 import os
@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.cleaning import remove
+from bench.cleanup import remove
+from bench.environment import Environment
 from bench.files import MEDIA_TYPES, shelve, small, stack
-from bench.house import House
 from bench.rounds import Result, Say, take_turns
 from bench.servers import filestored, nginx
 from bench.servers.base import Server
-from bench.works import US, Work, fetching
+from bench.workloads import US, Workload, fetching
 from filestored.storage.disk.layout import prepare
 
 MANY = "filestored, full"
@@ -30,8 +30,8 @@ SCATTERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shelves:
-    """What came of it: the number of files, seconds to the first answer with few and with all, two works."""
+class LargeStore:
+    """Result: number of files, seconds to the first response with few and with all, two workloads."""
 
     files: int
     few: float
@@ -39,9 +39,9 @@ class Shelves:
     results: Sequence[Result]
 
 
-def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) -> Shelves:
+def measure(environment: Environment, files: int, *, rounds: int, seconds: float, say: Say) -> LargeStore:
     """Fill a store, start on it, take turns, and throw it away."""
-    few, store = os.path.join(house.path, "few"), os.path.join(house.path, "full")
+    few, store = os.path.join(environment.path, "few"), os.path.join(environment.path, "full")
     prepare(few, "sha256")
     prepare(store, "sha256")
     ordinary = shelve(few, MEDIA_TYPES[0].contents())
@@ -54,16 +54,16 @@ def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) 
     served = {"4 KiB": chosen.sample(digests, min(FEW, len(digests))), "all over": digests}
     servers: dict[str, Server] = {}
     try:
-        servers[US] = house.start(filestored.Filestored, store=few)
+        servers[US] = environment.start(filestored.Filestored, store=few)
         servers[US].served = {"4 KiB": ordinary}
         for name, kind in ((MANY, filestored.Filestored), (THEIRS, nginx.Nginx)):
-            servers[name] = house.start(kind, store=store)
+            servers[name] = environment.start(kind, store=store)
             servers[name].name, servers[name].served = name, served
         results = [
-            take_turns(work, servers, house.cores, rounds=rounds, seconds=seconds, say=say)
+            take_turns(work, servers, environment.cores, rounds=rounds, seconds=seconds, say=say)
             for work in _works(files)
         ]
-        return Shelves(files, servers[US].started, servers[MANY].started, results)
+        return LargeStore(files, servers[US].started, servers[MANY].started, results)
     finally:
         for server in servers.values():
             server.stop()
@@ -71,9 +71,9 @@ def measure(house: House, files: int, *, rounds: int, seconds: float, say: Say) 
         remove(few)
 
 
-def _works(files: int) -> tuple[Work, Work]:
+def _works(files: int) -> tuple[Workload, Workload]:
     return (
-        Work(
+        Workload(
             "million",
             f"GET 4 KiB, 1,000 files of {files:,} stored",
             (MANY, US),
@@ -81,7 +81,7 @@ def _works(files: int) -> tuple[Work, Work]:
             goals={US: 0.95},
             ours=MANY,
         ),
-        Work(
+        Workload(
             "scattered",
             f"GET 4 KiB, {min(files, SCATTERED):,} files of {files:,} stored",
             (MANY, THEIRS),

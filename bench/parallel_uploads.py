@@ -1,4 +1,4 @@
-"""Many large uploads at once, and the memory that they take.
+"""Parallel large uploads, and their memory.
 
 Only filestored is asked: a server that keeps each body in memory would take the whole machine's. The
 clients are threads that send from one block of memory; they share the client's core and are not what is
@@ -10,19 +10,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bench.bulk import Target, upload
-from bench.cleaning import remove
-from bench.cores import on
+from bench.cleanup import remove
+from bench.cpu_affinity import on
+from bench.environment import Environment
 from bench.files import MIB
-from bench.house import House
 from bench.servers.filestored import Filestored
+from bench.upload_client import Target, upload
 
 SIZE = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Deluge:
-    """What came of it: `before` and `peak` in bytes of memory, `refused` uploads that failed."""
+class ParallelUploads:
+    """Result: memory `before` and at the `peak` in bytes, and the number of `refused` uploads."""
 
     uploads: int
     seconds: float
@@ -36,18 +36,18 @@ class Deluge:
         return self.uploads * SIZE / MIB / self.seconds
 
 
-def measure(house: House, uploads: int) -> Deluge:
+def measure(environment: Environment, uploads: int) -> ParallelUploads:
     """Start a fresh filestored on a store of its own and send it everything at once."""
-    store = os.path.join(house.path, "deluge")
-    server = house.start(Filestored, store=store)
+    store = os.path.join(environment.path, "deluge")
+    server = environment.start(Filestored, store=store)
     try:
-        before = server.family.resident()
-        server.family.forget_peak()
+        before = server.processes.resident()
+        server.processes.forget_peak()
         started = time.monotonic()
-        with on(house.cores.clients(1)), ThreadPoolExecutor(uploads) as threads:
+        with on(environment.cores.clients(1)), ThreadPoolExecutor(uploads) as threads:
             answers = [threads.submit(_send, server.port) for _ in range(uploads)]
             refused = sum(answer.result() != 200 for answer in answers)
-        return Deluge(uploads, time.monotonic() - started, before, server.family.peak(), refused)
+        return ParallelUploads(uploads, time.monotonic() - started, before, server.processes.peak(), refused)
     finally:
         server.stop()
         remove(store)

@@ -11,12 +11,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def bars(text):
     """Colour and length of each bar; the first rectangle is the paper."""
-    found = ElementTree.fromstring(text).iter(f"{SVG}rect")  # our own text
+    found = ElementTree.fromstring(text).iter(f"{SVG}rect")
     return [(bar.get("fill"), float(bar.get("width"))) for bar in found][1:]
 
 
 def texts(text):
-    return [each.text for each in ElementTree.fromstring(text).iter(f"{SVG}text")]  # our own text
+    return [each.text for each in ElementTree.fromstring(text).iter(f"{SVG}text")]
 
 
 def test_the_longest_bar_of_a_group_is_the_fastest_server():
@@ -41,6 +41,6 @@ def test_a_server_that_did_nothing_has_a_bar_all_the_same(value):
 
 def test_the_paper_is_high_enough_for_what_is_on_it():
     groups = [Group("g", [ProgressBar("a", 1, "1")] * 6)] * 9
-    root = ElementTree.fromstring(draw("t", groups))  # our own text
+    root = ElementTree.fromstring(draw("t", groups))
     lowest = max(float(each.get("y")) for each in root.iter(f"{SVG}text"))
     assert lowest < float(root.get("height"))

@@ -1,6 +1,6 @@
-"""What a run wrote goes away, however much it is."""
+"""Cleanup after a run, of any size."""
 
-from bench.cleaning import PORTION, remove
+from bench.cleanup import PORTION, remove
 
 
 def test_a_tree_goes_away_with_everything_in_it(tmp_path):

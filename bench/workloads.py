@@ -1,7 +1,7 @@
-"""What is measured: each `Work` is one row of the comparison, done by several servers in turns.
+"""Workloads: each is one row of the comparison, run by several servers alternately.
 
 A turn is one run of wrk, or one large upload. Uploads leave written bytes that are not on the disk
-yet, and whoever flushes next would have to pay for them: so after each turn the disk is given the
+yet, and the next flush would pay for them: so after each sample the disk is given the
 time it needs, outside of the turn, and that time is noted as what the server owed.
 """
 
@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench import bulk, gulp, wrk
-from bench.figures import Sample
+from bench import download_client, upload_client, wrk
 from bench.files import KIB, MIB
-from bench.loads import Load
+from bench.request_mixes import Load
 from bench.servers.base import Server
+from bench.statistics import Sample
 
 CommitBatch = Callable[[Server, float], Sample]
 """One turn of a server, for about so many seconds."""
@@ -28,7 +28,7 @@ STOCK = "twisted.web"
 READERS = (US, "nginx", "SeaweedFS", "copyparty")
 WRITERS = (US, "nginx", "SeaweedFS", "SeaweedFS, fsync", "copyparty")
 FORMS = (US, "SeaweedFS", "copyparty")
-"""Those who take a form without holding up everybody."""
+"""Servers that take a form without blocking others."""
 TWO = "filestored, 2 workers"
 LOGGING = "filestored, access log"
 FORM = "filestored, a form"
@@ -37,7 +37,7 @@ _uploads = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """One row: its name for ``--only``, its title, who does it, and how.
 
     `unit` is what a rate counts a second. `goals` are the ratios that `ours` is to reach, by the other's
@@ -70,10 +70,10 @@ def streaming(kind: str, connections: int) -> CommitBatch:
 
     def turn(server: Server, seconds: float) -> Sample:
         load = Load("GET", [server.path(digest) for digest in server.served[kind]], connections)
-        family = server.family
-        before = family.cpu()
-        count = gulp.run(server.port, load, seconds)
-        return Sample(count.received / MIB, count.seconds, family.cpu() - before, count.errors)
+        processes = server.processes
+        before = processes.cpu()
+        count = download_client.run(server.port, load, seconds)
+        return Sample(count.received / MIB, count.seconds, processes.cpu() - before, count.errors)
 
     return turn
 
@@ -94,24 +94,24 @@ def sending(form: bool) -> CommitBatch:
     def turn(server: Server, seconds: float) -> Sample:
         target = server.target(form, next(_uploads))
         assert target is not None, "it is not asked for what it does not do"
-        family, started = server.family, time.monotonic()
-        before = family.cpu()
-        status = bulk.upload(server.port, target, BIG)
+        processes, started = server.processes, time.monotonic()
+        before = processes.cpu()
+        status = upload_client.upload(server.port, target, BIG)
         spent = time.monotonic() - started
-        return _settled(Sample(BIG / MIB, spent, family.cpu() - before, int(status not in (200, 201))))
+        return _settled(Sample(BIG / MIB, spent, processes.cpu() - before, int(status not in (200, 201))))
 
     return turn
 
 
 WORKS = (
-    Work(
+    Workload(
         "get-4k",
         "GET 4 KiB, 64 connections",
         (*READERS, STOCK),
         fetching("4 KiB", 64),
         goals={"nginx": 0.6, "SeaweedFS": 1.2, "copyparty": 4.0},
     ),
-    Work(
+    Workload(
         "get-64k",
         "GET 64 KiB, 64 connections",
         READERS,
@@ -119,7 +119,7 @@ WORKS = (
         goals={"nginx": 1.0},
         unit="MiB",
     ),
-    Work(
+    Workload(
         "get-1m",
         "GET 1 MiB, 16 connections",
         (*READERS, STOCK),
@@ -127,7 +127,7 @@ WORKS = (
         goals={"nginx": 1.0},
         unit="MiB",
     ),
-    Work(
+    Workload(
         "get-64m",
         "GET 64 MiB, 4 connections",
         READERS,
@@ -135,16 +135,16 @@ WORKS = (
         goals={"nginx": 1.0},
         unit="MiB",
     ),
-    Work("post-16", "Upload of 4 KiB, 16 connections", WRITERS, storing(16)),
-    Work(
+    Workload("post-16", "Upload of 4 KiB, 16 connections", WRITERS, storing(16)),
+    Workload(
         "post-64",
         "Upload of 4 KiB, 64 connections",
         (*WRITERS, STOCK),
         storing(64),
         goals={"nginx": 1.0, "copyparty": 2.0},
     ),
-    Work("post-256", "Upload of 4 KiB, 256 connections", WRITERS, storing(256)),
-    Work(
+    Workload("post-256", "Upload of 4 KiB, 256 connections", WRITERS, storing(256)),
+    Workload(
         "big",
         "Upload of one 256 MiB file, raw",
         (*WRITERS, STOCK),
@@ -152,8 +152,8 @@ WORKS = (
         goals={"nginx": 1.0},
         unit="MiB",
     ),
-    Work("form", "Upload of one 256 MiB file, as a form", FORMS, sending(form=True), unit="MiB"),
-    Work(
+    Workload("form", "Upload of one 256 MiB file, as a form", FORMS, sending(form=True), unit="MiB"),
+    Workload(
         "raw-form",
         "Upload of one 256 MiB file, as a form and raw",
         (FORM, US),
@@ -162,7 +162,7 @@ WORKS = (
         unit="MiB",
         ours=FORM,
     ),
-    Work(
+    Workload(
         "log",
         "GET 4 KiB with the access log on",
         (LOGGING, US),
@@ -170,7 +170,7 @@ WORKS = (
         goals={US: 0.9},
         ours=LOGGING,
     ),
-    Work(
+    Workload(
         "get-2",
         "GET 4 KiB with 2 workers",
         (TWO, US, "nginx, 2 workers", "nginx"),
@@ -179,7 +179,7 @@ WORKS = (
         workers=2,
         ours=TWO,
     ),
-    Work(
+    Workload(
         "post-2",
         "Upload of 4 KiB, 64 connections, 2 workers",
         (TWO, US),
@@ -193,10 +193,10 @@ WORKS = (
 
 
 def _measured(server: Server, load: Load, seconds: float, *, stream: bool = False) -> Sample:
-    family = server.family
-    before = family.cpu()
+    processes = server.processes
+    before = processes.cpu()
     count = wrk.run(server.port, load, max(1, round(seconds)))
-    return Sample(count.requests, count.seconds, family.cpu() - before, count.errors)
+    return Sample(count.requests, count.seconds, processes.cpu() - before, count.errors)
 
 
 def _settled(sample: Sample) -> Sample:

@@ -1,4 +1,4 @@
-"""What a client sends, and what it counts, whichever client it is. Pure."""
+"""Request mixes of clients, and their counters. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send: targets, the connections to send it on, and the bytes of each body."""
+    """A request mix: targets, number of connections, and bodies."""
 
     method: str
     paths: Sequence[str]
@@ -16,7 +16,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What came back: `received` in bytes, heads included."""
+    """Counters of responses: `received` in bytes, with heads."""
 
     requests: int
     seconds: float

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 BLOCK = os.urandom(2**20)
-"""What bodies are made of: 1 MiB."""
+"""Repeated chunk of bodies: 1 MiB."""
 
 BOUNDARY = "----filestored-bench-7f3a"
 
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an upload goes: its request line, and the fields of the form before the file, if it is one."""
+    """Target of an upload: request line, and form fields before the file, if any."""
 
     method: str
     path: str

@@ -1,6 +1,6 @@
-"""Who runs on which core: one for the server, the others for the client.
+"""CPU affinity: one core for the server, the others for the client.
 
-A child inherits the cores of whoever starts it, see sched_setaffinity(2); so `on` is put around the start of
+A child inherits the cores of its parent, see sched_setaffinity(2); so `on` is put around the start of
 a program, and Go and nginx find no more cores than they may use. With two cores a server of two
 workers shares them with the client, and the report says so.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The cores of this machine that we may use, in order."""
+    """Return the usable cores of this machine, in order."""
 
     all: tuple[int, ...]
 
@@ -27,7 +27,7 @@ class Cores:
         return self.all[: max(1, workers)]
 
     def clients(self, workers: int) -> tuple[int, ...]:
-        """What is left for the client; everything, shared, when nothing is."""
+        """Return the cores left for the client; all of them if none is left."""
         return self.all[max(1, workers) :] or self.all
 
 

@@ -1,14 +1,14 @@
-"""What a run found, as the report says it."""
+"""Report of a run."""
 
 import pytest
 
-from bench.deluge import Deluge
-from bench.figures import Sample
 from bench.idle import Footprint
-from bench.report import BEGIN, END, comparison, deluge, footprints, group, replaced, shelves
+from bench.large_store import LargeStore
+from bench.parallel_uploads import ParallelUploads
+from bench.report import BEGIN, END, comparison, footprints, group, large_store, parallel_uploads, replaced
 from bench.rounds import Result
-from bench.shelves import Shelves
-from bench.works import Work
+from bench.statistics import Sample
+from bench.workloads import Workload
 
 
 def turn(server, seconds):
@@ -16,7 +16,7 @@ def turn(server, seconds):
 
 
 def result(samples, **more):
-    work = Work("w", "A work", ("filestored", "nginx"), turn, goals={"nginx": 0.6})
+    work = Workload("w", "A work", ("filestored", "nginx"), turn, goals={"nginx": 0.6})
     return Result(work, samples, **more)
 
 
@@ -57,7 +57,7 @@ def test_a_peer_that_did_nothing_has_no_ratio():
     assert ["", "missed" in text] == [cells(text, "nginx")[2], False]
 
 
-def test_a_crowd_that_was_not_reached_has_a_footnote():
+def test_missing_connections_have_a_footnote():
     text = footprints(
         [Footprint("copyparty", 1.5, [2**20, 2**21], 800, 2048.0, 0.01, "it closed a connection")]
     )
@@ -73,15 +73,15 @@ def test_our_own_memory_is_held_against_the_goals():
 
 def test_a_full_store_must_start_within_a_second():
     samples = {"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(100, 1, 0.5)]}
-    text = shelves(Shelves(1_000_000, 0.5, 1.25, [result(samples)]))
+    text = large_store(LargeStore(1_000_000, 0.5, 1.25, [result(samples)]))
     assert "### 1,000,000 stored files" in text
     assert "1.25 s after its start (goal: at most 1 s, missed); with 1,000 files, 0.50 s." in text
     assert "### A work" in text
 
 
 @pytest.mark.parametrize(("grown", "verdict"), [(64, "met"), (65, "missed")])
-def test_a_deluge_may_take_64_mib(grown, verdict):
-    assert verdict in deluge(Deluge(64, 10.0, 2**20, (grown + 1) * 2**20, 0))
+def test_parallel_uploads_may_use_64_mib(grown, verdict):
+    assert verdict in parallel_uploads(ParallelUploads(64, 10.0, 2**20, (grown + 1) * 2**20, 0))
 
 
 def test_a_work_becomes_a_group_of_bars():

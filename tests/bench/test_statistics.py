@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.figures import Sample, Span, costs, rates, ratios, thrift
+from bench.statistics import Sample, Span, costs, rates, ratios, thrift
 from bench.tables import mib, number, spread, table, times
 
 

@@ -1,4 +1,4 @@
-"""What is measured fits together: names, clients' output, files, the command line, and the document."""
+"""Workloads, clients' output, files, command line and document fit together."""
 
 import hashlib
 import os
@@ -8,11 +8,11 @@ import pytest
 
 from bench import files, report
 from bench.__main__ import DOCUMENT, EXTRAS, RESTING, arguments
-from bench.bulk import BLOCK, Target, upload
-from bench.cores import Cores, on
-from bench.house import ALL
-from bench.processes import Family
-from bench.works import WORKS
+from bench.cpu_affinity import Cores, on
+from bench.environment import ALL
+from bench.processes import ProcessTree
+from bench.upload_client import BLOCK, Target, upload
+from bench.workloads import WORKS
 from bench.wrk import Count, parse
 
 NAMES = {kind.name for kind, _ in ALL}
@@ -92,17 +92,17 @@ def test_cores_are_given_back():
     assert before == os.sched_getaffinity(0)
 
 
-def test_a_family_counts_its_memory_and_its_time():
-    family = Family(os.getpid())
-    assert os.getpid() == family.pids()[0]
-    assert 0 < family.resident()
-    assert 0 < family.peak()
-    assert 0 <= family.cpu()
+def test_process_tree_counts_memory_and_time():
+    processes = ProcessTree(os.getpid())
+    assert os.getpid() == processes.pids()[0]
+    assert 0 < processes.resident()
+    assert 0 < processes.peak()
+    assert 0 <= processes.cpu()
 
 
 def test_who_has_ended_counts_for_nothing():
-    family = Family(2**22 + 1)
-    assert (0, 0, 0) == (family.cpu(), family.resident(), family.peak())
+    processes = ProcessTree(2**22 + 1)
+    assert (0, 0, 0) == (processes.cpu(), processes.resident(), processes.peak())
 
 
 def test_quick_is_short_and_what_is_said_beside_it_counts():

@@ -18,7 +18,7 @@ PORTION = 500
 def remove(path: str) -> None:
     """Remove a directory and everything in it; what has gone meanwhile is no error."""
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(_unlink, _portions(_files(path))):
+        for _ in threads.map(_unlink, _batches(_files(path))):
             pass
     shutil.rmtree(path, ignore_errors=True)
 
@@ -28,7 +28,7 @@ def _files(path: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in names)
 
 
-def _portions(paths: Iterator[str]) -> Iterator[list[str]]:
+def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
     while portion := list(islice(paths, PORTION)):
         yield portion
 

@@ -1,4 +1,4 @@
-"""What was measured, as values, and what follows from it. Pure.
+"""Samples, and statistics of them. Pure.
 
 A turn of one server at one work is a `Sample`; its turns of all rounds are a `Series`. Servers are
 compared round by round, see `ratios`, and the median is what a table shows.
@@ -68,11 +68,11 @@ def costs(series: Series) -> Span:
 
 
 def ratios(ours: Series, theirs: Series) -> Span | None:
-    """How many times as fast we were as they, each round by itself; None when they never did anything."""
+    """Return the ratio of rates, paired by round; None if the other server has none."""
     found = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True) if b.rate]
     return Span.of(found) if found else None
 
 
 def thrift(ours: Series, theirs: Series) -> float:
-    """How many times our CPU they spent per unit, in the median of the rounds."""
+    """Return the median ratio of CPU time per unit."""
     return median([b.cost / a.cost for a, b in zip(ours, theirs, strict=True)])

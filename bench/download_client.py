@@ -12,9 +12,9 @@ import socket
 import time
 from dataclasses import dataclass
 
-from bench.loads import Count, Load
+from bench.request_mixes import Count, Load
 
-GULP = 4 * 2**20
+RECEIVE_BYTES = 4 * 2**20
 """Bytes that one call may drop."""
 
 
@@ -36,7 +36,7 @@ def run(port: int, load: Load, seconds: float) -> Count:
 
 @dataclass
 class Tally:
-    """What all connections ask for, and what they have counted."""
+    """Request and counters of all connections."""
 
     requests: list[bytes]
     ended: int = 0
@@ -64,7 +64,7 @@ class Reader:
         if self._left < 0:
             count = self._read_head()
         else:
-            count = self.connection.recv_into(_SINK, min(self._left, GULP), socket.MSG_TRUNC)
+            count = self.connection.recv_into(_SINK, min(self._left, RECEIVE_BYTES), socket.MSG_TRUNC)
             self._left -= count
         if not count:
             raise ConnectionError("the server ended a connection")
@@ -84,8 +84,8 @@ class Reader:
         return len(data)
 
 
-_SINK = bytearray(GULP)
-"""Where nothing is ever written; the kernel wants to see that there would be room."""
+_SINK = bytearray(RECEIVE_BYTES)
+"""A buffer that the kernel requires, and never writes to."""
 
 
 def _open(port: int, tally: Tally, selector: selectors.BaseSelector) -> Reader:

@@ -1,7 +1,7 @@
-"""Everybody under one roof: a directory, the store in it that all serve from, and servers that run.
+"""Environment of a run: a directory, the store in it, and running servers.
 
-`House` makes the set of files once, starts the servers that a run needs, gives SeaweedFS its own copy, and
-at the end stops all of them and takes everything away.
+`Environment` makes the set of files once, starts the servers that a run needs, gives SeaweedFS its own copy,
+and at the end stops all of them and takes everything away.
 """
 
 import os
@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable
 from types import TracebackType
 
-from bench.cleaning import remove
-from bench.cores import Cores, on
+from bench.cleanup import remove
+from bench.cpu_affinity import Cores, on
 from bench.files import MEDIA_TYPES, shelve
 from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
 from bench.servers.base import Server, program
@@ -35,7 +35,7 @@ NEEDED = {"nginx": "nginx", "SeaweedFS": "weed", "copyparty": "copyparty"}
 """The program behind a server, by the first word of its name; the others need nothing but Python."""
 
 
-class House:
+class Environment:
     """The directory of a run, below `directory`; used as a context."""
 
     def __init__(self, directory: str | None, cores: Cores) -> None:
@@ -47,7 +47,7 @@ class House:
         self.served: dict[str, list[str]] = {}
         self._rooms = 0
 
-    def __enter__(self) -> "House":
+    def __enter__(self) -> "Environment":
         return self
 
     def __exit__(
