@@ -24,7 +24,6 @@ from tests.storage.contract import (
     read,
     send,
     watched,
-    without_tmpfile,
 )
 from tests.storage.special_files import KINDS, plant
 
@@ -44,42 +43,6 @@ def test_unpublished_upload_leaves_no_named_file(disk, place):
     sink.write(HELLO)
     assert [] == files_below(place)
     sink.discard()
-
-
-def test_without_o_tmpfile_a_temp_file_is_locked_and_removed(open_disk, place):
-    disk = open_disk(without_tmpfile())
-    sink = disk.begin()
-    sink.write(HELLO)
-    assert ["tmp"] == [os.path.dirname(name) for name in files_below(place)]
-    prepare(place)  # another worker starts and removes stale temp files
-    sink.seal()
-    sink.publish(digest_of(HELLO))
-    sink.discard()
-    assert [NAME] == files_below(place)
-
-
-def test_remove_stale_removes_only_names_of_temp_files(place):
-    prepare(place)
-    os.mkdir(f"{place}/tmp")
-    kept = ("notes.txt", "0" * 31, "0" * 33, "A" * 32)
-    for name in (*kept, "0a" * 16):
-        with open(f"{place}/tmp/{name}", "wb"):
-            pass
-    prepare(place)
-    assert sorted(kept) == sorted(os.listdir(f"{place}/tmp"))
-
-
-def test_temp_file_removed_before_its_lock_is_created_again(open_disk, place):
-    swept = []
-
-    def sweep_once(name, args):
-        if name == "flock" and not swept:
-            swept.append(True)
-            prepare(place)
-
-    disk = open_disk(without_tmpfile(watched(sweep_once)))
-    assert put(disk, HELLO)
-    assert ([True], [NAME]) == (swept, files_below(place))
 
 
 # --- the order of the flushes ----------------------------------------------------------------

@@ -9,8 +9,7 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from filestored.errors import WritesSuspended
-from filestored.storage.disk.syscalls import Syscalls, sync_file_range, syncfs, syncfs_is_reliable
-from filestored.storage.disk.temp_files import WRITEBACK_BYTES
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import FlushFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, read, send, watched
@@ -131,75 +130,6 @@ def test_small_batch_is_flushed_file_by_file(open_disk):
     assert ["fsync", "fsync"] == flushes[-2:]
 
 
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-23 22 0:21 / /proc rw,nosuid - proc proc rw
-24 22 0:44 / /mnt/a\\040b rw master:1 shared:2 - fuse.sshfs host:/ rw
-25 22 8:1 / /srv rw - xfs /dev/sda1 rw
-26 22 0:50 / /dev/shm rw - tmpfs tmpfs rw
-27 22 0:51 / /overlay rw - overlay overlay rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("device", "release", "expected"),
-    [
-        ((254, 0), "6.1.0-18-amd64", True),
-        ((8, 1), "5.17.0", True),
-        ((0, 50), "10.0", True),
-        ((254, 0), "5.16.20", False),
-        ((254, 0), "5.8.0", False),
-        ((254, 0), "4.19.0", False),
-        ((254, 0), "not a kernel", False),
-        ((0, 44), "6.1.0", False),
-        ((0, 51), "6.1.0", False),
-        ((9, 9), "6.1.0", False),
-    ],
-)
-def test_syncfs_is_reliable_by_file_system_and_kernel(device, release, expected):
-    assert expected == syncfs_is_reliable(os.makedev(*device), release, MOUNTS)
-
-
-@pytest.mark.parametrize("mounts", ["", "\n", "1\n", "x - ", " - ext4", "22 1 254:0 / / rw - "])
-def test_syncfs_is_unreliable_for_an_unknown_mount(mounts):
-    assert not syncfs_is_reliable(os.makedev(254, 0), "6.1.0", mounts)
-
-
 def test_batch_flush_is_unused_if_syncfs_is_unreliable(open_disk, monkeypatch):
     monkeypatch.setattr("filestored.storage.disk.backend.syncfs_is_reliable", lambda device: False)
     assert not open_disk().is_worthwhile(10**6, [])
-
-
-def test_syncfs_of_a_closed_descriptor_raises():
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        syncfs(-1)
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_writeback_of_a_large_file_starts_before_its_end(open_disk, fails):
-    started = []
-
-    def note(name, args):
-        if name == "sync_file_range":
-            started.append(args[1:])
-            if fails:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-        elif name == "fsync":
-            started.append("fsync")
-
-    data = os.urandom(1 << 20) * 20
-    disk = open_disk(watched(note))
-    sink = disk.begin()
-    for _ in range(3):
-        sink.write(data[: WRITEBACK_BYTES // 2])
-    sink.write(data)
-    sink.seal()
-    sink.discard()
-    assert [(0, WRITEBACK_BYTES), (WRITEBACK_BYTES, WRITEBACK_BYTES // 2 + len(data)), "fsync"] == started[
-        -3:
-    ]
-
-
-def test_sync_file_range_of_a_closed_descriptor_raises():
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        sync_file_range(-1, 0, 1)
