@@ -2,7 +2,7 @@
 
 import pytest
 
-from filestored.images.blob_ids import UNIQUE_SHA256, lookup
+from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
 from filestored.storage.disk import layout
 from filestored.storage.disk.backend import DiskBackend
 
@@ -19,7 +19,7 @@ def open_disk(place):
     opened = []
 
     def open_it():
-        layout.prepare(place, UNIQUE_SHA256.name, lookup=lookup)
+        layout.prepare(place, UNIQUE_SHA256.name, lookup=find_algorithm)
         opened.append(DiskBackend(place, UNIQUE_SHA256))
         return opened[-1]
 

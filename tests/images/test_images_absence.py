@@ -184,7 +184,7 @@ def test_no_bytes_are_moved_when_there_are_no_accounts(place, filled):
     swept = sweep(place)
     assert (0, "there are 27 files but no accounts; restore accounts/ from a copy") == (
         swept.moved,
-        swept.left,
+        swept.refusal,
     )
 
 
@@ -194,11 +194,11 @@ def test_a_sweep_moves_a_few_files_and_not_a_large_part(place, filled):
         upload = house.store.upload()
         upload.write(b"orphan %d" % number)
         orphan = done(upload.commit()).digest
-    assert f"no image refers to {MAX_ORPHANS + 1} of {27 + MAX_ORPHANS + 1} files" in house.sweep().left
+    assert f"no image refers to {MAX_ORPHANS + 1} of {27 + MAX_ORPHANS + 1} files" in house.sweep().refusal
     house.blobs.delete(orphan)
-    assert (0, None) == (house.sweep(later=0).moved, house.sweep(later=0).left), "they are young"
+    assert (0, None) == (house.sweep(later=0).moved, house.sweep(later=0).refusal), "they are young"
     assert (0, None) == (house.sweep(later=-(10**6)).moved, None), "they are of the future"
-    assert (MAX_ORPHANS, None) == ((swept := house.sweep()).moved, swept.left)
+    assert (MAX_ORPHANS, None) == ((swept := house.sweep()).moved, swept.refusal)
     house.check()
     house.close()
 
@@ -214,7 +214,7 @@ def test_no_bytes_are_moved_when_a_directory_cannot_be_read(place, filled, name)
     house = House(place, watched(refuse))
     swept = house.sweep()
     assert 0 == swept.moved
-    assert "Permission denied)" in swept.left
+    assert "Permission denied)" in swept.refusal
     house.close()
     check(place, filled)
 
@@ -227,7 +227,7 @@ def test_no_bytes_are_moved_when_a_record_is_damaged(place, filled):
     for damage in ([], 5, {}, {**whole, "blob": "x"}, {**whole, "blob": 5}):
         with open(record, "w") as file:
             json.dump(damage, file)
-        assert "accounts/anna (a record is damaged)" in sweep(place).left
+        assert "accounts/anna (a record is damaged)" in sweep(place).refusal
         assert [] == os.listdir(place + "/blobs/quarantine")
 
 
@@ -256,7 +256,7 @@ def test_a_key_is_not_made_where_the_only_account_is_a_symbolic_link(place, fill
 
 def test_a_record_of_a_token_that_is_wrong_is_made_anew(place, filled):
     house = House(place)
-    lookup = house.accounts._lookup(filled["anna"])
+    lookup = house.accounts._token_record(filled["anna"])
     house.records.replace(lookup, b"anna\n", b"bert\n")
     assert filled["anna"] == done(house.room.get_token("anna"))
     assert "anna" == house.accounts.authenticate(filled["anna"]).name

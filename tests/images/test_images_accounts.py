@@ -69,7 +69,7 @@ def test_a_record_that_finds_an_account_does_not_open_it(accounts, records):
     """Whoever can write a token's record, but has no key, gets nowhere: the account decides."""
     accounts.register("anna")
     forged = "A" * 10
-    records.create(accounts._lookup(forged), b"anna\n")
+    records.create(accounts._token_record(forged), b"anna\n")
     with pytest.raises(UnknownToken):
         accounts.authenticate(forged)
 

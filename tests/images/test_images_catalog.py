@@ -237,7 +237,7 @@ class Stage:
         swept = OrphanCleaner(
             self.records, self.accounts, backend, now=time.time() + 2 * MIN_AGE_SECONDS
         ).run()
-        assert (1, None) == (swept.moved, swept.left)
+        assert (1, None) == (swept.moved, swept.refusal)
         assert values == {name: self.records.read(name) for name in self.records.names("accounts")}
         assert before == listing(self.records)
         assert {each.blob for each in before.values()} == set(backend.digests(None, 100))

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from filestored.digest import algorithm
 from filestored.errors import InvalidThumbnailSize, NotAnImage, Overloaded, StorageFull, TooManyPixels
-from filestored.images.decoder.pool import MOST_BYTES, DecoderPool, available
+from filestored.images.decoder.pool import MAX_FILE_BYTES, DecoderPool, available
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IImageDecoder, IStoredFile
@@ -233,7 +233,7 @@ async def test_a_large_file_streams_through_the_worker(darkroom):
 
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_is_too_large_is_not_even_looked_at(darkroom):
-    assert await outcome(verify(darkroom, Slow(MOST_BYTES + 1))) is NotAnImage
+    assert await outcome(verify(darkroom, Slow(MAX_FILE_BYTES + 1))) is NotAnImage
     assert processes_of(darkroom) == []
 
 

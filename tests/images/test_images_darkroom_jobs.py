@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.images.decoder.messages import MOST_LINE, Reply, ReplyReader, Request, Status
-from filestored.images.decoder.resource_limits import RESULT
+from filestored.images.decoder.messages import MAX_LINE_BYTES, Reply, ReplyReader, Request, Status
+from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES
 
 DONE = Reply(Status.DONE, "image/webp", 5)
 
@@ -33,16 +33,16 @@ def test_an_answer_is_put_together_whole_and_bytewise():
     "line",
     [
         DONE.to_line() + b"bytes and garbage",
-        b"x" * (MOST_LINE + 1),
+        b"x" * (MAX_LINE_BYTES + 1),
         b"\n",
         b"null\n",
         b"[]\n",
         b"{}\n",
-        b'{"verdict": "fine", "media_type": "", "size": 0}\n',
-        b'{"verdict": "done", "media_type": "text/html", "size": 0}\n',
-        b'{"verdict": "done", "media_type": "", "size": -1}\n',
-        b'{"verdict": "done", "media_type": "", "size": %d}\n' % (RESULT + 1),
-        b'{"verdict": "done", "media_type": "", "size": null}\n',
+        b'{"status": "fine", "media_type": "", "size": 0}\n',
+        b'{"status": "done", "media_type": "text/html", "size": 0}\n',
+        b'{"status": "done", "media_type": "", "size": -1}\n',
+        b'{"status": "done", "media_type": "", "size": %d}\n' % (MAX_RESULT_BYTES + 1),
+        b'{"status": "done", "media_type": "", "size": null}\n',
     ],
 )
 def test_anything_else_is_no_answer(line):

@@ -18,7 +18,7 @@ from filestored.digest import algorithm
 from filestored.errors import NotAnImage
 from filestored.images.decoder.pool import DecoderPool
 from filestored.images.gzip_backend import GunzippedFile
-from filestored.images.thumbnails.cache import TOUCHED_AFTER, ThumbnailCache, prefix
+from filestored.images.thumbnails.cache import TOUCH_INTERVAL_SECONDS, ThumbnailCache, prefix
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IImageDecoder, Thumbnail
 from filestored.storage.memory import MemoryBackend
@@ -109,7 +109,7 @@ def test_all_sizes_of_one_image_are_forgotten_together(open_cache):
 
 
 def test_the_oldest_go_when_there_is_no_room(open_cache, place):
-    cache = open_cache(room=1000)
+    cache = open_cache(max_bytes=1000)
     for age in range(12):
         cache.put(f"n{age:02}", Thumbnail("image/jpeg", b"x" * 100))
         os.utime(os.path.join(place, f"n{age:02}.jpg"), (NOW + age, NOW + age))
@@ -119,12 +119,12 @@ def test_the_oldest_go_when_there_is_no_room(open_cache, place):
 
 
 def test_what_others_and_crashes_have_left_is_cleared_by_a_new_worker(open_cache, place):
-    open_cache(room=10**6).put("old", Thumbnail("image/jpeg", b"x" * 900))
+    open_cache(max_bytes=10**6).put("old", Thumbnail("image/jpeg", b"x" * 900))
     for name in (".left-by-a-crash", "old.jpg"):
         with open(os.path.join(place, name), "wb") as file:
             file.write(bytes(900))
         os.utime(os.path.join(place, name), (NOW - 99, NOW - 99))
-    open_cache(room=1000).put("new", JPEG)
+    open_cache(max_bytes=1000).put("new", JPEG)
     assert os.listdir(place) == ["new.jpg"]
 
 
@@ -133,9 +133,9 @@ def test_what_is_used_is_young_again(open_cache, place):
     cache.put("a", JPEG)
     path = os.path.join(place, "a.jpg")
     os.utime(path, (1000, 1000))
-    assert open_cache(now=lambda: 1000 + TOUCHED_AFTER).get("a") == JPEG
+    assert open_cache(now=lambda: 1000 + TOUCH_INTERVAL_SECONDS).get("a") == JPEG
     assert os.stat(path).st_mtime == 1000
-    assert open_cache(now=lambda: 1001 + TOUCHED_AFTER).get("a") == JPEG
+    assert open_cache(now=lambda: 1001 + TOUCH_INTERVAL_SECONDS).get("a") == JPEG
     assert os.stat(path).st_mtime > 1000
 
 
@@ -204,7 +204,7 @@ class Gallery(AsyncResource):
     render_HEAD = render_GET
 
 
-class Gone(ThumbnailCache):
+class OnBlobDeleted(ThumbnailCache):
     """A directory on a dead disk."""
 
     def get(self, *args):
@@ -306,7 +306,7 @@ async def test_the_second_time_nothing_is_decoded(ask, darkroom):
 
 @pytest_twisted.ensureDeferred
 async def test_a_dead_disk_costs_time_and_no_answers(ask, place):
-    cache = Gone(place)
+    cache = OnBlobDeleted(place)
     answers = [await ask(SAMPLES["png"], "?width=40", cache=cache) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 200]
     cache.close()

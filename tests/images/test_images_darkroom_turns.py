@@ -31,13 +31,13 @@ __all__ = ["blob_of", "darkroom", "make_darkroom"]
 def count_decodes(monkeypatch):
     """A list that grows with each job that is sent to a process."""
     jobs = []
-    decode = DecoderProcess.decode
+    decode = DecoderProcess.run
 
     def counting(self, job, blob):
         jobs.append(job)
         return decode(self, job, blob)
 
-    monkeypatch.setattr(DecoderProcess, "decode", counting)
+    monkeypatch.setattr(DecoderProcess, "run", counting)
     return jobs
 
 

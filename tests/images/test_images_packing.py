@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from filestored.digest import algorithm
 from filestored.errors import UnknownAlgorithm
 from filestored.images import gzip_backend
-from filestored.images.blob_ids import UNIQUE_SHA256, content_hash, lookup
+from filestored.images.blob_ids import UNIQUE_SHA256, content_hash, find_algorithm
 from filestored.images.gzip_backend import GunzippedFile, GzipBackend
 from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.memory import MemoryBackend, MemoryFile
@@ -27,7 +27,7 @@ HARD = Random(1).randbytes(700_000)
 def compressor(request, monkeypatch):
     """With ISA-L, where it is installed, and without."""
     if request.param == "zlib":
-        monkeypatch.setattr(gzip_backend, "_new", gzip_backend._zlib)
+        monkeypatch.setattr(gzip_backend, "_new_compressor", gzip_backend._zlib)
 
 
 @pytest.fixture
@@ -216,9 +216,9 @@ def test_the_same_bytes_have_another_name_each_time():
 
 
 def test_only_one_algorithm_names_images():
-    assert UNIQUE_SHA256 is lookup("sha256-apart")
+    assert UNIQUE_SHA256 is find_algorithm("sha256-apart")
     with pytest.raises(UnknownAlgorithm, match="md5"):
-        lookup("md5")
+        find_algorithm("md5")
 
 
 def test_pairs_of_one_content_are_kept_apart(inner):

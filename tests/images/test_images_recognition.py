@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.images.signatures import ENOUGH, media_type
+from filestored.images.signatures import SNIFF_BYTES, sniff_media_type
 
 
 def box(*brands):
@@ -68,24 +68,24 @@ NO_IMAGES = {
 
 @pytest.mark.parametrize(("head", "kind"), IMAGES.values(), ids=IMAGES)
 def test_an_image_is_known_by_its_first_bytes(head, kind):
-    assert kind == media_type(head)
-    assert kind == media_type((head + b"\0" * ENOUGH)[:ENOUGH])
+    assert kind == sniff_media_type(head)
+    assert kind == sniff_media_type((head + b"\0" * SNIFF_BYTES)[:SNIFF_BYTES])
 
 
 @pytest.mark.parametrize("head", NO_IMAGES.values(), ids=NO_IMAGES)
 def test_what_only_looks_like_an_image_is_none(head):
-    assert media_type(head) is None
+    assert sniff_media_type(head) is None
 
 
 @pytest.mark.parametrize(("head", "kind"), IMAGES.values(), ids=IMAGES)
 def test_more_bytes_never_take_back_what_fewer_said(head, kind):
-    said = [media_type(head[:length]) for length in range(len(head) + 1)]
+    said = [sniff_media_type(head[:length]) for length in range(len(head) + 1)]
     first = said.index(kind)
     assert {None} == set(said[:first]) | {None}
     assert {kind} == set(said[first:])
 
 
-@given(st.binary(max_size=ENOUGH))
+@given(st.binary(max_size=SNIFF_BYTES))
 def test_any_bytes_are_an_image_or_not(head):
-    kind = media_type(head)
+    kind = sniff_media_type(head)
     assert kind is None or kind.startswith("image/")

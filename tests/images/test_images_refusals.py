@@ -49,6 +49,6 @@ def test_the_oldest_refusal_is_dropped_for_one_too_many(refusals):
 def test_the_sentence_for_too_many_pixels_names_the_bounds():
     from filestored.images.decoder import pillow
 
-    assert f"{pillow.MOST_FRAMES:,} frames" in str(TooManyPixels())
-    assert f"{pillow.MOST_PIXELS // 10**6} million" in str(TooManyPixels())
-    assert f"{pillow.MAX_PIXELS_IN_ALL // 10**6} million" in str(TooManyPixels())
+    assert f"{pillow.MAX_FRAMES:,} frames" in str(TooManyPixels())
+    assert f"{pillow.MAX_PIXELS // 10**6} million" in str(TooManyPixels())
+    assert f"{pillow.MAX_TOTAL_PIXELS // 10**6} million" in str(TooManyPixels())

@@ -59,10 +59,12 @@ def records(request, place):
 
 
 CHANGES = {
-    "upload": lambda gallery, identity: gallery._record(image("dog.png", b"dog"), None),
-    "update": lambda gallery, identity: gallery._record(image("cat.png", b"dog"), identity),
-    "update with a new name": lambda gallery, identity: gallery._record(image("dog.png", b"dog"), identity),
-    "delete": lambda gallery, identity: gallery._strike(identity),
+    "upload": lambda gallery, identity: gallery._write_record(image("dog.png", b"dog"), None),
+    "update": lambda gallery, identity: gallery._write_record(image("cat.png", b"dog"), identity),
+    "update with a new name": lambda gallery, identity: gallery._write_record(
+        image("dog.png", b"dog"), identity
+    ),
+    "delete": lambda gallery, identity: gallery._remove(identity),
 }
 
 
@@ -78,7 +80,7 @@ def anna(records):
     )
     gallery = done(room.authenticate(done(room.register("anna"))))
     assert isinstance(gallery, Gallery)
-    identity, _ = gallery._record(image(), None)
+    identity, _ = gallery._write_record(image(), None)
     return Accounts(records, KEY), gallery._account, gallery, identity
 
 

@@ -353,7 +353,10 @@ def test_a_decoder_that_cannot_be_confined_decodes_nothing(monkeypatch):
         file.seek(0)
         with monkeypatch.context() as patched:
             patched.setattr(chamber, "_wait", lambda child: None)
-            assert chamber._develop(Request(len(SAMPLES["gif"])), file, result, BOUNDS) is Status.UNDECIDED
+            assert (
+                chamber._decode_in_child(Request(len(SAMPLES["gif"])), file, result, BOUNDS)
+                is Status.UNDECIDED
+            )
 
 
 class FakeLog:

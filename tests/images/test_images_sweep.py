@@ -51,7 +51,7 @@ def test_a_sweep_beside_a_change_leaves_the_bytes_of_all_images(change):
                 actor.step()
         sweeper.finish()
         changer.finish()
-        assert sweeper.outcome.left is None
+        assert sweeper.outcome.refusal is None
         stored = set(stage.backend.digests(None, 100))
         assert {image.blob for image in listing(stage.records).values()} <= stored
 
@@ -97,7 +97,7 @@ def test_a_sweep_moves_nothing_while_a_record_is_unreadable(monkeypatch):
         stage.records, "read_all", lambda prefix: ((name, None) for name, _ in read_all(prefix))
     )
     swept = stage.sweep()
-    assert (0, True) == (swept.moved, "cannot be read: accounts/anna" in swept.left)
+    assert (0, True) == (swept.moved, "cannot be read: accounts/anna" in swept.refusal)
     monkeypatch.undo()
     assert 1 == stage.sweep().moved
     assert orphan not in stage.backend.digests(None, 100)

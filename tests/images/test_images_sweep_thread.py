@@ -131,7 +131,7 @@ def test_a_sweep_that_is_not_due_is_not_done(place, mark, open_thread, reads):
 
 
 def test_a_sweep_that_is_stopped_stays_due(place, mark, open_thread, monkeypatch):
-    monkeypatch.setattr(orphans_thread, "STEPS", 1)
+    monkeypatch.setattr(orphans_thread, "STEPS_PER_PAUSE", 1)
     monkeypatch.setattr(orphans_thread, "PAUSE_SECONDS", 0.05)
     reactor = Reactor()
     thread = open_thread(reactor)

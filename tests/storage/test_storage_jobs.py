@@ -211,7 +211,7 @@ def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
     upload.begin("cat.png")
     upload.write(PNG)
     identity = outcome(upload.commit())
-    assert ("record", "_record") == ledger.noted()[-1]
+    assert ("record", "_write_record") == ledger.noted()[-1]
     assert {"cat.png": identity} == outcome(gallery.list_images())
     assert [("list", "step")] == ledger.noted()
     outcome(gallery.delete(identity))
