@@ -62,7 +62,7 @@ class GzipBackend:
         return GzipSink(self._inner.begin())
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
-        """As `inner` does."""
+        """Flush the names in `inner`."""
         self._inner.flush_names(digests)
 
     def open(self, digest: Digest) -> IStoredFile:
@@ -70,15 +70,15 @@ class GzipBackend:
         return self._inner.open(digest)
 
     def delete(self, digest: Digest) -> bool:
-        """As `inner` does."""
+        """Delete the file from `inner`."""
         return self._inner.delete(digest)
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
-        """As `inner` does."""
+        """Return digests of `inner`."""
         return self._inner.digests(after, limit)
 
     def free_space(self) -> int:
-        """As `inner` does; savings are unknown in advance."""
+        """Return the free space of `inner`; savings are unknown in advance."""
         return self._inner.free_space()
 
 
@@ -93,7 +93,7 @@ class GzipSink:
 
     @property
     def encoding(self) -> str | None:
-        """The coding ``gzip``, or that of `inner`."""
+        """Return ``gzip``, or the encoding of `inner`."""
         return "gzip" if self._compressor else self._inner.encoding
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -110,11 +110,11 @@ class GzipSink:
         self._inner.seal(flush)
 
     def publish(self, digest: Digest) -> bool:
-        """As `inner` does."""
+        """Publish in `inner`."""
         return self._inner.publish(digest)
 
     def discard(self) -> None:
-        """As `inner` does."""
+        """Discard the inner sink."""
         self._inner.discard()
 
 

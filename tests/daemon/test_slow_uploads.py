@@ -8,7 +8,7 @@ import requests
 from filestored.storage.store import MAX_UPLOADS
 from filestored.storage.upload_places import MAX_UNPLACED_BYTES, MIN_WINDOW_SECONDS
 from tests.daemon.trickling import trickle
-from tests.images.test_images_daemon import Client, png
+from tests.images.image_client import Client, png
 
 
 def test_uploads_go_on_beside_more_slow_uploads_than_there_are_places(start_daemon):

@@ -12,7 +12,7 @@ import requests
 
 from tests.daemon.injection import injected
 from tests.daemon.running import children, read, until
-from tests.images.pictures import png_of
+from tests.images.decodable_images import png_of
 
 FORKS = "fork,vfork,clone,clone3"
 FLUSHES = "fsync,fdatasync,syncfs"

@@ -1,4 +1,4 @@
-"""Records and blobs on a disk of their own, and the fixtures of storage."""
+"""Fixtures: an image directory and its blobs on disk."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from filestored.storage.disk.backend import DiskBackend
 
 @pytest.fixture
 def place(tmp_path_factory):
-    """Where things may be made; nothing is there yet."""
+    """A path in a new directory; it does not exist yet."""
     return str(tmp_path_factory.mktemp("home") / "images")
 
 

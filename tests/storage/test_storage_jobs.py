@@ -21,7 +21,7 @@ from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.read_latency import ReadLatency
 from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
-from tests.images.samples import PNG
+from tests.images.catalog_samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
 from tests.storage.test_storage_blob import Sponge
 

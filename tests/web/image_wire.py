@@ -13,7 +13,7 @@ from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.images.samples import PNG
+from tests.images.catalog_samples import PNG
 from tests.wire import MemoryTransport, Wire
 
 API = "/imageapi/"

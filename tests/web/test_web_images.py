@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from filestored.errors import NotAnImage, Overloaded
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.image_wire import FORM, ImageWire, form, part, said, value
 
 

@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
-from tests.images.samples import BMP
+from tests.images.catalog_samples import BMP
 from tests.web.image_wire import FORM, ImageWire, form, part, said
 from tests.web.later import Later
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from filestored.web.headers.negotiation import Codings, codings
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.image_wire import ImageWire
 
 
