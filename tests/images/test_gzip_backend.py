@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from filestored.digest import algorithm
-from filestored.errors import UnknownAlgorithm
 from filestored.images import gzip_backend
-from filestored.images.blob_ids import UNIQUE_SHA256, content_hash, find_algorithm
+from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GunzippedFile, GzipBackend
 from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.memory import MemoryBackend, MemoryFile
@@ -206,19 +204,6 @@ def test_gzip_header_has_no_date_and_no_name():
 
 
 # --- names -----------------------------------------------------------------------------------------
-
-
-def test_unique_sha256_of_equal_bytes_differs():
-    names = {digest_of(b"hello", UNIQUE_SHA256) for _ in range(50)}
-    assert 50 == len(names)
-    assert {digest_of(b"hello", algorithm("sha256")).hex} == {content_hash(name) for name in names}
-    assert {96} == {len(name.hex) for name in names}
-
-
-def test_find_algorithm_knows_only_unique_sha256():
-    assert UNIQUE_SHA256 is find_algorithm("sha256-apart")
-    with pytest.raises(UnknownAlgorithm, match="md5"):
-        find_algorithm("md5")
 
 
 def test_equal_content_is_stored_twice(inner):

@@ -153,7 +153,7 @@ def test_failed_orphan_removal_is_logged_and_keeps_the_marker(place, mark, open_
     reactor.advance(1)
     until(lambda: not running(), "the thread has ended")
     ((name, args),) = reactor.called
-    assert ("failure", "the images could not be swept") == (name, args[0])
+    assert ("failure", "orphans of images could not be removed") == (name, args[0])
     assert OSError is args[1].type
     with orphans_thread.claimed_sweep(mark) as is_due:
         assert is_due
