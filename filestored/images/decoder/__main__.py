@@ -48,11 +48,11 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     _lower_priority()
     forbid_new_privileges()
-    bounds = ResourceLimits(*map(int, sys.argv[1:3]))
+    limits = ResourceLimits(*map(int, sys.argv[1:3]))
     pillow.prepare()
     while line := _stdin.readline(MAX_LINE_BYTES):
         if line != INTERRUPT:
-            _serve(Request.from_line(line), bounds)
+            _serve(Request.from_line(line), limits)
 
 
 def _lower_priority() -> None:
@@ -64,7 +64,7 @@ def _lower_priority() -> None:
         file.write("1000")
 
 
-def _serve(job: Request, bounds: ResourceLimits) -> None:
+def _serve(job: Request, limits: ResourceLimits) -> None:
     pieces = _pieces(job.size)
     try:
         file = _spool(pieces)
@@ -74,7 +74,7 @@ def _serve(job: Request, bounds: ResourceLimits) -> None:
         _reply(Reply(Status.FULL))
         return
     with file, open(os.memfd_create("thumbnail"), "r+b") as result:
-        outcome = _decode_in_child(job, file, result, bounds)
+        outcome = _decode_in_child(job, file, result, limits)
         if outcome is not Status.DONE or job.box is None:
             _reply(Reply(outcome))
             return
@@ -107,7 +107,7 @@ def _spool(pieces: Iterator[bytes]) -> BinaryIO:
     return file
 
 
-def _decode_in_child(job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits) -> Status:
+def _decode_in_child(job: Request, file: BinaryIO, result: BinaryIO, limits: ResourceLimits) -> Status:
     """Decode the file in a fork; return the status."""
     parent = os.getpid()
     try:
@@ -115,7 +115,7 @@ def _decode_in_child(job: Request, file: BinaryIO, result: BinaryIO, bounds: Res
     except OSError:
         return Status.UNDECIDED
     if child == 0:
-        _child_main(job, file, result, bounds, parent)
+        _child_main(job, file, result, limits, parent)
     _wait(child)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _STATUSES:
@@ -141,7 +141,7 @@ def _wait(child: int) -> None:
 
 
 def _child_main(
-    job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits, parent: int
+    job: Request, file: BinaryIO, result: BinaryIO, limits: ResourceLimits, parent: int
 ) -> NoReturn:
     """Run in the fork: confine it, decode, exit with the status."""
     status = _NOT_CONFINED
@@ -149,7 +149,7 @@ def _child_main(
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        confine(bounds, parent, (file.fileno(), result.fileno()))
+        confine(limits, parent, (file.fileno(), result.fileno()))
         status = _REFUSED
         if job.box is None:
             pillow.verify(file)

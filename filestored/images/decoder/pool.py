@@ -56,11 +56,11 @@ class DecoderPool:
         max_waiting: int = 128,
         max_waiting_each: int = 32,
         deadline: float = 60.0,
-        bounds: ResourceLimits | None = None,
+        limits: ResourceLimits | None = None,
     ) -> None:
         self._reactor = reactor
         self._deadline = deadline
-        self._bounds = bounds or ResourceLimits()
+        self._limits = limits or ResourceLimits()
         self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
         self._refusals = RefusalCache()
         self._processes: set[DecoderProcess] = set()
@@ -129,7 +129,7 @@ class DecoderPool:
                 self._idle.append(process)
 
     def _start(self) -> DecoderProcess:
-        process = DecoderProcess(self._reactor, self._bounds, self._deadline)
+        process = DecoderProcess(self._reactor, self._limits, self._deadline)
         self._processes.add(process)
         process.exited.addCallback(lambda _: self._remove(process))
         return process

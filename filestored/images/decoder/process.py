@@ -42,7 +42,7 @@ class DecoderProcess(ProcessProtocol):
 
     transport: Any  # `IProcessTransport` does not say that it is a consumer
 
-    def __init__(self, reactor: Any, bounds: ResourceLimits, deadline: float) -> None:
+    def __init__(self, reactor: Any, limits: ResourceLimits, deadline: float) -> None:
         self.usable = True
         self.exited: Deferred[None] = Deferred()
         self._reactor = reactor
@@ -53,8 +53,8 @@ class DecoderProcess(ProcessProtocol):
             "-P",
             "-m",
             "filestored.images.decoder",
-            str(bounds.memory),
-            str(bounds.seconds),
+            str(limits.memory),
+            str(limits.seconds),
         ]
         reactor.spawnProcess(
             self,

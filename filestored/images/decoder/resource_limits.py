@@ -38,15 +38,15 @@ class ResourceLimits:
     seconds: int = 10
 
 
-def confine(bounds: ResourceLimits, parent: int, kept: Collection[int]) -> None:
+def confine(limits: ResourceLimits, parent: int, kept: Collection[int]) -> None:
     """Confine this process irrevocably; it dies with its parent process, whose id is `parent`.
 
     Closes all descriptors from 3 on except `kept`. Raises `OSError`.
     """
     _die_with_parent(parent)
     _close_descriptors(kept)
-    _limit(resource.RLIMIT_AS, bounds.memory)
-    _limit(resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1)
+    _limit(resource.RLIMIT_AS, limits.memory)
+    _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 1)
     _limit(resource.RLIMIT_FSIZE, MAX_RESULT_BYTES)
     _limit(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)
     _limit(resource.RLIMIT_CORE, 0)

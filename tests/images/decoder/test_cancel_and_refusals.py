@@ -137,7 +137,7 @@ async def test_refused_bytes_are_not_decoded_again(decoder_pool, blob_of, monkey
 @pytest_twisted.ensureDeferred
 async def test_waiting_job_with_refused_bytes_is_not_decoded(make_decoder_pool, blob_of, monkeypatch):
     jobs = count_decodes(monkeypatch)
-    decoder_pool = make_decoder_pool(processes=1, bounds=ResourceLimits(seconds=1))
+    decoder_pool = make_decoder_pool(processes=1, limits=ResourceLimits(seconds=1))
     checked = [decoder_pool.verify(await blob_of(LABORIOUS), "anna") for _ in range(5)]
     assert [await outcome(each) for each in checked] == [NotAnImage] * 5
     assert len(jobs) == 1

@@ -118,7 +118,7 @@ async def test_invalid_image_is_refused_in_bounded_memory_of_the_worker(decoder_
 )
 @pytest_twisted.ensureDeferred
 async def test_image_with_too_many_pixels_is_refused_before_decoding(make_decoder_pool, blob_of, data):
-    decoder_pool = make_decoder_pool(bounds=ResourceLimits(seconds=1))
+    decoder_pool = make_decoder_pool(limits=ResourceLimits(seconds=1))
     assert await outcome(verify(decoder_pool, await blob_of(data))) is TooManyPixels
 
 
@@ -146,14 +146,14 @@ def test_thumbnail_bounds_out_of_range_are_refused(width, height):
 
 @pytest_twisted.ensureDeferred
 async def test_image_beyond_the_cpu_time_limit_is_refused(make_decoder_pool, blob_of):
-    decoder_pool = make_decoder_pool(bounds=ResourceLimits(seconds=1))
+    decoder_pool = make_decoder_pool(limits=ResourceLimits(seconds=1))
     assert await outcome(verify(decoder_pool, await blob_of(LABORIOUS))) is NotAnImage
     assert await outcome(verify(decoder_pool, await blob_of(SAMPLES["gif"]))) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_image_beyond_the_memory_limit_is_refused(make_decoder_pool, blob_of):
-    decoder_pool = make_decoder_pool(bounds=ResourceLimits(memory=100 * MIB))
+    decoder_pool = make_decoder_pool(limits=ResourceLimits(memory=100 * MIB))
     assert await outcome(verify(decoder_pool, await blob_of(laborious_gif(9000, 2)))) is NotAnImage
     assert await outcome(verify(decoder_pool, await blob_of(SAMPLES["gif"]))) is None
 
