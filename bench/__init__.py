@@ -10,5 +10,5 @@ Read in this order: ``works`` says what is measured, ``servers`` by whom, ``roun
 ``shelves`` and ``deluge`` ask the questions that have one answer instead of a rate.
 
 Rejected: one server after the other (the machine drifts), means (one hiccup moves them), and
-comparing with figures that somebody published.
+comparing with published figures.
 """

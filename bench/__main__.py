@@ -11,23 +11,23 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import deluge, idle, machine, report, shelves
+from bench import idle, large_store, machine, parallel_uploads, report
 from bench.chart import draw
-from bench.cores import Cores
-from bench.house import ALL, House, missing
+from bench.cpu_affinity import Cores
+from bench.environment import ALL, Environment, missing
 from bench.idle import Footprint
 from bench.rounds import Result, take_turns
 from bench.servers.base import ROOT, program
-from bench.works import WORKS, Work
+from bench.workloads import WORKS, Workload
 
 DOCUMENT = os.path.join(ROOT, "docs", "benchmarks.md")
 PICTURE = os.path.join(ROOT, "docs", "benchmarks.svg")
 
 EXTRAS = ("idle", "million", "uploads")
-"""What is not a `Work` but can be picked like one."""
+"""Measurements that are selected like a `Workload`."""
 
 RESTING = ("filestored", "filestored, 2 workers", "nginx", "SeaweedFS", "copyparty", "twisted.web")
-"""Whose memory is looked at."""
+"""Servers whose memory is measured."""
 
 QUICK = {"rounds": 1, "seconds": 1, "files": 20_000, "connections": 1_000, "uploads": 16}
 FULL = {"rounds": 5, "seconds": 2, "files": 1_000_000, "connections": 10_000, "uploads": 64}
@@ -42,9 +42,9 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         return 1
     idle.raise_limit()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whoever was started is ended
-    with House(chosen.directory, Cores.ours()) as house:
-        sections, results = _measure(house, chosen)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started servers are ended
+    with Environment(chosen.directory, Cores.ours()) as environment:
+        sections, results = _measure(environment, chosen)
         text = "\n\n".join(sections)
         print(text, flush=True)
         if chosen.write:
@@ -89,26 +89,28 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
+def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
     """Everything that was asked for, as sections of the report, and the results for the chart."""
     works = [work for work in WORKS if _wanted(chosen, work.name)]
     started = [f"{machine.machine()}; {machine.date()}.", machine.business()]
-    house.repair()
-    absent = house.flush_names({name for work in works for name in work.who})
-    sections = [_preface(started, house, chosen, absent)]
-    results = [_turns(house, work, chosen) for work in works]
+    environment.repair()
+    absent = environment.flush_names({name for work in works for name in work.who})
+    sections = [_preface(started, environment, chosen, absent)]
+    results = [_turns(environment, work, chosen) for work in works]
     sections += [report.comparison(result) for result in results]
     if results:
-        sections.append(report.peaks({name: one.family.peak() for name, one in house.running.items()}))
-    house.clear()
+        sections.append(
+            report.peaks({name: one.processes.peak() for name, one in environment.running.items()})
+        )
+    environment.clear()
     steps: dict[str, Callable[[], str]] = {
-        "idle": lambda: report.footprints(_footprints(house, chosen)),
-        "million": lambda: report.shelves(_shelves(house, chosen)),
-        "uploads": lambda: report.deluge(deluge.measure(house, chosen.uploads)),
+        "idle": lambda: report.footprints(_footprints(environment, chosen)),
+        "million": lambda: report.large_store(_large_store(environment, chosen)),
+        "uploads": lambda: report.parallel_uploads(parallel_uploads.measure(environment, chosen.uploads)),
     }
     for name, step in steps.items():
         if _wanted(chosen, name):
-            _say(name)
+            _print(name)
             try:
                 sections.append(step())
             except (OSError, RuntimeError) as error:
@@ -116,28 +118,32 @@ def _measure(house: House, chosen: argparse.Namespace) -> tuple[list[str], list[
     return sections, results
 
 
-def _turns(house: House, work: Work, chosen: argparse.Namespace) -> Result:
-    _say(work.title)
+def _turns(environment: Environment, work: Workload, chosen: argparse.Namespace) -> Result:
+    _print(work.title)
     return take_turns(
-        work, house.running, house.cores, rounds=chosen.rounds, seconds=chosen.seconds, say=_say
+        work, environment.running, environment.cores, rounds=chosen.rounds, seconds=chosen.seconds, say=_print
     )
 
 
-def _shelves(house: House, chosen: argparse.Namespace) -> shelves.Shelves:
-    return shelves.measure(house, chosen.files, rounds=chosen.rounds, seconds=chosen.seconds, say=_say)
+def _large_store(environment: Environment, chosen: argparse.Namespace) -> large_store.LargeStore:
+    return large_store.measure(
+        environment, chosen.files, rounds=chosen.rounds, seconds=chosen.seconds, say=_print
+    )
 
 
-def _footprints(house: House, chosen: argparse.Namespace) -> list[Footprint]:
+def _footprints(environment: Environment, chosen: argparse.Namespace) -> list[Footprint]:
     return [
-        idle.footprint(house, kind, workers, chosen.connections)
+        idle.footprint(environment, kind, workers, chosen.connections)
         for kind, workers in ALL
         if kind.name in RESTING and not missing(kind.name)
     ]
 
 
-def _preface(started: Sequence[str], house: House, chosen: argparse.Namespace, absent: Sequence[str]) -> str:
+def _preface(
+    started: Sequence[str], environment: Environment, chosen: argparse.Namespace, absent: Sequence[str]
+) -> str:
     lines = [*started, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
-    versions = {one.name: one.version() for one in house.running.values() if "," not in one.name}
+    versions = {one.name: one.version() for one in environment.running.values() if "," not in one.name}
     lines += [f"{name} {version}." for name, version in versions.items()]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -156,7 +162,7 @@ def _wanted(chosen: argparse.Namespace, name: str) -> bool:
     return not chosen.only or name in chosen.only
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

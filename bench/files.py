@@ -1,4 +1,4 @@
-"""The files that everybody serves: random bytes, distinct, the same in each run.
+"""Files that all servers serve: random, distinct, equal in each run.
 
 They are written straight into a store's directories under their SHA-256, as filestored would have
 done: so nginx, copyparty and twisted.web can serve the very same files from the very same directory,
@@ -51,7 +51,7 @@ def shelve(store: str, contents: Iterator[bytes]) -> list[str]:
 
 
 def stack(store: str, count: int) -> None:
-    """Add so many empty files under names drawn at random: nobody will ask for them."""
+    """Add so many empty files under random names, which are never requested."""
     source = random.Random(count)
     for _ in range(count):
         name = source.randbytes(32).hex()

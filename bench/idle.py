@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from bench.cores import on
-from bench.house import House
+from bench.cpu_affinity import on
+from bench.environment import Environment
 from bench.servers.base import Server
 
 BATCH = 100
 """Requests under way at once while connections are made."""
 
-PATIENCE = 15.0
+TIMEOUT_SECONDS = 15.0
 """Seconds after which no more connections are made: before the first of them are closed as idle."""
 
 WATCH = 2.0
@@ -42,16 +42,16 @@ class Footprint:
     failure: str = ""
 
 
-def footprint(house: House, kind: type[Server], workers: int, crowd: int) -> Footprint:
+def footprint(environment: Environment, kind: type[Server], workers: int, connections: int) -> Footprint:
     """Start one, look, crowd it, look again, stop it."""
-    server = house.start(kind, workers)
+    server = environment.start(kind, workers)
     try:
-        family = server.family
-        idle = family.each()
-        with ExitStack() as stack, on(house.cores.clients(1)):
-            before = family.resident()
-            made, failure = _crowd(server, crowd, stack)
-            each = (family.resident() - before) / max(1, made)
+        processes = server.processes
+        idle = processes.each()
+        with ExitStack() as stack, on(environment.cores.clients(1)):
+            before = processes.resident()
+            made, failure = _connect_many(server, connections, stack)
+            each = (processes.resident() - before) / max(1, made)
             share = _share(server)
         return Footprint(server.name, server.started, idle, made, each, share, failure)
     finally:
@@ -65,16 +65,16 @@ def raise_limit() -> int:
     return hard
 
 
-def _crowd(server: Server, crowd: int, stack: ExitStack) -> tuple[int, str]:
+def _connect_many(server: Server, connections: int, stack: ExitStack) -> tuple[int, str]:
     """Make connections until there are enough, or something fails; how many, and why no more."""
     request = f"HEAD {server.path(server.served['4 KiB'][0])} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     made = 0
     try:
-        while made < crowd:
+        while made < connections:
             if time.monotonic() > deadline:
-                return made, f"no more than {made} within {PATIENCE:.0f} s"
-            batch = [_ask(server.port, request, stack) for _ in range(min(BATCH, crowd - made))]
+                return made, f"no more than {made} within {TIMEOUT_SECONDS:.0f} s"
+            batch = [_ask(server.port, request, stack) for _ in range(min(BATCH, connections - made))]
             for connection in batch:
                 _await_head(connection)
             made += len(batch)
@@ -101,7 +101,7 @@ def _await_head(connection: socket.socket) -> None:
 
 
 def _share(server: Server) -> float:
-    before = server.family.cpu()
+    before = server.processes.cpu()
     with suppress(InterruptedError):
         time.sleep(WATCH)
-    return (server.family.cpu() - before) / WATCH
+    return (server.processes.cpu() - before) / WATCH

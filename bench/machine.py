@@ -1,4 +1,4 @@
-"""What a figure must never travel without: the machine, the date, and how busy it was."""
+"""Description of the machine: hardware, date, and load."""
 
 import os
 import platform
@@ -22,12 +22,12 @@ def date() -> str:
 
 
 def business() -> str:
-    """Who wanted to run over the last minute, and what that means for the figures."""
+    """Return the load of the last minute, and its meaning for the figures."""
     return told(os.getloadavg()[0], len(os.sched_getaffinity(0)))
 
 
 def told(load: float, cores: int) -> str:
-    """What a load means on so many cores, in a sentence."""
+    """Return a sentence about a load on so many cores."""
     sentence = f"The load was {load:.1f} on {cores} cores before it began"
     if load <= BUSY * cores:
         return f"{sentence}."

@@ -11,7 +11,7 @@ from contextlib import suppress
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
-class Family:
+class ProcessTree:
     """A process and all that descend from it."""
 
     def __init__(self, pid: int) -> None:

@@ -7,16 +7,16 @@ goal is called met or missed by the median of the rounds' ratios.
 from collections.abc import Sequence
 
 from bench.chart import Group, ProgressBar
-from bench.deluge import Deluge
-from bench.figures import Series, costs, rates, ratios, thrift
 from bench.idle import Footprint
+from bench.large_store import LargeStore
+from bench.parallel_uploads import ParallelUploads
 from bench.rounds import Result
-from bench.shelves import Shelves
+from bench.statistics import Series, costs, rates, ratios, thrift
 from bench.tables import mib, number, spread, table, times
 
 OURS = "filestored"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-"""What stands between these lines of the document is replaced by each run that writes it."""
+"""Lines of the document between which a run writes."""
 
 
 def comparison(result: Result) -> str:
@@ -63,7 +63,7 @@ def peaks(found: dict[str, int]) -> str:
     return f"### Memory at its peak, over all of the above\n\n{table(['server', 'memory'], rows)}"
 
 
-def shelves(found: Shelves) -> str:
+def large_store(found: LargeStore) -> str:
     """A store with very many files."""
     lines = (
         f"filestored answers {found.full:.2f} s after its start (goal: at most 1 s, "
@@ -72,7 +72,7 @@ def shelves(found: Shelves) -> str:
     return "\n\n".join([f"### {found.files:,} stored files\n\n{lines}", *map(comparison, found.results)])
 
 
-def deluge(found: Deluge) -> str:
+def parallel_uploads(found: ParallelUploads) -> str:
     """Many large uploads at once."""
     verdict = _verdict(found.peak - found.before <= 64 * 2**20)
     return (
@@ -121,7 +121,7 @@ def _row(result: Result, name: str, series: Series, ours: Series | None) -> list
 
 
 def _modesty(one: Footprint) -> str:
-    """Whether we keep to what we promised to take; the youngest process is a worker."""
+    """Return whether the memory is within the promise; the youngest process is a worker."""
     worker, each = one.idle[-1], one.each
     return (
         f"\n{one.name}: {mib(worker)} an idle worker (goal: at most 45 MiB, "

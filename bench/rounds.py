@@ -1,17 +1,17 @@
 """Taking turns: every round goes through all servers of a work, so that each has neighbours in time.
 
-The order is the same in each round, but begins with another server, for whoever comes after a heavy
-neighbour. A server that fails at a work is left out of it, and the report says why. Nobody is warmed up:
+The order is the same in each round, but begins with another server, for the server after a heavy
+one. A server that fails at a work is left out of it, and the report says why. No server is warmed up:
 what a first turn costs, the median of the rounds forgets.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.cores import Cores, on
-from bench.figures import Sample
+from bench.cpu_affinity import Cores, on
 from bench.servers.base import Server
-from bench.works import Work
+from bench.statistics import Sample
+from bench.workloads import Workload
 
 Say = Callable[[str], None]
 """Tells the person who waits what is going on."""
@@ -19,15 +19,15 @@ Say = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What came of a work: the samples of each server by name, and who failed for which reason."""
+    """Result of a workload: samples by server, and the reasons of failures."""
 
-    work: Work
+    work: Workload
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
 def take_turns(
-    work: Work, servers: Mapping[str, Server], cores: Cores, *, rounds: int, seconds: float, say: Say
+    work: Workload, servers: Mapping[str, Server], cores: Cores, *, rounds: int, seconds: float, say: Say
 ) -> Result:
     """All rounds of one work."""
     result = Result(work)

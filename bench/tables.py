@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.figures import Span
+from bench.statistics import Span
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

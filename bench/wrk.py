@@ -10,12 +10,12 @@ import re
 import subprocess
 import tempfile
 
-from bench.loads import Count, Load
+from bench.request_mixes import Count, Load
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "load.lua")
 
 _starts = itertools.count(1_000_000_000, 10_000_000)
-"""Where the numbering of a run begins: no two runs send the same body."""
+"""First number of a run: no two runs send the same body."""
 
 
 def run(port: int, load: Load, seconds: int) -> Count:

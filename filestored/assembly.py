@@ -24,7 +24,6 @@ from filestored.logs.access_log import open_access_log
 from filestored.logs.observer import LogObserver
 from filestored.settings import Settings
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.directory import require_format
 from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import check, prepare, repair
 from filestored.storage.health import DeviceHealth
@@ -110,23 +109,22 @@ def _report(error: OSError) -> None:
 def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> "Server":
     """Return what one process serves. Blocking: prepares both directories.
 
-    `devices` shares the health of disks with other processes. The directories exist then: a missing one was
-    removed or is not mounted, and is not replaced by an empty one. Raises `FilestoredError` or `OSError`.
+    `devices` shares the health of disks with other processes. The directories must exist then: a missing
+    one was removed or is not mounted, and is not replaced by an empty one. Raises `FilestoredError` or
+    `OSError`.
     """
     from filestored.daemon.server import Server
     from filestored.http.factory import HTTPFactory
     from filestored.http.limits import Limits
     from filestored.web.site import make_site
 
-    if devices is not None:
-        require_format(settings.store, "store")
-        image_directory.require(settings.images)
+    must_exist = devices is not None
     devices = devices or DeviceHealth()
     raise_open_file_limit(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
     recovery = Recovery(reactor, pools.make_run("recovery", 1))
-    store = _open_store(settings, pools, devices, recovery)
-    images = _open_images(reactor, settings, pools, devices, recovery)
+    store = _open_store(settings, pools, devices, recovery, must_exist)
+    images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     site = make_site(
         store,
         images.images,
@@ -145,10 +143,12 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     return Server(reactor, factory, pools, access_log, settings.drain, stop_background)
 
 
-def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery) -> Store:
+def _open_store(
+    settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery, must_exist: bool
+) -> Store:
     health = devices.of(settings.store)
     report = recovery.add(health, partial(repair, settings.store))
-    algorithm = prepare(settings.store, settings.hash_name, report=report)
+    algorithm = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
     return Store(
         DiskBackend(settings.store, algorithm, file_cache=FileCache()),
         algorithm,
@@ -160,7 +160,12 @@ def _open_store(settings: Settings, pools: ThreadPools, devices: DeviceHealth, r
 
 
 def _open_images(
-    reactor: Any, settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery
+    reactor: Any,
+    settings: Settings,
+    pools: ThreadPools,
+    devices: DeviceHealth,
+    recovery: Recovery,
+    must_exist: bool,
 ) -> ImageDirectory:
     return ImageDirectory(
         reactor,
@@ -170,6 +175,7 @@ def _open_images(
         recovery,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
+        must_exist=must_exist,
     )
 
 

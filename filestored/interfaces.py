@@ -164,7 +164,7 @@ class Image:
     """Metadata of a stored image.
 
     `name` as given by the owner, media type, `size` of the original in bytes, the digest of its `blob`, and
-    whether that is stored `gzipped`, which is gzipped.
+    whether that is stored `gzipped`.
     """
 
     name: str
@@ -325,19 +325,19 @@ class INonBlockingOpen(Interface):
 class IQuarantine(Interface):
     """Optional, of a backend: moves unreferenced files to quarantine and back. Blocking."""
 
-    def changed(digest: Digest) -> float:
+    def changed_at(digest: Digest) -> float:
         """Return when the file was last written, linked or renamed, in seconds since the epoch.
 
         Raises `NotFound` or `OSError`.
         """
 
-    def set_aside(digest: Digest, reason: str) -> bool:
+    def move_to_quarantine(digest: Digest, reason: str) -> bool:
         """Move the file to quarantine, durably, with a `reason`. Return False when there is no such file.
 
         Raises `OSError`.
         """
 
-    def recover(digest: Digest) -> bool:
+    def restore(digest: Digest) -> bool:
         """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
 
 
@@ -359,7 +359,7 @@ class IBatchFlush(Interface):
     def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
         """Return whether `flush` is cheaper than single flushes of these sealed files and names."""
 
-    def flush() -> None:
+    def flush_all() -> None:
         """Make durable all content sealed without a flush, and all names published or removed before.
 
         Blocking. Raises `OSError`; what is durable is unknown then, also after a later flush.
@@ -534,7 +534,7 @@ class IAccessLog(Interface):
         The caller caches it with a cached response: formatting is the expensive part.
         """
 
-    def record(moment: float, peer: str, description: str) -> None:
+    def log(moment: float, peer: str, description: str) -> None:
         """Log a response to the client `peer`; may be written later. `moment` in seconds since the epoch."""
 
 

@@ -1,25 +1,16 @@
-"""What every test shares: a look for leftovers, tools that a test needs, a real daemon.
+"""Hooks and fixtures of all tests: workers, slow tests, required tools, leak check, a real daemon."""
 
-pytest-twisted runs each test through the reactor, and does not mind what a test leaves in it.
-We do: a delayed call, a reader, a listening port or a descriptor that a test leaves behind is a
-leak that the daemon would have as well, and fails the test.
-"""
-
-import gc
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from tests.daemon.running import Running, start
+from tests.leak_check import left_since, open_resources, run_reactor
 
 PACKAGES = {
     "aria2c": "aria2",
@@ -29,24 +20,52 @@ PACKAGES = {
 }
 """The package that brings a tool, where it has another name."""
 
-SETTLING = 2.0
-"""For how many seconds what a test has closed may take to go away."""
+SLOW_FIXTURES = {"start_daemon", "script"}
+"""Fixtures that start a daemon for one test, which takes a second or more."""
 
-_reactor: Any = reactor  # a module, as far as types go
+MEMORY_DIRECTORY = "/dev/shm"
+MIN_MEMORY_BYTES = 4 << 30
+"""Free space of the memory file system from which on tests keep their files there."""
 
 _deselected = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(tool): the test runs this tool, which is not a Python package")
     config.stash[_deselected] = {}
+    if _is_usable(MEMORY_DIRECTORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DIRECTORY)
+
+
+def _is_usable(directory: str) -> bool:
+    """Return whether temporary files of tests fit, and scripts among them can be run."""
+    try:
+        found = os.statvfs(directory)
+    except FileNotFoundError:
+        return False
+    roomy = found.f_bavail * found.f_frsize >= MIN_MEMORY_BYTES
+    return roomy and not found.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run a file or a test that is named on the command line in this process, without workers."""
+    return 0 if any(".py" in argument for argument in config.args) else None
 
 
 # --- tools -----------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where a tool is missing its tests fail in CI, and elsewhere are put aside, visibly."""
+    """Mark slow tests, and deselect those whose tools are missing."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    _deselect_absent(config, items)
+
+
+def _deselect_absent(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests whose tool is missing, and note how many; with ``CI=true`` they stay, and fail."""
     if os.environ.get("CI") == "true":
         return
     absent = [item for item in items if _missing(item)]
@@ -64,6 +83,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"this test needs {', '.join(map(_advice, missing))}", pytrace=False)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Report the deselected tests of a parallel worker to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = session.config.stash[_deselected]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Read the report; every worker deselects the same tests."""
+    node.config.stash[_deselected].update(getattr(node, "workeroutput", {}).get("deselected", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for tool, count in sorted(config.stash[_deselected].items()):
         terminalreporter.write_line(f"not run: {count} tests that need {_advice(tool)}", yellow=True)
@@ -75,7 +106,7 @@ def _missing(item: pytest.Item) -> list[str]:
 
 
 def find_tool(name: str) -> str | None:
-    """Where a tool is, also when it came into the virtual environment the tests run in."""
+    """Return the path of a tool, also of a tool in the virtual environment of the tests."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
     return shutil.which(name, path=path)
 
@@ -84,48 +115,25 @@ def _advice(tool: str) -> str:
     return f"{tool} (install: {PACKAGES.get(tool, tool)})"
 
 
-# --- leftovers -------------------------------------------------------------------------------
+# --- leak check ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reactor_started(twisted_greenlet: object) -> None:
+    """Run the reactor once: its first turn opens descriptors of its own."""
+    run_reactor()
 
 
 @pytest.fixture(autouse=True)
-def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a delayed call, a reader, a writer, a port or a descriptor behind."""
-    pytest_twisted.blockon(_turn())  # the first turn of a reactor opens descriptors of its own
-    before = _held()
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a delayed call, a reader, a writer, a port or a descriptor open.
+
+    Later tests begin with what it left, so that a leak is reported once.
+    """
+    before = open_resources()
     yield
-    deadline = time.monotonic() + SETTLING
-    while (left := _held() - before) and time.monotonic() < deadline:
-        pytest_twisted.blockon(_turn())
-        gc.collect()  # a traceback in a cycle may hold a socket
-    if left:
-        pytest.fail(f"left behind: {', '.join(sorted(left))}", pytrace=False)
-
-
-def _turn() -> "Deferred[None]":
-    """One turn of the reactor."""
-    passed: Deferred[None] = Deferred()
-    _reactor.callLater(0.01, passed.callback, None)
-    return passed
-
-
-def _held() -> set[str]:
-    calls = {f"delayed call {id(call)} of {call.func}" for call in _reactor.getDelayedCalls()}
-    internal = _reactor._internalReaders  # its own wakers
-    readers = {f"reader {reader}" for reader in _reactor.getReaders() if reader not in internal}
-    writers = {f"writer {writer}" for writer in _reactor.getWriters()}
-    return calls | readers | writers | _descriptors()
-
-
-def _descriptors() -> set[str]:
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            continue  # the one that listed the directory
-        if target != "/dev/null":  # Twisted keeps one in reserve, from the first port on
-            found.add(f"descriptor {number} of {target}")
-    return found
+    if left := left_since(before):
+        pytest.fail(f"left open: {', '.join(left)}", pytrace=False)
 
 
 # --- a real daemon ---------------------------------------------------------------------------

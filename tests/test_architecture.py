@@ -19,6 +19,7 @@ FLOORS = {
     "errors": 0,
     "digest": 0,
     "settings": 0,
+    "bounded_cache": 0,
     "storage": 1,
     "http": 1,
     "logs": 1,

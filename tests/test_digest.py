@@ -1,4 +1,4 @@
-"""What is a digest, and what is not: only exact text may ever become a file's name."""
+"""Digests and invalid ones: only exact text becomes a file name."""
 
 import hashlib
 import re

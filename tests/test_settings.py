@@ -1,4 +1,4 @@
-"""What the operator writes becomes values, or a reason."""
+"""Parsers of settings."""
 
 import os
 

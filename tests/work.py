@@ -13,7 +13,7 @@ _MIN_SECONDS = 0.002
 _RUNS = 5
 
 _NEGLIGIBLE_SECONDS = 0.004
-"""Processor time of 8 KiB below which no scan of ours is quadratic: such ones take a hundred times that."""
+"""Processor time of 8 KiB below which a scan is not quadratic: such a scan takes a hundred times that."""
 
 
 def repeated(unit: str, size: int, ending: str = "") -> str:

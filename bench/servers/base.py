@@ -1,7 +1,7 @@
 """A server under test: a process that is started on one core, answers on a port, and is ended by its pid.
 
 `Server` knows how to run one; its subclasses know which program, which addresses, and what that program
-leaves undone. Settings are what the server's own documentation recommends, or its default; nobody
+leaves undone. Settings are what the server's own documentation recommends, or its default; no server
 writes an access log unless its name says so.
 """
 
@@ -16,13 +16,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from bench.bulk import Target
-from bench.cores import Cores, on
+from bench.cpu_affinity import Cores, on
 from bench.files import below
-from bench.processes import Family
+from bench.processes import ProcessTree
+from bench.upload_client import Target
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds that a server may take to start, or to end, before it is given up, or killed."""
 
 
@@ -31,7 +31,7 @@ class Server:
 
     name: str
     omits: ClassVar[str]
-    """What it does not do that filestored does, in a sentence."""
+    """Sentence about features that it lacks."""
     ours: ClassVar[bool] = False
 
     def __init__(self, home: str, store: str, cores: Cores, workers: int = 1) -> None:
@@ -51,11 +51,11 @@ class Server:
         raise NotImplementedError
 
     def version(self) -> str:
-        """Which one it is."""
+        """Return the name."""
         raise NotImplementedError
 
     def path(self, digest: str) -> str:
-        """Where it serves a file of the set."""
+        """Return the path of a file of the set."""
         return f"/{below(digest)}"
 
     def post(self) -> tuple[str, Sequence[str]]:
@@ -63,7 +63,7 @@ class Server:
         raise NotImplementedError
 
     def target(self, form: bool, number: int) -> Target | None:
-        """Where a large upload goes; None when it takes none of that kind."""
+        """Return the target of a large upload; None if unsupported."""
         if form:
             return None
         method, paths = self.post()
@@ -72,18 +72,18 @@ class Server:
     # --- what is the same for all -------------------------------------------------------------------
 
     @property
-    def family(self) -> Family:
+    def processes(self) -> ProcessTree:
         """Its processes, as far as they serve."""
-        return Family(self._processes[-1].pid)
+        return ProcessTree(self._processes[-1].pid)
 
     def stop(self) -> None:
-        """End what was started, politely at first."""
+        """End the server: SIGTERM, then SIGKILL."""
         while self._processes:
             process = self._processes.pop()
-            descendants = Family(process.pid).pids()[1:]
+            descendants = ProcessTree(process.pid).pids()[1:]
             _end(process)
             for pid in descendants:
-                _bury(pid)
+                _reap(pid)
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
         """Start a program on the server's cores; what it says goes to a file in `home`."""
@@ -101,7 +101,7 @@ class Server:
 
     def await_answer(self, port: int) -> None:
         """Wait until something answers HTTP on a port; raises `RuntimeError` when that takes too long."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline and self._processes[-1].poll() is None:
             try:
                 get(port, "/")
@@ -127,7 +127,7 @@ def get(port: int, path: str, method: str = "GET", body: bytes | None = None) ->
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -135,14 +135,14 @@ def free_port() -> int:
 
 
 def program(name: str) -> str | None:
-    """The path of a program, beside our Python or on PATH; None when there is none."""
+    """The path of a program, beside the Python interpreter or on PATH; None if missing."""
     return shutil.which(
         name, path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}:/usr/sbin"
     )
 
 
 def first_line(*words: str) -> str:
-    """What a program answers when asked for its version."""
+    """Return the version output of a program."""
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     return (done.stdout + done.stderr).strip().partition("\n")[0]
 
@@ -151,13 +151,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         process.send_signal(number)
         try:
-            process.wait(PATIENCE / 2)
+            process.wait(TIMEOUT_SECONDS / 2)
         except subprocess.TimeoutExpired:
             continue
         return
 
 
-def _bury(pid: int) -> None:
+def _reap(pid: int) -> None:
     """Wait until a descendant has followed; kill it where it has not."""
     deadline = time.monotonic() + 10
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:

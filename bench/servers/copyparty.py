@@ -4,12 +4,12 @@ import os
 import sys
 from typing import ClassVar
 
-from bench.bulk import Target
 from bench.servers.base import Server, free_port
+from bench.upload_client import Target
 
 
 class Copyparty(Server):
-    """One process, as it recommends; uploads hashed with SHA-256 like ours, its default being SHA-512."""
+    """One process, as it recommends; uploads hashed with SHA-256, its default being SHA-512."""
 
     name: str = "copyparty"
     omits: ClassVar[str] = "Hashes, never flushes. The client chooses the name; one thread per connection."

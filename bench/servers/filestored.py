@@ -4,8 +4,8 @@ import os
 import sys
 from typing import ClassVar
 
-from bench.bulk import Target
 from bench.servers.base import Server, free_port, program
+from bench.upload_client import Target
 
 CONNECTIONS = 10_500
 """Connections at once that it is told to bear: the idle ones, and some."""

@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from bench.bulk import Target
 from bench.servers.base import Server, first_line, free_port, get, program
+from bench.upload_client import Target
 
 VOLUMES = 4
 
 IDS = 10**13
-"""How many ids are asked for with each base: more than there will be numbers behind it."""
+"""Ids per base; more than there are numbers."""
 
 
 class SeaweedFS(Server):
@@ -29,7 +29,7 @@ class SeaweedFS(Server):
     )
     query: ClassVar[str] = ""
     reads: ClassVar[bool] = True
-    """Whether it is given the set of files to serve."""
+    """True if it is given the set of files."""
 
     def start(self) -> None:
         """Run both, and wait until the master knows the volume server."""

@@ -98,7 +98,7 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def hung(self) -> bool:
-        """Whether it left too many pings unanswered."""
+        """True after too many unanswered pings."""
         return self.unanswered >= (MAX_UNANSWERED if self.serving else MAX_START_PINGS)
 
     def ping(self) -> None:

@@ -60,7 +60,7 @@ class WorkerSlot:
 
     @property
     def has_process(self) -> bool:
-        """Whether a process runs in this slot."""
+        """True while a process runs in this slot."""
         return self._worker is not None and not self._worker.exited
 
     def is_due(self, seconds: float) -> bool:
@@ -69,12 +69,12 @@ class WorkerSlot:
 
     @property
     def is_serving(self) -> bool:
-        """Whether its worker accepts connections."""
+        """True while its worker accepts connections."""
         return self._worker is not None and self.has_process and self._worker.serving
 
     @property
     def is_answering(self) -> bool:
-        """Whether its worker serves and answered a recent ping."""
+        """True while its worker serves and answers pings."""
         worker = self._worker
         return worker is not None and self.is_serving and worker.unanswered <= MAX_ALIVE_UNANSWERED
 

@@ -1,8 +1,8 @@
-"""The body of a request while it arrives: a producer that begins when somebody wants the bytes.
+"""Request body: a push producer of the bytes of a request, which starts when a consumer is registered.
 
-The channel writes into it with `received`, `ended` and `failed`; a resource takes out of it
-with `deliver`. Until then, and while the consumer has paused it, the body does not want
-bytes, and the channel leaves them in the socket.
+The channel passes bytes in with `received`, `ended` and `failed`; a resource registers a consumer with
+`deliver`. Before that, and while the consumer has paused it, the body is not `wanting`, and the channel
+leaves the bytes in its input buffer.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from filestored.interfaces import IBody
 
 @implementer(IBody, IPushProducer)
 class RequestBody:
-    """A request's body on its way to one consumer.
+    """The body of one request on its way to one consumer.
 
-    `changed` is called whenever the answer of `wanting` has changed.
+    `on_wanted` is called whenever `wanting` becomes true because of the consumer.
     """
 
     wanting = False
@@ -28,15 +28,15 @@ class RequestBody:
     _delivery: Deferred[None] | None = None
     _error: BodyError | None = None
 
-    def __init__(self, present: bool, length: int | None, changed: Callable[[], None]) -> None:
+    def __init__(self, present: bool, length: int | None, on_wanted: Callable[[], None]) -> None:
         self.present = present
         self.length = length
         self.complete = not present or length == 0
-        self._changed = changed
+        self._on_wanted = on_wanted
 
     @property
-    def untouched(self) -> bool:
-        """Whether nobody has asked for the body yet."""
+    def unread(self) -> bool:
+        """True before `deliver` was called."""
         return self._delivery is None
 
     def deliver(self, consumer: IConsumer) -> Deferred[None]:
@@ -47,21 +47,21 @@ class RequestBody:
         self._consumer = consumer
         consumer.registerProducer(self, True)
         if self._error is not None:
-            self._settle(Failure(self._error))
+            self._end_delivery(Failure(self._error))
         elif self.complete:
-            self._settle(None)
+            self._end_delivery(None)
         else:
             self.resumeProducing()
         return delivery
 
     def discard(self) -> None:
-        """Want the bytes, and drop them."""
+        """Accept the bytes and drop them."""
         self.wanting = True
 
     # --- from the channel ---------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        """Pass bytes on; what the consumer raises becomes the outcome of the delivery."""
+        """Pass bytes on. An exception of the consumer becomes the outcome of the delivery."""
         if self._consumer is None:
             return
         try:
@@ -69,24 +69,24 @@ class RequestBody:
         except Exception:
             self.wanting = False
             failure = Failure()
-            self._settle(failure)
-            failure.tb = None  # it would hold the bytes, as they hold it
+            self._end_delivery(failure)
+            failure.tb = None  # its frames hold the bytes, and are part of a cycle
 
     def ended(self) -> None:
-        """The last byte was received."""
+        """Complete the body and its delivery."""
         self.complete = True
         self.wanting = False
-        self._settle(None)
+        self._end_delivery(None)
 
     def failed(self, error: BodyError) -> None:
-        """No more bytes will come."""
+        """Fail the delivery: no more bytes will come."""
         if self.complete:
             return
-        self._error = error.with_traceback(None)  # it would hold what was read, as that holds it
+        self._error = error.with_traceback(None)  # its frames hold the bytes, and are part of a cycle
         self.wanting = False
-        self._settle(Failure(error))
+        self._end_delivery(Failure(error))
 
-    def _settle(self, outcome: Failure | None) -> None:
+    def _end_delivery(self, outcome: Failure | None) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
@@ -98,15 +98,15 @@ class RequestBody:
     # --- IPushProducer ------------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """Want no bytes for a while."""
+        """Accept no bytes for a while."""
         self.wanting = False
 
     def resumeProducing(self) -> None:
-        """Want bytes again."""
+        """Accept bytes again."""
         if self._consumer is not None and not self.wanting:
             self.wanting = True
-            self._changed()
+            self._on_wanted()
 
     def stopProducing(self) -> None:
-        """Want no more bytes at all; the delivery fails with `BodyLost`."""
+        """Accept no more bytes at all; the delivery fails with `BodyLost`."""
         self.failed(BodyLost())

@@ -1,296 +1,382 @@
-"""Requests and responses on a connection: bytes become requests, responses become bytes.
+"""HTTP/1.1 on one connection: input becomes requests, responses become output.
 
-Requests are rendered at the end of their head, one at a time, so that pipelined ones are
-answered strictly in order. While the response to one is under way, or the consumer of its body
-has enough, nothing more is read.
+A connection is always in one state, and each state has one reader for the input:
+
+    IDLE -> HEAD -> BODY -> RESPONSE -> IDLE ...        and at the end LINGER -> CLOSED
+
+A request is rendered at the end of its head, one at a time, so pipelined requests are answered in order.
+Input that no reader takes yet waits in the `InputBuffer`.
 
 An exchange that cannot be read to its end (an early refusal, broken framing) is answered with
-``Connection: close`` and is the last one.
+``Connection: close`` and is the last one. The channel then closes its sending side first and discards a
+bounded amount of input, so the client reads the response before a reset (RFC 9112 section 9.6).
 """
 
 from collections.abc import Callable
 from math import inf
 
-from twisted.internet.defer import Deferred, fail
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from filestored.errors import BodyError, BodyMalformed, BodyStalled
 from filestored.http.body import RequestBody
-from filestored.http.connection import Connection
+from filestored.http.eviction import rank
+from filestored.http.input_buffer import InputBuffer
 from filestored.http.parser.framing import ChunkedReader, LengthReader
 from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
-from filestored.http.protocols import ChannelOwner, Response
+from filestored.http.protocols import ActiveResponse, ChannelOwner, Rank
 from filestored.http.request import FileSendingRequest, Request
 from filestored.http.response import format_error
-from filestored.http.response_cache import LONGEST, CachedResponse, ResponseCache
+from filestored.http.response_cache import MAX_HEAD_BYTES, CachedResponse, ResponseCache
 from filestored.http.state import ConnectionState
-from filestored.http.transport.output import SocketOutput
-from filestored.interfaces import IBlob, IFileSource, IInMemory
-
-_log = Logger()
+from filestored.http.timeouts import Timeouts
+from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
+from filestored.http.transport.receive_size import LARGE_BODY_BYTES
+from filestored.interfaces import IFileSource
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
-"""What the access log says of a request whose client left before the answer; never sent."""
+"""Status in the access log of a request whose client left before the response; never sent."""
 
 
-class HTTPChannel(Connection):
-    """Serves HTTP/1.1 on one connection, for an `HTTPFactory`."""
+@implementer(IHalfCloseableProtocol)
+class HTTPChannel(Protocol):
+    """One connection of an `HTTPFactory`; the `ResponseWriter` of its requests."""
+
+    transport: IStreamTransport
+    _output: Output
 
     def __init__(self, server: ChannelOwner) -> None:
-        super().__init__(server)
+        self._server = server
+        self._limits = server.limits
+        self._timeouts = Timeouts(server.limits)
+        self._set_state(ConnectionState.IDLE)
         self._heads = RequestHeadParser(server.limits)
-        self._response: Response | None = None
+        self._on_drained: Callable[[], None] | None = None
+        self._response: ActiveResponse | None = None
         self._persistent = False
+        self._large_body = False
 
     def connectionMade(self) -> None:
-        """Twisted says: the connection is there."""
-        super().connectionMade()
+        """Register with the server, which may have no room for the connection."""
+        self._input = InputBuffer(self.transport, self._read, self._input_ended, self._server.call_soon)
+        self._output = make_output(self.transport, self._output_drained)
         self._peer: str = getattr(self.transport.getPeer(), "host", "-")
-        takes_files = isinstance(self._outlet, SocketOutput)
-        self._request_class = FileSendingRequest if takes_files else Request
-        self._known = self._server.known_at(self.transport.getHost()) if takes_files else _NOTHING_KNOWN
+        sends_files = isinstance(self._output, SocketOutput)
+        self._request_class = FileSendingRequest if sends_files else Request
+        self._cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
-    # --- bytes come in --------------------------------------------------------------------------
+    def _set_state(self, state: ConnectionState) -> None:
+        self._state = state
+        self._state_since = self._server.now
+
+    # --- input ----------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Append to the input and process it."""
+        buffer = self._input
+        buffer.data = buffer.data + data if buffer.data else data
+        buffer.process()
 
     def _read(self) -> bool:
-        return _READERS[self._phase](self)
+        return _READERS[self._state](self)
 
-    def _read_question(self) -> bool:
-        """The first bytes of a request, which may be all there is to say."""
-        if len(self._unread) <= LONGEST:  # more would be hashed for nothing
-            answer = self._known.get(self._unread)
-            if answer is not None and self._repeat(answer):
+    def _read_request(self) -> bool:
+        """Read the first bytes of a request, which may be the key of a cached response."""
+        data = self._input.data
+        if len(data) <= MAX_HEAD_BYTES:  # more would be hashed in vain
+            cached = self._cache.get(data)
+            if cached is not None and self._send_cached(cached):
                 return False
-        self._enter(ConnectionState.HEAD)
         return self._read_head()
 
     def _read_head(self) -> bool:
-        data, self._unread = self._unread, b""
+        data, self._input.data = self._input.data, b""
         try:
             found = self._heads.feed(data)
         except BadRequest as error:
             self._reject(error.status, error.reason)
             return False
         if found is None:
+            if self._state is ConnectionState.IDLE:
+                self._set_state(ConnectionState.HEAD)
             return False
-        head, self._unread = found
-        self._serve(head)
+        head, self._input.data = found
+        self._start_request(head)
         return True
 
     def _read_body(self) -> bool:
         if not self._body.wanting:
             return False
-        data, self._unread = self._unread, b""
+        data, self._input.data = self._input.data, b""
         try:
-            body, self._unread, complete = self._framing.feed(data)
+            body, self._input.data, complete = self._framing.feed(data)
         except BodyMalformed as error:
-            self._abandon(error)
+            self._fail_body(error)
             return False
         self._body_size += len(body)
         if complete:
-            self._server.portions.end(self.transport)
-            self._enter(ConnectionState.RESPONSE)
+            self._restore_receive_size()
+            self._set_state(ConnectionState.RESPONSE)
         if body:
             self._body.received(body)
         if complete:
             self._body.ended()
-        elif self._unread:
-            self._yield()
+        elif self._input.data:
+            self._input.defer()
             return False
         return True
 
-    def _hold(self) -> bool:
+    def _wait(self) -> bool:
         return False
 
-    # --- a question that was answered before ------------------------------------------------------
+    def _discard_input(self) -> bool:
+        if self._input.discard() > self._limits.linger_bytes:
+            self.abort()
+        return False
 
-    def _repeat(self, answer: CachedResponse) -> bool:
-        """Give a known answer; False when it does not hold any more."""
-        blob = answer.blob()
-        if blob is None:
-            self._known.forget(answer)
+    # --- one request ----------------------------------------------------------------------------
+
+    def _send_cached(self, cached: CachedResponse) -> bool:
+        """Send a cached response; False when it is stale."""
+        if not cached.send(self._output, self.abort):
+            self._cache.remove(cached)
             return False
-        self._unread = b""
-        self._head, self._response, self._persistent = answer.head, answer, True
-        self._enter(ConnectionState.RESPONSE)
-        if IInMemory.providedBy(blob):
-            self.send(answer.response.now() + blob.data)
-            blob.close()
-        else:
-            self._repeat_file(answer, blob)
-        self.responded()
+        self._input.data = b""
+        self._head, self._response, self._persistent = cached.head, cached, True
+        self._set_state(ConnectionState.RESPONSE)
+        self.response_finished()
         return True
 
-    def _repeat_file(self, answer: CachedResponse, blob: IBlob) -> None:
-        self.send(answer.response.now(), more=blob.size > 0)
-        try:
-            sending = self.send_file(IFileSource(blob), 0, blob.size) if blob.size else None
-        except OSError:
-            sending = fail()
-        if sending is None:
-            blob.close()
-        else:
-            sending.addBoth(self._repeated, blob)
-
-    def _repeated(self, outcome: Failure | None, blob: IBlob) -> None:
-        """The file has gone out, or can't."""
-        blob.close()
-        if outcome is not None:
-            _log.failure("a file could not be sent to its end", outcome)
-            self.abort()
-
-    # --- one request ------------------------------------------------------------------------------
-
-    def _serve(self, head: RequestHead) -> None:
+    def _start_request(self, head: RequestHead) -> None:
         self._head = head
         fields = head.fields
-        self._body = RequestBody(fields.has_body, fields.length, self._body_wanted)
+        self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted)
         if self._body.complete:
-            self._enter(ConnectionState.RESPONSE)
+            self._set_state(ConnectionState.RESPONSE)
         else:
-            self._expect_body(fields)
+            self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
         self._server.render(request)
 
-    def _expect_body(self, fields: Headers) -> None:
+    def _start_body(self, fields: Headers) -> None:
+        length = fields.length
         self._body_size = 0
-        self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(fields.length or 0)
+        self._framing = ChunkedReader(self._limits) if fields.chunked else LengthReader(length or 0)
         self._continue = CONTINUE if fields.expects_continue else b""
-        self._patience.expect_body()
-        self._server.portions.begin(self.transport, fields.length)
-        self._enter(ConnectionState.BODY)
+        if self._timeouts.measures_body:
+            self._timeouts.reset_body()
+        self._large_body = length is None or length > LARGE_BODY_BYTES
+        if self._large_body:
+            self._server.receive_sizes.begin(self.transport)
+        self._set_state(ConnectionState.BODY)
 
-    def _body_wanted(self) -> None:
-        """Somebody wants the body, perhaps again."""
+    def _restore_receive_size(self) -> None:
+        if self._large_body:
+            self._large_body = False
+            self._server.receive_sizes.end(self.transport)
+
+    def _on_body_wanted(self) -> None:
+        """Send ``100 Continue`` if it is due, and process the input."""
         go_ahead, self._continue = self._continue, b""
-        if go_ahead and not self._unread and self._response is not None and not self._response.startedWriting:
-            self._outlet.write(go_ahead)
-        self._advance()
+        response = self._response
+        if go_ahead and not self._input.data and response is not None and not response.startedWriting:
+            self._output.write(go_ahead)
+        self._input.process()
 
-    def _abandon(self, error: BodyError) -> None:
-        """The body cannot be read to its end."""
-        self._unread = b""
-        self._enter(ConnectionState.ABANDONED)
+    def _fail_body(self, error: BodyError) -> None:
+        """End a body that cannot be read to its end."""
+        self._input.data = b""
+        self._set_state(ConnectionState.BODY_FAILED)
         self._body.failed(error)
 
-    def _conclude(self) -> None:
-        """The client has taken the response in full."""
+    def _response_done(self) -> None:
+        """Log the response, which the client has received; continue with the next request, or close."""
         response, self._response = self._response, None
         assert response is not None
-        self._note(response, response.code)
+        self._server.log_response(self._peer, self._head, response, response.code)
         response.sent()
-        if self._phase is not ConnectionState.RESPONSE:
-            self._server.portions.end(self.transport)
+        if self._state is not ConnectionState.RESPONSE:
+            self._restore_receive_size()
             self._linger()
-        elif self._persistent and (self._unread or not self._input_ended):
-            self._enter(ConnectionState.IDLE)
-            self._advance()
-            if self._server.draining and not self._unread:
+        elif self._persistent and (self._input.data or not self._input.ended):
+            self._set_state(ConnectionState.IDLE)
+            self._input.process()
+            if self._server.draining and not self._input.data:
                 self.close_if_idle()
         else:
             self.close()
 
-    def _note(self, response: Response, status: int) -> None:
-        self._server.answered(self._peer, self._head, response, status)
+    # --- ResponseWriter -------------------------------------------------------------------------
 
-    # --- the exchange that a request sees ----------------------------------------------------
+    @property
+    def pending(self) -> bool:
+        """See `ResponseWriter.pending`."""
+        return self._output.pending
 
-    def remember(self, answer: CachedResponse) -> None:
-        """See `ResponseWriter.remember`."""
-        self._known.add(answer)
+    def cache_response(self, response: CachedResponse) -> None:
+        """See `ResponseWriter.cache_response`."""
+        self._cache.add_response(response)
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `ResponseWriter.keeps_alive`."""
-        if self._phase is ConnectionState.BODY and self._body.untouched and not self._continue:
-            self._swallow_body()
+        if self._state is ConnectionState.BODY and self._body.unread and not self._continue:
+            self._drain_body()
         self._persistent = (
             delimited
-            and self._phase is ConnectionState.RESPONSE
+            and self._state is ConnectionState.RESPONSE
             and self._head.fields.keep_alive
             and not self._server.draining
         )
         return self._persistent
 
-    def _swallow_body(self) -> None:
-        """Read a body that was not asked for, if it is at hand and of few chunks."""
+    def _drain_body(self) -> None:
+        """Read a body that the resource did not ask for, if all of it is in the input and of few chunks."""
         self._body.discard()
-        if self._unread:
+        if self._input.data:
             self._read_body()
 
     def send(self, data: bytes, more: bool = False) -> None:
-        """Send bytes to the client."""
-        self._outlet.write(data, more)
+        """See `ResponseWriter.send`."""
+        self._output.write(data, more)
 
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """See `ResponseWriter.send_file`."""
-        assert isinstance(self._outlet, SocketOutput)
-        return self._outlet.write_file(source, start, stop)
+        assert isinstance(self._output, SocketOutput)
+        return self._output.write_file(source, start, stop)
 
-    def responded(self) -> None:
-        """The response is complete; conclude when the client has taken it."""
-        self._when_drained(self._conclude)
+    def response_finished(self) -> None:
+        """See `ResponseWriter.response_finished`."""
+        self._when_drained(self._response_done)
 
-    def _wants_more(self) -> None:
-        if self._response is not None:
-            self._response.drained()
+    def _when_drained(self, action: Callable[[], None]) -> None:
+        """Call `action` as soon as all output has been sent."""
+        if self._state is ConnectionState.CLOSED:
+            return
+        if self._output.pending:
+            self._on_drained = action
+        else:
+            action()
 
-    def _sender_closed(self) -> None:
-        if self._response is not None:
-            self._response.sender_closed()
+    def _output_drained(self) -> None:
+        action, self._on_drained = self._on_drained, None
+        if action is not None:
+            action()
+        elif self._response is not None:
+            self._response.resume()
 
-    # --- the end ----------------------------------------------------------------------------------
+    # --- end of the connection ------------------------------------------------------------------
 
     def _reject(self, status: int, reason: str, *fields: Field) -> None:
-        """Answer what is no request, and end."""
-        self._unread = b""
-        self._enter(ConnectionState.LINGER)
-        self._server.refused(self._peer, status)
-        self._outlet.write(format_error(status, reason, *fields))
+        """Answer input that is no request, or a connection too many, and end the connection."""
+        self._input.data = b""
+        self._set_state(ConnectionState.LINGER)
+        self._server.log_refusal(self._peer, status)
+        self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 
-    def _lost(self, reason: Failure) -> None:
-        self._server.portions.end(self.transport)
+    def close_if_idle(self) -> None:
+        """See `ManagedConnection.close_if_idle`."""
+        if self._state is ConnectionState.IDLE and not self._input.data:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection after all output; linger if there is input."""
+        if self._input.data:
+            self._linger()
+        else:
+            self._set_state(ConnectionState.LINGER)
+            self._output.close()
+
+    def _linger(self) -> None:
+        """Close the sending side, and discard a bounded amount of input."""
+        self._set_state(ConnectionState.LINGER)
+        self._output.finish()
+        self._input.process()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._state is not ConnectionState.CLOSED:
+            self._state = ConnectionState.CLOSED
+            self._input.close()
+            self._on_drained = None
+            self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """Handle a client that has closed its sending side, and may still read."""
+        self._input.end()
+
+    def _input_ended(self) -> None:
+        if self._state in (ConnectionState.IDLE, ConnectionState.HEAD, ConnectionState.LINGER):
+            self.transport.loseConnection()
+        elif self._state is not ConnectionState.RESPONSE:
+            self.abort()
+        elif self._response is not None:
+            self._response.sender_closed()
+
+    def writeConnectionLost(self) -> None:
+        """Ignore the end of this side, which the channel has closed itself."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the response and the server; log a response that was not sent in full."""
+        self._state = ConnectionState.CLOSED
+        self._input.close()
+        self._restore_receive_size()
         response, self._response = self._response, None
         if response is not None:
-            self._note(response, response.code if response.startedWriting else CLIENT_CLOSED)
+            status = response.code if response.startedWriting else CLIENT_CLOSED
+            self._server.log_response(self._peer, self._head, response, status)
             response.connection_lost(reason)
+        self._output.lost()
+        self._server.closed(self)
 
-    # --- time -------------------------------------------------------------------------------------
+    # --- timeouts -------------------------------------------------------------------------------
 
-    def _check_body(self, now: float) -> None:
-        if self._patience.body_stalls(self._body.wanting, now, self._body_size):
-            self._abandon(BodyStalled())
-
-    def _body_rate(self, now: float) -> float:
-        awaited = self._phase is ConnectionState.BODY and self._body.wanting
-        return self._patience.body_rate(now, self._body_size) if awaited else inf
+    def check_timeouts(self, now: float) -> None:
+        """See `ManagedConnection.check_timeouts`."""
+        if self._timeouts.write_expired(self._output.pending, now, self._output.taken):
+            self.abort()
+        elif self._state is ConnectionState.BODY:
+            if self._timeouts.body_expired(self._body.wanting, now, self._body_size):
+                self._fail_body(BodyStalled())
+        elif self._timeouts.is_expired(self._state, now - self._state_since):
+            self.expire()
 
     def expire(self) -> None:
-        """See `filestored.http.protocols.Connection.expire`."""
-        if self._phase is ConnectionState.IDLE:
+        """See `ManagedConnection.expire`."""
+        if self._state is ConnectionState.IDLE:
             self.close()
-        elif self._phase is ConnectionState.BODY:
-            self._abandon(BodyStalled())
-        elif self._phase is ConnectionState.HEAD:
+        elif self._state is ConnectionState.BODY:
+            self._fail_body(BodyStalled())
+        elif self._state is ConnectionState.HEAD:
             self._reject(408, "the request took too long to arrive")
         else:
             self.abort()
 
+    def eviction_rank(self, now: float) -> Rank | None:
+        """See `ManagedConnection.eviction_rank`."""
+        arriving = self._state is ConnectionState.BODY and self._body.wanting
+        rate = self._timeouts.body_rate(now, self._body_size) if arriving else inf
+        stalled = self._timeouts.write_stalled_seconds(now)
+        return rank(self._state, now - self._state_since, stalled, rate)
 
-_NOTHING_KNOWN = ResponseCache(0)
-"""For connections that cannot take files: they have every head read."""
+
+_NO_CACHE = ResponseCache(0)
+"""For connections that cannot send files: each head is parsed."""
 
 _READERS: dict[ConnectionState, Callable[[HTTPChannel], bool]] = {
-    ConnectionState.IDLE: HTTPChannel._read_question,
+    ConnectionState.IDLE: HTTPChannel._read_request,
     ConnectionState.HEAD: HTTPChannel._read_head,
     ConnectionState.BODY: HTTPChannel._read_body,
-    ConnectionState.RESPONSE: HTTPChannel._hold,
-    ConnectionState.ABANDONED: HTTPChannel._drop,
-    ConnectionState.LINGER: HTTPChannel._drop,
-    ConnectionState.GONE: HTTPChannel._drop,
+    ConnectionState.RESPONSE: HTTPChannel._wait,
+    ConnectionState.BODY_FAILED: HTTPChannel._discard_input,
+    ConnectionState.LINGER: HTTPChannel._discard_input,
+    ConnectionState.CLOSED: HTTPChannel._discard_input,
 }
+"""The reader of each state; it returns whether the loop continues."""

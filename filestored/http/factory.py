@@ -1,8 +1,7 @@
-"""All connections of one worker: who is there, how long they may stay, how they end.
+"""HTTPFactory: all connections of one process, their timeouts, draining and access log.
 
-The factory makes a `HTTPChannel` for each connection and renders requests from one resource tree.
-One coarse clock, running only while somebody is connected, sweeps over all connections;
-none of them sets a timer of its own.
+The factory makes an `HTTPChannel` for each connection and renders requests from one resource tree. One coarse
+clock, which runs only while there are connections, polls the timeouts of all of them.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.protocols import Connection, IAnswerable, Response
+from filestored.http.protocols import ActiveResponse, IAnswerable, ManagedConnection
 from filestored.http.rendering import render_tree
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
@@ -27,14 +26,14 @@ from filestored.interfaces import AccessEntry, IAccessLog
 
 _log = Logger()
 
-SWEEP = 0.5
-"""Seconds between two looks at all connections."""
+TIMEOUT_POLL_SECONDS = 0.5
+"""Interval of the timeout polls."""
 
 
 class HTTPFactory(Factory):
-    """Serves a resource tree; one for each worker, shared by all of its ports.
+    """Serves a resource tree on all ports of a process.
 
-    `clock` gives monotonic seconds; `access_log` is told of each answer.
+    `clock` gives monotonic seconds; `access_log` gets an entry for each response.
     """
 
     noisy = False
@@ -49,125 +48,116 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
-        self._known = ResponseCache()
-        self._known_on_loopback = ResponseCache()
-        self.portions = ReceiveSizes()
+        self.receive_sizes = ReceiveSizes()
+        self._cache = ResponseCache()
+        self._loopback_cache = ResponseCache()
         self._root = root
         self._clock = clock
         self._access_log = access_log
-        self._connections: set[Connection] = set()
-        self._sweep_call: IDelayedCall | None = None
-        self._drained: list[Deferred[None]] = []
+        self._connections: set[ManagedConnection] = set()
+        self._poll: IDelayedCall | None = None
+        self._on_drained: list[Deferred[None]] = []
         self._eviction = Eviction()
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> HTTPChannel:
-        """A channel for a new connection."""
-        if self._sweep_call is None:
+        """Return a channel for a new connection."""
+        if self._poll is None:
             self.now = self._clock.seconds()
         return HTTPChannel(self)
 
     def drain(self) -> Deferred[None]:
-        """Let requests under way finish and idle connections go; fires when none is left."""
+        """Close idle connections and let requests finish; fires when no connection is left."""
         self.draining = True
-        self._known.clear()
-        self._known_on_loopback.clear()
+        self._cache.clear()
+        self._loopback_cache.clear()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:
             return succeed(None)
         drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
+        self._on_drained.append(drained)
         return drained
 
     def abort(self) -> None:
-        """End all connections at once."""
+        """Close all connections at once."""
         for connection in list(self._connections):
             connection.abort()
 
-    # --- from the channels ----------------------------------------------------------------------
+    # --- ChannelOwner ---------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> bool:
-        """See `filestored.http.protocols.ChannelOwner.opened`."""
+    def opened(self, connection: ManagedConnection) -> bool:
+        """See `ChannelOwner.opened`."""
         self._connections.add(connection)
-        if self._sweep_call is None:
-            self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        if self._poll is None:
+            self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
         if len(self._connections) <= self.limits.connections:
             return True
         return self._eviction.evict(self._connections, self.now)
 
-    def closed(self, connection: Connection) -> None:
-        """See `filestored.http.protocols.ChannelOwner.closed`."""
+    def closed(self, connection: ManagedConnection) -> None:
+        """See `ChannelOwner.closed`."""
         self._connections.discard(connection)
         if self._connections:
             return
-        if self._sweep_call is not None:
-            self._sweep_call.cancel()
-            self._sweep_call = None
-        waiting, self._drained = self._drained, []
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+        waiting, self._on_drained = self._on_drained, []
         for drained in waiting:
             drained.callback(None)
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """See `filestored.http.protocols.ChannelOwner.call_soon`."""
+        """See `ChannelOwner.call_soon`."""
         self._clock.callLater(0, action)
 
-    def known_at(self, address: IAddress) -> ResponseCache:
-        """See `filestored.http.protocols.ChannelOwner.known_at`.
+    def cache_for(self, address: IAddress) -> ResponseCache:
+        """See `ChannelOwner.cache_for`.
 
-        Two caches, because a resource may refuse on a loopback address what it answers elsewhere.
+        There are two caches because a resource may refuse on a loopback address what it serves elsewhere.
         """
-        return self._known_on_loopback if is_on_loopback(address) else self._known
+        return self._loopback_cache if is_on_loopback(address) else self._cache
 
     def render(self, request: IAnswerable) -> None:
-        """See `filestored.http.protocols.ChannelOwner.render`."""
+        """See `ChannelOwner.render`."""
         render_tree(self._root, request)
 
-    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.answered`."""
+    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
+        """See `ChannelOwner.log_response`."""
         log = self._access_log
         if log is None:
             return
         if response.description is None:
-            response.description = log.format_entry(_entry(head, status, response.sent_length))
-        log.record(time(), peer, response.description)
+            size, headers = response.sent_length, head.fields.last
+            referer, agent = headers.get(b"referer"), headers.get(b"user-agent")
+            entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
+            response.description = log.format_entry(entry)
+        log.log(time(), peer, response.description)
 
-    def refused(self, peer: str, status: int) -> None:
-        """See `filestored.http.protocols.ChannelOwner.refused`."""
+    def log_refusal(self, peer: str, status: int) -> None:
+        """See `ChannelOwner.log_refusal`."""
         log = self._access_log
         if log is not None:
-            log.record(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
+            log.log(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
-    def _sweep(self) -> None:
+    def _check_timeouts(self) -> None:
         self.now = now = self._clock.seconds()
-        self._sweep_call = self._clock.callLater(SWEEP, self._sweep)
+        self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
         for connection in list(self._connections):
             try:
-                connection.tick(now)
+                connection.check_timeouts(now)
             except Exception:
-                _end_failed(connection)
+                _abort_failed(connection)
 
 
-def _end_failed(connection: Connection) -> None:
-    """End a connection whose tick has failed; it must not keep the others from their deadlines."""
-    _log.failure("a connection failed in a sweep")
+def _abort_failed(connection: ManagedConnection) -> None:
+    """Abort a connection whose poll has failed, so that the others are still polled."""
+    _log.failure("a connection failed in a poll of the timeouts")
     try:
         connection.abort()
     except Exception:
         _log.failure("a connection failed as it was aborted")
-
-
-def _entry(head: RequestHead, status: int, sent: int) -> AccessEntry:
-    return AccessEntry(
-        method=head.method,
-        target=head.target,
-        version=head.version,
-        status=status,
-        sent=sent,
-        referer=head.fields.last.get(b"referer"),
-        agent=head.fields.last.get(b"user-agent"),
-    )

@@ -1,17 +1,18 @@
-"""What one connection may ask for, each limit with its unit.
+"""Limits of one connection: sizes, counts and times.
 
-The figures are those of ``PROMISES``; all of them can be replaced, for tests and for servers
-with other clients.
+The defaults are promises to clients (docs/promises.md). Tests and other servers may replace each of them.
 """
 
 from dataclasses import dataclass
+
+from filestored.settings import MAX_CONNECTIONS
 
 KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on sizes (bytes), counts and times (seconds)."""
+    """Limits of sizes (bytes), counts and times (seconds)."""
 
     request_line: int = 8 * KIB
     """Bytes of the request line; beyond it 414."""
@@ -26,7 +27,7 @@ class Limits:
     trailers: int = 8 * KIB
     """Bytes of all trailer lines, which are read and ignored; beyond it 400."""
 
-    idle: float = 30.0
+    keep_alive_timeout: float = 30.0
     """Seconds without a request after which a connection is closed."""
     head_timeout: float = 10.0
     """Seconds from the first byte of a head to its last, whatever arrives in between."""
@@ -40,8 +41,8 @@ class Limits:
     """Seconds without the client taking a byte of the response."""
 
     linger_bytes: int = 64 * KIB
-    """Bytes that are read and dropped after a response that ends the connection early."""
+    """Bytes that are read and discarded after a response that ends the connection early."""
     linger_time: float = 2.0
-    """Seconds for which they are."""
-    connections: int = 4000
-    """Connections at once; for one beyond, the longest idle one is closed, else it is answered 503."""
+    """Seconds during which they are."""
+    connections: int = MAX_CONNECTIONS
+    """Connections at once; for one beyond, another one is evicted, else it is answered 503."""

@@ -1,4 +1,4 @@
-"""What the parts of this floor need of each other, so that none has to know another's class."""
+"""Protocols (structural types) between the parts of this package, so that no part imports another's class."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,9 +14,12 @@ from filestored.http.response_cache import CachedResponse, ResponseCache
 from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.interfaces import IFileSource, IStreamedRequest
 
+Rank = tuple[int, float]
+"""The rank of a connection for `filestored.http.eviction`."""
+
 
 class ResponseWriter(Protocol):
-    """What a request needs of its connection: one response goes out."""
+    """The connection, as a request sees it: sends one response."""
 
     @property
     def transport(self) -> ITransport:
@@ -24,65 +27,61 @@ class ResponseWriter(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether the client has not taken yet what was sent."""
+        """True while the client has not taken all that was sent."""
 
-    def remember(self, answer: CachedResponse) -> None:
-        """Give the answer to this request again when the same head comes."""
+    def cache_response(self, response: CachedResponse) -> None:
+        """Store the response to this request in the response cache."""
 
     def keeps_alive(self, delimited: bool) -> bool:
-        """Whether another request may follow on the connection.
+        """Return whether another request may follow on the connection.
 
-        Asked once, before the head is sent; `delimited` says that the response's end is marked.
+        Called once, before the head is sent; `delimited` is true if the end of the response is marked.
         """
 
     def send(self, data: bytes, more: bool = False) -> None:
-        """Send bytes; `more` says that a file follows."""
+        """Send bytes; `more` announces a file after them."""
 
     def send_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender.write_file`."""
 
-    def responded(self) -> None:
-        """All of the response was sent."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-
-class IAnswerable(IStreamedRequest):
-    """What rendering needs of a request."""
-
-    startedWriting: bool = Attribute("Whether the head of the response has been sent.")
-    finished: bool = Attribute("Whether the response is complete.")
-
-
-class Connection(Protocol):
-    """What a server needs of its connections."""
-
-    def tick(self, now: float) -> None:
-        """Give up on a peer that has kept us waiting too long; the server calls this again and again."""
-
-    def dispensable(self, now: float) -> tuple[int, float] | None:
-        """How readily it may be closed for a new one, the lowest value first; None when it may not.
-
-        First those that wait for a request, or for the rest of its head, the longest wait first; then those
-        whose client has not read anything of a response for long; then those on which a body arrives
-        slowly, the slowest first.
-        """
-
-    def expire(self) -> None:
-        """End the connection, for the client has been waited for too long."""
-
-    def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way."""
+    def response_finished(self) -> None:
+        """Note that all of the response was sent."""
 
     def abort(self) -> None:
         """Close the connection at once."""
 
 
-class Response(Protocol):
-    """What a connection needs of the response that is under way, whoever makes it.
+class IAnswerable(IStreamedRequest):
+    """A request, as rendering sees it."""
 
-    `description` is kept for the access log: what it says of this response, once it was asked.
+    startedWriting: bool = Attribute("True once the head of the response has been sent.")
+    finished: bool = Attribute("True once the response is complete.")
+    has: Callable[[bytes], bool] = Attribute("Returns whether the response has a header, by lower-case name.")
+
+
+class ManagedConnection(Protocol):
+    """A connection, as the server sees it."""
+
+    def check_timeouts(self, now: float) -> None:
+        """Close the connection if a timeout has expired; the server polls this."""
+
+    def eviction_rank(self, now: float) -> Rank | None:
+        """Return `filestored.http.eviction.rank` of the connection."""
+
+    def expire(self) -> None:
+        """End the connection, whose client was waited for too long."""
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless it has a request, or input for the next iteration of the reactor."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class ActiveResponse(Protocol):
+    """The response that is being sent, as its connection sees it.
+
+    `description` caches the entry of the access log.
     """
 
     code: int
@@ -93,44 +92,44 @@ class Response(Protocol):
     def sent_length(self) -> int:
         """Bytes of the body that were sent."""
 
-    def drained(self) -> None:
-        """The client has taken everything that was sent so far."""
+    def resume(self) -> None:
+        """Continue: the client has taken all that was sent so far."""
 
     def sent(self) -> None:
-        """The response has left."""
+        """Note that the client has taken all of the response."""
 
     def sender_closed(self) -> None:
-        """The client has closed its sending side, or all of the connection."""
+        """Note that the client has closed its sending side, or all of the connection."""
 
     def connection_lost(self, reason: Failure) -> None:
-        """The connection was lost before the response had left."""
+        """Note that the connection was lost before the client had all of the response."""
 
 
 class ChannelOwner(Protocol):
-    """What a connection needs of the server it belongs to; `now` is the coarse time in seconds."""
+    """The server, as its connections see it; `now` is the coarse time in seconds."""
 
     limits: Limits
-    portions: ReceiveSizes
+    receive_sizes: ReceiveSizes
     now: float
     draining: bool
 
-    def known_at(self, address: IAddress) -> ResponseCache:
-        """Return the answers that may be given again on connections to this address of ours."""
+    def cache_for(self, address: IAddress) -> ResponseCache:
+        """Return the response cache of connections to this local address."""
 
-    def opened(self, connection: Connection) -> bool:
-        """A connection is there; False when it is one too many, and no other could be closed for it."""
+    def opened(self, connection: ManagedConnection) -> bool:
+        """Add a connection; return False if there are too many and none could be evicted."""
 
-    def closed(self, connection: Connection) -> None:
-        """A connection is gone."""
+    def closed(self, connection: ManagedConnection) -> None:
+        """Remove a connection."""
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Call `action` in the next turn of the reactor."""
+        """Call `action` in the next iteration of the reactor."""
 
     def render(self, request: IAnswerable) -> None:
-        """Have a request answered."""
+        """Have a resource answer the request."""
 
-    def answered(self, peer: str, head: RequestHead, response: Response, status: int) -> None:
-        """Note in the access log what somebody at `peer` was answered, with that status."""
+    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
+        """Write a request and its response to the access log."""
 
-    def refused(self, peer: str, status: int) -> None:
-        """Note in the access log that something at `peer` was refused that was no request."""
+    def log_refusal(self, peer: str, status: int) -> None:
+        """Write the response to input that is no request to the access log."""

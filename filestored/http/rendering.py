@@ -1,7 +1,7 @@
-"""From a resource tree to an answer: traversal, and the contract of `twisted.web` resources.
+"""Rendering: traversal of the resource tree, and the contract of `twisted.web` resources.
 
-A resource returns bytes, or `NOT_DONE_YET` and answers later; it raises `UnsupportedMethod`, or
-anything. Each of these becomes exactly one response.
+A resource returns bytes, or `NOT_DONE_YET` and answers later; it raises `UnsupportedMethod`, or any other
+exception. Each of these becomes exactly one response.
 """
 
 from twisted.logger import Logger
@@ -12,9 +12,9 @@ from twisted.web.resource import IResource, getChildForRequest
 from filestored.http.protocols import IAnswerable
 
 NOT_DONE_YET = 1
-"""What a resource returns that answers later, as `twisted.web.server` has it.
+"""The value that a resource returns that answers later, as in `twisted.web.server`.
 
-Not imported from there: that module brings a remote object protocol and an XML parser along, 1.5 MiB.
+Not imported from there: that module imports a remote object protocol and an XML parser, 1.5 MiB.
 """
 
 _log = Logger()
@@ -35,15 +35,16 @@ def render(resource: IResource, request: IAnswerable) -> None:
     try:
         body = resource.render(request)
     except UnsupportedMethod as error:
-        _answer_unsupported(resource, request, error)
+        _refuse_method(resource, request, error)
     except Exception:
         fail_request(request, Failure())
     else:
-        _answer(request, body)
+        if body is not NOT_DONE_YET:
+            _send(request, body)
 
 
 def fail_request(request: IAnswerable, reason: Failure) -> None:
-    """Log a fault of ours and answer 500, or end a response that has begun already."""
+    """Log a failure of a resource and answer 500, or abort a response that has begun already."""
     _log.failure("{method} failed", reason, method=request.method.decode())
     if request.finished:
         return
@@ -54,33 +55,30 @@ def fail_request(request: IAnswerable, reason: Failure) -> None:
 
 
 def send_text(request: IAnswerable, status: int, line: str) -> None:
-    """Answer with a status and one plain line."""
+    """Answer with a status and one line of plain text."""
     body = line.encode() + b"\n"
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
     request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
+    _send(request, body)
 
 
-def _answer(request: IAnswerable, body: object) -> None:
-    if body is NOT_DONE_YET:
-        return
+def _send(request: IAnswerable, body: object) -> None:
     if not isinstance(body, bytes):
         fail_request(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
         return
-    if body and not request.responseHeaders.hasHeader(b"content-type"):
+    if body and not request.has(b"content-type"):
         request.setHeader(b"Content-Type", b"text/html")
-    if body and not request.responseHeaders.hasHeader(b"content-length"):
+    if body and not request.has(b"content-length"):
         request.setHeader(b"Content-Length", b"%d" % len(body))
     request.write(body)
     request.finish()
 
 
-def _answer_unsupported(resource: IResource, request: IAnswerable, error: UnsupportedMethod) -> None:
+def _refuse_method(resource: IResource, request: IAnswerable, error: UnsupportedMethod) -> None:
     allowed: list[bytes] = list(error.allowedMethods)
     if request.method == b"HEAD" and b"GET" in allowed:
-        request.method = b"GET"  # The request knows that no body is to be sent.
+        request.method = b"GET"  # the request knows that no body is to be sent
         render(resource, request)
         return
     request.setHeader(b"Allow", b", ".join(allowed))

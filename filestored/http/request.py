@@ -1,38 +1,37 @@
-"""The request that a `twisted.web` resource is rendered with.
+"""Request and response of one exchange, as a `twisted.web` resource sees them.
 
-What a resource says (`setHeader`, `write`, `finish`) becomes one head and one stream of bytes,
-given to the connection as an `ResponseWriter`. Field values are made safe on the way out: no resource
-can split a response. One that turns out shorter or longer than announced ends the connection
-instead of being taken for whole.
+In: a `RequestHead` and a `RequestBody`. Out: one head and one stream of bytes, given to a `ResponseWriter`.
+No resource can split a response: line breaks in header values are replaced. A response that turns out shorter
+or longer than announced ends the connection, so that no client takes it for a whole one.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EIO
-from math import ceil, inf
+from functools import cached_property
 from time import monotonic
 from typing import cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
+from twisted.internet.interfaces import IAddress, IProducer, IPullProducer, IPushProducer
 from twisted.python.failure import Failure
-from twisted.web.http import CACHED, datetimeToString, stringToDatetime
+from twisted.web.http import parse_qs
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from filestored.errors import BodyLost
 from filestored.http.body import RequestBody
-from filestored.http.incoming import IncomingRequest
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.protocols import IAnswerable, ResponseWriter
 from filestored.http.rendering import fail_request, render
-from filestored.http.response import CachedHead, ResponseHeaders, format_head
+from filestored.http.response import CachedHead, format_head
 from filestored.http.response_cache import CachedResponse
-from filestored.http.twisted_compat import PullToPush
+from filestored.http.twisted_compat import PullToPush, TwistedRequest
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
 
-SMALL = 16 * 1024
-"""File ranges up to this size, in bytes, leave in one piece with the head."""
+INLINE_FILE_MAX_BYTES = 16 * 1024
+"""File ranges up to this size are read and sent together with the head."""
 
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
@@ -41,10 +40,10 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 @implementer(IAnswerable)
-class Request(IncomingRequest, ResponseHeaders):
+class Request(TwistedRequest):
     """A request that is answered through `write` and `finish`.
 
-    What most requests never change is a default of the class, so that making one costs little.
+    Attributes that most requests never change are class attributes, which makes a request cheap to create.
     """
 
     startedWriting = False
@@ -56,46 +55,107 @@ class Request(IncomingRequest, ResponseHeaders):
     _lost = False
     _producer: IPushProducer | None = None
     _finish_waiters: tuple[Deferred[None], ...] = ()
-    _last_modified = 0
     _reopen: Callable[[], IBlob] | None = None
     _left = False
     _on_left: Callable[[], None] | None = None
 
-    def __init__(self, head: RequestHead, body: RequestBody, exchange: ResponseWriter) -> None:
-        IncomingRequest.__init__(self, head, body, exchange.transport)
+    def __init__(self, head: RequestHead, body: RequestBody, writer: ResponseWriter) -> None:
+        path = head.path
+        self.method = head.method
+        self.uri = head.target
+        self.path = path
+        self.clientproto = head.version
+        self.body = body
+        self.transport = writer.transport
+        self.prepath = []
+        self.postpath = path[1:].split(b"/")
+        if b"%" in path:
+            self.postpath = [unquote_to_bytes(segment) for segment in self.postpath]
+        self._head = head
         self._lines = {}
-        self._exchange = exchange
+        self._writer = writer
         self._bodiless = head.method == b"HEAD"
 
+    # --- the request ----------------------------------------------------------------------------
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:
+        """Names and values of the query, decoded."""
+        args: dict[bytes, list[bytes]] = parse_qs(self._head.query, keep_blank_values=True)
+        return args
+
+    def getHeader(self, key: bytes | str) -> bytes | str | None:
+        """Return the last value of a header, of the type of its name, or None."""
+        if isinstance(key, bytes):
+            return self._head.fields.last.get(key.lower())
+        value = self._head.fields.last.get(key.lower().encode())
+        return None if value is None else value.decode("utf-8", "replace")
+
+    def getAllHeaders(self) -> dict[bytes, bytes]:
+        """Return the last value of each header."""
+        return dict(self._head.fields.last)
+
+    def header(self, name: bytes) -> bytes | None:
+        """See `IStreamedRequest.header`."""
+        headers = self._head.fields
+        if name not in headers.last or len(headers.last) == len(headers.lines):
+            return headers.last.get(name)
+        return b", ".join(headers.values(name))
+
+    def header_values(self, name: bytes) -> Sequence[bytes]:
+        """See `IStreamedRequest.header_values`."""
+        return self._head.fields.values(name)
+
+    def getHost(self) -> IAddress:
+        """Return the local address of the connection."""
+        return self.transport.getHost()
+
+    def getRequestHostname(self) -> bytes:
+        """Return the host of the ``Host`` header, without a port."""
+        value = self._head.fields.last.get(b"host")
+        if not value:
+            return str(getattr(self.getHost(), "host", "localhost")).encode()
+        if value.startswith(b"["):
+            return value[1:].partition(b"]")[0]
+        return value.partition(b":")[0]
+
+    # --- the response ---------------------------------------------------------------------------
+
     def write(self, data: bytes) -> None:
-        """Send a piece of the response's body; the head goes before the first."""
+        """Send a piece of the body; the head is sent before the first."""
         if self._lost:
             return
-        piece = self._head_once() + self._frame(data)
-        if piece:
-            self._exchange.send(piece)
-            self._pause_if_behind()
+        head = b"" if self.startedWriting else self._start_response()
+        if self._bodiless:
+            data = b""
+        self.sent_length += len(data)
+        if self._chunked and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if head or data:
+            self._writer.send(head + data)
+            if self._producer is not None:
+                self._pause_if_behind()
 
     def finish(self) -> None:
-        """The response is complete."""
+        """Complete the response."""
         if self._lost:
             return
         if self.finished:
             raise RuntimeError("the response has been finished already")
-        if not (
-            self.startedWriting or self._bodiless or self.code in BODILESS or self.has(b"content-length")
-        ):
-            self.setHeader(b"Content-Length", b"0")
-        if not self.startedWriting or self._chunked:
-            self._exchange.send(self._head_once() + (_LAST_CHUNK if self._chunked else b""))
+        if not self.startedWriting:
+            if not (self._bodiless or self.code in BODILESS or self.has(b"content-length")):
+                self.setHeader(b"Content-Length", b"0")
+            self._writer.send(self._start_response() + (_LAST_CHUNK if self._chunked else b""))
+        elif self._chunked:
+            self._writer.send(_LAST_CHUNK)
         self.finished = True
         if self._bodiless or self._announced in (None, self.sent_length):
-            self._exchange.responded()
+            self._writer.response_finished()
         else:
-            self._exchange.abort()
+            self._writer.abort()
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """A resource has failed; see `twisted.web.server.Request.processingFailed`."""
+        """Answer 500; see `twisted.web.server.Request.processingFailed`."""
         fail_request(self, reason)
         return reason
 
@@ -105,7 +165,7 @@ class Request(IncomingRequest, ResponseHeaders):
 
     def abort(self) -> None:
         """See `IStreamedRequest.abort`."""
-        self._exchange.abort()
+        self._writer.abort()
 
     def when_left(self, action: Callable[[], None]) -> None:
         """See `IStreamedRequest.when_left`."""
@@ -115,49 +175,41 @@ class Request(IncomingRequest, ResponseHeaders):
             self._on_left = action
 
     def notifyFinish(self) -> Deferred[None]:
-        """Fires when the response has gone out; fails when the connection was lost before."""
+        """See `IStreamedRequest.notifyFinish`."""
         waiter: Deferred[None] = Deferred()
         self._finish_waiters += (waiter,)
         return waiter
 
-    def _head_once(self) -> bytes:
-        """The head of the response before its first byte, nothing after."""
-        if self.startedWriting:
-            return b""
+    def _start_response(self) -> bytes:
+        """Return the head of the response, and decide how its end is marked."""
         self.startedWriting = True
         self._announced = self.content_length()
         self._bodiless = self._bodiless or self.code in BODILESS
         http11 = self.clientproto == b"HTTP/1.1"
         self._chunked = self._announced is None and not self._bodiless and http11
         delimited = self._bodiless or self._chunked or self._announced is not None
-        lines = self.field_lines()
+        lines = list(self._lines.values())
         if self._chunked:
             lines.append(b"Transfer-Encoding: chunked")
-        if not self._exchange.keeps_alive(delimited):
+        if not self._writer.keeps_alive(delimited):
             lines.append(b"Connection: close")
         elif not http11:
             lines.append(b"Connection: keep-alive")
         elif self._reopen is not None:
-            self._remember(lines, self._reopen)
+            self._cache_response(lines, self._reopen)
         return format_head(self.code, self.code_message, lines)
 
-    def _remember(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
-        """Let the answer be given again, if it is a whole one to a question that was all head."""
+    def _cache_response(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
+        """Cache the response if it is a whole one to a request without body."""
         size, whole = self._announced, self.code == 200 and not self._bodiless
         if whole and size is not None and not self._head.fields.has_body:
             response = CachedHead(self.code, lines)
-            self._exchange.remember(CachedResponse(self._head, response, size, reopen))
-
-    def _frame(self, data: bytes) -> bytes:
-        if self._bodiless or not data:
-            return b""
-        self.sent_length += len(data)
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+            self._writer.cache_response(CachedResponse(self._head, response, size, reopen))
 
     # --- IConsumer ------------------------------------------------------------------------------
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Have the rest of the body written by `producer`, at the pace of the client."""
+        """Have `producer` write the rest of the body, paused while the client is behind."""
         if self._producer is not None:
             raise RuntimeError("a producer is registered already")
         if self._lost:
@@ -169,83 +221,51 @@ class Request(IncomingRequest, ResponseHeaders):
         self._pause_if_behind()
 
     def unregisterProducer(self) -> None:
-        """The producer has written everything."""
+        """Release the producer, which has written everything."""
         producer, self._producer = self._producer, None
         if isinstance(producer, PullToPush):
             producer.unregistered()
 
     def _pause_if_behind(self) -> None:
-        if self._producer is not None and self._exchange.pending:
+        if self._producer is not None and self._writer.pending:
             self._producer.pauseProducing()
 
-    # --- from the channel -----------------------------------------------------------------------
+    # --- ActiveResponse -------------------------------------------------------------------------
 
-    def drained(self) -> None:
-        """The client has taken everything that was sent so far."""
+    def resume(self) -> None:
+        """See `ActiveResponse.resume`."""
         if self._producer is not None:
             self._producer.resumeProducing()
 
     def sent(self) -> None:
-        """The response has left."""
-        for waiter in self._take_waiters():
+        """See `ActiveResponse.sent`."""
+        waiters, self._finish_waiters = self._finish_waiters, ()
+        for waiter in waiters:
             waiter.callback(None)
 
     def sender_closed(self) -> None:
-        """The client has closed its sending side, or all of the connection."""
+        """See `ActiveResponse.sender_closed`."""
         self._left = True
         action, self._on_left = self._on_left, None
         if action is not None:
             action()
 
     def connection_lost(self, reason: Failure) -> None:
-        """The connection was lost before the response had left."""
+        """See `ActiveResponse.connection_lost`."""
         self._lost = True
         self.sender_closed()
         self.body.failed(BodyLost())
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
-        for waiter in self._take_waiters():
-            waiter.errback(reason)
-
-    def _take_waiters(self) -> tuple[Deferred[None], ...]:
         waiters, self._finish_waiters = self._finish_waiters, ()
-        return waiters
-
-    # --- the old conditionals of IRequest ---------------------------------------------------
-
-    def setLastModified(self, when: float) -> object:
-        """See `twisted.web.iweb.IRequest.setLastModified`."""
-        self._last_modified = max(self._last_modified, ceil(when))
-        self.setHeader(b"Last-Modified", datetimeToString(self._last_modified))
-        since = self._head.fields.last.get(b"if-modified-since")
-        if since is None or _seconds(since) < self._last_modified:
-            return None
-        self.setResponseCode(304)
-        return CACHED
-
-    def setETag(self, etag: bytes) -> object:
-        """See `twisted.web.iweb.IRequest.setETag`."""
-        if etag:
-            self.setHeader(b"ETag", etag)
-        tags = (self._head.fields.last.get(b"if-none-match") or b"").replace(b",", b" ").split()
-        if etag not in tags and b"*" not in tags:
-            return None
-        self.setResponseCode(304 if self.method in (b"GET", b"HEAD") else 412)
-        return CACHED
-
-
-def _seconds(date: bytes) -> float:
-    """Seconds since the epoch; of a malformed date long ago."""
-    try:
-        return cast("int", stringToDatetime(date))
-    except (ValueError, IndexError):
-        return -inf
+        for waiter in waiters:
+            waiter.errback(reason)
 
 
 @implementer(IFileSender, ICacheable)
 class FileSendingRequest(Request):
-    """A request on a connection that sends files by itself."""
+    """A request on a connection that sends files itself."""
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """See `IFileSender.write_file`."""
@@ -254,24 +274,22 @@ class FileSendingRequest(Request):
         if self._bodiless or start == stop:
             self.write(b"")
             return None
-        if stop - start <= SMALL and not source.slow:
+        if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
             self.write(_read(source, start, stop))
             return None
-        head = self._head_once()
+        head = b"" if self.startedWriting else self._start_response()
         self.sent_length += stop - start
-        before, after = self._chunk_frame(stop - start)
-        self._exchange.send(head + before, more=True)
-        done = self._exchange.send_file(source, start, stop)
-        if after:
-            self._exchange.send(after)
+        if self._chunked:
+            head += b"%x\r\n" % (stop - start)
+        self._writer.send(head, more=True)
+        done = self._writer.send_file(source, start, stop)
+        if self._chunked:
+            self._writer.send(b"\r\n")
         return done
 
     def cache_with(self, reopen: Callable[[], IBlob]) -> None:
         """See `ICacheable.cache_with`."""
         self._reopen = reopen
-
-    def _chunk_frame(self, size: int) -> tuple[bytes, bytes]:
-        return (b"%x\r\n" % size, b"\r\n") if self._chunked else (b"", b"")
 
 
 def _read(source: IFileSource, start: int, stop: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The head of a response: the fields that a resource sets, and their form on the wire.
+"""Response heads: the headers that a resource sets, and their form on the wire.
 
 RFC 9110 section 6.6.1 for ``Date``, RFC 9112 section 4 for the status line.
 """
@@ -9,7 +9,6 @@ from http import HTTPStatus
 from time import time
 
 from twisted.web.http import datetimeToString
-from twisted.web.http_headers import Headers
 
 from filestored.http.parser.headers import Field
 
@@ -21,115 +20,64 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode
 
 
 PreformattedHeaders = dict[bytes, bytes]
-"""Fields of responses as finished lines without line end, by lower-case name; see `prepare`."""
+"""Response headers as finished lines without line end, by lower-case name; see `preformat`."""
 
 
-def prepare(*fields: Field) -> PreformattedHeaders:
-    """Format fields that many responses share, once, for `ResponseHeaders.set_headers`."""
-    return {name.lower(): _line(name, value) for name, value in fields}
+def preformat(*fields: Field) -> PreformattedHeaders:
+    """Format headers for `ResponseHeaders.set_headers`, once for many responses if they share them."""
+    lines = {}
+    for name, value in fields:
+        line = name + b": " + value
+        if len(line.translate(None, _BREAKING)) != len(line):  # a third of the time of a search
+            line = _LINE_BREAKS.sub(b" ", line)
+        lines[name.lower()] = line
+    return lines
 
 
 class ResponseHeaders:
-    """The writing half of `twisted.web.iweb.IRequest`, as far as the head goes.
-
-    Fields rest as finished lines until somebody asks for `responseHeaders`; from then on they rest
-    there.
-    """
+    """Status and headers of a response: the writing half of `twisted.web.iweb.IRequest`, without the body."""
 
     code = 200
     code_message: bytes | None = None
-    cookies: tuple[bytes, ...] = ()
     _lines: PreformattedHeaders
-    _headers: Headers | None = None
-
-    @property
-    def responseHeaders(self) -> Headers:
-        """The fields as Twisted keeps them; what is changed here is sent."""
-        if self._headers is None:
-            self._headers = Headers()
-            _put(self._headers, self._lines)
-        return self._headers
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status, and a phrase other than the usual one."""
+        """Set the status, and a phrase if it is not the usual one."""
         self.code = code
         self.code_message = message
 
     def setHeader(self, k: bytes | str, v: bytes | str) -> None:
-        """Set a field, in place of one of that name."""
-        name, value = _encoded(k), _encoded(v)
-        if self._headers is None:
-            self._lines[name.lower()] = _line(name, value)
-        else:
-            self._headers.setRawHeaders(name, [value])
+        """Set a header, in place of those of its name."""
+        name = k if isinstance(k, bytes) else k.encode()
+        value = v if isinstance(v, bytes) else v.encode()
+        self._lines.update(preformat((name, value)))
 
     def set_headers(self, fields: Mapping[bytes, bytes]) -> None:
-        """Set several fields, in place of those of their names."""
-        if self._headers is None:
-            self._lines.update(fields)
-        else:
-            _put(self._headers, fields)
-
-    def addCookie(
-        self,
-        k: bytes | str,
-        v: bytes | str,
-        expires: bytes | str | None = None,
-        domain: bytes | str | None = None,
-        path: bytes | str | None = None,
-        max_age: bytes | str | None = None,
-        comment: bytes | str | None = None,
-        secure: bool | None = None,
-        httpOnly: bool = False,
-        sameSite: bytes | str | None = None,
-    ) -> None:
-        """Set a cookie; see `twisted.web.http.Request.addCookie`."""
-        attributes = {
-            b"Expires": expires,
-            b"Domain": domain,
-            b"Path": path,
-            b"Max-Age": max_age,
-            b"Comment": comment,
-            b"SameSite": sameSite,
-        }
-        parts = [_cookie_part(k) + b"=" + _cookie_part(v)]
-        parts += [
-            name + b"=" + _cookie_part(value) for name, value in attributes.items() if value is not None
-        ]
-        parts += [name for name, wanted in ((b"Secure", secure), (b"HttpOnly", httpOnly)) if wanted]
-        self.cookies += (b"; ".join(parts),)
-
-    def redirect(self, url: bytes | str) -> None:
-        """Answer 302 with that location."""
-        self.setResponseCode(302)
-        self.setHeader(b"Location", url)
+        """Set several headers, in place of those of their names."""
+        self._lines.update(fields)
 
     def has(self, name: bytes) -> bool:
-        """Whether the field of that lower-case name is set."""
-        return name in self._lines if self._headers is None else self._headers.hasHeader(name)
+        """Return whether the header of that lower-case name is set."""
+        return name in self._lines
 
     def content_length(self) -> int | None:
-        """The announced length of the body in bytes."""
-        if self._headers is None:
-            line = self._lines.get(b"content-length")
-            return None if line is None else int(line[len(b"content-length: ") :])
-        values = self._headers.getRawHeaders(b"content-length")
-        return int(values[-1]) if values else None
+        """Return the announced length of the body in bytes."""
+        line = self._lines.get(b"content-length")
+        return None if line is None else int(line.rpartition(b": ")[2])
 
-    def field_lines(self) -> list[bytes]:
-        """All fields in the order in which they were set, cookies last."""
-        if self._headers is None:
-            lines = list(self._lines.values())
-        else:
-            raw = self._headers.getAllRawHeaders()
-            lines = [_line(name, value) for name, values in raw for value in values]
-        if self.cookies:
-            lines += [_line(b"Set-Cookie", cookie) for cookie in self.cookies]
-        return lines
+
+def format_line(name: bytes, value: bytes) -> bytes:
+    """Return one header without line end, whatever its value contains."""
+    return preformat((name, value))[name.lower()]
+
+
+def encoded(text: bytes | str) -> bytes:
+    """Return text as UTF-8."""
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
-    """Status line, ``Server``, ``Date``, the given finished lines, and the empty line.
+    """Return status line, ``Server``, ``Date``, the given finished lines, and the empty line.
 
     `phrase` replaces the usual one of the status.
     """
@@ -137,11 +85,11 @@ def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
         first = _STATUS_LINES[status]
     else:
         first = _LINE_BREAKS.sub(b" ", b"HTTP/1.1 %d %b" % (status, phrase or b""))
-    return b"\r\n".join([first, _clock.lines(), *lines, b"", b""])
+    return b"\r\n".join([first, _date_header.lines(), *lines, b"", b""])
 
 
 class CachedHead:
-    """The head of a response that is sent again and again: all of it but the date."""
+    """The head of a response that is sent several times: all of it but the date."""
 
     __slots__ = ("_after", "_before")
 
@@ -150,12 +98,12 @@ class CachedHead:
         self._after = b"\r\n".join([b"", *lines, b"", b""])
 
     def now(self) -> bytes:
-        """The head as it is sent now."""
-        return self._before + _clock.lines() + self._after
+        """Return the head with the present date."""
+        return self._before + _date_header.lines() + self._after
 
 
 def format_error(status: int, reason: str, *extra: Field) -> bytes:
-    """A whole response of one plain line, behind which the connection ends."""
+    """Return a whole response of one plain line that ends the connection."""
     body = reason.encode() + b"\n"
     fields = (
         (b"Content-Type", b"text/plain; charset=utf-8"),
@@ -163,11 +111,11 @@ def format_error(status: int, reason: str, *extra: Field) -> bytes:
         (b"Connection", b"close"),
         *extra,
     )
-    return format_head(status, None, list(prepare(*fields).values())) + body
+    return format_head(status, None, list(preformat(*fields).values())) + body
 
 
 class _DateHeader:
-    """The fields that all responses of one second share."""
+    """``Server`` and ``Date``, formatted once a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -181,26 +129,4 @@ class _DateHeader:
         return self._lines
 
 
-_clock = _DateHeader()
-
-
-def _put(headers: Headers, lines: Mapping[bytes, bytes]) -> None:
-    """Set finished lines in the form of Twisted."""
-    for line in lines.values():
-        name, _, value = line.partition(b": ")
-        headers.setRawHeaders(name, [value])
-
-
-def _encoded(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def _line(name: bytes, value: bytes) -> bytes:
-    """One field, which stays one whatever its value holds."""
-    line = name + b": " + value
-    harmless = len(line.translate(None, _BREAKING)) == len(line)  # a third of the time of a search
-    return line if harmless else _LINE_BREAKS.sub(b" ", line)
-
-
-def _cookie_part(text: bytes | str) -> bytes:
-    return _encoded(text).replace(b";", b" ")
+_date_header = _DateHeader()

@@ -1,42 +1,45 @@
-"""Answers that are known: the same question, to the byte, is not read a second time.
+"""Response cache, keyed by the raw bytes of the request head.
 
-What a head asks for stands in its bytes and nowhere else. So when a resource has said of its answer that
-it may be given again (`ICacheable`), the answer's fields are kept under the bytes of the head, and when the
-same bytes come again, from whomever, they are answered at once: no parsing, no request, no traversal. The
-date is of the moment, and the body is opened anew each time, so that nothing is sent that is
-not there any more.
+A resource declares that a response may be cached (`ICacheable.cache_with`). A hit skips parsing, routing and
+rendering: the stored head is sent with the current date. The body is reopened each time, so a deleted file is
+never served. A head that arrives in pieces, or with the next request behind it, is no hit.
 
-This is the hot path of downloads, and takes a quarter to a third of the time (docs/benchmarks.md). A
-head that comes in pieces, or with the next one behind it, is read as usual.
+A hit takes a quarter to a third of the time of a miss (docs/benchmarks.md).
 
-Rejected: to keep whole responses, bytes included; who would notice that the file is gone?
+Rejected: storing whole responses with their bodies, which would outlive their files.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twisted.internet.defer import fail
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from filestored.bounded_cache import BoundedCache
 from filestored.errors import FilestoredError
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead
-from filestored.interfaces import IBlob
+from filestored.http.transport.output import Output, SocketOutput
+from filestored.interfaces import IBlob, IFileSource, IInMemory
 
-MOST = 2048
-"""How many answers are known; the one that came first goes first."""
+MAX_ENTRIES = 2048
+"""Entries of a cache; the oldest is evicted."""
 
-LONGEST = 1024
-"""Bytes of the longest head whose answer is kept."""
+MAX_HEAD_BYTES = 1024
+"""Length of the longest request head that is a key."""
 
-MOST_FIELDS = 24
-"""Fields of the largest head whose answer is kept: read, they take ten times the bytes. Browsers send 18."""
+MAX_HEADERS = 24
+"""Headers of a request whose response is cached: parsed, they take ten times the bytes. Browsers send 18."""
+
+_log = Logger()
 
 
 @dataclass(slots=True)
 class CachedResponse:
-    """The answer 200 to `head`: its own head, and `size` bytes, which `reopen` gives.
+    """A response 200 to the request `head`: its own head, and a body of `size` bytes from `reopen`.
 
-    `description` is what the access log says of it, the same each time; None before the first.
+    `description` is its entry in the access log, which is the same each time; None before the first.
     """
 
     head: RequestHead
@@ -50,11 +53,27 @@ class CachedResponse:
 
     @property
     def sent_length(self) -> int:
-        """Bytes of the body, for the access log."""
+        """Return the bytes of the body, for the access log."""
         return self.size
 
-    def blob(self) -> IBlob | None:
-        """The body, to be closed by the caller; None when it can't be had as before."""
+    def send(self, output: Output, abort: Callable[[], None]) -> bool:
+        """Send the response; return False, without sending, if the body cannot be had as before.
+
+        `abort` is called when the body cannot be read to its end.
+        """
+        blob = self.open()
+        if blob is None:
+            return False
+        if IInMemory.providedBy(blob):
+            output.write(self.response.now() + blob.data)
+            blob.close()
+        else:
+            output.write(self.response.now(), more=blob.size > 0)
+            self._send_file(output, blob, abort)
+        return True
+
+    def open(self) -> IBlob | None:
+        """Return the body, to be closed by the caller; None if it cannot be had as before."""
         try:
             blob = self.reopen()
         except (FilestoredError, OSError):
@@ -64,40 +83,49 @@ class CachedResponse:
         blob.close()
         return None
 
-    def drained(self) -> None:
-        """Nobody waits for the client."""
+    def _send_file(self, output: Output, blob: IBlob, abort: Callable[[], None]) -> None:
+        assert isinstance(output, SocketOutput)
+        try:
+            sending = output.write_file(IFileSource(blob), 0, blob.size) if blob.size else None
+        except OSError:
+            sending = fail()
+        if sending is None:
+            blob.close()
+        else:
+            sending.addBoth(_file_sent, blob, abort)
+
+    def resume(self) -> None:
+        """Do nothing: no producer waits."""
 
     def sent(self) -> None:
-        """Nobody asked to be told."""
+        """Do nothing: no resource waits."""
 
     def sender_closed(self) -> None:
-        """See `filestored.http.protocols.Response.sender_closed`."""
+        """Do nothing: no resource waits."""
 
     def connection_lost(self, reason: Failure) -> None:
-        """Nobody asked to be told."""
+        """Do nothing: no resource waits."""
 
 
-class ResponseCache:
-    """The answers that one server gives again, by the bytes of the heads."""
+def _file_sent(outcome: Failure | None, blob: IBlob, abort: Callable[[], None]) -> None:
+    blob.close()
+    if outcome is not None:
+        _log.failure("a file could not be sent to its end", outcome)
+        abort()
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._answers: dict[bytes, CachedResponse] = {}
-        self.get = self._answers.get
 
-    def add(self, answer: CachedResponse) -> None:
-        """Keep an answer, unless its head is too large."""
-        raw = answer.head.raw
-        if len(raw) > LONGEST or len(answer.head.fields.lines) > MOST_FIELDS:
-            return
-        self._answers[raw] = answer
-        if len(self._answers) > self._most:
-            del self._answers[next(iter(self._answers))]
+class ResponseCache(BoundedCache[bytes, CachedResponse]):
+    """The cached responses of one server, by the bytes of the request head."""
 
-    def forget(self, answer: CachedResponse) -> None:
-        """Have the head of an answer read anew."""
-        self._answers.pop(answer.head.raw, None)
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        super().__init__(max_entries)
 
-    def clear(self) -> None:
-        """Have all heads read anew."""
-        self._answers.clear()
+    def add_response(self, response: CachedResponse) -> None:
+        """Store a response, unless its request head is too large."""
+        head = response.head
+        if len(head.raw) <= MAX_HEAD_BYTES and len(head.fields.lines) <= MAX_HEADERS:
+            self.add(head.raw, response)
+
+    def remove(self, response: CachedResponse) -> None:
+        """Remove a stale response."""
+        self.pop(response.head.raw, None)

@@ -1,22 +1,22 @@
-"""What a connection is about, at any time exactly one of these."""
+"""The states of an HTTP connection."""
 
 from enum import IntEnum, auto
 
 
 class ConnectionState(IntEnum):
-    """What a connection is about; an integer, whose hash costs nothing."""
+    """The state of a connection. An IntEnum because it is a dictionary key on the hot path."""
 
     IDLE = auto()
     """Between requests; no byte of the next one has arrived."""
     HEAD = auto()
-    """A head is arriving."""
+    """A request head is arriving."""
     BODY = auto()
     """A request is being served whose body has not ended."""
     RESPONSE = auto()
-    """The request has been read; its response is under way."""
-    ABANDONED = auto()
-    """The body came to a bad end; the response is under way and will be the last."""
+    """The request has been read; its response is being sent."""
+    BODY_FAILED = auto()
+    """The body cannot be read to its end; the response is being sent and will be the last."""
     LINGER = auto()
-    """Our side is closed; what still arrives is dropped."""
-    GONE = auto()
+    """The sending side is closed; input is discarded."""
+    CLOSED = auto()
     """The connection is closed."""

@@ -1,7 +1,7 @@
-"""How long one waits for a peer: pure measures of counters that should grow.
+"""Connection timeouts: keep-alive, request head, request body (stall and minimum rate), response, linger.
 
-Each is told the time and a counter now and then (one coarse sweep over all connections), and
-says whether patience has run out. Nothing is set or cancelled per request.
+Pure. The factory polls them for all connections; no timer is set or cancelled per request. Each poll passes
+the time and a counter that should grow.
 """
 
 from math import inf
@@ -10,59 +10,61 @@ from filestored.http.limits import Limits
 from filestored.http.state import ConnectionState
 
 MIN_RATE_SECONDS = 5.0
-"""Seconds over which a rate is measured at least."""
+"""The shortest time over which a rate is measured."""
 
 
 class Timeouts:
-    """What one connection is waited for, and how long: phases that may only last so long, bytes both ways."""
+    """The timeouts of one connection."""
 
     def __init__(self, limits: Limits) -> None:
+        self._body_stall = StallTimer(limits.body_stall_timeout)
+        self._min_body_rate = MinRate(limits.body_window, limits.body_rate)
+        self._write_stall = StallTimer(limits.write_timeout)
         self._limits = limits
-        self._body_silence = StallTimer(limits.body_stall_timeout)
-        self._body_slowness = MinRate(limits.body_window, limits.body_rate)
-        self._write_silence = StallTimer(limits.write_timeout)
+        self.measures_body = False
+        """Whether a poll has seen a body since `reset_body`."""
 
-    def expect_body(self) -> None:
-        """A new body begins."""
-        self._body_silence.relax()
-        self._body_slowness.relax()
+    def reset_body(self) -> None:
+        """Forget the body that was measured."""
+        self._body_stall.reset()
+        self._min_body_rate.reset()
+        self.measures_body = False
 
-    def is_expired(self, phase: ConnectionState, since: float, now: float) -> bool:
-        """Whether `phase` has lasted too long since it was entered."""
-        return now - since > self._allowed(phase)
+    def is_expired(self, state: ConnectionState, seconds: float) -> bool:
+        """Return whether a connection may not be in `state` for so many seconds."""
+        return seconds > self._max_seconds(state)
 
-    def body_stalls(self, wanted: bool, now: float, received: int) -> bool:
-        """Whether a body that is `wanted` does not come, or too slowly; `received` counts bytes."""
+    def body_expired(self, wanted: bool, now: float, received: int) -> bool:
+        """Return whether a body that is `wanted` has stalled or is too slow; `received` in bytes."""
         if not wanted:
-            self.expect_body()
+            self.reset_body()
             return False
-        silent = self._body_silence.exhausted(now, received)
-        return self._body_slowness.exhausted(now, received) or silent
+        self.measures_body = True
+        stalled = self._body_stall.expired(now, received)
+        return self._min_body_rate.expired(now, received) or stalled
 
-    def reader_stalls(self, pending: bool, now: float, taken: int) -> bool:
-        """Whether the peer does not take what is `pending` for it; `taken` grows when it does."""
+    def write_expired(self, pending: bool, now: float, taken: int) -> bool:
+        """Return whether the client does not read output that is `pending`; `taken` grows as it reads."""
         if not pending:
-            self._write_silence.relax()
+            self._write_stall.reset()
             return False
-        return self._write_silence.exhausted(now, taken)
+        return self._write_stall.expired(now, taken)
 
     def body_rate(self, now: float, received: int) -> float:
-        """Return the bytes a second of a body; infinite where the time is too short to measure."""
-        return self._body_slowness.rate(now, received)
+        """Return the rate of a body in bytes a second; infinite if the time is too short to measure."""
+        return self._min_body_rate.rate(now, received)
 
-    @property
-    def reader_stalled_since(self) -> float | None:
-        """The time since when the peer has taken nothing of what is pending, as seen by `reader_stalls`."""
-        return self._write_silence.since
+    def write_stalled_seconds(self, now: float) -> float | None:
+        """Return the time since the client took any pending output, as polled; None if none is pending."""
+        return self._write_stall.seconds(now)
 
-    def _allowed(self, phase: ConnectionState) -> float:
-        """For how many seconds a connection may be in `phase`."""
-        match phase:
+    def _max_seconds(self, state: ConnectionState) -> float:
+        match state:
             case ConnectionState.IDLE:
-                return self._limits.idle
+                return self._limits.keep_alive_timeout
             case ConnectionState.HEAD:
                 return self._limits.head_timeout
-            case ConnectionState.ABANDONED:
+            case ConnectionState.BODY_FAILED:
                 return self._limits.write_timeout
             case ConnectionState.LINGER:
                 return self._limits.linger_time
@@ -71,33 +73,32 @@ class Timeouts:
 
 
 class StallTimer:
-    """Runs out when a counter has stood still for `seconds`."""
+    """Expires when a counter has not grown for `timeout` seconds."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self._count = -1
-        self._until = inf
+        self._deadline = inf
 
-    def exhausted(self, now: float, count: int) -> bool:
-        """Whether `count` has been the same for too long at the time `now`."""
+    def expired(self, now: float, count: int) -> bool:
+        """Return whether `count` has been the same for too long."""
         if count != self._count:
             self._count = count
-            self._until = now + self._seconds
-        return now >= self._until
+            self._deadline = now + self._timeout
+        return now >= self._deadline
 
-    @property
-    def since(self) -> float | None:
-        """The time at which the counter was seen to grow last; None when nothing is expected."""
-        return None if self._until == inf else self._until - self._seconds
+    def seconds(self, now: float) -> float | None:
+        """Return the time since the counter was seen to grow; None after `reset`."""
+        return None if self._deadline == inf else now - (self._deadline - self._timeout)
 
-    def relax(self) -> None:
-        """Nothing is expected at present."""
+    def reset(self) -> None:
+        """Stop until the next call of `expired`."""
         self._count = -1
-        self._until = inf
+        self._deadline = inf
 
 
 class MinRate:
-    """Runs out when a counter has grown by less than `rate` a second over `window` seconds."""
+    """Expires when a counter has grown by less than `rate` a second over `window` seconds."""
 
     def __init__(self, window: float, rate: int) -> None:
         self._window = window
@@ -105,8 +106,8 @@ class MinRate:
         self._begin = inf
         self._count = 0
 
-    def exhausted(self, now: float, count: int) -> bool:
-        """Whether the window that has just ended saw too little growth."""
+    def expired(self, now: float, count: int) -> bool:
+        """Return whether the window that has just ended saw too little growth."""
         if self._begin == inf:
             self._begin, self._count = now, count
         if now - self._begin < self._window:
@@ -120,6 +121,6 @@ class MinRate:
         elapsed = now - self._begin
         return (count - self._count) / elapsed if elapsed >= MIN_RATE_SECONDS else inf
 
-    def relax(self) -> None:
-        """Nothing is expected at present; a new window begins with the next call."""
+    def reset(self) -> None:
+        """Begin a new window with the next call of `expired`."""
         self._begin = inf

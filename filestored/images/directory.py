@@ -24,7 +24,7 @@ from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.directory import Report, error_context, require_format
+from filestored.storage.disk.directory import Report, error_context
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import DeviceHealth
 from filestored.storage.recovery import Recovery
@@ -40,13 +40,16 @@ def check(path: str) -> None:
     records.check(path, FORMAT_NAME)
 
 
-def prepare(path: str, report: Report | None = None) -> None:
+def prepare(path: str, report: Report | None = None, must_exist: bool = False) -> None:
     """Create the image directory, or check an existing one. Blocking. Raises `FilestoredError` or `OSError`.
 
-    `report` is called when an existing directory is read-only; None makes that an error.
+    `report` is called when an existing directory is read-only; None makes that an error. A
+    directory that `must_exist` is not created.
     """
-    records.prepare(path, FORMAT_NAME, report=report)
-    layout.prepare(_blobs(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report)
+    records.prepare(path, FORMAT_NAME, report=report, must_exist=must_exist)
+    layout.prepare(
+        _blobs(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
+    )
     kept = DiskRecords(path)
     try:
         with error_context(path, "directory"):
@@ -61,12 +64,6 @@ def repair(path: str) -> None:
     layout.repair(_blobs(path))
 
 
-def require(path: str) -> None:
-    """Raise `UnusableStore` unless `path` is a prepared image directory. Blocking."""
-    require_format(path, "directory")
-    require_format(_blobs(path), "store")
-
-
 def request_sweep(path: str) -> None:
     """Request one removal of orphans. Called once as the service starts."""
     orphans_thread.request_sweep(_marker(path))
@@ -76,8 +73,8 @@ class ImageDirectory:
     """The image directory `path`, opened by this process.
 
     `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
-    `max_uploads` are the limits of a `Store`. Blocking, but reads no account and no image. Raises
-    `FilestoredError` or `OSError`.
+    `max_uploads` are the limits of a `Store`; `must_exist` is that of `prepare`. Blocking, but reads no
+    account and no image. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -90,9 +87,10 @@ class ImageDirectory:
         *,
         max_size: int,
         max_uploads: int,
+        must_exist: bool = False,
     ) -> None:
         health = devices.of(path)
-        prepare(path, recovery.add(health, partial(repair, path)))
+        prepare(path, recovery.add(health, partial(repair, path)), must_exist)
         kept = DiskRecords(path)
         key = read_key(kept)
         disk = DiskBackend(_blobs(path), UNIQUE_SHA256)
@@ -105,10 +103,8 @@ class ImageDirectory:
             max_uploads=max_uploads,
         )
         self._decoder, self.thumbnails = _make_decoder(reactor, path, threads)
-        on_blob_deleted = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageStore(
-            kept, key, blobs, threads, health, self._decoder, on_blob_deleted, recover=disk.recover
-        )
+        forget = self.thumbnails.forget if self.thumbnails else None
+        self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
         self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
 
     def stop(self) -> "Deferred[None]":

@@ -43,7 +43,7 @@ OnBlobDeleted = Callable[[Digest], Awaitable[None]]
 """Callback after the deletion of a blob; never fails."""
 
 Recover = Callable[[Digest], bool]
-"""Moves a blob back out of quarantine, see `IQuarantine.recover`. Blocking."""
+"""Moves a blob back out of quarantine, see `IQuarantine.restore`. Blocking."""
 
 
 @implementer(IGallery)

@@ -8,7 +8,7 @@ restore is incomplete. So nothing is deleted here, and records are not changed:
   meanwhile. A date in the future counts as young.
 - Nothing is moved when there are no accounts, when an account cannot be read, or when more than `MAX_ORPHANS`
   files and `MAX_ORPHAN_SHARE` of all would be moved.
-- A moved file comes back when a record that refers to it is read again (`IQuarantine.recover`).
+- A moved file comes back when a record that refers to it is read again (`IQuarantine.restore`).
 
 Rejected: removal of records without a claim, claims without a record, and tokens without an account. Each may
 belong to a missing part, and all of them together take little space.
@@ -165,7 +165,7 @@ class OrphanCleaner:
 
     def _is_old_file(self, digest: Digest) -> bool:
         try:
-            return self._is_old(self._quarantine.changed(digest))
+            return self._is_old(self._quarantine.changed_at(digest))
         except NotFound:
             return False
 
@@ -179,7 +179,7 @@ class OrphanCleaner:
 
     def _move_to_quarantine(self, digest: Digest) -> bool:
         self._pause()
-        return self._quarantine.set_aside(digest, REASON)
+        return self._quarantine.move_to_quarantine(digest, REASON)
 
 
 def _doubt_reason(accounts: int, total: int, orphans: int) -> str | None:

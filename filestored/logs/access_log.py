@@ -1,20 +1,26 @@
-"""Access log: one line per request in the combined format, written in batches.
+"""Access log: one line per request in the combined format of Apache and nginx, written in batches.
 
-`format_entry` formats the part of a line that is equal for equal requests and responses; `log` adds the
-client and the time. Lines wait up to `FLUSH_DELAY_SECONDS` or `MAX_BATCH_CHARACTERS`, then a thread writes
-them. Each worker appends whole batches to the same file (O_APPEND), so lines of several processes do not mix.
-A stalled disk or an unread FIFO loses lines, and delays no request.
+A line is in printable ASCII: `format_prefix`, which is equal for all requests of a client within a second,
+and `format_entry`, which is equal for equal requests and responses. The latter is the expensive part: it
+redacts tokens and escapes characters that could forge a field or a line. Callers cache it beside cached
+responses.
 
-`log` runs once per request. Waiting lines are plain strings, which the garbage collector does not traverse.
+Lines wait up to `FLUSH_DELAY_SECONDS` or `MAX_BATCH_CHARACTERS`, then a thread writes them. Each worker
+appends whole batches to the same file (O_APPEND), so lines of several processes do not mix. A stalled disk or
+an unread FIFO loses lines, and delays no request. Waiting lines are plain strings, which the garbage
+collector does not traverse.
 """
 
+import time
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs import combined_format
+from filestored.logs.redaction import redact
 from filestored.logs.writers import FileWriter, LogWriter, Writer
 
 FLUSH_DELAY_SECONDS = 1.0
@@ -22,6 +28,21 @@ FLUSH_DELAY_SECONDS = 1.0
 
 MAX_BATCH_CHARACTERS = 64 * 1024
 """Batch size at which lines are written at once."""
+
+MAX_CACHED_BYTES = 512
+"""Maximum length of a text in the redaction cache."""
+
+MAX_CACHED_TEXTS = 1024
+"""Maximum number of texts in the redaction cache; the oldest is evicted."""
+
+# strftime would ask the locale
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_ESCAPES = {
+    code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code < 0x7F or chr(code) in ('"', "\\")
+}
+
+_redaction_cache = BoundedCache[bytes, str](MAX_CACHED_TEXTS)
+"""Redaction cache: recurring texts of clients, and their escaped form; none that was redacted."""
 
 
 @implementer(IAccessLog)
@@ -39,10 +60,10 @@ class AccessLog:
 
     def format_entry(self, entry: AccessEntry) -> str:
         """See `IAccessLog.format_entry`."""
-        return combined_format.format_entry(entry)
+        return format_entry(entry)
 
-    def record(self, moment: float, peer: str, description: str) -> None:
-        """See `IAccessLog.record`."""
+    def log(self, moment: float, peer: str, description: str) -> None:
+        """See `IAccessLog.log`."""
         second = int(moment)
         if second != self._second:
             self._second, self._prefixes = second, {}
@@ -72,8 +93,8 @@ class AccessLog:
         self._writer.close()
 
     def _new_prefix(self, peer: str) -> str:
-        format_prefix = self._prefixes[peer] = combined_format.format_prefix(peer, self._second)
-        return format_prefix
+        prefix = self._prefixes[peer] = format_prefix(peer, self._second)
+        return prefix
 
     def _write(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0
@@ -86,3 +107,46 @@ def open_access_log(clock: Any, path: str) -> AccessLog | None:
     if not path:
         return None
     return AccessLog(clock, LogWriter() if path == "-" else FileWriter(path))
+
+
+def format_entry(entry: AccessEntry) -> str:
+    """Return the part of a line about request and response."""
+    request = b" ".join((entry.method, entry.target, entry.version))
+    return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
+
+
+def format_prefix(peer: str, second: int) -> str:
+    """Return the part of a line about client and time; `second` since the epoch."""
+    host = _quoted(peer.encode("utf-8", "replace")).replace(" ", "_")
+    return f"{host or '-'} - - [{_date(second)}] "
+
+
+@lru_cache(maxsize=8)
+def _date(second: int) -> str:
+    when = time.gmtime(second)
+    return time.strftime(f"%d/{_MONTHS[when.tm_mon - 1]}/%Y:%H:%M:%S +0000", when)
+
+
+def _url(value: bytes | None) -> str:
+    """Format a URL; blanks are encoded, because `redact` ends at a blank."""
+    return _field(value.replace(b" ", b"%20") if value else None)
+
+
+def _field(value: bytes | None) -> str:
+    return _shown(value) if value else "-"
+
+
+def _shown(value: bytes) -> str:
+    """Return text of a client, redacted and escaped."""
+    known = _redaction_cache.get(value)
+    if known is not None:
+        return known
+    quoted = _quoted(value)
+    shown = redact(quoted)
+    if shown == quoted and len(value) <= MAX_CACHED_BYTES:
+        _redaction_cache.add(value, shown)
+    return shown
+
+
+def _quoted(value: bytes) -> str:
+    return value.decode("latin-1").translate(_ESCAPES)

@@ -1,1 +1,1 @@
-"""Where bytes rest: blocking backends, and one asynchronous store above them. Knows no HTTP."""
+"""Blobs and records: blocking backends, and one asynchronous store above them. Knows no HTTP."""

@@ -1,76 +1,157 @@
-"""Who may begin an upload: decided before its first byte, without waiting for anything.
+"""Admission control for uploads: limits on size, count and free space.
 
-An upload enters with the length it announces, and leaves when nothing of it is in progress
-any more. Refused are those that are too large, for which there is no room, and all of them while
-writes are suspended. Those that will need a place are refused when none could be had now (`places`).
+`AdmissionControl.admit` decides before the first byte, without blocking. Refused are uploads that are too
+large, for which there is no space, and all uploads while writes are suspended. Those that need an upload
+place are refused when none can become free.
 
-How much room there is, is hearsay (`headroom`): the figure comes with the results of the I/O threads, once
-per batch and while large uploads are written, and after each refusal a job asks for a new one. Rejected:
-asking the file system here, which may be a dead network disk and would stop the reactor.
+Upload places bound the uploads that write to disk at once. An upload needs none for its first
+`MAX_UNPLACED_BYTES`, which wait in memory. It acquires a place for the next byte, or to be committed, and
+releases it at its end. When all places are held, the upload of the slowest client is evicted, if that is
+slower than `MIN_RATE`; else the new upload is refused.
+
+Free space is a cached value, refreshed by the I/O threads after each batch and while large uploads are
+written, and by a job after each refusal. `FreeSpace.spend` checks it once in `CHECK_INTERVAL_BYTES` of all
+uploads of a store and process, and for each chunk while there is none. So uploads use at most
+`CHECK_INTERVAL_BYTES` of the reserve per process and store, and one chunk per I/O thread.
+
+Rejected: statvfs(2) in `admit`, which blocks the reactor on a hanging disk. A place from the request head on,
+which lets slow clients block all others. Reserving the announced length, which lets a client that sends
+little do the same.
 """
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
 
 from twisted.python.failure import Failure
 
-from filestored.errors import StorageFull, TooLarge, UploadRefused
+from filestored.errors import Overloaded, StorageFull, TooLarge, WritesSuspended
 from filestored.interfaces import IBackend
-from filestored.storage.free_space import FreeSpace
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, UploadPlaces
+
+MAX_UNPLACED_BYTES = 16 * 1024
+"""Maximum bytes of an upload without a place. 4,000 such uploads take 64 MiB."""
+
+MIN_RATE = 64 * 1024
+"""Bytes per second below which the holder of a place may be evicted."""
+
+CHECK_INTERVAL_BYTES = 16 * 1024 * 1024
+"""Bytes written between two checks of the free space. A check takes microseconds."""
 
 
 class AdmissionControl:
-    """Admission control of one store.
-
-    `max_size` in bytes; `in_flight` counts the uploads inside; `headroom` is the free space.
-    """
+    """Limits on size, count and free space of one store. `max_size` in bytes."""
 
     def __init__(
-        self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: UploadPlaces
+        self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: "UploadPlaces"
     ) -> None:
         self.max_size = max_size
-        self.in_flight = 0
-        self.refused = 0
+        self.free_space = FreeSpace(backend)
         self._backend = backend
         self._run = run
         self._health = health
         self._places = places
-        self.headroom = FreeSpace(backend)
-        self._asking = False
+        self._refreshing = False
 
     def admit(self, length: int | None) -> None:
-        """Let an upload of `length` bytes in, None being unknown. Raises `UploadRefused`."""
-        try:
-            self._check(length or 0)
-        except UploadRefused:
-            self.refused += 1
-            raise
-        self.in_flight += 1
-
-    def release(self) -> None:
-        """Nothing of an upload that entered is in progress any more."""
-        self.in_flight -= 1
-
-    def update_free_space(self, free: int | None) -> None:
-        """Note how many bytes may still be written; None when that could not be found out."""
-        if free is not None:
-            self.headroom.free = free
-
-    def _check(self, length: int) -> None:
+        """Admit an upload of `length` bytes; None is unknown. Raises `UploadRefused`."""
+        length = length or 0
         if length > self.max_size:
             raise TooLarge
-        self._health.check()
+        if self._health.degraded is not None:
+            raise WritesSuspended
         if length > MAX_UNPLACED_BYTES:
             self._places.check()
-        if self.headroom.free < max(length, 1):
-            self._ask()
+        if self.free_space.free < max(length, 1):
+            self._refresh_free_space()
             raise StorageFull
 
-    def _ask(self) -> None:
-        if not self._asking:
-            self._asking = True
-            self._run(self._backend.free_space).addBoth(self._answered)
+    def update_free_space(self, free: int | None) -> None:
+        """Set the free space in bytes; None if it is unknown."""
+        if free is not None:
+            self.free_space.free = free
 
-    def _answered(self, free: int | Failure) -> None:
-        self._asking = False
+    def _refresh_free_space(self) -> None:
+        if not self._refreshing:
+            self._refreshing = True
+            self._run(self._backend.free_space).addBoth(self._refreshed)
+
+    def _refreshed(self, free: int | Failure) -> None:
+        self._refreshing = False
         self.update_free_space(None if isinstance(free, Failure) else free)
+
+
+class FreeSpace:
+    """Free space of one store. `free` is the last known value in bytes, less the reserve. Thread-safe."""
+
+    def __init__(self, backend: IBackend) -> None:
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._written = 0
+        self.free = backend.free_space()
+
+    def spend(self, count: int) -> None:
+        """Count bytes about to be written; check the free space when that is due. Blocking.
+
+        Raises `StorageFull` or `OSError`.
+        """
+        with self._lock:
+            self._written += count
+            due = self._written >= CHECK_INTERVAL_BYTES
+        if due:
+            self._check()
+
+    def _check(self) -> None:
+        self.free = free = self._backend.free_space()
+        if free <= 0:
+            raise StorageFull  # and the next chunk checks again
+        with self._lock:
+            self._written = 0
+
+
+class PlaceHolder(Protocol):
+    """An upload that holds a place, or wants one."""
+
+    def rate(self, now: float) -> float:
+        """Return the client's rate in bytes per second; infinite if the client is not the cause."""
+
+    def evict(self) -> None:
+        """Fail with `Overloaded`, and free memory and descriptors."""
+
+
+class UploadPlaces:
+    """The places of one store. `seconds` is a monotonic clock."""
+
+    def __init__(self, count: int, seconds: Callable[[], float] = monotonic) -> None:
+        self.seconds = seconds
+        self._count = count
+        self._holders: set[PlaceHolder] = set()
+
+    def check(self) -> None:
+        """Raise `Overloaded` when all places are held and no holder may be evicted."""
+        if len(self._holders) >= self._count:
+            self._slowest(MIN_RATE)
+
+    def acquire(self, upload: PlaceHolder) -> None:
+        """Give `upload` a place. Idempotent. Raises `Overloaded`."""
+        if upload in self._holders:
+            return
+        if len(self._holders) >= self._count:
+            slowest = self._slowest(min(MIN_RATE, upload.rate(self.seconds())))
+            self._holders.remove(slowest)
+            slowest.evict()
+        self._holders.add(upload)
+
+    def release(self, upload: PlaceHolder) -> None:
+        """Free the place of `upload`, if it holds one."""
+        self._holders.discard(upload)
+
+    def _slowest(self, below: float) -> PlaceHolder:
+        """Return the holder with the lowest rate. Raises `Overloaded` unless that is lower than `below`."""
+        now = self.seconds()
+        rate, _, slowest = min((each.rate(now), id(each), each) for each in self._holders)
+        if rate >= below:
+            raise Overloaded
+        return slowest

@@ -1,12 +1,10 @@
-"""An open stored byte string, and how its bytes get to a consumer.
+"""Blobs: open stored byte strings, and the push producer of a range.
 
-A `Blob` owns an `IStoredFile` and reads it in I/O threads. Closing it is allowed at any
-time: the file is let go when no read is under way, and whoever was being produced to is told.
-A `FileBlob` is one whose bytes are a regular file; those who can send a range of a file by
-themselves ask for `IFileSource`. A `InMemoryBlob` has its bytes in memory.
+A `Blob` owns an `IStoredFile` and reads it in I/O threads. It may be closed at any time: the file is closed
+when no read runs, and a running producer is stopped. A `FileBlob` is a regular file, which `IFileSource` lets
+a request send itself. An `InMemoryBlob` has its bytes in memory.
 
-A `RangeProducer` is the push producer of one range: it reads a piece, waits while it is paused,
-writes, and goes on. At most one piece is held.
+A `RangeProducer` reads a chunk, waits while it is paused, writes, and continues. It holds at most one chunk.
 """
 
 import errno
@@ -24,18 +22,18 @@ from filestored.storage.health import Health
 from filestored.storage.read_latency import MAX_READ_SECONDS, ReadLatency
 from filestored.storage.threads import Run
 
-PIECE = 256 * 1024
-"""Bytes that are read at a time."""
+READ_CHUNK_BYTES = 256 * 1024
+"""Maximum bytes per read."""
 
-SLOW_TO_CLOSE = 1024 * 1024
-"""Bytes from which on the end of a file is left to a thread: freeing a deleted one takes time."""
+CLOSE_IN_THREAD_MIN_BYTES = 1024 * 1024
+"""Size from which files are closed in a thread: freeing a deleted file takes time."""
 
 
 @implementer(IBlob)
 class Blob:
-    """The bytes named `digest`, in `file`, which `run` reads; `latency` notes how long that takes."""
+    """The content of `digest`, read from `file` by `run`; `latency` measures reads."""
 
-    __slots__ = ("_closed", "_delivery", "_file", "_health", "_latency", "_reading", "_run", "digest", "size")
+    __slots__ = ("_closed", "_file", "_health", "_latency", "_producer", "_reading", "_run", "digest", "size")
 
     def __init__(
         self,
@@ -51,82 +49,82 @@ class Blob:
         self._run = run
         self._health = health
         self._latency = latency or ReadLatency()
-        self._delivery: RangeProducer | None = None
+        self._producer: RangeProducer | None = None
         self._reading = False
         self._closed = False
 
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
-        """Send a range, one range at a time; cancelling what is returned stops it."""
-        assert self._delivery is None, "one range at a time"
-        delivery = self._delivery = RangeProducer(self, consumer, start, stop)
-        done: Deferred[None] = Deferred(lambda _: delivery.stopProducing())
+        """See `IBlob.produce`; one range at a time. Cancelling the Deferred stops it."""
+        assert self._producer is None, "one range at a time"
+        producer = self._producer = RangeProducer(self, consumer, start, stop)
+        done: Deferred[None] = Deferred(lambda _: producer.stopProducing())
 
         def finish(result: Failure | None) -> None:
             if not done.called:
                 done.callback(result)
 
-        Deferred.fromCoroutine(self._deliver(delivery)).addBoth(finish)
+        Deferred.fromCoroutine(self._deliver(producer)).addBoth(finish)
         return done
 
     async def read(self, start: int, stop: int) -> bytes:
-        """Some bytes from `start` on, at least one and none behind `stop`. Raises `OSError`."""
+        """Read at least one byte of the half-open range. Raises `OSError`."""
         self._reading = True
         try:
-            data = await self._run(self._read_if_wanted, start, min(PIECE, stop - start))
+            data = await self._run(self._read_if_wanted, start, min(READ_CHUNK_BYTES, stop - start))
         except OSError as error:
-            judged = self._health.classify_read(error)
-            raise judged from (None if judged is error else error)
+            reported = self._health.classify_read(error)
+            raise reported from (None if reported is error else error)
         finally:
             self._reading = False
             if self._closed:
                 self._release()
-        if not data and self._is_unwanted():
+        if not data and self._is_stopped():
             raise CancelledError
         if not data:
             raise OSError(errno.EIO, "the file ended before its bytes did")
         return data
 
     def close(self) -> None:
-        """Let go of the file as soon as no read is under way; stop producing."""
+        """Stop producing; close the file once no read runs."""
         if self._closed:
             return
         self._closed = True
-        if self._delivery is not None:
-            self._delivery.stopProducing()
+        if self._producer is not None:
+            self._producer.stopProducing()
         if not self._reading:
             self._release()
 
     def _read_if_wanted(self, start: int, count: int) -> bytes:
-        """Read in an I/O thread, unless the consumer left while this job waited for one."""
-        return b"" if self._is_unwanted() else self._latency.call(self._file.read, start, count)
+        """Read in an I/O thread, unless the consumer has stopped meanwhile."""
+        return b"" if self._is_stopped() else self._latency.call(self._file.read, start, count)
 
-    def _is_unwanted(self) -> bool:
-        return self._delivery is not None and self._delivery.stopped
+    def _is_stopped(self) -> bool:
+        return self._producer is not None and self._producer.stopped
 
-    async def _deliver(self, delivery: "RangeProducer") -> None:
+    async def _deliver(self, producer: "RangeProducer") -> None:
         try:
-            await delivery.run()
+            await producer.run()
         finally:
-            self._delivery = None
+            self._producer = None
 
     def _release(self) -> None:
-        if self._is_slow_to_close():
+        if self._closes_in_thread():
             self._run(self._file.close).addErrback(self._close_here)
         else:
             self._file.close()
 
     def _close_here(self, failure: Failure) -> None:
-        """Close the file in this thread, because no other could be started."""
+        """Close the file here, because no thread could be started."""
         failure.trap(Overloaded)
         self._file.close()
 
-    def _is_slow_to_close(self) -> bool:
-        return self._latency.slow or self.size >= SLOW_TO_CLOSE
+    def _closes_in_thread(self) -> bool:
+        return self._latency.slow or self.size >= CLOSE_IN_THREAD_MIN_BYTES
 
 
 @implementer(IBlob, IInMemory)
 class InMemoryBlob:
-    """The bytes named `digest`: `data`, which nobody has to read."""
+    """The content of `digest` in memory: `data`."""
 
     __slots__ = ("data", "digest", "size")
 
@@ -141,12 +139,12 @@ class InMemoryBlob:
         return succeed(None)
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Do nothing: no descriptor is held."""
 
 
 @implementer(IBlob, IFileSource)
 class FileBlob(Blob):
-    """The bytes named `digest`, in a regular file."""
+    """The content of `digest` in a regular file."""
 
     __slots__ = ("_descriptor",)
 
@@ -163,7 +161,7 @@ class FileBlob(Blob):
         self._descriptor = descriptor
 
     def fileno(self) -> int:
-        """The file's descriptor, valid until the blob is closed."""
+        """Return the descriptor, valid until the blob is closed."""
         return self._descriptor
 
     @property
@@ -173,14 +171,14 @@ class FileBlob(Blob):
 
     def record_latency(self, seconds: float) -> None:
         """See `IFileSource.record_latency`."""
-        if seconds > MAX_READ_SECONDS:  # faster ones change nothing here, and this is the hot path
-            self._latency.note(seconds)
+        if seconds > MAX_READ_SECONDS:  # faster reads change nothing; this is the hot path
+            self._latency.record(seconds)
 
-    def _is_slow_to_close(self) -> bool:
-        return self._latency.slow or (self.size >= SLOW_TO_CLOSE and not self._has_name())
+    def _closes_in_thread(self) -> bool:
+        return self._latency.slow or (self.size >= CLOSE_IN_THREAD_MIN_BYTES and not self._has_name())
 
     def _has_name(self) -> bool:
-        """Whether the file outlives its descriptor, so that closing it frees nothing."""
+        """Return whether the file has a name, so that closing it frees no space."""
         try:
             return os.fstat(self._descriptor).st_nlink > 0
         except OSError:
@@ -189,7 +187,7 @@ class FileBlob(Blob):
 
 @implementer(IPushProducer)
 class RangeProducer:
-    """The bytes of `blob` from `start` to `stop` on their way to `consumer`, until it is `stopped`."""
+    """Push producer of a half-open range of `blob`, until it is `stopped`."""
 
     def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:
         self._blob = blob
@@ -204,32 +202,32 @@ class RangeProducer:
         self._consumer.registerProducer(self, True)
         try:
             while self._start < self._stop:
-                await self._turn()
-                piece = await self._blob.read(self._start, self._stop)
-                await self._turn()
-                self._start += len(piece)
-                self._consumer.write(piece)
+                await self._wait_until_resumed()
+                chunk = await self._blob.read(self._start, self._stop)
+                await self._wait_until_resumed()
+                self._start += len(chunk)
+                self._consumer.write(chunk)
         finally:
             self._consumer.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        """Write nothing until `resumeProducing`."""
+        """Pause until `resumeProducing`."""
         if self._paused is None and not self.stopped:
             self._paused = Deferred()
 
     def resumeProducing(self) -> None:
-        """Go on writing."""
+        """Resume."""
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
 
     def stopProducing(self) -> None:
-        """Write nothing any more."""
+        """Stop for good."""
         self.stopped = True
         self.resumeProducing()
 
-    async def _turn(self) -> None:
-        """Wait until writing is allowed. Raises `CancelledError` when it never will be again."""
+    async def _wait_until_resumed(self) -> None:
+        """Wait until resumed. Raises `CancelledError` when stopped."""
         while self._paused is not None:
             await self._paused
         if self.stopped:

@@ -1,10 +1,10 @@
-"""One turn of the group commit: the blocking work for everybody who is in it.
+"""One batch of the group commit: write, seal, flush, publish. Blocking.
 
-In: bodies that have arrived, and members whose name was given before. Out: all of them answered, but
-for bodies whose name the next turn is to flush (`CommitBatch.unflushed`). See `commit` for the plan.
+In: uploads, and names that were published or deleted before. Out: all of them done, except for uploads whose
+name the next batch flushes (`CommitBatch.unflushed`). See `group_commit` for the plan.
 
-Every step is taken with all bodies before the next one is taken with any: files are sealed, the
-flush is over, and only then the first of them gets its name.
+Each step is done for all uploads before the next one: all files are sealed and flushed before the first is
+published.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,138 +13,143 @@ from contextlib import suppress
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
 from filestored.storage.health import FlushFailed
-from filestored.storage.threads import empty
+from filestored.storage.threads import clear_traceback_frames
 
 
 class PendingName:
-    """Somebody who waits for `digest` to be settled.
+    """A published or deleted name, which is not durable yet.
 
-    `tell` is called with the member when that is done, or has failed. It must not raise.
+    `on_done` is called with it when it is durable, or when `error` is set. It must not raise.
     """
 
     created = False
     encoding: str | None = None
     error: Exception | None = None
 
-    def __init__(self, digest: Digest, tell: "Callable[[PendingName], None]") -> None:
+    def __init__(self, digest: Digest, on_done: "Callable[[PendingName], None]") -> None:
         self.digest = digest
-        self._tell = tell
+        self._on_done = on_done
 
-    def answer(self) -> None:
-        """Tell what came of it."""
-        empty(self.error)
-        self._tell(self)
+    def notify(self) -> None:
+        """Call `on_done`."""
+        if self.error is not None:
+            clear_traceback_frames(self.error)
+        self._on_done(self)
 
 
 class PendingUpload(PendingName):
-    """Somebody who brings the bytes, too."""
+    """A small upload: its content is written, sealed and published by the batch."""
 
-    _sink: ISink | None = None
+    sink: ISink | None = None
 
-    def __init__(self, digest: Digest, data: bytes | bytearray, tell: Callable[[PendingName], None]) -> None:
-        super().__init__(digest, tell)
-        self._data = data
-
-    def fill(self, backend: IBackend) -> None:
-        """Write the bytes to where nobody sees them."""
-        self._sink = backend.begin()
-        self._sink.write(self._data)
-
-    def seal(self, flush: bool) -> None:
-        """Let nobody change them any more, and make them durable if `flush` says so."""
-        assert self._sink is not None, "it has been filled"
-        self._sink.seal(flush)
-
-    def publish(self) -> None:
-        """Give them their name."""
-        assert self._sink is not None, "it has been filled"
-        self.created = self._sink.publish(self.digest)
-        self.encoding = self._sink.encoding
-
-    def discard(self) -> None:
-        """Let go of what is held."""
-        if self._sink is not None:
-            self._sink.discard()
+    def __init__(
+        self, digest: Digest, data: bytes | bytearray, on_done: Callable[[PendingName], None]
+    ) -> None:
+        self.digest = digest
+        self.data = data
+        self._on_done = on_done
 
 
 class CommitBatch:
-    """Takes the bodies that have `arrived` as far as to their names, and makes `named` durable.
+    """Publishes `uploads`, and makes `names` durable.
 
-    `unflushed` are those that have a name at the end, and no flush yet.
+    `unflushed` are the uploads that are published at the end, but not flushed.
     """
 
     def __init__(
-        self, backend: IBackend, arrived: Sequence[PendingUpload], named: Sequence[PendingName]
+        self, backend: IBackend, uploads: Sequence[PendingUpload], names: Sequence[PendingName]
     ) -> None:
         self._backend = backend
-        self._together = IBatchFlush(backend, None)
-        self._arrived = arrived
-        self._named = named
+        self._batch_flush = IBatchFlush(backend, None)
+        self._uploads = uploads
+        self._names = names
         self.unflushed: list[PendingUpload] = []
 
-    def __bool__(self) -> bool:
-        """Whether there is somebody in it."""
-        return bool(self._arrived or self._named)
+    def run(self, has_pending: Callable[[], bool]) -> int | None:
+        """Run the batch in the I/O thread. If no next batch is pending, also flush the new names.
 
-    def take(self, is_waited_for: Callable[[], bool]) -> int | None:
-        """Do the work; when nobody waits for another turn, settle the new names, too.
-
-        Blocking. Returns the free space, None when that can't be told; raises `FlushFailed`.
+        Returns the free space in bytes, or None if unknown. Raises `FlushFailed`.
         """
         try:
-            self._advance(is_waited_for)
+            published = self._publish(self._flush(self._write(), self._names))
+            if has_pending():
+                self.unflushed = published
+            elif published:
+                self._flush([], published)
         except OSError as error:
             raise FlushFailed(error.errno, f"the store could not be flushed: {error.strerror}") from error
         finally:
-            for body in self._arrived:
-                body.discard()
+            for upload in self._uploads:
+                if upload.sink is not None:
+                    upload.sink.discard()
         with suppress(OSError):
             return self._backend.free_space()
         return None
 
     def fail(self, error: Exception) -> None:
-        """Nothing of this turn may be taken for durable."""
+        """Set `error` for all members: none is known to be durable."""
         self.unflushed = []
-        for member in (*self._named, *self._arrived):
+        for member in (*self._names, *self._uploads):
             member.error = member.error or error
 
-    def answer(self) -> None:
-        """Tell everybody but the unsettled ones."""
+    def notify(self) -> None:
+        """Notify all members, except the unflushed ones."""
         waiting = set(self.unflushed)
-        for member in (*self._named, *self._arrived):
+        for member in (*self._names, *self._uploads):
             if member not in waiting:
-                member.answer()
+                member.notify()
 
-    def _advance(self, is_waited_for: Callable[[], bool]) -> None:
-        bodies = _each(self._arrived, lambda body: body.fill(self._backend))
-        bodies = self._flush(bodies, self._named)
-        bodies = _each(bodies, PendingUpload.publish)
-        if is_waited_for():
-            self.unflushed = bodies
-        else:
-            self._flush([], bodies)
+    def _write(self) -> list[PendingUpload]:
+        """Write each upload to a new sink; return those without an error."""
+        written = []
+        for upload in self._uploads:
+            try:
+                upload.sink = self._backend.begin()
+                upload.sink.write(upload.data)
+            except Exception as error:
+                upload.error = error
+            else:
+                written.append(upload)
+        return written
 
-    def _flush(self, bodies: list[PendingUpload], named: Sequence[PendingName]) -> list[PendingUpload]:
-        """Make bytes and names durable; answers the bodies that are."""
-        digests = [member.digest for member in named]
-        if self._together is not None and self._together.is_worthwhile(len(bodies), digests):
-            bodies = _each(bodies, lambda body: body.seal(flush=False))
-            self._together.flush()
-            return bodies
-        bodies = _each(bodies, lambda body: body.seal(flush=True))
+    def _flush(self, uploads: list[PendingUpload], names: Sequence[PendingName]) -> list[PendingUpload]:
+        """Make contents and names durable, with one flush if cheaper; return uploads without an error."""
+        if not (uploads or names):
+            return uploads
+        digests = [member.digest for member in names]
+        batch_flush = self._batch_flush
+        if batch_flush is not None and batch_flush.is_worthwhile(len(uploads), digests):
+            sealed = self._seal(uploads, flush=False)
+            batch_flush.flush_all()
+            return sealed
+        sealed = self._seal(uploads, flush=True)
         if digests:
             self._backend.flush_names(digests)
-        return bodies
+        return sealed
 
+    @staticmethod
+    def _seal(uploads: Sequence[PendingUpload], flush: bool) -> list[PendingUpload]:
+        sealed = []
+        for upload in uploads:
+            try:
+                assert upload.sink is not None, "it was written"
+                upload.sink.seal(flush)
+            except Exception as error:
+                upload.error = error
+            else:
+                sealed.append(upload)
+        return sealed
 
-def _each(bodies: Sequence[PendingUpload], step: Callable[[PendingUpload], None]) -> list[PendingUpload]:
-    """Take one step with all of them. Whose step fails, fails alone; answers the others."""
-    well = []
-    for body in bodies:
-        try:
-            step(body)
-        except Exception as error:
-            body.error = error
-        else:
-            well.append(body)
-    return well
+    @staticmethod
+    def _publish(uploads: Sequence[PendingUpload]) -> list[PendingUpload]:
+        published = []
+        for upload in uploads:
+            try:
+                assert upload.sink is not None, "it was written"
+                upload.created = upload.sink.publish(upload.digest)
+                upload.encoding = upload.sink.encoding
+            except Exception as error:
+                upload.error = error
+            else:
+                published.append(upload)
+        return published

@@ -1,33 +1,28 @@
-"""Group commit: many uploads, few flushes.
+"""Group commit: a queue of uploads and names that share flushes.
 
-Everything that ends with a durable name queues here. One turn is under way at a time, in one
-job of an I/O thread; what queued meanwhile takes the next turn, so a lone upload never waits for
-company and a crowd pays once. A turn has one flush, for the bytes of those who have come and for the
-names that were given in the turn before::
+Everything that ends with a durable name queues here. One batch runs at a time, in one job of an I/O thread;
+what queues meanwhile is the next batch. So a lone upload never waits for others, and many uploads share the
+cost. A batch has one flush, for its own contents and for the names published by the batch before::
 
-    turn      fill A    | flush: bytes of A                | publish A |
-    turn      fill B, C | flush: bytes of B, C; name of A  | publish B, C | -> answer A
-    turn      ...       | flush: names of B, C; ...
+    batch     write A    | flush: content of A                | publish A |
+    batch     write B, C | flush: content of B, C; name of A  | publish B, C | -> A is done
+    batch     ...        | flush: names of B, C; ...
 
-So every file is sealed before it is named, and nobody is answered before a flush that began
-after his name was given. When nobody waits at the end of a turn, its own names are flushed there and then.
+So every file is sealed before it is published, and an upload is done after a flush that began after it was
+published. When no next batch is pending, a batch flushes its own names as well.
 
-A lone upload makes these calls before it is answered: write, fchmod, fsync(file), linkat, fsync(shard),
-pread(FORMAT). The last one confirms the one before it (see `root`). A crowd: write, fchmod, syncfs, linkat,
-syncfs.
+A lone upload makes these calls: write, fchmod, fsync(file), linkat, fsync(shard), pread(FORMAT). The last one
+confirms the one before it (see `StoreRoot.flush`). Many uploads: write, fchmod, syncfs, linkat, syncfs. One
+flush for all (`IBatchFlush`) is used if the backend supports it and it is cheaper.
 
-The flush is one for all where the backend can do that and it saves something
-(`IBatchFlush`); else each file and each directory is flushed by itself.
+A small upload is queued with its content (`commit`). A large one was sealed and published by its own job, and
+a deletion has removed a name: only the name is to be made durable (`flush_names`).
 
-A small body comes with its bytes (`commit`), and everything happens to it here. A large one
-was sealed and named by a job of its own, and a deletion has taken a name away: of these
-only the name is still to be made durable (`flush_names`).
+An upload that fails does not affect others. A failed flush fails its whole batch, and all later ones: what it
+did not make durable may appear durable to the next flush.
 
-A member that fails, fails alone. A failed flush fails all that it was for, and all that come
-after it: what it could not make durable may seem durable to the next flush.
-
-Rejected: waiting a millisecond for more members (it only adds a millisecond); taking back
-the names of a failed flush (another process may have answered for them by now).
+Rejected: waiting a millisecond for more members, which only adds a millisecond; unlinking the names of a
+failed flush, which another process may have reported as stored.
 """
 
 from collections.abc import Callable
@@ -45,67 +40,65 @@ from filestored.storage.threads import Run
 
 
 class GroupCommit:
-    """The one way to durable names of a store. `update_free_space` is told the free space after each turn."""
+    """The only way to durable names in a store. `on_free_space` receives the free space after each batch."""
 
     def __init__(
-        self, backend: IBackend, run: Run, health: Health, update_free_space: Callable[[int | None], None]
+        self, backend: IBackend, run: Run, health: Health, on_free_space: Callable[[int | None], None]
     ) -> None:
         self._backend = backend
         self._run = run
         self._health = health
-        self._hear = update_free_space
-        self._arrived: list[PendingUpload] = []
-        self._named: list[PendingName] = []
+        self._on_free_space = on_free_space
+        self._uploads: list[PendingUpload] = []
+        self._names: list[PendingName] = []
         self._busy = False
 
-    def commit(self, body: PendingUpload) -> None:
-        """Store the bytes of `body` durably. Its `tell` hears what came of it."""
-        self._arrived.append(body)
-        self._go_on()
+    def commit(self, upload: PendingUpload) -> None:
+        """Store the content of `upload` durably; its `on_done` is called at the end."""
+        self._uploads.append(upload)
+        if not self._busy:
+            self._start_batch()
 
     def flush_names(self, digest: Digest) -> "Deferred[None]":
-        """Make durable that `digest` was published or deleted. Fails with `WritesSuspended`, or `OSError`."""
-        settled: Deferred[None] = Deferred()
-        self._named.append(PendingName(digest, partial(_fire, settled)))
-        self._go_on()
-        return settled
-
-    def _go_on(self) -> None:
+        """Make a published or deleted name durable. Fails with `WritesSuspended` or `OSError`."""
+        flushed: Deferred[None] = Deferred()
+        self._names.append(PendingName(digest, partial(_fire, flushed)))
         if not self._busy:
-            self._next()
+            self._start_batch()
+        return flushed
 
-    def _next(self) -> None:
-        """Send off what has queued; or refuse it, when an earlier turn has ended all writing."""
-        turn = CommitBatch(self._backend, self._arrived, self._named)
-        self._arrived, self._named = [], []
-        if not turn:
+    def _start_batch(self) -> None:
+        """Run a batch of what has queued; fail it if an earlier batch has suspended writes."""
+        if not self._has_pending():
             return
+        batch = CommitBatch(self._backend, self._uploads, self._names)
+        self._uploads, self._names = [], []
         if self._health.degraded is not None:
-            turn.fail(WritesSuspended())
-            turn.answer()
+            batch.fail(WritesSuspended())
+            batch.notify()
             return
         self._busy = True
-        self._run(turn.take, self._is_waited_for).addBoth(self._taken, turn)
+        self._run(batch.run, self._has_pending).addBoth(self._batch_done, batch)
 
-    def _is_waited_for(self) -> bool:
-        """Whether there will be another turn. Asked in the I/O thread."""
-        return bool(self._arrived or self._named)
+    def _has_pending(self) -> bool:
+        """Return whether there will be a next batch. Also called in the I/O thread."""
+        return bool(self._uploads or self._names)
 
-    def _taken(self, result: int | Failure | None, turn: CommitBatch) -> None:
+    def _batch_done(self, result: int | Failure | None, batch: CommitBatch) -> None:
         self._busy = False
         if isinstance(result, Failure):
             error = result.value
             assert isinstance(error, Exception)
-            turn.fail(self._health.classify(error))
+            batch.fail(self._health.classify(error))
         else:
-            self._hear(result)
-        self._named[:0] = turn.unflushed
-        self._next()
-        turn.answer()
+            self._on_free_space(result)
+        self._names[:0] = batch.unflushed
+        self._start_batch()
+        batch.notify()
 
 
-def _fire(settled: "Deferred[None]", member: PendingName) -> None:
+def _fire(flushed: "Deferred[None]", member: PendingName) -> None:
     if member.error is None:
-        settled.callback(None)
+        flushed.callback(None)
     else:
-        settled.errback(member.error)
+        flushed.errback(member.error)

@@ -1,9 +1,8 @@
-"""The blocking half of an upload: bytes come in, are hashed and written, and get a name.
+"""Hashing writer: hashes the content of an upload, compares digests, and writes to a sink. Blocking.
 
-An `HashingWriter` lives in I/O threads, one job at a time; `upload.Upload` sees to that. The sink is
-begun with the first bytes, so an upload without any that are worth a job never opens a file.
-Bytes are hashed with the store's algorithm and with those of all the digests they are
-expected to have. Before they are written they are counted against the room that is left (`headroom`).
+`HashingWriter` is used in I/O threads, one job at a time (`upload.Upload`). The sink is opened with the first
+bytes, so a small upload, which needs no job, opens none. Content is hashed with the algorithm of the store
+and with those of all expected digests. Bytes are counted against the free space before they are written.
 """
 
 from collections.abc import Iterable
@@ -11,52 +10,47 @@ from collections.abc import Iterable
 from filestored.digest import Algorithm, Digest, Hasher, algorithm
 from filestored.errors import DigestMismatch
 from filestored.interfaces import IBackend, ISink
-from filestored.storage.free_space import FreeSpace
+from filestored.storage.admission import FreeSpace
 
 
 class HashingWriter:
-    """One byte string on its way to `backend`, where its `own` algorithm names it, within `headroom`."""
+    """Writes one upload to `backend`; its digest is of `own`, the algorithm of the store."""
 
     def __init__(
-        self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], headroom: FreeSpace
+        self, backend: IBackend, own: Algorithm, expected: Iterable[Digest], free_space: FreeSpace
     ) -> None:
         self._backend = backend
         self._own = own
         self._expected = tuple(expected)
-        self._headroom = headroom
+        self._free_space = free_space
         self._hasher = own.new()
         self._others: list[tuple[Algorithm, Hasher]] = []
-        for name in {digest.algorithm for digest in self._expected} - {own.name}:
-            other = algorithm(name)
-            self._others.append((other, other.new()))
+        if self._expected:
+            for name in {digest.algorithm for digest in self._expected} - {own.name}:
+                other = algorithm(name)
+                self._others.append((other, other.new()))
         self._sink: ISink | None = None
 
     @property
     def started(self) -> bool:
-        """Whether there is something to `discard`."""
+        """True while there is a sink to `discard`."""
         return self._sink is not None
 
-    def write(self, pieces: Iterable[bytes | bytearray]) -> None:
-        """Hash and write the next bytes. Blocking.
-
-        Raises `StorageFull` or `OSError`; the room of all bytes is free again then.
-        """
+    def write(self, chunks: Iterable[bytes | bytearray]) -> None:
+        """Hash and write bytes. Raises `StorageFull` or `OSError`; the sink is discarded then."""
         if self._sink is None:
             self._sink = self._backend.begin()
         try:
-            for piece in pieces:
-                self._headroom.spend(len(piece))
-                self._hash(piece)
-                self._sink.write(piece)
+            for chunk in chunks:
+                self._free_space.spend(len(chunk))
+                self._hash(chunk)
+                self._sink.write(chunk)
         except BaseException:
             self.discard()
             raise
 
     def digest(self, data: bytes | bytearray = b"") -> Digest:
-        """The digest of everything, `data` being the end of it.
-
-        Raises `DigestMismatch` when an expected digest is not what came out.
-        """
+        """Return the digest of all bytes, `data` being the last ones. Raises `DigestMismatch`."""
         self._hash(data)
         digest = self._own.finish(self._hasher)
         if self._expected:
@@ -65,21 +59,21 @@ class HashingWriter:
                 raise DigestMismatch
         return digest
 
-    def complete(self, pieces: Iterable[bytes | bytearray]) -> tuple[Digest, bool, str | None]:
-        """Take the last bytes, seal, publish: all but the flush of the name. Blocking.
+    def finish(self, chunks: Iterable[bytes | bytearray]) -> tuple[Digest, bool, str | None]:
+        """Write the last bytes, seal, and publish; the caller flushes the name.
 
-        Returns the digest, whether it is new, and its encoding. Raises `UploadRefused` or `OSError`.
+        Returns the digest, whether it is new, and its `ISink.encoding`. Raises `UploadRefused` or `OSError`.
         """
-        self.write(pieces)
+        self.write(chunks)
         digest = self.digest()
-        assert self._sink is not None, "absorb has begun it"
+        assert self._sink is not None, "write has opened it"
         self._sink.seal()
         created, encoding = self._sink.publish(digest), self._sink.encoding
         self.discard()
         return digest, created, encoding
 
     def discard(self) -> None:
-        """Let go of what is held; nothing remains that has not been published. Blocking."""
+        """Discard the sink; only published content stays."""
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.discard()

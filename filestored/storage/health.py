@@ -1,14 +1,13 @@
-"""Health of the storage: which errors suspend writing, for how long, and what each one becomes.
+"""Health: classifies OSErrors, and suspends writes.
 
-Every error of a backend passes through `Health.classify` on its way to the client. A full disk and a want of
-descriptors become refusals with a name, and suspend nothing. A read-only file system suspends writing until
-a probe passes (see `recovery`). An error of a damaged disk (`FAULTY`) and a failed flush suspend it until a
-restart: the kernel forgets the pages that it could not write, and the next flush would report success.
-Reading and starting go on in each case.
+Every error of a backend passes through `Health.classify`. A full disk and a lack of descriptors refuse one
+upload and suspend nothing. A read-only file system suspends writes until a probe passes (`recovery`). EIO,
+other errors of a damaged disk (`FAULTY`) and a failed flush suspend them until a restart: the kernel drops
+the pages that it could not write, and the next flush would report success. Reads and starts continue in every
+case.
 
-An error while one object is read, `ReadFailed`, is the trouble of that object: it is logged and counted, and
-suspends nothing. A directory that was removed, `StoreMissing`, suspends writing to that directory only; all
-other suspensions concern its whole device (see `devices`).
+`ReadFailed` concerns one object: it is logged and counted. A removed directory, `StoreMissing`, suspends
+writes to that directory only; all other suspensions concern its whole device (`DeviceHealth`).
 
 Used in the reactor's thread only.
 """
@@ -26,34 +25,34 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
 
 FAULTY = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
-"""Errors of a disk or a file system that is damaged; ext4 and XFS report damaged metadata by the last two."""
+"""Errors of a damaged disk or file system; the last two are damaged metadata of ext4 and XFS."""
 
 UNFIT = frozenset({*FULL, *FAULTY, errno.EROFS})
-"""Errors with which a directory can be read and not prepared: full, read-only, or damaged in a part."""
+"""Errors of a disk that can be read, but not written: full, read-only or damaged."""
 
 
 class FlushFailed(OSError):
-    """Names could not be made durable; which of them are is unknown."""
+    """Raised when names could not be made durable; which are durable is unknown."""
 
 
 class ReadFailed(OSError):
-    """One stored object could not be read, or is damaged; the message names it. Others can be read."""
+    """Raised for a stored object that is unreadable or corrupt; the message names it."""
 
     @classmethod
     def of(cls, error: OSError, name: str) -> "ReadFailed":
-        """The error of the system, said of the object `name`."""
+        """Return an error of the system for the object `name`."""
         return cls(error.errno, f"{name} cannot be read: {error.strerror}")
 
 
 class ShardUnusable(OSError):
-    """One shard of a store cannot be opened; the others can."""
+    """Raised for a shard of a store that cannot be opened."""
 
 
 class Health:
-    """The condition of one directory that is written to.
+    """Health of one directory.
 
-    `degraded` is the reason why writing is suspended, or None; `recoverable` is whether a probe that passes
-    may end the suspension. `unreadable` counts the errors that came while stored objects were read.
+    `degraded` is the reason why writes are suspended, or None. `unreadable` counts read errors of stored
+    objects.
     """
 
     _log = Logger()
@@ -66,31 +65,31 @@ class Health:
 
     @property
     def recoverable(self) -> bool:
-        """Whether writing is suspended, but not until a restart."""
+        """True if a passing probe may end the suspension."""
         return self.degraded is not None and not self._until_restart
 
     def check(self) -> None:
-        """Raise `WritesSuspended` while writing is suspended."""
+        """Raise `WritesSuspended` while writes are suspended."""
         if self.degraded is not None:
             raise WritesSuspended
 
     def classify(self, error: Exception) -> Exception:
-        """Return the error to report for `error`; suspend writing when that is due."""
+        """Return the error to report for `error`; suspend writes if it requires that."""
         if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
             return self.classify_read(error)
-        if isinstance(error, FlushFailed) or _is_grave(error):
-            self._begin(str(error), until_restart=True)
+        if isinstance(error, FlushFailed) or _is_fatal(error):
+            self._suspend_and_report(str(error), until_restart=True)
             return error
         if error.errno == errno.EROFS:
-            self._begin(str(error), until_restart=False)
+            self._suspend_and_report(str(error), until_restart=False)
             return WritesSuspended()
-        refusal = _PASSING.get(error.errno or 0)
+        refusal = _REFUSALS.get(error.errno or 0)
         return refusal() if refusal else error
 
     def classify_read(self, error: Exception) -> Exception:
-        """Return the error to report for one that came while an object was read; log and count it."""
+        """Return the error to report for an error of reading; log and count it."""
         if isinstance(error, StoreMissing):
-            self._begin(str(error), until_restart=True, of_device=False)
+            self._suspend_and_report(str(error), until_restart=True, of_device=False)
             return error
         if not isinstance(error, OSError):
             return error
@@ -100,13 +99,13 @@ class Health:
         self._log.error("a stored object is unreadable: {reason}", reason=str(error))
         return error
 
-    def judge_start(self, error: OSError) -> None:
-        """Suspend writing until a probe passes; not for a full disk, where each upload fails by itself."""
+    def suspend_until_probe(self, error: OSError) -> None:
+        """Suspend writes until a probe passes, after a failed preparation; not for a full disk."""
         if error.errno not in FULL:
-            self._begin(str(error), until_restart=False)
+            self._suspend_and_report(str(error), until_restart=False)
 
     def suspend(self, reason: str, *, until_restart: bool) -> None:
-        """Suspend writing because another process has. Idempotent; calls no callback."""
+        """Suspend writes, for a reason found by another process. Idempotent; calls no callback."""
         if self.degraded is None:
             self.degraded = reason
             self._log.critical(
@@ -117,20 +116,17 @@ class Health:
         self._until_restart |= until_restart
 
     def watch(self, callback: Callable[[str, bool, bool], None]) -> None:
-        """Call `callback` when an error of this directory suspends writing.
-
-        Its arguments: the reason, whether that lasts until a restart, whether it concerns the whole device.
-        """
+        """Call `callback(reason, until_restart, of_device)` when an error suspends writes."""
         self._watchers.append(callback)
 
     def resume(self) -> None:
-        """End a suspension after a probe has passed; one until a restart stays."""
+        """End a recoverable suspension, after a probe has passed."""
         if self.recoverable:
             self.degraded = None
             self._log.warn("writing goes on: the probe has passed")
 
-    def _begin(self, reason: str, *, until_restart: bool, of_device: bool = True) -> None:
-        """Suspend writing, and call the callbacks if that is new or lasts longer than before."""
+    def _suspend_and_report(self, reason: str, *, until_restart: bool, of_device: bool = True) -> None:
+        """Suspend writes; call the callbacks if that is new or lasts longer."""
         known = self.degraded is not None and (self._until_restart or not until_restart)
         self.suspend(reason, until_restart=until_restart)
         if not known:
@@ -138,37 +134,34 @@ class Health:
                 callback(reason, until_restart, of_device)
 
 
-def _is_grave(error: OSError) -> bool:
+def _is_fatal(error: OSError) -> bool:
     return error.errno in FAULTY and not isinstance(error, ShardUnusable)
 
 
 LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing about the object or the disk: the process has no descriptor or memory left."""
+"""Errors of a process without free descriptors or memory."""
 
-_PASSING: dict[int, type[UploadRefused]] = {
+_REFUSALS: dict[int, type[UploadRefused]] = {
     errno.ENOSPC: StorageFull,
     errno.EDQUOT: StorageFull,
     **dict.fromkeys(LACKING, Overloaded),
 }
 
 
-# --- Health by device: an error of a disk suspends writing to all directories on it.
-
-
 Scope = int | str
 """A device (st_dev), or the path of one directory."""
 
-MigrationProgress = Callable[[Scope, str, bool], None]
-"""Receives the scope, the reason, and whether the suspension lasts until a restart."""
+OnSuspension = Callable[[Scope, str, bool], None]
+"""Callback with the scope, the reason, and whether the suspension lasts until a restart."""
 
 
 class DeviceHealth:
-    """The `Health` of each directory that this process writes to."""
+    """Health of all directories of a process, linked by device."""
 
     def __init__(self) -> None:
         self._healths: dict[str, Health] = {}
         self._devices: dict[str, int] = {}  # by path, as `_healths`
-        self._watchers: list[MigrationProgress] = []
+        self._watchers: list[OnSuspension] = []
 
     def of(self, path: str) -> Health:
         """Return the health of the directory `path`, which need not exist yet. Raises `OSError`."""
@@ -178,12 +171,12 @@ class DeviceHealth:
             health.watch(partial(self._report, path))
         return self._healths[path]
 
-    def watch(self, watcher: MigrationProgress) -> None:
-        """Report each suspension that this process finds."""
+    def watch(self, watcher: OnSuspension) -> None:
+        """Call `watcher` for each suspension that this process finds."""
         self._watchers.append(watcher)
 
     def suspend(self, scope: Scope, reason: str, until_restart: bool) -> None:
-        """Suspend writing to a directory, or to all on a device, for a reason found elsewhere."""
+        """Suspend writes to a directory, or to all on a device, for a reason found by another process."""
         for path, health in self._healths.items():
             if scope in (path, self._devices[path]):
                 health.suspend(reason, until_restart=until_restart)
@@ -196,7 +189,7 @@ class DeviceHealth:
 
 
 def _device(path: str) -> int:
-    """Return the device of `path`, or of its nearest ancestor that exists. Raises `OSError`."""
+    """Return the device of `path`, or of its nearest existing ancestor. Raises `OSError`."""
     try:
         return os.stat(path).st_dev
     except FileNotFoundError:

@@ -1,7 +1,6 @@
-"""Files in memory: small and true. A store that forgets when the process ends.
+"""In-memory backend and records: for tests, and the reference implementation of the interfaces.
 
-It keeps every clause of `IBackend` and runs the same contract suite as the disk, so tests
-of all other floors use it as their store. `capacity` makes it run full like a disk.
+It passes the same contract suite as the disk backend. `capacity` limits it like a full disk.
 """
 
 import errno
@@ -20,10 +19,7 @@ from filestored.interfaces import IAliases, IBackend, IQuarantine, IRecords, ISi
 
 @implementer(IBackend, IAliases, IQuarantine)
 class MemoryBackend:
-    """Byte strings in a dictionary, `capacity` bytes of them at most.
-
-    `former` maps names that files had to those that they have.
-    """
+    """Byte strings in a dictionary, at most `capacity` bytes; `former` maps former to current digests."""
 
     def __init__(
         self, own: Algorithm, capacity: int = 2**40, former: Mapping[Digest, Digest] | None = None
@@ -38,54 +34,54 @@ class MemoryBackend:
         self._lock = threading.Lock()
 
     def begin(self) -> ISink:
-        """A sink that gathers its bytes."""
+        """Return a sink that buffers its bytes."""
         return MemorySink(self)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
-        """Memory has nothing to flush."""
+        """Do nothing."""
 
     def open(self, digest: Digest) -> "MemoryFile":
-        """What is stored; it stays readable when deleted."""
+        """Open a file, which stays readable after a deletion."""
         try:
             return MemoryFile(self._files[digest])
         except KeyError:
             raise NotFound from None
 
     def delete(self, digest: Digest) -> bool:
-        """Take the bytes away; whoever has them open keeps them."""
+        """Delete a file; open files stay readable."""
         with self._lock:
             return self._files.pop(digest, None) is not None
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
-        """The digests behind `after`, in order."""
+        """Return the digests after `after` in order."""
         with self._lock:
             names = sorted(self._files, key=str)
         return [digest for digest in names if not after or digest.hex > after.hex][:limit]
 
     def free_space(self) -> int:
-        """What is left of the capacity."""
+        """Return the unused capacity."""
         with self._lock:
             return self._capacity - sum(map(len, self._files.values()))
 
     def current(self, digest: Digest) -> Digest:
-        """What the mapping says."""
+        """Look the digest up."""
         try:
             return self._names[digest]
         except KeyError:
             raise NotFound from None
 
-    def changed(self, digest: Digest) -> float:
-        """When the bytes were stored."""
+    def changed_at(self, digest: Digest) -> float:
+        """Return when the file was stored."""
         if digest not in self._files:
             raise NotFound
         return self._changed[digest]
 
-    def set_aside(self, digest: Digest, reason: str) -> bool:
-        """Keep the bytes in a second dictionary; the reason is dropped."""
+    def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
+        """Move the file to a second dictionary; the reason is dropped."""
         return self._move(digest, self._files, self._aside)
 
-    def recover(self, digest: Digest) -> bool:
-        """Move the bytes back from the second dictionary."""
+    def restore(self, digest: Digest) -> bool:
+        """Move the file back."""
         return self._move(digest, self._aside, self._files)
 
     def _move(self, digest: Digest, source: dict[Digest, bytes], target: dict[Digest, bytes]) -> bool:
@@ -96,7 +92,7 @@ class MemoryBackend:
             return True
 
     def put(self, digest: Digest, data: bytes) -> bool:
-        """Store `data` as `ISink.publish` demands; True when it is new."""
+        """Store `data` as `ISink.publish` requires; return whether it is new."""
         with self._lock:
             stored = self._files.get(digest)
             if stored == data:
@@ -124,20 +120,20 @@ class MemorySink:
         self._data = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append; raises `OSError` (ENOSPC) beyond the capacity."""
+        """Append. Raises `OSError` (ENOSPC) beyond the capacity."""
         if len(self._data) + len(data) > self._backend.free_space():
-            raise OSError(errno.ENOSPC, "the memory set aside for files is full")
+            raise OSError(errno.ENOSPC, "the capacity is used up")
         self._data += data
 
     def seal(self, flush: bool = True) -> None:
-        """Memory has nothing to flush."""
+        """Do nothing."""
 
     def publish(self, digest: Digest) -> bool:
-        """Hand the bytes to the backend."""
+        """Store the bytes in the backend."""
         return self._backend.put(digest, bytes(self._data))
 
     def discard(self) -> None:
-        """Forget the bytes."""
+        """Drop the bytes."""
         self._data = bytearray()
 
 
@@ -150,19 +146,16 @@ class MemoryFile:
         self.size = len(data)
 
     def read(self, offset: int, count: int) -> bytes:
-        """A slice of the bytes."""
+        """Return a slice."""
         return self._data[offset : offset + count]
 
     def close(self) -> None:
-        """Memory has nothing to let go of."""
+        """Do nothing."""
 
 
 @implementer(IRecords)
 class MemoryRecords:
-    """Small named values in a dictionary.
-
-    `held` counts its contexts. A change that waits for them keeps new ones out meanwhile.
-    """
+    """Records in a dictionary. A waiting change blocks new contexts of `held`."""
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
@@ -171,7 +164,7 @@ class MemoryRecords:
         self._changing: set[str] = set()
 
     def create(self, name: str, value: bytes) -> bool:
-        """Keep the value, unless there is one."""
+        """Set the value, unless it exists."""
         with self._lock:
             if name in self._values:
                 return False
@@ -179,21 +172,21 @@ class MemoryRecords:
             return True
 
     def replace(self, name: str, old: bytes, new: bytes) -> bool:
-        """Keep the new value instead of the old one."""
-        with self._alone(name):
+        """Replace the value."""
+        with self._exclusive(name):
             if self._values.get(name) != old:
                 return False
             self._values[name] = new
             return True
 
     def remove(self, name: str, old: bytes) -> bool:
-        """Forget the value."""
-        with self._alone(name):
+        """Remove the value."""
+        with self._exclusive(name):
             return self._values.get(name) == old and self._values.pop(name) == old
 
     @contextmanager
     def held(self, name: str, value: bytes) -> Iterator[bool]:
-        """Count one more holder, if the value is that one."""
+        """Count a holder, if the value is equal."""
         with self._lock:
             self._lock.wait_for(lambda: name not in self._changing)
             holds = self._values.get(name) == value
@@ -206,28 +199,28 @@ class MemoryRecords:
                 self._lock.notify_all()
 
     def read(self, name: str) -> bytes | None:
-        """The value, or None."""
+        """Return the value or None."""
         return self._values.get(name)
 
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
-        """The values directly below the prefix, as they are now."""
+        """Yield the values directly below the prefix."""
         for name in self.names(prefix):
             last, value = name.removeprefix(prefix + "/"), self._values.get(name)
             if "/" not in last and value is not None:
                 yield last, value
 
     def entries(self, prefix: str) -> list[str]:
-        """The first segments below the prefix."""
+        """Return the first segments below the prefix."""
         return sorted({name.removeprefix(prefix + "/").split("/")[0] for name in self.names(prefix)})
 
     def names(self, prefix: str) -> list[str]:
-        """All names below the prefix."""
+        """Return all names below the prefix."""
         with self._lock:
             return sorted(name for name in self._values if name.startswith(prefix + "/"))
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """The lock, at a moment at which there is no holder of `name` and no other change of it."""
+    def _exclusive(self, name: str) -> Iterator[None]:
+        """Wait until `name` has no holders and no other change, with the lock."""
         with self._lock:
             self._lock.wait_for(lambda: name not in self._changing)
             self._changing.add(name)

@@ -1,10 +1,8 @@
-"""Recovery without a restart: the preparation of directories, tried again in the background.
+"""Recovery without a restart: retries the preparation of directories in the background.
 
-In: the directories that this process writes to, each with its `Health` and the function that prepares it.
-While a preparation is due, that function runs every few seconds in an I/O thread. Once it does not raise, the
-health resumes.
-
-A preparation is due after one that has failed at the start, and during a suspension that a probe may end.
+`Recovery.add` registers a directory with its `Health` and the function that prepares it. While a preparation
+is due, that function runs every `INTERVAL_SECONDS` in an I/O thread; when it succeeds, the health resumes. A
+preparation is due after it failed at the start, and during a suspension that a probe may end.
 """
 
 from collections.abc import Callable
@@ -21,11 +19,11 @@ from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
 INTERVAL_SECONDS = 5.0
-"""Time between two attempts."""
+"""Interval of attempts."""
 
 
 class Recovery:
-    """The preparations of one process. `run` takes blocking work to an I/O thread."""
+    """The preparations of one process. `run` runs them in an I/O thread."""
 
     _log = Logger()
 
@@ -34,11 +32,11 @@ class Recovery:
         self._run = run
         self._functions: dict[Health, list[Callable[[], None]]] = {}
         self._unprepared: set[Health] = set()
-        self._later: IDelayedCall | None = None
+        self._next_attempt: IDelayedCall | None = None
         self._stopped = False
 
     def add(self, health: Health, repair: Callable[[], None]) -> Report:
-        """Add a directory that `repair` prepares; returns the function that reports a failed first attempt.
+        """Register a directory; return the function that reports a failed preparation at the start.
 
         `repair` is blocking, and raises `UnusableStore` or `OSError`.
         """
@@ -46,14 +44,14 @@ class Recovery:
         return partial(self._report, health)
 
     def start(self) -> None:
-        """Begin to look every few seconds whether a preparation is due."""
-        self._later = self._clock.callLater(INTERVAL_SECONDS, self._try_all)
+        """Start the attempts."""
+        self._next_attempt = self._clock.callLater(INTERVAL_SECONDS, self._try_all)
 
     def stop(self) -> None:
-        """End that. An attempt under way ends by itself."""
+        """Stop the attempts; a running one completes."""
         self._stopped = True
-        if self._later is not None and self._later.active():
-            self._later.cancel()
+        if self._next_attempt is not None and self._next_attempt.active():
+            self._next_attempt.cancel()
 
     def _report(self, health: Health, error: OSError) -> None:
         self._unprepared.add(health)
@@ -62,14 +60,14 @@ class Recovery:
             reason=str(error),
             seconds=INTERVAL_SECONDS,
         )
-        health.judge_start(error)
+        health.suspend_until_probe(error)
 
     def _try_all(self) -> None:
-        Deferred.fromCoroutine(self._attempt()).addErrback(self._failed).addBoth(self._next)
+        Deferred.fromCoroutine(self._attempt()).addErrback(self._failed).addBoth(self._schedule)
 
     async def _attempt(self) -> None:
         for health, functions in self._functions.items():
-            if not self._due(health):
+            if not self._is_due(health):
                 continue
             try:
                 await self._run(_call_all, functions)
@@ -79,7 +77,7 @@ class Recovery:
                 self._unprepared.discard(health)
                 health.resume()
 
-    def _due(self, health: Health) -> bool:
+    def _is_due(self, health: Health) -> bool:
         if health.degraded is not None:
             return health.recoverable
         return health in self._unprepared
@@ -87,7 +85,7 @@ class Recovery:
     def _failed(self, failure: Any) -> None:
         self._log.failure("an attempt to prepare a directory has failed", failure)
 
-    def _next(self, _: object) -> None:
+    def _schedule(self, _: object) -> None:
         if not self._stopped:
             self.start()
 

@@ -1,14 +1,14 @@
-"""The store that the wire sees: any backend, with everything a backend need not know.
+"""Store: admission, hashing, statistics and errors, once above any backend.
 
-Admission, hashing, expected digests, the size limit, the translation of errors and the
-statistics stand here and in the modules around it, once, above every backend::
+::
 
-    upload -> Admission -> Upload (the pump) -> Intake (hash, sink) -> GroupCommit -> Stored
+    upload -> AdmissionControl -> Upload -> HashingWriter -> GroupCommit -> UploadResult
     open   -> backend -> Blob
-    delete -> backend -> GroupCommit -> whether it was there
+    delete -> backend -> GroupCommit -> True if it was stored
 
-Blocking calls are made in I/O threads, separated by kind (`jobs`). The one exception is a backend that
-provides `INonBlockingOpen`: a thread costs more than its `open` does, while the disk is fast (`latency`).
+Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception: a backend with
+`INonBlockingOpen` is opened in the reactor's thread, which is faster than a thread while the disk is fast
+(`read_latency`).
 """
 
 from collections.abc import Callable, Iterable
@@ -35,7 +35,8 @@ from filestored.interfaces import (
     IUpload,
     UploadResult,
 )
-from filestored.storage.admission import AdmissionControl
+from filestored.settings import MAX_UPLOADS
+from filestored.storage.admission import AdmissionControl, UploadPlaces
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
@@ -43,18 +44,14 @@ from filestored.storage.health import Health
 from filestored.storage.read_latency import ReadLatency
 from filestored.storage.threads import IOThreads, Run
 from filestored.storage.upload import Upload
-from filestored.storage.upload_places import UploadPlaces
 
 MAX_SIZE = 5 * 1024**3
-"""Bytes of the largest upload, unless the operator says otherwise."""
-
-MAX_UPLOADS = 64
-"""Uploads that write to disk at once."""
+"""Default maximum size of an upload in bytes."""
 
 
 @dataclass(slots=True)
 class Statistics:
-    """What a store has done since it was opened: numbers of events, and of bytes."""
+    """Counters of one store since it was opened."""
 
     uploads: int = 0
     uploaded_bytes: int = 0
@@ -67,11 +64,10 @@ class Statistics:
 
 @implementer(IStore)
 class Store:
-    """The byte strings in `backend`, named by `algorithm`. Its methods belong in the reactor's thread.
+    """The byte strings in `backend`, named by `algorithm`. Used in the reactor's thread only.
 
-    `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`. `max_size` is in bytes,
-    `max_uploads` how many may write to disk at once. `health` is shared with whatever else writes to the same
-    disk. `seconds` is a monotonic clock.
+    `run` runs blocking calls. `max_size` in bytes; `max_uploads` may write to disk at once. `health` is
+    shared with other users of the disk. `seconds` is a monotonic clock.
     """
 
     def __init__(
@@ -88,6 +84,7 @@ class Store:
         self.algorithm = algorithm
         self.max_size = max_size
         self.statistics = Statistics()
+        self.uploads_in_flight = 0
         self._backend = backend
         self._former = IAliases(backend, None)
         self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
@@ -104,7 +101,7 @@ class Store:
 
     @property
     def degraded(self) -> str | None:
-        """Why writing is suspended, or None while all is well."""
+        """See `IStore`."""
         return self._health.degraded
 
     @property
@@ -112,57 +109,48 @@ class Store:
         """See `ISyncOpen`."""
         return self._latency.slow
 
-    @property
-    def uploads_in_flight(self) -> int:
-        """How many uploads have begun and not ended."""
-        return self._admission.in_flight
-
-    @property
-    def refused_uploads(self) -> int:
-        """How many uploads were not let in since the store was opened."""
-        return self._admission.refused
-
     def parse(self, text: str) -> Digest:
-        """See `IStore.parse`; how long a text is says which algorithm it is of."""
+        """See `IStore.parse`; the length of a text identifies its algorithm."""
         return self._former_by_length.get(len(text), self.algorithm).parse(text)
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
-        """See `IStore.upload`. The upload counts as in flight until nothing of it is in progress."""
+        """See `IStore.upload`."""
         self._admission.admit(length)
+        self.uploads_in_flight += 1
         return Upload(
-            HashingWriter(self._backend, self.algorithm, expected, self._admission.headroom),
+            HashingWriter(self._backend, self.algorithm, expected, self._admission.free_space),
             self._group,
             self._health,
             self._threads,
             self._places,
             length=length,
             limit=self._admission.max_size,
-            ended=self._ended,
+            ended=self._upload_ended,
         )
 
     def open(self, digest: Digest, view: FileView | None = None) -> "Deferred[IBlob]":
-        """See `IStore.open`; done on the spot where the backend opens quickly, while its disk is fast."""
+        """See `IStore.open`; synchronous if the backend allows it and the disk is fast."""
         if ISyncOpen.providedBy(self) and not self._latency.slow:
             return maybeDeferred(self.open_sync, digest, view)
         return Deferred.fromCoroutine(self._open(digest, view))
 
     def open_sync(self, digest: Digest, view: FileView | None = None) -> IBlob:
-        """See `ISyncOpen.open_sync`; offered where the backend opens quickly."""
+        """See `ISyncOpen.open_sync`."""
         try:
             return self._blob(digest, self._open_now(digest), view)
         except (NotFound, OSError) as error:
-            raise self._unopened(error) from None
+            raise self._open_error(error) from None
 
     def reopen(self, digest: Digest) -> IBlob:
-        """See `ISyncOpen.reopen`; offered where the backend opens quickly."""
+        """See `ISyncOpen.reopen`."""
         if self._latency.slow:
             raise BlockingIOError(EAGAIN, "the disk is slow")
         return self._blob(digest, self._open_now(digest), None)
 
     def delete(self, digest: Digest) -> "Deferred[bool]":
-        """Take the name away and make that durable. Fails with `WritesSuspended`, or `OSError`.
+        """See `IStore.delete`; durable. Fails with `WritesSuspended` or `OSError`.
 
-        A former name and the present one go together: what is deleted by one has no other.
+        A former and the current digest name the same file: deleting one deletes the other.
         """
         return Deferred.fromCoroutine(self._delete(digest))
 
@@ -171,7 +159,7 @@ class Store:
         return self._threads.read(self._backend.digests, after, limit)
 
     def _current(self, digest: Digest) -> Digest:
-        """The name that the backend knows. Raises `NotFound` or `OSError`."""
+        """Resolve a former digest. Raises `NotFound` or `OSError`."""
         if digest.algorithm == self.algorithm.name or self._former is None:
             return digest
         return self._former.current(digest)
@@ -182,10 +170,10 @@ class Store:
         try:
             return self._backend.open(self._current(digest))
         finally:
-            self._latency.note(monotonic() - began)
+            self._latency.record(monotonic() - began)
 
     def _open_current(self, digest: Digest) -> IStoredFile:
-        """Open. Blocking; raises `NotFound` or `OSError`."""
+        """Open in an I/O thread. Raises `NotFound` or `OSError`."""
         return self._backend.open(self._current(digest))
 
     async def _open(self, digest: Digest, view: FileView | None) -> IBlob:
@@ -193,7 +181,7 @@ class Store:
             file = await self._threads.read(self._latency.call, self._open_current, digest)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
-            raise self._unopened(error) from None
+            raise self._open_error(error) from None
 
     def _blob(self, digest: Digest, file: IStoredFile, view: FileView | None) -> IBlob:
         self.statistics.opened += 1
@@ -205,7 +193,7 @@ class Store:
             return FileBlob(digest, file, self._threads.read, self._health, self._latency, file.fileno())
         return Blob(digest, file, self._threads.read, self._health, self._latency)
 
-    def _unopened(self, error: Exception) -> Exception:
+    def _open_error(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)
         return self._health.classify_read(error)
 
@@ -218,18 +206,18 @@ class Store:
         except NotFound:
             return False
         except OSError as error:
-            judged = self._health.classify(error)
-            raise judged from (None if judged is error else error)
+            reported = self._health.classify(error)
+            raise reported from (None if reported is error else error)
         self.statistics.deleted += deleted
         return deleted
 
     def _unlink(self, digest: Digest) -> tuple[Digest, bool]:
-        """Remove the name; returns the present one, and whether it was there. Blocking."""
+        """Remove the name; return the current digest, and whether it was stored. Blocking."""
         current = self._current(digest)
         return current, self._backend.delete(current)
 
-    def _ended(self, stored: UploadResult | None) -> None:
-        self._admission.release()
+    def _upload_ended(self, stored: UploadResult | None) -> None:
+        self.uploads_in_flight -= 1
         if stored is None:
             self.statistics.failed_uploads += 1
             return

@@ -1,32 +1,30 @@
-"""Thread pools for blocking I/O, one per kind of work.
+"""I/O threads: pools for blocking calls, one per kind of work; and the translation of their errors.
 
-A store takes `IOThreads`, which has one `Run` per kind. The service makes them with `ThreadPools`, one set
-for files and one for images. A test may pass `twisted.internet.defer.maybeDeferred` for all kinds, which
-does the work on the spot.
+A store uses `IOThreads`, with one `Run` per kind. A process makes them with `ThreadPools`, one set for files
+and one for images. Tests may pass `twisted.internet.defer.maybeDeferred`, which calls synchronously.
 
-Work waits only for work of its own kind and API:
+A job waits only for jobs of its own kind and API:
 
     pool        threads  jobs
     read             16  open, read, stat, statvfs; records looked up (tokens, images), thumbnail cache hits
-    write            16  uploads hashed and written to scratch files, unlink, closing deleted files
+    write            16  uploads hashed and written to temp files, unlink, closing deleted files
     seal             16  fsync and link of uploads above 64 KiB
-    commit            1  group commit, of which one batch is under way at a time: small uploads, deletions
+    commit            1  group commit, one batch at a time: small uploads, deletions
     record            8  records created, replaced, removed, with several fsyncs each; thumbnails stored
     decompress        4  reads of gzipped images
     list              2  lists of images
 
-So while all flushes hang, everything that needs no flush goes on. A disk that hangs stops the pools of the
-API whose directory is on it. A thread is started when a job finds no idle one, and kept.
+So while all flushes hang, everything without a flush continues. A hanging disk blocks only the pools of the
+API whose directory is on it. Threads are started on demand and kept.
 
-All are daemon threads, and a stop waits for them for a bounded time only: a call that hangs in the kernel
-would otherwise keep the process from ending. What it was to write has not been acknowledged.
+All are daemon threads, and a stop waits for a bounded time: a call that hangs in the kernel would prevent the
+process from ending. Its data was not acknowledged.
 
-Rejected: one pool with a limit per kind, which needs a second queue in front of that of the pool.
+Rejected: one pool with a limit per kind, which needs a second queue.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 from threading import Thread
 from traceback import clear_frames
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -45,13 +43,10 @@ _T = TypeVar("_T")
 
 
 class Run(Protocol):
-    """Something that calls a function, perhaps in another thread, and tells its result later."""
+    """Calls a function, perhaps in another thread."""
 
     def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        """Fires in the reactor's thread with what ``function(*args, **kwargs)`` returns or raises.
-
-        Never raises: it fails with `Overloaded` when no thread can be started.
-        """
+        """Fire with the result of the call; fail with `Overloaded` when no thread can be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ class IOThreads:
 
     @classmethod
     def of(cls, run: "Run | IOThreads") -> "IOThreads":
-        """Return `run` if it is separated by kind already, else use it for all kinds."""
+        """Return `run` if it is `IOThreads`, else use it for all kinds."""
         return run if isinstance(run, IOThreads) else cls(*[run] * len(fields(cls)))
 
 
@@ -81,14 +76,14 @@ MAX_THREADS = {
     "decompress": 4,
     "list": 2,
 }
-"""Threads of each pool of one API."""
+"""Maximum number of threads per pool."""
 
 MAX_STOP_SECONDS = 3.0
-"""Seconds that a stop waits for jobs under way."""
+"""Maximum seconds that a stop waits for running jobs."""
 
 
 class DaemonThread(Thread):
-    """A thread that the end of the interpreter does not wait for."""
+    """A daemon thread: the end of the interpreter does not wait for it."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(daemon=True, **fields)
@@ -99,30 +94,27 @@ class _Pool(ThreadPool):
 
 
 class ThreadPools:
-    """All pools of I/O threads of a process, started and stopped together."""
+    """All I/O thread pools of a process."""
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
         self._pools: list[ThreadPool] = []
 
     def make(self, api: str) -> IOThreads:
-        """Return new pools; `api` is part of the names of their threads."""
+        """Return new pools; `api` prefixes the names of their threads."""
         return IOThreads(**{kind: self.make_run(f"{api}-{kind}", most) for kind, most in MAX_THREADS.items()})
 
     def start(self) -> None:
-        """Begin to do jobs. Those that were given before are done now."""
+        """Start all pools; they run jobs that were queued before."""
         for pool in self._pools:
             pool.start()
 
     def stop(self) -> bool:
-        """Wait for all jobs, for at most `MAX_STOP_SECONDS`; return whether they are done.
-
-        Blocking. Jobs given later are never done.
-        """
+        """Wait for all jobs, for at most `MAX_STOP_SECONDS`; return whether they ended. Blocking."""
         waiting = DaemonThread(target=self._join, name="stop")
         try:
             waiting.start()
-        except RuntimeError:  # no thread can be started, so no job is waited for
+        except RuntimeError:  # no thread can be started
             return False
         waiting.join(MAX_STOP_SECONDS)
         return not waiting.is_alive()
@@ -139,12 +131,13 @@ class ThreadPools:
 
 
 def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
-    """Work is done in the threads of `pool`."""
+    """Return a `Run` that uses the threads of `pool`."""
 
     def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        in_thread = partial(deferToThreadPool, reactor, pool, function, *args, **kwargs)
+        job: list[Any] = [(function, args, kwargs)]
         try:
-            return in_thread().addErrback(_emptied)
+            done: Deferred[_T] = deferToThreadPool(reactor, pool, _call, job)
+            return done.addErrback(_clear_frames)
         except RuntimeError:  # "can't start new thread", as threading puts EAGAIN and ENOMEM
             pool.threads[:] = filter(_started, pool.threads)
             return fail(Overloaded())
@@ -152,23 +145,32 @@ def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
     return run
 
 
-def empty(error: BaseException | None) -> None:
-    """Let go of what an error holds: everything that the functions had in hand that it came through.
+def _call(job: list[Any]) -> Any:
+    """Call a function with arguments that only `job` holds, and empty `job`.
 
-    Bodies are among that, and error and frames hold each other, until the collector looks for such circles.
-    The lines of the traceback stay. What still runs is left alone.
+    The frames of the thread pool may still run when the traceback is cleared, and keep what they hold.
     """
-    if error is not None:
-        clear_frames(error.__traceback__)
+    function, args, kwargs = job.pop()
+    return function(*args, **kwargs)
+
+
+def clear_traceback_frames(error: BaseException) -> None:
+    """Clear the local variables of the frames in the traceback of `error`.
+
+    They hold upload buffers, in a reference cycle that the tuned garbage collector would free late. The lines
+    of the traceback stay; running frames are unaffected.
+    """
+    clear_frames(error.__traceback__)
 
 
 def _started(thread: Thread) -> bool:
-    """Return whether a thread was started; the pool could not join one that was not."""
+    """Return whether a thread was started; the pool cannot join one that was not."""
     return thread.ident is not None
 
 
-def _emptied(failure: Failure) -> Failure:
-    empty(failure.value)
+def _clear_frames(failure: Failure) -> Failure:
+    assert failure.value is not None, "a failure has an exception"
+    clear_traceback_frames(failure.value)
     return failure
 
 

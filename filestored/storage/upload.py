@@ -1,27 +1,26 @@
-"""The pump: from a producer in the reactor to a file in an I/O thread.
+"""Upload: from a push producer in the reactor to a sink in an I/O thread, with back-pressure.
 
-Bytes that are written gather here. When there are `PIECE` of them, and no job of this upload
-is under way, one job hashes and writes all that has gathered, while the next bytes gather. When
-as many again wait for the job to end, the producer is paused until it does::
+Written bytes are buffered. When `CHUNK_BYTES` are buffered and no job of this upload runs, one job hashes and
+writes them, while the next bytes are buffered. When as many again wait for the job, the producer is paused
+until it ends::
 
-    write -> [ gathering ] -> job: hash + write -> [ gathering ] -> job ...
-                 commit -> last job: hash, write, compare, seal, publish -> settle -> Stored
+    write -> [ buffer ] -> job: hash + write -> [ buffer ] -> job ...
+                 commit -> last job: hash, write, compare, seal, publish -> flush of the name -> UploadResult
 
-The first `MAX_UNPLACED_BYTES` need no place; with more, or a commit, the upload takes one (`places`). An
-upload whose client is slow may be evicted from its place: what it has written is discarded, and the
-next `write` or the `commit` fails with `Overloaded`.
+The first `MAX_UNPLACED_BYTES` need no upload place (`admission`). An upload of a slow client may be evicted:
+its written bytes are discarded, and the next `write` or the `commit` fails with `Overloaded`.
 
-A body of at most `SMALL` bytes needs no job of its own: it is hashed here, and the group commit
-begins, fills, seals and publishes it together with others.
+Content of at most `INLINE_HASH_MAX_BYTES` needs no job: it is hashed in the reactor's thread, and the group
+commit writes, seals and publishes it together with others.
 
-The sink belongs to the job that is under way. An `abort` meanwhile leaves a mark, and the
-sink is discarded when the job has ended.
+The sink belongs to the running job. An `abort` meanwhile sets a flag, and the sink is discarded after the
+job.
 
-Large pieces gather as they came, and are never copied. Small ones are put together: a client that
-sends by ones and twos would make a list of what came forty times its size.
+Large chunks are buffered as received, without a copy. Small ones are joined: a client that sends single bytes
+would make a list of forty times their size.
 
-Rejected: a queue and a thread per upload (a thread waits for a slow client then); a pull
-producer (every body here is pushed by a connection).
+Rejected: a queue and a thread per upload, in which a thread waits for a slow client; a pull producer, as
+every body is pushed by a connection.
 """
 
 from collections.abc import Callable
@@ -33,33 +32,37 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import LengthMismatch, Overloaded, TooLarge
+from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
 from filestored.interfaces import IUpload, UploadResult
+from filestored.storage.admission import MAX_UNPLACED_BYTES, UploadPlaces
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health
 from filestored.storage.threads import IOThreads
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, Meter, UploadPlaces
 
-PIECE = 256 * 1024
-"""Bytes that are worth a job, and bytes waiting for one with which the producer has to wait, too."""
+CHUNK_BYTES = 256 * 1024
+"""Buffered bytes that start a job, and that pause the producer while a job runs."""
 
-WHOLE = 16 * 1024
-"""Bytes from which on nothing is put together with a piece."""
+COALESCE_BELOW_BYTES = 16 * 1024
+"""Chunks below this size are joined."""
 
-SMALL = 64 * 1024
-"""Bytes that may be hashed in the reactor's thread."""
+MIN_WINDOW_SECONDS = 2.0
+"""Minimum time over which the rate of a client is measured."""
+
+INLINE_HASH_MAX_BYTES = 64 * 1024
+"""Maximum size of content that is hashed in the reactor's thread."""
 
 
 @implementer(IUpload)
 class Upload:
     """One upload of `length` bytes (None: unknown), of at most `limit`.
 
-    `ended` is called once, with what was stored or None, when nothing of it is in progress any more.
+    `ended` is called once, with the result or None, when nothing of the upload is in progress.
     """
 
     _size = 0
+    _window_size = 0
     _waiting = 0
     _working = False
     _idle: Deferred[None] | None = None
@@ -72,7 +75,7 @@ class Upload:
 
     def __init__(
         self,
-        intake: HashingWriter,
+        writer: HashingWriter,
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
@@ -82,19 +85,19 @@ class Upload:
         limit: int,
         ended: Callable[[UploadResult | None], None],
     ) -> None:
-        self._intake = intake
+        self._writer = writer
         self._group = group
         self._health = health
         self._threads = threads
         self._places = places
-        self._meter = Meter(places.seconds())
+        self._window_start = places.seconds()
         self._length = length
         self._limit = limit
         self._on_end = ended
-        self._gathered: list[bytes | bytearray] = []
+        self._chunks: list[bytes | bytearray] = []
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Take bytes from a push producer; it is paused while the disk is behind."""
+        """Register a push producer, which is paused while the disk is slower."""
         if self._producer is not None:
             raise RuntimeError("another producer is registered already")
         if not streaming:
@@ -103,12 +106,12 @@ class Upload:
         self._throttle()
 
     def unregisterProducer(self) -> None:
-        """The producer has written its last byte."""
+        """Unregister the producer, which has written its last byte."""
         self._producer = None
         self._paused = False
 
     def write(self, data: bytes) -> None:
-        """Gather `data`. Raises `TooLarge` or `Overloaded`; what follows an error or the end is dropped."""
+        """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLarge
@@ -117,72 +120,76 @@ class Upload:
         if self._error is None and not (self._aborted or self._committing):
             if self._size > MAX_UNPLACED_BYTES:
                 self._places.acquire(self)
-            self._gather(data)
-            self._pump()
+            self._buffer(data)
+            self._start_write()
             self._throttle()
 
     def commit(self) -> "Deferred[UploadResult]":
-        """Keep the bytes. Fails with `CancelledError` when `abort` came before they reached the disk."""
-        # The caller may cancel what it gets; a job under way can't be, so it goes on unseen.
+        """See `IUpload.commit`. Fails with `CancelledError` after an `abort`."""
+        # Cancelling it has no effect on a running job.
         done: Deferred[UploadResult] = Deferred()
         if self._aborted:
-            done.errback(CancelledError())  # to end it is the business of that `abort`
+            done.errback(CancelledError())  # `abort` ends the upload
             return done
         self._committing = True
-        if self._size <= SMALL:
+        if self._size <= INLINE_HASH_MAX_BYTES:
             self._commit_small(done)
         else:
             Deferred.fromCoroutine(self._commit()).chainDeferred(done)
         return done
 
     def abort(self) -> None:
-        """Drop everything, as soon as no job is under way. What is being committed already may be stored."""
+        """Discard the upload once no job runs. Content that is being committed may be stored."""
         if self._aborted:
             return
         self._aborted = True
-        self._drop()
+        self._clear_buffer()
         if not (self._committing or self._working):
             Deferred.fromCoroutine(self._end(None))
 
     def rate(self, now: float) -> float:
-        """See `Holder.rate`; a client is not to blame while the disk is at work, or has all bytes."""
-        busy = self._working or self._committing or self._aborted
-        return float("inf") if busy else self._meter.rate(now, self._size)
+        """See `PlaceHolder.rate`; infinite while a job or the commit runs, or within the first seconds."""
+        elapsed = now - self._window_start
+        if self._working or self._committing or self._aborted or elapsed < MIN_WINDOW_SECONDS:
+            return float("inf")
+        return (self._size - self._window_size) / elapsed
 
     def evict(self) -> None:
-        """See `Holder.evict`. Called by `UploadPlaces` only, when no job is under way."""
+        """See `PlaceHolder.evict`. Called by `UploadPlaces` only, while no job runs."""
         self._evicted = True
         self._error = Overloaded()
-        self._drop()
-        if self._intake.started:
-            self._start_job(self._intake.discard)
+        self._clear_buffer()
+        if self._writer.started:
+            self._start_job(self._writer.discard)
 
     def _commit_small(self, done: "Deferred[UploadResult]") -> None:
-        """Nothing was written yet: hash the bytes here, and leave the rest to the group."""
+        """Hash the content here; the group commit does the rest."""
         try:
             self._check()
             self._places.acquire(self)
-            data = self._whole()
-            digest = self._intake.digest(data)
+            data = self._joined()
+            digest = self._writer.digest(data)
         except Exception as error:
             self._ended(None)
-            done.errback(error.with_traceback(None))  # it would hold the bytes; see `jobs.empty`
+            done.errback(
+                error.with_traceback(None)
+            )  # its frames hold the content, see `clear_traceback_frames`
         else:
-            self._group.commit(PendingUpload(digest, data, partial(self._settled, done)))
+            self._group.commit(PendingUpload(digest, data, partial(self._committed, done)))
 
-    def _settled(self, done: "Deferred[UploadResult]", body: PendingName) -> None:
-        if body.error is not None:
+    def _committed(self, done: "Deferred[UploadResult]", name: PendingName) -> None:
+        if name.error is not None:
             self._ended(None)
-            done.errback(self._health.classify(body.error))
+            done.errback(self._health.classify(name.error))
         else:
-            stored = UploadResult(body.digest, self._size, body.created, body.encoding)
+            stored = UploadResult(name.digest, self._size, name.created, name.encoding)
             self._ended(stored)
             done.callback(stored)
 
     async def _commit(self) -> UploadResult:
         stored = None
         try:
-            await self._rest()
+            await self._wait_idle()
             stored = await self._store()
             return stored
         except OSError as error:
@@ -192,18 +199,19 @@ class Upload:
             await self._end(stored)
 
     def _check(self) -> None:
-        """All bytes are here and no job is under way: raise what speaks against keeping them."""
+        """Raise the reason why the content cannot be stored, if any. No job runs."""
         if self._error is not None:
             raise self._error
         if self._aborted:
             raise CancelledError
         if self._length not in (None, self._size):
             raise LengthMismatch
-        self._health.check()
+        if self._health.degraded is not None:
+            raise WritesSuspended
 
     async def _store(self) -> UploadResult:
         self._check()
-        digest, created, encoding = await self._threads.seal(self._intake.complete, self._take())
+        digest, created, encoding = await self._threads.seal(self._writer.finish, self._pop_chunks())
         await self._group.flush_names(digest)
         return UploadResult(digest, self._size, created, encoding)
 
@@ -212,28 +220,28 @@ class Upload:
         self._on_end(stored)
 
     async def _end(self, stored: UploadResult | None) -> None:
-        """Leave nothing behind; the caller makes sure that this happens once."""
-        self._drop()
+        """Discard what is left, and end the upload. Called once."""
+        self._clear_buffer()
         try:
-            if self._intake.started:
-                await self._threads.write(self._intake.discard)
+            if self._writer.started:
+                await self._threads.write(self._writer.discard)
         finally:
             self._ended(stored)
-            self._intake.discard()  # on the spot, when no thread could be had
+            self._writer.discard()  # here, if no thread could be started
 
-    def _pump(self) -> None:
-        """Send what has gathered on to a job, if it is worth one and none is under way."""
-        if self._waiting >= PIECE and not self._working:
-            self._start_job(self._intake.write, self._take())
+    def _start_write(self) -> None:
+        """Start a job if enough is buffered and none runs."""
+        if self._waiting >= CHUNK_BYTES and not self._working:
+            self._start_job(self._writer.write, self._pop_chunks())
 
     def _start_job(self, job: Callable[..., None], *args: object) -> None:
-        """Run a job; the next one begins when it has ended."""
+        """Run a job; the next one starts after it."""
         self._working = True
         self._threads.write(job, *args).addBoth(self._job_ended)
 
     def _job_ended(self, result: Failure | None) -> None:
         self._working = False
-        self._meter.restart(self._places.seconds(), self._size)
+        self._window_start, self._window_size = self._places.seconds(), self._size
         if isinstance(result, Failure):
             self._error = self._health.classify(_exception(result))
         if self._idle is not None:
@@ -241,45 +249,45 @@ class Upload:
         elif self._aborted:
             Deferred.fromCoroutine(self._end(None))
         elif self._error is not None:
-            self._drop()  # last, for the producer may end us as it goes on
+            self._clear_buffer()  # last: the resumed producer may end this upload
         else:
-            self._pump()
+            self._start_write()
             self._throttle()
 
-    async def _rest(self) -> None:
-        """Wait for the job that is under way."""
+    async def _wait_idle(self) -> None:
+        """Wait for the running job."""
         if self._working:
             self._idle = Deferred()
             await self._idle
 
-    def _gather(self, data: bytes) -> None:
+    def _buffer(self, data: bytes) -> None:
         self._waiting += len(data)
-        last = self._gathered[-1] if self._gathered else None
-        if last is None or max(len(data), len(last)) >= WHOLE:
-            self._gathered.append(data)
+        last = self._chunks[-1] if self._chunks else None
+        if last is None or max(len(data), len(last)) >= COALESCE_BELOW_BYTES:
+            self._chunks.append(data)
         elif isinstance(last, bytearray):
             last += data
         else:
-            self._gathered[-1] = bytearray(last + data)
+            self._chunks[-1] = bytearray(last + data)
 
-    def _take(self) -> list[bytes | bytearray]:
-        pieces, self._gathered, self._waiting = self._gathered, [], 0
-        return pieces
+    def _pop_chunks(self) -> list[bytes | bytearray]:
+        chunks, self._chunks, self._waiting = self._chunks, [], 0
+        return chunks
 
-    def _whole(self) -> bytes | bytearray:
-        pieces = self._take()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _joined(self) -> bytes | bytearray:
+        chunks = self._pop_chunks()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _drop(self) -> None:
-        """Forget what has gathered, and let the producer run dry."""
-        self._take()
+    def _clear_buffer(self) -> None:
+        """Clear the buffer and resume the producer, whose bytes are dropped."""
+        self._pop_chunks()
         self._throttle()
 
     def _throttle(self) -> None:
-        """Pause or resume the producer, as the backlog demands."""
+        """Pause or resume the producer, depending on the buffer."""
         if self._producer is None:
             return
-        behind = self._waiting >= PIECE
+        behind = self._waiting >= CHUNK_BYTES
         if behind and not self._paused:
             self._paused = True
             self._producer.pauseProducing()

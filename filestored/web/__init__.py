@@ -1,1 +1,1 @@
-"""The `twisted.web` resource tree: what clients see. Opens no file."""
+"""The `twisted.web` resource tree. Opens no file."""

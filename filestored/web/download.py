@@ -1,17 +1,12 @@
-"""A stored file on its way to a client.
+"""Downloads: responses with a stored blob, complete (200), in ranges (206), or not modified (304).
 
-In: an open `IBlob` and the request that asked for it. Out: a response with the whole file,
-one range, several, or none of it (304), decided by `conditional` and `ranges`. When the blob
-is a file and the request can send files, the bytes go from the kernel to the socket; else
-the blob is a producer that the client's pace drives. The blob is closed in the end,
-whatever happens.
+In: an open `IBlob` and a request. Out: a response; the blob is closed in every case. The kernel sends a blob
+that is a file, if the request can send files. Any other blob is a push producer.
 
-An error that comes before the head is raised, and becomes an answer (`replies`). After the
-head there is no way to say it in HTTP but to break the connection, so that is what happens:
-half a file must not look like a whole one.
+Errors before the response head are raised and become error responses. After the head the connection is
+aborted, so that a truncated file is recognisable.
 
-This is the hot path. No coroutine runs for a whole file or one range, and a field of the
-request that is not there costs one look.
+This is the hot path: no coroutine runs for a complete file or a single range.
 """
 
 from collections.abc import Callable
@@ -22,176 +17,167 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from filestored.http.response import PreformattedHeaders, prepare
+from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource, IInMemory, IStreamedRequest
-from filestored.web.errors import Field, HTTPError, precondition_failed
-from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions, range_applies
+from filestored.web.errors import Field, HTTPError
+from filestored.web.headers.conditional import range_applies
+from filestored.web.headers.digests import entity_tag
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.ranges import (
-    MOST_OVERHEAD,
+    MAX_MULTIPART_OVERHEAD_BYTES,
     ByteRanges,
     Span,
     content_range,
     parse_range,
     unsatisfied_range,
 )
-from filestored.web.headers.values import header_list
+from filestored.web.resource import NO_SNIFF, start_not_modified
 
-KIND = b"application/octet-stream"
-"""The media type of every file: whatever it is, it is not for a browser to find out."""
-
-_SELECTIVE = frozenset([b"if-match", b"if-none-match", b"range"])
-"""Fields without which a request is for all of it; most have none."""
+CONTENT_TYPE = b"application/octet-stream"
+"""The media type of every stored file, which no browser renders."""
 
 CACHE_CONTROL = b"public, max-age=31536000, immutable"
-"""What a hash names never changes."""
+"""`Cache-Control` of files: the content under a hash never changes."""
+
+SANDBOX: tuple[Field, ...] = (NO_SNIFF, (b"Content-Security-Policy", b"default-src 'none'; sandbox"))
+"""Headers of all stored content: a browser neither guesses its type nor runs scripts in it."""
+
+_SELECTING_HEADERS = frozenset([b"if-match", b"if-none-match", b"range"])
+"""Request headers that select less than the complete file; most requests have none."""
 
 _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """How stored bytes are presented.
+    """Headers of stored bytes: `content_type`, and further `headers`, of which a 304 has `not_modified`.
 
-    `kind` is their media type, and `fields` go with it; `kept` are those that a 304 repeats.
-    `ranged` says whether parts of them can be had. `tag_suffix` tells their entity tag from that of another
-    form of the same. `disposition` is sent as it is; if None, the query may name the file.
+    `has_ranges` is False for content without ranges. `tag_suffix` makes the entity tag differ from that of
+    another representation of the same bytes. `disposition` is `Content-Disposition`; if it is None, the query
+    may name the file.
     """
 
-    kind: bytes
-    fields: PreformattedHeaders
-    kept: PreformattedHeaders
-    ranged: bool = True
+    content_type: bytes
+    headers: PreformattedHeaders
+    not_modified: PreformattedHeaders
+    has_ranges: bool = True
     tag_suffix: bytes = b""
     disposition: bytes | None = None
 
 
-FILE = Representation(
-    KIND,
-    prepare(
-        (b"Content-Type", KIND),
+FILE_REPRESENTATION = Representation(
+    CONTENT_TYPE,
+    preformat(
+        (b"Content-Type", CONTENT_TYPE),
         (b"Accept-Ranges", b"bytes"),
         (b"Cache-Control", CACHE_CONTROL),
-        (b"X-Content-Type-Options", b"nosniff"),
-        (b"Content-Security-Policy", b"default-src 'none'; sandbox"),
+        *SANDBOX,
     ),
-    prepare((b"Cache-Control", CACHE_CONTROL)),
+    preformat((b"Cache-Control", CACHE_CONTROL)),
 )
-"""A file: public bytes without a type, for ever the same."""
+"""A stored file: public, immutable bytes of unknown type."""
 
 
 def send(
     blob: IBlob,
     request: IStreamedRequest,
-    dress: Representation = FILE,
+    representation: Representation = FILE_REPRESENTATION,
     reopen: Callable[[], IBlob] | None = None,
 ) -> Deferred[None] | None:
-    """Answer a GET or HEAD with what is in `blob`, and close it.
+    """Respond to a GET or HEAD with `blob`, and close it. Returns None when the response is finished.
 
-    `reopen` gives the same bytes once more, for those who ask the same later; None says that they
-    may get others.
-
-    Raises `HTTPError` (400, 412, 416) as long as nothing was sent; never fails later. None says
-    that all is done already.
+    `reopen` lets the request cache the response (`ICacheable`). Raises `HTTPError` (400, 412, 416) before
+    the response starts; the Deferred never fails.
     """
     try:
-        content = _begin(blob, request, dress, reopen)
+        content = _start_response(blob, request, representation, reopen)
     except BaseException:
         blob.close()
         raise
     if content is None:
-        blob.close()
-        request.finish()
+        _finish(None, blob, request)
         return None
     try:
-        sending = _transfer(blob, request, content)
+        sending = _send_content(blob, request, content)
     except OSError:
         sending = fail()
     if sending is None:
-        _conclude(None, blob, request)
+        _finish(None, blob, request)
         return None
-    return sending.addBoth(_conclude, blob, request)
+    return sending.addBoth(_finish, blob, request)
 
 
-def _begin(
-    blob: IBlob, request: IStreamedRequest, dress: Representation, reopen: Callable[[], IBlob] | None
+def _start_response(
+    blob: IBlob,
+    request: IStreamedRequest,
+    representation: Representation,
+    reopen: Callable[[], IBlob] | None,
 ) -> Span | ByteRanges | None:
-    """Decide what to send, and set status and fields accordingly. None is a response without content."""
-    tag, size = entity_tag(blob.digest, dress.tag_suffix), blob.size
-    if _SELECTIVE.isdisjoint(request.getAllHeaders()):
-        if reopen is not None and request.method == b"GET":
-            _offer_again(blob, request, reopen)
-        return _whole(request, tag, size, dress)
-    if_match, if_none_match = header_list(request, b"if-match"), header_list(request, b"if-none-match")
-    verdict = evaluate_preconditions(tag, if_match, if_none_match, reading=True)
-    if verdict is Precondition.FAILED:
-        raise precondition_failed()
-    if verdict is Precondition.NOT_MODIFIED:
-        request.set_headers(dress.kept)
-        _announce(request, 304, size, (b"ETag", tag))
-        return None
-    content = _content(request, tag, size, dress)
+    """Set status and headers; return the content to send, or None for a response without content."""
+    tag, size = entity_tag(blob.digest, representation.tag_suffix), blob.size
+    content: Span | ByteRanges | None = None
+    if not _SELECTING_HEADERS.isdisjoint(request.getAllHeaders()):
+        if start_not_modified(request, tag, representation.not_modified):
+            _set_status(request, 304, size, (b"ETag", tag))
+            return None
+        content = _selected_ranges(request, tag, size, representation)
+    elif reopen is not None and request.method == b"GET":
+        _allow_caching(blob, request, reopen)
+    _set_headers(request, tag, representation)
     if content is None:
-        return _whole(request, tag, size, dress)
-    _set_fields(request, tag, dress)
-    if isinstance(content, ByteRanges):
-        _announce(request, 206, content.length, (b"Content-Type", content.kind))
+        _set_status(request, 200, size)
+        content = (0, size)
+    elif isinstance(content, ByteRanges):
+        _set_status(request, 206, content.length, (b"Content-Type", content.content_type))
     else:
-        _announce(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
-    return content if request.method == b"GET" else None
+        _set_status(request, 206, content[1] - content[0], (b"Content-Range", content_range(content, size)))
+    return content if size and request.method == b"GET" else None
 
 
-def _offer_again(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
-    """Let the same question be answered without us."""
+def _allow_caching(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
     if ICacheable.providedBy(request) and (IInMemory.providedBy(blob) or IFileSource.providedBy(blob)):
         request.cache_with(reopen)
 
 
-def _whole(request: IStreamedRequest, tag: bytes, size: int, dress: Representation) -> Span | None:
-    _set_fields(request, tag, dress)
-    _announce(request, 200, size)
-    return (0, size) if size and request.method == b"GET" else None
-
-
-def _content(
-    request: IStreamedRequest, tag: bytes, size: int, dress: Representation
+def _selected_ranges(
+    request: IStreamedRequest, tag: bytes, size: int, representation: Representation
 ) -> Span | ByteRanges | None:
-    """The range or ranges asked for, None being the whole file. Raises `HTTPError` 416."""
-    wanted = header_list(request, b"range")
-    if wanted is None or request.method != b"GET" or not dress.ranged:
+    """Return the requested range or ranges; None is the complete file. Raises `HTTPError` (416)."""
+    value = request.header(b"range")
+    if value is None or request.method != b"GET" or not representation.has_ranges:
         return None
-    if not range_applies(tag, header_list(request, b"if-range")):
+    if not range_applies(tag, request.header(b"if-range")):
         return None
-    spans = parse_range(wanted, size)
+    spans = parse_range(value, size)
     if spans is None:
         return None
     if not spans:
         raise HTTPError(416, "The file has no such range.", (b"Content-Range", unsatisfied_range(size)))
     if len(spans) == 1:
         return spans[0]
-    parts = ByteRanges.of(spans, size, dress.kind, token_hex(8).encode("ascii"))
-    return parts if parts.length <= size + MOST_OVERHEAD else None
+    parts = ByteRanges.of(spans, size, representation.content_type, token_hex(8).encode("ascii"))
+    return parts if parts.length <= size + MAX_MULTIPART_OVERHEAD_BYTES else None
 
 
-def _announce(request: IStreamedRequest, status: int, length: int, *fields: Field) -> None:
-    """Set the status, the length that a GET answered 200 or 206 has (RFC 9110 section 8.6), and `fields`."""
+def _set_status(request: IStreamedRequest, status: int, length: int, *headers: Field) -> None:
+    """Set the status, the length of a GET answered with 200 or 206 (RFC 9110 section 8.6), and `headers`."""
     request.setResponseCode(status)
     request.setHeader(b"Content-Length", b"%d" % length)
-    for name, value in fields:
+    for name, value in headers:
         request.setHeader(name, value)
 
 
-def _set_fields(request: IStreamedRequest, tag: bytes, dress: Representation) -> None:
-    if dress.disposition is not None:
-        request.setHeader(b"Content-Disposition", dress.disposition)
+def _set_headers(request: IStreamedRequest, tag: bytes, representation: Representation) -> None:
+    if representation.disposition is not None:
+        request.setHeader(b"Content-Disposition", representation.disposition)
     elif b"?" in request.uri:
         _set_disposition(request)
     request.setHeader(b"ETag", tag)
-    request.set_headers(dress.fields)
+    request.set_headers(representation.headers)
 
 
 def _set_disposition(request: IStreamedRequest) -> None:
-    """Offer the file under the name of the query. Raises `HTTPError` when there are several."""
+    """Name the file as the query does. Raises `HTTPError` (400) for several names."""
     names = request.args.get(b"name", ())
     if len(names) > 1:
         raise HTTPError(400, "The query has several names.")
@@ -202,24 +188,26 @@ def _set_disposition(request: IStreamedRequest) -> None:
         raise HTTPError(400, "The name is not UTF-8.") from None
 
 
-def _transfer(blob: IBlob, request: IStreamedRequest, content: Span | ByteRanges) -> Deferred[None] | None:
-    """Send what was asked for; None says that it has gone already. Raises `OSError`, or fails with it."""
+def _send_content(
+    blob: IBlob, request: IStreamedRequest, content: Span | ByteRanges
+) -> Deferred[None] | None:
+    """Send the content; return None if that is done. Raises `OSError`, or fails with it."""
     if isinstance(content, ByteRanges):
-        return Deferred.fromCoroutine(_send_parts(blob, request, content))
+        return Deferred.fromCoroutine(_send_ranges(blob, request, content))
     return _send_span(blob, request, content)
 
 
-async def _send_parts(blob: IBlob, request: IStreamedRequest, parts: ByteRanges) -> None:
-    for head, span in zip(parts.heads, parts.spans, strict=True):
+async def _send_ranges(blob: IBlob, request: IStreamedRequest, ranges: ByteRanges) -> None:
+    for head, span in zip(ranges.heads, ranges.spans, strict=True):
         request.write(head)
         sending = _send_span(blob, request, span)
         if sending is not None:
             await sending
-    request.write(parts.tail)
+    request.write(ranges.tail)
 
 
 def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[None] | None:
-    """Send bytes of the file, on the shortest way that both ends know."""
+    """Send bytes of the blob: from memory, with sendfile, or through its producer."""
     if IInMemory.providedBy(blob):
         request.write(blob.data[span[0] : span[1]])
         return None
@@ -228,11 +216,11 @@ def _send_span(blob: IBlob, request: IStreamedRequest, span: Span) -> Deferred[N
     return blob.produce(request, *span)
 
 
-def _conclude(outcome: Failure | None, blob: IBlob, request: IStreamedRequest) -> None:
-    """Everything was sent; or it can't be, then the connection is broken, unless the client did that."""
+def _finish(result: Failure | None, blob: IBlob, request: IStreamedRequest) -> None:
+    """Close the blob; finish the response, or abort it after a read error."""
     blob.close()
-    if outcome is None:
+    if result is None:
         request.finish()
-    elif not outcome.check(CancelledError):
-        _log.failure("{digest} could not be sent to its end", outcome, digest=blob.digest.hex)
+    elif not result.check(CancelledError):
+        _log.failure("{digest} could not be sent to its end", result, digest=blob.digest.hex)
         request.abort()

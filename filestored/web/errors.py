@@ -1,29 +1,71 @@
-"""A `HTTPError`: the wire itself says no.
+"""HTTP errors: the class `HTTPError`, and the table from errors of filestored to status codes.
 
-Errors of the store and of bodies have their status in one table (`replies.STATUSES`). What
-only HTTP knows of, a missing parameter, a method, a precondition, is raised as a `HTTPError`
-that carries its status along. Its sentence is shown to the client, so it is always one of
-ours and never holds what the client sent.
+In: an exception that a resource raised. Out: the `HTTPError` to send, or None for a fault of the server.
+
+Errors that only HTTP knows (a missing parameter, a method, a precondition) are raised as `HTTPError`. Its
+text is sent to the client, so it never holds data of the client or a path.
 """
 
+from filestored import errors
+
 Field = tuple[bytes, bytes]
-"""A response header field: name and value."""
+"""A response header: name and value."""
+
+STATUSES: dict[type[Exception], int] = {
+    errors.MalformedDigest: 400,
+    errors.LengthMismatch: 400,
+    errors.BodyMalformed: 400,
+    errors.InvalidFileName: 400,
+    errors.InvalidThumbnailSize: 400,
+    errors.UnknownToken: 401,
+    errors.NotFound: 404,
+    errors.NotAnImage: 406,
+    errors.TooManyPixels: 406,
+    errors.BodyStalled: 408,
+    errors.AlreadyExists: 409,
+    errors.Collision: 409,
+    errors.TooLarge: 413,
+    errors.DigestMismatch: 422,
+    errors.StoreMissing: 503,
+    errors.WritesSuspended: 503,
+    errors.Overloaded: 503,
+    errors.StorageFull: 507,
+}
+"""The status of each error and of its subclasses; any other error is a fault of the server: 500."""
+
+RETRY_AFTER_SECONDS: dict[type[Exception], bytes] = {
+    errors.Overloaded: b"1",
+    errors.StoreMissing: b"60",
+    errors.WritesSuspended: b"60",
+}
+"""Values of `Retry-After` (RFC 9110 section 10.2.3)."""
 
 
 class HTTPError(Exception):
-    """An answer other than success, decided in the wire: `status`, a sentence, more header fields."""
+    """An error response: `status`, a text, and further `headers`."""
 
-    def __init__(self, status: int, sentence: str, *fields: Field) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, text: str, *headers: Field) -> None:
+        super().__init__(text)
         self.status = status
-        self.fields = fields
+        self.headers = headers
 
 
-def client_left() -> HTTPError:
-    """What a request gets whose client closed its sending side while an image was decoded for it."""
+def http_error_for(error: BaseException | None) -> HTTPError | None:
+    """Return the error response for `error`, or None for a fault of the server."""
+    if isinstance(error, HTTPError):
+        return error
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            seconds = RETRY_AFTER_SECONDS.get(kind)
+            return HTTPError(STATUSES[kind], str(error), *([(b"Retry-After", seconds)] if seconds else []))
+    return None
+
+
+def client_disconnected() -> HTTPError:
+    """Return the error for a client that closed its sending side while its image was decoded."""
     return HTTPError(400, "The client closed its side of the connection before the image was decoded.")
 
 
 def precondition_failed() -> HTTPError:
-    """What a request gets whose `If-Match` or `If-None-Match` does not hold."""
+    """Return the error for an `If-Match` or `If-None-Match` that does not hold."""
     return HTTPError(412, "A precondition of the request does not hold.")

@@ -1,11 +1,8 @@
 """Stored files as resources: ``/?file_hash=H`` and ``/files/H``.
 
-Both name a file by its hash, one in the query, one in the path; what can be done with it is
-the same and stands in `StoredFile`. `FilesByQuery` adds the upload of something whose hash is not
-known yet, `FilesByPath` the upload under a known one.
-
-A POST does not know beforehand what it will turn out to store, so its preconditions are
-judged afterwards: 412 says that nothing has changed.
+`StoredFile` reads and deletes files. `FilesByQuery` adds uploads of any content, `FilesByPath` uploads under
+a known hash. The hash of a POST is known afterwards only, so its preconditions are evaluated after it was
+stored: 412 says that it was stored before.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,22 +15,21 @@ from filestored.errors import NotFound
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
 from filestored.web.errors import HTTPError, precondition_failed
-from filestored.web.headers.conditional import Precondition, entity_tag, evaluate_preconditions
-from filestored.web.headers.digests import repr_digest
-from filestored.web.headers.values import header_list
-from filestored.web.resource import TEXT, AsyncResource, prefers_json, reply, reply_json
+from filestored.web.headers.conditional import Precondition, evaluate_preconditions
+from filestored.web.headers.digests import entity_tag, repr_digest
+from filestored.web.resource import AsyncResource, prefers_json, reply, reply_json
 from filestored.web.upload import UploadHeaders, receive
 
 
 class StoredFile(AsyncResource):
-    """Reading and deleting; `name` finds the text of the hash in a request."""
+    """Reads and deletes a stored file; `hash_of` returns the text of the hash in a request."""
 
     allowedMethods: Sequence[bytes] = (b"DELETE", b"GET", b"HEAD")
 
-    def __init__(self, store: IStore, name: Callable[[IStreamedRequest], bytes]) -> None:
+    def __init__(self, store: IStore, hash_of: Callable[[IStreamedRequest], bytes]) -> None:
         super().__init__()
         self._store = store
-        self._name = name
+        self._hash_of = hash_of
 
     def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
@@ -46,20 +42,20 @@ class StoredFile(AsyncResource):
     render_HEAD = render_GET
 
     async def render_DELETE(self, request: IStreamedRequest) -> None:
-        """200 and gone; 404; 412."""
+        """200 after the deletion; 404; 412."""
         digest = self._digest(request)
-        if _forbidden(request, entity_tag(digest)):
+        if _precondition_fails(request, entity_tag(digest)):
             raise precondition_failed() if await self._is_stored(digest) else NotFound()
         if not await self._store.delete(digest):
             raise NotFound
         reply(request, 200, b"")
 
     def _digest(self, request: IStreamedRequest) -> Digest:
-        """A present name, or one from before the store moved to its algorithm; the answer keeps to it."""
+        """Return the digest of a present or former algorithm of the store; the response uses it unchanged."""
         return self._store.parse(self._text(request))
 
     def _text(self, request: IStreamedRequest) -> str:
-        return self._name(request).decode("ascii", "replace")
+        return self._hash_of(request).decode("ascii", "replace")
 
     async def _is_stored(self, digest: Digest) -> bool:
         try:
@@ -71,7 +67,7 @@ class StoredFile(AsyncResource):
 
 
 class FilesByQuery(StoredFile):
-    """``/``: upload, and files named in the query."""
+    """``/``: uploads, and files named in the query."""
 
     allowedMethods = (b"DELETE", b"GET", b"HEAD", b"POST")
 
@@ -79,9 +75,9 @@ class FilesByQuery(StoredFile):
         super().__init__(store, _hash_in_query)
 
     def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
-        """200 and the hash; 412 when ``If-None-Match`` forbids that it was there already."""
+        """200 and the hash; 412 when ``If-None-Match`` names it and it was stored before."""
         receiving = receive(request.body, UploadHeaders.of(request), self._store)
-        return receiving.addCallback(_acknowledge, request, 200)
+        return receiving.addCallback(_reply_stored, request, 200)
 
 
 class FilesByPath(StoredFile):
@@ -95,18 +91,18 @@ class FilesByPath(StoredFile):
         super().__init__(store, _hash_in_path)
 
     async def render_PUT(self, request: IStreamedRequest) -> None:
-        """201 when it is new, 200 when it was there; 422 when the bytes have another hash.
+        """201 when it is new, 200 when it was stored before; 422 when the content has another hash.
 
-        400 also for the former name of a file: what is new gets a present one only.
+        400 also for a hash of a former algorithm: new files have digests of the present one only.
         """
         digest = self._store.algorithm.parse(self._text(request))
-        announcement = UploadHeaders.of(request)
-        if _is_conditional(request):
-            stored_before = await self._is_stored(digest)
-            if _forbidden(request, entity_tag(digest) if stored_before else None):
+        headers = UploadHeaders.of(request)
+        if request.header(b"if-match") is not None or request.header(b"if-none-match") is not None:
+            tag = entity_tag(digest) if await self._is_stored(digest) else None
+            if _precondition_fails(request, tag):
                 raise precondition_failed()
-        stored = await receive(request.body, announcement, self._store, [digest])
-        _acknowledge(stored, request, 201 if stored.created else 200)
+        stored = await receive(request.body, headers, self._store, [digest])
+        _reply_stored(stored, request, 201 if stored.created else 200)
 
 
 def _hash_in_query(request: IStreamedRequest) -> bytes:
@@ -123,36 +119,33 @@ def _hash_in_path(request: IStreamedRequest) -> bytes:
     return name
 
 
-def _is_conditional(request: IStreamedRequest) -> bool:
-    return any(request.getHeader(name) is not None for name in (b"if-match", b"if-none-match"))
-
-
-def _forbidden(request: IStreamedRequest, tag: bytes | None) -> bool:
-    """Whether a condition forbids to change a file that has `tag` now, None being no file."""
-    if_match, if_none_match = header_list(request, b"if-match"), header_list(request, b"if-none-match")
+def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
+    """Return whether a precondition forbids to change the file with entity tag `tag`, None being no file."""
+    if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
     return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is Precondition.FAILED
 
 
-def _acknowledge(stored: UploadResult, request: IStreamedRequest, status: int) -> None:
-    """Tell the hash of what is now on disk."""
+def _reply_stored(stored: UploadResult, request: IStreamedRequest, status: int) -> None:
     digest = stored.digest
     tag = entity_tag(digest)
-    if_none_match = None if stored.created else header_list(request, b"if-none-match")
-    if evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED:
+    if_none_match = None if stored.created else request.header(b"if-none-match")
+    if if_none_match is not None and (
+        evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED
+    ):
         raise precondition_failed()
-    place = f"/files/{digest}"
-    fields = [(b"Location", place.encode()), (b"ETag", tag)]
+    url = f"/files/{digest.hex}"
+    headers = [(b"Location", url.encode()), (b"ETag", tag)]
     integrity = repr_digest(digest)
     if integrity is not None:
-        fields.append((b"Repr-Digest", integrity))
+        headers.append((b"Repr-Digest", integrity))
     if prefers_json(request):
-        answer = {
+        value = {
             "hash": digest.hex,
             "algorithm": digest.algorithm,
             "size": stored.size,
             "created": stored.created,
-            "url": place,
+            "url": url,
         }
-        reply_json(request, status, answer, fields=fields)
+        reply_json(request, status, value, headers=headers)
     else:
-        reply(request, status, digest.hex.encode(), TEXT, fields)
+        reply(request, status, digest.hex.encode(), headers=headers)

@@ -1,27 +1,25 @@
-"""`/health`: what a load balancer or a monitor asks (200 or 503).
+"""Health check ``/health`` for load balancers and monitors: 200, or 503 while writes are suspended.
 
-Degraded means that nothing can be written, until a restart or until the disk can be written to again, while
-reading goes on. The reason is for the operator, in the log; it may name paths, so it isn't told here.
+The reason of a suspension may name paths, so only the log has it.
 """
 
 from filestored.interfaces import IImageStore, IStore, IStreamedRequest
 from filestored.web.resource import AsyncResource, reply_json
 
-_SUSPENDED = "Writing is suspended; reading goes on."
-
 
 class HealthResource(AsyncResource):
-    """Whether what is `written` to can be: 200 ``{"status": "ok"}``, or 503 and ``"degraded"``."""
+    """The state of all `stores`: 200 ``{"status": "ok"}``, or 503 and ``"degraded"``."""
 
-    def __init__(self, *written: IStore | IImageStore) -> None:
+    def __init__(self, *stores: IStore | IImageStore) -> None:
         super().__init__()
-        self._written = written
+        self._stores = stores
 
     def render_GET(self, request: IStreamedRequest) -> None:
-        """200, or 503 while writing is suspended."""
-        if all(each.degraded is None for each in self._written):
+        """200, or 503 while writes are suspended; reading is still possible then."""
+        if all(store.degraded is None for store in self._stores):
             reply_json(request, 200, {"status": "ok"})
         else:
-            reply_json(request, 503, {"status": "degraded", "detail": _SUSPENDED})
+            detail = "Writing is suspended; reading goes on."
+            reply_json(request, 503, {"status": "degraded", "detail": detail})
 
     render_HEAD = render_GET

@@ -1,15 +1,15 @@
-"""A multipart/form-data body (RFC 7578) on its way into the store.
+"""Streaming multipart/form-data parser (RFC 7578): the first file of a form goes to an upload.
 
-Bytes of the form flow in as they arrive; the bytes of its first file flow out, into an
-upload. Everything else is dropped while it passes: fields, further files, whatever
-follows the closing boundary. The producer of the form is registered with the upload, so
-that a slow disk pauses the client.
+In: the bytes of a form, as they arrive. Out: the bytes of its first file. All other parts, and bytes after
+the closing boundary, are checked against limits and dropped. The producer of the form is registered with the
+upload, so that a slow disk pauses the client.
 
-A part is a file when it has a filename. An empty one is what browsers send for a file that
-was not chosen, and makes no file. Whoever wants to know the name is told it before the first byte.
+A part with a non-empty file name is a file. Browsers send an empty name if no file was selected. `OnFilename`
+is called before the first byte of the file.
 
-The library's parser reads the heads of the parts and judges the form. The content of a file, once begun,
-goes past it (`delimiter`), unless its length was announced, which the parser compares.
+`multipart` parses part headers and validates the form. The content of a file bypasses it: `BoundaryScanner`
+finds the delimiter faster, with memmem of libc. A file with a `Content-Length` does not bypass it, because
+the library compares the length.
 """
 
 import copy
@@ -25,77 +25,84 @@ from zope.interface import implementer
 from filestored.errors import TooLarge
 from filestored.web.errors import HTTPError
 
-MOST_PARTS = 16
-"""Parts of one form."""
+MAX_PARTS = 16
+"""Maximum number of parts of a form."""
 
-MOST_PART_LINES = 16
-"""Header lines of one part."""
+MAX_PART_HEADERS = 16
+"""Maximum number of header lines of a part."""
 
-PART_HEAD = 8 * 1024
-"""Bytes of the header lines of one part."""
+MAX_PART_HEAD_BYTES = 8 * 1024
+"""Maximum size of the header lines of a part."""
 
 MAX_DISPOSITION_CHARACTERS = 1024
-"""Characters of one `Content-Disposition` line of a part."""
+"""Maximum length of a `Content-Disposition` line of a part."""
 
-FIELD = 64 * 1024
-"""Bytes of a part that is not a file."""
+MAX_FIELD_BYTES = 64 * 1024
+"""Maximum size of a part that is not a file."""
 
-MOST_AROUND = MOST_PARTS * (PART_HEAD + FIELD)
-"""Bytes by which a form may be longer than the largest file."""
+MAX_FORM_OVERHEAD_BYTES = MAX_PARTS * (MAX_PART_HEAD_BYTES + MAX_FIELD_BYTES)
+"""Maximum number of bytes by which a form may be longer than the largest file."""
 
-Begin = Callable[[str], None]
-"""Is told the name of the file before its bytes come; may raise."""
+OnFilename = Callable[[str], None]
+"""Called with the name of the file before its first byte; may raise."""
 
 BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 """A boundary: 1 to 70 characters (RFC 2046 section 5.1.1)."""
 
+# RFC 7578 section 4.2 forbids filename*, but some clients send it for names beyond ASCII.
+_EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=[ \t]*([^;\s]*)", re.IGNORECASE)
+# Possessive, with an optional closing quote: linear time.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_CHARSETS = {"utf-8", "iso-8859-1"}
+
+_libc = ctypes.CDLL(None)
+_libc.memmem.restype = ctypes.c_void_p
+_libc.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
 
 @implementer(IConsumer)
 class MultipartUpload:
-    """The consumer of a form of at most `limit` bytes: `write` what arrives, then `finish`."""
+    """The consumer of a form of at most `limit` bytes: `write` its bytes, then `finish`."""
 
     def __init__(
         self,
         upload: IConsumer,
         boundary: str,
         limit: int,
-        begin: Begin | None = None,
+        on_filename: OnFilename | None = None,
     ) -> None:
         self._upload = upload
-        self._told = begin
+        self._on_filename = on_filename
         self._parser = PushMultipartParser(
             boundary,
-            max_header_size=PART_HEAD,
-            max_header_count=MOST_PART_LINES,
-            max_segment_count=MOST_PARTS,
+            max_header_size=MAX_PART_HEAD_BYTES,
+            max_header_count=MAX_PART_HEADERS,
+            max_segment_count=MAX_PARTS,
             strict=True,
         )
-        self._delimiter = BoundaryScanner(boundary)
-        self._inside = False
+        self._scanner = BoundaryScanner(boundary)
+        self._bypassing = False
         self._part: MultipartSegment | None = None
-        self._is_uncounted_file = False
-        self._take: Callable[[bytes], None] = self._drop
-        self._room = limit
+        self._may_bypass = False
+        self._write_content: Callable[[bytes], None] = self._drop
+        self._remaining = limit
         self._found = False
-        self._over = False
+        self._complete = False
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the upload pause and resume whoever sends the form."""
+        """Register the producer of the form with the upload."""
         self._upload.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Nobody sends any more."""
+        """Unregister the producer."""
         self._upload.unregisterProducer()
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes of the form.
-
-        Raises `TooLarge`, and `HTTPError` for what is no form or beyond its limits.
-        """
-        self._room -= len(data)
-        if self._room < 0:
+        """Parse the next bytes. Raises `TooLarge`, or `HTTPError` (400, 413) for an invalid form."""
+        self._remaining -= len(data)
+        if self._remaining < 0:
             raise TooLarge
-        if self._over:
+        if self._complete:
             return
         try:
             self._parse(data)
@@ -105,61 +112,91 @@ class MultipartUpload:
             raise _malformed() from None
 
     def finish(self) -> None:
-        """The form has ended. Raises `HTTPError` when it is not whole, or has no file."""
-        if not self._over and not _is_complete(self._parser):
+        """End the form. Raises `HTTPError` if it is incomplete, or has no file."""
+        if not self._complete and not _is_complete(self._parser):
             raise _malformed()
         if not self._found:
             raise HTTPError(400, "There is no file in the form.")
 
     def _parse(self, data: bytes) -> None:
-        if self._inside:
-            content, data = self._delimiter.split(data)
+        if self._bypassing:
+            content, data = self._scanner.split(data)
             if content:
-                self._take(content)
+                self._write_content(content)
             if not data:
                 return
         event: MultipartSegment | bytes | None = b""
         for event in self._parser.parse(data):
             if isinstance(event, bytes):
-                self._take(event)
+                self._write_content(event)
             elif event is not None:
-                self._begin(event)
-        self._inside = self._passes_on(event, data)
-        # The strict parser takes bytes behind its end for an error, even a final line break.
-        self._over = event is None and _is_complete(self._parser)
+                self._start_part(event)
+        self._bypassing = self._bypasses_parser(event, data)
+        # The strict parser rejects bytes after the closing boundary, even a final line break.
+        self._complete = event is None and _is_complete(self._parser)
 
-    def _passes_on(self, event: MultipartSegment | bytes | None, data: bytes) -> bool:
-        """Whether more of a file follows, and the parser, having come so far, has kept nothing of `data`."""
+    def _bypasses_parser(self, event: MultipartSegment | bytes | None, data: bytes) -> bool:
+        """Return whether `data` ends within a file, and the parser has buffered nothing of it."""
         in_content = isinstance(event, bytes) and bool(event)
-        return in_content and self._is_uncounted_file and not self._delimiter.may_have_begun(data)
+        return in_content and self._may_bypass and not self._scanner.may_have_begun(data)
 
-    def _begin(self, part: MultipartSegment) -> None:
+    def _start_part(self, part: MultipartSegment) -> None:
         _check_part_head(part)
         self._part = part
         is_file = _is_file(part)
-        self._is_uncounted_file = is_file and part.header("Content-Length") is None
+        self._may_bypass = is_file and part.header("Content-Length") is None
         if not is_file:
-            self._take = self._drop_field
+            self._write_content = self._drop_field
         elif self._found:
-            self._take = self._drop
+            self._write_content = self._drop
         else:
             self._found = True
-            self._take = self._upload.write
-            if self._told is not None:
-                self._told(_file_name(part))
+            self._write_content = self._upload.write
+            if self._on_filename is not None:
+                self._on_filename(_file_name(part))
 
     def _drop(self, data: bytes) -> None:
-        """Bytes of a file that is not wanted."""
+        pass
 
     def _drop_field(self, data: bytes) -> None:
         assert self._part is not None
-        if self._part.bytes_received > FIELD:
+        if self._part.bytes_received > MAX_FIELD_BYTES:
             raise _beyond_limits()
+
+
+class BoundaryScanner:
+    """Search for the delimiter after a part: line break, two dashes, `boundary` (RFC 2046 section 5.1.1)."""
+
+    def __init__(self, boundary: str) -> None:
+        self._delimiter = b"\r\n--" + boundary.encode()
+        self._buffer = b""
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return content, and the delimiter with all bytes after it, which are empty until it is complete."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        if _libc.memmem(data, len(data), self._delimiter, len(self._delimiter)) is not None:
+            content, _, rest = data.partition(self._delimiter)
+            return content, self._delimiter + rest
+        end = self._partial_delimiter(data)
+        if end < len(data):
+            data, self._buffer = data[:end], data[end:]
+        return data, b""
+
+    def may_have_begun(self, data: bytes) -> bool:
+        """Return whether `data` ends within a delimiter or the two bytes after it."""
+        has_delimiter = self._delimiter in data[-len(self._delimiter) - 1 :]
+        return has_delimiter or self._partial_delimiter(data) < len(data)
+
+    def _partial_delimiter(self, data: bytes) -> int:
+        """Return the index of an incomplete delimiter at the end of `data`; its length if there is none."""
+        start = data.rfind(b"\r", max(0, len(data) - len(self._delimiter) + 1))
+        return start if start >= 0 and self._delimiter.startswith(data[start:]) else len(data)
 
 
 def _check_part_head(part: MultipartSegment) -> None:
     """Raise `HTTPError` (413) for header lines of a part that are too large."""
-    if sum(len(name) + len(value) for name, value in part.headerlist) > PART_HEAD:
+    if sum(len(name) + len(value) for name, value in part.headerlist) > MAX_PART_HEAD_BYTES:
         raise _beyond_limits()
     for name, value in part.headerlist:
         if name == "Content-Disposition" and len(value) > MAX_DISPOSITION_CHARACTERS:
@@ -167,7 +204,7 @@ def _check_part_head(part: MultipartSegment) -> None:
 
 
 def _is_complete(parser: PushMultipartParser) -> bool:
-    """Whether the closing boundary was seen. Only closing a parser tells, so a copy is closed."""
+    """Return whether the parser has seen the closing boundary. Only `close` tells, so a copy is closed."""
     try:
         copy.copy(parser).close()
     except MultipartError:
@@ -180,7 +217,7 @@ def _is_file(part: MultipartSegment) -> bool:
 
 
 def _file_name(part: MultipartSegment) -> str:
-    """The file's name; the extended form is the better one where both are sent (RFC 6266 section 4.3)."""
+    """Return the name of the file; `filename*` takes precedence (RFC 6266 section 4.3)."""
     extended = _extended_file_name(part)
     if not extended:
         return part.filename or ""
@@ -194,7 +231,7 @@ def _file_name(part: MultipartSegment) -> str:
 
 
 def _extended_file_name(part: MultipartSegment) -> str | None:
-    """What `filename*` says, if it is there (RFC 8187)."""
+    """Return the value of `filename*` (RFC 8187), or None."""
     found = _EXTENDED_FILENAME.search(_QUOTED.sub("", part["Content-Disposition"]))
     return found[1] if found else None
 
@@ -205,47 +242,3 @@ def _malformed() -> HTTPError:
 
 def _beyond_limits() -> HTTPError:
     return HTTPError(413, "The form has too many parts, or a field or part header that is too large.")
-
-
-# RFC 7578 section 4.2 forbids it, and some clients send it for names beyond ASCII.
-_EXTENDED_FILENAME = re.compile(r";[ \t]*filename\*[ \t]*=[ \t]*([^;\s]*)", re.IGNORECASE)
-# Possessive, and without a need for the closing quote: never tries a character twice.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_CHARSETS = {"utf-8", "iso-8859-1"}
-
-
-# --- The end of a file in a form, looked for in what arrives of the file.
-
-
-_libc = ctypes.CDLL(None)
-_libc.memmem.restype = ctypes.c_void_p
-_libc.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-
-
-class BoundaryScanner:
-    """What ends each part of a form: a line break, two dashes, `boundary` (RFC 2046 section 5.1.1)."""
-
-    def __init__(self, boundary: str) -> None:
-        self._mark = b"\r\n--" + boundary.encode()
-        self._kept = b""
-
-    def split(self, data: bytes) -> tuple[bytes, bytes]:
-        """What of the next bytes is content, and the delimiter with all behind it, once that is there."""
-        if self._kept:
-            data, self._kept = self._kept + data, b""
-        if _libc.memmem(data, len(data), self._mark, len(self._mark)) is not None:
-            content, _, behind = data.partition(self._mark)
-            return content, self._mark + behind
-        end = self._beginning(data)
-        if end < len(data):
-            data, self._kept = data[:end], data[end:]
-        return data, b""
-
-    def may_have_begun(self, data: bytes) -> bool:
-        """Whether `data` ends with a part of a delimiter, its two bytes behind the boundary included."""
-        return self._mark in data[-len(self._mark) - 1 :] or self._beginning(data) < len(data)
-
-    def _beginning(self, data: bytes) -> int:
-        """Where a delimiter begins that is not whole yet: behind the end, if nowhere."""
-        start = data.rfind(b"\r", max(0, len(data) - len(self._mark) + 1))
-        return start if start >= 0 and self._mark.startswith(data[start:]) else len(data)

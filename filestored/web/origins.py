@@ -1,35 +1,56 @@
 """Protection against foreign web pages: DNS rebinding and cross-site request forgery.
 
-In: a request. Out: nothing, or a `HTTPError`. A browser lets any page send requests to this server, and a
-page can have its own host name resolve to this server's address. So:
+In: a request. Out: its resource, or an error response. A browser lets any page send requests to this server,
+and a page can have its own host name resolve to this server's address. So:
 
 421: on a loopback address, the `Host` is neither an address, nor ``localhost``, nor a configured name.
 403: the request changes something, or asks for a token, and a page of another site has sent it.
 
-`Sec-Fetch-Site` decides that (W3C Fetch Metadata) where it names an own page; where it is absent, or says
-``none``, `Origin` does. Both are set by browsers and cannot be set by pages. ``same-site`` passes: that page
-is of the same registrable domain, or on another port of ``localhost``.
+`Sec-Fetch-Site` decides this (W3C Fetch Metadata) if it names a page of this site; if it is absent or
+``none``, `Origin` decides. Both are set by browsers and cannot be set by pages. ``same-site`` passes: that
+page is of the same registrable domain, or on another port of ``localhost``.
 
-Fields of proxies are no exception, because a page of a rebound name can send them.
+Headers of proxies are no exception, because a page of a rebound name can send them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from twisted.web.resource import Resource
+
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
+from filestored.web.resource import AsyncResource, ErrorResource
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
 
-MAX_KNOWN_HOSTS = 256
-"""Values of `Host` whose decision is remembered."""
+MAX_CACHED_HOSTS = 256
+"""Values of `Host` with a cached decision."""
 
 MAX_PORT_DIGITS = 5
-"""Digits of the largest port; longer numbers name none."""
+"""Digits of the largest port; longer numbers are no port."""
+
+
+class ProtectedRoot(AsyncResource):
+    """The root of a tree, which checks each request; `error_resources` send the errors of some children."""
+
+    def __init__(self, origins: "OriginPolicy", error_resources: Mapping[bytes, type[ErrorResource]]) -> None:
+        super().__init__()
+        self._origins = origins
+        self._error_resources = error_resources
+
+    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
+        """Return the child `path`, or a resource that answers 403 or 421."""
+        try:
+            self._origins.check(request)
+        except HTTPError as error:
+            return self._error_resources.get(path, ErrorResource)(error)
+        child: Resource | None = self.children.get(path)
+        return self.getChild(path, request) if child is None else child
 
 
 class OriginPolicy:
@@ -38,10 +59,10 @@ class OriginPolicy:
     def __init__(self, hosts: Collection[str] | None = None) -> None:
         self._names = frozenset(map(_normalized, hosts or ()))
         self._checks_host = hosts is not None
-        self._is_admitted = lru_cache(MAX_KNOWN_HOSTS)(self._names_this_server)
+        self._is_admitted = lru_cache(MAX_CACHED_HOSTS)(self._names_this_server)
 
     def check(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change that a foreign page asks for."""
+        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change requested by a foreign page."""
         if (
             self._checks_host
             and not self._is_admitted(request.getRequestHostname())
@@ -53,6 +74,8 @@ class OriginPolicy:
 
     def check_site(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) for a request that a web page of another site has sent."""
+        if _SITE_HEADERS.isdisjoint(request.getAllHeaders()):
+            return
         sites = {site.strip(b" \t").lower() for site in request.header_values(b"sec-fetch-site")}
         if sites in _OWN_SITES:
             return
@@ -65,7 +88,7 @@ class OriginPolicy:
         return name in self._names or name == "localhost" or name.endswith(".localhost") or _is_address(name)
 
     def _is_own(self, origin: bytes, request: IStreamedRequest) -> bool:
-        """Return whether an `Origin` (RFC 6454 section 7) is this server, perhaps behind a TLS proxy."""
+        """Return whether an `Origin` (RFC 6454 section 7) is this server, also behind a TLS proxy."""
         try:
             parts = urlsplit(origin.decode("latin-1").strip(" \t").lower())
             name, port = _normalized(parts.hostname or ""), parts.port
@@ -76,13 +99,15 @@ class OriginPolicy:
         if name in self._names:
             return True
         default = {"http": 80, "https": 443}.get(parts.scheme)
-        return (name, port or default) == self._own(request, default)
+        return (name, port or default) == self._own_authority(request, default)
 
-    def _own(self, request: IStreamedRequest, default: int | None) -> tuple[str, int | None]:
+    def _own_authority(self, request: IStreamedRequest, default: int | None) -> tuple[str, int | None]:
         host = _normalized(request.getRequestHostname().decode("latin-1"))
         _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
         return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default
 
+
+_SITE_HEADERS = frozenset([b"sec-fetch-site", b"origin"])
 
 _OWN_SITES = ({b"same-origin"}, {b"same-site"})
 """Values of `Sec-Fetch-Site` of a page of this site."""

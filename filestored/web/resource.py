@@ -1,23 +1,18 @@
-"""Answers: the base of all our resources, and THE table from error to status.
+"""Base classes of resources, and functions that send small responses.
 
-A resource derives from `AsyncResource` and has methods `render_GET` and so on, named in
-`allowedMethods`. Each may be a coroutine, or return a Deferred, or answer at once with
-`reply`. What it raises becomes an answer here: a `HTTPError` says itself which; an error of
-filestored is looked up in `STATUSES`; everything else is a 500 that is logged with its
-cause and shown to nobody.
+A resource derives from `AsyncResource` and has methods `render_GET` and so on, named in `allowedMethods`.
+Each may be a coroutine, return a Deferred, or send its response with `reply`. Exceptions become error
+responses (`errors.http_error_for`); faults of the server are logged and sent as 500 without their cause.
+Errors are one line of text, or ``application/problem+json`` (RFC 9457) for clients that prefer JSON.
 
-Errors are one plain line, or ``application/problem+json`` (RFC 9457) for clients that prefer
-JSON. They consist of our own sentences only: nothing a client sent comes back.
-
-A client that leaves needs no care here. Its body fails with `BodyLost`, a blob on its way to it
-is stopped, and what is written to its request is dropped. What is under way without either
-(an open, a delete, a commit) comes to its end as it would have. Only the decoding of images,
-which costs seconds, is cancelled (`IStreamedRequest.when_left`). Rejected: to cancel the
-coroutine; a cancelled open would leave a descriptor behind.
+Work whose client disconnects is not cancelled: its body fails with `BodyLost`, its blob is stopped, writes to
+its request are dropped, and an open, delete or commit completes. Only the decoding of images, which takes
+seconds, is cancelled (`IStreamedRequest.when_left`). Rejected: cancelling the coroutine; a cancelled open
+would leak a descriptor.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from inspect import iscoroutine
@@ -27,115 +22,72 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from filestored import errors
+from filestored.errors import BodyLost
 from filestored.http.rendering import NOT_DONE_YET
-from filestored.http.response import PreformattedHeaders, prepare
+from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IStreamedRequest
-from filestored.web.errors import Field, HTTPError
+from filestored.web.errors import Field, HTTPError, http_error_for, precondition_failed
+from filestored.web.headers.conditional import Precondition, evaluate_preconditions
 from filestored.web.headers.negotiation import wants_json
-from filestored.web.headers.values import header_list
-
-STATUSES: dict[type[Exception], int] = {
-    errors.MalformedDigest: 400,
-    errors.LengthMismatch: 400,
-    errors.BodyMalformed: 400,
-    errors.InvalidFileName: 400,
-    errors.InvalidThumbnailSize: 400,
-    errors.UnknownToken: 401,
-    errors.NotFound: 404,
-    errors.NotAnImage: 406,
-    errors.TooManyPixels: 406,
-    errors.BodyStalled: 408,
-    errors.AlreadyExists: 409,
-    errors.Collision: 409,
-    errors.TooLarge: 413,
-    errors.DigestMismatch: 422,
-    errors.StoreMissing: 503,
-    errors.WritesSuspended: 503,
-    errors.Overloaded: 503,
-    errors.StorageFull: 507,
-}
-"""The status that each error becomes. What is not here is a fault of ours: 500."""
-
-RETRY_AFTER: dict[type[Exception], bytes] = {
-    errors.Overloaded: b"1",
-    errors.StoreMissing: b"60",
-    errors.WritesSuspended: b"60",
-}
-"""After how many seconds it may be worth trying again."""
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
-Method = Callable[[IStreamedRequest], object]
+NO_SNIFF: Field = (b"X-Content-Type-Options", b"nosniff")
 
-_NOBODY_THERE = (CancelledError, errors.BodyLost)
-_FAULT = "The server failed to do this. The fault is ours, and was logged."
 _log = Logger()
 
 
 class AsyncResource(Resource):
-    """A place in the tree. Methods other than `allowedMethods` are answered 405, places below it 404."""
+    """A resource. Other methods than `allowedMethods` get 405, unknown children 404."""
 
     allowedMethods: Sequence[bytes] = (b"GET", b"HEAD")
 
     def getChild(self, path: bytes, request: IStreamedRequest) -> Resource:
-        """Whatever was not put here."""
+        """Return the resource of unknown children."""
         return NotFoundResource()
 
     def render(self, request: IStreamedRequest) -> int:
-        """Let the method answer, now or later; answer for it when it fails."""
+        """Call the method of the resource; send an error response if it fails, at once or later."""
         try:
-            answering = self._method(request)(request)
+            if request.method not in self.allowedMethods:
+                allowed = b", ".join(self.allowedMethods)
+                raise HTTPError(405, "This method is not allowed here.", (b"Allow", allowed))
+            result = getattr(self, "render_" + request.method.decode("ascii"))(request)
         except Exception:
-            self._answer_failure(Failure(), request)
+            self._fail(Failure(), request)
             return NOT_DONE_YET
-        if iscoroutine(answering):
-            answering = Deferred.fromCoroutine(answering)
-        if isinstance(answering, Deferred):
-            answering.addErrback(self._answer_failure, request)
+        if iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        if isinstance(result, Deferred):
+            result.addErrback(self._fail, request)
         return NOT_DONE_YET
 
-    def refuse(self, request: IStreamedRequest, refusal: HTTPError) -> None:
-        """Answer with an error; by default as text or as a problem."""
-        refuse(request, refusal)
+    def send_error(self, request: IStreamedRequest, error: HTTPError) -> None:
+        """Send an error response: text, or a problem."""
+        text = str(error)
+        if not prefers_json(request):
+            reply(request, error.status, text.encode() + b"\n", TEXT, error.headers)
+            return
+        problem = {
+            "type": "about:blank",
+            "title": HTTPStatus(error.status).phrase,
+            "status": error.status,
+            "detail": text,
+        }
+        reply_json(request, error.status, problem, b"application/problem+json", error.headers)
 
-    def _method(self, request: IStreamedRequest) -> "Method":
-        if request.method not in self.allowedMethods:
-            return self._refuse_method
-        method: Callable[[IStreamedRequest], object] = getattr(
-            self, "render_" + request.method.decode("ascii")
-        )
-        return method
-
-    def _refuse_method(self, request: IStreamedRequest) -> None:
-        allowed = b", ".join(self.allowedMethods)
-        raise HTTPError(405, "This method is not allowed here.", (b"Allow", allowed))
-
-    def _answer_failure(self, failure: Failure, request: IStreamedRequest) -> None:
+    def _fail(self, failure: Failure, request: IStreamedRequest) -> None:
         try:
-            if not failure.check(*_NOBODY_THERE):
-                self.refuse(request, self._refusal(failure))
+            if failure.check(CancelledError, BodyLost):
+                return  # the client has disconnected
+            error = http_error_for(failure.value)
+            if error is None:
+                _log.failure("a request failed", failure)
+                error = HTTPError(500, "The server failed to do this. The fault is ours, and was logged.")
+            self.send_error(request, error)
         finally:
             _drop_tracebacks(failure)
-
-    def _refusal(self, failure: Failure) -> HTTPError:
-        refusal = http_error_for(failure.value)
-        if refusal is None:
-            _log.failure("a request failed", failure)
-            refusal = HTTPError(500, _FAULT)
-        return refusal
-
-
-class NotFoundResource(AsyncResource):
-    """Answers every method with 404: there is no such place in the tree."""
-
-    isLeaf = True
-
-    def render(self, request: IStreamedRequest) -> int:
-        """Answer 404."""
-        self.refuse(request, HTTPError(404, "There is nothing at this address."))
-        return NOT_DONE_YET
 
 
 class ErrorResource(AsyncResource):
@@ -143,78 +95,81 @@ class ErrorResource(AsyncResource):
 
     isLeaf = True
 
-    def __init__(self, refusal: HTTPError) -> None:
+    def __init__(self, error: HTTPError) -> None:
         super().__init__()
-        self._reason = refusal
+        self._error = error
 
     def render(self, request: IStreamedRequest) -> int:
-        """Answer with the refusal."""
-        self.refuse(request, self._reason)
+        """Send the error response."""
+        self.send_error(request, self._error)
         return NOT_DONE_YET
 
 
+class NotFoundResource(ErrorResource):
+    """Answers every method with 404."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPError(404, "There is nothing at this address."))
+
+
 def reply(
-    request: IStreamedRequest, status: int, body: bytes, kind: bytes = TEXT, fields: Sequence[Field] = ()
+    request: IStreamedRequest,
+    status: int,
+    body: bytes,
+    content_type: bytes = TEXT,
+    headers: Sequence[Field] = (),
 ) -> None:
-    """Send a whole small answer of media type `kind`, which nobody is to cache."""
+    """Send a complete small response, which caches do not store."""
     request.setResponseCode(status)
-    request.set_headers(_common(kind))
-    request.set_headers(prepare((b"Content-Length", b"%d" % len(body)), *fields))
+    length = (b"Content-Length", b"%d" % len(body))
+    request.set_headers(_fixed_headers(content_type) | preformat(length, *headers))
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
 
 
 @cache
-def _common(kind: bytes) -> PreformattedHeaders:
-    """The fields of all answers of a media type; there are few of these."""
-    return prepare(
-        (b"Content-Type", kind), (b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff")
-    )
+def _fixed_headers(content_type: bytes) -> PreformattedHeaders:
+    return preformat((b"Content-Type", content_type), (b"Cache-Control", b"no-store"), NO_SNIFF)
 
 
 def reply_json(
-    request: IStreamedRequest, status: int, value: object, kind: bytes = JSON, fields: Sequence[Field] = ()
+    request: IStreamedRequest,
+    status: int,
+    value: object,
+    content_type: bytes = JSON,
+    headers: Sequence[Field] = (),
 ) -> None:
     """Send `value` as JSON."""
-    reply(request, status, json.dumps(value).encode("ascii") + b"\n", kind, fields)
+    reply(request, status, json.dumps(value).encode("ascii") + b"\n", content_type, headers)
+
+
+def start_not_modified(request: IStreamedRequest, tag: bytes, headers: PreformattedHeaders) -> bool:
+    """Start a 304 response if the client has the representation `tag`; return whether it has.
+
+    Evaluates the preconditions of a GET or HEAD. Raises `HTTPError` (412).
+    """
+    if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
+    precondition = evaluate_preconditions(tag, if_match, if_none_match, reading=True)
+    if precondition is Precondition.FAILED:
+        raise precondition_failed()
+    if precondition is Precondition.PROCEED:
+        return False
+    request.setResponseCode(304)
+    request.set_headers(headers)
+    return True
 
 
 def prefers_json(request: IStreamedRequest) -> bool:
-    """Whether the client wants JSON rather than text."""
-    return wants_json(header_list(request, b"accept"))
-
-
-def refuse(request: IStreamedRequest, refusal: HTTPError) -> None:
-    """Answer with an error, as text or as a problem."""
-    sentence = str(refusal)
-    if not prefers_json(request):
-        reply(request, refusal.status, sentence.encode() + b"\n", TEXT, refusal.fields)
-        return
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(refusal.status).phrase,
-        "status": refusal.status,
-        "detail": sentence,
-    }
-    reply_json(request, refusal.status, problem, b"application/problem+json", refusal.fields)
-
-
-def http_error_for(error: BaseException | None) -> HTTPError | None:
-    """The answer that `error` becomes, or None when it is a fault of ours."""
-    if isinstance(error, HTTPError):
-        return error
-    for kind in type(error).__mro__:
-        if kind in STATUSES:
-            wait = RETRY_AFTER.get(kind)
-            return HTTPError(STATUSES[kind], str(error), *([(b"Retry-After", wait)] if wait else []))
-    return None
+    """Return whether the client prefers JSON to text; ``*/*``, which most tools send, does not."""
+    accept = request.header(b"accept")
+    return accept is not None and accept != b"*/*" and wants_json(accept)
 
 
 def _drop_tracebacks(failure: Failure) -> None:
-    """Free what the functions had in hand that an error came through, pieces of the body among it.
+    """Free the local variables of the functions that raised, among them pieces of the body.
 
-    Error and frames hold each other, until the collector looks for such circles, which is seldom.
+    Error and frames refer to each other until the garbage collector runs, which is rare.
     """
     failure.tb = None
     error: BaseException | None = failure.value

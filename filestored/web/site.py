@@ -1,50 +1,30 @@
-"""The whole tree on one page.
+"""The resource tree.
 
     /                 upload; read and delete by ?file_hash=; for browsers, a page
     /files/<hash>     read, delete, upload under a known hash
-    /imageapi/        accounts and their images, where there are any
-    /health           whether writing works
-    /openapi.json     all of this, described
-    /static/<name>    what the page is made of
+    /imageapi/        accounts and their images, if configured
+    /health           health check
+    /openapi.json     description of the API
+    /static/<name>    script, style and icon of the page
 
-Everything else is 404. Whoever adds a place to the tree puts a child here. Before any of them is asked, the
-root refuses requests of foreign web pages (`origins`).
+Everything else is 404. The root first rejects requests of foreign web pages (`origins.ProtectedRoot`).
 """
 
 from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
-from filestored.interfaces import IImageStore, IStore, IStreamedRequest, IThumbnails
-from filestored.web.errors import HTTPError
+from filestored.interfaces import IImageStore, IStore, IThumbnails
 from filestored.web.files import FilesByPath
 from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import Registration
-from filestored.web.origins import OriginPolicy
-from filestored.web.resource import AsyncResource, ErrorResource
+from filestored.web.origins import OriginPolicy, ProtectedRoot
 from filestored.web.static import RootResource, StaticFile, make_static
 
 IMAGES = b"imageapi"
 """The path segment of the image API."""
-
-
-class Root(AsyncResource):
-    """The root of the tree: has `origins` check each request, then goes on to the children."""
-
-    def __init__(self, origins: OriginPolicy) -> None:
-        super().__init__()
-        self._origins = origins
-
-    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
-        """Return the child of that name, or a resource that answers 403 or 421."""
-        try:
-            self._origins.check(request)
-        except HTTPError as refusal:
-            return ImageApiError(refusal) if path == IMAGES else ErrorResource(refusal)
-        child: Resource | None = self.children.get(path)
-        return self.getChild(path, request) if child is None else child
 
 
 def make_site(
@@ -55,12 +35,12 @@ def make_site(
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
 ) -> Resource:
-    """Return the tree that serves the files of `store`, and `images`.
+    """Return the tree that serves `store` and `images`.
 
     See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
     """
     origins = OriginPolicy(hosts)
-    root = Root(origins)
+    root = ProtectedRoot(origins, {IMAGES: ImageApiError})
     root.putChild(b"", RootResource(store))
     root.putChild(b"files", FilesByPath(store))
     root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))

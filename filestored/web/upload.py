@@ -1,13 +1,11 @@
-"""An upload: from the body of a request into the store.
+"""Uploads: from the body of a request to the store.
 
-In: a request of which only the head has arrived. First everything is asked that the head can
-answer (`UploadHeaders.of`), and refused before the client sends a byte more. Then `receive`
-makes an upload of the store the consumer of the body; the store's disk and the client's
-socket pause each other through it, and nothing is kept here. Out: what was `UploadResult`, or an
-error, and then nothing of it remains.
+In: a request whose body has not arrived. `UploadHeaders.of` rejects what the request head shows already.
+`receive` makes an upload of the store the consumer of the body; disk and socket pause each other through it.
+Out: an `UploadResult`, or an error, after which nothing remains stored.
 
-A form is unpacked (`form`). Every other type of content is the file itself, also
-``application/x-www-form-urlencoded``, which is what ``curl --data-binary`` says of any bytes.
+Of a form the first file is stored (`multipart_form`). A body of any other type is the file itself, also
+``application/x-www-form-urlencoded``, which ``curl --data-binary`` declares for all data.
 """
 
 from collections.abc import Iterable
@@ -24,101 +22,49 @@ from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, Uplo
 from filestored.web.digest_check import DigestCheck
 from filestored.web.errors import HTTPError
 from filestored.web.headers.digests import parse_digests
-from filestored.web.headers.values import header_list, single_header
-from filestored.web.multipart_form import BOUNDARY, MOST_AROUND, Begin, MultipartUpload
+from filestored.web.headers.values import single_header
+from filestored.web.multipart_form import BOUNDARY, MAX_FORM_OVERHEAD_BYTES, MultipartUpload, OnFilename
 
 
 @dataclass(frozen=True, slots=True)
 class UploadHeaders:
-    """What the head of a request says of its body.
-
-    `boundary` is that of a form, None for plain content; `digests` are those of the content.
-    """
+    """The `boundary` of a form, None for other content; and the announced `digests` of the content."""
 
     boundary: str | None
     digests: tuple[Digest, ...]
 
     @classmethod
     def of(cls, request: IStreamedRequest) -> "UploadHeaders":
-        """Read it. Raises `HTTPError` or `MalformedDigest` for a body that is not taken."""
-        if request.body.present and _TELLING.isdisjoint(request.getAllHeaders()):
-            return _PLAIN
-        coding = header_list(request, b"content-encoding") or b"identity"
-        if coding.strip().lower() != b"identity":
-            raise HTTPError(
-                415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity")
-            )
-        if header_list(request, b"content-range") is not None:
-            raise HTTPError(
-                400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5)."
-            )
+        """Read the request headers. Raises `HTTPError` or `MalformedDigest`."""
+        headers = request.getAllHeaders()
+        if not _REJECTED_HEADERS.isdisjoint(headers):
+            _check_encoding(request)
         if not request.body.present:
             raise HTTPError(400, "The request has no body. An empty file has a Content-Length of 0.")
-        return cls(_boundary(request), tuple(_digests(request)))
+        boundary = _boundary(request) if b"content-type" in headers else None
+        return cls(boundary, () if _DIGEST_HEADERS.isdisjoint(headers) else _digests(request))
 
 
-def receive(
-    body: IBody, announcement: UploadHeaders, store: IStore, expected: Iterable[Digest] = ()
-) -> Deferred[UploadResult]:
-    """Store the body, or the first file of the form that it is; it must have the `expected` digests.
-
-    Fails with `UploadRefused`, `BodyError` or `HTTPError`; nothing is stored then. Raises the same for what
-    is clear beforehand.
-    """
-    if announcement.boundary is None:
-        upload = store.upload((*expected, *announcement.digests), body.length)
-        delivered = maybeDeferred(body.deliver, upload)
-    else:
-        refuse_too_large(body, store.max_size)
-        upload = store.upload(expected)
-        delivered = Deferred.fromCoroutine(extract_file(body, announcement, upload, store.max_size))
-    return delivered.addCallback(lambda _: upload.commit()).addErrback(_abandoned, upload)
+_REJECTED_HEADERS = frozenset([b"content-encoding", b"content-range"])
+_DIGEST_HEADERS = frozenset([b"content-digest", b"repr-digest"])
 
 
-def _abandoned(failure: Failure, upload: IUpload) -> Failure:
-    upload.abort()
-    return failure
-
-
-def refuse_too_large(body: IBody, max_size: int) -> None:
-    """Raise `TooLarge` for a form that cannot but hold a file, or other parts, beyond what is taken."""
-    if body.length is not None and body.length > max_size + MOST_AROUND:
-        raise TooLarge
-
-
-async def extract_file(
-    body: IBody, announcement: UploadHeaders, upload: IConsumer, max_size: int, begin: Begin | None = None
-) -> None:
-    """Write the first file of the form that the body is to `upload`; `begin` is told its name before.
-
-    Raises `TooLarge`, `BodyError`, `HTTPError`, `DigestMismatch`, and what `upload` and `begin` raise.
-    """
-    assert announcement.boundary is not None
-    form = MultipartUpload(upload, announcement.boundary, max_size + MOST_AROUND, begin)
-    if not announcement.digests:
-        await body.deliver(form)
-        form.finish()
-        return
-    check = DigestCheck(form, announcement.digests)
-    await body.deliver(check)
-    form.finish()
-    await check.finish()
-
-
-_TELLING = frozenset(
-    [b"content-encoding", b"content-range", b"content-type", b"content-digest", b"repr-digest"]
-)
-"""Fields without which a body is just a file."""
-
-_PLAIN = UploadHeaders(None, ())
+def _check_encoding(request: IStreamedRequest) -> None:
+    encoding = request.header(b"content-encoding") or b"identity"
+    if encoding.strip().lower() != b"identity":
+        raise HTTPError(415, "Send the file without a Content-Encoding.", (b"Accept-Encoding", b"identity"))
+    if request.header(b"content-range") is not None:
+        raise HTTPError(400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5).")
 
 
 def _boundary(request: IStreamedRequest) -> str | None:
-    value = single_header(request, b"content-type") or b""
+    value = request.header(b"content-type") or b""
+    if b"," in value:
+        value = single_header(request, b"content-type") or b""
     if b"multipart" not in value.lower():
         return None
-    kind, options = parse_options_header(value.decode("latin-1"))
-    if kind != "multipart/form-data":
+    media_type, options = parse_options_header(value.decode("latin-1"))
+    if media_type != "multipart/form-data":
         return None
     boundary: str = options.get("boundary", "")
     if not BOUNDARY.fullmatch(boundary):
@@ -126,8 +72,57 @@ def _boundary(request: IStreamedRequest) -> str | None:
     return boundary
 
 
-def _digests(request: IStreamedRequest) -> Iterable[Digest]:
-    for name in (b"content-digest", b"repr-digest"):
-        value = header_list(request, name)
-        if value is not None:
-            yield from parse_digests(value)
+def _digests(request: IStreamedRequest) -> tuple[Digest, ...]:
+    values = (request.header(b"content-digest"), request.header(b"repr-digest"))
+    return tuple(digest for value in values if value is not None for digest in parse_digests(value))
+
+
+def receive(
+    body: IBody, headers: UploadHeaders, store: IStore, expected: Iterable[Digest] = ()
+) -> Deferred[UploadResult]:
+    """Store the body, or the first file of a form, which must have the `expected` digests.
+
+    Raises, or fails with, `UploadRefused`, `BodyError` or `HTTPError`; nothing is stored then.
+    """
+    if headers.boundary is None:
+        upload = store.upload((*expected, *headers.digests), body.length)
+        delivered = maybeDeferred(body.deliver, upload)
+    else:
+        check_form_size(body, store.max_size)
+        upload = store.upload(expected)
+        delivered = Deferred.fromCoroutine(extract_file(body, headers, upload, store.max_size))
+    return delivered.addCallback(lambda _: upload.commit()).addErrback(_abort, upload)
+
+
+def _abort(failure: Failure, upload: IUpload) -> Failure:
+    upload.abort()
+    return failure
+
+
+def check_form_size(body: IBody, max_size: int) -> None:
+    """Raise `TooLarge` for a form whose announced length exceeds any valid form with one file."""
+    if body.length is not None and body.length > max_size + MAX_FORM_OVERHEAD_BYTES:
+        raise TooLarge
+
+
+async def extract_file(
+    body: IBody,
+    headers: UploadHeaders,
+    upload: IConsumer,
+    max_size: int,
+    on_filename: OnFilename | None = None,
+) -> None:
+    """Write the first file of a form to `upload`.
+
+    Raises `TooLarge`, `BodyError`, `HTTPError`, `DigestMismatch`, and errors of `upload` and `on_filename`.
+    """
+    assert headers.boundary is not None
+    form = MultipartUpload(upload, headers.boundary, max_size + MAX_FORM_OVERHEAD_BYTES, on_filename)
+    if not headers.digests:
+        await body.deliver(form)
+        form.finish()
+        return
+    check = DigestCheck(form, headers.digests)
+    await body.deliver(check)
+    form.finish()
+    await check.finish()

@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 _REFUSED = "Failed to load resource: "
-"""What Chromium says of each answer that is no success; whether it should be one is for the test to say."""
+"""Messages of Chromium for failed requests, which a test may expect."""
 
 
 class Chromium:

@@ -1,4 +1,4 @@
-"""Files on the page, as somebody with a mouse has them: chosen, dropped, found, downloaded, deleted."""
+"""Files on the page, by mouse: chosen, dropped, found, downloaded, deleted."""
 
 import hashlib
 import re

@@ -32,17 +32,17 @@ RED, GREEN, BLUE = (
 
 
 @pytest.fixture
-def enter(open_page, daemon):
+def log_in(open_page, daemon):
     """A function that opens the page and makes an account, or opens the one there is."""
 
-    def enter(button="Create", name="marta", **options):
+    def log_in(button="Create", name="marta", **options):
         page = open_page(f"{daemon.url}#images", **options)
         page.fill("#account-name", name)
         page.get_by_role("button", name=button, exact=True).first.click()
         expect(page.locator("#account")).to_be_visible()
         return page
 
-    return enter
+    return log_in
 
 
 def choose(page, *images):
@@ -70,8 +70,8 @@ def size_of_thumbnail(page, name):
     )
 
 
-def test_an_account_is_made_and_its_images_are_shown_as_thumbnails(enter):
-    page = enter()
+def test_an_account_is_made_and_its_images_are_shown_as_thumbnails(log_in):
+    page = log_in()
     expect(page.locator("#account-title")).to_have_text("marta")
     expect(page.locator("#gallery-empty")).to_be_visible()
     choose(page, RED, GREEN, BLUE)
@@ -82,8 +82,8 @@ def test_an_account_is_made_and_its_images_are_shown_as_thumbnails(enter):
     assert [40, 30] == size_of_thumbnail(page, "blue.png")
 
 
-def test_an_image_is_shown_whole_where_there_is_no_thumbnail(enter):
-    page = enter()
+def test_an_image_is_shown_whole_where_there_is_no_thumbnail(log_in):
+    page = log_in()
     page.route("**/*?width=*", lambda route: route.abort())
     choose(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
@@ -97,8 +97,8 @@ def test_an_image_is_shown_whole_where_there_is_no_thumbnail(enter):
         ("Open", "nobody", "There is no account of that name."),
     ],
 )
-def test_a_name_that_does_not_do_is_told_in_words(enter, open_page, daemon, button, name, said):
-    enter()
+def test_a_name_that_does_not_do_is_told_in_words(log_in, open_page, daemon, button, name, said):
+    log_in()
     page = open_page(f"{daemon.url}#images")
     page.fill("#account-name", name)
     page.get_by_role("button", name=button, exact=True).first.click()
@@ -106,11 +106,11 @@ def test_a_name_that_does_not_do_is_told_in_words(enter, open_page, daemon, butt
     expect(page.locator("#account")).to_be_hidden()
 
 
-def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(enter, open_page, daemon):
-    first = enter()
+def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(log_in, open_page, daemon):
+    first = log_in()
     choose(first, RED)
     expect(tile(first, "red.png")).to_be_visible()
-    expect(tile(enter("Open"), "red.png")).to_be_visible()
+    expect(tile(log_in("Open"), "red.png")).to_be_visible()
     page = open_page(f"{daemon.url}#images")
     page.get_by_text("I have a token").click()
     page.fill("#token-input", get_token(first))
@@ -126,8 +126,8 @@ def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(enter, o
         ({**BLUE, "name": "red.png"}, "That name is taken already."),
     ],
 )
-def test_an_image_that_is_refused_is_told_in_words_and_the_others_stay(enter, image, said):
-    page = enter()
+def test_an_image_that_is_refused_is_told_in_words_and_the_others_stay(log_in, image, said):
+    page = log_in()
     choose(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
     choose(page, image)
@@ -135,8 +135,8 @@ def test_an_image_that_is_refused_is_told_in_words_and_the_others_stay(enter, im
     assert ["red.png"] == names(page)
 
 
-def test_an_image_is_downloaded_with_equal_bytes_and_its_name(enter):
-    page = enter()
+def test_an_image_is_downloaded_with_equal_bytes_and_its_name(log_in):
+    page = log_in()
     choose(page, {**RED, "name": "закат.png"})
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download: закат.png").click()
@@ -145,8 +145,8 @@ def test_an_image_is_downloaded_with_equal_bytes_and_its_name(enter):
         assert RED["buffer"] == file.read()
 
 
-def test_an_image_that_is_gone_is_told_in_words(enter):
-    page, elsewhere = enter(), enter("Open")
+def test_an_image_that_is_gone_is_told_in_words(log_in):
+    page, elsewhere = log_in(), log_in("Open")
     choose(page, RED)
     size_of_thumbnail(page, "red.png")
     elsewhere.reload()
@@ -158,8 +158,8 @@ def test_an_image_that_is_gone_is_told_in_words(enter):
         expect(page.locator("#account-state")).to_have_text("Nothing is stored under that name.")
 
 
-def test_an_image_is_replaced_and_keeps_its_id(enter):
-    page = enter()
+def test_an_image_is_replaced_and_keeps_its_id(log_in):
+    page = log_in()
     page.on("filechooser", lambda chooser: chooser.set_files([BLUE]))
     choose(page, RED)
     before = tile(page, "red.png").locator(".id").text_content()
@@ -170,8 +170,8 @@ def test_an_image_is_replaced_and_keeps_its_id(enter):
     assert ["blue.png"] == names(page)
 
 
-def test_an_image_is_deleted(enter):
-    page = enter()
+def test_an_image_is_deleted(log_in):
+    page = log_in()
     choose(page, RED, BLUE)
     page.get_by_role("button", name="Delete: red.png").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -181,8 +181,8 @@ def test_an_image_is_deleted(enter):
     assert ["blue.png"] == names(page)
 
 
-def test_an_image_is_looked_at_with_the_keyboard(enter):
-    page = enter()
+def test_an_image_is_looked_at_with_the_keyboard(log_in):
+    page = log_in()
     choose(page, RED)
     shown = page.get_by_role("button", name="Show red.png in full")
     shown.focus()
@@ -193,8 +193,8 @@ def test_an_image_is_looked_at_with_the_keyboard(enter):
     expect(shown).to_be_focused()
 
 
-def test_the_token_is_in_the_tab_only(enter, open_page, daemon):
-    page = enter()
+def test_the_token_is_in_the_tab_only(log_in, open_page, daemon):
+    page = log_in()
     choose(page, RED)
     size_of_thumbnail(page, "red.png")
     token = get_token(page)
@@ -205,8 +205,8 @@ def test_the_token_is_in_the_tab_only(enter, open_page, daemon):
     expect(open_page(f"{daemon.url}#images").locator("#account-form")).to_be_visible()
 
 
-def test_the_token_is_shown_and_copied_when_asked_for(enter):
-    page = enter(permissions=["clipboard-read", "clipboard-write"])
+def test_the_token_is_shown_and_copied_when_asked_for(log_in):
+    page = log_in(permissions=["clipboard-read", "clipboard-write"])
     token = get_token(page)
     expect(page.locator("#account-token")).not_to_have_text(token)
     page.get_by_role("button", name="Show", exact=True).click()
@@ -218,8 +218,8 @@ def test_the_token_is_shown_and_copied_when_asked_for(enter):
     assert token == page.evaluate("() => navigator.clipboard.readText()")
 
 
-def test_a_new_token_ends_the_old_one_at_once(enter):
-    page, elsewhere = enter(), enter("Open")
+def test_a_new_token_ends_the_old_one_at_once(log_in):
+    page, elsewhere = log_in(), log_in("Open")
     old = get_token(page)
     page.get_by_role("button", name="New token").click()
     page.get_by_role("dialog").get_by_role("button", name="New token").click()
@@ -232,8 +232,8 @@ def test_a_new_token_ends_the_old_one_at_once(enter):
     expect(elsewhere.locator("#account")).to_be_hidden()
 
 
-def test_leaving_forgets_the_token_and_the_images(enter):
-    page = enter()
+def test_leaving_forgets_the_token_and_the_images(log_in):
+    page = log_in()
     choose(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
     page.get_by_role("button", name="Leave").click()
@@ -242,8 +242,8 @@ def test_leaving_forgets_the_token_and_the_images(enter):
     assert None is page.evaluate("() => sessionStorage.getItem('filestored.account')")
 
 
-def test_the_gallery_speaks_russian(enter):
-    page = enter("Создать", locale="ru-RU")
+def test_the_gallery_speaks_russian(log_in):
+    page = log_in("Создать", locale="ru-RU")
     choose(page, RED)
     expect(page.get_by_role("button", name="Заменить: red.png")).to_be_visible()
     page.get_by_role("button", name="English").click()
@@ -251,14 +251,14 @@ def test_the_gallery_speaks_russian(enter):
     expect(page.get_by_role("button", name="Show red.png in full")).to_be_visible()
 
 
-def test_the_token_of_the_page_is_that_of_the_api(enter, daemon):
-    page = enter()
+def test_the_token_of_the_page_is_that_of_the_api(log_in, daemon):
+    page = log_in()
     with urllib.request.urlopen(f"{daemon.url}imageapi/retrieve-token/marta/") as answer:
         assert {"marta": get_token(page)} == json.load(answer)
 
 
-def test_a_list_that_comes_late_hides_nothing(enter):
-    page = enter()
+def test_a_list_that_comes_late_hides_nothing(log_in):
+    page = log_in()
     held = []
     page.route("**/get-image-list/", lambda route: route.continue_() if held else held.append(route))
     choose(page, RED)

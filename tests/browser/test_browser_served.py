@@ -1,4 +1,4 @@
-"""Who gets the page and who the API, and with which fields; asked without a browser."""
+"""Page or API, and response headers, without a browser."""
 
 import re
 

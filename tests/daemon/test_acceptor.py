@@ -1,4 +1,4 @@
-"""Accepting from a socket that somebody else has opened."""
+"""Acceptor on a listening socket that is shared."""
 
 import os
 import resource
@@ -38,7 +38,7 @@ def listeners(*texts):
 
 
 async def greeting(family, address):
-    """What a client hears, as the reactor tells it."""
+    """Return the response that a client gets, as the reactor delivers it."""
     heard = Deferred()
 
     class Client(Protocol):

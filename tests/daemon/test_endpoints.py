@@ -169,7 +169,7 @@ def test_systemd_socket_activation_works(start_daemon, tmp_path):
 
 
 def knock(port):
-    """Connect in another process as soon as somebody listens; a function that gives what was answered."""
+    """Connect in another process as soon as the socket listens; return a function that gives the response."""
     script = (
         "import socket, sys, time\n"
         "while True:\n"
@@ -209,4 +209,4 @@ def test_a_restart_keeps_a_socket_of_systemd(start_daemon, tmp_path):
             daemon.kill(signal.SIGTERM)
             until(daemon.ended, "it ends")
             with socket.create_connection(("127.0.0.1", port)):
-                pass  # nobody accepts, and yet it is not refused
+                pass  # accepted by no process, but not refused

@@ -1,4 +1,4 @@
-"""Connections that a hub watches: what happens to one, and what that means to all others."""
+"""Connections that a epoll_set watches: what happens to one, and what that means to all others."""
 
 import os
 import re
@@ -34,7 +34,7 @@ DATA = os.urandom(1 << 20) * 3
 
 
 class Peer(Protocol):
-    """Our end of a connection: notes what it gets, and how it ended."""
+    """Test side of a connection: records its data and its end."""
 
     def __init__(self):
         self.received = b""
@@ -101,21 +101,21 @@ class ExitsAtTheEnd(Peer):
 
 
 @pytest.fixture
-def hub():
-    hub = EpollSet(reactor)
-    yield hub
-    left = [each for each in hub.removeAll() if isinstance(getattr(each, "protocol", None), Protocol)]
+def epoll_set():
+    epoll_set = EpollSet(reactor)
+    yield epoll_set
+    left = [each for each in epoll_set.removeAll() if isinstance(getattr(each, "protocol", None), Protocol)]
     for each in left:
         each.connectionLost(Failure(ConnectionDone()))
-    hub.close()
+    epoll_set.close()
 
 
 @pytest.fixture
-def join(hub):
-    """A function that makes a connection: a protocol at the hub's end, a blocking socket at the other."""
+def join(epoll_set):
+    """A function that makes a connection: a protocol in the epoll set, and a blocking socket."""
     with ExitStack() as opened:
 
-        def make(protocol, watched_by=hub):
+        def make(protocol, watched_by=epoll_set):
             theirs, ours = socket.socketpair()
             opened.enter_context(theirs)
             theirs.settimeout(20)
@@ -150,19 +150,19 @@ async def turns(count=3):
         await deferLater(reactor, 0)
 
 
-def test_epoll_set_provides_the_reactor_interfaces(hub):
-    assert verifyObject(IReactorFDSet, hub)
-    assert verifyObject(IReadDescriptor, hub)
-    assert hub in reactor.getReaders()
-    assert hub.seconds() <= reactor.seconds()
+def test_epoll_set_provides_the_reactor_interfaces(epoll_set):
+    assert verifyObject(IReactorFDSet, epoll_set)
+    assert verifyObject(IReadDescriptor, epoll_set)
+    assert epoll_set in reactor.getReaders()
+    assert epoll_set.seconds() <= reactor.seconds()
 
 
 def test_close_is_idempotent():
-    hub = EpollSet(reactor)
-    hub.close()
-    hub.close()
-    assert -1 == hub.fileno()
-    assert hub not in reactor.getReaders()
+    epoll_set = EpollSet(reactor)
+    epoll_set.close()
+    epoll_set.close()
+    assert -1 == epoll_set.fileno()
+    assert epoll_set not in reactor.getReaders()
 
 
 @pytest_twisted.ensureDeferred
@@ -186,17 +186,17 @@ async def test_echo_returns_any_amount_of_data(join):
 
 
 @pytest_twisted.ensureDeferred
-async def test_readers_and_writers_are_listed(hub, join):
+async def test_readers_and_writers_are_listed(epoll_set, join):
     peer = Peer()
     join(peer)
-    assert ([peer.transport], []) == (hub.getReaders(), hub.getWriters())
+    assert ([peer.transport], []) == (epoll_set.getReaders(), epoll_set.getWriters())
     assert peer.transport not in reactor.getReaders()
     peer.transport.write(b"x" * (4 << 20))
-    assert [peer.transport] == hub.getReaders() == hub.getWriters()
+    assert [peer.transport] == epoll_set.getReaders() == epoll_set.getWriters()
     peer.transport.pauseProducing()
-    assert ([], [peer.transport]) == (hub.getReaders(), hub.getWriters())
+    assert ([], [peer.transport]) == (epoll_set.getReaders(), epoll_set.getWriters())
     peer.transport.connectionLost(Failure(ConnectionDone()))
-    assert ([], []) == (hub.getReaders(), hub.getWriters())
+    assert ([], []) == (epoll_set.getReaders(), epoll_set.getWriters())
 
 
 @pytest_twisted.ensureDeferred
@@ -249,7 +249,7 @@ async def test_end_of_input_closes_a_protocol_without_half_close(join):
 
 @pytest.mark.parametrize("state", ["reading", "writing", "both"])
 @pytest_twisted.ensureDeferred
-async def test_reset_closes_the_connection(hub, state):
+async def test_reset_closes_the_connection(epoll_set, state):
     peer = Peer()
     endpoint = "tcp:0:interface=127.0.0.1"
     opened = Listeners([(endpoint, parse_endpoint(reactor, endpoint))])
@@ -257,7 +257,7 @@ async def test_reset_closes_the_connection(hub, state):
     factory = Factory()
     factory.noisy = False
     factory.protocol = lambda: peer
-    acceptor = accept_from(hub, opened.listening()[0], factory)
+    acceptor = accept_from(epoll_set, opened.listening()[0], factory)
     host, port = opened.addresses()[0].split(":")
     with socket.create_connection((host, int(port))) as client:
         await until(lambda: peer.transport is not None)
@@ -269,7 +269,7 @@ async def test_reset_closes_the_connection(hub, state):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     await until(lambda: peer.ends)
     assert [ConnectionLost] == peer.ends
-    assert [acceptor] == hub.getReaders()
+    assert [acceptor] == epoll_set.getReaders()
     await acceptor.stopListening()
     await opened.close()
 
@@ -278,7 +278,7 @@ async def test_reset_closes_the_connection(hub, state):
     "kind", [FailsToRead, FailsAtTheEndOfInput, FailsToEnd, FailsTwice, Exits, ExitsAtTheEnd]
 )
 @pytest_twisted.ensureDeferred
-async def test_failing_protocol_closes_only_its_connection(hub, join, failures, kind):
+async def test_failing_protocol_closes_only_its_connection(epoll_set, join, failures, kind):
     bad, good = kind(), Echo()
     theirs, others = join(bad), join(good)
     theirs.send(b"x")
@@ -291,7 +291,7 @@ async def test_failing_protocol_closes_only_its_connection(hub, join, failures, 
     assert [] == good.ends
     if kind is not FailsAtTheEndOfInput:  # which Twisted itself catches and logs
         assert (2 if kind is FailsTwice else 1) == len(failures)
-    assert [good.transport] == hub.getReaders()
+    assert [good.transport] == epoll_set.getReaders()
 
 
 @pytest_twisted.ensureDeferred
@@ -356,8 +356,8 @@ def take_descriptors_below(number, opened):
 
 @pytest.mark.parametrize("heard_of", ["never", "before the number is used again", "after that"])
 @pytest_twisted.ensureDeferred
-async def test_connection_closed_outside_does_not_block_its_descriptor_number(hub, join, heard_of):
-    """It may tell us later that it is not to be watched any more, which is not about the new one."""
+async def test_connection_closed_outside_does_not_block_its_descriptor_number(epoll_set, join, heard_of):
+    """A reader removed after its descriptor number was reused does not affect the new one."""
     old, new, factory = Peer(), Echo(), Factory()
     factory.noisy, factory.protocol = False, lambda: new
     join(old)
@@ -368,33 +368,33 @@ async def test_connection_closed_outside_does_not_block_its_descriptor_number(hu
         transport.getHandle().close()
         if heard_of == "before the number is used again":
             transport.connectionLost(Failure(ConnectionDone()))
-            assert [] == hub.getReaders()
+            assert [] == epoll_set.getReaders()
         take_descriptors_below(number, opened)
-        hub.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        epoll_set.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
         assert number == new.transport.fileno()
         if heard_of == "after that":
             transport.connectionLost(Failure(ConnectionDone()))
         theirs.settimeout(20)
         theirs.send(b"hello")
         assert b"hello" == await deferToThread(theirs.recv, 100)
-        assert [new.transport] == hub.getReaders()
+        assert [new.transport] == epoll_set.getReaders()
 
 
 @pytest_twisted.ensureDeferred
-async def test_connection_closed_outside_cannot_be_written_to(hub, join, failures):
+async def test_connection_closed_outside_cannot_be_written_to(epoll_set, join, failures):
     peer = Peer()
     join(peer)
     peer.transport.getHandle().close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         peer.transport.write(b"x")
     peer.transport.connectionLost(Failure(ConnectionDone()))
-    assert [] == hub.removeAll() == failures
+    assert [] == epoll_set.removeAll() == failures
 
 
 @pytest_twisted.ensureDeferred
 async def test_epoll_set_can_be_closed_during_dispatch(failures):
-    hub, peer = EpollSet(reactor), Peer()
-    peer.dataReceived = lambda data: hub.close()
+    epoll_set, peer = EpollSet(reactor), Peer()
+    peer.dataReceived = lambda data: epoll_set.close()
     theirs, ours = socket.socketpair()
     factory = Factory()
     factory.noisy = False
@@ -402,26 +402,26 @@ async def test_epoll_set_can_be_closed_during_dispatch(failures):
     with theirs:
         with ours:
             ours.setblocking(False)
-            hub.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+            epoll_set.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
         theirs.send(b"x")
-        await until(lambda: -1 == hub.fileno())
+        await until(lambda: -1 == epoll_set.fileno())
         await turns()
         peer.transport.connectionLost(Failure(ConnectionDone()))
     assert [] == failures
-    assert hub not in reactor.getReaders()
+    assert epoll_set not in reactor.getReaders()
 
 
 @pytest_twisted.ensureDeferred
 async def test_end_of_the_reactor_closes_all_connections(join, failures):
-    hub = EpollSet(reactor)
+    epoll_set = EpollSet(reactor)
     peers = [Peer(), FailsToEnd(), Peer()]
     for each in peers:
-        join(each, watched_by=hub)
-    reactor.removeReader(hub)
-    hub.connectionLost(Failure(ConnectionLost()))
+        join(each, watched_by=epoll_set)
+    reactor.removeReader(epoll_set)
+    epoll_set.connectionLost(Failure(ConnectionLost()))
     assert [[ConnectionLost]] * 3 == [each.ends for each in peers]
     assert ["cannot end"] == failures
-    assert -1 == hub.fileno()
+    assert -1 == epoll_set.fileno()
 
 
 # --- the daemon -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a process has on board while it serves: nothing big that its settings do not ask for.
+"""Imports of a serving process: nothing large that its settings do not need.
 
 Every interpreter can be told to say on stderr what it imports; a worker's stderr goes to the log.
 """
@@ -14,10 +14,10 @@ TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python write a line for each import, see ``-X importtime``."""
 
 ENCRYPTION = {"cryptography", "service_identity"}
-"""What pyOpenSSL brings along."""
+"""Imports of pyOpenSSL."""
 
 NEVER = {"PIL", "rich", "twisted.spread.pb", "twisted.web.server", "twisted.web.client", "xml.sax"}
-"""What no process that serves needs, whatever it is told to serve."""
+"""Imports that no serving process needs."""
 
 OF_THE_DAEMON = {"loguru", "multiprocessing", "twisted.python.usage", "twisted.application.service"}
 OF_WHO_SERVES = {"httptools", "filestored.web.site"}

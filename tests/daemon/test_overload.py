@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from filestored.http.connection import MIN_IDLE_SECONDS
+from filestored.http.eviction import MIN_IDLE_SECONDS
 from tests.daemon.running import until
 from tests.talk import Talk, question
 

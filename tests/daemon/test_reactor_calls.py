@@ -89,12 +89,12 @@ def break_off(daemon):
     """Send half of a large file, and reset the connection when it is being written."""
     with daemon.connect() as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + LARGE)
-        until(lambda: scratch_files(daemon.pid), "a scratch file is open")
+        until(lambda: temp_files(daemon.pid), "a scratch file is open")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    until(lambda: not scratch_files(daemon.pid), "the scratch file is gone")
+    until(lambda: not temp_files(daemon.pid), "the scratch file is gone")
 
 
-def scratch_files(pid):
+def temp_files(pid):
     """The descriptors of files without a name that a process has open."""
     found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
@@ -163,12 +163,12 @@ def test_missing_thread_pool_is_detected(start_daemon, tmp_path, kind):
     """Its twin does the jobs of that pool in the reactor's thread."""
     folder = tmp_path / "twin"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(TWIN.format(kind=kind))
+    (folder / "sitecustomize.py").write_text(WITHOUT_POOL.format(kind=kind))
     environment = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     assert [] != made(start_daemon, tmp_path, environment)[0]
 
 
-TWIN = """
+WITHOUT_POOL = """
 from dataclasses import replace
 from twisted.internet.defer import maybeDeferred
 from filestored.storage.threads import ThreadPools

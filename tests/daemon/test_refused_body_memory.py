@@ -1,4 +1,4 @@
-"""What is left in memory of uploads that were refused: nothing of their bytes.
+"""Memory after refused uploads: no content is kept.
 
 Errors and the frames they came through hold each other, and bodies with them, and the daemon looks
 for such circles seldom. So bodies that make up many times the allowed growth are refused one after the other.

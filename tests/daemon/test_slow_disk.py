@@ -153,7 +153,7 @@ class Reader(threading.Thread):
 
 
 def places(daemon, content):
-    """What strace calls the directory of a stored file, and the file."""
+    """Return the paths that strace prints for the directory of a stored file, and for the file."""
     digest = hashlib.sha256(content).hexdigest()
     shard = os.path.join(os.path.realpath(daemon.store), digest[:2])
     return shard, os.path.join(shard, digest)

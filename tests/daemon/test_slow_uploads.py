@@ -5,8 +5,8 @@ import time
 
 import requests
 
-from filestored.storage.store import MAX_UPLOADS
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES, MIN_WINDOW_SECONDS
+from filestored.settings import MAX_UPLOADS
+from filestored.storage.admission import MAX_UNPLACED_BYTES, MIN_WINDOW_SECONDS
 from tests.daemon.trickling import trickle
 from tests.images.image_client import Client, png
 

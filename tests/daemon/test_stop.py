@@ -1,4 +1,4 @@
-"""How it ends: running requests finish, patience has a limit, a second signal has none."""
+"""Stop of a daemon: running requests finish within the drain timeout; a second signal stops at once."""
 
 import hashlib
 import os
@@ -87,7 +87,7 @@ def test_interrupted_upload_is_not_stored(start_daemon):
 
 
 def taken(daemon):
-    """Whether nothing waits to be accepted or read: each socket of the daemon's port has an empty queue."""
+    """Return whether each socket of the port has an empty queue."""
     port = f":{daemon.port:04X}"
     rows = [line.split() for line in read("/proc/net/tcp").splitlines()[1:]]
     return all(

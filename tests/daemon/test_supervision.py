@@ -29,7 +29,7 @@ def upload(daemon, content):
 
 
 def healthy(daemon):
-    """Whether all workers are there, and requests are answered."""
+    """Return whether all workers run and requests are answered."""
     return len(daemon.workers()) == 2 and health(daemon) == 200
 
 

@@ -1,4 +1,4 @@
-"""When a worker is replaced, and what a supervisor makes of what it says."""
+"""Supervisor: replacement of workers, and handling of their messages."""
 
 import errno
 import json
@@ -100,7 +100,7 @@ class Reactor(MemoryReactorClock):
     def callWhenRunning(self, function, *args):
         function(*args)
 
-    def spawnProcess(self, protocol, executable, args, env, childFDs):  # what ours passes
+    def spawnProcess(self, protocol, executable, args, env, childFDs):
         if self.errors:
             raise self.errors.pop(0)
         transport = Transport(100 + len(self.transports), protocol)

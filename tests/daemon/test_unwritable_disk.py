@@ -51,7 +51,7 @@ class Images:
 
 @pytest.fixture
 def images(start_daemon):
-    """What a daemon has stored that has ended: ``hello``, ``world``, and an image of an account."""
+    """Make a directory with ``hello``, ``world``, and an image of an account, stored by an ended daemon."""
     daemon = start_daemon("--workers", "1")
     assert [200, 200] == [post(daemon, content).status_code for content in (HELLO, b"world")]
     images = Images(daemon)

@@ -18,7 +18,7 @@ def put(daemon, content):
     return answer.text
 
 
-def gone(pid):
+def has_exited(pid):
     return not os.path.exists(f"/proc/{pid}") or ") Z " in read(f"/proc/{pid}/stat")
 
 
@@ -115,7 +115,7 @@ def test_workers_exit_when_the_supervisor_is_killed(start_daemon):
     workers = daemon.workers()
     daemon.kill(signal.SIGKILL)
     daemon.process.wait()
-    until(lambda: all(gone(pid) for pid in workers), "the workers have gone too")
+    until(lambda: all(has_exited(pid) for pid in workers), "the workers have has_exited too")
 
 
 def test_worker_that_cannot_start_is_restarted_with_delays(start_daemon):

@@ -10,14 +10,14 @@ status is 1 when one fails.
     hang      P28: SIGSTOP of one of two workers and of both under load: replaced within 20 s, nothing lost
     blockedlog  P29: stderr that is not read, a FIFO without a reader, a stopped supervisor: all is answered
     stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
-    crowd     "Limits": for connection 4,001 one of 4,000 idle ones is closed; it is 503 when all are busy
+    connections  "Limits": connection 4,001 closes one of 4,000 idle ones; it is 503 when all are busy
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
     faults    P5: each call of an upload fails once with EIO, ENOSPC, EMFILE (strace): no wrong success
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
     full      P7, P25: full, no inodes, read-only, each with a restart and killed workers: reads go on (root)
     reserve   P7: uploads at once, whose length is unknown, leave the reserve free (root)
     absence   P6: each directory of the images is missing during a start: nothing is lost (faketime)
-    proxies   P41: what nginx passes on, we read as it does
+    proxies   P41: nginx and the daemon agree on where each request ends
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)

@@ -17,7 +17,7 @@ NAMES = (
         "hang",
         "blockedlog",
         "stalls",
-        "crowd",
+        "connections",
         "slow",
         "faults",
         "power",

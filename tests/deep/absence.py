@@ -44,7 +44,7 @@ def prove(bench: Bench) -> Verdict:
 def _without(
     bench: Bench, filled: Filled, name: str, take: Callable[[str, str], "Taken"], aside: str
 ) -> list[str]:
-    """What is missing at the end of one case."""
+    """Names missing at the end of one case."""
     home = os.path.join(bench.directory, "daemon", "images")
     shutil.rmtree(aside, ignore_errors=True)
     os.mkdir(aside)

@@ -1,4 +1,4 @@
-"""What every proof works with: a directory, real daemons in it, and the verdict it returns."""
+"""Shared parts of the proofs: a directory, real daemons in it, and the verdict."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ class NotRunError(Exception):
 
 @dataclass
 class Verdict:
-    """How a proof ended: the figure, in one line, and whether the promise holds."""
+    """Result of a proof: a figure in one line, and whether the promise holds."""
 
     figure: str
     holds: bool
@@ -93,7 +93,7 @@ def stored_files(store: str) -> Iterator[tuple[str, bytes]]:
 
 
 def damage(store: str, acknowledged: dict[str, bytes]) -> tuple[int, int]:
-    """How many acknowledged files are lost or changed, and how many files are not what their name says."""
+    """Count acknowledged files that are lost or changed, and files whose content has another digest."""
     found = dict(stored_files(store))
     lost = sum(found.get(digest) != content for digest, content in acknowledged.items())
     partial = sum(name != hashlib.sha256(content).hexdigest() for name, content in found.items())

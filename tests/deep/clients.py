@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 30
 
 @dataclass
 class Memory:
-    """What was acknowledged: files by digest, tokens by account, images by account and id."""
+    """Acknowledged data: files by digest, tokens by account, images by account and id."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     deleted_files: set[str] = field(default_factory=set)
@@ -33,14 +33,14 @@ class Memory:
     deleted_images: set[tuple[str, str]] = field(default_factory=set)
 
     def count(self) -> int:
-        """How many things were acknowledged."""
+        """Count the acknowledged items."""
         kinds = (self.files, self.deleted_files, self.accounts, self.images, self.deleted_images)
         return sum(map(len, kinds))
 
 
 @dataclass
 class Damage:
-    """What became of that: numbers of things lost, back after their deletion, and files of wrong bytes."""
+    """Counts of lost items, of deleted items that are back, and of files with wrong content."""
 
     lost: int = 0
     back: int = 0

@@ -22,13 +22,13 @@ PLACES = {
     "name": ("linkat", 1, False),
     "flush of the name": ("fsync", 2, True),
 }
-"""Which call fails, the how manyeth of its thread, and whether the file has its name by then."""
+"""The failing call, its number within its thread, and whether the file has its name by then."""
 
 UPLOADS = 3
 
 
 def prove(bench: Bench) -> Verdict:
-    """How many wrong successes, and how many daemons that did not go on, over all calls and errors."""
+    """Count wrong successes, and daemons that did not continue, over all calls and errors."""
     if not shutil.which("strace"):
         raise NotRunError("needs strace")
     wrong: list[str] = []

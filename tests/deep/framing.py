@@ -1,8 +1,8 @@
 """P10: what is stored is what the framing says, by every reader.
 
 Random chunked bodies, valid or nearly so, are read by `ChunkedReader` and by h11, cut in the same way
-(`tests.http.framings`). What h11 refuses must be refused; what is accepted must be h11's bytes. Every
-hundredth body is also uploaded to a real daemon, and the stored file compared.
+(`tests.http.parser.h11_comparison`). What h11 refuses must be refused; what is accepted must be h11's bytes.
+Every hundredth body is also uploaded to a real daemon, and the stored file compared.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from random import Random
 
 from tests.daemon.running import Running
 from tests.deep.bench import Bench, Verdict, connection, read_all
-from tests.http.framings import HEAD, ours, random_body, random_cut, theirs
+from tests.http.parser.h11_comparison import HEAD, parse, parse_with_h11, random_body, random_cut
 
 FRAMINGS = 100_000
 MIN_ACCEPTED = FRAMINGS // 4
@@ -20,7 +20,7 @@ UPLOADED_EACH = 100
 
 
 def prove(bench: Bench) -> Verdict:
-    """How many of the bodies were accepted by both readers, and how many were read differently."""
+    """Count bodies accepted by both parsers, and bodies parsed differently."""
     seed = int.from_bytes(os.urandom(4), "big")
     random = Random(seed)
     daemon = bench.start("--workers", "1")
@@ -28,7 +28,7 @@ def prove(bench: Bench) -> Verdict:
     for number in range(FRAMINGS):
         wire = random_body(random)
         pieces = random_cut(random, wire)
-        seen, expected = ours(pieces), theirs(pieces)
+        seen, expected = parse(pieces), parse_with_h11(pieces)
         whole = seen is not None and seen.complete
         accepted += whole
         different += seen is not None and seen != expected

@@ -90,7 +90,7 @@ def prove(bench: Bench) -> Verdict:
             directory = os.path.join(bench.directory, f"{kind} {name}".replace(" ", "-"))
             with mounted(_source(kind, directory), f"{directory}.mount"):
                 trial = Trial(bench, f"{directory}.mount", refused)
-                seconds = trial.judge(cause)
+                seconds = trial.check(cause)
             words = "; ".join(dict.fromkeys(trial.wrong)) or f"recovers in {seconds:.0f} s"
             figures.append(f"{kind}, {name}: {trial.read} reads, {words}")
             good = good and not trial.wrong
@@ -116,7 +116,7 @@ class Trial:
     _contents: dict[str, bytes] = field(default_factory=dict)
     _images: list[str] = field(default_factory=list)
 
-    def judge(self, cause: Cause) -> float:
+    def check(self, cause: Cause) -> float:
         """Go through all stages; the seconds until uploads worked again."""
         try:
             return self._run(cause)

@@ -80,7 +80,7 @@ def _kill_at_random(daemon: Running, seconds: float) -> int:
 
 
 def _junk(store: str) -> int:
-    """How many files of the store are neither its format nor in a shard."""
+    """Count files of the store that are neither its format nor in a shard."""
     strange = [name for name in os.listdir(store) if len(name) != 2 and name not in _OWN]
     inside = [os.path.join(store, name) for name in _OWN if os.path.isdir(os.path.join(store, name))]
     return len(strange) + sum(len(os.listdir(path)) for path in inside)

@@ -30,7 +30,7 @@ def prove(bench: Bench) -> Verdict:
 
 
 def _measure(daemon: Running, body: Callable[[int], Iterator[bytes]]) -> tuple[int, int]:
-    """How many bytes the memory of a worker rose at most, and how many uploads were acknowledged."""
+    """Return the maximum growth of a worker in bytes, and the number of acknowledged uploads."""
     baseline = {pid: _peak(pid) for pid in processes(daemon)}
     done: list[int] = []
     threads = [

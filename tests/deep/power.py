@@ -27,14 +27,14 @@ from filestored.storage.disk.syscalls import Syscalls
 from tests.deep.bench import Bench, Verdict, stored_files
 from tests.deep.clients import Damage, Mix, damage_to
 from tests.deep.volume import cut_power, make_volume, mounted
-from tests.durability.twin import without_flushes_of
+from tests.durability.without_flushes import without_flushes_of
 
 FILE_SYSTEMS = ("ext4", "xfs")
 UPLOADERS = 8
 ACCOUNTS = 3
 VOLUME_BYTES = 2 << 30
 AFTERWARDS_SECONDS = 0.3
-"""How long the clients go on after the cut."""
+"""Seconds that the clients continue after the cut."""
 
 
 def prove(bench: Bench) -> Verdict:
@@ -67,7 +67,7 @@ def _prove_on(bench: Bench, kind: str) -> tuple[str, bool]:
 
 @contextmanager
 def _volume(bench: Bench, kind: str, name: str) -> Iterator[tuple[list[str], str]]:
-    """What to mount, and where; the image is removed in the end."""
+    """Return source and target of the mount; the image is removed at the end."""
     image, mount = (os.path.join(bench.directory, f"{name}.{suffix}") for suffix in ("image", "mount"))
     make_volume(kind, image, VOLUME_BYTES)
     try:

@@ -1,8 +1,8 @@
-"""P41: no proxy in front can be tricked into seeing other requests than we see.
+"""P41: a proxy in front and the daemon agree on where each request ends.
 
 nginx passes requests on, over one connection that it keeps. Odd requests go through it, broken at random
 but not so that it minds; behind each, another client asks for a file. Were the two of different minds
-about where a request ends, that client would get somebody else's answer.
+about where a request ends, that client would get the response of another one.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import subprocess
 
 from tests.daemon.running import read, until
 from tests.deep.bench import Bench, NotRunError, Verdict, read_all, upload
-from tests.wire_contract.test_contract_malformed import change, seeds
+from tests.wire_contract.random_requests import change, seeds
 
 COUNT = 5000
 MARKED = b"the file that the next client asks for"
@@ -37,7 +37,7 @@ http {{
 
 
 def prove(bench: Bench) -> Verdict:
-    """How many clients got what they had not asked for."""
+    """Count clients that got a response to another request."""
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if nginx is None:
         raise NotRunError("needs nginx")
@@ -51,7 +51,7 @@ def prove(bench: Bench) -> Verdict:
         try:
             front = os.path.join(bench.directory, "front")
             until(lambda: os.path.exists(front), "nginx listens")
-            os.chmod(bench.directory, 0o755)  # its worker is somebody else
+            os.chmod(bench.directory, 0o755)  # its worker runs as another user
             wrong = _compare(front, str(digest))
         finally:
             proxy.terminate()
@@ -61,7 +61,7 @@ def prove(bench: Bench) -> Verdict:
 
 
 def _compare(front: str, digest: str) -> int:
-    """How many askers got a strange answer behind an odd request."""
+    """Count clients that got a wrong response after an odd request."""
     dice = random.Random(41)
     odd = (change(dice, dice.choice(seeds("0" * 64))) for _ in itertools.count())
     wrong = 0

@@ -83,7 +83,7 @@ class Client:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise holds for this client."""
+        """True if the promise holds for this client."""
         return self.share >= MIN_SHARE and self.percentile(0.99) <= MAX_P99_SECONDS
 
     def percentile(self, part: float) -> float:
@@ -142,7 +142,7 @@ def _make_accounts(place: str) -> tuple[str, str]:
     """The tokens of an account with many images (their records; nothing reads the bytes) and an empty one."""
     os.makedirs(os.path.dirname(place))
     image_directory.prepare(place)
-    records = DiskRecords(place, Syscalls(fsync=lambda descriptor: None))  # nobody cuts the power here
+    records = DiskRecords(place, Syscalls(fsync=lambda descriptor: None))  # no power failure here
     try:
         accounts = Accounts(records, read_key(records))
         tokens = accounts.register("many"), accounts.register("large")

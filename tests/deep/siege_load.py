@@ -100,7 +100,7 @@ class Load:
             self.counts["lists"] += 1
 
     async def _ask_for_thumbnail(self) -> None:
-        """Ask for a size that nobody asked for before, and hang up."""
+        """Request a new thumbnail size, and disconnect."""
         self.counts["thumbnails"] += 1
         async with self._connected() as (_, writer):
             query = f"?width={1 + self.counts['thumbnails'] % 2048}&height=2000"

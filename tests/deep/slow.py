@@ -61,7 +61,7 @@ def _upload(daemon: Running, seed: int, over: threading.Event, record_latency: l
 
 
 def _read_on(daemon: Running, digest: str, seconds: float) -> list[float]:
-    """How long each read took."""
+    """Return the duration of each read."""
     request = f"GET /files/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     record_latency, deadline = [], time.monotonic() + seconds
     with connection(daemon) as peer:

@@ -21,7 +21,7 @@ SIZE = 64 << 20
 
 
 def prove(bench: Bench) -> Verdict:
-    """How long each kind was borne, and what it was told."""
+    """Duration until each kind of stall was ended, and the response."""
     daemon = bench.start("--workers", "1")
     digest = upload(daemon, bytes(SIZE))
     kinds: list[tuple[str, float, bytes, Callable[[socket.socket], bytes]]] = [
@@ -97,7 +97,7 @@ def _take_nothing(daemon: Running, peer: socket.socket, digest: str) -> bytes:
 
 
 def _is_connected(daemon: Running, peer: socket.socket) -> bool:
-    """Whether the kernel still has the daemon's end of this connection open (state 01 is ESTABLISHED)."""
+    """Return whether the daemon's end of this connection is open in the kernel (state 01 is ESTABLISHED)."""
     mine = f":{peer.getsockname()[1]:04X}"
     with open("/proc/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table]

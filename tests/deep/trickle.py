@@ -8,7 +8,7 @@ as much as needs no place, and stay: the memory that they take is bounded.
 import os
 import time
 
-from filestored.storage.upload_places import MAX_UNPLACED_BYTES
+from filestored.storage.admission import MAX_UNPLACED_BYTES
 from tests.daemon.running import Running, memory
 from tests.daemon.trickling import RATE, trickle
 from tests.deep.bench import Bench, Verdict, processes, upload

@@ -1,4 +1,4 @@
-"""What stands beside the code is true: units, scripts, the README's commands, the package's metadata."""
+"""Units, scripts, commands of the README, and metadata of the package are correct."""
 
 import os
 import re

@@ -1,8 +1,7 @@
-"""A real daemon under strace, and its system calls in the order in which they began and ended.
+"""Tracing of a real daemon with strace: its system calls in order.
 
-What flows in: a running daemon that strace follows. What flows out: `Call` values, each with the
-position at which it was begun and at which it had returned, so that "A before B" can mean what it has
-to: A had returned when B began. Paths stand beside descriptors (``strace -y``).
+In: the output of strace. Out: `Call` values, each with the positions of its begin and its return. "A before
+B" means that A had returned when B began. Descriptors are printed with paths (``strace -y``).
 """
 
 import re
@@ -10,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CALLS = "pread64,fsync,fdatasync,syncfs,linkat,unlinkat,unlink,write,writev,sendto,sendmsg,fchmod"
-"""What is watched: flushes, names, and everything that could carry an answer."""
+"""Traced calls: flushes, names, and all that can carry a reply."""
 
 
 @dataclass
 class Call:
-    """One system call that has returned."""
+    """A system call that has returned."""
 
     name: str
     args: str
@@ -25,12 +24,12 @@ class Call:
 
 
 def strace(path: str) -> tuple[str, ...]:
-    """The command that runs a program and writes its calls to `path`."""
+    """Return the command that runs a program and writes its calls to `path`."""
     return ("strace", "-f", "-y", "-qq", "-s", "40", "--signal=none", "-e", f"trace={CALLS}", "-o", path)
 
 
 def read_calls(path: str) -> list[Call]:
-    """All calls in the file, in the order in which they returned."""
+    """Return all calls in the file in the order of their return."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return list(_parse(file.read().splitlines()))
 

@@ -1,4 +1,4 @@
-"""What the tests of the HTTP floor share."""
+"""Fixtures of the tests of `filestored.http`."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,14 +8,14 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 @pytest.fixture
 def caught_failures() -> Iterator[Callable[[], list[type]]]:
-    """The types of the failures that were logged since the last time."""
+    """A function that returns the types of the failures logged since the last call."""
     events: list[LogEvent] = []
     globalLogPublisher.addObserver(events.append)
 
-    def take() -> list[type]:
+    def logged() -> list[type]:
         types = [event["log_failure"].type for event in events if "log_failure" in event]
         events.clear()
         return types
 
-    yield take
+    yield logged
     globalLogPublisher.removeObserver(events.append)

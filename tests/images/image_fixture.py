@@ -41,7 +41,7 @@ class ImageFixture:
         health = Health()
         self.store = Store(self.backend, UNIQUE_SHA256, maybeDeferred, health=health)
         self.image_store = ImageStore(
-            self.records, key, self.store, maybeDeferred, health, recover=self.blobs.recover
+            self.records, key, self.store, maybeDeferred, health, recover=self.blobs.restore
         )
 
     def gallery(self, token):

@@ -17,6 +17,8 @@ from tests.images.catalog_samples import BMP, PNG
 from tests.images.image_fixture import ImageFixture, done, in_child
 from tests.storage.contract import watched
 
+pytestmark = pytest.mark.slow
+
 DEEP = "FILESTORED_DEEP" in os.environ
 """Leave nothing out, however long it takes."""
 

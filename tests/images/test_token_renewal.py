@@ -98,12 +98,12 @@ def test_renewal_waits_for_a_change_in_progress(records, anna, change):
     def between():
         renewal.start()
         renewal.join(0.2)
+        order.append("changing")
 
     records.between = between
     CHANGES[change](gallery, identity)
-    order.append("changed")
     renewal.join()
-    assert ["changed", "renewed"] == order
+    assert ["changing", "renewed"] == order
 
 
 @pytest.mark.parametrize("change", CHANGES)

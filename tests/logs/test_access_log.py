@@ -12,10 +12,13 @@ from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.access_log import MAX_BATCH_CHARACTERS, AccessLog, FileWriter, LogWriter
-from filestored.logs.combined_format import (
+from filestored.logs.access_log import (
+    MAX_BATCH_CHARACTERS,
     MAX_CACHED_BYTES,
     MAX_CACHED_TEXTS,
+    AccessLog,
+    FileWriter,
+    LogWriter,
     _redaction_cache,
     format_entry,
     format_prefix,
@@ -45,7 +48,7 @@ def written(peer="127.0.0.1", **changes):
 
 
 def note(log, **changes):
-    log.record(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)))
+    log.log(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)))
 
 
 def test_an_entry_in_the_combined_format():
@@ -145,7 +148,7 @@ def test_line_has_the_time_of_the_response():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
-        log.record(moment, "::1", log.format_entry(entry()))
+        log.log(moment, "::1", log.format_entry(entry()))
     log.flush()
     assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
         re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
@@ -156,7 +159,7 @@ def test_lines_of_one_second_name_their_clients():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for peer in ("10.0.0.1", "::1", "10.0.0.1"):
-        log.record(1700000000.9, peer, log.format_entry(entry()))
+        log.log(1700000000.9, peer, log.format_entry(entry()))
     log.flush()
     assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 

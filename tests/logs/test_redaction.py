@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filestored.interfaces import AccessEntry
-from filestored.logs.combined_format import format_entry
+from filestored.logs.access_log import format_entry
 from filestored.logs.log_line import sanitize
 from filestored.logs.redaction import redact
 from tests.daemon.running import read

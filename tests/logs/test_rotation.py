@@ -1,4 +1,4 @@
-"""Which rotated files stay, and that none is lost on the way into the archive."""
+"""Rotation of log files: expired files, compression, and that no file is lost."""
 
 import gzip
 import os

@@ -15,7 +15,7 @@ from tests.storage.contract import MD5, without_tmpfile
 
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where a store may be made; nothing is there yet."""
+    """A path for a new store."""
     return str(tmp_path_factory.mktemp("home") / "store")
 
 

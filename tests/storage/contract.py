@@ -1,4 +1,4 @@
-"""What the tests of the storage floor share: contents, ways to run jobs, calls that are watched."""
+"""Helpers of the storage tests: contents, ways to run jobs, calls that are watched."""
 
 import dataclasses
 import errno
@@ -58,7 +58,7 @@ def send(store: IStore, data: bytes, **arguments: Any) -> "Deferred[UploadResult
 
 
 def outcome(answer: "Deferred[Any]") -> Any:
-    """What a Deferred that has fired came to: its result, or its exception as a value."""
+    """Return the result of a Deferred that has fired; its exception as a value."""
     results: list[Any] = []
     answer.addBoth(results.append)
     assert len(results) == 1, "it has not fired"

@@ -1,4 +1,4 @@
-"""The tree in memory: a store that forgets, a connection without a socket."""
+"""Fixtures: the resource tree on an in-memory store and an in-memory connection."""
 
 import pytest
 from twisted.internet.defer import maybeDeferred
@@ -32,7 +32,7 @@ def wire(make_wire):
 
 @pytest.fixture
 def logged():
-    """A function that answers the errors that were logged in this test."""
+    """A function that returns the errors that the test has logged."""
     events = []
     globalLogPublisher.addObserver(events.append)
     yield lambda: [event["log_failure"].value for event in events if "log_failure" in event]

@@ -1,4 +1,4 @@
-"""One real daemon per module, asked over bare sockets."""
+"""Fixtures: one real daemon per module, for requests over raw sockets."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Requests that nobody should take, by hand: what is wrong, and the bytes.
+"""Malformed requests, written by hand: the defect, and the bytes.
 
 Each is complete: a server that waits for more of it has already taken it for something else.
 """

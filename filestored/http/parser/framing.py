@@ -1,11 +1,11 @@
-"""The framing of a body: from bytes on the wire to bytes of the body (RFC 9112 sections 6 and 7).
+"""Framing of a request body: Content-Length and chunked coding (RFC 9112 sections 6 and 7).
 
-A `LengthReader` counts. A `ChunkedReader` reads the chunked coding itself, so that the limits on
-lines are exact and the end of the message is known to the byte. It passes every line and every piece
-of data on to llhttp, too, which must find the same bytes of the body in them, and the same end.
+In: pieces of input, as they arrive. Out: the bytes of the body, the bytes that were not read, and whether the
+body is complete.
 
-Both are fed whole pieces, as they come, and answer which bytes are body, which bytes were not
-read, and whether the body is complete.
+A `LengthReader` counts. A `ChunkedReader` parses the chunked coding itself, so the limits on lines are exact
+and the end of the message is known to the byte. It also passes each line and each piece of data to llhttp,
+which must find the same bytes of the body, and the same end.
 """
 
 import re
@@ -18,7 +18,7 @@ from filestored.errors import BodyMalformed
 from filestored.http.limits import Limits
 
 _CRLF = b"\r\n"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?\r\n")  # 20 digits are the most that h11 reads
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?\r\n")  # h11 reads at most 20 digits
 _ANY_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -27,9 +27,9 @@ MAX_CHUNKS = 256
 
 
 class Decoded(NamedTuple):
-    """The result of a `feed`: bytes of the body, bytes that were not read, whether the body is complete.
+    """The result of `feed`: bytes of the body, bytes that were not read, and whether the body is complete.
 
-    The bytes not read lie behind the end of a complete body; else they are to be fed again.
+    The bytes not read follow a complete body; otherwise they are to be fed again.
     """
 
     body: bytes
@@ -38,13 +38,13 @@ class Decoded(NamedTuple):
 
 
 class LengthReader:
-    """Reads a body of an announced number of bytes."""
+    """Reader of a body with ``Content-Length``."""
 
     def __init__(self, length: int) -> None:
         self._missing = length
 
     def feed(self, data: bytes) -> Decoded:
-        """Take the next bytes."""
+        """Return the next bytes of the body."""
         missing = self._missing - len(data)
         if missing > 0:
             self._missing = missing
@@ -56,12 +56,12 @@ class LengthReader:
 
 
 class ChunkedReader:
-    """Reads a body in the chunked coding; trailers are read and dropped."""
+    """Reader of a body in the chunked coding; trailers are read and discarded."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._report = _Report()
-        self._parser = HttpRequestParser(self._report)
+        self._callbacks = _Callbacks()
+        self._parser = HttpRequestParser(self._callbacks)
         self._parser.feed_data(_ANY_CHUNKED_HEAD)
         self._buffer = b""
         self._missing = 0
@@ -69,41 +69,45 @@ class ChunkedReader:
         self._step: Callable[[bytes, int], tuple[int, bytes]] = self._read_size
 
     def feed(self, data: bytes) -> Decoded:
-        """Read the next bytes, at most `MAX_CHUNKS` chunks of them. Raises `BodyMalformed`."""
+        """Return the next bytes of the body, of at most `MAX_CHUNKS` chunks. Raises `BodyMalformed`."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         pieces: list[bytes] = []
         position = 0
         for _ in range(MAX_CHUNKS):
-            if position == len(data) or self._report.complete:
+            if position == len(data) or self._callbacks.complete:
                 break
             end, body = self._step(data, position)
             if end == position:
                 self._buffer = data[position:]
                 return Decoded(b"".join(pieces), b"", complete=False)
-            self._compare(data, position, end, body)
+            self._check(data, position, end, body)
             if body:
                 pieces.append(body)
             position = end
-        return Decoded(b"".join(pieces), data[position:], self._report.complete)
+        return Decoded(b"".join(pieces), data[position:], self._callbacks.complete)
 
-    def _compare(self, data: bytes, position: int, end: int, body: bytes) -> None:
+    def _check(self, data: bytes, position: int, end: int, body: bytes) -> None:
         """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""
         try:
             self._parser.feed_data(memoryview(data)[position:end])
         except HttpParserError as error:
             raise BodyMalformed("the chunked coding is broken") from error
-        found, self._report.body = self._report.body, b""  # not kept: the reader is part of a cycle
+        found, self._callbacks.body = (
+            self._callbacks.body,
+            b"",
+        )  # the reader is part of a cycle, which may keep it long
         if found != body:
             raise BodyMalformed("the size of a chunk is ambiguous")
-        if self._report.complete != (self._step == self._past_end):
+        if self._callbacks.complete != (self._step == self._past_end):
             raise BodyMalformed("the chunked coding ends where it should not")
 
-    # Each step returns the position behind the bytes that it has read, and the bytes of the body
-    # among them. It returns the same position when it needs more bytes. It also sets the next step.
+    # Each step returns the position after the bytes that it has read, and the bytes of the body among them.
+    # It
+    # returns the same position if it needs more bytes. It also sets the next step.
 
     def _read_size(self, data: bytes, position: int) -> tuple[int, bytes]:
-        """Read the line with the size of a chunk; read the whole chunk if it is there."""
+        """Read the line with the size of a chunk; read the whole chunk if it has arrived."""
         end = _line_end(data, position, self._limits.chunk_line)
         if end == position:
             return position, b""
@@ -148,8 +152,8 @@ class ChunkedReader:
         return position, b""
 
 
-class _Report:
-    """What llhttp reports of a chunked body: the bytes of it since the last time, and its end."""
+class _Callbacks:
+    """Callbacks of llhttp: the bytes of a chunked body since the last call, and its end."""
 
     body = b""
     complete = False
@@ -162,7 +166,7 @@ class _Report:
 
 
 def _line_end(data: bytes, position: int, limit: int) -> int:
-    """The position behind the line that begins at `position`, or that itself when it is unfinished."""
+    """Return the position after the line at `position`, or `position` if the line is unfinished."""
     end = data.find(_CRLF, position, position + limit)
     if end >= 0:
         return end + len(_CRLF)

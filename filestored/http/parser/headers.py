@@ -1,9 +1,8 @@
-"""The header fields of a request: from bytes to a `Headers`, or to the reason why not.
+"""Request headers: from the bytes of the header block to `Headers`, or a `BadRequest`.
 
-The block, from behind the request line to the empty line, goes through llhttp in one piece.
-What llhttp lets pass and we do not: no or several ``Host``, or one that is no host (RFC 9112 section
-3.2), ``Transfer-Encoding`` on HTTP/1.0, beside ``Content-Length``, or other than ``chunked``, and any
-framing field sent twice.
+llhttp parses the block, from the end of the request line to the empty line, in one piece. Stricter than
+llhttp: exactly one well-formed ``Host`` (RFC 9112 section 3.2); ``Transfer-Encoding`` is ``chunked``, on
+HTTP/1.1 and without ``Content-Length``; no framing header is repeated.
 """
 
 import re
@@ -22,7 +21,7 @@ _FRAMING_FIELDS = frozenset([b"host", b"content-length", b"transfer-encoding", b
 
 
 class BadRequest(Exception):
-    """These bytes are no request that we serve: `status` is the answer, then the connection ends."""
+    """Input that is no acceptable request: `status` is the response, then the connection is closed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,10 +31,11 @@ class BadRequest(Exception):
 
 @dataclass(slots=True)
 class Headers:
-    """Header fields, with what they say about connection and body (RFC 9112). Never changed once read.
+    """Request headers, and their meaning for connection and body (RFC 9112). Not changed after parsing.
 
-    `lines` in the order received, names in lower case, values as sent; `last` holds the last value
-    of each name. `length` is the body's announced length in bytes, or None.
+    `lines` in the order received, names in lower case, values as sent; `last` holds the last value of each
+    name. `length` is the announced length of the body in bytes, or None; `has_body` is true for a body of
+    zero bytes, too (RFC 9112 section 6.3).
     """
 
     lines: list[Field]
@@ -44,29 +44,25 @@ class Headers:
     length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
+    has_body: bool = False
 
     def __post_init__(self) -> None:
         self.last = dict(self.lines)
 
     def values(self, name: bytes) -> Sequence[bytes]:
-        """The values of all fields of that name, in their order."""
+        """Return the values of all headers of that lower-case name, in their order."""
         if name not in self.last:
             return ()
         if len(self.last) == len(self.lines):
             return (self.last[name],)
         return [value for each, value in self.lines if each == name]
 
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows, if only one of zero bytes (RFC 9112 section 6.3)."""
-        return self.chunked or self.length is not None
-
 
 def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
-    """Read the fields of a request in the given HTTP version, the final empty line included.
+    """Parse the header block of a request in the given HTTP version, with the final empty line.
 
-    Raises `BadRequest`: 400 for what breaks RFC 9112 or our stricter framing, 431 for too many or
-    too long fields.
+    Raises `BadRequest`: 400 for a violation of RFC 9112 or of the stricter rules above, 431 for too many or
+    too long headers.
     """
     fields = Headers(_parse(b"POST / " + version + b"\r\n" + block, limits))
     http11 = version == b"HTTP/1.1"
@@ -79,12 +75,13 @@ def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     fields.keep_alive = _keep_alive(fields, http11)
     fields.length = _length(fields.last)
     fields.chunked = _chunked(fields.last, http11)
+    fields.has_body = fields.chunked or fields.length is not None
     fields.expects_continue = http11 and fields.last.get(b"expect", b"").lower() == b"100-continue"
     return fields
 
 
-class _Report:
-    """What llhttp says of one head."""
+class _Callbacks:
+    """Callbacks of llhttp for one head."""
 
     def __init__(self) -> None:
         self.lines: list[Field] = []
@@ -98,21 +95,21 @@ class _Report:
 
 
 def _parse(head: bytes, limits: Limits) -> list[Field]:
-    report = _Report()
+    found = _Callbacks()
     try:
-        HttpRequestParser(report).feed_data(head)
+        HttpRequestParser(found).feed_data(head)
     except HttpParserUpgrade:
-        pass  # An upgrade is an offer; to ignore it is to decline it (RFC 9110 section 7.8).
+        pass  # an upgrade that is ignored is declined (RFC 9110 section 7.8)
     except HttpParserError as error:
         raise BadRequest(400, "the request's head is malformed") from error
-    if not report.complete:
+    if not found.complete:
         raise BadRequest(400, "the request's head is malformed")
-    longest = limits.field_line - len(b": ")
-    if len(report.lines) > limits.fields or any(
-        len(name) + len(value) > longest for name, value in report.lines
+    max_length = limits.field_line - len(b": ")
+    if len(found.lines) > limits.fields or any(
+        len(name) + len(value) > max_length for name, value in found.lines
     ):
         raise BadRequest(431, "the request has too many or too long header fields")
-    return report.lines
+    return found.lines
 
 
 def _refuse_repetition(lines: list[Field]) -> None:
@@ -124,7 +121,7 @@ def _refuse_repetition(lines: list[Field]) -> None:
 
 
 def _keep_alive(fields: Headers, http11: bool) -> bool:
-    """Whether the client wants the connection to go on (RFC 9112 section 9.3)."""
+    """Return whether the client allows further requests on the connection (RFC 9112 section 9.3)."""
     if b"connection" not in fields.last:
         return http11
     values = b",".join(value for name, value in fields.lines if name == b"connection")

@@ -1,15 +1,14 @@
-"""The head of a request: from bytes to a `RequestHead`, or to the reason why not.
+"""Request head parser: from input to a `RequestHead`, or a `BadRequest`.
 
-In flow bytes as they arrive; out flow one head at a time and the bytes behind it. The head's
-end is found first (an empty line); the request line is read here, the fields by `fields` with
-llhttp, in one piece. Two readers thus look at the same bytes, and where they disagree on
-where the head ends, the connection does.
+In: pieces of input, as they arrive. Out: one head at a time and the bytes after it. The end of the head, an
+empty line, is found first; the request line is parsed here, the headers by `headers` with llhttp, in one
+piece. So two parsers read the same bytes; if they disagree on the end of the head, the connection is closed.
 
-A client repeats its fields from request to request. The block that a connection sent last is
-remembered, and when the same bytes come again they are not read again.
+A client repeats its headers from request to request. The last header block of a connection is cached, and the
+same bytes are not parsed again.
 
-Rejected: feeding llhttp as bytes come. It cannot be paused, so that it would run on into a
-body or the next request before anybody decided what to do about this one.
+Rejected: feeding llhttp as bytes arrive. It cannot be paused, so it would continue into the body or the next
+request before this one is rendered.
 """
 
 import re
@@ -19,7 +18,7 @@ from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest, Headers, parse_headers
 
 MAX_CACHED_BYTES = 1024
-"""Bytes of the largest block of fields that a connection remembers."""
+"""Length of the longest header block that a connection caches."""
 
 _CRLF = b"\r\n"
 _END = b"\r\n\r\n"
@@ -36,7 +35,7 @@ _VERSIONS = frozenset([b"HTTP/1.0", b"HTTP/1.1"])
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request line and its fields, and both as the bytes that came, `raw`.
+    """A request line and its headers, and both as the bytes received, `raw`.
 
     `target` as sent, `path` and `query` its parts, undecoded.
     """
@@ -51,61 +50,63 @@ class RequestHead:
 
 
 class RequestHeadParser:
-    """Cuts the heads of one connection out of its bytes."""
+    """Parser of the request heads of one connection."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._unchecked_bytes = min(limits.request_line, limits.head)
         self._buffer = b""
         self._last_block = b""
         self._last_version = b""
         self._last_fields: Headers | None = None
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """Take the next bytes; answer a complete head and the bytes behind it, or None.
+        """Add input; return a complete head and the bytes after it, or None.
 
-        Raises `BadRequest` as soon as it is clear that no acceptable head will come of them.
+        Raises `BadRequest` as soon as the input cannot become an acceptable head.
         """
-        known = 0
+        searched = 0
         if self._buffer:
-            known = max(len(self._buffer) - len(_END) + 1, 0)
+            searched = max(len(self._buffer) - len(_END) + 1, 0)
             data = self._buffer + data
-        end = data.find(_END, known)
+        end = data.find(_END, searched)
         if end < 0:
-            self._check_unfinished(data, known)
+            self._check_unfinished(data, searched)
             self._buffer = data
             return None
         self._buffer = b""
         end += len(_END)
-        self._check_size(data, end)
-        return self._read(data, end), data[end:]
+        if end > self._unchecked_bytes:
+            self._check_size(data, end)
+        return self._parse(data, end), data[end:]
 
-    def _read(self, data: bytes, end: int) -> RequestHead:
+    def _parse(self, data: bytes, end: int) -> RequestHead:
         line_end = data.index(_CRLF)
-        method, target, path, query, version = _read_request_line(data[:line_end])
+        method, target, path, query, version = _parse_request_line(data[:line_end])
         block = data[line_end + len(_CRLF) : end]
         if block != self._last_block or version != self._last_version:
-            self._remember(block, version)
+            self._parse_block(block, version)
         assert self._last_fields is not None
         return RequestHead(method, target, path, query, version, self._last_fields, data[:end])
 
-    def _remember(self, block: bytes, version: bytes) -> None:
+    def _parse_block(self, block: bytes, version: bytes) -> None:
         self._last_fields = parse_headers(block, version, self._limits)
         self._last_block = block if len(block) <= MAX_CACHED_BYTES else b""
         self._last_version = version
 
-    def _check_unfinished(self, data: bytes, known: int) -> None:
+    def _check_unfinished(self, data: bytes, searched: int) -> None:
         self._check_size(data, len(data))
-        if _BARE_CR_OR_LF.search(data, known):
+        if _BARE_CR_OR_LF.search(data, searched):
             raise BadRequest(400, "a line ends with a bare CR or LF")
         line, found, _ = data.partition(_CRLF)
         if found:
-            _read_request_line(line)
+            _parse_request_line(line)
             self._check_last_line(data)
         elif not _REQUEST_LINE_BEGUN.fullmatch(line):
             raise BadRequest(400, "this is no HTTP request")
 
     def _check_last_line(self, data: bytes) -> None:
-        """Refuse a field that is too long before its end has come."""
+        """Refuse a header that is too long before its end has arrived."""
         if len(data) - data.rindex(_CRLF) - len(_CRLF) > self._limits.field_line:
             raise BadRequest(431, "a header field is too long")
 
@@ -117,8 +118,8 @@ class RequestHeadParser:
             raise BadRequest(431, "the request's head is too large")
 
 
-def _read_request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """Method, target, path, query and version (RFC 9112 section 3)."""
+def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """Return method, target, path, query and version (RFC 9112 section 3)."""
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise BadRequest(400, "the request line is malformed")

@@ -1,4 +1,4 @@
-"""Loopback addresses: which ones they are, in each way of writing them."""
+"""Loopback addresses, in all notations."""
 
 from functools import lru_cache
 from ipaddress import ip_address

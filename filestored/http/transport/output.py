@@ -1,14 +1,13 @@
-"""The way out of a connection.
+"""Output of a connection: bytes and file ranges, in order, to the socket.
 
-Bytes and file ranges flow in, in order; out they go to the socket at once, as far as it takes
-them. What it does not take waits here, and whoever produces it is paused until it is gone:
-an outlet is `pending`, then calls `drained`.
+All that the socket accepts is sent at once. The rest is queued: the output is `pending`, and calls `drained`
+when the queue is empty. Producers are paused meanwhile.
 
-`SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual
-case, and ``sendfile(2)`` for ranges. `TransportOutput` serves all other transports (TLS, memory).
+`SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual case, and
+``sendfile(2)`` for ranges. `TransportOutput` serves all other transports (TLS, memory).
 
-Rejected: the transport's own buffer for plain sockets. It waits for the next turn of the
-reactor with every response, and does not say when it is empty.
+Rejected: the transport's own buffer for plain sockets. It delays each response to the next iteration of the
+reactor, and does not report when it is empty.
 """
 
 from collections import deque
@@ -26,14 +25,14 @@ from filestored.interfaces import IFileSource
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What all of Twisted's stream transports provide, TLS and Unix sockets included."""
+    """The interfaces of all stream transports of Twisted, TLS and Unix sockets included."""
 
 
 @implementer(IPushProducer)
 class TransportOutput:
-    """Writes through a transport, and is paused by it.
+    """Output through a transport, which pauses it.
 
-    `taken` grows whenever the peer takes something; it is there to be compared with itself.
+    `taken` grows whenever the peer takes something; it has no unit.
     """
 
     def __init__(self, transport: IStreamTransport, drained: Callable[[], None]) -> None:
@@ -44,39 +43,42 @@ class TransportOutput:
         transport.registerProducer(self, True)
 
     def write(self, data: bytes, more: bool = False) -> None:
-        """Send bytes after all that was given before."""
+        """Send bytes after all earlier output."""
         self._transport.write(data)
 
     def finish(self) -> None:
-        """End our side of the connection; the peer may still send."""
+        """Close the sending side of the connection; the peer may still send."""
         self.close()
 
     def close(self) -> None:
-        """End the connection after all that was given."""
+        """Close the connection after all output."""
         self._transport.unregisterProducer()
         self._transport.loseConnection()
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Note that the connection is lost."""
         self.pending = False
 
     def pauseProducing(self) -> None:
-        """The transport has enough for now."""
+        """Note that the transport's buffer is full."""
         self.pending = True
 
     def resumeProducing(self) -> None:
-        """The transport wants more."""
+        """Note that the transport's buffer has drained."""
         self.pending = False
         self.taken += 1
         self._drained()
 
     def stopProducing(self) -> None:
-        """The transport is gone; the protocol hears of it too."""
+        """Do nothing: the protocol is notified of a lost connection, too."""
 
 
 @implementer(IPullProducer)
 class SocketOutput:
-    """Writes to a non-blocking plain socket by itself; the transport only says when it is writable."""
+    """Output to a non-blocking plain socket; the transport only reports when it is writable.
+
+    `taken` is the number of bytes sent.
+    """
 
     def __init__(self, transport: Connection, drained: Callable[[], None]) -> None:
         self._transport = transport
@@ -88,11 +90,11 @@ class SocketOutput:
 
     @property
     def pending(self) -> bool:
-        """Whether something that was given has not been taken yet."""
+        """True while output is queued."""
         return bool(self._queue)
 
     def write(self, data: bytes, more: bool = False) -> None:
-        """Send bytes after all that was given before; `more` says that a file range follows at once."""
+        """Send bytes after all earlier output; `more` announces a file range."""
         if not self._queue:
             data = self._send(data, MSG_MORE if more else 0)
         if data:
@@ -101,7 +103,7 @@ class SocketOutput:
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
-        piece = FileRange(source, start, stop, self._go_on)
+        piece = FileRange(source, start, stop, self._start_if_ready)
         if not self._queue and self._push(piece):
             return None
         self._queue.append(piece)
@@ -109,15 +111,15 @@ class SocketOutput:
         return piece.wait()
 
     def finish(self) -> None:
-        """End our side of the connection; the peer may still send."""
+        """Close the sending side of the connection; the peer may still send."""
         self._transport.loseWriteConnection()
 
     def close(self) -> None:
-        """End the connection after all that was given."""
+        """Close the connection after all output."""
         self._transport.loseConnection()
 
     def lost(self) -> None:
-        """The connection is gone: let go of everything that waits."""
+        """Drop the queue of a lost connection."""
         queue, self._queue = self._queue, deque()
         for piece in queue:
             piece.end()
@@ -125,7 +127,7 @@ class SocketOutput:
     # --- IPullProducer ------------------------------------------------------------------------
 
     def resumeProducing(self) -> None:
-        """The socket is writable again."""
+        """Send from the queue: the socket is writable."""
         if self._waiting:
             self._flush()
             if not self._queue:
@@ -133,12 +135,12 @@ class SocketOutput:
                 self._drained()
 
     def stopProducing(self) -> None:
-        """The transport is gone; the protocol hears of it too."""
+        """Do nothing: the protocol is notified of a lost connection, too."""
 
     # --- the queue ----------------------------------------------------------------------------
 
     def _send(self, data: bytes, flags: int) -> bytes:
-        """Send what the socket takes, answer the rest: all of it, when the connection can't go on."""
+        """Send as much as the socket accepts; return the rest, which is all of it if the connection fails."""
         try:
             sent = self._socket.send(data, flags)
         except BlockingIOError:
@@ -150,23 +152,21 @@ class SocketOutput:
         return data[sent:] if sent < len(data) else b""
 
     def _flush(self) -> None:
-        """Send from the queue, one turn's worth."""
         while self._queue:
             try:
-                gone = self._push(self._queue[0])
+                finished = self._push(self._queue[0])
             except OSError as error:
                 self._queue.popleft().end(error)
                 return
-            if not gone:
+            if not finished:
                 self._wait()
                 return
             self._queue.popleft().end()
 
     def _push(self, piece: "FileRange | _Bytes") -> bool:
-        """Send as much of a piece as the socket takes in a turn; answer whether nothing of it is left to do.
+        """Send as much of a piece as the socket accepts now; return whether the piece is finished.
 
-        When the connection can't go on, the piece waits for its end. Raises `OSError` when the file can't be
-        read.
+        If the connection fails, the piece waits for its end. Raises `OSError` if the file cannot be read.
         """
         try:
             self.taken += piece.send(self._socket)
@@ -180,14 +180,13 @@ class SocketOutput:
         return piece.finished
 
     def _wait(self) -> None:
-        """Ask to be called when the socket is writable, and what is to be sent is there."""
+        """Have `resumeProducing` called when the socket is writable and the first piece is ready."""
         if not self._waiting:
             self._transport.registerProducer(self, False)
             self._waiting = True
-        self._go_on()
+        self._start_if_ready()
 
-    def _go_on(self) -> None:
-        """The first piece may be ready now."""
+    def _start_if_ready(self) -> None:
         if self._waiting and self._queue and self._queue[0].ready:
             self._transport.startWriting()
 
@@ -197,7 +196,7 @@ class SocketOutput:
 
 
 class _Bytes:
-    """Bytes that wait to be sent."""
+    """Queued bytes."""
 
     ready = True
 
@@ -209,10 +208,10 @@ class _Bytes:
         return not self._data
 
     def end(self, error: OSError | None = None) -> None:
-        """Nobody waits for them."""
+        """Do nothing: no caller waits for bytes."""
 
     def is_file_error(self, error: OSError, to: socket) -> bool:
-        """They can't fail."""
+        """Return False: bytes in memory cannot fail."""
         return False
 
     def send(self, to: socket) -> int:
@@ -225,7 +224,7 @@ Output = SocketOutput | TransportOutput
 
 
 def make_output(transport: IStreamTransport, drained: Callable[[], None]) -> Output:
-    """The best way out that `transport` allows."""
+    """Return a `SocketOutput` for a plain socket, else a `TransportOutput`."""
     if ISystemHandle.providedBy(transport) and isinstance(transport.getHandle(), socket):
         return SocketOutput(cast("Connection", transport), drained)
     return TransportOutput(transport, drained)

@@ -1,53 +1,51 @@
-"""Portions: how much is read at once from connections on which large bodies arrive.
+"""Receive sizes: how many bytes one read takes from a connection on which a large body arrives.
 
-A large body comes in fewer turns of the reactor, and goes to disk in fewer jobs, the more of it is read
-at once; but what was read rests in memory until it is written. So portions are large while few such bodies
-arrive, and smaller when there are many.
+Large reads take a large body in fewer iterations of the reactor and write it in fewer jobs, but stay in
+memory until they are written. So reads are large while few such bodies arrive, and smaller when many do.
 
-Measured with one body of 256 MiB: 390 MiB/s in portions of 256 KiB, 540 in portions of 512 KiB, no more
-in portions of 1 MiB. 64 such bodies at once take 96 MiB of memory in portions of 512 KiB, 50 MiB in portions
-of 256 KiB.
+Measured with one body of 256 MiB: 390 MiB/s in reads of 256 KiB, 540 in reads of 512 KiB, no more in reads of
+1 MiB. 64 such bodies at once take 96 MiB of memory in reads of 512 KiB, 50 MiB in reads of 256 KiB.
 """
 
 from twisted.internet.interfaces import ITransport
 from twisted.internet.tcp import Connection
 
-LARGE = 256 * 1024
-"""Bytes; bodies beyond it are read in portions of this size or more."""
+LARGE_BODY_BYTES = 256 * 1024
+"""Bodies beyond this size are read in pieces of this size or more."""
 
-LARGEST = 512 * 1024
-"""Bytes of a portion while few large bodies arrive."""
+MAX_READ_BYTES = 512 * 1024
+"""Size of a read while few large bodies arrive."""
 
-FEW = 32
-"""Up to so many large bodies at once have the largest portions."""
+MAX_FAST_BODIES = 32
+"""Number of large bodies at once up to which reads have `MAX_READ_BYTES`."""
 
 
 class ReceiveSizes:
-    """The portions of all connections of one server."""
+    """The receive sizes of all connections of one server."""
 
     def __init__(self) -> None:
         self._arriving: set[Connection] = set()
-        self._size = LARGEST
+        self._size = MAX_READ_BYTES
 
-    def begin(self, transport: ITransport, length: int | None) -> None:
-        """A body of `length` bytes, None being unknown, is about to arrive.
+    def begin(self, transport: ITransport) -> None:
+        """Enlarge the reads of a connection on which a large body is about to arrive.
 
-        How transports other than plain sockets (TLS, memory) are read is their own business.
+        Transports other than plain sockets (TLS, memory) keep their sizes.
         """
-        if (length is None or length > LARGE) and isinstance(transport, Connection):
+        if isinstance(transport, Connection):
             self._arriving.add(transport)
-            self._share()
+            self._update()
             transport.bufferSize = self._size
 
     def end(self, transport: ITransport) -> None:
-        """No body arrives any more, or nobody waits for the rest. Allowed without a `begin`."""
+        """Restore the usual size after the body. Allowed without a `begin`."""
         if isinstance(transport, Connection) and transport in self._arriving:
             self._arriving.remove(transport)
             transport.bufferSize = Connection.bufferSize
-            self._share()
+            self._update()
 
-    def _share(self) -> None:
-        size = LARGEST if len(self._arriving) <= FEW else LARGE
+    def _update(self) -> None:
+        size = MAX_READ_BYTES if len(self._arriving) <= MAX_FAST_BODIES else LARGE_BODY_BYTES
         if size != self._size:
             self._size = size
             for transport in self._arriving:

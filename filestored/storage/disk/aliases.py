@@ -26,13 +26,11 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.sink import OPEN_FLAGS
 from filestored.storage.disk.subdirectories import Subdirectories
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls
 from filestored.storage.health import UNFIT, ReadFailed
 
 ALIASES = "aliases"
-"""Name of the directory."""
 
 CORRUPT = b"-"
 """Replaces the new digest of a corrupt file."""
@@ -66,13 +64,9 @@ class AliasFile:
             raise NotFound
         return found
 
-    def lines(self) -> Iterator[tuple[Digest, Digest | None]]:
-        """Yield both digests of each line in order, see `format_line`. Raises `OSError`."""
-        yield from self.part(0, self._count)
-
-    def part(self, start: int, end: int) -> Iterator[tuple[Digest, Digest | None]]:
-        """As `lines`, for a half-open range of line numbers."""
-        for number in range(start, end):
+    def lines(self, start: int = 0) -> Iterator[tuple[Digest, Digest | None]]:
+        """Yield both digests of each line from `start` on, see `format_line`. Raises `OSError`."""
+        for number in range(start, self._count):
             line = self._line(number)
             old = self._parse(self.old, line[: self._digits])
             yield old, self._new_digest(line, old)
@@ -90,7 +84,7 @@ class AliasFile:
     def _new_digest(self, line: bytes, old: Digest) -> Digest | None:
         if line.endswith(UNREADABLE + b"\n"):
             return old
-        return None if is_corrupt(line) else self._parse(self._new, line[self._digits + 1 : -1])
+        return None if line.endswith(CORRUPT + b"\n") else self._parse(self._new, line[self._digits + 1 : -1])
 
     def _parse(self, own: Algorithm, text: bytes) -> Digest:
         try:
@@ -162,7 +156,7 @@ def open_aliases(root: StoreRoot, old: Algorithm, new: Algorithm, calls: Syscall
     """Open a file of aliases. Raises `UnusableStore` when it is missing or damaged, or `OSError`."""
     try:
         with Subdirectories(root, calls).opened([ALIASES]) as directory:
-            descriptor = calls.open(old.name, OPEN_FLAGS, dir_fd=directory)
+            descriptor = calls.open(old.name, FILE_FLAGS, dir_fd=directory)
     except FileNotFoundError:
         raise UnusableStore(f"{ALIASES}/{old.name} is missing; restore it from a copy") from None
     except OSError as error:
@@ -178,11 +172,6 @@ def format_line(old: Digest, new: Digest | None, width: int) -> bytes:
     """Return a line of `width` bytes; `new` is None for a corrupt file, `old` for an unreadable one."""
     text = f"{old} {'' if new in (None, old) else new}"
     return text.encode("ascii").ljust(width - 1, UNREADABLE if new == old else CORRUPT) + b"\n"
-
-
-def is_corrupt(line: bytes) -> bool:
-    """Return whether a line marks a corrupt file."""
-    return line.endswith(CORRUPT + b"\n")
 
 
 def line_width(old: Algorithm, new: Algorithm) -> int:

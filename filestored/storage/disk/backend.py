@@ -10,7 +10,6 @@ symbolic links, FIFOs and directories are never served.
 
 import errno
 import os
-import stat
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
@@ -35,9 +34,16 @@ from filestored.storage.disk.file_cache import MAX_FILE_BYTES, CachedFile, FileC
 from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import OPEN_FLAGS, DiskSink
-from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFiles
+from filestored.storage.disk.sink import DiskSink
+from filestored.storage.disk.syscalls import (
+    DIRECTORY_FLAGS,
+    FILE_FLAGS,
+    NO_FILE_ERRNOS,
+    Syscalls,
+    regular_status,
+    syncfs_is_reliable,
+)
+from filestored.storage.disk.temp_files import TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
 
 RESERVED_BYTES = 256 * 1024 * 1024
@@ -108,13 +114,14 @@ class DiskBackend:
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush the shards of these digests, each once."""
-        self._shard_directories.flush_names(digests)
+        shards = sorted({digest.shard for digest in digests})
+        self._store_root.flush(*(self._shards[shard] for shard in shards))
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Return whether the number of single flushes reaches the minimum for a `flush`."""
         return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
-    def flush(self) -> None:
+    def flush_all(self) -> None:
         """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""
         self._calls.syncfs(self._root)
 
@@ -166,23 +173,16 @@ class DiskBackend:
         except (StoreMissing, ShardUnusable):
             raise
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in NO_FILE_ERRNOS:
                 raise NotFound from None
             raise ReadFailed.of(error, f"{digest.shard}/{digest}") from error
-        try:
-            status = self._calls.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise NotFound
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return DiskFile(digest, descriptor, status, self._calls)
+        return DiskFile(digest, descriptor, regular_status(descriptor, self._calls), self._calls)
 
     def _open_name(self, digest: Digest) -> int:
         """Open the name; again if the shard directory was replaced. Raises `OSError`."""
         while True:
             try:
-                return self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=self._shards[digest.shard])
+                return self._calls.open(digest.hex, FILE_FLAGS, dir_fd=self._shards[digest.shard])
             except FileNotFoundError:
                 if not self._shard_directories.reopen(digest.shard):
                     raise
@@ -199,7 +199,7 @@ class DiskBackend:
                 if not self._shard_directories.reopen(digest.shard):
                     return False
 
-    def changed(self, digest: Digest) -> float:
+    def changed_at(self, digest: Digest) -> float:
         """Return the later of ``st_mtime`` and ``st_ctime``, for files copied from a backup."""
         try:
             status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
@@ -207,13 +207,13 @@ class DiskBackend:
             raise NotFound from None
         return max(status.st_mtime, status.st_ctime)
 
-    def set_aside(self, digest: Digest, reason: str) -> bool:
+    def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
         """Rename the file into ``quarantine/``."""
-        return self._quarantine.set_aside(digest.hex, self._shards[digest.shard], reason)
+        return self._quarantine.move_orphan(digest.hex, self._shards[digest.shard], reason)
 
-    def recover(self, digest: Digest) -> bool:
+    def restore(self, digest: Digest) -> bool:
         """Link the file out of ``quarantine/``; replaces nothing."""
-        return self._quarantine.recover(digest.hex, self._shards[digest.shard])
+        return self._quarantine.restore_orphan(digest.hex, self._shards[digest.shard])
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """List the regular files with names of digests, shard by shard."""
@@ -259,7 +259,3 @@ class DiskFile:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
-
-
-_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}
-"""Missing; a symbolic link; a socket, or a device without a driver."""

@@ -18,8 +18,14 @@ from contextlib import closing, contextmanager, suppress
 
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.syscalls import Syscalls, syncfs_is_reliable
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TMP_DIR, TempFiles
+from filestored.storage.disk.syscalls import (
+    DIRECTORY_FLAGS,
+    FILE_FLAGS,
+    Syscalls,
+    closed_after,
+    syncfs_is_reliable,
+)
+from filestored.storage.disk.temp_files import TMP_DIR, TempFiles
 from filestored.storage.health import UNFIT
 
 Report = Callable[[OSError], None]
@@ -48,7 +54,54 @@ def error_context(path: str, noun: str) -> Iterator[None]:
         raise UnusableStore(f"the {noun} {path} cannot be used: {error.strerror or error}") from error
 
 
-def open_directory(path: str) -> int:
+def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
+    """Return the format of the directory at `path`; None for a missing or empty one. Changes nothing.
+
+    As root it accepts any owner, to whom the daemon may drop its privileges. Raises `UnusableStore` or
+    `OSError`.
+    """
+    try:
+        root = _open(path)
+    except FileNotFoundError:
+        return None
+    with closed_after(root):
+        _check_access(os.fstat(root), dropping=os.geteuid() == 0)
+        return read_format(root, noun)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Open the directory at `path` for the context. Raises `UnusableStore` or `OSError`."""
+    with closed_after(_open(path)) as root:
+        _check_access(os.fstat(root), dropping=False)
+        yield root
+
+
+@contextmanager
+def initialized(
+    path: str, noun: str, contents: str, calls: Syscalls, *, must_exist: bool
+) -> Iterator[tuple[int, format_file.StoreFormat, bool]]:
+    """Open the directory at `path` for the context; initialize it for `contents` if missing or empty.
+
+    Yields its descriptor, its format, and whether it had one before. Raises `UnusableStore` or `OSError`;
+    with `must_exist` nothing is created, so a directory that is not mounted is not replaced.
+    """
+    if not must_exist and not os.path.lexists(path):
+        with suppress(FileExistsError):
+            calls.mkdir(path, 0o700)
+    with opened(path) as root:
+        if found := format_file.read(root) if must_exist else read_format(root, noun):
+            yield root, found, True
+            return
+        if must_exist:
+            raise UnusableStore(f"its {format_file.NAME} file is missing; it was removed or is not mounted")
+        _initialize(root, path, contents, calls)
+        found = format_file.read(root)
+        assert found, "_initialize has created FORMAT"
+        yield root, found, False
+
+
+def _open(path: str) -> int:
     """Open a directory without following a link. Raises `UnusableStore` or `OSError`."""
     path = path.rstrip("/") or "/"
     mode = os.lstat(path).st_mode
@@ -59,29 +112,8 @@ def open_directory(path: str) -> int:
     return os.open(path, DIRECTORY_FLAGS)
 
 
-@contextmanager
-def ensure_directory(path: str, calls: Syscalls) -> Iterator[int]:
-    """Open the directory at `path` for the context; create it if missing. Raises `UnusableStore`."""
-    if not os.path.lexists(path):
-        with suppress(FileExistsError):
-            calls.mkdir(path, 0o700)
-    with held(path) as root:
-        yield root
-
-
-@contextmanager
-def held(path: str) -> Iterator[int]:
-    """Open the directory at `path` for the context. Raises `UnusableStore` for a wrong owner or mode."""
-    root = open_directory(path)
-    try:
-        check_access(os.fstat(root), dropping=False)
-        yield root
-    finally:
-        os.close(root)
-
-
-def check_access(status: os.stat_result, *, dropping: bool) -> None:
-    """Raise `UnusableStore` for a wrong owner or mode; `dropping` privileges accepts any owner."""
+def _check_access(status: os.stat_result, *, dropping: bool) -> None:
+    """Raise `UnusableStore` for a wrong mode or, unless `dropping` privileges, a wrong owner."""
     if status.st_uid != os.geteuid() and not dropping:
         raise UnusableStore(
             f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}"
@@ -102,19 +134,7 @@ def read_format(root: int, noun: str) -> format_file.StoreFormat | None:
     return found
 
 
-def require_format(path: str, noun: str) -> None:
-    """Raise `UnusableStore` unless there is a directory at `path` with a ``FORMAT``."""
-    with error_context(path, noun):
-        root = open_directory(path)
-        try:
-            if format_file.read(root) is None:
-                missing = f"its {format_file.NAME} file is missing; it was removed or is not mounted"
-                raise UnusableStore(missing)
-        finally:
-            os.close(root)
-
-
-def initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
+def _initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
     """Initialize an empty directory: mode 0700, durable name, and a ``FORMAT`` with `contents`."""
     calls.fchmod(root, 0o700)
     _flush_parent(path, calls)
@@ -125,14 +145,9 @@ def initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
 def _flush_parent(path: str, calls: Syscalls) -> None:
     """Make the name of the directory durable, if its parent is readable. `StoreRoot.flush` confirms it."""
     with suppress(PermissionError):
-        parent = calls.open(os.path.dirname(os.path.abspath(path)), _PARENT_FLAGS)
-        try:
+        flags = DIRECTORY_FLAGS & ~os.O_NOFOLLOW  # the parent may be a link
+        with closed_after(calls.open(os.path.dirname(os.path.abspath(path)), flags)) as parent:
             calls.fsync(parent)
-        finally:
-            os.close(parent)
-
-
-_PARENT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class StoreRoot:
@@ -144,7 +159,7 @@ class StoreRoot:
     def __init__(self, descriptor: int, calls: Syscalls) -> None:
         self.descriptor = descriptor
         self._calls = calls
-        self._format = calls.open(format_file.NAME, _FORMAT_FLAGS, dir_fd=descriptor)
+        self._format = calls.open(format_file.NAME, FILE_FLAGS, dir_fd=descriptor)
         self._confirms_by_read = syncfs_is_reliable(os.fstat(descriptor).st_dev)
 
     def flush(self, *directories: int) -> None:
@@ -182,6 +197,3 @@ def flush_root(root: int, calls: Syscalls) -> None:
     """Flush the directory `root`, which has a ``FORMAT``. Raises `OSError`."""
     with closing(StoreRoot(root, calls)) as held:
         held.flush(root)
-
-
-_FORMAT_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -16,6 +16,7 @@ from threading import Lock
 
 from zope.interface import implementer
 
+from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import IInMemory, IStoredFile
 
 MAX_FILE_BYTES = 16 * 1024
@@ -49,26 +50,19 @@ class CachedFile:
         """Do nothing: no descriptor is held."""
 
 
-class FileCache:
-    """Recently read files of one store by name; FIFO. Thread-safe."""
+class FileCache(BoundedCache[str, CachedFile]):
+    """Recently read files of one store by name. Thread-safe. The caller validates what it gets."""
 
     def __init__(self, max_files: int = MAX_FILES) -> None:
-        self._max_files = max_files
-        self._files: dict[str, CachedFile] = {}
+        super().__init__(max_files)
         self._lock = Lock()  # files are opened in threads while the disk is slow
-
-    def get(self, name: str) -> CachedFile | None:
-        """Return the cached file of `name`, which the caller validates."""
-        return self._files.get(name)
 
     def add(self, name: str, file: CachedFile) -> None:
         """Cache a file."""
         with self._lock:
-            if len(self._files) >= self._max_files:
-                self._files.pop(next(iter(self._files)), None)
-            self._files[name] = file
+            super().add(name, file)
 
     def evict(self, name: str) -> None:
         """Evict a file."""
         with self._lock:
-            self._files.pop(name, None)
+            self.pop(name, None)

@@ -15,20 +15,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from filestored.errors import UnusableStore
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import TempFile, TempFiles
+from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls
+from filestored.storage.disk.temp_files import TempFiles
 
 NAME = "FORMAT"
-"""Name of the file."""
 
 VERSIONS = (1, 2)
 """Layout versions that this release reads and writes."""
 
 _NEXT = ".FORMAT-next"
-"""Temporary name of its replacement."""
-
 _MAX_BYTES = 4096
-"""Maximum size of the file in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +36,17 @@ class StoreFormat:
     aliases: tuple[str, ...] = ()
     moving_to: str | None = None
 
-    @property
-    def format(self) -> int:
-        """The layout version."""
-        return 2 if self.aliases or self.moving_to else 1
-
     def to_json(self) -> bytes:
         """Return one line of JSON, without empty fields."""
+        version = 2 if self.aliases or self.moving_to else 1
         fields = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({"format": self.format, **fields}).encode() + b"\n"
+        return json.dumps({"format": version, **fields}).encode() + b"\n"
 
 
 def read(root: int, name: str = NAME) -> StoreFormat | None:
     """Return the format of the store open as `root`; None if missing. Raises `UnusableStore` if invalid."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+        descriptor = os.open(name, FILE_FLAGS, dir_fd=root)
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
@@ -63,23 +55,17 @@ def read(root: int, name: str = NAME) -> StoreFormat | None:
 
 def create(root: int, temp_files: TempFiles, hash_name: str) -> None:
     """Create ``FORMAT``, unless it exists. The caller flushes `root`. Raises `OSError`."""
-    temp_file = _write_temp(StoreFormat(hash_name, str(uuid.uuid4())), temp_files)
-    try:
-        with suppress(FileExistsError):
-            temp_file.link(NAME, root)
-    finally:
-        temp_file.discard()
+    record = StoreFormat(hash_name, str(uuid.uuid4()))
+    with temp_files.sealed(record.to_json()) as temp_file, suppress(FileExistsError):
+        temp_file.link(NAME, root)
 
 
 def prepare_replacement(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
     """Write the replacement that `replace` renames, so that `replace` needs no space. Raises `OSError`."""
     with suppress(FileNotFoundError):
         calls.unlink(_NEXT, dir_fd=root)
-    temp_file = _write_temp(record, temp_files)
-    try:
+    with temp_files.sealed(record.to_json()) as temp_file:
         temp_file.link(_NEXT, root)
-    finally:
-        temp_file.discard()
 
 
 def replace(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscalls) -> None:
@@ -90,22 +76,11 @@ def replace(root: int, temp_files: TempFiles, record: StoreFormat, calls: Syscal
 
 
 def _read_prepared(root: int) -> StoreFormat | None:
-    """Return the replacement that was prepared; None if missing or invalid."""
+    """Return the prepared replacement; None if missing or invalid."""
     try:
         return read(root, _NEXT)
     except (UnusableStore, OSError):
         return None
-
-
-def _write_temp(record: StoreFormat, temp_files: TempFiles) -> TempFile:
-    temp_file = temp_files.open()
-    try:
-        temp_file.write(record.to_json())
-        temp_file.seal()
-    except BaseException:
-        temp_file.discard()
-        raise
-    return temp_file
 
 
 def _parse(text: bytes) -> StoreFormat:

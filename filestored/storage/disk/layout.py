@@ -8,8 +8,7 @@ An existing store can be opened and read on a full, read-only or damaged disk. T
 error of `repair`, its last part, which is retried later (`recovery`).
 
 The directory is opened, and its ``FORMAT`` read, by `check`, by `prepare` and by the backend: processes and
-privileges change between these, and only the lock of `locks` keeps ``FORMAT`` from changing. As root, `check`
-accepts any owner, because the daemon may drop its privileges to that owner.
+privileges change between these, and only the lock of `locks` keeps ``FORMAT`` from changing.
 """
 
 import os
@@ -22,14 +21,11 @@ from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
-    check_access,
-    ensure_directory,
     error_context,
     flush_root,
-    held,
-    initialize,
-    open_directory,
-    read_format,
+    initialized,
+    inspect,
+    opened,
     tolerated,
 )
 from filestored.storage.disk.quarantine import QUARANTINE
@@ -53,15 +49,7 @@ def check(path: str, hash_name: str | None = None) -> Algorithm:
     """
     wanted = algorithm(hash_name or DEFAULT_HASH)
     with error_context(path, "store"):
-        try:
-            root = open_directory(path)
-        except FileNotFoundError:
-            return wanted
-        try:
-            check_access(os.fstat(root), dropping=os.geteuid() == 0)
-            found = read_format(root, "store")
-        finally:
-            os.close(root)
+        found = inspect(path, "store")
         return _check_algorithm(found, hash_name, algorithm) if found else wanted
 
 
@@ -71,29 +59,29 @@ def prepare(
     calls: Syscalls | None = None,
     lookup: Lookup = algorithm,
     report: Report | None = None,
+    must_exist: bool = False,
 ) -> Algorithm:
     """Prepare the directory at `path` as a store; return its algorithm. Blocking.
 
     `lookup` finds algorithms by name. `report` is called when an existing store can be read but not written
-    to; with None that is an error. Raises `UnusableStore` or `UnknownAlgorithm`.
+    to; with None that is an error. A store that `must_exist` is not created. Raises `UnusableStore` or
+    `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     wanted = lookup(hash_name or DEFAULT_HASH)
-    with error_context(path, "store"), ensure_directory(path, calls) as root:
-        exists = read_format(root, "store") is not None
-        if not exists:
-            initialize(root, path, wanted.name, calls)
-        found = format_file.read(root)
-        assert found, "initialize has created FORMAT"
+    with (
+        error_context(path, "store"),
+        initialized(path, "store", wanted.name, calls, must_exist=must_exist) as (root, found, existed),
+    ):
         agreed = _check_algorithm(found, hash_name, lookup)
-        with tolerated(report if exists else None):
+        with tolerated(report if existed else None):
             _prepare_open(root, calls)
         return agreed
 
 
 def repair(path: str, calls: Syscalls | None = None) -> None:
     """Create what is missing in the store at `path`, and probe it. Blocking. Raises `UnusableStore`."""
-    with error_context(path, "store"), held(path) as root:
+    with error_context(path, "store"), opened(path) as root:
         _prepare_open(root, calls or Syscalls())
 
 
@@ -133,14 +121,11 @@ def _probe(root: int, temp_files: TempFiles, calls: Syscalls) -> None:
         if name.startswith(_PROBE):
             _remove(name, root, calls)
     name = _PROBE + secrets.token_hex(8)
-    temp_file = temp_files.open()
     try:
-        temp_file.write(b"probe\n")
-        temp_file.seal()
-        temp_file.link(name, root)
-        flush_root(root, calls)
+        with temp_files.sealed(b"probe\n") as temp_file:
+            temp_file.link(name, root)
+            flush_root(root, calls)
     finally:
-        temp_file.discard()
         _remove(name, root, calls)
 
 

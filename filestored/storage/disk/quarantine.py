@@ -3,8 +3,8 @@
 A file moves in by shard and name, and leaves its name free for valid content. The daemon never deletes
 anything here: what a file was, and when it became corrupt, is evidence for the operator.
 
-An intact but unreferenced file can be restored: `set_aside` gives it a predictable name, and `recover` moves
-it back.
+An intact but unreferenced file, an orphan, can be restored: `move_orphan` gives it a predictable name, from
+which `restore_orphan` moves it back.
 
 Two processes may find the same corrupt file at once. The second one must not move the valid replacement, so a
 move locks the directory and checks that the name still leads to the same file.
@@ -18,12 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, Syscalls, closed_after
 
 QUARANTINE = "quarantine"
-"""Name of the directory."""
-
 _REASON = ".reason"
 _ASIDE = ".orphan"
 
@@ -42,12 +39,13 @@ class Quarantine:
         Raises `OSError`.
         """
         with self._locked() as quarantine:
-            if not self._is_still(suspect, name, shard):
+            now = self._stat(name, shard)
+            if now is None or _identity(now) != _identity(suspect):
                 return False
             self._move(name, f"{name}.{secrets.token_hex(4)}", shard, quarantine, reason)
             return True
 
-    def set_aside(self, name: str, shard: int, reason: str) -> bool:
+    def move_orphan(self, name: str, shard: int, reason: str) -> bool:
         """Move a regular file out of `shard`, durably; return False if there is none. Raises `OSError`."""
         with self._locked() as quarantine:
             new_name = name + _ASIDE
@@ -59,8 +57,8 @@ class Quarantine:
             self._root.flush(shard)
             return True
 
-    def recover(self, name: str, shard: int) -> bool:
-        """Move a file of `set_aside` back, durably, and remove its reason.
+    def restore_orphan(self, name: str, shard: int) -> bool:
+        """Move a file of `move_orphan` back, durably, and remove its reason.
 
         Returns False when it is not in quarantine, or when the name exists. Raises `OSError`.
         """
@@ -84,21 +82,21 @@ class Quarantine:
         self._root.flush(quarantine)
 
     def _is_file(self, name: str, directory: int) -> bool:
+        status = self._stat(name, directory)
+        return status is not None and stat.S_ISREG(status.st_mode)
+
+    def _stat(self, name: str, directory: int) -> os.stat_result | None:
         try:
-            status = self._calls.stat(name, dir_fd=directory, follow_symlinks=False)
+            return self._calls.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
-            return False
-        return stat.S_ISREG(status.st_mode)
+            return None
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Open and lock the directory; each lock needs an open file of its own (flock(2))."""
-        quarantine = self._open()
-        try:
+        with closed_after(self._open()) as quarantine:
             self._calls.flock(quarantine, fcntl.LOCK_EX)
             yield quarantine
-        finally:
-            os.close(quarantine)
 
     def _open(self) -> int:
         """Open the directory; create it if it was removed. Raises `StoreMissing` or `OSError`."""
@@ -108,16 +106,9 @@ class Quarantine:
             self._root.make(QUARANTINE)
             return self._calls.open(QUARANTINE, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
 
-    def _is_still(self, suspect: os.stat_result, name: str, shard: int) -> bool:
-        try:
-            now = self._calls.stat(name, dir_fd=shard, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return _identity(now) == _identity(suspect)
-
     def _write_reason(self, new_name: str, reason: str, quarantine: int) -> None:
         name = new_name + _REASON
-        descriptor = self._calls.open(name, _CREATE, 0o440, dir_fd=quarantine)
+        descriptor = self._calls.open(name, CREATE_FLAGS, 0o440, dir_fd=quarantine)
         try:
             self._calls.write(descriptor, reason.encode() + b"\n")
             self._calls.fsync(descriptor)
@@ -131,6 +122,3 @@ class Quarantine:
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
-
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -7,12 +7,10 @@ record raises `ReadFailed`.
 import errno
 import os
 
-from filestored.storage.disk.sink import OPEN_FLAGS
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls, closed_after
 from filestored.storage.health import ReadFailed
 
 MAX_RECORD_BYTES = 64 * 1024
-"""Maximum size of a value in bytes."""
 
 
 class RecordFiles:
@@ -23,11 +21,8 @@ class RecordFiles:
 
     def read(self, name: str, directory: int) -> bytes:
         """Return the bytes of a file. Raises `FileNotFoundError` or `ReadFailed`."""
-        descriptor = self._open(name, directory)
-        try:
+        with closed_after(self._open(name, directory)) as descriptor:
             return self._value(descriptor, name)
-        finally:
-            os.close(descriptor)
 
     def lock(self, name: str, directory: int, value: bytes, operation: int) -> int | None:
         """Return a descriptor of a file, locked by flock(2); None unless it has that value.
@@ -51,7 +46,7 @@ class RecordFiles:
 
     def _open(self, name: str, directory: int) -> int:
         try:
-            return self._calls.open(name, OPEN_FLAGS, dir_fd=directory)
+            return self._calls.open(name, FILE_FLAGS, dir_fd=directory)
         except OSError as error:
             raise _unread(error, name) from None
 
@@ -64,10 +59,10 @@ class RecordFiles:
 
 def _unread(error: OSError, name: str) -> OSError:
     """Return `FileNotFoundError` for a missing or non-regular file, else `ReadFailed`."""
-    if error.errno in _NO_FILE:
+    if error.errno in _NO_RECORD:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return ReadFailed.of(error, f"the record {name}")
 
 
-_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ESPIPE}
-"""Missing; a symbolic link; a socket; a directory; a FIFO."""
+_NO_RECORD = NO_FILE_ERRNOS | {errno.EISDIR, errno.ESPIPE}
+"""Errors of open(2), and of pread(2) for a directory or a FIFO."""

@@ -26,61 +26,57 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
     StoreRoot,
-    check_access,
-    ensure_directory,
     error_context,
     flush_root,
-    held,
-    initialize,
-    open_directory,
-    read_format,
+    initialized,
+    inspect,
+    opened,
     tolerated,
 )
 from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
 from filestored.storage.disk.subdirectories import Subdirectories
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS, TempFile, TempFiles
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls
+from filestored.storage.disk.temp_files import TempFile, TempFiles
 from filestored.storage.health import LACKING, ReadFailed
 
 RECORD_MODE = 0o400
 """Mode of a record: readable by the daemon's user only, never changed in place."""
 
 _NEXT = ".next"
+_NOUN = "place for records"
 
 
 def check(path: str, contents: str) -> None:
     """Raise `UnusableStore` unless records about `contents` may be kept at `path`. Changes nothing."""
     with error_context(path, "directory"):
-        try:
-            root = open_directory(path)
-        except FileNotFoundError:
-            return
-        try:
-            check_access(os.fstat(root), dropping=os.geteuid() == 0)
-            _agree(read_format(root, "place for records"), contents)
-        finally:
-            os.close(root)
+        _check_contents(inspect(path, _NOUN), contents)
 
 
-def prepare(path: str, contents: str, calls: Syscalls | None = None, report: Report | None = None) -> None:
+def prepare(
+    path: str,
+    contents: str,
+    calls: Syscalls | None = None,
+    report: Report | None = None,
+    must_exist: bool = False,
+) -> None:
     """Prepare the directory at `path` for records about `contents`. Blocking. Raises `UnusableStore`.
 
     Any number of processes may do so at once. `report` is called when an existing directory can be read but
-    not written to; with None that is an error.
+    not written to; with None that is an error. A directory that `must_exist` is not created.
     """
     calls = calls or Syscalls()
-    with error_context(path, "directory"), ensure_directory(path, calls) as root:
-        exists = read_format(root, "place for records") is not None
-        if not exists:
-            initialize(root, path, contents, calls)
-        _agree(format_file.read(root), contents)
-        with tolerated(report if exists else None):
+    with (
+        error_context(path, "directory"),
+        initialized(path, _NOUN, contents, calls, must_exist=must_exist) as (root, found, existed),
+    ):
+        _check_contents(found, contents)
+        with tolerated(report if existed else None):
             _prepare_open(root, calls)
 
 
 def repair(path: str, calls: Syscalls | None = None) -> None:
     """Probe the directory of records at `path`. Blocking. Raises `UnusableStore`."""
-    with error_context(path, "directory"), held(path) as root:
+    with error_context(path, "directory"), opened(path) as root:
         _prepare_open(root, calls or Syscalls())
 
 
@@ -106,14 +102,14 @@ class DiskRecords:
 
     def __init__(self, path: str, calls: Syscalls | None = None) -> None:
         self._calls = calls or Syscalls()
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             root = self._calls.open(path, DIRECTORY_FLAGS)
-            opened.callback(os.close, root)
+            stack.callback(os.close, root)
             self._root = StoreRoot(root, self._calls)
-            opened.callback(self._root.close)
+            stack.callback(self._root.close)
             self._temp_files = TempFiles(root, self._calls)
-            opened.callback(self._temp_files.close)
-            self._opened = opened.pop_all()
+            stack.callback(self._temp_files.close)
+            self._opened = stack.pop_all()
         self._directories = Subdirectories(self._root, self._calls)
         self._files = RecordFiles(self._calls)
 
@@ -152,12 +148,9 @@ class DiskRecords:
     def read(self, name: str) -> bytes | None:
         """Read the file; anything but a regular file is missing. Raises `StoreMissing` or `ReadFailed`."""
         *above, last = split(name)
-        try:
-            with self._directories.opened(above) as directory:
-                return self._files.read(last, directory)
-        except FileNotFoundError:
-            self._root.check()
-            return None
+        with self._missing_allowed(), self._directories.opened(above) as directory:
+            return self._files.read(last, directory)
+        return None
 
     @contextmanager
     def held(self, name: str, value: bytes) -> Iterator[bool]:
@@ -171,40 +164,34 @@ class DiskRecords:
 
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
         """List the directory, then open and read each file."""
-        try:
-            directory = self._directories.open(split(prefix))
-        except FileNotFoundError:
-            self._root.check()
-            return
-        try:
+        with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
             for last in self._directories.files(directory, prefix):
                 with suppress(FileNotFoundError):  # it was removed meanwhile
                     yield last, self._read_if_possible(last, directory)
-        finally:
-            os.close(directory)
 
     def entries(self, prefix: str) -> list[str]:
         """List the directory, symbolic links included."""
-        try:
-            with self._directories.opened(split(prefix)) as directory:
-                return sorted(self._directories.entries(directory, prefix))
-        except FileNotFoundError:
-            self._root.check()
-            return []
+        with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
+            return sorted(self._directories.entries(directory, prefix))
+        return []
 
     def names(self, prefix: str) -> list[str]:
         """List all files below the directory."""
-        segments = split(prefix)
-        try:
-            with self._directories.opened(segments) as directory:
-                return sorted(self._directories.walk(directory, prefix))
-        except FileNotFoundError:
-            self._root.check()
-            return []
+        with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
+            return sorted(self._directories.walk(directory, prefix))
+        return []
 
     def close(self) -> None:
         """Close the directory. No call may be running."""
         self._opened.close()
+
+    @contextmanager
+    def _missing_allowed(self) -> Iterator[None]:
+        """Suppress `FileNotFoundError`, unless the whole directory was removed: raises `StoreMissing`."""
+        try:
+            yield
+        except FileNotFoundError:
+            self._root.check()
 
     def _read_if_possible(self, last: str, directory: int) -> bytes | None:
         """Read a record; None when it is unreadable. Raises `FileNotFoundError` or `ReadFailed`."""
@@ -241,26 +228,23 @@ class DiskRecords:
             self._root.check()
             yield -1, None
             return
-        with ExitStack() as opened:
-            opened.callback(os.close, directory)
+        with ExitStack() as stack:
+            stack.callback(os.close, directory)
             self._calls.flock(directory, fcntl.LOCK_EX)
             descriptor = self._files.lock(last, directory, old, fcntl.LOCK_EX)
             if descriptor is not None:
-                opened.callback(os.close, descriptor)
+                stack.callback(os.close, descriptor)
             yield directory, None if descriptor is None else last
 
     def _share(self, name: str, value: bytes) -> int | None:
         """Return a descriptor with a shared lock on the record; None unless it has that value."""
         *above, last = split(name)
-        try:
-            with self._directories.opened(above) as directory:
-                self._calls.flock(directory, fcntl.LOCK_SH)
-                return self._files.lock(last, directory, value, fcntl.LOCK_SH)
-        except FileNotFoundError:
-            self._root.check()
-            return None
+        with self._missing_allowed(), self._directories.opened(above) as directory:
+            self._calls.flock(directory, fcntl.LOCK_SH)
+            return self._files.lock(last, directory, value, fcntl.LOCK_SH)
+        return None
 
 
-def _agree(found: format_file.StoreFormat | None, contents: str) -> None:
+def _check_contents(found: format_file.StoreFormat | None, contents: str) -> None:
     if found is not None and found.hash != contents:
         raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for {contents}")

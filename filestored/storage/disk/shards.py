@@ -20,12 +20,10 @@ from twisted.logger import Logger
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, UnusableStore
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_after
 from filestored.storage.health import ShardUnusable
 
 SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
-"""Names of the shard directories."""
 
 
 class Shards:
@@ -67,12 +65,10 @@ class Shards:
         if os.path.samestat(now, self._calls.fstat(held)):
             return False
         replacement = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=root)
-        try:
+        with closed_after(replacement):
             if self._calls.fstat(replacement).st_dev != self._calls.fstat(root).st_dev:
                 raise OSError(errno.EXDEV, f"the directory {name} is on another file system")
             os.dup2(replacement, held, inheritable=False)
-        finally:
-            os.close(replacement)
         self._log.warn("the directory {name} of the store was replaced and is open again", name=name)
         return True
 
@@ -165,15 +161,12 @@ class Shards:
     def _names(self, shard: str) -> list[str]:
         """Return the regular files of a shard, read through a new descriptor with its own position."""
         descriptor = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptors[shard])
-        try:
-            with self._calls.scandir(descriptor) as entries:
-                return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-        finally:
-            os.close(descriptor)
+        with closed_after(descriptor), self._calls.scandir(descriptor) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
 class _Opened(dict[str, int]):
-    """Descriptors by name; `find` opens missing ones."""
+    """Descriptors by name; `find` opens a missing one."""
 
     def __init__(self, find: Callable[[str], int]) -> None:
         super().__init__()

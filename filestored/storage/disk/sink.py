@@ -25,12 +25,9 @@ from filestored.errors import Collision
 from filestored.interfaces import ISink
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
 from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
-
-OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags for opening a regular file: follow no link, do not block on a FIFO."""
 
 _READ_CHUNK_BYTES = 1024 * 1024
 _MAX_ATTEMPTS = 100
@@ -87,7 +84,7 @@ class DiskSink:
     def _already_stored(self, digest: Digest, shard: int) -> bool:
         """Return whether the existing file has the same bytes; if not, it was moved away."""
         try:
-            descriptor = self._calls.open(digest.hex, OPEN_FLAGS, dir_fd=shard)
+            descriptor = self._calls.open(digest.hex, FILE_FLAGS, dir_fd=shard)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -95,10 +92,8 @@ class DiskSink:
                 raise
             self._quarantine_unopened(error, digest, shard)
             return False
-        try:
+        with closed_after(descriptor):
             reason = self._fault(descriptor, digest, shard)
-        finally:
-            os.close(descriptor)
         return reason is None
 
     def _fault(self, descriptor: int, digest: Digest, shard: int) -> str | None:

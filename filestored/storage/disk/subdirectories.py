@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
-from filestored.storage.disk.temp_files import DIRECTORY_FLAGS
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_after
 from filestored.storage.health import FlushFailed, ReadFailed
 
 _MAX_FLUSHED = 10_000
@@ -32,21 +31,15 @@ class Subdirectories:
         """Open a directory; return its descriptor. Raises `FileNotFoundError`, also if it is no directory."""
         directory = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         for segment in segments:
-            above = directory
-            try:
+            with closed_after(directory) as above:
                 directory = self._open_child(segment, above)
-            finally:
-                os.close(above)
         return directory
 
     @contextmanager
     def opened(self, segments: Sequence[str]) -> Iterator[int]:
         """Open a directory for the context."""
-        directory = self.open(segments)
-        try:
+        with closed_after(self.open(segments)) as directory:
             yield directory
-        finally:
-            os.close(directory)
 
     @contextmanager
     def ensured(self, segments: Sequence[str]) -> Iterator[int]:
@@ -57,10 +50,8 @@ class Subdirectories:
             self._root.check()
             self._flushed.clear()
             directory = self._open_ensured(segments)
-        try:
+        with closed_after(directory):
             yield directory
-        finally:
-            os.close(directory)
 
     def flush(self, directory: int) -> None:
         """Make the names in a directory durable. Raises `FlushFailed`; which are durable is unknown then."""
@@ -80,11 +71,8 @@ class Subdirectories:
         for name in files:
             yield f"{prefix}/{name}"
         for name in directories:
-            below = self._open_child(name, directory)
-            try:
+            with closed_after(self._open_child(name, directory)) as below:
                 yield from self.walk(below, f"{prefix}/{name}")
-            finally:
-                os.close(below)
 
     def files(self, directory: int, name: str) -> list[str]:
         """Return the regular files in the open directory `name`. Raises `ReadFailed`."""

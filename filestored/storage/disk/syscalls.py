@@ -1,7 +1,8 @@
 """System calls of the disk backend as one replaceable value: the seam for fault injection.
 
 The disk backend reaches the file system through `Syscalls` alone (except ``close``, which changes nothing).
-Tests replace a field to fail a call, to stop the process behind it, or to check the order of calls.
+Tests replace a field to fail a call, to stop the process behind it, or to check the order of calls. The flags
+of open(2) are here, and `regular_status`, which tells a regular file from others.
 
 `syncfs` flushes a whole file system with one call; `syncfs_is_reliable` tells where it reports every error.
 
@@ -9,17 +10,34 @@ Rejected: patching `os` in tests, which also affects the calls of pytest.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from filestored.errors import NotFound
+
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Flags for opening a regular file: follow no link, do not block on a FIFO."""
+
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags for opening a directory; follow no link."""
+
+CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags for creating a regular file; never opens an existing one."""
+
+NO_FILE_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+"""Errors of open(2): missing; a symbolic link; a socket, or a device without a driver."""
 
 RELIABLE_FILE_SYSTEMS = frozenset({"ext4", "xfs", "tmpfs"})
 """File systems that write everything and report every error when they are asked to.
 
-After a shutdown each of them also fails every read of a regular file, which `root` relies on.
+After a shutdown each of them also fails every read of a regular file, which `StoreRoot.flush` relies on.
 """
 
 MIN_KERNEL = (5, 17)
@@ -69,6 +87,27 @@ class Syscalls:
     unlink: Callable[..., None] = os.unlink
     mkdir: Callable[..., None] = os.mkdir
     flock: Callable[..., None] = fcntl.flock
+
+
+@contextmanager
+def closed_after(descriptor: int) -> Iterator[int]:
+    """Close `descriptor` at the end of the context."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def regular_status(descriptor: int, calls: Syscalls) -> os.stat_result:
+    """Return the status of a regular file just opened. Raises `NotFound` or `OSError` and closes it."""
+    try:
+        status = calls.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return status
 
 
 def syncfs_is_reliable(device: int, release: str | None = None, mounts: str | None = None) -> bool:

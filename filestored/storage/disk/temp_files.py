@@ -15,12 +15,10 @@ import os
 import re
 import secrets
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from filestored.storage.disk.syscalls import Syscalls
-
-DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Flags for opening a directory; follow no link."""
+from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, FILE_FLAGS, Syscalls, closed_after
 
 TMP_DIR = "tmp"
 """Directory of temp files where O_TMPFILE is not supported."""
@@ -77,9 +75,8 @@ class TempFile:
             os.close(descriptor)
 
     def _begin_write_back(self) -> None:
-        """Leave the flush at the end little to do."""
         if self._size - self._begun >= WRITEBACK_BYTES:
-            with suppress(OSError):  # the flush will tell
+            with suppress(OSError):  # the flush reports it
                 self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
             self._begun = self._size
 
@@ -93,13 +90,13 @@ class TempFiles:
     def __init__(self, root: int, calls: Syscalls) -> None:
         self._root = root
         self._calls = calls
-        self._tmp: int | None = None  # -1 where files do without a name, None while that is unknown
+        self._tmp: int | None = None  # -1 with O_TMPFILE, None while its support is unknown
         self._probe_lock = threading.Lock()
         with suppress(OSError):
             self._probe()
 
     def open(self) -> TempFile:
-        """A new empty file. Raises `OSError`."""
+        """Open a new empty file. Raises `OSError`."""
         tmp = self._probe() if self._tmp is None else self._tmp
         if tmp < 0:
             return TempFile(self._open_unnamed(), self._calls)
@@ -112,17 +109,26 @@ class TempFiles:
             if temp_file:
                 return temp_file
 
+    @contextmanager
+    def sealed(self, data: bytes) -> Iterator[TempFile]:
+        """Open a sealed temp file with `data` for the context. Raises `OSError`."""
+        temp_file = self.open()
+        try:
+            temp_file.write(data)
+            temp_file.seal()
+            yield temp_file
+        finally:
+            temp_file.discard()
+
     def remove_stale(self) -> None:
         """Remove unlocked files of `open` in ``tmp/``. Raises `OSError`."""
         try:
             tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
             return
-        try:
+        with closed_after(tmp):
             for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
                 self._remove_if_stale(name, tmp)
-        finally:
-            os.close(tmp)
 
     def close(self) -> None:
         """Close ``tmp/``."""
@@ -156,16 +162,13 @@ class TempFiles:
 
     def _restore_tmp(self, tmp: int) -> None:
         """Create ``tmp/`` again; dup2(2) keeps its descriptor number. Raises `OSError`."""
-        replacement = self._open_tmp()
-        try:
+        with closed_after(self._open_tmp()) as replacement:
             os.dup2(replacement, tmp, inheritable=False)
-        finally:
-            os.close(replacement)
 
     def _open_named(self, tmp: int) -> TempFile | None:
         """Open a locked file in ``tmp/``; None when it was removed before the lock."""
         name = secrets.token_hex(_NAME_BYTES)
-        descriptor = self._calls.open(name, _CREATE, 0o600, dir_fd=tmp)
+        descriptor = self._calls.open(name, CREATE_FLAGS, 0o600, dir_fd=tmp)
         temp_file = TempFile(descriptor, self._calls, name, tmp)
         try:
             self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,7 +184,7 @@ class TempFiles:
 
     def _remove_if_stale(self, name: str, tmp: int) -> None:
         try:
-            descriptor = self._calls.open(name, _INSPECT, dir_fd=tmp)
+            descriptor = self._calls.open(name, FILE_FLAGS, dir_fd=tmp)
         except OSError:
             return
         try:
@@ -195,6 +198,4 @@ class TempFiles:
 
 _NAME_BYTES = 16
 _NAME_PATTERN = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_INSPECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}

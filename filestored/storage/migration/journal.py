@@ -79,7 +79,7 @@ class Journal:
         descriptor = self._file.descriptor
         number = self._calls.fstat(descriptor).st_size // self._width
         start = max(0, number - count)
-        lines = list(AliasFile(descriptor, self._old, self._new, self._calls).part(start, number))
+        lines = list(AliasFile(descriptor, self._old, self._new, self._calls).lines(start))
         self._calls.ftruncate(descriptor, self._width * start)
         self._calls.fsync(descriptor)
         return lines

@@ -4,12 +4,10 @@ The state is on disk only. Each step leaves what the next one needs:
 
 1. ``FORMAT`` gets `moving_to`. From now on no daemon opens the store, until the last step.
 2. Batches of former names, in order: read the file, compare its hash with its name, link its new name; flush
-the shards;
-   only then append the batch to the journal, ``aliases/<old>.unfinished``. Its last line tells where a run
-   continues.
+   the shards; only then append the batch to the journal, ``aliases/<old>.unfinished``. Its last line tells
+   where a run continues.
 3. The complete journal becomes ``aliases/<old>`` (`aliases`). The replacement of ``FORMAT`` is written before
-that, so
-   the following steps need no space.
+   that, so the following steps need no space.
 4. Former names are unlinked, each only if its new name leads to the same file; then shards are flushed.
 5. ``FORMAT`` names the new algorithm, and the former one in `aliases`.
 
@@ -25,7 +23,6 @@ length of a digest must identify its algorithm, so sha512 cannot be migrated to 
 Rejected: `rename` instead of link and unlink, which could not be reverted.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,9 +34,8 @@ from filestored.storage.disk import format_file
 from filestored.storage.disk.aliases import ALIASES, open_aliases
 from filestored.storage.disk.directory import (
     StoreRoot,
-    check_access,
     error_context,
-    open_directory,
+    opened,
     read_format,
 )
 from filestored.storage.disk.layout import make_directories
@@ -118,9 +114,7 @@ def abandon(path: str, calls: Syscalls | None = None) -> str:
 def _opened(path: str, calls: Syscalls) -> Iterator[tuple[int, format_file.StoreFormat, ExitStack]]:
     """Open and lock the store at `path`; yield its directory, its format, and the stack that closes it."""
     with error_context(path, "store"), ExitStack() as held:
-        root = open_directory(path)
-        held.callback(os.close, root)
-        check_access(os.fstat(root), dropping=False)
+        root = held.enter_context(opened(path))
         lock_exclusive(root, calls)
         found = read_format(root, "store")
         if found is None:

@@ -5,7 +5,6 @@ The link is made from the descriptor that was read, so it names exactly the veri
 
 import errno
 import os
-import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -13,8 +12,13 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.sink import OPEN_FLAGS
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import (
+    FILE_FLAGS,
+    NO_FILE_ERRNOS,
+    Syscalls,
+    closed_after,
+    regular_status,
+)
 
 _READ_CHUNK_BYTES = 1024 * 1024
 
@@ -41,16 +45,12 @@ class Relinker:
         Returns None as the name, and changes nothing, for a corrupt file. The caller flushes the shard of the
         new name. Raises `NotFound` when there is no regular file `old`, or `Unreadable`.
         """
-        with _named(old):
-            descriptor = self._open(old)
-            try:
-                found, new, size = self._read(descriptor)
-                if found != old:
-                    return None, size
-                self._link(descriptor, new)
-                return new, size
-            finally:
-                os.close(descriptor)
+        with _named(old), closed_after(self._open(old)) as descriptor:
+            found, new, size = self._read(descriptor)
+            if found != old:
+                return None, size
+            self._link(descriptor, new)
+            return new, size
 
     def quarantine(self, old: Digest) -> None:
         """Move the corrupt file `old` to quarantine, durably. Idempotent."""
@@ -105,17 +105,12 @@ class Relinker:
         shard = self._shard(old)
         try:
             with _unreadable({*_DAMAGED, errno.EACCES, errno.EPERM}):
-                descriptor = self._calls.open(old.hex, OPEN_FLAGS, dir_fd=shard)
+                descriptor = self._calls.open(old.hex, FILE_FLAGS, dir_fd=shard)
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in NO_FILE_ERRNOS:
                 raise NotFound from None
             raise
-        try:
-            if not stat.S_ISREG(self._calls.fstat(descriptor).st_mode):
-                raise NotFound
-        except BaseException:
-            os.close(descriptor)
-            raise
+        regular_status(descriptor, self._calls)
         return descriptor
 
     def _read(self, descriptor: int) -> tuple[Digest, Digest, int]:
@@ -178,4 +173,3 @@ def _unreadable(codes: Collection[int]) -> Iterator[None]:
 
 
 _DAMAGED = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA, errno.EREMOTEIO, errno.ESTALE})
-_NO_FILE = {errno.ENOENT, errno.ELOOP, errno.ENXIO}

@@ -1,1 +1,1 @@
-"""Semantics of HTTP header fields. Pure."""
+"""Semantics of request and response headers. Pure: values in, values out."""

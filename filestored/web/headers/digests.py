@@ -1,15 +1,14 @@
-"""Integrity fields of RFC 9530: digests that travel with a body.
+"""Digest headers: `Content-Digest` and `Repr-Digest` (RFC 9530), and the entity tag of a digest.
 
-In: the value of `Content-Digest` or `Repr-Digest`. Out: the `Digest` values that the body
-must have. And back: the field that announces the digest of a stored file.
+In: the value of a header. Out: the `Digest` values that the body must have. And the reverse: the values of
+`Repr-Digest` and `ETag` of a stored file.
 
-`sha-256` and `sha-512` are checked. The other registered algorithms are deprecated
-(section 5), and a recipient may ignore any (section 2), so these and unknown ones are
-passed over; a field that can't be parsed, or a digest of the wrong length, is an error:
-somebody wanted a check that could not be made.
+`sha-256` and `sha-512` are checked. Deprecated algorithms (section 5) and unknown ones are ignored, as
+section 2 allows. A malformed header, or a digest of wrong length, is an error: the client wants a check that
+is impossible.
 
-An upload has no content coding, so both fields are about the same bytes: the message's
-content. Of a form that is the whole form, with its boundaries, not the file in it.
+Uploads have no content coding, so both headers cover the same bytes: the content of the message. Of a form
+they cover the encoded form, not the file in it.
 """
 
 from base64 import b64encode
@@ -22,7 +21,7 @@ from filestored.errors import MalformedDigest
 
 
 def parse_digests(value: bytes) -> list[Digest]:
-    """The digests in the value of a field. Raises `MalformedDigest`."""
+    """Return the digests in a header. Raises `MalformedDigest`."""
     try:
         members = cast("dict[str, tuple[object, object]]", http_sf.parse(value, tltype="dictionary"))
     except http_sf.StructuredFieldError:
@@ -30,8 +29,13 @@ def parse_digests(value: bytes) -> list[Digest]:
     return [_digest(name, members[key][0]) for key, name in _ALGORITHMS.items() if key in members]
 
 
+def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
+    """Return the strong entity tag of `digest`; `suffix` tells representations of it apart."""
+    return b'"%s%s"' % (digest.hex.encode("ascii"), suffix)
+
+
 def repr_digest(digest: Digest) -> bytes | None:
-    """The value of `Repr-Digest` for a file stored under `digest`, if its algorithm has a key there."""
+    """Return the value of `Repr-Digest` for a stored file; None if the RFC lacks its algorithm."""
     key = _KEYS.get(digest.algorithm)
     return b"%s=:%s:" % (key, b64encode(bytes.fromhex(digest.hex))) if key else None
 

@@ -1,9 +1,8 @@
-"""Text, JSON or HTML, packed or not: what `Accept` and `Accept-Encoding` ask for (RFC 9110 section 12.5).
+"""Content negotiation: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5).
 
-In: the field's value. Out: whether JSON is wanted, or HTML. Text is the default: it wins when
-nothing is said and when both are wanted alike, so browsers and plain curl get text and
-whoever names ``application/json`` gets that. HTML has to be named too: ``*/*``, which every tool
-sends, does not ask for a page.
+In: the value of a header. Out: whether JSON or HTML is preferred, or which content codings are acceptable.
+Text is the default, also at equal weights. JSON needs a higher weight than text. HTML must be named:
+``*/*``, which most tools send, does not select the page.
 """
 
 import re
@@ -11,16 +10,19 @@ from dataclasses import dataclass
 
 
 def wants_json(accept: bytes | None) -> bool:
-    """Whether JSON (``application/json`` or ``application/problem+json``) is preferred to text."""
+    """Return whether JSON (``application/json`` or ``application/problem+json``) is preferred to text."""
     if accept is None:
         return False
-    weights = dict(_weighted(member) for member in accept.lower().split(b","))
+    accept = accept.lower()
+    if b"application/" not in accept and b"q=" not in accept:
+        return False  # each range that covers JSON covers text, with the same weight
+    weights = dict(_weighted(member) for member in accept.split(b","))
     json = max(_quality(weights, b"application/json"), _quality(weights, b"application/problem+json"))
     return json > _quality(weights, b"text/plain")
 
 
 def wants_html(accept: bytes | None) -> bool:
-    """Whether a page is wanted: ``text/html`` is named, and nothing else of ours preferred to it."""
+    """Return whether ``text/html`` is named, and neither text nor JSON preferred to it."""
     if accept is None or b"html" not in accept.lower():
         return False
     weights = dict(_weighted(member) for member in accept.lower().split(b","))
@@ -30,7 +32,7 @@ def wants_html(accept: bytes | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Codings:
-    """Whether `gzip` and `identity`, which is no coding, will do; and whether gzip is `preferred`."""
+    """Acceptable codings: `gzip` and `identity`, which is none; `preferred` if gzip is not the worse one."""
 
     gzip: bool
     identity: bool
@@ -38,7 +40,7 @@ class Codings:
 
 
 def codings(accept_encoding: bytes | None) -> Codings:
-    """Which codings will do (section 12.5.3). Nothing said is taken for identity: who wants more says so."""
+    """Return the acceptable content codings (section 12.5.3); identity only, if there is no header."""
     if accept_encoding is None:
         return Codings(gzip=False, identity=True, preferred=False)
     weights = dict(_weighted(member) for member in accept_encoding.lower().split(b","))
@@ -52,7 +54,7 @@ def codings(accept_encoding: bytes | None) -> Codings:
 
 
 def _weighted(member: bytes) -> tuple[bytes, float]:
-    """A media range and its weight. Parameters other than q don't matter here."""
+    """Return a media range and its weight; parameters other than q are ignored."""
     media, *parameters = (part.strip(b" \t") for part in member.split(b";"))
     for parameter in parameters:
         if parameter.startswith(b"q="):
@@ -61,7 +63,7 @@ def _weighted(member: bytes) -> tuple[bytes, float]:
 
 
 def _quality(weights: dict[bytes, float], media: bytes) -> float:
-    """The weight of `media`: that of the most specific range that covers it."""
+    """Return the weight of the most specific range that covers `media`."""
     family = media.partition(b"/")[0] + b"/*"
     for covering in (media, family, b"*/*"):
         if covering in weights:

@@ -1,13 +1,12 @@
-"""Byte ranges: which parts of a file a `Range` field asks for (RFC 9110 section 14).
+"""Byte ranges: the `Range` header and multipart/byteranges (RFC 9110 section 14).
 
-In: the field's value and the file's size. Out: half-open spans, or None for "send it
-whole". A server may ignore any `Range`, so everything is ignored that is malformed, in
-another unit, or greedy: more than `MOST_RANGES`, not ascending, overlapping. What remains
-can't cost more than the file itself, but for the frames around the parts (`ByteRanges`), which
-whoever sends them holds against `MOST_OVERHEAD`.
+In: the value of `Range` and the size of the file. Out: half-open spans, or None for the complete file. A
+server may ignore any `Range`. Ignored are malformed headers, other units, more than `MAX_RANGES`, and ranges
+that overlap or do not ascend. So a response has at most the bytes of the file and the heads of the parts;
+`download` compares these with `MAX_MULTIPART_OVERHEAD_BYTES`.
 
-Rejected: merging and sorting ranges for the client (section 15.3.7.2 allows it). Those who
-send such ranges are broken or hostile, and a 200 serves both.
+Rejected: merging and sorting ranges (section 15.3.7.2 allows it). Clients that send such ranges are broken or
+hostile; a 200 is correct for both.
 """
 
 import re
@@ -15,46 +14,47 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Span = tuple[int, int]
-"""A half-open range of bytes: first, and one behind the last."""
+"""A half-open range of bytes: the first, and the one after the last."""
 
-MOST_RANGES = 8
-"""How many ranges one request may name."""
+MAX_RANGES = 8
+"""Maximum number of ranges in a request."""
 
-MOST_OVERHEAD = 1024
-"""By how many bytes a body in several parts may be longer than the file."""
+MAX_MULTIPART_OVERHEAD_BYTES = 1024
+"""Maximum number of bytes by which a multipart body may be longer than the file."""
 
 
 def parse_range(value: bytes, size: int) -> list[Span] | None:
-    """The spans that `value` asks for of `size` bytes.
+    """Return the spans that `value` selects of `size` bytes.
 
-    None when the field is to be ignored, an empty list when no range can be satisfied.
+    None when the header is ignored, an empty list when no range can be satisfied.
     """
     unit, _, listed = value.partition(b"=")
     specs = [spec for spec in (part.strip(b" \t") for part in listed.split(b",")) if spec]
-    if unit.strip(b" \t").lower() != b"bytes" or not 0 < len(specs) <= MOST_RANGES:
+    if unit.strip(b" \t").lower() != b"bytes" or not 0 < len(specs) <= MAX_RANGES:
         return None
     try:
         spans = [_resolve(spec, size) for spec in specs]
     except ValueError:
         return None
-    return _modest([span for span in spans if span is not None])
+    return _ascending_and_disjoint([span for span in spans if span is not None])
 
 
 def content_range(span: Span, size: int) -> bytes:
-    """The value of `Content-Range` for one part (section 14.4)."""
+    """Return the value of `Content-Range` for a span (section 14.4)."""
     return b"bytes %d-%d/%d" % (span[0], span[1] - 1, size)
 
 
 def unsatisfied_range(size: int) -> bytes:
-    """The value of `Content-Range` in a 416."""
+    """Return the value of `Content-Range` in a 416."""
     return b"bytes */%d" % size
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRanges:
-    """A multipart/byteranges body (section 14.6): each span with the bytes before it, and the last bytes.
+    """A multipart/byteranges body (section 14.6).
 
-    `length` is that of the whole body.
+    `heads` are the bytes before each of the `spans`, `tail` the bytes after the last. `length` is that of the
+    complete body.
     """
 
     boundary: bytes
@@ -64,14 +64,14 @@ class ByteRanges:
     length: int
 
     @property
-    def kind(self) -> bytes:
-        """The media type of the whole body."""
+    def content_type(self) -> bytes:
+        """The media type of the body."""
         return b"multipart/byteranges; boundary=" + self.boundary
 
     @classmethod
-    def of(cls, spans: list[Span], size: int, kind: bytes, boundary: bytes) -> "ByteRanges":
-        """Put spans of a file of `size` bytes and media type `kind` into frames."""
-        opening = b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: " % (boundary, kind)
+    def of(cls, spans: list[Span], size: int, content_type: bytes, boundary: bytes) -> "ByteRanges":
+        """Make a body of spans of a file of `size` bytes."""
+        opening = b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: " % (boundary, content_type)
         heads = [b"%s%s\r\n\r\n" % (opening, content_range(span, size)) for span in spans]
         heads[0] = heads[0].removeprefix(b"\r\n")
         tail = b"\r\n--%s--\r\n" % boundary
@@ -80,7 +80,7 @@ class ByteRanges:
 
 
 def _resolve(spec: bytes, size: int) -> Span | None:
-    """One range, or None when it lies behind the end; raises ValueError when it is none."""
+    """Return a span, or None if it starts after the end. Raises ValueError if malformed."""
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise ValueError("not a byte range")
@@ -95,16 +95,16 @@ def _resolve(spec: bytes, size: int) -> Span | None:
 
 
 def _suffix(count: int, size: int) -> Span | None:
-    """The last `count` bytes. None of an empty file: no `Content-Range` could say so."""
+    """Return the last `count` bytes. Raises ValueError for an empty file, which no `Content-Range` fits."""
     if count and not size:
         raise ValueError("an empty file has no last byte")
     return (max(size - count, 0), size) if count else None
 
 
-def _modest(spans: list[Span]) -> list[Span] | None:
-    """The spans, or None unless they ascend and are disjoint."""
+def _ascending_and_disjoint(spans: list[Span]) -> list[Span] | None:
+    """Return the spans, or None unless they ascend and are disjoint."""
     return spans if all(before[1] <= after[0] for before, after in pairwise(spans)) else None
 
 
-# Longer numbers would only cost time; no file has so many bytes.
+# Forty digits exceed any file size; longer numbers only cost time.
 _SPEC = re.compile(rb"(?=[0-9]|-[0-9])([0-9]{0,40})-([0-9]{0,40})")

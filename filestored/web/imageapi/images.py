@@ -1,7 +1,6 @@
-"""The images of an account over the wire: what can be done with a token.
+"""Image resources: upload, list, get, update and delete the images of an account; regenerate its token.
 
-Each page knows the token of its path and gives it up for a gallery; from then on it is of no interest.
-That comes first, before anything of a body is read.
+Each resource first authenticates with the token of its path, before the body is read.
 """
 
 from collections.abc import Sequence
@@ -10,51 +9,55 @@ from multipart import parse_options_header
 from twisted.internet.defer import CancelledError
 
 from filestored.interfaces import IGallery, IImageStore, IImageUpload, IStreamedRequest, IThumbnails
-from filestored.web.errors import HTTPError, client_left
+from filestored.web.errors import HTTPError, client_disconnected
 from filestored.web.headers.values import single_header
-from filestored.web.imageapi.image_download import render_thumbnail, send_image, wants_thumbnail
+from filestored.web.imageapi.image_download import send_image, send_thumbnail, wants_thumbnail
 from filestored.web.imageapi.resource import ImageApiResource
-from filestored.web.imageapi.stream_limit import Streams
+from filestored.web.imageapi.stream_limit import StreamLimit
 from filestored.web.resource import reply_json
-from filestored.web.upload import UploadHeaders, extract_file, refuse_too_large
+from filestored.web.upload import UploadHeaders, check_form_size, extract_file
 
 
 class GalleryResource(ImageApiResource):
-    """A page behind the token `token`; `identity` is that of an image, where the path names one."""
+    """A resource of the account with `token`, and of the image `image_id` if the path has it."""
 
-    def __init__(self, images: IImageStore, token: bytes, identity: bytes = b"") -> None:
+    def __init__(self, images: IImageStore, token: bytes, image_id: bytes = b"") -> None:
         super().__init__()
         self._images = images
         self._token = token
-        self._identity = identity.decode("ascii", "replace")
+        self._image_id = image_id.decode("ascii", "replace")
 
     async def _authenticate(self) -> IGallery:
         return await self._images.authenticate(self._token.decode("ascii", "replace"))
 
-    async def _take_in(self, request: IStreamedRequest, form: UploadHeaders, upload: IImageUpload) -> str:
-        """The id of the image that the first file of the form has become.
+    async def _receive_image(
+        self, request: IStreamedRequest, headers: UploadHeaders, upload: IImageUpload
+    ) -> str:
+        """Store the first file of the form; return the id of the image.
 
-        Decoding ends when the client leaves, also when it closes its sending side only.
+        Decoding is cancelled when the client disconnects or closes its sending side.
         """
         request.when_left(upload.abandon)
         try:
-            await extract_file(request.body, form, upload, self._images.max_size, upload.begin)
+            await extract_file(request.body, headers, upload, self._images.max_size, upload.begin)
             return await upload.commit()
         except CancelledError:
-            raise client_left() from None
+            raise client_disconnected() from None
         finally:
-            upload.abort()  # after a commit there is nothing left to drop
+            upload.abort()  # no effect after a commit
 
-    def _form_of(self, request: IStreamedRequest) -> UploadHeaders:
-        """What the head says of the body. Raises `HTTPError` unless that is a form."""
-        kind, _ = parse_options_header((single_header(request, b"content-type") or b"").decode("latin-1"))
-        if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    def _require_form(self, request: IStreamedRequest) -> UploadHeaders:
+        """Return the headers of a form. Raises `HTTPError` (400, 415) for other content."""
+        media_type, _ = parse_options_header(
+            (single_header(request, b"content-type") or b"").decode("latin-1")
+        )
+        if media_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise HTTPError(415, "Send the image as a file in a form: multipart/form-data")
-        announcement = UploadHeaders.of(request)
-        if announcement.boundary is None:
+        headers = UploadHeaders.of(request)
+        if headers.boundary is None:
             raise HTTPError(400, "There is no file in the form; send it as multipart/form-data")
-        refuse_too_large(request.body, self._images.max_size)
-        return announcement
+        check_form_size(request.body, self._images.max_size)
+        return headers
 
 
 class UploadImage(GalleryResource):
@@ -65,9 +68,9 @@ class UploadImage(GalleryResource):
     async def render_POST(self, request: IStreamedRequest) -> None:
         """201 and the id; 401, 406, 409, 400, 415."""
         gallery = await self._authenticate()
-        form = self._form_of(request)
-        identity = await self._take_in(request, form, await gallery.upload())
-        reply_json(request, 201, {"File ID": identity})
+        headers = self._require_form(request)
+        image_id = await self._receive_image(request, headers, await gallery.upload())
+        reply_json(request, 201, {"File ID": image_id})
 
 
 class UpdateImage(GalleryResource):
@@ -76,38 +79,38 @@ class UpdateImage(GalleryResource):
     allowedMethods = (b"PATCH",)
 
     async def render_PATCH(self, request: IStreamedRequest) -> None:
-        """200, and the id means the new image; 401, 404, 406, 409, 400, 415, and the old one is as it was."""
+        """200, and the id refers to the new image; 401, 404, 406, 409, 400, 415 without any change."""
         gallery = await self._authenticate()
-        form = self._form_of(request)
-        await self._take_in(request, form, await gallery.upload(self._identity))
+        headers = self._require_form(request)
+        await self._receive_image(request, headers, await gallery.upload(self._image_id))
         reply_json(request, 200, "Image updated")
 
 
 class GetImage(GalleryResource):
-    """``token/<token>/get-image/<id>/``; with a width or a height in the query, a thumbnail."""
+    """``token/<token>/get-image/<id>/``; a thumbnail if the query has a width or a height."""
 
     def __init__(
         self,
         images: IImageStore,
         thumbnails: IThumbnails | None,
-        streams: Streams,
+        streams: StreamLimit,
         token: bytes,
-        identity: bytes,
+        image_id: bytes,
     ) -> None:
-        super().__init__(images, token, identity)
+        super().__init__(images, token, image_id)
         self._thumbnails = thumbnails
         self._streams = streams
 
     async def render_GET(self, request: IStreamedRequest) -> None:
-        """200, 206 or 304 and the image, packed if the client likes that; 401, 404, 406, 412, 416."""
+        """200, 206 or 304 and the image, gzipped if the client prefers it; 401, 404, 406, 412, 416."""
         gallery = await self._authenticate()
         if not wants_thumbnail(request):
-            await send_image(gallery, self._identity, request, self._streams)
+            await send_image(gallery, self._image_id, request, self._streams)
         elif self._thumbnails is None:
             raise HTTPError(501, "This server makes no thumbnails; they need the extra filestored[images]")
         else:
-            _, blob = await gallery.open(self._identity, gzipped=lambda _: False)
-            await render_thumbnail(request, blob, self._thumbnails, gallery.owner)
+            _, blob = await gallery.open(self._image_id, gzipped=lambda _: False)
+            await send_thumbnail(request, blob, self._thumbnails, gallery.owner)
 
     render_HEAD = render_GET
 
@@ -116,10 +119,10 @@ class ImageList(GalleryResource):
     """``token/<token>/get-image-list/``."""
 
     async def render_GET(self, request: IStreamedRequest) -> None:
-        """200 and the ids of all images by their names; 401."""
+        """200 and the ids of all images by name; 401."""
         gallery = await self._authenticate()
         listing = gallery.list_images()
-        request.notifyFinish().addErrback(lambda _: listing.cancel())  # the client has left
+        request.notifyFinish().addErrback(lambda _: listing.cancel())  # the client has disconnected
         reply_json(request, 200, await listing)
 
     render_HEAD = render_GET
@@ -131,9 +134,9 @@ class DeleteImage(GalleryResource):
     allowedMethods = (b"DELETE",)
 
     async def render_DELETE(self, request: IStreamedRequest) -> None:
-        """200 and gone; 401, 404."""
+        """200 after the deletion; 401, 404."""
         gallery = await self._authenticate()
-        await gallery.delete(self._identity)
+        await gallery.delete(self._image_id)
         reply_json(request, 200, "Image deleted")
 
 
@@ -143,6 +146,6 @@ class RegenerateToken(GalleryResource):
     allowedMethods = (b"POST",)
 
     async def render_POST(self, request: IStreamedRequest) -> None:
-        """200 and the new token, the old one being dead; 401."""
+        """200 and the new token, which invalidates the former one; 401."""
         gallery = await self._authenticate()
         reply_json(request, 200, {"token": await gallery.regenerate_token()})

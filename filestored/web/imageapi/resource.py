@@ -1,36 +1,36 @@
-"""How the image API answers: in JSON, where a message is a string.
+"""Base classes of the image API: responses are JSON, errors are JSON strings.
 
-The paths of this API hold tokens, so no answer may let a browser tell another server where it was.
+The paths of this API hold tokens, so `Referrer-Policy` keeps browsers from sending them to other servers.
 """
 
-from filestored.http.response import prepare
+from filestored.http.response import preformat
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
 from filestored.web.resource import AsyncResource, ErrorResource, NotFoundResource, reply_json
 
-_DISCREET = prepare((b"Referrer-Policy", b"no-referrer"))
+_NO_REFERRER = preformat((b"Referrer-Policy", b"no-referrer"))
 
 
 class ImageApiResource(AsyncResource):
-    """A place in the image API. It has only what the path says, which ends with a slash."""
+    """A resource of the image API, whose path ends with a slash."""
 
     isLeaf = True
 
     def render(self, request: IStreamedRequest) -> int:
-        """Answer, and keep the path a secret."""
-        request.set_headers(_DISCREET)
+        """Call the method of the resource, with `Referrer-Policy` set."""
+        request.set_headers(_NO_REFERRER)
         return super().render(request)
 
-    def refuse(self, request: IStreamedRequest, refusal: HTTPError) -> None:
-        """Answer with an error: a JSON string."""
-        fields = refusal.fields
-        if refusal.status == 401:
-            fields = (*fields, (b"WWW-Authenticate", b"Token"))  # RFC 9110 section 11.6.1 wants one
-        reply_json(request, refusal.status, str(refusal), fields=fields)
+    def send_error(self, request: IStreamedRequest, error: HTTPError) -> None:
+        """Send an error response: a JSON string."""
+        headers = error.headers
+        if error.status == 401:
+            headers = (*headers, (b"WWW-Authenticate", b"Token"))  # RFC 9110 section 11.6.1 requires it
+        reply_json(request, error.status, str(error), headers=headers)
 
 
 class ImageApiNotFound(ImageApiResource, NotFoundResource):
-    """Answers every method with 404: the image API has no such place."""
+    """Answers every method with 404, as a JSON string."""
 
 
 class ImageApiError(ImageApiResource, ErrorResource):

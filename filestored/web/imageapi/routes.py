@@ -1,15 +1,15 @@
-"""The image API on one page.
+"""Routes of the image API below ``/imageapi/``.
 
 generate-token/<username>/             a new account
-retrieve-token/<username>/             its token, again
-token/<token>/regenerate-token/        another token for it
+retrieve-token/<username>/             its token
+token/<token>/regenerate-token/        a new token for it
 token/<token>/upload-image/            a new image
 token/<token>/get-image/<id>/          an image, or a thumbnail of it
 token/<token>/get-image-list/          all names and ids
-token/<token>/update-image/<id>/       another image under the same id
-token/<token>/delete-image/<id>/       no image under that id
+token/<token>/update-image/<id>/       new content for an id
+token/<token>/delete-image/<id>/       deletion of an image
 
-The slash at the end is part of each path; everything else is 404.
+Each path ends with a slash; everything else is 404.
 """
 
 from twisted.web.resource import Resource
@@ -24,8 +24,8 @@ from filestored.web.imageapi.images import (
     UploadImage,
 )
 from filestored.web.imageapi.resource import ImageApiNotFound
-from filestored.web.imageapi.stream_limit import Streams
-from filestored.web.imageapi.tokens import AdmissionControl, GenerateToken, Registration, RetrieveToken
+from filestored.web.imageapi.stream_limit import StreamLimit
+from filestored.web.imageapi.tokens import GenerateToken, Registration, RetrieveToken, TokenAccess
 from filestored.web.origins import OriginPolicy
 
 
@@ -44,36 +44,36 @@ class ImageApi(Resource):
     ) -> None:
         super().__init__()
         self._images = images
-        self._admission = AdmissionControl(origins, registration)
+        self._access = TokenAccess(origins, registration)
         self._thumbnails = thumbnails
-        self._streams = Streams()
+        self._streams = StreamLimit()
 
     def render(self, request: IStreamedRequest) -> object:
-        """Have the page that the path names answer."""
-        return self._page(request.postpath).render(request)
+        """Render the resource of the path."""
+        return self._resource(request.postpath).render(request)
 
-    def _page(self, path: list[bytes]) -> Resource:
+    def _resource(self, path: list[bytes]) -> Resource:
         match path:
             case [b"generate-token", username, b""]:
-                return GenerateToken(self._images, username, self._admission)
+                return GenerateToken(self._images, username, self._access)
             case [b"retrieve-token", username, b""]:
-                return RetrieveToken(self._images, username, self._admission)
+                return RetrieveToken(self._images, username, self._access)
             case [b"token", token, *rest]:
-                return self._gallery_page(token, rest)
+                return self._gallery_resource(token, rest)
         return ImageApiNotFound()
 
-    def _gallery_page(self, token: bytes, path: list[bytes]) -> Resource:
+    def _gallery_resource(self, token: bytes, path: list[bytes]) -> Resource:
         match path:
             case [b"regenerate-token", b""]:
                 return RegenerateToken(self._images, token)
             case [b"upload-image", b""]:
                 return UploadImage(self._images, token)
-            case [b"get-image", identity, b""]:
-                return GetImage(self._images, self._thumbnails, self._streams, token, identity)
+            case [b"get-image", image_id, b""]:
+                return GetImage(self._images, self._thumbnails, self._streams, token, image_id)
             case [b"get-image-list", b""]:
                 return ImageList(self._images, token)
-            case [b"update-image", identity, b""]:
-                return UpdateImage(self._images, token, identity)
-            case [b"delete-image", identity, b""]:
-                return DeleteImage(self._images, token, identity)
+            case [b"update-image", image_id, b""]:
+                return UpdateImage(self._images, token, image_id)
+            case [b"delete-image", image_id, b""]:
+                return DeleteImage(self._images, token, image_id)
         return ImageApiNotFound()

@@ -1,6 +1,6 @@
-"""Bound on streams: at most so many at once for each owner, and in all.
+"""Limit of concurrent decompressed downloads, for each account and in total.
 
-In: the name of an owner. Out: a place, held until the stream ends, or `Overloaded`.
+In: the name of an account. Out: a place, held until the download ends, or `Overloaded`.
 """
 
 from collections import Counter
@@ -9,29 +9,29 @@ from contextlib import contextmanager
 
 from filestored.errors import Overloaded
 
-MAX_STREAMS_EACH = 32
-"""Images of one account that a worker decompresses at once, each at the pace of its client."""
+MAX_STREAMS_PER_OWNER = 32
+"""Maximum number of images of one account that a worker decompresses at once."""
 
 MAX_STREAMS = 128
-"""Images that a worker decompresses at once; each takes up to 400 KiB of memory."""
+"""Maximum number of images that a worker decompresses at once; each takes up to 400 KiB of memory."""
 
 
-class Streams:
-    """The streams that are open now, counted by owner."""
+class StreamLimit:
+    """Counts the decompressed downloads of each owner."""
 
-    def __init__(self, limit: int = MAX_STREAMS, limit_each: int = MAX_STREAMS_EACH) -> None:
+    def __init__(self, limit: int = MAX_STREAMS, limit_per_owner: int = MAX_STREAMS_PER_OWNER) -> None:
         self._limit = limit
-        self._limit_each = limit_each
+        self._limit_per_owner = limit_per_owner
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
-        """Hold a place for one stream. Raises `Overloaded` beyond the bounds."""
-        if self._open[owner] >= self._limit_each or self._open.total() >= self._limit:
+        """Hold a place for one download. Raises `Overloaded` at the limit."""
+        if self._open[owner] >= self._limit_per_owner or self._open.total() >= self._limit:
             raise Overloaded
         self._open[owner] += 1
         try:
             yield
         finally:
             self._open[owner] -= 1
-            self._open += Counter()  # drops owners without streams
+            self._open += Counter()  # drops owners without downloads

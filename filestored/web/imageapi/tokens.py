@@ -1,7 +1,7 @@
-"""Registration over HTTP: ``generate-token`` and ``retrieve-token``.
+"""Token resources ``generate-token`` and ``retrieve-token``, and the access control of both.
 
-Both return a token to any client that knows the user name. So by default only clients on this machine are
-served; the operator can open both to all clients, or close them.
+Both return a token to any client that knows a user name. By default only clients on this machine are served
+(`is_local`); the operator can open both to all clients, or disable them.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,29 @@ from filestored.web.imageapi.resource import ImageApiResource
 from filestored.web.origins import OriginPolicy
 from filestored.web.resource import reply_json
 
+_PROXY_HEADERS = frozenset(
+    [b"forwarded", b"via", b"cdn-loop", b"x-scheme", b"x-url-scheme", b"x-amzn-trace-id"]
+)
+"""Headers that only proxies add (RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and customs of products)."""
+
+_PROXY_PREFIXES = (
+    b"x-forwarded", b"x-origin", b"x-real-", b"x-proxy", b"x-envoy-", b"x-arr-", b"x-azure-",
+    b"proxy-", b"cf-", b"fastly-", b"fly-",
+)  # fmt: skip
+
+_PROXY_SUFFIXES = (b"client-ip", b"connecting-ip", b"remote-addr", b"remote-ip")
+
 
 class Registration(Enum):
-    """The clients that get tokens: those on this machine, all, none."""
+    """The clients that get tokens: those on this machine, all, or none."""
 
     LOCAL = auto()
     OPEN = auto()
     OFF = auto()
 
 
-class AdmissionControl:
-    """Decides whether a request may get a token. Web pages of other sites never may."""
+class TokenAccess:
+    """Access control of token requests. Web pages of other sites are always rejected."""
 
     def __init__(self, origins: OriginPolicy, registration: Registration) -> None:
         self._origins = origins
@@ -47,14 +59,30 @@ class AdmissionControl:
             )
 
 
-class AccountResource(ImageApiResource):
-    """A page about the account `username`."""
+def is_local(request: IStreamedRequest) -> bool:
+    """Return whether the client is on this machine, as far as the request shows; False through a proxy."""
+    if request.clientproto == b"HTTP/1.0" or any(map(_is_proxy_header, request.getAllHeaders())):
+        return False
+    address = request.getHost()
+    host = request.getRequestHostname().decode("latin-1").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost") or is_loopback(host):
+        return isinstance(address, UNIXAddress) or is_on_loopback(address)
+    # Clients of a Unix socket send an invented host name, or none; a DNS name comes from a proxy.
+    return isinstance(address, UNIXAddress) and not {".", ":"}.intersection(host)
 
-    def __init__(self, images: IImageStore, username: bytes, admission: AdmissionControl) -> None:
+
+def _is_proxy_header(name: bytes) -> bool:
+    return name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) or name.endswith(_PROXY_SUFFIXES)
+
+
+class AccountResource(ImageApiResource):
+    """A resource of the account `username`."""
+
+    def __init__(self, images: IImageStore, username: bytes, access: TokenAccess) -> None:
         super().__init__()
         self._images = images
         self._username = username.decode("utf-8", "replace")
-        self._admission = admission
+        self._access = access
 
 
 class GenerateToken(AccountResource):
@@ -63,8 +91,8 @@ class GenerateToken(AccountResource):
     allowedMethods: Sequence[bytes] = (b"GET",)
 
     async def render_GET(self, request: IStreamedRequest) -> None:
-        """201 and the token of a new account; 409 when there is one of that name; 400 for a bad name."""
-        self._admission.check(request)
+        """201 and the token of a new account; 409 if the account exists; 400 for an invalid name."""
+        self._access.check(request)
         if not USERNAME.fullmatch(self._username):
             raise HTTPError(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
         reply_json(request, 201, {"token": await self._images.register(self._username)})
@@ -74,44 +102,9 @@ class RetrieveToken(AccountResource):
     """``retrieve-token/<username>/``."""
 
     async def render_GET(self, request: IStreamedRequest) -> None:
-        """200 and the token of an account; 404 when there is none."""
-        self._admission.check(request)
+        """200 and the token of an account; 404."""
+        self._access.check(request)
         token = await self._images.get_token(self._username)
         reply_json(request, 200, {self._username: token})
 
     render_HEAD = render_GET
-
-
-# --- Detection of requests from this machine: those a proxy may have forwarded do not count.
-
-
-PROXY_FIELDS = frozenset(
-    [b"forwarded", b"via", b"cdn-loop", b"x-scheme", b"x-url-scheme", b"x-amzn-trace-id"]
-)
-"""Fields that only proxies add (RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and customs of products)."""
-
-PROXY_PREFIXES = (
-    b"x-forwarded", b"x-origin", b"x-real-", b"x-proxy", b"x-envoy-", b"x-arr-", b"x-azure-",
-    b"proxy-", b"cf-", b"fastly-", b"fly-",
-)  # fmt: skip
-"""Beginnings of names of such fields."""
-
-PROXY_SUFFIXES = (b"client-ip", b"connecting-ip", b"remote-addr", b"remote-ip")
-"""Ends of names of fields that hold the address of a client."""
-
-
-def is_local(request: IStreamedRequest) -> bool:
-    """Return whether the client is on this machine, as far as the request shows it."""
-    if request.clientproto == b"HTTP/1.0" or any(map(_is_of_a_proxy, request.getAllHeaders())):
-        return False
-    here = request.getHost()
-    host = request.getRequestHostname().decode("latin-1").lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost") or is_loopback(host):
-        return isinstance(here, UNIXAddress) or is_on_loopback(here)
-    # Clients of a Unix socket make up a name, or send none; a name of the DNS comes from a proxy.
-    return isinstance(here, UNIXAddress) and not {".", ":"}.intersection(host)
-
-
-def _is_of_a_proxy(name: bytes) -> bool:
-    """Return whether a field of this name, in lower case, is the sign of a proxy."""
-    return name in PROXY_FIELDS or name.startswith(PROXY_PREFIXES) or name.endswith(PROXY_SUFFIXES)

@@ -23,7 +23,7 @@ from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IImageDecoder, Thumbnail
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.web.imageapi.image_download import render_thumbnail, wants_thumbnail
+from filestored.web.imageapi.image_download import send_thumbnail, wants_thumbnail
 from filestored.web.resource import AsyncResource
 from tests.images.decodable_images import PICTURE, SAMPLES, SVG
 from tests.wire import Wire
@@ -199,7 +199,7 @@ class Gallery(AsyncResource):
 
     async def render_GET(self, request):
         assert wants_thumbnail(request)
-        await render_thumbnail(request, await self._store.open(self._digest), self._thumbnails, "anna")
+        await send_thumbnail(request, await self._store.open(self._digest), self._thumbnails, "anna")
 
     render_HEAD = render_GET
 

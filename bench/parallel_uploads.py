@@ -1,0 +1,60 @@
+"""Parallel large uploads, and their memory.
+
+Only filestored is asked: a server that keeps each body in memory would take the whole machine's. The
+clients are threads that send from one block of memory; they share the client's core and are not what is
+measured.
+"""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bench.cleanup import remove
+from bench.cpu_affinity import on
+from bench.environment import Environment
+from bench.files import MIB
+from bench.servers.filestored import Filestored
+from bench.upload_client import Target, upload
+
+SIZE = 256 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelUploads:
+    """Result: memory `before` and at the `peak` in bytes, and the number of `refused` uploads."""
+
+    uploads: int
+    seconds: float
+    before: int
+    peak: int
+    refused: int
+
+    @property
+    def rate(self) -> float:
+        """MiB a second, all of them together."""
+        return self.uploads * SIZE / MIB / self.seconds
+
+
+def measure(environment: Environment, uploads: int) -> ParallelUploads:
+    """Start a fresh filestored on a store of its own and send it everything at once."""
+    store = os.path.join(environment.path, "deluge")
+    server = environment.start(Filestored, store=store)
+    try:
+        before = server.processes.resident()
+        server.processes.forget_peak()
+        started = time.monotonic()
+        with on(environment.cores.clients(1)), ThreadPoolExecutor(uploads) as threads:
+            answers = [threads.submit(_send, server.port) for _ in range(uploads)]
+            refused = sum(answer.result() != 200 for answer in answers)
+        return ParallelUploads(uploads, time.monotonic() - started, before, server.processes.peak(), refused)
+    finally:
+        server.stop()
+        remove(store)
+
+
+def _send(port: int) -> int:
+    try:
+        return upload(port, Target("POST", "/"), SIZE)
+    except OSError:
+        return 0

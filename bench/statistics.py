@@ -1,0 +1,78 @@
+"""Samples, and statistics of them. Pure.
+
+A turn of one server at one work is a `Sample`; its turns of all rounds are a `Series`. Servers are
+compared round by round, see `ratios`, and the median is what a table shows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One turn: `amount` of units done in `seconds`, with `cpu` seconds of the server's processes.
+
+    `errors` is how many requests were not answered with success, `owed` how many seconds the disk went on
+    for, after the turn, until everything written in it was on it.
+    """
+
+    amount: float
+    seconds: float
+    cpu: float
+    errors: int = 0
+    owed: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.amount / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of the server's CPU per unit."""
+        return self.cpu / self.amount * 1e6 if self.amount else float("inf")
+
+    @property
+    def busy(self) -> float:
+        """The share of the time that the server computed, 1.0 being one core."""
+        return self.cpu / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A median between the least and the greatest."""
+
+    least: float
+    middle: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Span":
+        """The span of one or more values."""
+        return cls(min(values), median(values), max(values))
+
+
+Series = Sequence[Sample]
+"""The samples of one server at one work, in the order of the rounds."""
+
+
+def rates(series: Series) -> Span:
+    """Units a second."""
+    return Span.of([sample.rate for sample in series])
+
+
+def costs(series: Series) -> Span:
+    """Microseconds of CPU per unit."""
+    return Span.of([sample.cost for sample in series])
+
+
+def ratios(ours: Series, theirs: Series) -> Span | None:
+    """Return the ratio of rates, paired by round; None if the other server has none."""
+    found = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True) if b.rate]
+    return Span.of(found) if found else None
+
+
+def thrift(ours: Series, theirs: Series) -> float:
+    """Return the median ratio of CPU time per unit."""
+    return median([b.cost / a.cost for a, b in zip(ours, theirs, strict=True)])

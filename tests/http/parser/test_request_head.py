@@ -1,0 +1,195 @@
+"""Request heads: the parts of good heads, and the status for bad ones."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestored.http.limits import Limits
+from filestored.http.parser.headers import BadRequest
+from filestored.http.parser.request_head import RequestHeadParser
+
+LIMITS = Limits()
+PLAIN = b"GET /a/b?c=d HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
+
+
+def read(data: bytes):
+    return RequestHeadParser(LIMITS).feed(data)
+
+
+def refusal(data: bytes) -> int:
+    with pytest.raises(BadRequest) as caught:
+        read(data)
+    return caught.value.status
+
+
+def head_of(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def post(*fields: str) -> bytes:
+    return head_of("POST / HTTP/1.1", "Host: x", *fields)
+
+
+def test_parts_of_a_request_head():
+    head, rest = read(PLAIN)
+    assert (b"GET", b"/a/b?c=d", b"/a/b", b"c=d", b"HTTP/1.1") == (
+        head.method,
+        head.target,
+        head.path,
+        head.query,
+        head.version,
+    )
+    assert [(b"host", b"x"), (b"accept", b"*/*")] == head.fields.lines
+    assert (True, False, None, b"") == (
+        head.fields.keep_alive,
+        head.fields.has_body,
+        head.fields.length,
+        rest,
+    )
+
+
+def test_head_byte_by_byte():
+    reader = RequestHeadParser(LIMITS)
+    for position in range(len(PLAIN) - 1):
+        assert reader.feed(PLAIN[position : position + 1]) is None
+    assert reader.feed(PLAIN[-1:]) == read(PLAIN)
+
+
+@given(st.binary(max_size=64))
+def test_bytes_after_a_head_are_returned(garbage):
+    head, rest = read(PLAIN + garbage)
+    assert (read(PLAIN)[0], garbage) == (head, rest)
+
+
+@given(st.lists(st.integers(1, len(PLAIN) - 1)))
+def test_head_cut_anywhere(cuts):
+    reader = RequestHeadParser(LIMITS)
+    borders = [0, *sorted(set(cuts)), len(PLAIN)]
+    answers = [reader.feed(PLAIN[a:b]) for a, b in itertools.pairwise(borders)]
+    assert [None] * (len(answers) - 1) + [read(PLAIN)] == answers
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "keep_alive"),
+    [
+        ("GET / HTTP/1.1", [], True),
+        ("GET / HTTP/1.1", ["Connection: close"], False),
+        ("GET / HTTP/1.1", ["Connection: Upgrade", "Upgrade: h2c"], True),
+        ("GET / HTTP/1.0", [], False),
+        ("GET / HTTP/1.0", ["Connection: keep-alive"], True),
+    ],
+)
+def test_keep_alive_by_version_and_connection_header(line, fields, keep_alive):
+    head, _ = read(head_of(line, "Host: x", *fields))
+    assert keep_alive == head.fields.keep_alive
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "chunked"),
+    [
+        ([], None, False),
+        (["Content-Length: 0"], 0, False),
+        (["Content-Length: 12"], 12, False),
+        (["Transfer-Encoding: chunked"], None, True),
+        (["transfer-encoding: Chunked"], None, True),
+        (["Transfer-Encoding: chunked", "Upgrade: h2c", "Connection: upgrade"], None, True),
+        (["Content-Length: 7", "Upgrade: h2c", "Connection: upgrade"], 7, False),
+    ],
+)
+def test_length_and_chunked_of_the_body(fields, length, chunked):
+    head, _ = read(post(*fields))
+    assert (length, chunked) == (head.fields.length, head.fields.chunked)
+
+
+@pytest.mark.parametrize("method", ["BREW", "PROPFIND", "get", "SETUP", "M-SEARCH", "CONNECT"])
+def test_unknown_methods_are_accepted(method):
+    head, _ = read(head_of(f"{method} / HTTP/1.1", "Host: x", "Content-Length: 3"))
+    assert (method.encode(), 3) == (head.method, head.fields.length)
+
+
+@pytest.mark.parametrize(
+    ("status", "data"),
+    [
+        (400, b"GET / HTTP/1.1\nHost: x\n\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\n Host: x\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\nA\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x7fc\r\n\r\n"),
+        (400, b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET /  HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET / HTTP/1.1 \r\nHost: x\r\n\r\n"),
+        (400, b"GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET /\x80 HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET /\r\n\r\n"),
+        (400, b"GET / http/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET / RTSP/1.0\r\nHost: x\r\n\r\n"),
+        (400, b"G@T / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"),
+        (505, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
+        (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (505, b"GET / HTTP/1.7\r\nHost: x\r\n\r\n"),
+        (505, b"GET / HTTP/0.9\r\nHost: x\r\n\r\n"),
+        (400, head_of("GET / HTTP/1.1")),
+        (400, head_of("GET / HTTP/1.1", "Host: x", "Host: x")),
+        (400, head_of("GET / HTTP/1.1", "Host: x y")),
+        (400, head_of("GET / HTTP/1.0", "Host: x/y")),
+        (400, post("Content-Length: 3", "Content-Length: 3")),
+        (400, post("Content-Length: 3, 3")),
+        (400, post("Content-Length: +3")),
+        (400, post("Content-Length: -3")),
+        (400, post("Content-Length: 0x3")),
+        (400, post("Content-Length: 3_0")),
+        (400, post("Content-Length: ")),
+        (400, post("Content-Length: 1000000000000000000000")),
+        (400, post("Transfer-Encoding: gzip, chunked")),
+        (400, post("Transfer-Encoding: chunked, chunked")),
+        (400, post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked")),
+        (400, post("Transfer-Encoding: xchunked")),
+        (400, post("Transfer-Encoding: identity")),
+        (400, post("Transfer-Encoding: \x0bchunked")),
+        (400, post("Transfer-Encoding: ")),
+        (400, post("Transfer-Encoding: chunked", "Content-Length: 3")),
+        (400, post("Content-Length: 3", "Transfer-Encoding: chunked")),
+        (400, head_of("POST / HTTP/1.0", "Transfer-Encoding: chunked")),
+        (400, head_of("GET http://x/ HTTP/1.1", "Host: x")),
+        (400, head_of("CONNECT x:80 HTTP/1.1", "Host: x")),
+        (400, head_of("OPTIONS * HTTP/1.1", "Host: x")),
+        (400, head_of("GET /../etc/passwd HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a/.. HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a/%2e%2E/b HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a%2fb HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a%00b HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a%zzb HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a%2 HTTP/1.1", "Host: x")),
+        (400, head_of("GET /a\\b HTTP/1.1", "Host: x")),
+        (414, head_of("GET /" + "a" * 8192 + " HTTP/1.1", "Host: x")),
+        (414, b"GET /" + b"a" * 8200),
+        (431, head_of("GET / HTTP/1.1", "Host: x", "A: " + "a" * 8192)),
+        (431, head_of("GET / HTTP/1.1", "Host: x", *["A: " + "a" * 4000] * 5)),
+        (431, head_of("GET / HTTP/1.1", "Host: x", *["A: b"] * 100)),
+    ],
+)
+def test_bad_head_is_refused_with_its_status(status, data):
+    assert status == refusal(data)
+
+
+def test_unfinished_bad_head_is_refused_early():
+    assert 400 == refusal(b"GET / HTTP/1.1\r\nHost: x\n")
+    assert 505 == refusal(b"GET / HTTP/3.0\r\n")
+    assert 431 == refusal(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000)
+    assert 431 == refusal(b"GET / HTTP/1.1\r\nA: " + b"a" * 9000)
+
+
+@pytest.mark.parametrize("target", ["/", "/a..b", "/...", "/a/..b", "/%41", "/a//b", "/?x=%2f..%00/../"])
+def test_harmless_dots_and_escapes_are_accepted(target):
+    head, _ = read(head_of(f"GET {target} HTTP/1.1", "Host: x"))
+    assert target.encode() == head.target

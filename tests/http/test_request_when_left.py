@@ -1,0 +1,77 @@
+"""`IStreamedRequest.when_left`: the client leaves while its request is answered."""
+
+import pytest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.wire import Wire
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class Slow(Resource):
+    """Answers when the test does."""
+
+    isLeaf = True
+
+    def __init__(self):
+        super().__init__()
+        self.left = []
+
+    def render(self, request):
+        self.request = request
+        request.when_left(lambda: self.left.append("left"))
+        return NOT_DONE_YET
+
+
+@pytest.fixture
+def slow():
+    return Slow()
+
+
+@pytest.fixture
+def wire(slow):
+    wire = Wire(slow)
+    wire.send(GET)
+    return wire
+
+
+def test_when_left_reports_a_lost_connection_once(wire, slow):
+    wire.hang_up()
+    assert slow.left == ["left"]
+
+
+def test_when_left_reports_a_closed_sending_side_once(wire, slow):
+    wire.channel.readConnectionLost()
+    assert slow.left == ["left"]
+    slow.request.write(b"answer")
+    slow.request.finish()
+    assert wire.received().endswith(b"6\r\nanswer\r\n0\r\n\r\n")
+    wire.hang_up()
+    assert slow.left == ["left"]
+
+
+def test_when_left_after_the_client_left_calls_at_once(wire, slow):
+    wire.channel.readConnectionLost()
+    slow.request.when_left(lambda: slow.left.append("late"))
+    assert slow.left == ["left", "late"]
+
+
+def test_when_left_calls_only_the_last_action(wire, slow):
+    slow.request.when_left(lambda: slow.left.append("later"))
+    wire.hang_up()
+    assert slow.left == ["later"]
+
+
+def test_when_left_reports_nothing_after_the_response(wire, slow):
+    slow.request.finish()
+    wire.channel.readConnectionLost()
+    wire.hang_up()
+    assert slow.left == []
+
+
+def test_when_left_reports_a_client_that_leaves_during_the_body(slow):
+    wire = Wire(slow)
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
+    wire.hang_up()
+    assert slow.left == ["left"]

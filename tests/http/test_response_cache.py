@@ -1,0 +1,625 @@
+"""Response cache: its entries, and hits and misses on sockets."""
+
+import errno
+import os
+import select
+import socket
+import struct
+import tempfile
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from zope.interface import implementer
+
+from filestored.errors import NotFound, Overloaded
+from filestored.http.factory import HTTPFactory
+from filestored.http.limits import Limits
+from filestored.http.parser.headers import Headers
+from filestored.http.parser.request_head import RequestHead
+from filestored.http.response import CachedHead
+from filestored.http.response_cache import (
+    MAX_ENTRIES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    CachedResponse,
+    ResponseCache,
+)
+from filestored.interfaces import IBlob, ICacheable, IInMemory
+from tests.http.file_source import FileSource
+from tests.talk import Reply, Talk, asking, question, talk, until
+
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 0)
+
+CONTENT = os.urandom(1 << 20) * 5
+REFUSED = b"not this way"
+
+
+class CountedOpen:
+    """Counter of open objects."""
+
+    now_open = 0
+
+    def __init__(self, size):
+        self.size = size
+        type(self).now_open += 1
+
+    def close(self):
+        type(self).now_open -= 1
+
+
+@implementer(IBlob, IInMemory)
+class InMemoryFile(CountedOpen):
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.data = file.read()
+        super().__init__(len(self.data))
+
+
+@implementer(IBlob)
+class DiskFile(FileSource, CountedOpen):
+    def __init__(self, path):
+        self._file = open(path, "rb")  # noqa: SIM115  # closed by its owner
+        FileSource.__init__(self, self._file.fileno())
+        CountedOpen.__init__(self, os.fstat(self._file.fileno()).st_size)
+
+    def close(self):
+        super().close()
+        self._file.close()
+
+
+class FileResource(Resource):
+    """Answers with one file and caches the response; reopening raises `error` if there is one."""
+
+    isLeaf = True
+
+    def __init__(self, path, kind, status=200, error=None):
+        super().__init__()
+        self.rendered = 0
+        self.path, self.kind, self.status, self.error = path, kind, status, error
+
+    def reopen(self):
+        if self.error is not None:
+            raise self.error
+        return self.kind(self.path)
+
+    def render_GET(self, request):
+        self.rendered += 1
+        if ICacheable.providedBy(request):
+            request.cache_with(self.reopen)
+        request.setResponseCode(self.status)
+        with open(self.path, "rb") as file:
+            content = file.read()
+        request.setHeader(b"Content-Length", b"%d" % len(content))
+        return content
+
+    def render_POST(self, request):
+        return b"taken"
+
+
+class Log(list):
+    """An access log of (method, status, bytes); counts the entries that it formatted."""
+
+    described = 0
+
+    def format_entry(self, entry):
+        self.described += 1
+        return entry.method, entry.status, entry.sent
+
+    def log(self, moment, peer, description):
+        self.append(description)
+
+
+@pytest.fixture
+def log():
+    return Log()
+
+
+@pytest.fixture
+def listen(log):
+    """A function that serves a resource on loopback and returns the port."""
+    running = []
+
+    def start(root):
+        factory = HTTPFactory(root, reactor, Limits(keep_alive_timeout=3600), log)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        running.append((factory, port))
+        return port.getHost().port
+
+    start.running = running
+    yield start
+    for factory, port in running:
+        factory.abort()
+        pytest_twisted.blockon(port.stopListening())
+        pytest_twisted.blockon(factory.drain())
+    assert 0 == InMemoryFile.now_open == DiskFile.now_open
+
+
+@pytest.fixture
+def resource(tmp_path, request):
+    """A resource with a file of 100,000 bytes."""
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT[:100_000])
+    return FileResource(str(path), DiskFile)
+
+
+def entry(raw, reopen=None, size=0, fields=1):
+    head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", Headers([(b"host", b"h")] * fields), raw)
+    return CachedResponse(head, CachedHead(200, [b"Content-Length: %d" % size]), size, reopen)
+
+
+# --- entries ----------------------------------------------------------------------------------
+
+
+def test_cache_hit_needs_the_same_bytes():
+    cache, answer = ResponseCache(), entry(b"a")
+    cache.add_response(answer)
+    assert [answer, None, None] == [cache.get(raw) for raw in (b"a", b"A", b"a ")]
+
+
+def test_full_cache_evicts_the_oldest_entry():
+    cache = ResponseCache(max_entries=2)
+    for raw in (b"a", b"b", b"c"):
+        cache.add_response(entry(raw))
+    assert [False, True, True] == [cache.get(raw) is not None for raw in (b"a", b"b", b"c")]
+
+
+def test_replacing_an_entry_does_not_evict_another():
+    cache, again = ResponseCache(max_entries=2), entry(b"b")
+    for answer in (entry(b"a"), entry(b"b"), again):
+        cache.add_response(answer)
+    assert cache.get(b"a") is not None
+    assert cache.get(b"b") is again
+
+
+def test_cache_of_size_zero_stores_nothing():
+    cache = ResponseCache(max_entries=0)
+    cache.add_response(entry(b"a"))
+    assert cache.get(b"a") is None
+
+
+def test_cache_stores_only_short_heads():
+    cache = ResponseCache()
+    cache.add_response(entry(b"x" * MAX_HEAD_BYTES))
+    cache.add_response(entry(b"x" * (MAX_HEAD_BYTES + 1)))
+    assert cache.get(b"x" * MAX_HEAD_BYTES) is not None
+    assert cache.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
+
+
+def test_cache_stores_only_heads_of_few_headers():
+    cache = ResponseCache()
+    cache.add_response(entry(b"few", fields=MAX_HEADERS))
+    cache.add_response(entry(b"many", fields=MAX_HEADERS + 1))
+    assert cache.get(b"few") is not None
+    assert cache.get(b"many") is None
+
+
+def test_removing_twice_and_clearing_the_cache():
+    cache, answer = ResponseCache(), entry(b"a")
+    cache.remove(answer)
+    cache.add_response(answer)
+    cache.remove(answer)
+    assert cache.get(b"a") is None
+    cache.add_response(answer)
+    cache.clear()
+    assert cache.get(b"a") is None
+
+
+@pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
+def test_entry_whose_body_cannot_be_opened_is_stale(error):
+    def fail():
+        raise error
+
+    assert entry(b"a", fail).open() is None
+
+
+def test_entry_whose_body_has_another_size_is_stale(tmp_path):
+    (tmp_path / "f").write_bytes(b"12345")
+    for kind in (InMemoryFile, DiskFile):
+        assert entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).open() is None
+        assert 0 == kind.now_open
+        blob = entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).open()
+        assert 5 == blob.size
+        blob.close()
+
+
+# --- on sockets -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [InMemoryFile, DiskFile])
+@pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 1 << 20, (1 << 20) + 1, len(CONTENT)])
+@pytest_twisted.ensureDeferred
+async def test_cache_hit_sends_the_same_response_without_rendering(listen, tmp_path, kind, size, log):
+    (tmp_path / "content").write_bytes(CONTENT[:size])
+    resource = FileResource(str(tmp_path / "content"), kind)
+    replies = await asking(listen(resource), *[question("/")] * 3)
+    assert CONTENT[:size] == replies[0].body
+    assert [replies[0].undated] * 2 == [reply.undated for reply in replies[1:]]
+    assert 1 == resource.rendered
+    await until(lambda: [(b"GET", 200, size)] * 3 == log)
+
+
+@pytest_twisted.ensureDeferred
+async def test_access_log_entry_of_a_cached_response_is_formatted_once(listen, resource, log):
+    await asking(listen(resource), *[question("/")] * 5)
+    await until(lambda: [(b"GET", 200, 100_000)] * 5 == log)
+    assert 2 == log.described  # the first answer was made for its request
+
+
+@pytest_twisted.ensureDeferred
+async def test_cached_response_has_the_current_date(listen, resource, monkeypatch):
+    port = listen(resource)
+    dates = []
+    for second in (86_400, 86_401, 86_402):
+        monkeypatch.setattr("filestored.http.response.time", lambda second=second: second)
+        (reply,) = await asking(port, question("/"))
+        dates.append(reply.fields[b"date"])
+    assert [b"Fri, 02 Jan 1970 00:00:0%d GMT" % second for second in range(3)] == dates
+    assert 1 == resource.rendered
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_share_the_cache(listen, resource):
+    port = listen(resource)
+    replies = [(await asking(port, question("/")))[0] for _ in range(3)]
+    assert replies[0].undated == replies[1].undated == replies[2].undated
+    assert 1 == resource.rendered
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        question("/", "Accept: */*"),
+        question("/?"),
+        question("/").replace(b"Host: h", b"Host: i"),
+        question("/").replace(b"Host:", b"host:"),
+        question("/", version="1.0"),
+        question("/", "Connection: keep-alive", version="1.0"),
+        question("/", "Connection: close"),
+        question("/", method="HEAD"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_different_request_head_is_a_cache_miss(listen, resource, other):
+    port = listen(resource)
+    await asking(port, question("/"), question("/"))
+    assert 1 == resource.rendered
+    await asking(port, other)
+    assert 2 == resource.rendered
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        question("/", version="1.0"),
+        question("/", "Connection: close"),
+        question("/", "Connection: keep-alive", version="1.0"),
+        question("/", method="HEAD"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_head_requests_and_closed_connections_are_not_cached(listen, resource, ending):
+    port = listen(resource)
+    for _ in range(3):
+        await asking(port, ending)
+    assert 3 == resource.rendered
+
+
+@pytest.mark.parametrize("status", [206, 400, 404, 500])
+@pytest_twisted.ensureDeferred
+async def test_only_status_200_is_cached(listen, resource, status):
+    resource.status = status
+    replies = await asking(listen(resource), question("/"), question("/"))
+    assert [status] * 2 == [reply.status for reply in replies]
+    assert 2 == resource.rendered
+
+
+BODIED = {
+    "a length": (question("/", "Content-Length: 5"), b"hello"),
+    "a length of zero": (question("/", "Content-Length: 0"), b""),
+    "chunks": (question("/", "Transfer-Encoding: chunked"), b"5\r\nhello\r\n0\r\n\r\n"),
+    "a length and a promise": (question("/", "Content-Length: 5", "Expect: 100-continue"), b"hello"),
+}
+
+
+@pytest.mark.parametrize("name", BODIED)
+@pytest_twisted.ensureDeferred
+async def test_request_with_a_body_is_not_cached(listen, resource, name):
+    """The body arrives together with its head, then in a piece of its own."""
+    raw, body = BODIED[name]
+    port = listen(resource)
+
+    def converse():
+        with talk(port) as client:
+            together = client.ask(raw + body)
+        with talk(port) as client:
+            client.say(raw)
+            separate = client.hear()
+            client.say(body)
+            last = None if separate.fields.get(b"connection") == b"close" else client.ask(question("/x"))
+        return together, separate, last
+
+    for _ in range(2):
+        together, separate, last = await deferToThread(converse)
+        assert together.body == separate.body == CONTENT[:100_000]
+        assert last is None or 200 == last.status
+
+
+@pytest_twisted.ensureDeferred
+async def test_request_head_in_two_pieces_is_a_cache_miss(listen, resource):
+    port, raw = listen(resource), question("/")
+
+    def in_pieces(client, position):
+        client.say(raw[:position])
+        with talk(port) as other:  # its response proves that the first piece has been read
+            other.ask(question("/other", "Connection: close"))
+        return client.ask(raw[position:])
+
+    def converse():
+        with talk(port) as client:
+            first = client.ask(raw)
+            return first, [in_pieces(client, position) for position in (1, 5, 15, len(raw) - 1)]
+
+    first, others = await deferToThread(converse)
+    assert [first.undated] * 4 == [other.undated for other in others]
+    assert 1 + 2 * 4 == resource.rendered
+
+
+@pytest_twisted.ensureDeferred
+async def test_pipelined_cache_hits_are_answered_in_order(listen, resource):
+    port = listen(resource)
+
+    def converse():
+        with talk(port) as client:
+            client.ask(question("/"))
+            client.say(question("/") + question("/y") + question("/") * 2)
+            return [client.hear() for _ in range(4)]
+
+    assert [CONTENT[:100_000]] * 4 == [reply.body for reply in await deferToThread(converse)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_cache_hit_after_an_upload_on_the_same_connection(listen, resource):
+    port = listen(resource)
+    upload = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+    replies = await asking(port, question("/"), upload, question("/"), upload + question("/"), b"")
+    assert [b"taken", b"taken"] == [replies[1].body, replies[3].body]
+    assert [CONTENT[:100_000]] * 3 == [replies[place].body for place in (0, 2, 4)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, log):
+    with open(resource.path, "wb") as file:
+        file.write(CONTENT)
+    port = listen(resource)
+    await asking(port, question("/"))
+
+    def converse():
+        with talk(port, receive_buffer=8192) as client:
+            for _ in range(3):
+                client.say(question("/"))
+            client.say(question("/last", "Connection: close"))
+            return [client.hear().body for _ in range(4)] + [client.ended()]
+
+    assert [CONTENT] * 4 + [True] == await deferToThread(converse)
+    await until(lambda: [(b"GET", 200, len(CONTENT))] * 5 == log)
+
+
+@pytest.mark.parametrize("manner", ["close", "reset"])
+@pytest_twisted.ensureDeferred
+async def test_cached_file_is_closed_when_the_client_disconnects(
+    listen, resource, log, manner, caught_failures
+):
+    with open(resource.path, "wb") as file:
+        file.write(CONTENT)
+    port = listen(resource)
+    await asking(port, question("/"))
+
+    def vanish():
+        with talk(port, receive_buffer=8192) as client:
+            client.say(question("/"))
+            client.connection.recv(1000)
+            if manner == "reset":
+                client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    await deferToThread(vanish)
+    await until(lambda: 2 == len(log) and 0 == DiskFile.now_open)
+    assert (b"GET", 200, len(CONTENT)) == log[1]
+    assert [] == caught_failures()
+
+
+@pytest_twisted.ensureDeferred
+async def test_cached_file_truncated_while_sent_aborts_the_connection(listen, resource, log, caught_failures):
+    with open(resource.path, "wb") as file:
+        file.write(CONTENT)
+    port = listen(resource)
+    await asking(port, question("/"))
+
+    def converse():
+        with talk(port, receive_buffer=8192) as client:
+            client.say(question("/"))
+            client.connection.recv(1, socket.MSG_PEEK)
+            os.truncate(resource.path, 3 << 20)
+            client.say(question("/"))  # which is not answered
+            with pytest.raises((EOFError, ConnectionError)):
+                client.hear()
+
+    await deferToThread(converse)
+    await until(lambda: 0 == DiskFile.now_open and 2 == len(log))
+    assert [OSError] == caught_failures()
+    assert 1 == resource.rendered
+
+
+@pytest_twisted.ensureDeferred
+async def test_cached_file_shorter_than_its_size_aborts_the_connection(listen, tmp_path, caught_failures):
+    class ShortFile(DiskFile):
+        def __init__(self, path):
+            super().__init__(path)
+            self.size = 100
+
+    (tmp_path / "content").write_bytes(b"x" * 100)
+    resource = FileResource(str(tmp_path / "content"), ShortFile)
+    port = listen(resource)
+    await asking(port, question("/"))
+    os.truncate(resource.path, 90)
+
+    def converse():
+        with talk(port) as client, pytest.raises((EOFError, ConnectionError)):
+            client.ask(question("/"))
+
+    await deferToThread(converse)
+    assert [OSError] == caught_failures()
+    await until(lambda: 0 == ShortFile.now_open)
+
+
+@pytest_twisted.ensureDeferred
+async def test_socket_timeout_in_sendfile_is_no_error_of_the_file(
+    listen, resource, log, caught_failures, monkeypatch
+):
+    """The client reads nothing, and ``sendfile`` is the first call to report the timeout of the kernel."""
+    sendfile = os.sendfile
+
+    def send_until_timeout(out, *rest):
+        with suppress(BlockingIOError):
+            while True:
+                sendfile(out, *rest)
+        dead = select.poll()
+        dead.register(out, 0)
+        dead.poll()
+        return sendfile(out, *rest)
+
+    port = listen(resource)
+    await asking(port, question("/"))
+    listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
+    monkeypatch.setattr(os, "sendfile", send_until_timeout)
+    with await deferToThread(talk, port, 8192) as client:
+        await deferToThread(client.say, question("/"))
+        await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
+    assert [] == caught_failures()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN])
+@pytest_twisted.ensureDeferred
+async def test_file_error_that_looks_like_a_socket_error_is_logged(
+    listen, resource, code, caught_failures, monkeypatch
+):
+    """Such as a file on a network file system."""
+
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    port = listen(resource)
+    await asking(port, question("/"))
+    monkeypatch.setattr(os, "sendfile", failing)
+    with pytest.raises((EOFError, ConnectionError)):
+        await asking(port, question("/"))
+    assert [type(OSError(code, ""))] == caught_failures()
+
+
+@pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
+@pytest_twisted.ensureDeferred
+async def test_stale_cache_entry_is_rendered_again(listen, resource, error, caught_failures):
+    port = listen(resource)
+    await asking(port, question("/"))
+    resource.error = error
+    replies = await asking(port, question("/"), question("/"))
+    assert [200, 200] == [reply.status for reply in replies]
+    assert 3 == resource.rendered
+    assert [] == caught_failures()
+
+
+@pytest_twisted.ensureDeferred
+async def test_cache_of_a_server_is_bounded(listen, resource):
+    with open(resource.path, "wb") as file:
+        file.write(b"little")
+    port, (factory, _) = listen(resource), listen.running[0]
+    await asking(port, *(question(f"/{number}") for number in range(MAX_ENTRIES + 10)))
+    assert MAX_ENTRIES + 10 == resource.rendered
+    entry = factory.cache_for(LOOPBACK)
+    assert MAX_ENTRIES == sum(
+        entry.get(question(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
+    )
+    assert entry.get(question("/9")) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_request_head_is_not_cached(listen, resource):
+    raw = question("/", f"X: {'x' * MAX_HEAD_BYTES}")
+    await asking(listen(resource), raw, raw)
+    assert 2 == resource.rendered
+
+
+@pytest_twisted.ensureDeferred
+async def test_cache_lookup_hashes_only_short_input(listen, resource):
+    """Each lookup would hash the rest of the input."""
+    with open(resource.path, "wb") as file:
+        file.write(b"little")
+    port, (factory, _) = listen(resource), listen.running[0]
+    looked_up = []
+    factory.cache_for(LOOPBACK).get = looked_up.append
+    count = 4 * MAX_HEAD_BYTES // len(question("/"))
+
+    def converse():
+        with talk(port) as client:
+            client.say(question("/") * count)
+            return [client.hear().body for _ in range(count)]
+
+    assert [b"little"] * count == await deferToThread(converse)
+    assert MAX_HEAD_BYTES >= max(map(len, looked_up))
+
+
+@asynccontextmanager
+async def draining(listen, resource, *, asked_before=False):
+    """A client that receives a cached response as draining begins, maybe with a further request sent."""
+    with open(resource.path, "wb") as file:
+        file.write(CONTENT)
+    port, (factory, _) = listen(resource), listen.running[0]
+    await asking(port, question("/"))
+    with await deferToThread(talk, port, 8192) as client:
+        await deferToThread(client.say, question("/"))
+        await until(lambda: any(each.pending for each in factory._connections))
+        if asked_before:
+            await deferToThread(client.say, question("/"))
+        drained = factory.drain()
+        yield client
+    await drained
+
+
+@pytest_twisted.ensureDeferred
+async def test_draining_clears_the_cache_and_closes_the_connection(listen, resource):
+    """A download is running when draining begins; the next request is still answered."""
+    async with draining(listen, resource, asked_before=True) as client:
+        replies: list[Reply] = [await deferToThread(client.hear) for _ in range(2)]
+        assert [None, b"close"] == [reply.fields.get(b"connection") for reply in replies]
+        assert await deferToThread(client.ended)
+    assert [CONTENT] * 2 == [reply.body for reply in replies]
+
+
+@pytest_twisted.ensureDeferred
+async def test_draining_closes_a_connection_after_its_cached_response(listen, resource):
+    async with draining(listen, resource) as client:
+        assert CONTENT == (await deferToThread(client.hear)).body
+        assert await deferToThread(client.ended)
+
+
+@pytest_twisted.ensureDeferred
+async def test_cache_serves_unix_sockets(resource, log):
+    factory = HTTPFactory(resource, reactor, access_log=log)
+    with tempfile.TemporaryDirectory() as directory:
+        port = reactor.listenUNIX(f"{directory}/s", factory)
+
+        def converse():
+            with Talk(socket.socket(socket.AF_UNIX)) as client:
+                client.connection.connect(f"{directory}/s")
+                return [client.ask(question("/")) for _ in range(3)]
+
+        replies = await deferToThread(converse)
+        await port.stopListening()
+    await factory.drain()
+    assert [(b"GET", 200, 100_000)] * 3 == log
+    assert replies[0].undated == replies[1].undated == replies[2].undated
+    assert 1 == resource.rendered

@@ -1,0 +1,418 @@
+"""Over real sockets: files from the kernel, slow readers, resets, and answers that can be read.
+
+The clients are blocking sockets in threads; the server runs in the reactor as it does in the daemon.
+"""
+
+import os
+import socket
+import struct
+import time
+from functools import partial
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from filestored.http.factory import HTTPFactory
+from filestored.http.limits import Limits
+from filestored.http.transport import sendfile
+from filestored.interfaces import IFileSender
+from tests.http.file_source import FileSource
+
+CONTENT = os.urandom(1 << 20) * 5 + b"the end"
+
+
+class FileOf(Resource):
+    """Sends a range of a file, and notes how that ended."""
+
+    isLeaf = True
+
+    def __init__(self, path, announced=None):
+        super().__init__()
+        self.path = path
+        self.announced = announced
+        self.ends = []
+        self.source = FileSource
+
+    def render_GET(self, request):
+        assert IFileSender.providedBy(request)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        start, stop = (int(request.args[name][0]) for name in (b"start", b"stop"))
+        if request.args.get(b"length"):
+            request.setHeader(b"Content-Length", b"%d" % (stop - start))
+        request.notifyFinish().addBoth(lambda outcome: self.ends.append(outcome))
+
+        def done(outcome):
+            os.close(descriptor)
+            if outcome is None:
+                request.finish()
+            else:
+                request.abort()
+
+        sending = request.write_file(self.source(descriptor), start, stop)
+        if sending is None:
+            done(None)
+        else:
+            sending.addBoth(done)
+        return NOT_DONE_YET
+
+
+class Hasty(FileOf):
+    """Finishes before the file has gone out."""
+
+    def render_GET(self, request):
+        self.file = open(self.path, "rb")  # noqa: SIM115  # closed by `done`
+        request.setHeader(b"Content-Length", b"%d" % len(CONTENT))
+        request.notifyFinish().addBoth(self.ends.append)
+        sending = request.write_file(self.source(self.file.fileno()), 0, len(CONTENT))
+        request.finish()
+        sending.addErrback(lambda _: request.abort()).addBoth(lambda _: self.file.close())
+        return NOT_DONE_YET
+
+
+class Refuse(Resource):
+    """Refuses every upload at once."""
+
+    isLeaf = True
+
+    def render_POST(self, request):
+        request.setResponseCode(413)
+        return b"too large"
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT)
+    root = Resource()
+    root.file = FileOf(str(path))
+    root.putChild(b"file", root.file)
+    root.hasty = Hasty(str(path))
+    root.putChild(b"hasty", root.hasty)
+    root.putChild(b"refuse", Refuse())
+    return root
+
+
+@pytest.fixture
+def serve(root):
+    """A server of `root` on loopback; answers its port."""
+    factory = HTTPFactory(root, reactor, Limits(linger_time=0.5))
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    yield port.getHost().port
+    pytest_twisted.blockon(port.stopListening())
+    factory.abort()
+    pytest_twisted.blockon(factory.drain())
+
+
+def connect(port: int, receive_buffer: int | None = None) -> socket.socket:
+    client = socket.socket()
+    client.settimeout(20)
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def read_to_end(client: socket.socket, pause: float = 0) -> bytes:
+    pieces = []
+    while piece := client.recv(256 * 1024):
+        pieces.append(piece)
+        time.sleep(pause)
+    return b"".join(pieces)
+
+
+def get_range(start: int, stop: int, length: bool = True) -> bytes:
+    flag = "&length=1" if length else ""
+    return (
+        f"GET /file?start={start}&stop={stop}{flag} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    )
+
+
+def exchange(port: int, request: bytes, **options) -> bytes:
+    with connect(port, options.pop("receive_buffer", None)) as client:
+        client.sendall(request)
+        return read_to_end(client, **options)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(0, 0), (0, 1), (5, 70), (0, 64 * 1024), (1, 64 * 1024 + 2), (3, len(CONTENT)), (0, len(CONTENT))],
+)
+@pytest_twisted.ensureDeferred
+async def test_file_ranges_arrive_complete(serve, start, stop):
+    answer = await deferToThread(exchange, serve, get_range(start, stop))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % (stop - start) in head
+    assert CONTENT[start:stop] == body
+
+
+@pytest_twisted.ensureDeferred
+async def test_file_of_unannounced_length_is_one_chunk(serve):
+    answer = await deferToThread(exchange, serve, get_range(0, 100_000, length=False))
+    assert answer.endswith(b"\r\n\r\n186a0\r\n" + CONTENT[:100_000] + b"\r\n0\r\n\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_reader_gets_the_whole_file(serve):
+    answer = await deferToThread(
+        exchange, serve, get_range(0, len(CONTENT)), receive_buffer=8192, pause=0.001
+    )
+    assert answer.endswith(CONTENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_unsupported_sendfile_falls_back_to_pread(serve, monkeypatch):
+    def unsupported(*args):
+        raise OSError(sendfile.EINVAL, "not on this file system")
+
+    monkeypatch.setattr(os, "sendfile", unsupported)
+    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)))
+    assert answer.endswith(b"\r\n\r\n" + CONTENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_truncated_file_aborts_the_connection(serve, root):
+    stop = len(CONTENT) + 10
+    answer = await deferToThread(try_exchange, serve, get_range(0, stop))
+    assert len(answer.partition(b"\r\n\r\n")[2]) < stop
+    assert root.file.ends[0] is not None
+
+
+def try_exchange(port: int, request: bytes) -> bytes:
+    with connect(port) as client:
+        client.sendall(request)
+        pieces = []
+        try:
+            while piece := client.recv(1 << 20):
+                pieces.append(piece)
+        except ConnectionResetError:
+            pass
+        return b"".join(pieces)
+
+
+@pytest_twisted.ensureDeferred
+async def test_reset_by_the_client_in_the_middle_of_a_file(serve, root):
+    await deferToThread(reset_in_mid_file, serve)
+    for _ in range(100):
+        if root.file.ends:
+            break
+        await deferToThread(time.sleep, 0.02)
+    assert root.file.ends[0] is not None
+
+
+def reset_in_mid_file(port: int) -> None:
+    with connect(port, 8192) as client:
+        client.sendall(get_range(0, len(CONTENT)))
+        client.recv(100)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest_twisted.ensureDeferred
+async def test_pipelined_files_arrive_in_order(serve):
+    requests = [get_range(i * 1000, i * 400_000 + 1000).replace(b"close", b"keep-alive") for i in range(5)]
+    requests.append(get_range(0, 5))
+    answer = await deferToThread(exchange, serve, b"".join(requests))
+    bodies = [CONTENT[i * 1000 : i * 400_000 + 1000] for i in range(5)] + [CONTENT[:5]]
+    position = 0
+    for body in bodies:
+        position = answer.index(b"\r\n\r\n", position) + 4
+        assert answer[position : position + len(body)] == body
+        position += len(body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lingering_close_lets_a_sending_client_read_the_refusal(serve):
+    assert (await deferToThread(send_much, serve)).startswith(b"HTTP/1.1 413 ")
+
+
+def send_much(port: int) -> bytes:
+    """Send more than is drained, without reading; then read the answer, as plain clients do."""
+    with connect(port) as client:
+        client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        client.sendall(b"x" * 48 * 1024)
+        return read_to_end(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lingering_close_is_bounded(serve):
+    assert await deferToThread(send_without_end, serve)
+
+
+def send_without_end(port: int) -> bool:
+    with connect(port) as client:
+        client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
+        try:
+            for _ in range(1000):
+                client.sendall(b"x" * 64 * 1024)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+    return False
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_closed_client_is_answered(serve):
+    assert (await deferToThread(half_close, serve)).endswith(CONTENT[:200_000])
+
+
+def half_close(port: int) -> bytes:
+    with connect(port) as client:
+        client.sendall(get_range(0, 200_000))
+        client.shutdown(socket.SHUT_WR)
+        return read_to_end(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
+    def converse():
+        with connect(serve, receive_buffer=8192) as client:
+            client.sendall(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1, socket.MSG_PEEK)
+            os.truncate(root.hasty.path, 4 << 20)
+            with pytest.raises(ConnectionResetError):
+                read_to_end(client)
+
+    await deferToThread(converse)
+    assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.hasty.ends]
+
+
+@pytest_twisted.ensureDeferred
+async def test_notify_finish_fails_if_the_client_left(serve, root, monkeypatch):
+    def reset(*args):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(os, "sendfile", reset)
+    await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
+
+
+# --- a slow disk ------------------------------------------------------------------------------------
+
+
+class Later(FileSource):
+    """Slow; each read ends in a later turn of the reactor."""
+
+    def __init__(self, descriptor):
+        super().__init__(descriptor, slow=True)
+
+    async def read(self, start, stop):
+        await deferLater(reactor, 0.001)
+        return await super().read(start, stop)
+
+
+class Changing(Later):
+    """Slow after each third read, and fast after each third."""
+
+    def __init__(self, descriptor):
+        super().__init__(descriptor)
+        self.slow = False
+        self.counted = {"direct": 0, "in a thread": 0}
+
+    def record_latency(self, seconds):
+        self._count("direct")
+
+    async def read(self, start, stop):
+        self._count("in a thread")
+        return await super().read(start, stop)
+
+    def _count(self, how):
+        self.counted[how] += 1
+        if sum(self.counted.values()) % 3 == 0:
+            self.slow = not self.slow
+
+
+class Broken(Later):
+    """Can't be read behind its beginning."""
+
+    def __init__(self, descriptor, error):
+        super().__init__(descriptor)
+        self._error = error
+
+    async def read(self, start, stop):
+        if start:
+            raise self._error
+        return await super().read(start, stop)
+
+
+@pytest.fixture
+def no_direct_reads(monkeypatch):
+    """Fails a read of a file in the reactor's thread by the wire."""
+
+    def refuse(*args):
+        raise AssertionError("read in the reactor's thread")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr("filestored.http.request._read", refuse)
+
+
+@pytest.mark.parametrize("kind", [Later, partial(FileSource, slow=True)], ids=["later", "on the spot"])
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "chunked"])
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, 70), (3, 400_000), (0, len(CONTENT))])
+@pytest_twisted.ensureDeferred
+async def test_file_on_a_slow_disk_is_read_in_threads_only(
+    serve, root, no_direct_reads, kind, length, start, stop
+):
+    root.file.source = kind
+    answer = await deferToThread(exchange, serve, get_range(start, stop, length))
+    body = answer.partition(b"\r\n\r\n")[2]
+    if not length and stop > start:
+        body = body.removeprefix(b"%x\r\n" % (stop - start)).removesuffix(b"\r\n0\r\n\r\n")
+    assert CONTENT[start:stop] == (body if length or stop > start else b"")
+    assert [None] == root.file.ends
+
+
+@pytest.mark.parametrize("buffer", [None, 8192])
+@pytest_twisted.ensureDeferred
+async def test_disk_that_becomes_slow_in_the_middle_of_a_file(serve, root, buffer):
+    made = []
+
+    def source(descriptor):
+        made.append(Changing(descriptor))
+        return made[-1]
+
+    root.file.source = source
+    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)), receive_buffer=buffer)
+    assert answer.endswith(b"\r\n\r\n" + CONTENT)
+    assert all(count > 3 for count in made[0].counted.values())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "gone"), TimeoutError(), ConnectionResetError(), RuntimeError()]
+)
+@pytest_twisted.ensureDeferred
+async def test_read_error_in_a_thread_aborts_the_connection(serve, root, error):
+    root.file.source = partial(Broken, error=error)
+    answer = await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    assert CONTENT[:100_000].endswith(answer.partition(b"\r\n\r\n")[2])
+    assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_that_leaves_during_a_read_in_a_thread(serve, root):
+    made = []
+
+    def source(descriptor):
+        made.append(FileSource(descriptor, slow=True, at_once=False))
+        return made[-1]
+
+    root.file.source = source
+    client = connect(serve)
+    await deferToThread(client.sendall, get_range(0, len(CONTENT)))
+    await until(lambda: made and made[0].reads)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    await until(lambda: root.file.ends)
+    made[0].do_reads()
+    assert [] == made[0].reads
+
+
+async def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await deferLater(reactor, 0.005)
+    raise AssertionError("still not so")

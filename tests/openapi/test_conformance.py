@@ -1,0 +1,96 @@
+"""Conformance of a running daemon to its OpenAPI document: schemathesis makes valid and invalid requests.
+
+Whatever it asks, no answer may be a 5xx, or one that the document does not foresee: its status, media
+type, fields and form. The twin at the end takes a promise out of the document, and must fail.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+import requests
+
+MAX_SECONDS = 240
+"""Seconds that a run may take on a busy machine."""
+
+pytestmark = pytest.mark.timeout(MAX_SECONDS + 30)
+
+SCHEMATHESIS = os.path.join(os.path.dirname(sys.executable), "schemathesis")
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+)
+DOT = bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b")
+"""A GIF of one white pixel."""
+
+EXAMPLES = 12
+"""Requests that are made up for each operation, beside those that follow from the document."""
+
+
+def run(directory, daemon, *options, document="openapi.json", accept="*/*", known=None):
+    """Run schemathesis; `known` are values for parameters, by place and name."""
+    config = os.path.join(directory, "schemathesis.toml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("[parameters]\n")
+        file.writelines(
+            f"{json.dumps(name)} = {json.dumps(value)}\n" for name, value in (known or {}).items()
+        )
+    where = document if os.path.isabs(document) else daemon.url + document
+    line = [SCHEMATHESIS, "--config-file", config, "run", where, "--url", daemon.url, "--no-color"]
+    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", "1"]
+    line += ["--checks", ",".join(CHECKS), "--warnings", "off", "--header", f"Accept: {accept}", *options]
+    return subprocess.run(
+        line, cwd=directory, capture_output=True, text=True, check=False, timeout=MAX_SECONDS
+    )
+
+
+def assert_agrees(outcome, daemon):
+    assert 0 == outcome.returncode, outcome.stdout[-6000:] + outcome.stderr[-2000:]
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html,*/*;q=0.8"])
+def test_responses_conform_to_the_document(tmp_path, daemon, accept):
+    assert_agrees(run(tmp_path, daemon, accept=accept), daemon)
+
+
+def test_responses_for_a_stored_file_conform_to_the_document(tmp_path, daemon):
+    with urllib.request.urlopen(daemon.url, b"hello") as answer:
+        name = answer.read().decode()
+    known = {"path.hash": name, "query.file_hash": name}
+    outcome = run(tmp_path, daemon, "--exclude-method", "DELETE", "--include-tag", "files", known=known)
+    assert_agrees(outcome, daemon)
+
+
+def test_responses_for_an_image_conform_to_the_document(tmp_path, daemon):
+    api = f"{daemon.url}imageapi/"
+    token = requests.get(f"{api}generate-token/marta/").json()["token"]
+    image = {"file": ("dot.gif", DOT, "image/gif")}
+    identity = requests.post(f"{api}token/{token}/upload-image/", files=image).json()["File ID"]
+    known = {"path.token": token, "path.id": identity, "path.username": "marta"}
+    keeping = ("--exclude-method", "DELETE", "--exclude-operation-id", "regenerate_token")
+    assert_agrees(run(tmp_path, daemon, "--include-tag", "images", *keeping, known=known), daemon)
+    assert requests.get(f"{api}token/{token}/get-image/{identity}/").content == DOT
+
+
+def test_nonconforming_response_is_detected(tmp_path, daemon):
+    with urllib.request.urlopen(f"{daemon.url}openapi.json") as answer:
+        document = json.load(answer)
+    del document["paths"]["/files/{hash}"]["delete"]["responses"]["404"]
+    document["components"]["schemas"]["Health"]["properties"]["status"] = {"enum": ["splendid"]}
+    changed = os.path.join(tmp_path, "changed.json")
+    with open(changed, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    only = ("--include-operation-id", "delete", "--include-operation-id", "health")
+    outcome = run(tmp_path, daemon, *only, document=changed)
+    assert 1 == outcome.returncode
+    assert "DELETE /files/{hash}" in outcome.stdout
+    assert "GET /health" in outcome.stdout

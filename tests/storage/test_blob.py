@@ -1,0 +1,227 @@
+"""An open byte string: ranges, pauses, and everything that may happen in between."""
+
+import errno
+import os
+
+import pytest
+from twisted.internet.defer import CancelledError, fail, maybeDeferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.logger import capturedLogs
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from filestored.errors import Overloaded
+from filestored.storage.blob import CLOSE_IN_THREAD_MIN_BYTES, Blob
+from filestored.storage.health import Health, ReadFailed
+from filestored.storage.store import Store
+from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
+
+DATA = bytes(range(256)) * 4096
+NAME = digest_of(DATA)
+
+
+@implementer(IConsumer)
+class Sponge:
+    """A consumer that keeps what it gets, and does something at each piece."""
+
+    def __init__(self, at_each=lambda: None) -> None:
+        self.data = b""
+        self.producer = None
+        self.at_each = at_each
+
+    def registerProducer(self, producer, streaming) -> None:
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def write(self, data) -> None:
+        self.data += data
+        self.at_each()
+
+
+@pytest.fixture
+def bench():
+    return Workbench()
+
+
+@pytest.fixture
+def open_blob(backend):
+    """A function that opens the data of this module."""
+    put(backend, DATA)
+
+    def open_it(run=maybeDeferred):
+        answer = Store(backend, MD5, run).open(NAME)
+        if not answer.called:
+            run.do_all()
+        return outcome(answer)
+
+    return open_it
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, len(DATA)), (0, 0), (0, 1), (5, 500_000), (len(DATA) - 1, len(DATA)), (9, 9)]
+)
+def test_a_range_is_produced(open_blob, start, stop):
+    blob, sponge = open_blob(), Sponge()
+    assert outcome(blob.produce(sponge, start, stop)) is None
+    assert (DATA[start:stop], None) == (sponge.data, sponge.producer)
+    blob.close()
+
+
+def test_one_range_after_the_other_is_produced(open_blob):
+    blob, sponge = open_blob(), Sponge()
+    for start in (0, 100):
+        outcome(blob.produce(sponge, start, start + 10))
+    assert DATA[0:10] + DATA[100:110] == sponge.data
+    blob.close()
+
+
+def test_paused_producer_neither_reads_nor_writes(open_blob, bench):
+    blob, sponge = open_blob(bench), Sponge()
+    answer = blob.produce(sponge, 0, len(DATA))
+    assert verifyObject(IPushProducer, sponge.producer)
+    sponge.producer.pauseProducing()
+    bench.do_all()
+    assert (b"", 0) == (sponge.data, len(bench.jobs))
+    sponge.producer.resumeProducing()
+    sponge.producer.resumeProducing()
+    assert DATA[: len(sponge.data)] == sponge.data != b""
+    bench.do_all()
+    assert (None, DATA) == (outcome(answer), sponge.data)
+    blob.close()
+    bench.do_all()
+
+
+def test_a_consumer_may_pause_and_resume_at_each_piece(open_blob):
+    blob = open_blob()
+
+    def hiccup():
+        sponge.producer.pauseProducing()
+        sponge.producer.resumeProducing()
+
+    sponge = Sponge(hiccup)
+    assert outcome(blob.produce(sponge, 0, len(DATA))) is None
+    assert DATA == sponge.data
+    blob.close()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("end", ["stop", "close", "cancel"])
+def test_stopped_producer_ends(open_blob, bench, paused, end):
+    blob, sponge = open_blob(bench), Sponge()
+    answer = blob.produce(sponge, 0, len(DATA))
+    bench.do_one()
+    written = len(sponge.data)
+    if paused:
+        sponge.producer.pauseProducing()
+        bench.do_all()
+    {"stop": sponge.producer.stopProducing, "close": blob.close, "cancel": answer.cancel}[end]()
+    bench.do_all()
+    assert (CancelledError, None) == (type(outcome(answer)), sponge.producer)
+    assert written == len(sponge.data)
+    blob.close()
+    blob.close()
+    bench.do_all()
+
+
+def test_closing_while_a_piece_is_written_is_safe(open_blob):
+    blob = open_blob()
+    sponge = Sponge(lambda: blob.close())
+    assert isinstance(outcome(blob.produce(sponge, 0, len(DATA))), CancelledError)
+    assert DATA.startswith(sponge.data)
+
+
+def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
+    put(disk, DATA)
+    blob = outcome(Store(disk, MD5, bench).open(NAME))
+    blob.produce(Sponge(), 0, len(DATA)).addErrback(lambda failure: None)
+    blob.close()
+    assert len(DATA) == os.fstat(blob.fileno()).st_size
+    bench.do_all()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(blob.fileno())
+
+
+def test_truncated_file_is_an_error(disk, place):
+    put(disk, DATA)
+    blob, sponge = outcome(Store(disk, MD5, maybeDeferred).open(NAME)), Sponge()
+    path = f"{place}/{NAME.shard}/{NAME.hex}"
+    os.chmod(path, 0o600)
+    os.truncate(path, 300_000)
+    assert errno.EIO == outcome(blob.produce(sponge, 0, len(DATA))).errno
+    assert (300_000, None) == (len(sponge.data), sponge.producer)
+    blob.close()
+
+
+def test_a_read_error_is_reported_with_the_digest_counted_and_suspends_nothing(open_disk):
+    def fail(name, args):
+        if name == "pread" and args[1] > 1:  # of the file, and not of FORMAT
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = open_disk(watched(fail))
+    put(disk, DATA)
+    health = Health()
+    store = Store(disk, MD5, maybeDeferred, health=health)
+    blob = outcome(store.open(NAME))
+    with capturedLogs() as logged:
+        failure = outcome(blob.produce(Sponge(), 0, 2))
+    assert (errno.EIO, ReadFailed, True) == (failure.errno, type(failure), NAME.hex in str(failure))
+    assert ["unreadable" in event["log_format"] and NAME.hex in event["reason"] for event in logged] == [True]
+    assert (None, 1) == (store.degraded, health.unreadable)
+    blob.close()
+
+
+@pytest.mark.parametrize(("deleted", "size", "jobs"), [(False, 1 << 20, 0), (True, 1 << 20, 1), (True, 9, 0)])
+def test_only_large_deleted_files_are_closed_in_a_thread(disk, bench, deleted, size, jobs):
+    put(disk, b"x" * size)
+    name = digest_of(b"x" * size)
+    blob = Store(disk, MD5, bench).open_sync(name)
+    if deleted:
+        disk.delete(name)
+    blob.close()
+    assert jobs == len(bench.jobs)
+    bench.do_all()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(blob.fileno())
+
+
+class ReadingList:
+    """A stored file that notes the offsets at which it is read."""
+
+    def __init__(self, file):
+        self.size = file.size
+        self.close = file.close
+        self.offsets = []
+        self._file = file
+
+    def read(self, offset, count):
+        self.offsets.append(offset)
+        return self._file.read(offset, count)
+
+
+@pytest.mark.parametrize("leave", ["stop", "close", "cancel"])
+def test_queued_read_of_a_stopped_producer_is_skipped(backend, bench, leave):
+    put(backend, DATA)
+    opened = []
+    answer = Store(backend, MD5, bench).open(NAME, lambda file: opened.append(ReadingList(file)) or opened[0])
+    bench.do_all()
+    blob, sponge = outcome(answer), Sponge()
+    produced = blob.produce(sponge, 0, len(DATA))
+    {"stop": lambda: sponge.producer.stopProducing(), "close": blob.close, "cancel": produced.cancel}[leave]()
+    bench.do_all()
+    assert isinstance(outcome(produced), CancelledError)
+    assert (opened[0].offsets, sponge.data) == ([], b"")
+    blob.close()
+    bench.do_all()
+
+
+def test_file_is_closed_synchronously_when_no_thread_can_be_started(disk, bench):
+    large = b"x" * CLOSE_IN_THREAD_MIN_BYTES
+    put(disk, large)
+    file = disk.open(digest_of(large))
+    blob = Blob(digest_of(large), file, lambda *_: fail(Overloaded()), Health())
+    blob.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.fileno())

@@ -1,0 +1,99 @@
+"""Client of the image API over an in-memory connection."""
+
+import json
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import maybeDeferred
+
+from filestored.digest import algorithm
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.gzip_backend import GzipBackend
+from filestored.images.image_store import ImageStore
+from filestored.storage.health import Health
+from filestored.storage.memory import MemoryBackend, MemoryRecords
+from filestored.storage.store import Store
+from filestored.web.site import make_site
+from tests.images.catalog_samples import PNG
+from tests.web import forms
+from tests.web.forms import FORM, form
+from tests.wire import MemoryTransport, Wire
+
+API = "/imageapi/"
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9000)
+
+
+def part(data, name="cat.png", disposition=None):
+    return forms.part(data, disposition or f'form-data; name="any"; filename="{name}"')
+
+
+class ImageWire(Wire):
+    """A local client of a site with a new image store."""
+
+    def __init__(self, backend=None, records=None, run=maybeDeferred, here=LOOPBACK, decoder=None, **site):
+        self.here = here
+        self.records = records or MemoryRecords()
+        self.backend = backend or MemoryBackend(UNIQUE_SHA256)
+        self.files = MemoryBackend(algorithm("sha256"))
+        self.health = Health()
+        self.blobs = Store(GzipBackend(self.backend), UNIQUE_SHA256, run, health=self.health)
+        self.images = ImageStore(self.records, b"k" * 32, self.blobs, run, self.health, decoder)
+        store = Store(self.files, algorithm("sha256"), run)
+        super().__init__(make_site(store, self.images, **site))
+
+    def connect(self):
+        self.channel = self.factory.buildProtocol(None)
+        self.transport = MemoryTransport(hostAddress=self.here)
+        self.transport.protocol = self.channel
+        self.channel.makeConnection(self.transport)
+
+    def call(self, method, path, body=None, **fields):
+        """Send a request; reconnect first if an error has closed the connection."""
+        if not self.connected or self.transport.disconnecting or self.transport.half_closed:
+            self.connect()
+        return self.ask(method, API + path, body, **fields)
+
+    def register(self, username="anna"):
+        """Create an account; return its token."""
+        return value(self.call("GET", f"generate-token/{username}/"))["token"]
+
+    def upload(self, token, data=PNG, name="cat.png"):
+        return self.call("POST", f"token/{token}/upload-image/", form(part(data, name)), Content_Type=FORM)
+
+    def add(self, token, data=PNG, name="cat.png"):
+        """Upload an image; return its id."""
+        return value(self.upload(token, data, name))["File ID"]
+
+    def begin_upload(self, token, length, *lines):
+        """Send the head of an upload only."""
+        head = [
+            f"POST {API}token/{token}/upload-image/ HTTP/1.1",
+            "Host: localhost",
+            f"Content-Type: {FORM}",
+            f"Content-Length: {length}",
+            *lines,
+        ]
+        self.send("\r\n".join([*head, "", ""]).encode())
+
+    def update(self, token, identity, data=PNG, name="cat.png"):
+        path = f"token/{token}/update-image/{identity}/"
+        return self.call("PATCH", path, form(part(data, name)), Content_Type=FORM)
+
+    def get(self, token, identity, **fields):
+        return self.call("GET", f"token/{token}/get-image/{identity}/", **fields)
+
+    def list_images(self, token):
+        return value(self.call("GET", f"token/{token}/get-image-list/"))
+
+    def delete(self, token, identity):
+        return self.call("DELETE", f"token/{token}/delete-image/{identity}/")
+
+
+def value(answer):
+    """Return the value of a JSON response."""
+    assert "application/json" == answer.fields["content-type"]
+    return json.loads(answer.body)
+
+
+def said(answer):
+    """Return status and value of a JSON response."""
+    return answer.status, value(answer)

@@ -1,0 +1,137 @@
+"""CPU time of all code that reads text of clients: it grows linearly with the size."""
+
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from twisted.web.http import parse_qs
+
+from filestored.digest import algorithm
+from filestored.errors import FilestoredError
+from filestored.http.body import RequestBody
+from filestored.http.limits import Limits
+from filestored.http.parser.headers import BadRequest, parse_headers
+from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.http.request import Request
+from filestored.images.filenames import base_name, escape
+from filestored.logs import access_log
+from filestored.logs.log_line import sanitize
+from filestored.web import multipart_form
+from filestored.web.errors import HTTPError
+from filestored.web.headers.conditional import evaluate_preconditions
+from filestored.web.headers.digests import parse_digests
+from filestored.web.headers.disposition import content_disposition
+from filestored.web.headers.negotiation import codings, wants_html, wants_json
+from filestored.web.headers.ranges import parse_range
+from filestored.web.multipart_form import MAX_DISPOSITION_CHARACTERS, MultipartUpload
+from tests.work import LARGE_BYTES, is_linear, repeated, seconds
+
+BOUNDLESS = Limits(request_line=1 << 30, field_line=1 << 30, head=1 << 30)
+
+
+def extended_file_name(text):
+    parser = PushMultipartParser("b", max_header_size=2 * LARGE_BYTES)
+    head = f"--b\r\nContent-Disposition: form-data; name=a{text}\r\n\r\n".encode()
+    with suppress(MultipartError):
+        for part in parser.parse(head):
+            if isinstance(part, MultipartSegment):
+                multipart_form._extended_file_name(part)
+
+
+def cookies(text):
+    fields = parse_headers(f"Host: h\r\nCookie: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS)
+    head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", fields, b"")
+    return Request(head, RequestBody(False, 0, list), SimpleNamespace(transport=None)).received_cookies
+
+
+READERS = {
+    "file name of a part": extended_file_name,
+    "unclosed string of a part": lambda text: extended_file_name(f'; x="{text}'),
+    "options of Content-Type": lambda text: parse_options_header(f"multipart/form-data; {text}"),
+    "Accept, JSON": lambda text: wants_json(text.encode("latin-1")),
+    "Accept, HTML": lambda text: wants_html(b"html" + text.encode("latin-1")),
+    "Accept-Encoding": lambda text: codings(text.encode("latin-1")),
+    "Content-Digest": lambda text: parse_digests(text.encode("latin-1")),
+    "Content-Digest, value": lambda text: parse_digests(b"sha-256=" + text.encode("latin-1")),
+    "If-Match": lambda text: evaluate_preconditions(b'"x"', text.encode("latin-1"), None, reading=True),
+    "Range": lambda text: parse_range(b"bytes=" + text.encode("latin-1"), 100),
+    "Cookie": cookies,
+    "Host": lambda text: parse_headers(f"Host: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS),
+    "Connection": lambda text: parse_headers(
+        f"Host: h\r\nConnection: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS
+    ),
+    "request line": lambda text: RequestHeadParser(BOUNDLESS).feed(f"GET /{text}".encode("latin-1")),
+    "request": lambda text: RequestHeadParser(BOUNDLESS).feed(
+        f"GET /{text} HTTP/1.1\r\nHost: h\r\n\r\n".encode("latin-1")
+    ),
+    "query": lambda text: parse_qs(text.encode("latin-1"), True),
+    "name in the query": lambda text: content_disposition(text.encode("latin-1")),
+    "hash": algorithm("md5").parse,
+    "name of an image": base_name,
+    "file name of an image": escape,
+    "access log": lambda text: access_log._shown(text.encode("latin-1")),
+    "log": sanitize,
+}
+
+UNITS = [
+    '"', '\\"', "\\", "a", " ", "; ", ";", ",", "=", "q=", "a=(", 'a="', '; a="', '; a="\\', "; filename*",
+    '; x="\\"', "/", "//", "%", "%2f", "/token/", "/imageapi/", "/imageapi", "imageapi/", "%69",
+    "authorization ", "Authorization: ", "?", "-", "0", ":",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_cpu_time_grows_linearly_with_hostile_header_values(reader):
+    def work(size):
+        with suppress(FilestoredError, BadRequest, HTTPError, ValueError):
+            READERS[reader](repeated(unit, size, ending))
+
+    for unit in UNITS:
+        for ending in ("", '"', "!"):
+            assert is_linear(work), (unit, ending)
+
+
+def test_cpu_time_of_single_bytes_of_a_part_head_is_bounded():
+    def bytewise(opening):
+        def work(size):
+            consumer = form_upload()
+            for byte in opening + b"x" * (size - 200):
+                consumer.write(bytes([byte]))
+
+        return work
+
+    head = b"--b\r\nContent-Disposition: form-data; name=a\r\n"
+    content = seconds(bytewise(head + b"\r\n"), LARGE_BYTES)
+    assert seconds(bytewise(head + b"X: "), LARGE_BYTES) < 16 * content
+
+
+def post(upload, disposition):
+    upload.write(f"--b\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--b--".encode())
+    upload.finish()
+
+
+def form_upload():
+    return MultipartUpload(SimpleNamespace(write=len), "b", 1 << 30)
+
+
+def test_cpu_time_of_a_form_grows_linearly_with_an_unclosed_quoted_string():
+    def work(size):
+        with suppress(HTTPError):
+            post(form_upload(), 'form-data; name=a; x="' + '\\"' * (size // 2 - 100))
+
+    assert is_linear(work)
+
+
+@pytest.mark.parametrize(("length", "status"), [(MAX_DISPOSITION_CHARACTERS, None), (1025, 413), (8000, 413)])
+@pytest.mark.parametrize("second", [False, True])
+def test_part_with_content_disposition_over_1_kib_is_413(length, status, second):
+    opening = "form-data; name=a; filename="
+    long = opening + "x" * (length - len(opening))
+    disposition = f"form-data; name=a\r\nContent-Disposition: {long}" if second else long
+    if status is None:
+        post(form_upload(), disposition)
+        return
+    with pytest.raises(HTTPError) as refused:
+        post(form_upload(), disposition)
+    assert status == refused.value.status
