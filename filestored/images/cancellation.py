@@ -14,20 +14,20 @@ _T = TypeVar("_T")
 
 
 class Cancellation:
-    """Whether the client has left; cancels the step under way when it does."""
+    """Cancellation by a client that has left, for the step in progress and all later ones."""
 
     def __init__(self) -> None:
         self._cancelled = False
         self._step: Deferred[Any] | None = None
 
     def cancel(self) -> None:
-        """Cancel the step under way and each later one. Also allowed twice, and after the operation."""
+        """Cancel the step in progress and each later one. Allowed twice, and after the operation."""
         self._cancelled = True
         if self._step is not None:
             self._step.cancel()
 
     async def wait(self, step: "Deferred[_T]") -> _T:
-        """The result of a cancellable step. Raises `CancelledError` when the client left before it came."""
+        """Return the result of a cancellable step. Raises `CancelledError` if the client left before."""
         self._step = step
         if self._cancelled:
             step.cancel()

@@ -1,23 +1,22 @@
-"""What images an account has: ids, names, and what is known of each. Blocking, on records alone.
+"""Catalog of the images of an account: ids, names and metadata. Blocking, on records alone.
 
 ::
 
-    accounts/anna/images/aB3x        the image: name, media type, size, hash, where its bytes are
+    accounts/anna/images/aB3x        the image: name, media type, size, hash, digest of its blob
     accounts/anna/names/cat.png      the claim: the name belongs to image aB3x
 
-An image is there if its record exists and its name is claimed for it. So every change comes down to
-one atomic step, before which nothing has changed for anybody, and after which everything has:
+An image exists if its record exists and its name is claimed for it. So every change is decided by one atomic
+step:
 
-- add: the record first, then the claim, which decides
+- add: first the record, then the claim, which decides
 - replace under the same name: the record alone
-- replace under a new name: first claim that, then the record decides; the old claim goes last
+- replace under a new name: first the new claim, then the record, which decides; the old claim goes last
 - remove: the record, which decides; the claim goes last
 
-A claim without its image is left by somebody who died, or belongs to somebody who is about to replace:
-nobody can tell. Whoever wants the name first touches the record that the claim names
-(`_fence`), so that a change about to be decided there fails and is tried anew, and then takes the
-claim over. For that to be safe each attempt to replace reads the record before it claims, and
-each claim and each record differs from every other that there ever was (``turn``).
+A claim without its image was left by a crash, or belongs to a replacement in progress; the two cannot be told
+apart. So a taker of the name first rewrites the record that the claim names (`_fence`): a change about to be
+decided there fails and is tried again. Then it replaces the claim. This is safe because each attempt to
+replace reads the record before it claims, and all claims and records ever written differ (``nonce``).
 """
 
 import errno
@@ -34,19 +33,19 @@ from filestored.images.filenames import escape
 from filestored.interfaces import Image, IRecords
 from filestored.storage.health import LACKING, ReadFailed
 
-IDENTITY = re.compile("[A-Za-z0-9_-]{4}")
-"""What an image id looks like."""
+IMAGE_ID = re.compile("[A-Za-z0-9_-]{4}")
+"""The form of an image id."""
 
 IMAGES = "images"
 NAMES = "names"
 
-_ATTEMPTS = 100
+_MAX_ATTEMPTS = 100
 _ID_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An image that is there: its record and claim as they are kept, and what the record says."""
+    """An image that exists: its stored record and claim, and the parsed record."""
 
     record: bytes
     claim: bytes
@@ -62,7 +61,7 @@ class Catalog:
         self._home = f"{ACCOUNTS}/{username}"
 
     def add(self, image: Image) -> str:
-        """Keep a new image; returns its id. Raises `AlreadyExists` when its name is taken."""
+        """Add an image; return its id. Raises `AlreadyExists` when its name is taken."""
         identity, record = self._create(image)
         if self._claim(image.name, identity) is None:
             with suppress(OSError):  # without a claim it is not there
@@ -71,11 +70,11 @@ class Catalog:
         return identity
 
     def read(self, identity: str) -> Image:
-        """The image with this id. Raises `NotFound`."""
+        """Return the image of an id. Raises `NotFound`."""
         return self._get(identity).image
 
     def list_into(self, found: dict[str, str]) -> Generator[str | None]:
-        """Put the ids of all images by their names into `found`; yields for each record that is read.
+        """Put the ids of all images by their names into `found`; yield for each record that is read.
 
         Yields the id of an image that cannot be listed because its records are damaged or unreadable, else
         None. A claim repeats name and id, so claims are read, and a record only where not exactly one claim
@@ -94,7 +93,7 @@ class Catalog:
                 yield self._list_one(identity, found)
 
     def _list_one(self, identity: str, found: dict[str, str]) -> str | None:
-        """Put one image into `found`, if it is there; returns the id if its records are damaged."""
+        """Put one image into `found`, if it exists; return the id if its records are damaged."""
         try:
             entry = self._find(identity)
         except (ValueError, LookupError):
@@ -108,13 +107,13 @@ class Catalog:
         return None
 
     def _recorded(self) -> list[str]:
-        """The ids of all records, claimed or not."""
+        """Return the ids of all records, claimed or not."""
         folder = f"{self._home}/{IMAGES}/"
         return [name.removeprefix(folder) for name in self._records.names(folder[:-1])]
 
     def replace(self, identity: str, image: Image) -> Image:
-        """Let the id mean another image; returns the old one. Raises `NotFound` or `AlreadyExists`."""
-        for _ in range(_ATTEMPTS):
+        """Replace the image of an id; return the old one. Raises `NotFound` or `AlreadyExists`."""
+        for _ in range(_MAX_ATTEMPTS):
             old = self._get(identity)
             renamed = image.name != old.image.name
             claim = self._claim(image.name, identity) if renamed else old.claim
@@ -126,34 +125,34 @@ class Catalog:
                 return old.image
             if renamed and self._records.read(self._image(identity)) is None:
                 self._release(image.name, claim)
-        raise _never_quiet()
+        raise _contended()
 
     def remove(self, identity: str) -> Image:
-        """Forget an image; returns what it was. Raises `NotFound`."""
-        for _ in range(_ATTEMPTS):
+        """Remove an image; return it. Raises `NotFound`."""
+        for _ in range(_MAX_ATTEMPTS):
             old = self._get(identity)
             if self._records.remove(self._image(identity), old.record):
                 self._release(old.image.name, old.claim)
                 return old.image
-        raise _never_quiet()
+        raise _contended()
 
     def _create(self, image: Image) -> tuple[str, bytes]:
-        """A record under an id that nobody has. Nobody sees it yet."""
+        """Create a record under an unused id; return both. It is invisible without a claim."""
         record = ImageRecord.of(image).to_record()
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             identity = secrets.token_urlsafe(_ID_BYTES)
             if self._records.create(self._image(identity), record):
                 return identity, record
         raise OSError(errno.ENOSPC, "there are no ids left in this account")
 
     def _get(self, identity: str) -> _Found:
-        found = self._find(identity) if IDENTITY.fullmatch(identity) else None
+        found = self._find(identity) if IMAGE_ID.fullmatch(identity) else None
         if found is None:
             raise NotFound("Image does not exist")
         return found
 
     def _find(self, identity: str) -> _Found | None:
-        """The image, if it is there; looks again when it has changed between the two looks."""
+        """Return the image if it exists; read again when its record changed between the two reads."""
         place = self._image(identity)
         record = self._records.read(place)
         while record is not None:
@@ -167,9 +166,9 @@ class Catalog:
         return None
 
     def _claim(self, name: str, identity: str) -> bytes | None:
-        """Claim a name for an image; returns the claim, None when another image has the name."""
+        """Claim a name for an image; return the claim, or None when another image has the name."""
         claim = claim_for(name, identity)
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             if self._records.create(self._name(name), claim):
                 return claim
             held = self._records.read(self._name(name))
@@ -184,14 +183,14 @@ class Catalog:
                     continue
             if self._records.replace(self._name(name), held, claim):
                 return claim
-        raise _never_quiet()
+        raise _contended()
 
     def _fence(self, identity: str, record: bytes | None) -> bool:
-        """Let changes to an image that are under way fail once; False when it has changed by itself."""
+        """Make changes in progress of an image fail once; return False when it has changed meanwhile."""
         return record is None or self._records.replace(self._image(identity), record, with_new_nonce(record))
 
     def _release(self, name: str, claim: bytes) -> None:
-        """Give up a claim, if it is still that one. One that stays harms nobody, so errors do not count."""
+        """Remove a claim unless it has changed. A stale claim is harmless, so errors are ignored."""
         with suppress(OSError):
             self._records.remove(self._name(name), claim)
 
@@ -206,5 +205,5 @@ def _name_taken() -> AlreadyExists:
     return AlreadyExists("An image of this name exists")
 
 
-def _never_quiet() -> OSError:
-    return OSError(errno.EBUSY, "others change the same image or name all the time")
+def _contended() -> OSError:
+    return OSError(errno.EBUSY, "the same image or name is changed all the time")

@@ -1,7 +1,8 @@
-"""The records of images and names, as they stand on disk: JSON that a person can read.
+"""Image records and claims as JSON.
 
-Each value has a ``turn``, a random number, so that no two are ever equal: whoever replaces a value that
-he has read replaces that one, and not a later one that says the same.
+Each value has a ``nonce``, a random number, so that no two values are ever equal: compare-and-replace then
+replaces exactly the value that was read. Records written before 0.4.0 have ``turn`` in its place. Neither is
+read.
 """
 
 import json
@@ -14,24 +15,24 @@ from filestored.errors import MalformedDigest
 from filestored.images.blob_ids import UNIQUE_SHA256, content_hash
 from filestored.interfaces import Image
 
-_TURN_BYTES = 8
+_NONCE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """The record of one image; `created` is when it was uploaded, in ISO 8601."""
+    """The record of one image; `created` is the date of its upload in ISO 8601."""
 
     image: Image
     created: str
 
     @classmethod
     def of(cls, image: Image) -> "ImageRecord":
-        """The record of an image that was uploaded just now."""
+        """Return the record of an image that was uploaded just now."""
         return cls(image, datetime.now(UTC).isoformat(timespec="seconds"))
 
     @classmethod
     def from_record(cls, record: bytes) -> "ImageRecord":
-        """What a record says. Raises `ValueError` or `LookupError` for what is none."""
+        """Parse a record. Raises `ValueError` or `LookupError`."""
         try:
             return cls._from_json(json.loads(record))
         except (TypeError, MalformedDigest) as error:
@@ -51,8 +52,8 @@ class ImageRecord:
         return cls(image, found["created"])
 
     def to_record(self) -> bytes:
-        """The value to keep; different each time."""
-        return _written(
+        """Return the value to store; different each time."""
+        return _to_json(
             {
                 "name": self.image.name,
                 "type": self.image.media_type,
@@ -66,17 +67,17 @@ class ImageRecord:
 
 
 def with_new_nonce(record: bytes) -> bytes:
-    """The same record, and yet another value."""
-    return _written(json.loads(record))
+    """Return a record of the same content as a different value."""
+    return _to_json(json.loads(record))
 
 
 def claim_for(name: str, identity: str) -> bytes:
-    """The value that claims a name for an image; different each time."""
-    return _written({"id": identity, "name": name})
+    """Return the value that claims a name for an image; different each time."""
+    return _to_json({"id": identity, "name": name})
 
 
 def read_claim(claim: bytes) -> tuple[str, str]:
-    """The id and the name that a claim says. Raises `ValueError` or `LookupError` for what is none."""
+    """Return the id and the name of a claim. Raises `ValueError` or `LookupError`."""
     found = json.loads(claim)
     if not isinstance(found, dict):
         raise ValueError("a claim is damaged")
@@ -87,10 +88,10 @@ def read_claim(claim: bytes) -> tuple[str, str]:
 
 
 def claimed_by(claim: bytes) -> str:
-    """The id of the image that a claim is for."""
+    """Return the id of the claiming image. Raises `ValueError` or `LookupError`."""
     return read_claim(claim)[0]
 
 
-def _written(value: dict[str, Any]) -> bytes:
-    turned = {**value, "turn": secrets.token_hex(_TURN_BYTES)}
-    return json.dumps(turned, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
+def _to_json(value: dict[str, Any]) -> bytes:
+    unique = {**value, "nonce": secrets.token_hex(_NONCE_BYTES)}
+    return json.dumps(unique, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"

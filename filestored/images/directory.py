@@ -1,10 +1,10 @@
-"""What serves images, put together: the other half of the composition root.
+"""Image directory: the composition of records, blobs, decoders and thumbnails.
 
-In: the directory for images, and what the service has already. Out: an `ImageDirectory`, from which the
-site gets its images and thumbnails. Below the directory are the records, ``blobs/`` with the bytes of
-images, and ``thumbnails/``, which can be deleted at any time.
+In: the path given as ``--images`` and the parts that the service shares. Out: an `ImageDirectory`. The
+directory holds the records, ``blobs/`` with the bytes of images, and ``thumbnails/``, which can be deleted at
+any time.
 
-One process of the service sweeps the directory in the background, once for each start (`orphans_thread`).
+One process of the service removes orphans in the background, once for each start (`orphans_thread`).
 """
 
 import os
@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
-from filestored.images.blob_ids import UNIQUE_SHA256, lookup
+from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
 from filestored.images.decoder.pool import DecoderPool, available
 from filestored.images.gzip_backend import GzipBackend
 from filestored.images.image_store import ImageStore
@@ -31,23 +31,25 @@ from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
 from filestored.storage.threads import IOThreads
 
-CONTENTS = "images"
-"""What the ``FORMAT`` of the directory says that it is for."""
+FORMAT_NAME = "images"
+"""The text that ``FORMAT`` of the directory must hold."""
 
 
 def check(path: str) -> None:
-    """Look, without touching, whether `path` can be the directory for images. Raises `FilestoredError`."""
-    records.check(path, CONTENTS)
+    """Check without writing that `path` can be the image directory. Raises `FilestoredError`."""
+    records.check(path, FORMAT_NAME)
 
 
 def prepare(path: str, report: Report | None = None, must_exist: bool = False) -> None:
-    """Make `path` the directory for images. Blocking. Raises `FilestoredError` or `OSError`.
+    """Create the image directory, or check an existing one. Blocking. Raises `FilestoredError` or `OSError`.
 
-    `report` is called when a directory that exists can be read and not written to; None makes that an error.
-    A directory that `must_exist` is not created.
+    `report` is called when an existing directory is read-only; None makes that an error. A
+    directory that `must_exist` is not created.
     """
-    records.prepare(path, CONTENTS, report=report, must_exist=must_exist)
-    layout.prepare(_blobs(path), UNIQUE_SHA256.name, lookup=lookup, report=report, must_exist=must_exist)
+    records.prepare(path, FORMAT_NAME, report=report, must_exist=must_exist)
+    layout.prepare(
+        _blobs(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
+    )
     kept = DiskRecords(path)
     try:
         with error_context(path, "directory"):
@@ -57,23 +59,22 @@ def prepare(path: str, report: Report | None = None, must_exist: bool = False) -
 
 
 def repair(path: str) -> None:
-    """Make what is missing in the directory for images, and probe it. Blocking. Raises `UnusableStore`."""
+    """Recreate missing parts of the image directory and probe it. Blocking. Raises `UnusableStore`."""
     records.repair(path)
     layout.repair(_blobs(path))
 
 
 def request_sweep(path: str) -> None:
-    """Have one process of the service sweep the directory for images. Called once as the service starts."""
-    orphans_thread.request_sweep(_mark(path))
+    """Request one removal of orphans. Called once as the service starts."""
+    orphans_thread.request_sweep(_marker(path))
 
 
 class ImageDirectory:
-    """The images below `path`, in this process.
+    """The image directory `path`, opened by this process.
 
-    `threads` take blocking work; `devices` has the health of the disk; `recovery` tries again later what a
-    full or faulty disk does not allow now; `max_size` in bytes and `max_uploads` are the limits of a `Store`;
-    `must_exist` is that of `prepare`.
-    Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
+    `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
+    `max_uploads` are the limits of a `Store`; `must_exist` is that of `prepare`. Blocking, but reads no
+    account and no image. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -97,33 +98,35 @@ class ImageDirectory:
             GzipBackend(disk),
             UNIQUE_SHA256,
             threads,
+            health=health,
             max_size=max_size,
             max_uploads=max_uploads,
-            health=health,
         )
-        self.thumbnails: Thumbnails | None = None
-        self._darkroom: DecoderPool | None = None
-        if available():
-            self._darkroom = DecoderPool(reactor)
-            self.thumbnails = Thumbnails(
-                self._darkroom, ThumbnailCache(os.path.join(path, "thumbnails")), threads
-            )
-        gone = self.thumbnails.forget if self.thumbnails else None
-        self.images = ImageStore(
-            kept, key, blobs, threads, health, self._darkroom, gone, recover=disk.restore
-        )
-        self._sweep = OrphanCleanerThread(reactor, _mark(path), kept, key, disk)
+        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads)
+        forget = self.thumbnails.forget if self.thumbnails else None
+        self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
+        self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
 
     def stop(self) -> "Deferred[None]":
-        """End the sweep and the processes that decode images; fires when these are gone."""
-        self._sweep.stop()
-        return self._darkroom.stop() if self._darkroom else succeed(None)
+        """Stop the orphan cleaner and the decoder processes; fires when these have exited."""
+        self._cleaner.stop()
+        return self._decoder.stop() if self._decoder else succeed(None)
+
+
+def _make_decoder(
+    reactor: Any, path: str, threads: IOThreads
+) -> tuple[DecoderPool | None, Thumbnails | None]:
+    """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
+    if not available():
+        return None, None
+    decoder = DecoderPool(reactor)
+    return decoder, Thumbnails(decoder, ThumbnailCache(os.path.join(path, "thumbnails")), threads)
 
 
 def _blobs(path: str) -> str:
     return os.path.join(path, "blobs")
 
 
-def _mark(path: str) -> str:
-    """The file that says that a sweep is due."""
+def _marker(path: str) -> str:
+    """Return the path of the marker file that requests a removal of orphans."""
     return os.path.join(path, ".sweep-due")

@@ -1,12 +1,10 @@
 """Names of images: as a user gives them, and as names of files.
 
-A name is any text of 1 to 255 bytes of UTF-8. Of a path that somebody's browser sends, the last part is
-the name (RFC 7578 section 4.2).
+A name is any text of 1 to 255 bytes of UTF-8. The last part of a path is the name (RFC 7578 section 4.2).
 
-`escape` makes a file name of it that a person still reads with ``ls``: printable characters of any
-script stay; what would hide a file, leave the directory or steer a terminal becomes ``%xx``.
-Different names stay different. A name that gets too long this way ends in ``%~`` and its hash,
-which no escape can look like.
+`escape` returns a file name that is readable with ``ls``: printable characters of any script stay; a leading
+dot, a separator and control characters become ``%xx``. Different names stay different. A name that becomes
+too long ends in ``%~`` and its hash, which no escape can look like.
 """
 
 import hashlib
@@ -14,15 +12,15 @@ import re
 
 from filestored.errors import InvalidFileName
 
-LONGEST = 255
+MAX_NAME_BYTES = 255
 """Bytes of UTF-8 in a name."""
 
-_LONGEST_ESCAPED = 200
-_KEPT = 100
+_MAX_ESCAPED_BYTES = 200
+_KEPT_BYTES = 100
 
 
 def base_name(path: str) -> str:
-    """The name at the end of a path. Raises `InvalidFileName` when there is none, or a bad one."""
+    """Return the last part of a path. Raises `InvalidFileName` when it is empty, too long or no Unicode."""
     name = re.split(r"[/\\]", path)[-1]
     try:
         size = len(name.encode("utf-8"))
@@ -30,19 +28,19 @@ def base_name(path: str) -> str:
         raise InvalidFileName("The name of the file is not Unicode text.") from None
     if not name:
         raise InvalidFileName("The file has no name.")
-    if size > LONGEST:
-        raise InvalidFileName(f"The name of the file is longer than {LONGEST} bytes.")
+    if size > MAX_NAME_BYTES:
+        raise InvalidFileName(f"The name of the file is longer than {MAX_NAME_BYTES} bytes.")
     return name
 
 
 def escape(name: str) -> str:
-    """The name of the file that stands for `name`."""
+    """Return the file name for the image name `name`."""
     safe = "".join(map(_escaped_character, name))
     if safe.startswith("."):
         safe = "%2e" + safe[1:]
-    if len(safe.encode("utf-8")) <= _LONGEST_ESCAPED:
+    if len(safe.encode("utf-8")) <= _MAX_ESCAPED_BYTES:
         return safe
-    kept = safe.encode("utf-8")[:_KEPT].decode("utf-8", "ignore")
+    kept = safe.encode("utf-8")[:_KEPT_BYTES].decode("utf-8", "ignore")
     return f"{kept}%~{hashlib.sha256(name.encode('utf-8')).hexdigest()}"
 
 

@@ -1,12 +1,12 @@
-"""The images of one account, with their bytes: what somebody with its token can do.
+"""Gallery: the images of one account with their blobs, for a client with its token.
 
-An upload ends in this order: the bytes are durable under a name that nobody can guess; they are
-looked into, where there is somebody who does that (`IImageDecoder`); then one step in the catalog makes
-them an image. What fails before that step leaves nothing but bytes that no record names, which are
-deleted here, or moved to quarantine by a later sweep. What a replaced image was is deleted behind that step.
+Steps at the end of an upload: the blob is durable under a digest that cannot be guessed; `IImageDecoder`
+verifies it, if there is one; one step in the catalog makes it an image. A failure before that step leaves
+only an unreferenced blob, which is deleted here, or moved to quarantine by the orphan cleaner. The blob of a
+replaced image is deleted after that step.
 
-Each change of the catalog holds the account (`Accounts.holding`): a renewal of the token waits for the
-changes that are under way, and later ones fail.
+Each change of the catalog holds the account (`Accounts.holding`): a renewal of the token waits for changes in
+progress, and later ones fail.
 """
 
 import errno
@@ -39,16 +39,16 @@ from filestored.interfaces import (
 from filestored.storage.health import ReadFailed
 from filestored.storage.threads import RecordThreads
 
-Gone = Callable[[Digest], Awaitable[None]]
-"""Is told which bytes were deleted; never fails."""
+OnBlobDeleted = Callable[[Digest], Awaitable[None]]
+"""Callback after the deletion of a blob; never fails."""
 
 Recover = Callable[[Digest], bool]
-"""Moves bytes back out of quarantine, see `IQuarantine.restore`. Blocking."""
+"""Moves a blob back out of quarantine, see `IQuarantine.restore`. Blocking."""
 
 
 @implementer(IGallery)
 class Gallery:
-    """The images of `account` in `catalog`, whose bytes are in `blobs`."""
+    """The images of `account`, with records in `catalog` and bytes in `blobs`."""
 
     _log = Logger()
 
@@ -59,8 +59,8 @@ class Gallery:
         catalog: Catalog,
         blobs: IStore,
         record_threads: RecordThreads,
-        pictures: IImageDecoder | None,
-        gone: Gone | None,
+        decoder: IImageDecoder | None,
+        on_blob_deleted: OnBlobDeleted | None,
         recover: Recover | None,
         listings: Listings,
     ) -> None:
@@ -70,8 +70,8 @@ class Gallery:
         self._catalog = catalog
         self._blobs = blobs
         self._threads = record_threads
-        self._pictures = pictures
-        self._gone = gone
+        self._decoder = decoder
+        self._on_blob_deleted = on_blob_deleted
         self._recover = recover
         self._listings = listings
 
@@ -95,54 +95,54 @@ class Gallery:
         """See `IGallery.regenerate_token`."""
         return Deferred.fromCoroutine(self._threads.write(self._accounts.renew, self._account))
 
-    # --- taking in ------------------------------------------------------------------------------
+    # --- upload ---------------------------------------------------------------------------------
 
     async def _upload(self, replacing: str | None) -> IImageUpload:
         if replacing is not None:
             await self._threads.read(self._catalog.read, replacing)
         decoding = Cancellation()
-        return ImageUpload(self._blobs.upload(), partial(self._keep, replacing, decoding), decoding.cancel)
+        return ImageUpload(self._blobs.upload(), partial(self._finish, replacing, decoding), decoding.cancel)
 
-    async def _keep(
+    async def _finish(
         self, replacing: str | None, decoding: Cancellation, name: str, media_type: str, stored: UploadResult
     ) -> str:
-        """Make an image of stored bytes, or leave nothing of them."""
+        """Verify a stored blob and add it to the catalog, or delete it."""
         try:
             image = Image(name, media_type, stored.size, stored.digest, gzipped=stored.encoding == "gzip")
-            await self._look_into(image, decoding)
+            await self._verify(image, decoding)
         except (FilestoredError, OSError, CancelledError):
-            await self._forget(stored.digest)
+            await self._delete_blob(stored.digest)
             raise
-        return await self._enter(image, replacing)
+        return await self._add_to_catalog(image, replacing)
 
-    async def _enter(self, image: Image, replacing: str | None) -> str:
-        """The step that decides. After an `OSError` nobody knows how it did, so the bytes stay then."""
+    async def _add_to_catalog(self, image: Image, replacing: str | None) -> str:
+        """Run the deciding step. After an `OSError` its outcome is unknown, so the blob stays."""
         try:
-            identity, old = await self._threads.write(self._record, image, replacing)
+            identity, old = await self._threads.write(self._write_record, image, replacing)
         except FilestoredError:
-            await self._forget(image.blob)
+            await self._delete_blob(image.blob)
             raise
         if old is not None:
-            await self._forget(old.blob)
+            await self._delete_blob(old.blob)
         return identity
 
-    def _record(self, image: Image, replacing: str | None) -> tuple[str, Image | None]:
-        """Put the image into the catalog, if the token is still good. Blocking."""
+    def _write_record(self, image: Image, replacing: str | None) -> tuple[str, Image | None]:
+        """Write the catalog if the token is still valid. Blocking."""
         with self._accounts.holding(self._account):
             if replacing is None:
                 return self._catalog.add(image), None
             return replacing, self._catalog.replace(replacing, image)
 
-    async def _look_into(self, image: Image, decoding: Cancellation) -> None:
-        if self._pictures is None:
+    async def _verify(self, image: Image, decoding: Cancellation) -> None:
+        if self._decoder is None:
             return
         blob = await self._blobs.open(image.blob, _original(image))
         try:
-            await decoding.wait(self._pictures.verify(blob, self.owner))
+            await decoding.wait(self._decoder.verify(blob, self.owner))
         finally:
             blob.close()
 
-    # --- giving out, taking away ------------------------------------------------------------------
+    # --- open, delete ---------------------------------------------------------------------------
 
     async def _open(self, identity: str, gzipped: Callable[[Image], bool]) -> tuple[Image, IBlob]:
         seen = None
@@ -158,47 +158,47 @@ class Gallery:
                 if image == seen:
                     raise OSError("the bytes of an image are missing") from None
                 await self._recover_bytes(image.blob)
-                seen = image  # it was replaced between the two steps, or is back: look again
+                seen = image  # replaced between the two steps, or recovered: try again
 
     async def _recover_bytes(self, digest: Digest) -> None:
-        """Move bytes back that the sweep has moved to quarantine, if it has."""
+        """Move a blob back that the orphan cleaner has moved to quarantine."""
         if self._recover is not None:
             await self._threads.write(self._recover, digest)
 
     async def _delete(self, identity: str) -> None:
-        image = await self._threads.write(self._strike, identity)
-        await self._forget(image.blob)
+        image = await self._threads.write(self._remove, identity)
+        await self._delete_blob(image.blob)
 
-    def _strike(self, identity: str) -> Image:
+    def _remove(self, identity: str) -> Image:
         with self._accounts.holding(self._account):
             return self._catalog.remove(identity)
 
-    async def _forget(self, digest: Digest) -> None:
-        """Delete bytes that no record names. If that fails, a later sweep moves them to quarantine."""
+    async def _delete_blob(self, digest: Digest) -> None:
+        """Delete an unreferenced blob. After a failure the orphan cleaner moves it to quarantine."""
         try:
             await self._blobs.delete(digest)
         except (FilestoredError, OSError):
-            self._log.failure("bytes of an image that is gone could not be deleted")
-        if self._gone is not None:
-            await self._gone(digest)
+            self._log.failure("the bytes of a deleted image could not be removed")
+        if self._on_blob_deleted is not None:
+            await self._on_blob_deleted(digest)
 
 
 def _original(image: Image) -> FileView | None:
-    """How the stored file is read as it was uploaded."""
+    """Return the view that reads the stored file as it was uploaded."""
     return partial(GunzippedFile, size=image.size) if image.gzipped else None
 
 
 async def _check_length(image: Image, blob: IBlob) -> None:
-    """Compare the length of what is stored with that of the image; `GunzippedFile` does so by itself.
+    """Compare the length of the stored file with that of the image. `GunzippedFile` does so by itself.
 
-    A gzip file ends with the length of the original (RFC 1952, 2.3.1). Raises `ReadFailed`, and closes the
-    blob then.
+    A gzip file ends with the length of the original (RFC 1952, 2.3.1). Raises `ReadFailed` and closes the
+    blob on a mismatch.
     """
     try:
         length, expected = blob.size, image.size
         if image.gzipped:
-            end = await _read(blob, max(0, blob.size - _ISIZE), blob.size)
-            length, expected = int.from_bytes(end, "little"), image.size % 2 ** (8 * _ISIZE)
+            end = await _read_bytes(blob, max(0, blob.size - _ISIZE_BYTES), blob.size)
+            length, expected = int.from_bytes(end, "little"), image.size % 2 ** (8 * _ISIZE_BYTES)
         if length != expected:
             raise ReadFailed(errno.EBADMSG, f"the image {image.blob} is damaged: its length is not as stored")
     except BaseException:
@@ -206,29 +206,29 @@ async def _check_length(image: Image, blob: IBlob) -> None:
         raise
 
 
-async def _read(blob: IBlob, start: int, stop: int) -> bytes:
-    """A few bytes of a blob. Raises `OSError`."""
-    head = _Head()
+async def _read_bytes(blob: IBlob, start: int, stop: int) -> bytes:
+    """Return a few bytes of a blob. Raises `OSError`."""
+    head = _ByteCollector()
     await blob.produce(head, start, stop)
     return head.data
 
 
-_ISIZE = 4
-"""Bytes of the field at the end of a gzip file that has the size of the original."""
+_ISIZE_BYTES = 4
+"""Bytes of the length field at the end of a gzip file."""
 
 
 @implementer(IConsumer)
-class _Head:
-    """Keeps the few bytes it is given."""
+class _ByteCollector:
+    """Consumer that collects a few bytes."""
 
     def __init__(self) -> None:
         self.data = b""
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the producer run."""
+        """Ignore the producer, which is never paused."""
 
     def unregisterProducer(self) -> None:
-        """All bytes are here."""
+        """Ignore the end of the bytes."""
 
     def write(self, data: bytes) -> None:
         self.data += data

@@ -1,16 +1,15 @@
-"""The gzip form: a backend made of a backend, which compresses what goes through where that pays.
+"""Gzip backend: compresses uploads to another backend where that saves space.
 
-Way in: the first piece of an upload is compressed. When that saves at least a tenth, gzip it is from
-there to the end; else all is kept as it came. `GzipSink.encoding` reports which of the two it was.
+Write: the first piece of an upload is compressed on trial. If that saves at least a tenth, the whole upload
+is compressed; else it is stored as it came. `GzipSink.encoding` reports which.
 
-Way out: a backend gives what is kept. `GunzippedFile` reads it as it was, in order, piece after piece, with
-the state of one decompressor. The work of one read is bounded, in input and in output.
+Read: the backend returns files as stored. `GunzippedFile` decompresses one in order, piece after piece, with
+one decompressor. The work of one read is bounded, in input and in output.
 
-Rejected: reading from an offset, which means to decompress everything before it.
+Rejected: reads from any offset, which decompress everything before it.
 
-All of this runs in I/O threads. ISA-L compresses as well as zlib at its best, many times as fast, and
-is used where it is installed. Of zlib the first level is six times as fast as the sixth, for a fiftieth
-more bytes.
+Blocking; runs in I/O threads. ISA-L is used where it is installed: it compresses as well as zlib at its best,
+many times as fast. Level 1 of zlib is six times as fast as level 6, for a fiftieth more bytes.
 """
 
 import errno
@@ -24,34 +23,34 @@ from filestored.digest import Digest
 from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.health import ReadFailed
 
-WORTH = 0.9
-"""How large a compressed piece may be, as a share of the original, for compression to pay."""
+MAX_RATIO = 0.9
+"""Maximum size of a compressed first piece, as a share of the original."""
 
-_GZIP = 16 + zlib.MAX_WBITS
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 MAX_OUTPUT_BYTES = 256 * 1024
-"""Bytes that one read decompresses."""
+"""Maximum output of one read in bytes."""
 
 INPUT_BYTES = 64 * 1024
-"""Bytes that are taken from the compressed file at a time."""
+"""Bytes read from the compressed file at a time."""
 
 MAX_INPUT_BYTES = 1024 * 1024
-"""Compressed bytes that may decompress to nothing in one read; compressors write output for far fewer."""
+"""Maximum input of one read that yields no output, in bytes; compressors need far fewer."""
 
 
 class Compressor(Protocol):
-    """A running compression, as the objects of `zlib.compressobj` are."""
+    """A compression in progress, as returned by `zlib.compressobj`."""
 
     def compress(self, data: bytes | bytearray | memoryview, /) -> bytes:
-        """Compress the next bytes."""
+        """Compress the next bytes; return the output so far."""
 
     def flush(self) -> bytes:
-        """The end of what is compressed."""
+        """Return the rest of the output."""
 
 
 @implementer(IBackend)
 class GzipBackend:
-    """A backend that keeps what it is given in `inner`, compressed where that pays."""
+    """A backend that stores in `inner`, compressed where that saves space."""
 
     def __init__(self, inner: IBackend) -> None:
         self._inner = inner
@@ -59,121 +58,121 @@ class GzipBackend:
             alsoProvides(self, INonBlockingOpen)
 
     def begin(self) -> ISink:
-        """A sink that compresses."""
+        """Return a `GzipSink`."""
         return GzipSink(self._inner.begin())
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
-        """As `inner` does."""
+        """Flush the names in `inner`."""
         self._inner.flush_names(digests)
 
     def open(self, digest: Digest) -> IStoredFile:
-        """What is kept, as it is kept."""
+        """Open a file as stored, compressed or not."""
         return self._inner.open(digest)
 
     def delete(self, digest: Digest) -> bool:
-        """As `inner` does."""
+        """Delete the file from `inner`."""
         return self._inner.delete(digest)
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
-        """As `inner` does."""
+        """Return digests of `inner`."""
         return self._inner.digests(after, limit)
 
     def free_space(self) -> int:
-        """As `inner` does: who knows what will pay."""
+        """Return the free space of `inner`; savings are unknown in advance."""
         return self._inner.free_space()
 
 
 @implementer(ISink)
 class GzipSink:
-    """A sink that compresses what goes into `inner`, if the first piece says that it pays."""
+    """A sink to `inner` that compresses if the first piece is compressible."""
 
     def __init__(self, inner: ISink) -> None:
         self._inner = inner
         self._compressor: Compressor | None = None
-        self._begun = False
+        self._started = False
 
     @property
     def encoding(self) -> str | None:
-        """The coding ``gzip``, or that of `inner`."""
+        """Return ``gzip``, or the encoding of `inner`."""
         return "gzip" if self._compressor else self._inner.encoding
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Compress, or pass on."""
-        if not self._begun and len(data):
-            self._begun = True
-            self._compressor = new_compressor() if _pays(data) else None
+        """Write to `inner`, compressed or not. Raises `OSError`."""
+        if not self._started and len(data):
+            self._started = True
+            self._compressor = new_compressor() if _is_compressible(data) else None
         self._inner.write(self._compressor.compress(data) if self._compressor else data)
 
     def seal(self, flush: bool = True) -> None:
-        """Write the end of the compression, then seal."""
+        """Write the rest of the compressed output, then seal."""
         if self._compressor:
             self._inner.write(self._compressor.flush())
         self._inner.seal(flush)
 
     def publish(self, digest: Digest) -> bool:
-        """As `inner` does."""
+        """Publish in `inner`."""
         return self._inner.publish(digest)
 
     def discard(self) -> None:
-        """As `inner` does."""
+        """Discard the inner sink."""
         self._inner.discard()
 
 
 @implementer(IStoredFile)
 class GunzippedFile:
-    """The `size` original bytes of what is kept compressed in `inner`, read in order from first to last.
+    """The `size` original bytes of the gzip file `inner`, read in order.
 
-    The last byte is given only when the checksum at the end is right.
+    The last byte is returned only if the checksum at the end is right.
     """
 
     def __init__(self, inner: IStoredFile, size: int) -> None:
         self.size = size
         self._inner = inner
-        self._unzip = zlib.decompressobj(_GZIP)
+        self._decompressor = zlib.decompressobj(_GZIP_WBITS)
         self._position = 0
-        self._taken = 0
+        self._input_position = 0
 
     def read(self, offset: int, count: int) -> bytes:
-        """The next bytes, at most `count`. Raises `OSError` for what does not decompress.
+        """Return the next bytes, at most `count`. Raises `OSError` for corrupt input.
 
-        `offset` is where the last read ended. Raises `ValueError` for any other.
+        `offset` is the end of the last read. Raises `ValueError` for any other.
         """
         if offset != self._position:
             raise ValueError(f"compressed bytes are read in order: {self._position} comes next, not {offset}")
         count = min(count, MAX_OUTPUT_BYTES, self.size - self._position)
-        data = self._produce(count) if count else b""
+        data = self._decompress_some(count) if count else b""
         self._position += len(data)
-        if data and self._position == self.size and self._produce(1):
+        if data and self._position == self.size and self._decompress_some(1):
             raise _damaged("it is longer than it was")
         return data
 
     def close(self) -> None:
-        """Close `inner`."""
+        """Close `inner` as well."""
         self._inner.close()
 
-    def _produce(self, count: int) -> bytes:
-        """Decompress at least one byte, unless the end comes first."""
+    def _decompress_some(self, count: int) -> bytes:
+        """Return at least one decompressed byte, or nothing at the end. Raises `OSError`."""
         data = b""
-        limit = self._taken + MAX_INPUT_BYTES
-        while not data and not self._unzip.eof:
-            packed = self._unzip.unconsumed_tail or self._take()
-            data = self._decompress(packed, count)
-            if not (packed or data):  # without more input, zlib may still have had output
+        limit = self._input_position + MAX_INPUT_BYTES
+        while not data and not self._decompressor.eof:
+            compressed = self._decompressor.unconsumed_tail or self._read_input()
+            data = self._decompress(compressed, count)
+            if not (compressed or data):  # without more input, zlib may still have had output
                 raise _damaged("it is shorter than it was")
-            if not data and self._taken > limit:
+            if not data and self._input_position > limit:
                 raise _damaged("a long part of it decompresses to nothing")
         if not data and self._position < self.size:
             raise _damaged("it is shorter than it was")
         return data
 
-    def _take(self) -> bytes:
-        packed = self._inner.read(self._taken, INPUT_BYTES)
-        self._taken += len(packed)
-        return packed
+    def _read_input(self) -> bytes:
+        compressed = self._inner.read(self._input_position, INPUT_BYTES)
+        self._input_position += len(compressed)
+        return compressed
 
-    def _decompress(self, packed: bytes, count: int) -> bytes:
+    def _decompress(self, compressed: bytes, count: int) -> bytes:
         try:
-            return self._unzip.decompress(packed, count)
+            return self._decompressor.decompress(compressed, count)
         except zlib.error as error:
             raise _damaged(str(error)) from None
 
@@ -182,27 +181,27 @@ def _damaged(reason: str) -> OSError:
     return ReadFailed(errno.EBADMSG, f"a compressed file is damaged: {reason}")
 
 
-def _pays(piece: bytes | bytearray | memoryview) -> bool:
+def _is_compressible(piece: bytes | bytearray | memoryview) -> bool:
     trial = new_compressor()
-    return len(trial.compress(piece)) + len(trial.flush()) <= WORTH * len(piece)
+    return len(trial.compress(piece)) + len(trial.flush()) <= MAX_RATIO * len(piece)
 
 
 def new_compressor() -> Compressor:
-    """The best compressor there is, for the gzip format."""
-    return _new()
+    """Return the best installed compressor, for the gzip format."""
+    return _new_compressor()
 
 
 def _zlib() -> Compressor:
-    return zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+    return zlib.compressobj(1, zlib.DEFLATED, _GZIP_WBITS)
 
 
 try:
     from isal import isal_zlib
 except ImportError:
-    _new = _zlib
+    _new_compressor = _zlib
 else:
 
     def _isal() -> Compressor:
-        return isal_zlib.compressobj(2, isal_zlib.DEFLATED, _GZIP)
+        return isal_zlib.compressobj(2, isal_zlib.DEFLATED, _GZIP_WBITS)
 
-    _new = _isal
+    _new_compressor = _isal

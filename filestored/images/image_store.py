@@ -1,7 +1,6 @@
-"""The image room: accounts, and the galleries that their tokens open.
+"""Image store: accounts, and the galleries that their tokens open.
 
-Everything is kept through two interfaces: `IRecords` for what is small and has a name, and `IStore`
-for bytes. Where either keeps it is nobody's business here.
+Small named values are kept in `IRecords`, bytes in an `IStore`.
 """
 
 from twisted.internet.defer import Deferred
@@ -9,7 +8,7 @@ from zope.interface import implementer
 
 from filestored.images.accounts import Accounts
 from filestored.images.catalog import Catalog
-from filestored.images.gallery import Gallery, Gone, Recover
+from filestored.images.gallery import Gallery, OnBlobDeleted, Recover
 from filestored.images.listings import Listings
 from filestored.interfaces import IGallery, IImageDecoder, IImageStore, IRecords, IStore
 from filestored.storage.health import Health
@@ -20,9 +19,9 @@ from filestored.storage.threads import IOThreads, RecordThreads, Run
 class ImageStore:
     """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
 
-    `run` takes blocking work to I/O threads, separated by kind if it is `IOThreads`; `health` is that of
-    `blobs`. `pictures` looks into images; `gone` is told of bytes that are deleted; `recover` moves bytes
-    back out of quarantine.
+    `run` runs blocking work in I/O threads, separated by kind if it is `IOThreads`; `health` is that of
+    `blobs`. `decoder` verifies images; `on_blob_deleted` is called with digests of deleted blobs; `recover`
+    moves blobs back out of quarantine.
     """
 
     def __init__(
@@ -32,8 +31,8 @@ class ImageStore:
         blobs: IStore,
         run: Run | IOThreads,
         health: Health,
-        pictures: IImageDecoder | None = None,
-        gone: Gone | None = None,
+        decoder: IImageDecoder | None = None,
+        on_blob_deleted: OnBlobDeleted | None = None,
         recover: Recover | None = None,
     ) -> None:
         self.max_size = blobs.max_size
@@ -42,14 +41,14 @@ class ImageStore:
         self._blobs = blobs
         self._health = health
         self._threads = RecordThreads(IOThreads.of(run), health)
-        self._pictures = pictures
-        self._gone = gone
+        self._decoder = decoder
+        self._on_blob_deleted = on_blob_deleted
         self._recover = recover
         self._listings = Listings(self._threads)
 
     @property
     def degraded(self) -> str | None:
-        """Why writing is suspended, or None while all is well."""
+        """The reason why writes are suspended, else None."""
         return self._health.degraded
 
     def register(self, username: str) -> "Deferred[str]":
@@ -58,7 +57,7 @@ class ImageStore:
 
     def get_token(self, username: str) -> "Deferred[str]":
         """See `IImageStore.get_token`."""
-        return Deferred.fromCoroutine(self._token_of(username))
+        return Deferred.fromCoroutine(self._get_token(username))
 
     def authenticate(self, token: str) -> "Deferred[IGallery]":
         """See `IImageStore.authenticate`."""
@@ -73,20 +72,20 @@ class ImageStore:
             catalog,
             self._blobs,
             self._threads,
-            self._pictures,
-            self._gone,
+            self._decoder,
+            self._on_blob_deleted,
             self._recover,
             self._listings,
         )
 
-    async def _token_of(self, username: str) -> str:
-        """A token that opens the account: its record in ``tokens/`` is made anew first if it is lost."""
-        token, is_found = await self._threads.read(self._look_up, username)
+    async def _get_token(self, username: str) -> str:
+        """Return the token of an account; restore its record in ``tokens/`` first if that is lost."""
+        token, is_found = await self._threads.read(self._find_token, username)
         while not is_found:
             await self._threads.write(self._accounts.restore_token, username)
-            token, is_found = await self._threads.read(self._look_up, username)
+            token, is_found = await self._threads.read(self._find_token, username)
         return token
 
-    def _look_up(self, username: str) -> tuple[str, bool]:
+    def _find_token(self, username: str) -> tuple[str, bool]:
         token = self._accounts.get_token(username)
-        return token, self._accounts.finds(username, token)
+        return token, self._accounts.has_token_record(username, token)

@@ -1,13 +1,13 @@
-"""Listings of accounts: bounded work, however many clients ask.
+"""Listings of accounts, with bounded work for any number of clients.
 
 In: a `Catalog`. Out: a Deferred of its ids by their names. An account is listed once at a time. Requests that
-come meanwhile share the next listing, which begins when the running one ends: so each sees what was there
-when it came. At most `MAX_LISTINGS` accounts are listed at once, in the order of their requests.
+arrive meanwhile share the next listing, which begins when the running one ends, so none gets stale results.
+At most `MAX_LISTINGS` accounts are listed at once, in the order of their requests.
 
-A listing is read in steps of `STEP_RECORDS`. When all requests for it are cancelled, it ends after the step.
+A listing is read in steps of `STEP_RECORDS`. It ends after a step when all its requests are cancelled.
 
-Rejected: a cache that is validated by the directory's date of modification, which is the same for two
-changes within one tick of the kernel's clock.
+Rejected: a cache validated by the directory's modification time, which is the same for two changes within one
+tick of the kernel's clock.
 """
 
 from itertools import islice
@@ -20,14 +20,14 @@ from filestored.images.catalog import Catalog
 from filestored.storage.threads import RecordThreads
 
 MAX_LISTINGS = 2
-"""Accounts that are listed at the same time in one process."""
+"""Maximum number of accounts that one process lists at the same time."""
 
 STEP_RECORDS = 500
-"""Records that are read in one job of an I/O thread."""
+"""Records read by one job of an I/O thread."""
 
 
 class Listings:
-    """Runs listings through `record_threads`. Used in the reactor's thread only."""
+    """Queue of listings, read by `record_threads`. Used in the reactor's thread only."""
 
     _log = Logger()
 
@@ -38,7 +38,7 @@ class Listings:
         self._running: set[str] = set()
 
     def list_images(self, catalog: Catalog) -> "Deferred[dict[str, str]]":
-        """The ids of all images by their names; fails with `OSError`. Cancelling it is cheap."""
+        """Return the ids of all images by their names; fails with `OSError`. May be cancelled."""
         listing = self._queued.get(catalog.username)
         if listing is None:
             listing = self._queued[catalog.username] = _Listing(catalog)
@@ -68,7 +68,7 @@ class Listings:
             listing.close()
         if listing.damaged:
             self._log.error(
-                "images of {username} are not listed, for their records are damaged: {damaged}",
+                "images of {username} are not listed because their records are damaged: {damaged}",
                 damaged=", ".join(listing.damaged),
                 username=listing.username,
             )
@@ -76,7 +76,7 @@ class Listings:
 
 
 class _Listing:
-    """One listing of `catalog`, and the Deferreds that wait for it."""
+    """One listing of `catalog` and the Deferreds waiting for it."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.username = catalog.username
@@ -87,23 +87,23 @@ class _Listing:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a request waits for the result."""
+        """True while a request waits for the result."""
         return bool(self._waiting)
 
     def join(self) -> "Deferred[dict[str, str]]":
-        """A Deferred of the result."""
+        """Return a Deferred of the result."""
         answer: Deferred[dict[str, str]] = Deferred(self._waiting.remove)
         self._waiting.append(answer)
         return answer
 
     def step(self) -> bool:
-        """Read at most `STEP_RECORDS` records; True when none is left. Blocking. Raises `OSError`."""
+        """Read at most `STEP_RECORDS` records; return True at the end. Blocking. Raises `OSError`."""
         read = list(islice(self._steps, STEP_RECORDS))
         self.damaged += [identity for identity in read if identity is not None]
         return len(read) < STEP_RECORDS
 
     def close(self) -> None:
-        """Close the directory that is being read, if one is."""
+        """Close the directory in use, if any."""
         self._steps.close()
 
     def succeed(self) -> None:

@@ -1,17 +1,17 @@
-"""The sweep: makes lost records of tokens anew, and moves orphaned bytes to quarantine. Blocking.
+"""Removal of orphans: restores lost token records and moves unreferenced blobs to quarantine. Blocking.
 
-A process that dies may leave the bytes of an image without a record, or a record without a claim. No request
-finds such bytes, and they take room. But bytes also look orphaned while records are missing: a volume is
-not mounted, a restore is half done. So nothing is deleted here, and records are left alone:
+A crash may leave the blob of an image without a record, or a record without a claim. Such blobs take space
+and are never found. But blobs also look like orphans while records are missing: a volume is not mounted, a
+restore is incomplete. So nothing is deleted here, and records are not changed:
 
-- Only bytes older than `MIN_AGE_SECONDS` when the sweep begins are moved. No upload that began later is among
-  them, so the sweep runs beside uploads. A date in the future counts as young.
-- Nothing is moved when there are no accounts, when an account cannot be read, or when more than
-  `MAX_ORPHANS` files and `MAX_ORPHAN_SHARE` of all would go.
-- What was moved comes back when a record that refers to it is read again (`IQuarantine.restore`).
+- Only blobs older than `MIN_AGE_SECONDS` at the start are moved. Later uploads are younger, so uploads go on
+  meanwhile. A date in the future counts as young.
+- Nothing is moved when there are no accounts, when an account cannot be read, or when more than `MAX_ORPHANS`
+  files and `MAX_ORPHAN_SHARE` of all would be moved.
+- A moved file comes back when a record that refers to it is read again (`IQuarantine.restore`).
 
-Rejected: to remove records without a claim, claims without a record, and tokens without an account. Each may
-belong to something that is missing, and all of them together take little room.
+Rejected: removal of records without a claim, claims without a record, and tokens without an account. Each may
+belong to a missing part, and all of them together take little space.
 """
 
 import errno
@@ -30,46 +30,46 @@ from filestored.interfaces import IBackend, IQuarantine, IRecords
 from filestored.storage.health import ReadFailed
 
 MIN_AGE_SECONDS = 24 * 60 * 60.0
-"""How long bytes, and a record without a claim, are taken for those of an upload that is under way."""
+"""Minimum age of an orphan; a younger blob or record may belong to an upload in progress."""
 
 MAX_ORPHAN_SHARE = 0.05
-"""The part of all files that may be moved in one sweep."""
+"""Maximum share of all files that one run moves."""
 
 MAX_ORPHANS = 10
-"""The number of files that may be moved in one sweep, however few there are."""
+"""Number of files that one run may move in spite of `MAX_ORPHAN_SHARE`."""
 
 REASON = "no image refers to it; it is moved back when one does"
-"""What is written beside a file in quarantine."""
+"""The reason that quarantine records for a file."""
 
-SETTLING_SECONDS = 2.0
-"""Time between the listing of files and their move: a DELETE that is under way removes its file meanwhile."""
+DELETE_GRACE_SECONDS = 2.0
+"""Time between listing and moving files, in which DELETE requests in progress remove theirs."""
 
-_PAGE = 1000
-_SHOWN = 3
+_PAGE_FILES = 1000
+_MAX_LISTED = 3
 
 
 class Pause(Protocol):
-    """Waits between small steps, now and then."""
+    """Called between small steps, to wait now and then."""
 
     def __call__(self, seconds: float = 0.0) -> None:
-        """Wait so long, if that is more than nothing. May raise, to end the sweep."""
+        """Wait, at least for `seconds`. May raise, to end the run."""
 
 
 def _no_pause(seconds: float = 0.0) -> None:
-    """Wait for nothing."""
+    """Do not wait."""
 
 
 @dataclass
 class CleanupResult:
-    """The outcome: records of tokens `restored`, files `moved`, and why files were `left`, or None."""
+    """Numbers of token records `restored` and files `moved`, and the reason of a `refusal` to move any."""
 
     restored: int = 0
     moved: int = 0
-    left: str | None = None
+    refusal: str | None = None
 
 
 class OrphanCleaner:
-    """One sweep of `records` and `blobs`, which is also an `IQuarantine`.
+    """One removal of orphans from `blobs`, a backend that is also an `IQuarantine`.
 
     `now` is in seconds since the epoch.
     """
@@ -86,28 +86,28 @@ class OrphanCleaner:
         self._records = records
         self._accounts = accounts
         self._blobs = blobs
-        self._aside = IQuarantine(blobs)
+        self._quarantine = IQuarantine(blobs)
         self._pause = pause
-        self._before = (time.time() if now is None else now) - MIN_AGE_SECONDS
-        self._named: set[int] = set()
+        self._newest_orphan = (time.time() if now is None else now) - MIN_AGE_SECONDS
+        self._referenced: set[int] = set()
         self._unreadable: list[str] = []
 
     def run(self) -> CleanupResult:
-        """Sweep. Raises `OSError` when `blobs` cannot be read."""
-        swept = CleanupResult()
+        """Remove orphans. Raises `OSError` when `blobs` cannot be read."""
+        result = CleanupResult()
         usernames = self._entries()
         for username in usernames:
             self._pause()
-            swept.restored += self._visit(username)
+            result.restored += self._collect(username)
         if self._unreadable:
-            swept.left = self._unreadable_accounts()
-            return swept
+            result.refusal = self._unreadable_accounts()
+            return result
         total, orphans = self._orphans()
-        swept.left = _doubt(len(usernames), total, len(orphans))
-        if orphans and swept.left is None:
-            self._pause(SETTLING_SECONDS)
-            swept.moved = sum(self._move(digest) for digest in orphans)
-        return swept
+        result.refusal = _doubt_reason(len(usernames), total, len(orphans))
+        if orphans and result.refusal is None:
+            self._pause(DELETE_GRACE_SECONDS)
+            result.moved = sum(self._move_to_quarantine(digest) for digest in orphans)
+        return result
 
     def _entries(self) -> list[str]:
         try:
@@ -116,11 +116,11 @@ class OrphanCleaner:
             self._unreadable.append(f"{ACCOUNTS}/ ({error.strerror or error})")
             return []
 
-    def _visit(self, username: str) -> bool:
-        """Collect the bytes that an account refers to; whether its token had to be made anew."""
+    def _collect(self, username: str) -> bool:
+        """Collect the blobs of an account; return whether its token record was restored."""
         place = f"{ACCOUNTS}/{username}"
         try:
-            self._named.update(map(_key, self._blobs_of(place)))
+            self._referenced.update(map(_key, self._blobs_of(place)))
             return self._accounts.restore_token(username)
         except NotFound:
             self._unreadable.append(f"{place} (it has no account record)")
@@ -131,7 +131,7 @@ class OrphanCleaner:
         return False
 
     def _blobs_of(self, place: str) -> Iterator[str]:
-        """The bytes of all records that are claimed, or so young that their claim may be about to follow."""
+        """Yield the blobs of all records that are claimed, or too young to have a claim already."""
         claims = {read_claim(claim) for _, claim in self._paused(f"{place}/{NAMES}")}
         for identity, record in self._paused(f"{place}/{IMAGES}"):
             entry = ImageRecord.from_record(record)
@@ -139,7 +139,7 @@ class OrphanCleaner:
                 yield entry.image.blob.hex
 
     def _paused(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        """All records below `prefix`. Raises `ReadFailed` for an unreadable one, which may refer to bytes."""
+        """Yield all records below `prefix`. Raises `ReadFailed` for an unreadable one."""
         for name, value in self._records.read_all(prefix):
             self._pause()
             if value is None:
@@ -147,43 +147,43 @@ class OrphanCleaner:
             yield name, value
 
     def _orphans(self) -> tuple[int, list[Digest]]:
-        """The number of all files, and those that are old and that no record refers to."""
+        """Return the number of all files, and the old ones without a record."""
         total, orphans = 0, []
         for digest in self._digests():
             total += 1
-            if _key(digest.hex) not in self._named and self._is_old_file(digest):
+            if _key(digest.hex) not in self._referenced and self._is_old_file(digest):
                 orphans.append(digest)
         return total, orphans
 
     def _digests(self) -> Iterator[Digest]:
-        page = self._blobs.digests(None, _PAGE)
+        page = self._blobs.digests(None, _PAGE_FILES)
         while page:
             for digest in page:
                 self._pause()
                 yield digest
-            page = self._blobs.digests(page[-1], _PAGE)
+            page = self._blobs.digests(page[-1], _PAGE_FILES)
 
     def _is_old_file(self, digest: Digest) -> bool:
         try:
-            return self._is_old(self._aside.changed_at(digest))
+            return self._is_old(self._quarantine.changed_at(digest))
         except NotFound:
             return False
 
     def _is_old(self, moment: float) -> bool:
-        return moment < self._before
+        return moment < self._newest_orphan
 
     def _unreadable_accounts(self) -> str:
-        shown = ", ".join(self._unreadable[:_SHOWN])
-        more = len(self._unreadable) - _SHOWN
+        shown = ", ".join(self._unreadable[:_MAX_LISTED])
+        more = len(self._unreadable) - _MAX_LISTED
         return f"restore or remove what cannot be read: {shown}{f' and {more} more' if more > 0 else ''}"
 
-    def _move(self, digest: Digest) -> bool:
+    def _move_to_quarantine(self, digest: Digest) -> bool:
         self._pause()
-        return self._aside.move_to_quarantine(digest, REASON)
+        return self._quarantine.move_to_quarantine(digest, REASON)
 
 
-def _doubt(accounts: int, total: int, orphans: int) -> str | None:
-    """Why nothing may be moved, for the operator; None when it may."""
+def _doubt_reason(accounts: int, total: int, orphans: int) -> str | None:
+    """Return the reason to move nothing, for the operator; None to go ahead."""
     if orphans and not accounts:
         return f"there are {total} files but no accounts; restore {ACCOUNTS}/ from a copy"
     if orphans > max(MAX_ORPHANS, MAX_ORPHAN_SHARE * total):
@@ -192,10 +192,10 @@ def _doubt(accounts: int, total: int, orphans: int) -> str | None:
 
 
 def _key(hex_digits: str) -> int:
-    """The last 8 of the random bytes of a digest: less memory, and a collision only keeps an orphan."""
+    """Return the last 8 random bytes of a digest: saves memory, and a collision only keeps an orphan."""
     return int(hex_digits[-16:], 16)
 
 
 def _moment(created: str) -> float:
-    """Seconds since the epoch. Raises `ValueError`."""
+    """Return seconds since the epoch. Raises `ValueError`."""
     return datetime.fromisoformat(created).timestamp()

@@ -1,9 +1,9 @@
-"""Removal of orphans in the background: in a thread of its own, after the start, with pauses.
+"""Background thread that removes orphans after the start of the service, with pauses.
 
-It runs once for each start of the service, in one of its processes. `request_sweep` creates an empty marker
-file when the service starts. A process that finds it and locks it (flock(2)) runs the sweep, then removes the
-marker (`claimed_sweep`). The kernel unlocks the marker of a process that dies; another process runs the sweep
-then. Requests are served meanwhile, and a stop ends the sweep at its next pause.
+It runs once for each start, in one process of the service. `request_sweep` creates an empty marker file when
+the service starts. A process that finds and locks it (flock(2)) removes the orphans, then the marker
+(`claimed_sweep`). The kernel unlocks the marker of a process that dies; another process takes over. Requests
+are served meanwhile, and a stop ends the run at its next pause.
 """
 
 import fcntl
@@ -25,23 +25,23 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 DELAY_SECONDS = 0.5
-"""Time between the start of the process and that of the sweep."""
+"""Time between the start of the process and that of the run."""
 
-STEPS = 100
-"""Small steps between two pauses."""
+STEPS_PER_PAUSE = 100
+"""Number of small steps between two pauses."""
 
 PAUSE_SECONDS = 0.01
-"""A pause. A hundred steps take about 5 ms, so two thirds of a processor are left to requests."""
+"""Length of a pause. 100 steps take about 5 ms, so two thirds of a processor serve requests."""
 
 
 class OrphanCleanerThread:
-    """Sweeps `records` and `blobs` in a thread, if the mark `mark` says that a sweep is due."""
+    """Runs an `OrphanCleaner` in a thread, if the file `marker` requests it."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, mark: str, records: IRecords, key: bytes, blobs: IBackend) -> None:
+    def __init__(self, reactor: Any, marker: str, records: IRecords, key: bytes, blobs: IBackend) -> None:
         self._reactor = reactor
-        self._mark = mark
+        self._marker = marker
         self._records = records
         self._accounts = Accounts(records, key)
         self._blobs = blobs
@@ -50,7 +50,7 @@ class OrphanCleanerThread:
         self._delayed: IDelayedCall = reactor.callLater(DELAY_SECONDS, self._start)
 
     def stop(self) -> None:
-        """End the sweep at its next pause; it is due again at the next start."""
+        """End the run at its next pause; it starts over at the next start."""
         self._stopped.set()
         if self._delayed.active():
             self._delayed.cancel()
@@ -60,7 +60,7 @@ class OrphanCleanerThread:
 
     def _run(self) -> None:
         try:
-            with claimed_sweep(self._mark) as is_claimed:
+            with claimed_sweep(self._marker) as is_claimed:
                 if is_claimed:
                     sweep = OrphanCleaner(self._records, self._accounts, self._blobs, pause=self._pause)
                     self._reactor.callFromThread(self._report, sweep.run())
@@ -68,42 +68,42 @@ class OrphanCleanerThread:
             pass
         except Exception:
             failure = Failure()
-            self._reactor.callFromThread(self._log.failure, "the images could not be swept", failure)
+            self._reactor.callFromThread(self._log.failure, "orphans of images could not be removed", failure)
 
     def _pause(self, seconds: float = 0.0) -> None:
-        """Let other threads run; raises `_Stopped` once `stop` was called."""
+        """Let other threads run. Raises `_Stopped` after `stop`."""
         self._steps += 1
-        if seconds or self._steps % STEPS == 0:
+        if seconds or self._steps % STEPS_PER_PAUSE == 0:
             self._stopped.wait(max(seconds, PAUSE_SECONDS))
         if self._stopped.is_set():
             raise _Stopped
 
-    def _report(self, swept: CleanupResult) -> None:
-        if swept.restored:
-            self._log.info("{count} lost records in tokens/ were made anew", count=swept.restored)
-        if swept.moved:
+    def _report(self, result: CleanupResult) -> None:
+        if result.restored:
+            self._log.info("{count} lost records in tokens/ were restored", count=result.restored)
+        if result.moved:
             self._log.info(
-                "{count} files that no image refers to were moved to blobs/quarantine/", count=swept.moved
+                "{count} files that no image refers to were moved to blobs/quarantine/", count=result.moved
             )
-        if swept.left:
-            self._log.warn("no file of an image was moved to quarantine: {reason}", reason=swept.left)
+        if result.refusal:
+            self._log.warn("no file of an image was moved to quarantine: {reason}", reason=result.refusal)
 
 
 class _Stopped(Exception):
-    """The process ends."""
+    """The process is stopping."""
 
 
 def request_sweep(path: str) -> None:
-    """Leave the mark `path`. A file system that cannot take it, or has no such directory, gets no task."""
+    """Create the marker `path`. Without a writable directory there is no marker and no run."""
     with suppress(OSError):
         os.close(os.open(path, _CREATE, 0o600))
 
 
 @contextmanager
 def claimed_sweep(path: str) -> Iterator[bool]:
-    """Whether the task of the mark `path` is for the caller. The mark goes if the context ends well.
+    """Return whether the caller holds the marker `path`; remove it when the context succeeds.
 
-    Raises `OSError` when the mark cannot be removed.
+    Raises `OSError` when the marker cannot be removed.
     """
     with ExitStack() as opened:
         is_claimed = _claim(path, opened)
@@ -118,5 +118,5 @@ def _claim(path: str, opened: ExitStack) -> bool:
         opened.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False  # no mark, or another process is at it
+        return False  # no marker, or another process holds it
     return os.fstat(descriptor).st_nlink > 0

@@ -1,21 +1,20 @@
-"""What kind of image a file is, told by its first bytes.
+"""Media type of an image by its file signature (magic number).
 
-In: the first `ENOUGH` bytes, or all of a shorter file. Out: the media type, or None for what is no
-image. These are the kinds that Python's `imghdr` knew, and AVIF and HEIC. Where its test
-was two letters, as for BMP, a few more bytes are looked at, so that a text which happens to
-begin with them is refused.
+In: the first `SNIFF_BYTES` bytes, or all of a shorter file. Out: the media type, or None. The formats are
+those of Python's former `imghdr`, and AVIF and HEIC. Signatures of two letters, as of BMP, are extended by a
+few bytes, so that a text which happens to begin with them is refused.
 
-SVG is a program in disguise, and not an image here.
+SVG may contain scripts and is no image here.
 """
 
 import re
 
-ENOUGH = 64
-"""Bytes after which nothing more can be learned."""
+SNIFF_BYTES = 64
+"""Maximum length of a signature in bytes."""
 
 
-def media_type(head: bytes) -> str | None:
-    """The media type of a file that begins with `head`; None unless it is an image."""
+def sniff_media_type(head: bytes) -> str | None:
+    """Return the media type of a file that begins with `head`; None unless it is an image."""
     for pattern, kind in _KINDS:
         if pattern.match(head):
             return kind
@@ -23,7 +22,7 @@ def media_type(head: bytes) -> str | None:
 
 
 def _of_brands(head: bytes) -> str | None:
-    """AVIF and HEIC: an ISO media file (ISO/IEC 14496-12, 4.3) says in its first box what it is."""
+    """Return the type of AVIF and HEIC by the brands of the first box (ISO/IEC 14496-12, 4.3)."""
     if head[4:8] != b"ftyp":
         return None
     box = head[8 : int.from_bytes(head[:4])]
@@ -46,7 +45,7 @@ _KINDS = [
         (rb"GIF8[79]a", "image/gif"),
         (rb"RIFF.{4}WEBP", "image/webp"),
         (rb"II[*+]\0|MM\0[*+]", "image/tiff"),
-        # The size of the header that follows is one of those that there ever were.
+        # The header size that follows has few valid values.
         (rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", "image/bmp"),
         (rb"P[14][\s#]", "image/x-portable-bitmap"),
         (rb"P[25][\s#]", "image/x-portable-graymap"),

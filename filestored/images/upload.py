@@ -1,8 +1,8 @@
-"""An image on its way in: an upload that looks at the first bytes, and ends as an image.
+"""Upload of an image: an `IUpload` that checks the file signature and ends as an image.
 
-In: a name, then the bytes of a file. They go on into an `IUpload` as they come. As soon as there are enough
-of them to say that this is no image, the upload ends there: the rest is never read. Out: the id, from
-`keep`, which gets what is known of the image once its bytes are durable.
+In: a name, then the bytes of a file, which are passed to an `IUpload` at once. When the first bytes show that
+this is no image, the upload ends and the rest is never read. Out: the id returned by `finish`, which is
+called with the durable blob.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,31 +14,31 @@ from zope.interface import implementer
 
 from filestored.errors import NotAnImage
 from filestored.images.filenames import base_name
-from filestored.images.signatures import ENOUGH, media_type
+from filestored.images.signatures import SNIFF_BYTES, sniff_media_type
 from filestored.interfaces import IImageUpload, IUpload, UploadResult
 
-Keep = Callable[[str, str, UploadResult], Coroutine[Any, Any, str]]
-"""What makes an image of its name, its media type and its stored bytes; returns the id."""
+Finish = Callable[[str, str, UploadResult], Coroutine[Any, Any, str]]
+"""Adds an image by its name, media type and stored blob; returns the id."""
 
 
 @implementer(IImageUpload)
 class ImageUpload:
-    """One image that arrives in `upload`; `abandon` cancels its decoding."""
+    """One image upload to `upload`; `abandon` cancels its decoding."""
 
-    def __init__(self, upload: IUpload, keep: Keep, abandon: Callable[[], None]) -> None:
+    def __init__(self, upload: IUpload, finish: Finish, abandon: Callable[[], None]) -> None:
         self._upload = upload
-        self._keep = keep
+        self._finish = finish
         self._abandon = abandon
         self._name = ""
         self._head = b""
         self._media_type: str | None = None
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the upload pause whoever sends the bytes."""
+        """Register the producer with the inner upload, which pauses it."""
         self._upload.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Nobody sends any more."""
+        """Unregister the producer from the inner upload."""
         self._upload.unregisterProducer()
 
     def begin(self, name: str) -> None:
@@ -48,7 +48,7 @@ class ImageUpload:
     def write(self, data: bytes) -> None:
         """See `IImageUpload.write`."""
         if self._media_type is None:
-            self._look_at(data)
+            self._sniff(data)
         self._upload.write(data)
 
     def commit(self) -> "Deferred[str]":
@@ -66,10 +66,10 @@ class ImageUpload:
     async def _commit(self) -> str:
         if self._media_type is None:
             raise NotAnImage
-        return await self._keep(self._name, self._media_type, await self._upload.commit())
+        return await self._finish(self._name, self._media_type, await self._upload.commit())
 
-    def _look_at(self, data: bytes) -> None:
-        self._head += data[: ENOUGH - len(self._head)]
-        self._media_type = media_type(self._head)
-        if self._media_type is None and len(self._head) == ENOUGH:
+    def _sniff(self, data: bytes) -> None:
+        self._head += data[: SNIFF_BYTES - len(self._head)]
+        self._media_type = sniff_media_type(self._head)
+        if self._media_type is None and len(self._head) == SNIFF_BYTES:
             raise NotAnImage

@@ -16,7 +16,7 @@ import requests
 
 from filestored.storage.threads import MAX_THREADS
 from tests.daemon_process import ROOT, read, until
-from tests.images.test_images_daemon import Client, bmp, png
+from tests.images.image_client import Client, bmp, png
 
 pytestmark = pytest.mark.needs("strace")
 

@@ -13,7 +13,7 @@ import requests
 
 from tests.daemon.fault_injection import FLUSHES, delayed
 from tests.daemon_process import read, until
-from tests.images.test_images_daemon import Client, bmp, png
+from tests.images.image_client import Client, bmp, png
 
 pytestmark = pytest.mark.needs("strace")
 

@@ -9,7 +9,7 @@ from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import MAX_UNPLACED_BYTES
 from filestored.storage.upload import MIN_WINDOW_SECONDS
 from tests.daemon.slow_uploads import trickle
-from tests.images.test_images_daemon import Client, png
+from tests.images.image_client import Client, png
 
 
 def test_uploads_go_on_beside_more_slow_uploads_than_there_are_places(start_daemon):

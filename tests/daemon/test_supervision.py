@@ -12,7 +12,7 @@ import requests
 
 from tests.daemon.fault_injection import injected
 from tests.daemon_process import children, read, until
-from tests.images.pictures import png_of
+from tests.images.decodable_images import png_of
 
 FORKS = "fork,vfork,clone,clone3"
 FLUSHES = "fsync,fdatasync,syncfs"

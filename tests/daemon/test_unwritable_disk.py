@@ -15,7 +15,7 @@ import requests
 
 from tests.conftest import find_tool
 from tests.daemon_process import ROOT, TIMEOUT, TWISTD, read, until
-from tests.images.pictures import SAMPLES
+from tests.images.decodable_images import SAMPLES
 
 RECOVERY_SECONDS = 15.0
 CALLS = "linkat,mkdirat,mkdir"

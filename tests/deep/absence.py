@@ -14,7 +14,7 @@ from contextlib import suppress
 from tests.conftest import find_tool
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict
-from tests.images.absence import LATER, Filled, fill, home_of, missing, swept
+from tests.images.missing_directories import LATER, Filled, fill, home_of, missing, swept
 
 DIRECTORIES = (
     *("accounts", "accounts/anna", "accounts/anna/images", "accounts/anna/names", "tokens"),

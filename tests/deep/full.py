@@ -19,7 +19,7 @@ import requests
 from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict
 from tests.deep.volume import make_volume, mounted
-from tests.images.pictures import PICTURE, encode
+from tests.images.decodable_images import PICTURE, encode
 
 MIB = 1 << 20
 RESERVE = 256 * MIB

@@ -24,7 +24,7 @@ from filestored.storage.disk.records import DiskRecords
 from filestored.storage.disk.syscalls import Syscalls
 from tests.daemon_process import ROOT, Running
 from tests.deep.bench import Bench, Verdict, upload
-from tests.images.test_images_daemon import bmp, png
+from tests.images.image_client import bmp, png
 
 LISTED = 2500
 """Images of the account whose list is asked for."""

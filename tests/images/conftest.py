@@ -1,15 +1,15 @@
-"""Records and blobs on a disk of their own, and the fixtures of storage."""
+"""Fixtures: an image directory and its blobs on disk."""
 
 import pytest
 
-from filestored.images.blob_ids import UNIQUE_SHA256, lookup
+from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
 from filestored.storage.disk import layout
 from filestored.storage.disk.backend import DiskBackend
 
 
 @pytest.fixture
 def place(tmp_path_factory):
-    """Where things may be made; nothing is there yet."""
+    """A path in a new directory; it does not exist yet."""
     return str(tmp_path_factory.mktemp("home") / "images")
 
 
@@ -19,7 +19,7 @@ def open_disk(place):
     opened = []
 
     def open_it():
-        layout.prepare(place, UNIQUE_SHA256.name, lookup=lookup)
+        layout.prepare(place, UNIQUE_SHA256.name, lookup=find_algorithm)
         opened.append(DiskBackend(place, UNIQUE_SHA256))
         return opened[-1]
 

@@ -21,7 +21,7 @@ from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.read_latency import ReadLatency
 from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
-from tests.images.samples import PNG
+from tests.images.catalog_samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
 from tests.storage.test_blob import Sponge
 
@@ -211,7 +211,7 @@ def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
     upload.begin("cat.png")
     upload.write(PNG)
     identity = outcome(upload.commit())
-    assert ("record", "_record") == ledger.noted()[-1]
+    assert ("record", "_write_record") == ledger.noted()[-1]
     assert {"cat.png": identity} == outcome(gallery.list_images())
     assert [("list", "step")] == ledger.noted()
     outcome(gallery.delete(identity))

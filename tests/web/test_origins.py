@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from filestored.web.imageapi.tokens import Registration
 from filestored.web.origins import OriginPolicy
-from tests.images.samples import PNG
+from tests.images.catalog_samples import PNG
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import LOOPBACK, ImageWire, part
 

@@ -1,14 +1,14 @@
 """Child process that decodes images: ``python -m filestored.images.decoder MEMORY SECONDS``.
 
-Flow: a `Request` on stdin -> its bytes into a file without a name -> a fork, which goes behind the bounds
-and decodes -> an `Reply` on stdout. This process itself never looks at a byte of what it copies. Pillow is
-loaded once, here; each picture still gets a process that has seen no other.
+Flow: a `Request` on stdin -> its bytes into a file without a name -> a fork, which confines itself and
+decodes -> a `Reply` on stdout. This process never parses the bytes that it copies. It loads Pillow once; each
+image gets a fresh fork.
 
-The fork can die of anything, which is an answer. When stdin ends our worker is no more, and so are
-we, and the fork. The family has a session of its own, so that the worker can end it with one signal;
-the polite signals are ignored, for it is the worker that decides when work ends.
+Any death of the fork counts as a refusal, except by SIGKILL. When stdin ends, the worker is dead, and this
+process and the fork end. Both share a session, so that the worker can kill them with one killpg; SIGTERM,
+SIGINT, SIGHUP and SIGUSR1 are ignored.
 
-Rejected: a new interpreter for each picture, which takes 20 times longer to be ready than the fork.
+Rejected: a new interpreter for each image, whose start takes 20 times longer than a fork.
 """
 
 import os
@@ -21,42 +21,42 @@ from contextlib import suppress
 from typing import BinaryIO, NoReturn
 
 from filestored.images.decoder import pillow
-from filestored.images.decoder.messages import INTERRUPT, MOST_LINE, Reply, Request, Status
-from filestored.images.decoder.resource_limits import RESULT, ResourceLimits, confine
+from filestored.images.decoder.messages import INTERRUPT, MAX_LINE_BYTES, Reply, Request, Status
+from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES, ResourceLimits, confine
 from filestored.images.decoder.sandbox import forbid_new_privileges
 
 _stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  # unbuffered: `_wait` polls it
 
-PIECE = 256 * 1024
-"""Bytes that are copied at a time."""
+COPY_BYTES = 256 * 1024
+"""Size of a copied piece."""
 
 _REFUSED = 1
 _TOO_LARGE = 2
-_UNCONFINED = 3
-_VERDICTS = {
+_NOT_CONFINED = 3
+_STATUSES = {
     0: Status.DONE,
     _REFUSED: Status.REFUSED,
     _TOO_LARGE: Status.TOO_LARGE,
-    _UNCONFINED: Status.UNDECIDED,
+    _NOT_CONFINED: Status.UNDECIDED,
 }
-"""The verdict by the exit status of the fork."""
+"""The status by the exit status of the fork."""
 
 
 def main() -> None:
-    """Serve jobs until stdin ends."""
+    """Serve requests until stdin ends."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    _give_way()
+    _lower_priority()
     forbid_new_privileges()
-    bounds = ResourceLimits(*map(int, sys.argv[1:3]))
+    limits = ResourceLimits(*map(int, sys.argv[1:3]))
     pillow.prepare()
-    while line := _stdin.readline(MOST_LINE):
+    while line := _stdin.readline(MAX_LINE_BYTES):
         if line != INTERRUPT:
-            _serve(Request.from_line(line), bounds)
+            _serve(Request.from_line(line), limits)
 
 
-def _give_way() -> None:
-    """Let the kernel prefer anybody else, for the processor and for being alive, where we may say so."""
+def _lower_priority() -> None:
+    """Set nice(5) and oom_score_adj 1000 in a session of its own."""
     os.setsid()
     with suppress(OSError):
         os.nice(5)
@@ -64,30 +64,30 @@ def _give_way() -> None:
         file.write("1000")
 
 
-def _serve(job: Request, bounds: ResourceLimits) -> None:
+def _serve(job: Request, limits: ResourceLimits) -> None:
     pieces = _pieces(job.size)
     try:
         file = _spool(pieces)
     except OSError:
         for _ in pieces:
-            pass  # the next job begins behind them
+            pass  # the next request follows them
         _reply(Reply(Status.FULL))
         return
     with file, open(os.memfd_create("thumbnail"), "r+b") as result:
-        verdict = _develop(job, file, result, bounds)
-        if verdict is not Status.DONE or job.box is None:
-            _reply(Reply(verdict))
+        outcome = _decode_in_child(job, file, result, limits)
+        if outcome is not Status.DONE or job.box is None:
+            _reply(Reply(outcome))
             return
         result.seek(0)
-        media_type = result.readline(MOST_LINE).decode("ascii").strip()
-        data = result.read(RESULT)
-        _reply(Reply(verdict, media_type, len(data)), data)
+        media_type = result.readline(MAX_LINE_BYTES).decode("ascii").strip()
+        data = result.read(MAX_RESULT_BYTES)
+        _reply(Reply(outcome, media_type, len(data)), data)
 
 
 def _pieces(size: int) -> Iterator[bytes]:
-    """The next `size` bytes from stdin. Without them there is nobody left to work for."""
+    """Yield the next `size` bytes from stdin. Exits at its end."""
     while size:
-        piece = _stdin.read(min(size, PIECE))
+        piece = _stdin.read(min(size, COPY_BYTES))
         if not piece:
             raise SystemExit
         size -= len(piece)
@@ -95,8 +95,8 @@ def _pieces(size: int) -> Iterator[bytes]:
 
 
 def _spool(pieces: Iterator[bytes]) -> BinaryIO:
-    """A file without a name that consists of `pieces`. Raises `OSError`."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller's, unless this fails
+    """Return a file without a name that holds `pieces`. Raises `OSError`."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the caller
     try:
         file.writelines(pieces)
         file.seek(0)
@@ -107,26 +107,26 @@ def _spool(pieces: Iterator[bytes]) -> BinaryIO:
     return file
 
 
-def _develop(job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits) -> Status:
-    """Look into the file in a process of its own, and say how that ended."""
+def _decode_in_child(job: Request, file: BinaryIO, result: BinaryIO, limits: ResourceLimits) -> Status:
+    """Decode the file in a fork; return the status."""
     parent = os.getpid()
     try:
         child = os.fork()
     except OSError:
         return Status.UNDECIDED
     if child == 0:
-        _in_the_dark(job, file, result, bounds, parent)
+        _child_main(job, file, result, limits, parent)
     _wait(child)
     _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _VERDICTS:
-        return _VERDICTS[os.WEXITSTATUS(status)]
-    # Nobody kills a decoder that is alone to blame: memory and time end in other ways.
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _STATUSES:
+        return _STATUSES[os.WEXITSTATUS(status)]
+    # SIGKILL comes from outside, as by the OOM killer: memory and time limits end a decoder in other ways.
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     return Status.UNDECIDED if killed else Status.REFUSED
 
 
 def _wait(child: int) -> None:
-    """Wait for the fork; end it at an interrupt or the end of stdin, and this process at the latter."""
+    """Wait for the fork; kill it at an interrupt or the end of stdin. Exits at the latter."""
     handle = os.pidfd_open(child)
     try:
         poll = select.poll()
@@ -140,16 +140,16 @@ def _wait(child: int) -> None:
         os.close(handle)
 
 
-def _in_the_dark(
-    job: Request, file: BinaryIO, result: BinaryIO, bounds: ResourceLimits, parent: int
+def _child_main(
+    job: Request, file: BinaryIO, result: BinaryIO, limits: ResourceLimits, parent: int
 ) -> NoReturn:
-    """The life of the fork."""
-    status = _UNCONFINED
+    """Run in the fork: confine it, decode, exit with the status."""
+    status = _NOT_CONFINED
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        confine(bounds, parent, (file.fileno(), result.fileno()))
+        confine(limits, parent, (file.fileno(), result.fileno()))
         status = _REFUSED
         if job.box is None:
             pillow.verify(file)

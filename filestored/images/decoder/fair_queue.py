@@ -1,15 +1,15 @@
-"""Fair queue: a bounded number of places, given to owners in turn.
+"""Fair queue: a bounded number of places, shared round robin between owners.
 
-In: the name of an owner and a function. Out: what the function returns, once a place was free for it.
+In: the name of an owner and a function. Out: the result of the function, called when a place was free.
 
-An owner holds one place at a time, so one place is enough to delay nobody but its own later jobs. Free places
-go round robin over the owners that wait; jobs of one owner run in order of arrival. A job that is cancelled
-while it waits leaves the queue. A minor job never occupies the last free place, unless there is only one.
+An owner holds one place at a time, so many jobs of one owner delay no other. Free places go round robin over
+the waiting owners; jobs of one owner run in order of arrival. A job that is cancelled while it waits leaves
+the queue. A minor job never occupies the last free place, unless there is only one.
 
 Bounds: `max_waiting_each` jobs of one owner wait, and `max_waiting` in all. In a full queue a new job
-displaces the last job of the owner with the most waiting, so few owners with many jobs keep no other out.
+displaces the last job of the owner with the most waiting, so a few owners with many jobs keep no other out.
 
-Rejected: one queue in order of arrival, in which one owner with many jobs delays all others.
+Rejected: one queue in order of arrival, in which an owner with many jobs delays all others.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class _Ticket:
-    """One job of `owner`; `ready` fires when it has a place."""
+    """A waiting job of `owner`; `ready` fires when it has a place."""
 
     def __init__(self, owner: str, minor: bool, withdraw: "Callable[[_Ticket], None]") -> None:
         self.owner = owner
@@ -33,14 +33,14 @@ class _Ticket:
 
 
 class FairQueue:
-    """`places` jobs run at once, each of another owner."""
+    """Runs `places` jobs at once, each of another owner."""
 
     def __init__(self, places: int, *, max_waiting: int, max_waiting_each: int) -> None:
         self._places = places
         self._max_minor = max(1, places - 1)
         self._max_waiting = max_waiting
         self._max_waiting_each = max_waiting_each
-        self._waiting: dict[str, deque[_Ticket]] = {}  # in the order of their turns
+        self._waiting: dict[str, deque[_Ticket]] = {}  # in round-robin order
         self._running: dict[str, _Ticket] = {}
         self._serving = False
 
@@ -78,7 +78,7 @@ class FairQueue:
             del self._waiting[ticket.owner]
 
     def _serve(self) -> None:
-        """Start what may start. A job that ends at once comes back here, which the loop then sees."""
+        """Start all jobs that may start. A job that ends at once calls this again; the loop notices."""
         if self._serving:
             return
         self._serving = True
@@ -90,13 +90,13 @@ class FairQueue:
 
     def _start(self, ticket: _Ticket) -> None:
         self._withdraw(ticket)
-        if ticket.owner in self._waiting:  # its next turn comes after those of all others
+        if ticket.owner in self._waiting:  # its next job comes after those of all others
             self._waiting[ticket.owner] = self._waiting.pop(ticket.owner)
         self._running[ticket.owner] = ticket
         ticket.ready.callback(None)
 
     def _next(self) -> _Ticket | None:
-        """The next job that may start: the first one of the first owner without a place."""
+        """Return the next job that may start: the first of the first waiting owner without a place."""
         minor_allowed = sum(ticket.minor for ticket in self._running.values()) < self._max_minor
         for owner, tickets in self._waiting.items():
             if owner not in self._running:

@@ -1,84 +1,84 @@
-"""What a worker and its chamber say to each other: a `Request` there, an `Reply` back.
+"""Wire format between a worker and its decoder process: a `Request`, then a `Reply`.
 
-Each is one line of JSON and the bytes that it announces: those of the file, or of a thumbnail. One
-job at a time; the next one is sent after the answer. An interrupted job is answered as well.
+Each is one line of JSON followed by the announced bytes: those of the file, or of a thumbnail. One job at a
+time; the next request follows the reply. An interrupted job gets a reply as well.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from filestored.images.decoder.resource_limits import RESULT
+from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES
 
-MOST_LINE = 1024
-"""Bytes of a line, at most."""
+MAX_LINE_BYTES = 1024
+"""Maximum length of a line."""
 
 INTERRUPT = b"\n"
-"""Ends the work on the job whose bytes came before; between jobs it means nothing."""
+"""Interrupts the job whose bytes came before; ignored between jobs."""
 
 MEDIA_TYPES = ("image/jpeg", "image/webp")
-"""The media types that a thumbnail can have."""
+"""The media types of thumbnails."""
 
 
 class Status(Enum):
-    """What became of a job."""
+    """The result of a job."""
 
     DONE = "done"
     REFUSED = "refused"
     """The file is not an image."""
     TOO_LARGE = "too large"
-    """The image has more pixels or frames than are decoded."""
+    """The image has too many pixels or frames."""
     UNDECIDED = "undecided"
-    """Nobody knows: the machine had no memory or no processes left."""
+    """The machine ran out of memory or processes, which says nothing about the file."""
     FULL = "full"
-    """There was no room to put the file down."""
+    """The temporary file could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Look into a file of `size` bytes. With a `box`, width and height in pixels, also make a thumbnail."""
+    """Verify a file of `size` bytes, or with a `box` (width and height in pixels) make its thumbnail."""
 
     size: int
     box: tuple[int, int] | None = None
 
     def to_line(self) -> bytes:
-        """The line that announces this job."""
+        """Return the line of this request."""
         return _line(asdict(self))
 
     @classmethod
     def from_line(cls, line: bytes) -> "Request":
-        """The job that a line announces."""
+        """Parse a line."""
         found = json.loads(line)
         return cls(found["size"], tuple(found["box"]) if found["box"] else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The end of a job; a thumbnail of `media_type` in `size` bytes follows, unless that is empty."""
+    """The end of a job; a thumbnail of `size` bytes follows, unless `media_type` is empty."""
 
-    verdict: Status
+    status: Status
     media_type: str = ""
     size: int = 0
 
     def to_line(self) -> bytes:
-        """The line that announces this answer."""
-        return _line({**asdict(self), "verdict": self.verdict.value})
+        """Return the line of this reply."""
+        return _line({**asdict(self), "status": self.status.value})
 
     @classmethod
     def from_line(cls, line: bytes) -> "Reply":
-        """The answer that a line announces. Raises `ValueError` for what is none."""
+        """Parse a line. Raises `ValueError`."""
         try:
             found = json.loads(line)
-            answer = cls(Status(found["verdict"]), str(found["media_type"]), int(found["size"]))
+            answer = cls(Status(found["status"]), str(found["media_type"]), int(found["size"]))
         except (KeyError, TypeError) as error:
             raise ValueError(line) from error
-        if answer.media_type not in ("", *MEDIA_TYPES) or not 0 <= answer.size <= RESULT:
+        if answer.media_type not in ("", *MEDIA_TYPES) or not 0 <= answer.size <= MAX_RESULT_BYTES:
             raise ValueError(line)
         return answer
 
 
 class ReplyReader:
-    """Puts an answer together from the pieces in which it arrives."""
+    """Incremental parser of a reply."""
 
     def __init__(self) -> None:
         self._line = b""
@@ -86,17 +86,17 @@ class ReplyReader:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> tuple[Reply, bytes] | None:
-        """The answer and its bytes, as soon as they are there. Raises `ValueError` for anything else."""
+        """Return the reply and its bytes when complete, else None. Raises `ValueError`."""
         if self._answer is None:
             self._line, newline, data = (self._line + data).partition(b"\n")
-            if len(self._line) > MOST_LINE:
-                raise ValueError("no answer is that long")
+            if len(self._line) > MAX_LINE_BYTES:
+                raise ValueError("the line of the reply is too long")
             if not newline:
                 return None
             self._answer = Reply.from_line(self._line)
         self._data += data
         if len(self._data) > self._answer.size:
-            raise ValueError("more follows than was announced")
+            raise ValueError("the reply is longer than announced")
         if len(self._data) < self._answer.size:
             return None
         return self._answer, bytes(self._data)

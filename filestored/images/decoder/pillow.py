@@ -1,14 +1,15 @@
-"""What is done to a picture, with Pillow. Runs in a process of its own, behind `confinement`.
+"""Image decoding with Pillow. Runs in a process of its own, within `resource_limits` and `sandbox`.
 
-In: an open file that nobody vouches for. Out: nothing, or the bytes of a thumbnail; whatever a decoder
-raises instead means that the file is not an image.
+In: an open untrusted file. Out: nothing, or the bytes of a thumbnail; any error of a decoder means that the
+file is not an image.
 
-`verify` decodes every frame, for Pillow's own ``verify()`` is content with half of many formats. The
-formats are those that `imghdr` knew, and AVIF. Two that a first look recognises Pillow can't decode,
-OpenEXR and HEIC: they are refused wherever pictures are looked into. An SVG is a program, not a picture.
+`verify` decodes every frame, because Pillow's own ``verify()`` checks only a part of many formats. Bytes
+behind the image are ignored. The formats are those of Python's former `imghdr`, and AVIF. Pillow cannot
+decode OpenEXR and HEIC, so these are refused in spite of their signatures. SVG may contain scripts and is no
+image here.
 
-Of a JPEG the first picture counts. What its index of further ones ("MPF") points at is often stale in
-files that were edited, and is not what anybody means by the image.
+Only the first image of a JPEG counts. The offsets in its index of further ones ("MPF") are often stale in
+edited files.
 """
 
 import warnings
@@ -18,24 +19,24 @@ from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile
 
-MEDIA_TYPES = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM")
-"""The formats that are images here, by the names that Pillow has for them."""
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM")
+"""Accepted formats, by Pillow's names."""
 
-MOST_PIXELS = 100_000_000
-"""Pixels of one frame. Larger ones are taken for decompression bombs."""
+MAX_PIXELS = 100_000_000
+"""Maximum number of pixels of one frame; more are a decompression bomb."""
 
-MOST_FRAMES = 1000
-"""Frames of an animation, or pages of a TIFF."""
+MAX_FRAMES = 1000
+"""Maximum number of frames of an animation, or pages of a TIFF."""
 
-MAX_PIXELS_IN_ALL = 200_000_000
-"""Pixels of all frames together. A thousand frames of 25 million pixels are no image that anybody means."""
+MAX_TOTAL_PIXELS = 200_000_000
+"""Maximum number of pixels of all frames together."""
 
 QUALITY = 82
-"""Of thumbnails, from 1 to 100: from here on only their size gets better."""
+"""JPEG and WebP quality of thumbnails, from 1 to 100; higher values only make larger files."""
 
 _PLUGINS = ("Bmp", "Gif", "Jpeg", "Mpo", "Png", "Ppm", "Sgi", "Sun", "Tiff", "WebP", "Xbm")
 _ORIENTATION = 0x0112
-_STRIP = 64  # rows of what is left of a strip
+_STRIP_ROWS = 64  # rows of a reduced strip
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +46,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its orientation (Exif 3.0, section 4.6.5.1)."""
+"""The transposition that makes an image upright, by orientation (Exif 3.0, section 4.6.5.1)."""
 
 
 class TooManyPixels(Exception):
@@ -53,70 +54,70 @@ class TooManyPixels(Exception):
 
 
 TOO_LARGE = (TooManyPixels, Image.DecompressionBombError)
-"""What is raised for an image beyond the bounds on pixels and frames."""
+"""Errors of images with too many pixels or frames."""
 
 
 def prepare() -> None:
-    """Load what may be needed, once, and set the bounds: no decoder opens a module later."""
+    """Import all plugins and set the limits; a confined decoder cannot import."""
     for plugin in _PLUGINS:
         import_module(f"PIL.{plugin}ImagePlugin")
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns from here on, and refuses twice as much
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns from here on, and refuses twice as much
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread for each core would burst the bound on memory
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread for each core exceeds the memory limit
 
 
 def verify(file: BinaryIO) -> None:
     """Decode all frames of `file`; bytes behind the image are ignored. Raises any error of a decoder."""
     with _open(file) as image:
-        if _kind(image) == "MPO":
+        if _format(image) == "MPO":
             image.load()
         else:
             _load_frames(image)
 
 
 def thumbnail(file: BinaryIO, width: int, height: int) -> tuple[str, bytes]:
-    """A small version of the first frame, upright, in sRGB, without metadata: media type and bytes.
+    """Return media type and bytes of a thumbnail of the first frame: upright, in sRGB, without metadata.
 
-    It is at most `width` by `height` pixels large, and never larger than the picture.
+    It has at most `width` by `height` pixels, and never more than the image.
     """
     with _open(file) as image:
         box = _box(image, width, height)
-        image.draft(None, (2 * box[0], 2 * box[1]))  # a JPEG is decoded small to begin with
+        image.draft(None, (2 * box[0], 2 * box[1]))  # a JPEG is decoded at a reduced size
         image.load()
-        turn = _UPRIGHT.get(_orientation(image))  # anew: Pillow turns a TIFF while it loads
+        turn = _UPRIGHT.get(_orientation(image))  # read again: Pillow turns a TIFF while it loads
         small = _reduced(image, box)
     small.thumbnail(box, Image.Resampling.LANCZOS)
     if turn is not None:
         small = small.transpose(turn)
-    return _encode(_in_srgb(small))
+    return _encode(_to_srgb(small))
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    return Image.open(file, formats=MEDIA_TYPES)
+    return Image.open(file, formats=FORMATS)
 
 
-def _kind(image: Image.Image) -> str:
+def _format(image: Image.Image) -> str:
     return image.format or ""
 
 
 def _load_frames(image: ImageFile.ImageFile) -> None:
     """Decode all frames. Raises `TooManyPixels`, before decoding if the number of frames shows it."""
     frames = getattr(image, "n_frames", 1)
-    if frames > MOST_FRAMES or _pixels_announced(image, frames) > MAX_PIXELS_IN_ALL:
+    if frames > MAX_FRAMES or _header_pixels(image, frames) > MAX_TOTAL_PIXELS:
         raise TooManyPixels
     pixels = 0
     for frame in range(frames):
         image.seek(frame)
         pixels += image.width * image.height  # a later frame may be larger than the first one
-        if pixels > MAX_PIXELS_IN_ALL:
+        if pixels > MAX_TOTAL_PIXELS:
             raise TooManyPixels
         image.load()
 
 
-def _pixels_announced(image: ImageFile.ImageFile, frames: int) -> int:
-    """Pixels of all frames, from headers only. Frames of an animation are as large as the first one."""
-    if _kind(image) != "TIFF":
+def _header_pixels(image: ImageFile.ImageFile, frames: int) -> int:
+    """Return the pixels of all frames by the headers; frames of an animation count as the first one."""
+    if _format(image) != "TIFF":
         return image.width * image.height * frames
     pixels = 0
     for page in range(frames):
@@ -126,13 +127,13 @@ def _pixels_announced(image: ImageFile.ImageFile, frames: int) -> int:
 
 
 def _box(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """The bounds of the picture as it lies in the file, on its side perhaps."""
-    lies = _kind(image) != "TIFF" and _orientation(image) >= 5
+    """Return the bounds of the image as stored, which swaps them if it lies on its side."""
+    lies = _format(image) != "TIFF" and _orientation(image) >= 5
     return (height, width) if lies else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
-    """As Exif has it; 1, upright, where it has nothing that makes sense."""
+    """Return the orientation in Exif; 1 (upright) if it is missing or invalid."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
     except (OSError, SyntaxError, TypeError, ValueError):
@@ -141,9 +142,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
-    """Roughly smaller, still at least twice as large as `box`, in a simple mode.
+    """Return the image reduced to at least twice the size of `box`, in a simple mode.
 
-    Done in strips: what a whole large picture becomes on the way takes two or three times its memory.
+    Works in strips, because the intermediate copies of a whole image take two or three times its memory.
     """
     factor = int(max(image.width / box[0], image.height / box[1]) / 2)
     if factor < 2:
@@ -157,15 +158,15 @@ def _reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
 
 
 def _tops(height: int, factor: int) -> range:
-    return range(0, height, _STRIP * factor)
+    return range(0, height, _STRIP_ROWS * factor)
 
 
 def _strip(image: Image.Image, top: int, factor: int) -> Image.Image:
-    return image.crop((0, top, image.width, min(top + _STRIP * factor, image.height)))
+    return image.crop((0, top, image.width, min(top + _STRIP_ROWS * factor, image.height)))
 
 
 def _simple(image: Image.Image) -> Image.Image:
-    """The same in a mode that can be made smaller well: L, RGB, CMYK or RGBA."""
+    """Return the image in a mode that can be resampled: L, RGB, CMYK or RGBA."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     if image.mode == "I":
@@ -177,19 +178,19 @@ def _simple(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "F") else "RGB")
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """With the colours that it shows wherever no profile is heeded; without any metadata."""
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Return the image in sRGB, without metadata."""
     profile = image.info.get("icc_profile")
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    converted = _apply(profile, image, mode) if profile else None
+    converted = _convert_profile(profile, image, mode) if profile else None
     if converted is None:
         converted = image if image.mode in ("L", mode) else image.convert(mode)
     converted.info = {}
     return converted
 
 
-def _apply(profile: bytes, image: Image.Image, mode: str) -> Image.Image | None:
-    """From the colours of `profile` to sRGB; None when it does not fit the image or is none."""
+def _convert_profile(profile: bytes, image: Image.Image, mode: str) -> Image.Image | None:
+    """Convert from `profile` to sRGB; return None when it is invalid or does not fit the image."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
@@ -201,5 +202,5 @@ def _apply(profile: bytes, image: Image.Image, mode: str) -> Image.Image | None:
 def _encode(image: Image.Image) -> tuple[str, bytes]:
     kind = "WEBP" if image.mode == "RGBA" else "JPEG"
     data = BytesIO()
-    image.copy().save(data, kind, quality=QUALITY)  # of an opened file Pillow asks for the working directory
+    image.copy().save(data, kind, quality=QUALITY)  # Pillow asks for the working directory of an opened file
     return f"image/{kind.lower()}", data.getvalue()

@@ -1,14 +1,14 @@
-"""Where stored images are looked into, far away from the worker: `IImageDecoder` on a few processes.
+"""Pool of decoder processes: `IImageDecoder` for untrusted images.
 
-In: an open blob. Out: nothing, a thumbnail, or an error. The bytes stream to a process that decodes them
-behind bounds (`chamber`, `confinement`); of a hostile file the worker sees no more than a refusal.
+In: an open blob. Out: nothing, a thumbnail, or an error. The bytes are streamed to a process that decodes
+them within `resource_limits` and a `sandbox`; a hostile file leads to a refusal.
 
-Jobs run in turns between accounts (`fair_queue`), one of each account at a time; thumbnails leave one process
-to uploads. Bytes that were refused lately are refused again without decoding (`refusals`). A cancelled job
-leaves the queue, or its process is killed. Processes start when they are first needed, and stay. One that had
-to be killed is replaced the next time.
+Accounts are scheduled fairly (`fair_queue`), one job of each at a time; thumbnails leave one process to
+uploads. Refused bytes are refused again for a while without decoding (`refusal_cache`). A cancelled job
+leaves the queue, or is interrupted. Processes start on first use and stay; a killed one is replaced on next
+use.
 
-Rejected: threads, which a decoder could take down with the worker; a queue without an end.
+Rejected: threads, in which a decoder could crash the worker; an unbounded queue.
 """
 
 from functools import partial
@@ -29,23 +29,23 @@ from filestored.images.decoder.refusal_cache import RefusalCache
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.interfaces import IBlob, IImageDecoder, Thumbnail
 
-MOST_BYTES = 512 * 1024 * 1024
-"""Bytes of the largest file that is looked into; larger ones are sent away unseen."""
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""Maximum size of a file to decode; larger ones are refused unread."""
 
 _log = Logger()
 
 
 def available() -> bool:
-    """Whether what decodes pictures is installed (the extra ``images``)."""
+    """Return whether Pillow is installed (the extra ``images``)."""
     return find_spec("PIL") is not None
 
 
 @implementer(IImageDecoder)
 class DecoderPool:
-    """At most `processes` pictures are decoded at once, one of each account.
+    """Decodes at most `processes` images at once, one of each account.
 
-    `max_waiting` others wait, `max_waiting_each` of them for one account. `deadline` is how many seconds one
-    may take, from its first byte on, before its process is killed.
+    Up to `max_waiting` jobs wait, `max_waiting_each` of one account; beyond that `Overloaded`. A process is
+    killed `deadline` seconds after the first byte of its job.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class DecoderPool:
         max_waiting: int = 128,
         max_waiting_each: int = 32,
         deadline: float = 60.0,
-        bounds: ResourceLimits | None = None,
+        limits: ResourceLimits | None = None,
     ) -> None:
         self._reactor = reactor
         self._deadline = deadline
-        self._bounds = bounds or ResourceLimits()
+        self._limits = limits or ResourceLimits()
         self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
         self._refusals = RefusalCache()
         self._processes: set[DecoderProcess] = set()
@@ -80,11 +80,11 @@ class DecoderPool:
         return Deferred.fromCoroutine(self._thumbnail(blob, bounds, owner))
 
     def stop(self) -> "Deferred[None]":
-        """End all processes, and what they are at; fires when the last one is gone. For good."""
+        """Kill all processes for good; fires when the last one has exited."""
         self._stopped = True
         for process in self._processes:
             process.kill()
-        return gatherResults([process.gone for process in self._processes]).addCallback(lambda _: None)
+        return gatherResults([process.exited for process in self._processes]).addCallback(lambda _: None)
 
     async def _verify(self, blob: IBlob, owner: str) -> None:
         await self._submit(Request(blob.size), blob, owner)
@@ -96,18 +96,18 @@ class DecoderPool:
         return made
 
     async def _submit(self, job: Request, blob: IBlob, owner: str) -> Thumbnail | None:
-        """Wait for a place, unless too many do. Raises as `IImageDecoder` says."""
-        if job.size > MOST_BYTES:
+        """Queue a job. Raises as `IImageDecoder` says."""
+        if job.size > MAX_FILE_BYTES:
             raise NotAnImage
         if self._stopped:
             raise Overloaded
         minor = job.box is not None
         key = (minor, content_hash(blob.digest))
         self._refusals.check(key)
-        return await self._queue.run(owner, partial(self._decide, job, blob, key), minor=minor)
+        return await self._queue.run(owner, partial(self._run_unless_refused, job, blob, key), minor=minor)
 
-    async def _decide(self, job: Request, blob: IBlob, key: tuple[bool, str]) -> Thumbnail | None:
-        """Decode, and remember a refusal; another job may have had the same bytes refused meanwhile."""
+    async def _run_unless_refused(self, job: Request, blob: IBlob, key: tuple[bool, str]) -> Thumbnail | None:
+        """Run a job and cache a refusal; another job may have cached one for the same bytes meanwhile."""
         self._refusals.check(key)
         try:
             return await self._run(job, blob)
@@ -123,18 +123,18 @@ class DecoderPool:
         except OSError:  # no descriptors or no processes are left
             raise Overloaded from None
         try:
-            return await process.decode(job, blob)
+            return await process.run(job, blob)
         finally:
             if process.usable:
                 self._idle.append(process)
 
     def _start(self) -> DecoderProcess:
-        process = DecoderProcess(self._reactor, self._bounds, self._deadline)
+        process = DecoderProcess(self._reactor, self._limits, self._deadline)
         self._processes.add(process)
-        process.gone.addCallback(lambda _: self._forget(process))
+        process.exited.addCallback(lambda _: self._remove(process))
         return process
 
-    def _forget(self, process: DecoderProcess) -> None:
+    def _remove(self, process: DecoderProcess) -> None:
         self._processes.discard(process)
         if process in self._idle:
             self._idle.remove(process)

@@ -1,13 +1,11 @@
-"""A worker's end of a chamber: the process, and the one job that it has.
+"""Decoder process as the worker sees it: one child process and its current job.
 
-In: a `Request` and the blob that it is about. The line and the bytes are written to the process, at its pace:
-the blob is paused while the pipe is full. Out: the `Thumbnail`, or an error. Nothing is kept here but what
-comes back, which is bounded.
+In: a `Request` and its blob. The line and the bytes are written to the pipe; the blob is paused while the
+pipe is full. Out: the `Thumbnail`, or an error. Only the reply is buffered, which is bounded.
 
-A chamber that says anything unexpected, takes longer than the deadline, or loses its blob half-way,
-is killed with all its family. It is then of no more use (`usable`), and somebody else has to start
-another. A cancelled job whose bytes have all been written ends by an interrupt, and the chamber stays:
-starting another costs more than most pictures do.
+A child that violates the protocol, exceeds the deadline, or loses its blob half-way is killed with its
+process group. It is then no longer `usable`; the pool starts another. A cancelled job whose bytes have all
+been written is interrupted and the child stays: a new one costs more than most images do.
 """
 
 import os
@@ -33,20 +31,20 @@ ERRORS = {
     Status.UNDECIDED: Overloaded,
     Status.FULL: StorageFull,
 }
-"""What each verdict other than done fails with."""
+"""The error of each status but done."""
 
-_KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+_INHERITED_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _Result = Thumbnail | None
 
 
 class DecoderProcess(ProcessProtocol):
-    """A chamber that looks into one file after the other. `deadline` for each is in seconds."""
+    """A child process that decodes one file after the other, each within `deadline` seconds."""
 
-    transport: Any  # of more kinds than `IProcessTransport` says: a consumer, too
+    transport: Any  # `IProcessTransport` does not say that it is a consumer
 
-    def __init__(self, reactor: Any, bounds: ResourceLimits, deadline: float) -> None:
+    def __init__(self, reactor: Any, limits: ResourceLimits, deadline: float) -> None:
         self.usable = True
-        self.gone: Deferred[None] = Deferred()
+        self.exited: Deferred[None] = Deferred()
         self._reactor = reactor
         self._deadline = deadline
         self._reader = ReplyReader()
@@ -55,8 +53,8 @@ class DecoderProcess(ProcessProtocol):
             "-P",
             "-m",
             "filestored.images.decoder",
-            str(bounds.memory),
-            str(bounds.seconds),
+            str(limits.memory),
+            str(limits.seconds),
         ]
         reactor.spawnProcess(
             self,
@@ -66,22 +64,22 @@ class DecoderProcess(ProcessProtocol):
             childFDs={0: "w", 1: "r", 2: 2},
         )
 
-    async def decode(self, job: Request, blob: IBlob) -> _Result:
-        """Have the job done on the bytes of `blob`. Raises as `IImageDecoder` says; may be cancelled."""
+    async def run(self, job: Request, blob: IBlob) -> _Result:
+        """Run the job on the bytes of `blob`. Raises as `IImageDecoder` says; may be cancelled."""
         answer = self._answer = Deferred()
         self._reader = ReplyReader()
-        patience = self._reactor.callLater(self._deadline, self.kill)
+        timeout = self._reactor.callLater(self._deadline, self.kill)
         try:
             self.transport.write(job.to_line())
-            await self._deliver(blob)
+            await self._write_blob(blob)
             return await self._wait(answer)
         finally:
             self._answer = None
-            if patience.active():
-                patience.cancel()
+            if timeout.active():
+                timeout.cancel()
 
     def kill(self) -> None:
-        """End the process, and what it has forked."""
+        """Kill the process and its fork."""
         self.usable = False
         if self.transport.pid is None:
             return
@@ -91,7 +89,7 @@ class DecoderProcess(ProcessProtocol):
             self.transport.signalProcess("KILL")
 
     def outReceived(self, data: bytes) -> None:
-        """Gather the answer; nothing comes unasked."""
+        """Parse the reply; kill the process for unexpected output."""
         if self._answer is None or self._answer.called:
             self.kill()
             return
@@ -101,17 +99,17 @@ class DecoderProcess(ProcessProtocol):
             self.kill()
             return
         if found is not None:
-            self._settle(*found)
+            self._fire(*found)
 
     def processEnded(self, reason: Failure) -> None:
-        """It is no more; who still waits for it will have to come again."""
+        """Fail the job in progress with `Overloaded`."""
         self.usable = False
-        self.gone.callback(None)
+        self.exited.callback(None)
         if self._answer is not None and not self._answer.called:
             self._answer.errback(Overloaded())
 
     async def _wait(self, answer: "Deferred[_Result]") -> _Result:
-        """The answer. When cancelled, end the work on it; the chamber answers that, too."""
+        """Return the result. When cancelled, interrupt the child and wait for its reply to that."""
         try:
             return await answer
         except CancelledError:
@@ -123,33 +121,33 @@ class DecoderProcess(ProcessProtocol):
             except CancelledError:
                 self.kill()
             except FilestoredError:
-                pass  # undecided, or decided just before
+                pass  # interrupted, or finished just before
             raise
 
-    async def _deliver(self, blob: IBlob) -> None:
-        """Write the bytes. Raises `OSError`; when the process stops taking them the answer tells."""
+    async def _write_blob(self, blob: IBlob) -> None:
+        """Write the bytes. Raises `OSError`; if the process stops reading, the result of the job shows it."""
         try:
             await blob.produce(self.transport, 0, blob.size)
         except CancelledError:
             self.kill()
         except BaseException:
             if self._answer is not None:
-                self._answer.addErrback(lambda _: None)  # what is raised here says more
+                self._answer.addErrback(lambda _: None)  # the error raised here is more specific
             self.kill()
             raise
 
-    def _settle(self, answer: Reply, data: bytes) -> None:
+    def _fire(self, answer: Reply, data: bytes) -> None:
         assert self._answer is not None
-        if answer.verdict in ERRORS:
-            self._answer.errback(ERRORS[answer.verdict]())
+        if answer.status in ERRORS:
+            self._answer.errback(ERRORS[answer.status]())
         else:
             self._answer.callback(Thumbnail(answer.media_type, data) if answer.media_type else None)
 
 
 def _environment() -> dict[str, str]:
-    """As little as an interpreter needs to find the same sources, installed or not."""
+    """Return the minimal environment in which Python finds the same sources, installed or not."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(filestored.__file__)))
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # One arena: each further one would count against the bound on memory.
+    kept = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    # One arena: each further one counts against the memory limit.
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "MALLOC_ARENA_MAX": "1"}

@@ -1,12 +1,12 @@
-"""The bounds within which a decoder works: what the kernel lets one process have (setrlimit(2)).
+"""Resource limits of a decoder (setrlimit(2)), and its other confinement.
 
-A decoder has all its files open before `confine` and needs nothing else. Beyond the memory it gets no more,
-and raises; beyond the time a signal ends it (SIGXCPU). Both mean: not an image that we would touch. When its
-parent ends, it does. All descriptors but its input and its result are closed, and `sandbox` closes the rest
-of the system to a decoder that a hostile file has taken over.
+A decoder opens all its files before `confine` and needs nothing else. Beyond the memory limit it raises;
+beyond the time limit a signal ends it (SIGXCPU). Both count as a refusal of the image. It dies with its
+parent. All descriptors but input and result are closed, and `sandbox` denies the rest of the system to a
+decoder that a hostile file has taken over.
 
-Rejected: one process with bounds for all pictures. Time adds up, and a decoder that was taken over by one
-file would see the next.
+Rejected: one process with limits for all images. Time adds up, and a decoder taken over by one file would see
+the next.
 """
 
 import ctypes
@@ -19,39 +19,38 @@ from dataclasses import dataclass
 
 from filestored.images.decoder import sandbox
 
-RESULT = 16 * 1024 * 1024
-"""Bytes of the largest thumbnail that a decoder may write."""
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+"""Maximum size of a thumbnail that a decoder may write."""
 
-_DESCRIPTORS = 16
+_MAX_DESCRIPTORS = 16
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """`memory` in bytes of address space, `seconds` of processor time; both per picture.
+    """Limits per image: `memory` in bytes of address space, `seconds` of processor time.
 
-    The default memory is enough for 100 million pixels in all formats but WebP, whose decoder takes
-    16 bytes for each.
+    The default memory suffices for 100 million pixels in all formats but WebP, which needs 16 bytes for each.
     """
 
     memory: int = 1024 * 1024 * 1024
     seconds: int = 10
 
 
-def confine(bounds: ResourceLimits, parent: int, kept: Collection[int]) -> None:
-    """Put this process behind the bounds, for ever; it ends with `parent`, whose process id that is.
+def confine(limits: ResourceLimits, parent: int, kept: Collection[int]) -> None:
+    """Confine this process irrevocably; it dies with its parent process, whose id is `parent`.
 
-    Its descriptors from 3 on are closed, but for those `kept`. Raises `OSError`.
+    Closes all descriptors from 3 on except `kept`. Raises `OSError`.
     """
-    _ends_with(parent)
+    _die_with_parent(parent)
     _close_descriptors(kept)
-    _limit(resource.RLIMIT_AS, bounds.memory)
-    _limit(resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1)
-    _limit(resource.RLIMIT_FSIZE, RESULT)
-    _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    _limit(resource.RLIMIT_AS, limits.memory)
+    _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 1)
+    _limit(resource.RLIMIT_FSIZE, MAX_RESULT_BYTES)
+    _limit(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)
     _limit(resource.RLIMIT_CORE, 0)
-    sandbox.enter()
+    sandbox.apply()
 
 
 def _close_descriptors(kept: Collection[int]) -> None:
@@ -61,14 +60,14 @@ def _close_descriptors(kept: Collection[int]) -> None:
         start = number + 1
 
 
-def _ends_with(parent: int) -> None:
-    """Have the kernel end us when our parent does (prctl(2)), or now, if that was before."""
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process with its parent (prctl(2)). Raises if that is dead already."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
-        raise ProcessLookupError(errno.ESRCH, "the parent is no more")
+        raise ProcessLookupError(errno.ESRCH, "the parent is dead")
 
 
 def _limit(which: int, soft: int, hard: int | None = None) -> None:
-    """Lower a limit; the operator's own, when lower, stays."""
+    """Lower a limit; a lower one of the operator stays."""
     _, most = resource.getrlimit(which)
     wanted = soft if hard is None else hard
     if most != resource.RLIM_INFINITY:

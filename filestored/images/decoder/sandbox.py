@@ -1,14 +1,14 @@
-"""Sandbox of a decoder: no file, no network, no other process (prctl(2), landlock(7), seccomp(2)).
+"""Sandbox of a decoder: no files, network or other processes (prctl(2), landlock(7), seccomp(2)).
 
-In: a process that has all its files open and all its modules loaded. Out: the same process, for ever without
-new privileges, and without every system call that decoding does not need. Open descriptors stay usable.
+In: a process with all its files open and all its modules loaded. Out: the same process, irrevocably without
+new privileges and without all system calls that decoding does not need. Open descriptors stay usable.
 
-Landlock denies every access to the file system by name, TCP, abstract Unix sockets and signals, as far as the
-kernel knows them. seccomp then answers EPERM to all system calls but `ALLOWED`, whatever Landlock knows. A
-kernel without one of the two gets the other; `missing` names what there is not.
+Landlock denies access to the file system by name, TCP, abstract Unix sockets and signals, as far as the
+kernel knows them. seccomp then fails all system calls but `ALLOWED` with EPERM. A kernel without one of the
+two gets the other; `missing` names what is absent.
 
-Rejected: a list of forbidden calls, which each new kernel makes incomplete; ending the process at a forbidden
-call, because an unusual C library may try a harmless one.
+Rejected: a list of forbidden calls, which each new kernel makes incomplete; killing the process at a
+forbidden call, because an unusual C library may try a harmless one.
 """
 
 import ctypes
@@ -72,13 +72,13 @@ _CREATE_RULESET_VERSION = 1
 _FILE_ACCESSES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _TCP_ACCESSES = {4: 0b11}
 _SCOPES = {6: 0b11}  # abstract Unix sockets and signals of processes outside
-"""What each version of Landlock's interface knows to deny (linux/landlock.h)."""
+"""Rights that each version of Landlock's interface can deny (linux/landlock.h)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def missing() -> list[str]:
-    """The parts of the sandbox that this kernel or machine lacks."""
+    """Return the parts of the sandbox that this kernel or machine lacks."""
     absent = []
     if _landlock_version() < 1:
         absent.append("Landlock")
@@ -88,12 +88,12 @@ def missing() -> list[str]:
 
 
 def forbid_new_privileges() -> None:
-    """Let no program that this process may execute gain privileges. Raises `OSError`."""
+    """Deny new privileges to programs executed by this process. Raises `OSError`."""
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def enter() -> None:
-    """Put this process into as much of the sandbox as there is, for ever. Raises `OSError`."""
+def apply() -> None:
+    """Apply all available parts of the sandbox to this process, irrevocably. Raises `OSError`."""
     absent = missing()
     forbid_new_privileges()
     if "Landlock" not in absent:
@@ -107,7 +107,7 @@ def _landlock_version() -> int:
 
 
 def _restrict_by_landlock(version: int) -> None:
-    """Deny all that this version knows: a ruleset without rules."""
+    """Deny all rights that this version knows, by a ruleset without rules."""
     rights = [_known(each, version) for each in (_FILE_ACCESSES, _TCP_ACCESSES, _SCOPES)]
     while not rights[-1]:  # older kernels have shorter rulesets
         rights.pop()
@@ -132,7 +132,7 @@ def _restrict_by_seccomp(architecture: int, column: int) -> None:
 
 
 def _filter(architecture: int, numbers: list[int]) -> bytes:
-    """A BPF program that allows these system calls of this architecture, and answers EPERM to all others."""
+    """Return a BPF program that allows these system calls; all others fail with EPERM."""
     count = len(numbers)
     steps = [
         (_LOAD, 0, 0, _AT_ARCHITECTURE),
@@ -146,7 +146,7 @@ def _filter(architecture: int, numbers: list[int]) -> bytes:
 
 
 def _checked(result: int) -> int:
-    """The result of a system call; raises the error that it stands for."""
+    """Return the result of a system call, or raise its `OSError`."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

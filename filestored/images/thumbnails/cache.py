@@ -21,56 +21,58 @@ from filestored.digest import Digest
 from filestored.interfaces import Thumbnail
 from filestored.storage.disk.backend import RESERVED_BYTES
 
-ROOM = 256 * 1024 * 1024
-"""Bytes that all thumbnails together may take."""
+MAX_CACHE_BYTES = 256 * 1024 * 1024
+"""Maximum size of all thumbnails together."""
 
-SWEPT_AFTER = 16
-"""A worker looks at the whole directory when it has written one part in so many of the room."""
+EVICT_CHECK_FRACTION = 16
+"""A worker checks the whole directory after writing 1/16 of the maximum size."""
 
-KEPT = 0.75
-"""The part of the room that is still taken after the oldest files went."""
+EVICT_TO = 0.75
+"""Share of the maximum size that eviction leaves."""
 
-TOUCHED_AFTER = 3600.0
-"""Seconds after which using a file is noted again; to note each use would write for every reading."""
+TOUCH_INTERVAL_SECONDS = 3600.0
+"""Minimum time between two updates of a modification time; each read would write otherwise."""
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp"}
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ThumbnailCache:
-    """The directory, made when it is missing. Blocking: `get`, `put` and `forget` belong in I/O threads.
+    """The cache directory, created if missing. Blocking: call `get`, `put` and `forget` in I/O threads.
 
-    Nothing is kept while the file system has no more than `RESERVED_BYTES` bytes left.
+    Nothing is stored while the file system has at most `RESERVED_BYTES` free.
     """
 
-    def __init__(self, directory: str, room: int = ROOM, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, directory: str, max_bytes: int = MAX_CACHE_BYTES, now: Callable[[], float] = time.time
+    ) -> None:
         self._path = directory
         self._descriptor = -1
         self._opening = threading.Lock()
-        self._room = room
+        self._max_bytes = max_bytes
         self._now = now
-        self._unswept = room  # what others left counts: the first file is a reason to look
-        with suppress(OSError):  # a full disk; the next use tries again
+        self._unchecked_bytes = max_bytes  # the first write checks the files of former processes
+        with suppress(OSError):  # full disk; the next use tries again
             self._open()
 
     def get(self, name: str) -> Thumbnail | None:
-        """The thumbnail of that name, if there is one. Raises `OSError`."""
+        """Return the thumbnail of that name, if cached. Raises `OSError`."""
         for media_type, suffix in _SUFFIXES.items():
             with suppress(FileNotFoundError):
                 return Thumbnail(media_type, self._read(name + suffix))
         return None
 
     def put(self, name: str, thumbnail: Thumbnail) -> None:
-        """Keep a thumbnail for a while. Raises `OSError`."""
-        self._make_room(len(thumbnail.data))
+        """Store a thumbnail. Raises `OSError`."""
+        self._evict(len(thumbnail.data))
         space = os.fstatvfs(self._directory)
         if space.f_bavail * space.f_frsize <= RESERVED_BYTES:
             return
         try:
             self._store(name, thumbnail)
         except FileNotFoundError:
-            self._restore()
+            self._recreate()
             self._store(name, thumbnail)
 
     def _store(self, name: str, thumbnail: Thumbnail) -> None:
@@ -83,75 +85,75 @@ class ThumbnailCache:
             self._remove(temporary)
             raise
 
-    def _restore(self) -> None:
-        """Make the directory anew after it was removed; its descriptor keeps its number. Raises `OSError`."""
+    def _recreate(self) -> None:
+        """Recreate a removed directory; its descriptor keeps its number. Raises `OSError`."""
         with suppress(FileExistsError):
             os.mkdir(self._path, 0o700)
-        replacement = os.open(self._path, _DIRECTORY)
+        replacement = os.open(self._path, _DIRECTORY_FLAGS)
         try:
             os.dup2(replacement, self._directory, inheritable=False)
         finally:
             os.close(replacement)
 
     def forget(self, digest: Digest) -> None:
-        """Remove what was made of an image. Raises `OSError`."""
+        """Remove all thumbnails of an image. Raises `OSError`."""
         for name in os.listdir(self._directory):
             if name.startswith(prefix(digest)):
                 self._remove(name)
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Close the directory."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
     @property
     def _directory(self) -> int:
-        """The descriptor of the directory. Raises `OSError`."""
+        """Return the descriptor of the directory. Raises `OSError`."""
         return self._descriptor if self._descriptor >= 0 else self._open()
 
     def _open(self) -> int:
         with self._opening:
             if self._descriptor < 0:
                 os.makedirs(self._path, 0o700, exist_ok=True)
-                self._descriptor = os.open(self._path, _DIRECTORY)
+                self._descriptor = os.open(self._path, _DIRECTORY_FLAGS)
             return self._descriptor
 
     def _read(self, name: str) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
         with open(descriptor, "rb") as file:
-            if self._now() - os.fstat(descriptor).st_mtime > TOUCHED_AFTER:
+            if self._now() - os.fstat(descriptor).st_mtime > TOUCH_INTERVAL_SECONDS:
                 with suppress(OSError):  # a read-only disk
                     os.utime(descriptor)
             return file.read()
 
     def _write(self, name: str, data: bytes) -> None:
-        with open(os.open(name, _NEW, 0o600, dir_fd=self._directory), "wb") as file:
+        with open(os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
-    def _make_room(self, size: int) -> None:
-        """From time to time, remove the oldest files if all together are too large."""
-        self._unswept += size
-        if self._unswept * SWEPT_AFTER < self._room:
+    def _evict(self, size: int) -> None:
+        """Remove the oldest files when the cache is too large; checked from time to time."""
+        self._unchecked_bytes += size
+        if self._unchecked_bytes * EVICT_CHECK_FRACTION < self._max_bytes:
             return
-        self._unswept = 0
+        self._unchecked_bytes = 0
         files = sorted(self._files())
         total = sum(taken for _, taken, _ in files) + size
-        if total <= self._room:
+        if total <= self._max_bytes:
             return
         for _, taken, name in files:
-            if total <= self._room * KEPT:
+            if total <= self._max_bytes * EVICT_TO:
                 return
             self._remove(name)
             total -= taken
 
     def _files(self) -> list[tuple[float, int, str]]:
-        """Date of modification, size and name of each file."""
+        """Return modification time, size and name of each file."""
         found = []
         with os.scandir(self._directory) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # another worker made room, too
+                with suppress(FileNotFoundError):  # evicted by another worker
                     status = entry.stat(follow_symlinks=False)
                     found.append((status.st_mtime, status.st_size, entry.name))
         return found
@@ -162,5 +164,5 @@ class ThumbnailCache:
 
 
 def prefix(digest: Digest) -> str:
-    """How the names of all thumbnails of an image begin."""
+    """Return the prefix of the names of all thumbnails of an image."""
     return f"{digest.algorithm}-{digest.hex}-"

@@ -1,4 +1,4 @@
-"""Single flight: identical work that is wanted several times at once is done once.
+"""Single flight: concurrent identical work is done once.
 
 In: a key and a function that starts the work. Out: a Deferred for each caller, with the one result. A caller
 may cancel its Deferred; the work itself is cancelled when all callers have done so.
@@ -21,11 +21,11 @@ class SingleFlight(Generic[_T]):
         self._flights: dict[Hashable, _Flight[_T]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether work of that key is in progress."""
+        """Return whether work of that key is in progress."""
         return key in self._flights
 
     def run(self, key: Hashable, start: "Callable[[], Deferred[_T]]") -> "Deferred[_T]":
-        """The result of the work of that key, which `start` begins unless it is in progress."""
+        """Return the result of the work of that key, started by `start` unless it is in progress."""
         flight = self._flights.get(key)
         if flight is not None:
             return flight.join()
@@ -36,7 +36,7 @@ class SingleFlight(Generic[_T]):
 
 
 class _Flight(Generic[_T]):
-    """One piece of work and its callers. `ended` is called once nothing can join any more."""
+    """One piece of work and its callers. `ended` is called when no caller can join any more."""
 
     _work: "Deferred[_T]"
 
@@ -46,7 +46,7 @@ class _Flight(Generic[_T]):
         self._abandoned = False
 
     def join(self) -> "Deferred[_T]":
-        """A Deferred of the result."""
+        """Return a Deferred of the result."""
         waiter: Deferred[_T] = Deferred(self._leave)
         self._waiting.append(waiter)
         return waiter
@@ -57,7 +57,7 @@ class _Flight(Generic[_T]):
         work.addBoth(self._deliver)
 
     def _deliver(self, result: _T | Failure) -> None:
-        """Fire all that wait. The result of abandoned work is dropped."""
+        """Fire all waiting Deferreds. The result of abandoned work is dropped."""
         if not self._abandoned:
             self._ended()
         waiting, self._waiting = self._waiting, []

@@ -1,9 +1,9 @@
-"""Thumbnails of stored images, from the cache or made by a decoder process.
+"""Thumbnails of stored images, from the cache or a decoder process.
 
 In: the open blob of an image and validated bounds. Out: a `Thumbnail`. Identical requests share one job.
 
-A cache that cannot be read or written costs time, not responses: errors of the disk are logged, and the
-thumbnail is made again.
+An unreadable or read-only cache costs time, not responses: errors of the disk are logged, and the thumbnail
+is made again.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ from filestored.storage.threads import IOThreads, Run
 MAX_SIDE_PIXELS = 2048
 """Maximum width and height of a thumbnail."""
 
-MAX_STORING = 2
-"""Thumbnails that are written at once by one worker; more are answered, and not kept."""
+MAX_CONCURRENT_WRITES = 2
+"""Maximum number of thumbnails that one worker writes at once; others are not cached."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -33,14 +33,14 @@ _log = Logger()
 
 @implementer(IThumbnails)
 class Thumbnails:
-    """Thumbnails of stored images: from `cache`, else made by `pictures`. `run` is for I/O threads.
+    """Thumbnails from `cache`, else made by `decoder`. `run` runs blocking work in I/O threads.
 
-    Identical requests share one job, which is cancelled when all of them are. The answer does not wait until
-    a new thumbnail is flushed to the cache.
+    Identical requests share one job, which is cancelled when all of them are. Responses do not wait until a
+    new thumbnail is flushed to the cache.
     """
 
-    def __init__(self, pictures: IImageDecoder, cache: ThumbnailCache, run: Run | IOThreads) -> None:
-        self._pictures = pictures
+    def __init__(self, decoder: IImageDecoder, cache: ThumbnailCache, run: Run | IOThreads) -> None:
+        self._decoder = decoder
         self._cache = cache
         self._threads = IOThreads.of(run)
         self._storing = 0
@@ -54,15 +54,15 @@ class Thumbnails:
         return self._jobs.run(name, lambda: Deferred.fromCoroutine(self._make(name, blob, bounds, owner)))
 
     async def forget(self, digest: Digest) -> None:
-        """Remove what was made of an image that is no more. Never fails."""
+        """Remove the cached thumbnails of a deleted image. Never fails."""
         await self._try(self._threads.write, self._cache.forget, digest)
 
     async def _make(self, name: str, blob: IBlob, bounds: tuple[int, int], owner: str) -> Thumbnail:
         try:
             found = await self._try(self._threads.read, self._cache.get, name)
             if found is None:
-                found = await self._pictures.thumbnail(blob, bounds, owner)
-                if self._storing < MAX_STORING:
+                found = await self._decoder.thumbnail(blob, bounds, owner)
+                if self._storing < MAX_CONCURRENT_WRITES:
                     Deferred.fromCoroutine(self._store(name, found))
             return found
         finally:
@@ -81,7 +81,7 @@ class Thumbnails:
         try:
             return await run(function, *args, **kwargs)
         except OSError:
-            _log.failure("the cache of thumbnails is of no use now")
+            _log.failure("the thumbnail cache cannot be used")
             return None
 
 

@@ -14,7 +14,7 @@ from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.http_clients.in_memory import InMemoryClient, MemoryTransport
-from tests.images.samples import PNG
+from tests.images.catalog_samples import PNG
 from tests.web import forms
 from tests.web.forms import FORM, form
 

@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
-from tests.images.samples import BMP
+from tests.images.catalog_samples import BMP
 from tests.web.deferred_jobs import DeferredJobs
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import ImageWire, part, said

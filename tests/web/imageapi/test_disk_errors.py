@@ -6,7 +6,7 @@ import pytest
 
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.storage.memory import MemoryBackend, MemoryRecords
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.imageapi.image_wire import ImageWire, said, value
 
 

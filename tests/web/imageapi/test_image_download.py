@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.imageapi.image_wire import ImageWire
 
 

@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 from filestored.errors import Overloaded
 from filestored.images.gzip_backend import GunzippedFile
 from filestored.web.imageapi.stream_limit import MAX_STREAMS_PER_OWNER, StreamLimit
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.deferred_jobs import DeferredJobs
 from tests.web.imageapi.image_wire import ImageWire
 

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from filestored.web.imageapi.tokens import Registration
-from tests.images.samples import BMP, PNG
+from tests.images.catalog_samples import BMP, PNG
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import ImageWire, part, said, value
 
