@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 
 from tests.token_leaks import leaks
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
 TIMEOUT = 30.0
-"""How many seconds a daemon may take to do what a test waits for, on a busy machine."""
+"""Seconds that a daemon may take for what a test waits for, on a busy machine."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
 
     def refuses(self) -> bool:
-        """Whether it accepts no connection any more."""
+        """Return True once it accepts no connection."""
         try:
             self.connect().close()
         except ConnectionRefusedError:
@@ -86,13 +86,13 @@ class Running:
         os.kill(self.pid, number)
 
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """True after it has ended."""
         if self.process.pid == self.pid:
             return self.process.poll() is not None
         return not os.path.exists(f"/proc/{self.pid}")
 
     def end(self) -> None:
-        """End it, if it runs still: politely, then not, and its workers with it."""
+        """End it with its workers, if it runs: SIGTERM, then SIGKILL."""
         mine = self.workers()
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             if not self.ended():
@@ -159,7 +159,7 @@ def start(
 
 
 def run(*args: str, cwd: str, timeout: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":
-    """Run twistd to its end, with our sources."""
+    """Run twistd to its end, with the sources of this checkout."""
     return subprocess.run(
         [sys.executable, TWISTD, *args],
         cwd=cwd,

@@ -7,7 +7,7 @@ from filestored.images.accounts import ACCOUNTS, Accounts, read_key
 from filestored.storage.disk.records import DiskRecords
 
 LOGS = ("log", "stderr", "access", "filestored.log")
-"""How the files begin that a daemon of a test writes for people, rotated ones included."""
+"""Prefixes of the text files that a daemon under test writes, rotated ones included."""
 
 
 def leaks(directory: str) -> list[str]:

@@ -14,6 +14,7 @@ bounded amount of input, so the client reads the response before a reset (RFC 91
 
 from collections.abc import Callable
 from math import inf
+from time import time
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -36,7 +37,7 @@ from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
-from filestored.interfaces import IFileSource
+from filestored.interfaces import AccessEntry, IFileSource
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
@@ -200,7 +201,7 @@ class HTTPChannel(Protocol):
         """Log the response, which the client has received; continue with the next request, or close."""
         response, self._response = self._response, None
         assert response is not None
-        self._server.log_response(self._peer, self._head, response, response.code)
+        self._log_response(response, response.code)
         response.sent()
         if self._state is not ConnectionState.RESPONSE:
             self._restore_receive_size()
@@ -271,13 +272,30 @@ class HTTPChannel(Protocol):
         elif self._response is not None:
             self._response.resume()
 
+    def _log_response(self, response: ActiveResponse, status: int) -> None:
+        """Write the request and its response to the access log."""
+        log = self._server.access_log
+        if log is None:
+            return
+        if response.description is None:
+            head, headers = self._head, self._head.fields.last
+            referer, agent = headers.get(b"referer"), headers.get(b"user-agent")
+            size = response.sent_length
+            entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
+            response.description = log.format_entry(entry)
+        log.log(time(), self._peer, response.description)
+
     # --- end of the connection ------------------------------------------------------------------
 
     def _reject(self, status: int, reason: str, *fields: Field) -> None:
         """Answer input that is no request, or a connection too many, and end the connection."""
         self._input.data = b""
         self._set_state(ConnectionState.LINGER)
-        self._server.log_refusal(self._peer, status)
+        log = self._server.access_log
+        if log is not None:
+            log.log(
+                time(), self._peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None))
+            )
         self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 
@@ -331,7 +349,7 @@ class HTTPChannel(Protocol):
         response, self._response = self._response, None
         if response is not None:
             status = response.code if response.startedWriting else CLIENT_CLOSED
-            self._server.log_response(self._peer, self._head, response, status)
+            self._log_response(response, status)
             response.connection_lost(reason)
         self._output.lost()
         self._server.closed(self)

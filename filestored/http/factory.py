@@ -5,7 +5,7 @@ clock, which runs only while there are connections, polls the timeouts of all of
 """
 
 from collections.abc import Callable
-from time import time
+from functools import partial
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -16,13 +16,12 @@ from twisted.web.resource import IResource
 from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
-from filestored.http.parser.request_head import RequestHead
-from filestored.http.protocols import ActiveResponse, IAnswerable, ManagedConnection
+from filestored.http.protocols import IAnswerable, ManagedConnection
 from filestored.http.rendering import render_tree
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.http.transport.receive_size import ReceiveSizes
-from filestored.interfaces import AccessEntry, IAccessLog
+from filestored.interfaces import IAccessLog
 
 _log = Logger()
 
@@ -51,9 +50,9 @@ class HTTPFactory(Factory):
         self.receive_sizes = ReceiveSizes()
         self._cache = ResponseCache()
         self._loopback_cache = ResponseCache()
-        self._root = root
+        self.render: Callable[[IAnswerable], None] = partial(render_tree, root)
+        self.access_log = access_log
         self._clock = clock
-        self._access_log = access_log
         self._connections: set[ManagedConnection] = set()
         self._poll: IDelayedCall | None = None
         self._on_drained: list[Deferred[None]] = []
@@ -121,28 +120,6 @@ class HTTPFactory(Factory):
         There are two caches because a resource may refuse on a loopback address what it serves elsewhere.
         """
         return self._loopback_cache if is_on_loopback(address) else self._cache
-
-    def render(self, request: IAnswerable) -> None:
-        """See `ChannelOwner.render`."""
-        render_tree(self._root, request)
-
-    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
-        """See `ChannelOwner.log_response`."""
-        log = self._access_log
-        if log is None:
-            return
-        if response.description is None:
-            size, headers = response.sent_length, head.fields.last
-            referer, agent = headers.get(b"referer"), headers.get(b"user-agent")
-            entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
-            response.description = log.format_entry(entry)
-        log.log(time(), peer, response.description)
-
-    def log_refusal(self, peer: str, status: int) -> None:
-        """See `ChannelOwner.log_refusal`."""
-        log = self._access_log
-        if log is not None:
-            log.log(time(), peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None)))
 
     def _check_timeouts(self) -> None:
         self.now = now = self._clock.seconds()

@@ -9,10 +9,9 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute
 
 from filestored.http.limits import Limits
-from filestored.http.parser.request_head import RequestHead
 from filestored.http.response_cache import CachedResponse, ResponseCache
 from filestored.http.transport.receive_size import ReceiveSizes
-from filestored.interfaces import IFileSource, IStreamedRequest
+from filestored.interfaces import IAccessLog, IFileSource, IStreamedRequest
 
 Rank = tuple[int, float]
 """The rank of a connection for `filestored.http.eviction`."""
@@ -106,12 +105,17 @@ class ActiveResponse(Protocol):
 
 
 class ChannelOwner(Protocol):
-    """The server, as its connections see it; `now` is the coarse time in seconds."""
+    """The server, as its connections see it; `now` is the coarse time in seconds.
+
+    `render` lets a resource answer a request.
+    """
 
     limits: Limits
     receive_sizes: ReceiveSizes
     now: float
     draining: bool
+    access_log: IAccessLog | None
+    render: Callable[[IAnswerable], None]
 
     def cache_for(self, address: IAddress) -> ResponseCache:
         """Return the response cache of connections to this local address."""
@@ -124,12 +128,3 @@ class ChannelOwner(Protocol):
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Call `action` in the next iteration of the reactor."""
-
-    def render(self, request: IAnswerable) -> None:
-        """Have a resource answer the request."""
-
-    def log_response(self, peer: str, head: RequestHead, response: ActiveResponse, status: int) -> None:
-        """Write a request and its response to the access log."""
-
-    def log_refusal(self, peer: str, status: int) -> None:
-        """Write the response to input that is no request to the access log."""

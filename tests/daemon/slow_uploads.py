@@ -13,7 +13,7 @@ RATE = 1100
 FILE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
 """The head of the upload of a file."""
 
-_PORTIONS = 4
+_CHUNKS = 4
 """Portions a second that they come in."""
 
 
@@ -23,7 +23,7 @@ def trickle(daemon: Running, uploads: int, burst: int = 0, opening: bytes = FILE
     over = threading.Event()
     with contextlib.ExitStack() as stack:
         peers = [stack.enter_context(_begin(daemon, opening + bytes(burst))) for _ in range(uploads)]
-        thread = threading.Thread(target=_go_on, args=(peers, over))
+        thread = threading.Thread(target=_send_slowly, args=(peers, over))
         thread.start()
         try:
             yield
@@ -39,8 +39,8 @@ def _begin(daemon: Running, opening: bytes) -> socket.socket:
     return peer
 
 
-def _go_on(peers: list[socket.socket], over: threading.Event) -> None:
-    while not over.wait(1 / _PORTIONS):
+def _send_slowly(peers: list[socket.socket], over: threading.Event) -> None:
+    while not over.wait(1 / _CHUNKS):
         for peer in peers:
             with contextlib.suppress(OSError):  # the server may have ended it
-                peer.send(bytes(RATE // _PORTIONS))
+                peer.send(bytes(RATE // _CHUNKS))

@@ -57,7 +57,7 @@ def test_pipelined_requests_are_all_answered_in_order(connect):
         requests = b"".join(
             request_head(f"/{number}" if number % 2 else "/health") for number in range(PIPELINED)
         )
-        sending = threading.Thread(target=client.say, args=(requests,))
+        sending = threading.Thread(target=client.send, args=(requests,))
         sending.start()
         statuses = [client.read_response().status for _ in range(PIPELINED)]
         sending.join(TIMEOUT)

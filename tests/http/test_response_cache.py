@@ -502,7 +502,7 @@ async def test_socket_timeout_in_sendfile_is_no_error_of_the_file(
     listen.running[0][1].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
     monkeypatch.setattr(os, "sendfile", send_until_timeout)
     with await deferToThread(connect, port, 8192) as client:
-        await deferToThread(client.say, request_head("/"))
+        await deferToThread(client.send, request_head("/"))
         await until(lambda: 2 == len(log) and not listen.running[0][0].connections)
     assert [] == caught_failures()
 
@@ -585,10 +585,10 @@ async def draining(listen, resource, *, asked_before=False):
     port, (factory, _) = listen(resource), listen.running[0]
     await request_in_thread(port, request_head("/"))
     with await deferToThread(connect, port, 8192) as client:
-        await deferToThread(client.say, request_head("/"))
+        await deferToThread(client.send, request_head("/"))
         await until(lambda: any(each.pending for each in factory._connections))
         if asked_before:
-            await deferToThread(client.say, request_head("/"))
+            await deferToThread(client.send, request_head("/"))
         drained = factory.drain()
         yield client
     await drained
@@ -598,7 +598,7 @@ async def draining(listen, resource, *, asked_before=False):
 async def test_draining_clears_the_cache_and_closes_the_connection(listen, resource):
     """A download is running when draining begins; the next request is still answered."""
     async with draining(listen, resource, asked_before=True) as client:
-        replies: list[Response] = [await deferToThread(client.hear) for _ in range(2)]
+        replies: list[Response] = [await deferToThread(client.read_response) for _ in range(2)]
         assert [None, "close"] == [reply.fields.get("connection") for reply in replies]
         assert await deferToThread(client.ended)
     assert [CONTENT] * 2 == [reply.body for reply in replies]
@@ -607,7 +607,7 @@ async def test_draining_clears_the_cache_and_closes_the_connection(listen, resou
 @pytest_twisted.ensureDeferred
 async def test_draining_closes_a_connection_after_its_cached_response(listen, resource):
     async with draining(listen, resource) as client:
-        assert CONTENT == (await deferToThread(client.hear)).body
+        assert CONTENT == (await deferToThread(client.read_response)).body
         assert await deferToThread(client.ended)
 
 

@@ -41,13 +41,13 @@ class BlockingClient:
             if not data:
                 raise EOFError
             response = parser.feed(data)
-        self._rest = parser.rest
+        self._rest = parser.remainder
         return response
 
     def request(self, request: bytes) -> Response:
         """Send a request, and read its response."""
         self.send(request)
-        return self.read_response(request.partition(b" ")[0].decode())
+        return self.read_response("HEAD" if request.startswith(b"HEAD ") else "GET")
 
     def ended(self) -> bool:
         """Wait for the end of the connection; return False if bytes arrive instead."""

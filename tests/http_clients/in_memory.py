@@ -100,6 +100,6 @@ def parse_responses(data: bytes, connected: bool, *methods: str) -> list[Respons
             response = parser.feed(b"")
         assert response is not None, "the response is incomplete"
         responses.append(response)
-        data = parser.rest
+        data = parser.remainder
     assert not data, "bytes follow the last response"
     return responses

@@ -43,7 +43,7 @@ class RawSocketClient:
         response = parser.feed(self._rest) if self._rest else None
         while response is None:
             response = parser.feed(self.socket.recv(65536))
-        self._rest = parser.rest
+        self._rest = parser.remainder
         return response
 
     def interim(self) -> bytes:

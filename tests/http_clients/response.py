@@ -35,7 +35,7 @@ class ResponseParser:
         self._body: list[bytes] = []
 
     @property
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """The bytes after the response."""
         return bytes(self._connection.trailing_data[0])
 

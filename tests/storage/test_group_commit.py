@@ -34,7 +34,7 @@ class Diary(MemoryBackend):
 
 
 @implementer(IBatchFlush)
-class CrowdDiary(Diary):
+class BatchFlushDiary(Diary):
     """A backend with one flush for everything."""
 
     def is_worthwhile(self, files, digests):
@@ -65,8 +65,8 @@ def diary():
 
 
 @pytest.fixture
-def crowd():
-    return CrowdDiary()
+def batching():
+    return BatchFlushDiary()
 
 
 @pytest.fixture
@@ -107,27 +107,27 @@ def test_one_flush_covers_contents_of_a_batch_and_names_of_the_previous_one(stor
     assert [True, True] == [outcome(answer).created for answer in answers]
 
 
-def test_batch_flush_precedes_and_follows_publishing(crowd, bench):
-    store = Store(crowd, MD5, bench)
+def test_batch_flush_precedes_and_follows_publishing(batching, bench):
+    store = Store(batching, MD5, bench)
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b")]
     bench.do_all()
     assert [
         ["close x", "flush", "publish x"],
         ["close a", "close b", "flush", "publish a", "publish b", "flush"],
-    ] == [crowd.log[:3], crowd.log[3:]]
+    ] == [batching.log[:3], batching.log[3:]]
     assert [True, True] == [outcome(answer).created for answer in answers]
 
 
-def test_published_upload_is_done_after_the_flush_of_the_next_batch(crowd, bench):
-    store = Store(crowd, MD5, bench)
+def test_published_upload_is_done_after_the_flush_of_the_next_batch(batching, bench):
+    store = Store(batching, MD5, bench)
     for data in (b"x", b"a"):
-        send(store, data).addCallback(lambda stored, data=data: crowd.note(f"answer {data.decode()}"))
+        send(store, data).addCallback(lambda stored, data=data: batching.note(f"answer {data.decode()}"))
     bench.do_one()
-    assert ["close x", "flush", "publish x"] == crowd.log
+    assert ["close x", "flush", "publish x"] == batching.log
     send(store, b"b")
     bench.do_one()
-    assert ["close a", "flush", "publish a", "answer x"] == crowd.log[3:]
+    assert ["close a", "flush", "publish a", "answer x"] == batching.log[3:]
 
 
 def test_no_upload_is_done_before_the_flush(store, diary, bench):
@@ -178,7 +178,7 @@ def test_failing_upload_does_not_affect_others(store, diary, bench, step):
     assert store.degraded
 
 
-@pytest.mark.parametrize(("kind", "flush"), [(Diary, "settle 1"), (CrowdDiary, "flush")])
+@pytest.mark.parametrize(("kind", "flush"), [(Diary, "settle 1"), (BatchFlushDiary, "flush")])
 def test_failed_flush_fails_its_batch_and_all_queued_uploads(bench, kind, flush):
     diary = kind()
     store = Store(diary, MD5, bench)
@@ -200,12 +200,12 @@ def test_failed_flush_of_names_fails_the_batch(store, diary, bench):
     assert [FlushFailed] * 3 == [type(outcome(answer)) for answer in turn]
 
 
-def test_uploads_of_a_failed_flush_are_not_published(crowd, bench):
-    store = Store(crowd, MD5, bench)
-    crowd.fail.add("flush")
+def test_uploads_of_a_failed_flush_are_not_published(batching, bench):
+    store = Store(batching, MD5, bench)
+    batching.fail.add("flush")
     answer = send(store, b"a")
     bench.do_all()
-    assert (FlushFailed, []) == (type(outcome(answer)), crowd.digests(None, 9))
+    assert (FlushFailed, []) == (type(outcome(answer)), batching.digests(None, 9))
 
 
 def test_existing_content_is_not_acknowledged_after_a_failed_flush(store, diary, bench):

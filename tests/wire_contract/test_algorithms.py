@@ -13,7 +13,7 @@ from tests.storage.md5_collision import COLLIDING
 
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
 KEYS = {"sha256": "sha-256", "sha512": "sha-512"}
-"""What RFC 9530 calls our algorithms, those that it knows and has not deprecated."""
+"""Names of RFC 9530 for the algorithms that it knows and has not deprecated."""
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)

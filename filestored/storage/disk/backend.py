@@ -90,9 +90,8 @@ class DiskBackend:
         self._shards = self._shard_directories.descriptors
         self._quarantine = Quarantine(root, self._calls)
         self._file_cache = file_cache
-        self._batch_flush_min = batch_flush_min or (
-            BATCH_FLUSH_MIN if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize
-        )
+        default = BATCH_FLUSH_MIN if syncfs_is_reliable(os.fstat(self._root).st_dev) else sys.maxsize
+        self._batch_flush_min = batch_flush_min or default
 
     @property
     def former(self) -> Sequence[Algorithm]:
