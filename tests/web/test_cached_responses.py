@@ -31,8 +31,8 @@ SIZES = [0, 4096, 16 * 1024, 16 * 1024 + 1, 64 * 1024, 5 << 20]
 class Counting(HTTPFactory):
     """A factory that counts parsed requests."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
         self.rendered, self._render = 0, self.render
         self.render = self._count
 
@@ -47,7 +47,7 @@ class Served:
     def __init__(self, path, recent=True, hash_name=None):
         self.path = path
         self.recent = recent
-        self.log = []
+        self.lines = []
         algorithm = prepare(path, hash_name)
         self.backend = DiskBackend(path, algorithm, reserve=0, file_cache=FileCache() if recent else None)
         self.store = Store(self.backend, algorithm, maybeDeferred)
@@ -59,7 +59,7 @@ class Served:
         return entry.method, entry.target, entry.status, entry.sent
 
     def log(self, moment, peer, description):
-        self.log.append(description)
+        self.lines.append(description)
 
     async def keep(self, data):
         """Store bytes; return their hash."""
@@ -109,7 +109,7 @@ async def test_cached_response_equals_the_first_except_its_date(served, size, ta
     first, *others = await request_in_thread(served.port, *[asked] * 3)
     assert (200, CONTENT[:size]) == (first.status, first.body)
     assert [first.undated] * 2 == [other.undated for other in others]
-    assert [(b"GET", target.format(name).encode(), 200, size)] * 3 == served.log
+    assert [(b"GET", target.format(name).encode(), 200, size)] * 3 == served.lines
     assert 1 == served.factory.rendered
     assert 3 == served.store.statistics.opened
 
@@ -267,7 +267,7 @@ async def test_error_responses_are_not_cached(served, query):
         first, second = await request_in_thread(served.port, *[request_head(f"/?hash={name}{query}")] * 2)
         assert 400 == first.status
         assert first.undated == second.undated
-    assert (b"GET", 400) == (served.log[-1][0], served.log[-1][2])
+    assert (b"GET", 400) == (served.lines[-1][0], served.lines[-1][2])
 
 
 OTHER_QUESTIONS = {
@@ -370,8 +370,8 @@ async def test_disconnects_during_cached_downloads_leak_no_descriptor(served):
     for count in (1, 1000, 100_000) * 5:
         await deferToThread(vanish, count)
     assert CONTENT == (await request_in_thread(served.port, asked))[0].body
-    await until(lambda: descriptors() <= before and 17 == len(served.log))
-    assert [(b"GET", f"/files/{name}".encode(), 200, len(CONTENT))] * 17 == served.log
+    await until(lambda: descriptors() <= before and 17 == len(served.lines))
+    assert [(b"GET", f"/files/{name}".encode(), 200, len(CONTENT))] * 17 == served.lines
 
 
 @pytest_twisted.ensureDeferred
