@@ -357,7 +357,7 @@ class IBatchFlush(Interface):
     """Optional, of a backend: one flush makes a whole batch durable."""
 
     def is_worthwhile(files: int, digests: Collection[Digest]) -> bool:
-        """Return whether `flush` is cheaper than single flushes of these sealed files and names."""
+        """Return whether `flush_all` is cheaper than single flushes of these sealed files and names."""
 
     def flush_all() -> None:
         """Make durable all content sealed without a flush, and all names published or removed before.

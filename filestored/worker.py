@@ -130,7 +130,7 @@ def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callab
 class ControlPipe:
     """Reads lines of the supervisor from stdin and executes them; stops the reactor at the end of it."""
 
-    _log = Logger()
+    _log = Logger(namespace="filestored.worker")  # not __main__
 
     def __init__(self, reactor: Any, execute: Callable[[bytes], None], buffered: bytes) -> None:
         self._reactor = reactor

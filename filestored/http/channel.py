@@ -151,8 +151,9 @@ class HTTPChannel(Protocol):
             return False
         self._input.data = b""
         self._head, self._response, self._persistent = cached.head, cached, True
-        self._set_state(ConnectionState.RESPONSE)
-        self.response_finished()
+        if self._state is not ConnectionState.CLOSED:  # sending may have failed, and aborted the connection
+            self._set_state(ConnectionState.RESPONSE)
+            self.response_finished()
         return True
 
     def _start_request(self, head: RequestHead) -> None:

@@ -221,8 +221,10 @@ class HeadersView(Headers):
     def setRawHeaders(self, name: bytes | str, values: Sequence[Any]) -> None:
         """See `Headers.setRawHeaders`."""
         for usual_name, texts in Headers({name: list(values)}).getAllRawHeaders():
-            lines = [format_line(usual_name, text) for text in texts]
-            self._lines[usual_name.lower()] = b"\r\n".join(lines)
+            key, lines = usual_name.lower(), [format_line(usual_name, text) for text in texts]
+            self._lines.pop(key, None)
+            if lines:
+                self._lines[key] = b"\r\n".join(lines)
 
     def addRawHeader(self, name: bytes | str, value: bytes | str) -> None:
         """See `Headers.addRawHeader`."""

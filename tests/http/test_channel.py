@@ -633,3 +633,22 @@ def test_abort_fails_running_requests(root):
     wire.factory.abort()
     assert not wire.connected
     assert root.later.requests == root.later.lost
+
+
+class AbortedResponse:
+    """A cached response whose file cannot be sent, so that it aborts the connection."""
+
+    head = None
+
+    def send(self, output, abort):
+        abort()
+        return True
+
+    def connection_lost(self, reason):
+        pass
+
+
+def test_cached_response_that_aborts_the_connection_leaves_it_closed():
+    channel = InMemoryClient(Resource()).channel
+    assert channel._send_cached(AbortedResponse())
+    assert channel._state is ConnectionState.CLOSED

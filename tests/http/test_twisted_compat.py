@@ -155,3 +155,14 @@ def test_response_headers_are_sent_and_cannot_be_split():
 
 def test_not_done_yet_equals_that_of_twisted():
     assert server.NOT_DONE_YET is rendering.NOT_DONE_YET
+
+
+def test_response_header_with_an_empty_list_of_values_is_not_sent():
+    def render(request):
+        request.responseHeaders.setRawHeaders(b"Vary", [])
+        request.responseHeaders.setRawHeaders(b"Content-Length", [])
+        return b"ok"
+
+    response = InMemoryClient(Probe(render)).ask("GET", "/")
+    assert b"ok" == response.body
+    assert "vary" not in response.fields

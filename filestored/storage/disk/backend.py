@@ -3,8 +3,8 @@
 `layout.prepare` has made the directory a store. Its 256 shards are open (`shards`): opening a file is one
 openat(2) with a bare name.
 
-Upload: `begin` returns a `DiskSink`; `flush_names` flushes the shards. For a batch, `flush` does that and the
-flush of every `seal` at once. Download: one openat(2) and one fstat(2), which must report a regular file:
+Upload: `begin` returns a `DiskSink`; `flush_names` flushes the shards. For a batch, `flush_all` does that and
+the flush of every `seal` at once. Download: one openat(2) and one fstat(2), which must report a regular file:
 symbolic links, FIFOs and directories are never served.
 """
 
@@ -117,7 +117,7 @@ class DiskBackend:
         self._store_root.flush(*(self._shards[shard] for shard in shards))
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
-        """Return whether the number of single flushes reaches the minimum for a `flush`."""
+        """Return whether the number of single flushes reaches the minimum for `flush_all`."""
         return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
 
     def flush_all(self) -> None:
