@@ -93,8 +93,8 @@ def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list
     """Everything that was asked for, as sections of the report, and the results for the chart."""
     works = [work for work in WORKS if _wanted(chosen, work.name)]
     started = [f"{machine.machine()}; {machine.date()}.", machine.business()]
-    environment.repair()
-    absent = environment.flush_names({name for work in works for name in work.who})
+    environment.create_store()
+    absent = environment.start_servers({name for work in works for name in work.who})
     sections = [_preface(started, environment, chosen, absent)]
     results = [_turns(environment, work, chosen) for work in works]
     sections += [report.comparison(result) for result in results]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Return the usable cores of this machine, in order."""
+    """The usable cores of this machine, in order."""
 
     all: tuple[int, ...]
 

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from bench.cleanup import remove
 from bench.cpu_affinity import Cores, on
-from bench.files import MEDIA_TYPES, shelve
+from bench.files import FILE_KINDS, shelve
 from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
 from bench.servers.base import Server, program
 from filestored.storage.disk.layout import prepare
@@ -56,13 +56,13 @@ class Environment:
         self.clear()
         remove(self.path)
 
-    def repair(self) -> None:
+    def create_store(self) -> None:
         """Make the store and its files."""
         prepare(self.store, "sha256")
-        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in MEDIA_TYPES}
+        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in FILE_KINDS}
         os.sync()
 
-    def flush_names(self, names: Iterable[str]) -> list[str]:
+    def start_servers(self, names: Iterable[str]) -> list[str]:
         """Start those of these servers that can be; returns why the others can not."""
         absent = []
         for kind, workers in ALL:
@@ -79,7 +79,7 @@ class Environment:
         return absent
 
     def clear(self) -> None:
-        """Stop the servers that `flush_names` started, and take what was uploaded to them."""
+        """Stop the servers that `start_servers` started, and take what was uploaded to them."""
         while self.running:
             _, server = self.running.popitem()
             server.stop()
@@ -103,7 +103,7 @@ class Environment:
 
     def _hand_over(self, server: seaweedfs.SeaweedFS) -> None:
         with on(self.cores.clients(1)):
-            for kind in MEDIA_TYPES:
+            for kind in FILE_KINDS:
                 for digest, content in zip(self.served[kind.name], kind.contents(), strict=True):
                     server.place(digest, content)
 

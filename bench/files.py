@@ -31,7 +31,7 @@ class Kind:
             yield source.randbytes(self.size)
 
 
-MEDIA_TYPES = (
+FILE_KINDS = (
     Kind("4 KiB", 4 * KIB, 1000),
     Kind("64 KiB", 64 * KIB, 1000),
     Kind("1 MiB", MIB, 200),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bench.cleanup import remove
 from bench.environment import Environment
-from bench.files import MEDIA_TYPES, shelve, small, stack
+from bench.files import FILE_KINDS, shelve, small, stack
 from bench.rounds import Result, Say, take_turns
 from bench.servers import filestored, nginx
 from bench.servers.base import Server
@@ -25,7 +25,7 @@ MANY = "filestored, full"
 THEIRS = "nginx, full"
 """Names of the servers of the full store."""
 
-FEW = MEDIA_TYPES[0].count
+FEW = FILE_KINDS[0].count
 SCATTERED = 100_000
 
 
@@ -44,7 +44,7 @@ def measure(environment: Environment, files: int, *, rounds: int, seconds: float
     few, store = os.path.join(environment.path, "few"), os.path.join(environment.path, "full")
     prepare(few, "sha256")
     prepare(store, "sha256")
-    ordinary = shelve(few, MEDIA_TYPES[0].contents())
+    ordinary = shelve(few, FILE_KINDS[0].contents())
     started = time.monotonic()
     digests = shelve(store, small(min(files, SCATTERED)))
     stack(store, files - len(digests))

@@ -44,11 +44,11 @@ class Disk:
 
 
 ERRORS = pytest.mark.parametrize("code", sorted(UNFIT), ids=errno.errorcode.get)
-MEDIA_TYPES = pytest.mark.parametrize("original", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+KINDS = pytest.mark.parametrize("original", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
 
 
 @ERRORS
-@MEDIA_TYPES
+@KINDS
 def test_a_store_that_exists_is_prepared_on_an_unwritable_disk_and_the_error_reported(place, code, original):
     prepare(place, "md5")
     reported = []
@@ -86,7 +86,7 @@ def test_any_other_error_of_the_probe_is_not_tolerated(place):
 
 
 @ERRORS
-@MEDIA_TYPES
+@KINDS
 def test_a_store_opened_on_an_unwritable_disk_reads_and_writes_when_that_is_over(
     open_disk, place, code, original
 ):

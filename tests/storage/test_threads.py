@@ -25,7 +25,7 @@ from tests.images.catalog_samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
 from tests.storage.test_blob import Sponge
 
-MEDIA_TYPES = sorted(MAX_THREADS)
+KINDS = sorted(MAX_THREADS)
 
 
 # --- the pools --------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def pools():
     made.stop()
 
 
-@pytest.mark.parametrize("kind", MEDIA_TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest_twisted.ensureDeferred
 async def test_a_job_waits_for_no_job_of_another_kind_or_api(pools, kind):
     files, images = pools.make("files"), pools.make("images")
@@ -60,7 +60,7 @@ async def test_a_job_waits_for_no_job_of_another_kind_or_api(pools, kind):
         await each
 
 
-@pytest.mark.parametrize("kind", MEDIA_TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest_twisted.ensureDeferred
 async def test_a_pool_has_no_more_threads_than_its_bound(pools, kind):
     run = getattr(pools.make("files"), kind)
