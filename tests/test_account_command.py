@@ -11,14 +11,14 @@ import tempfile
 import pytest
 import requests
 
+from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT
-from tests.test_migrate_command import filestored
 
 NOBODY = 65534
 
 
 def account(*words, images):
-    return filestored("account", *words, "--images", str(images))
+    return run_filestored("account", *words, "--images", str(images))
 
 
 @pytest.fixture

@@ -3,27 +3,15 @@
 import os
 import pty
 import subprocess
-import sys
 from hashlib import md5, sha256
 
 import pytest
 import requests
 
-from tests.daemon_process import ROOT, TIMEOUT
+from tests.command_line import run_filestored
+from tests.daemon_process import TIMEOUT
 
 HELLO = b"hello"
-
-
-def filestored(*words: str, wrap=(), **how) -> "subprocess.CompletedProcess[str]":
-    """Run the command to its end; `wrap` is a command that runs it."""
-    return subprocess.run(
-        [*wrap, sys.executable, "-m", "filestored.cli", *words],
-        env={**os.environ, "PYTHONPATH": ROOT},
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-        **{"capture_output": True, **how},
-    )
 
 
 @pytest.fixture
@@ -36,7 +24,7 @@ def store(start_daemon):
 
 
 def test_migrated_store_serves_new_and_former_hashes(store, start_daemon):
-    done = filestored("migrate", store, "--to", "sha256")
+    done = run_filestored("migrate", store, "--to", "sha256")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout == f"{store}: all files are named by sha256; 1 have been renamed\n"
     running = start_daemon("--workers", "2")
@@ -49,7 +37,7 @@ def test_migrated_store_serves_new_and_former_hashes(store, start_daemon):
 def test_a_store_that_is_served_is_refused_with_one_line(start_daemon, workers):
     running = start_daemon("--workers", workers, "--hash", "md5")
     requests.post(running.url, data=HELLO, timeout=TIMEOUT)
-    done = filestored("migrate", running.store, "--to", "sha256")
+    done = run_filestored("migrate", running.store, "--to", "sha256")
     reason = "a daemon serves it, or another migration is at work; stop that first"
     expected = f"filestored: the store {running.store} cannot be used: {reason}\n"
     assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
@@ -62,10 +50,10 @@ def test_corrupt_file_is_named_and_exit_status_is_3(store):
     os.chmod(path, 0o600)
     with open(path, "wb") as file:
         file.write(b"jello")
-    done = filestored("migrate", store, "--to", "sha256")
+    done = run_filestored("migrate", store, "--to", "sha256")
     expected = f"filestored: {name} is corrupt; it is in quarantine, and has no other name\n"
     assert (3, expected) == (done.returncode, done.stderr)
-    assert 0 == filestored("migrate", store, "--to", "sha256").returncode
+    assert 0 == run_filestored("migrate", store, "--to", "sha256").returncode
 
 
 @pytest.mark.needs("strace")
@@ -75,7 +63,7 @@ def test_unreadable_file_is_named_and_others_are_migrated(store, start_daemon):
     running.end()
     name = md5(HELLO).hexdigest()
     words = ("strace", "-f", "-qq", "-o", os.devnull, "-P", f"{store}/{name[:2]}/{name}")
-    done = filestored("migrate", store, "--to", "sha256", wrap=(*words, "-e", "inject=pread64:error=EIO"))
+    done = run_filestored("migrate", store, "--to", "sha256", wrap=(*words, "-e", "inject=pread64:error=EIO"))
     complaint = f"filestored: {name} cannot be read; it keeps its former name\n"
     assert (3, complaint) == (done.returncode, done.stderr)
     running = start_daemon("--workers", "1")
@@ -87,12 +75,12 @@ def test_unreadable_file_is_named_and_others_are_migrated(store, start_daemon):
 @pytest.mark.needs("strace")
 def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, start_daemon):
     fault = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=linkat:error=ENOSPC:when=2+")
-    done = filestored("migrate", store, "--to", "sha256", wrap=fault)
+    done = run_filestored("migrate", store, "--to", "sha256", wrap=fault)
     assert (1, 1) == (done.returncode, done.stderr.count("\n"))
     assert done.stderr.endswith("No space left on device\n")
     with pytest.raises(AssertionError, match="its migration is unfinished"):
         start_daemon()
-    done = filestored("migrate", store, "--abandon")
+    done = run_filestored("migrate", store, "--abandon")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout == f"{store}: all files are named by md5, as before the migration\n"
     running = start_daemon("--workers", "1")
@@ -127,7 +115,7 @@ def test_daemon_refuses_a_store_with_an_unfinished_migration(store, start_daemon
     ],
 )
 def test_invalid_arguments_are_refused(words, status, complaint):
-    done = filestored(*words)
+    done = run_filestored(*words)
     assert (status, "", True) == (done.returncode, done.stdout, complaint in done.stderr)
     assert status == 2 or done.stderr.count("\n") == 1
 
@@ -135,7 +123,7 @@ def test_invalid_arguments_are_refused(words, status, complaint):
 def test_progress_bar_is_drawn_on_a_terminal(store):
     ours, theirs = pty.openpty()
     try:
-        done = filestored(
+        done = run_filestored(
             "migrate", store, "--to", "sha256", capture_output=False, stdout=subprocess.PIPE, stderr=theirs
         )
         drawn = os.read(ours, 65536).decode()
@@ -146,4 +134,4 @@ def test_progress_bar_is_drawn_on_a_terminal(store):
 
 
 def test_version_is_printed():
-    assert filestored("--version").stdout.startswith("filestored ")
+    assert run_filestored("--version").stdout.startswith("filestored ")

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from filestored.daemon.listeners import with_unix_mode
-from tests.daemon.test_overload import LIMIT, free_descriptors
+from tests.daemon.descriptor_limit import LIMIT_DESCRIPTORS, count_free_descriptors
 from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -117,9 +117,9 @@ def test_tls_serves(start_daemon, certificate, workers):
 @pytest.mark.needs("openssl")
 def test_tls_connection_without_a_free_descriptor_is_closed(start_daemon, certificate):
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}.cert"
-    daemon = start_daemon("--workers", "1", listen=endpoint, wrap=LIMIT)
+    daemon = start_daemon("--workers", "1", listen=endpoint, wrap=LIMIT_DESCRIPTORS)
     with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(daemon.connect()) for _ in range(free_descriptors(daemon) + 1)]
+        peers = [stack.enter_context(daemon.connect()) for _ in range(count_free_descriptors(daemon) + 1)]
         assert b"" == peers[-1].recv(1)
 
 

@@ -1,6 +1,5 @@
 """A daemon that is out of descriptors refuses connections with 503, and recovers."""
 
-import os
 import time
 from contextlib import ExitStack
 
@@ -8,27 +7,12 @@ import pytest
 import requests
 
 from filestored.http.eviction import MIN_IDLE_SECONDS
+from tests.daemon.descriptor_limit import LIMIT_DESCRIPTORS, count_free_descriptors
 from tests.daemon_process import until
 from tests.http_clients.blocking import BlockingClient, request_head
 
-DESCRIPTORS = 600
-"""Descriptors that a process may have; the directories of its two stores take 512."""
-
 BEYOND = 20
 """Connections for which no descriptor is left."""
-
-LIMIT = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
-"""Runs a daemon with that limit."""
-
-
-def serving(daemon):
-    """The process ids that serve."""
-    return daemon.workers() or [daemon.pid]
-
-
-def free_descriptors(daemon):
-    """Descriptors that are free in all processes that serve, together."""
-    return sum(DESCRIPTORS - len(os.listdir(f"/proc/{pid}/fd")) for pid in serving(daemon))
 
 
 def status(client):
@@ -41,9 +25,9 @@ def status(client):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_connections_beyond_the_descriptors_are_answered_503(start_daemon, workers):
-    daemon = start_daemon("--workers", workers, wrap=LIMIT)
+    daemon = start_daemon("--workers", workers, wrap=LIMIT_DESCRIPTORS)
     with ExitStack() as stack:
-        number = free_descriptors(daemon) + BEYOND
+        number = count_free_descriptors(daemon) + BEYOND
         clients = [stack.enter_context(BlockingClient(daemon.connect())) for _ in range(number)]
         statuses = []
         for client in clients:
@@ -59,22 +43,22 @@ def test_connections_beyond_the_descriptors_are_answered_503(start_daemon, worke
 
 
 def test_refused_connections_that_clients_leave_open_are_closed(start_daemon):
-    daemon = start_daemon("--workers", "1", wrap=LIMIT)
-    free = free_descriptors(daemon)
+    daemon = start_daemon("--workers", "1", wrap=LIMIT_DESCRIPTORS)
+    free = count_free_descriptors(daemon)
     with ExitStack() as stack:
         clients = [stack.enter_context(BlockingClient(daemon.connect())) for _ in range(free + BEYOND)]
         assert {200, 503} == {status(client) for client in clients}
-    until(lambda: free_descriptors(daemon) >= free - 2, "all connections are closed")
+    until(lambda: count_free_descriptors(daemon) >= free - 2, "all connections are closed")
     assert 200 == requests.get(f"{daemon.url}health", timeout=30).status_code
 
 
 @pytest.mark.parametrize("body", [b"", bytes(40_000)])
 def test_a_refusal_is_not_destroyed_by_a_reset(start_daemon, body):
     """A client that has sent its request before it is refused reads the answer."""
-    daemon = start_daemon("--workers", "1", wrap=LIMIT)
+    daemon = start_daemon("--workers", "1", wrap=LIMIT_DESCRIPTORS)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with ExitStack() as stack:
-        for _ in range(free_descriptors(daemon)):
+        for _ in range(count_free_descriptors(daemon)):
             stack.enter_context(daemon.connect())
         for _ in range(5):
             client = stack.enter_context(BlockingClient(daemon.connect()))

@@ -5,9 +5,8 @@ import os
 
 import pytest
 from twisted.internet.defer import CancelledError, fail, maybeDeferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.logger import capturedLogs
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.errors import Overloaded
@@ -15,30 +14,10 @@ from filestored.storage.blob import CLOSE_IN_THREAD_MIN_BYTES, Blob
 from filestored.storage.health import Health, ReadFailed
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
+from tests.storage.recording_consumer import RecordingConsumer
 
 DATA = bytes(range(256)) * 4096
 NAME = digest_of(DATA)
-
-
-@implementer(IConsumer)
-class Sponge:
-    """A consumer that keeps what it gets, and does something at each piece."""
-
-    def __init__(self, at_each=lambda: None) -> None:
-        self.data = b""
-        self.producer = None
-        self.at_each = at_each
-
-    def registerProducer(self, producer, streaming) -> None:
-        assert streaming
-        self.producer = producer
-
-    def unregisterProducer(self) -> None:
-        self.producer = None
-
-    def write(self, data) -> None:
-        self.data += data
-        self.at_each()
 
 
 @pytest.fixture
@@ -64,32 +43,32 @@ def open_blob(backend):
     ("start", "stop"), [(0, len(DATA)), (0, 0), (0, 1), (5, 500_000), (len(DATA) - 1, len(DATA)), (9, 9)]
 )
 def test_a_range_is_produced(open_blob, start, stop):
-    blob, sponge = open_blob(), Sponge()
-    assert outcome(blob.produce(sponge, start, stop)) is None
-    assert (DATA[start:stop], None) == (sponge.data, sponge.producer)
+    blob, consumer = open_blob(), RecordingConsumer()
+    assert outcome(blob.produce(consumer, start, stop)) is None
+    assert (DATA[start:stop], None) == (consumer.data, consumer.producer)
     blob.close()
 
 
 def test_one_range_after_the_other_is_produced(open_blob):
-    blob, sponge = open_blob(), Sponge()
+    blob, consumer = open_blob(), RecordingConsumer()
     for start in (0, 100):
-        outcome(blob.produce(sponge, start, start + 10))
-    assert DATA[0:10] + DATA[100:110] == sponge.data
+        outcome(blob.produce(consumer, start, start + 10))
+    assert DATA[0:10] + DATA[100:110] == consumer.data
     blob.close()
 
 
 def test_paused_producer_neither_reads_nor_writes(open_blob, bench):
-    blob, sponge = open_blob(bench), Sponge()
-    answer = blob.produce(sponge, 0, len(DATA))
-    assert verifyObject(IPushProducer, sponge.producer)
-    sponge.producer.pauseProducing()
+    blob, consumer = open_blob(bench), RecordingConsumer()
+    answer = blob.produce(consumer, 0, len(DATA))
+    assert verifyObject(IPushProducer, consumer.producer)
+    consumer.producer.pauseProducing()
     bench.do_all()
-    assert (b"", 0) == (sponge.data, len(bench.jobs))
-    sponge.producer.resumeProducing()
-    sponge.producer.resumeProducing()
-    assert DATA[: len(sponge.data)] == sponge.data != b""
+    assert (b"", 0) == (consumer.data, len(bench.jobs))
+    consumer.producer.resumeProducing()
+    consumer.producer.resumeProducing()
+    assert DATA[: len(consumer.data)] == consumer.data != b""
     bench.do_all()
-    assert (None, DATA) == (outcome(answer), sponge.data)
+    assert (None, DATA) == (outcome(answer), consumer.data)
     blob.close()
     bench.do_all()
 
@@ -98,29 +77,29 @@ def test_a_consumer_may_pause_and_resume_at_each_piece(open_blob):
     blob = open_blob()
 
     def hiccup():
-        sponge.producer.pauseProducing()
-        sponge.producer.resumeProducing()
+        consumer.producer.pauseProducing()
+        consumer.producer.resumeProducing()
 
-    sponge = Sponge(hiccup)
-    assert outcome(blob.produce(sponge, 0, len(DATA))) is None
-    assert DATA == sponge.data
+    consumer = RecordingConsumer(hiccup)
+    assert outcome(blob.produce(consumer, 0, len(DATA))) is None
+    assert DATA == consumer.data
     blob.close()
 
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("end", ["stop", "close", "cancel"])
 def test_stopped_producer_ends(open_blob, bench, paused, end):
-    blob, sponge = open_blob(bench), Sponge()
-    answer = blob.produce(sponge, 0, len(DATA))
+    blob, consumer = open_blob(bench), RecordingConsumer()
+    answer = blob.produce(consumer, 0, len(DATA))
     bench.do_one()
-    written = len(sponge.data)
+    written = len(consumer.data)
     if paused:
-        sponge.producer.pauseProducing()
+        consumer.producer.pauseProducing()
         bench.do_all()
-    {"stop": sponge.producer.stopProducing, "close": blob.close, "cancel": answer.cancel}[end]()
+    {"stop": consumer.producer.stopProducing, "close": blob.close, "cancel": answer.cancel}[end]()
     bench.do_all()
-    assert (CancelledError, None) == (type(outcome(answer)), sponge.producer)
-    assert written == len(sponge.data)
+    assert (CancelledError, None) == (type(outcome(answer)), consumer.producer)
+    assert written == len(consumer.data)
     blob.close()
     blob.close()
     bench.do_all()
@@ -128,15 +107,15 @@ def test_stopped_producer_ends(open_blob, bench, paused, end):
 
 def test_closing_while_a_piece_is_written_is_safe(open_blob):
     blob = open_blob()
-    sponge = Sponge(lambda: blob.close())
-    assert isinstance(outcome(blob.produce(sponge, 0, len(DATA))), CancelledError)
-    assert DATA.startswith(sponge.data)
+    consumer = RecordingConsumer(lambda: blob.close())
+    assert isinstance(outcome(blob.produce(consumer, 0, len(DATA))), CancelledError)
+    assert DATA.startswith(consumer.data)
 
 
 def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
     put(disk, DATA)
     blob = outcome(Store(disk, MD5, bench).open(NAME))
-    blob.produce(Sponge(), 0, len(DATA)).addErrback(lambda failure: None)
+    blob.produce(RecordingConsumer(), 0, len(DATA)).addErrback(lambda failure: None)
     blob.close()
     assert len(DATA) == os.fstat(blob.fileno()).st_size
     bench.do_all()
@@ -146,12 +125,12 @@ def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
 
 def test_truncated_file_is_an_error(disk, place):
     put(disk, DATA)
-    blob, sponge = outcome(Store(disk, MD5, maybeDeferred).open(NAME)), Sponge()
+    blob, consumer = outcome(Store(disk, MD5, maybeDeferred).open(NAME)), RecordingConsumer()
     path = f"{place}/{NAME.shard}/{NAME.hex}"
     os.chmod(path, 0o600)
     os.truncate(path, 300_000)
-    assert errno.EIO == outcome(blob.produce(sponge, 0, len(DATA))).errno
-    assert (300_000, None) == (len(sponge.data), sponge.producer)
+    assert errno.EIO == outcome(blob.produce(consumer, 0, len(DATA))).errno
+    assert (300_000, None) == (len(consumer.data), consumer.producer)
     blob.close()
 
 
@@ -166,7 +145,7 @@ def test_a_read_error_is_reported_with_the_digest_counted_and_suspends_nothing(o
     store = Store(disk, MD5, maybeDeferred, health=health)
     blob = outcome(store.open(NAME))
     with capturedLogs() as logged:
-        failure = outcome(blob.produce(Sponge(), 0, 2))
+        failure = outcome(blob.produce(RecordingConsumer(), 0, 2))
     assert (errno.EIO, ReadFailed, True) == (failure.errno, type(failure), NAME.hex in str(failure))
     assert ["unreadable" in event["log_format"] and NAME.hex in event["reason"] for event in logged] == [True]
     assert (None, 1) == (store.degraded, health.unreadable)
@@ -207,12 +186,14 @@ def test_queued_read_of_a_stopped_producer_is_skipped(backend, bench, leave):
     opened = []
     answer = Store(backend, MD5, bench).open(NAME, lambda file: opened.append(ReadingList(file)) or opened[0])
     bench.do_all()
-    blob, sponge = outcome(answer), Sponge()
-    produced = blob.produce(sponge, 0, len(DATA))
-    {"stop": lambda: sponge.producer.stopProducing(), "close": blob.close, "cancel": produced.cancel}[leave]()
+    blob, consumer = outcome(answer), RecordingConsumer()
+    produced = blob.produce(consumer, 0, len(DATA))
+    {"stop": lambda: consumer.producer.stopProducing(), "close": blob.close, "cancel": produced.cancel}[
+        leave
+    ]()
     bench.do_all()
     assert isinstance(outcome(produced), CancelledError)
-    assert (opened[0].offsets, sponge.data) == ([], b"")
+    assert (opened[0].offsets, consumer.data) == ([], b"")
     blob.close()
     bench.do_all()
 

@@ -23,7 +23,7 @@ from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
 from tests.images.catalog_samples import PNG
 from tests.storage.contract import MD5, digest_of, outcome
-from tests.storage.test_blob import Sponge
+from tests.storage.recording_consumer import RecordingConsumer
 
 KINDS = sorted(MAX_THREADS)
 
@@ -173,7 +173,7 @@ def test_opening_reading_and_listing_are_jobs_of_the_pool_for_reading(ledger):
     put_in(store, b"read")
     ledger.noted()
     blob = outcome(store.open(digest_of(b"read")))
-    outcome(blob.produce(Sponge(), 0, 4))
+    outcome(blob.produce(RecordingConsumer(), 0, 4))
     blob.close()
     outcome(store.digests())
     assert {"read"} == {kind for kind, _ in ledger.noted()}
@@ -192,9 +192,12 @@ def test_a_gzipped_file_is_read_by_the_pool_for_decompressing(ledger):
     store = Store(GzipBackend(MemoryBackend(MD5)), MD5, ledger.threads)
     stored = put_in(store, data)
     ledger.noted()
-    blob, sponge = outcome(store.open(stored.digest, partial(GunzippedFile, size=len(data)))), Sponge()
-    outcome(blob.produce(sponge, 0, len(data)))
-    assert data == sponge.data
+    blob, consumer = (
+        outcome(store.open(stored.digest, partial(GunzippedFile, size=len(data)))),
+        RecordingConsumer(),
+    )
+    outcome(blob.produce(consumer, 0, len(data)))
+    assert data == consumer.data
     assert ["read", "decompress"] == [kind for kind, _ in ledger.noted()]
 
 
