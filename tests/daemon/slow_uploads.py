@@ -18,7 +18,7 @@ _CHUNKS = 4
 
 
 @contextlib.contextmanager
-def trickle(daemon: Running, uploads: int, burst: int = 0, opening: bytes = FILE) -> Iterator[None]:
+def upload_slowly(daemon: Running, uploads: int, burst: int = 0, opening: bytes = FILE) -> Iterator[None]:
     """Upload slowly on so many connections until the block ends; `opening` and `burst` bytes come at once."""
     over = threading.Event()
     with contextlib.ExitStack() as stack:

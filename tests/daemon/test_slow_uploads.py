@@ -8,13 +8,13 @@ import requests
 from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import MAX_UNPLACED_BYTES
 from filestored.storage.upload import MIN_WINDOW_SECONDS
-from tests.daemon.slow_uploads import trickle
+from tests.daemon.slow_uploads import upload_slowly
 from tests.images.image_client import Client, png
 
 
 def test_uploads_go_on_beside_more_slow_uploads_than_there_are_places(start_daemon):
     daemon = start_daemon("--workers", "2")
-    with trickle(daemon, uploads=3 * MAX_UPLOADS, burst=MAX_UNPLACED_BYTES + 1000):
+    with upload_slowly(daemon, uploads=3 * MAX_UPLOADS, burst=MAX_UNPLACED_BYTES + 1000):
         time.sleep(MIN_WINDOW_SECONDS + 0.5)
         sizes = [4096] * 40 + [1 << 20] * 8
         statuses = [
@@ -25,7 +25,7 @@ def test_uploads_go_on_beside_more_slow_uploads_than_there_are_places(start_daem
 
 def test_uploads_go_on_beside_slow_uploads_of_few_bytes(start_daemon):
     daemon = start_daemon("--workers", "1")
-    with trickle(daemon, uploads=MAX_UPLOADS + 10):
+    with upload_slowly(daemon, uploads=MAX_UPLOADS + 10):
         sizes = [4096] * 20 + [1 << 20] * 4
         statuses = [
             requests.post(daemon.url, data=os.urandom(size), timeout=30).status_code for size in sizes
@@ -42,7 +42,7 @@ def test_image_uploads_go_on_beside_slow_image_uploads(start_daemon):
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="f"; filename="slow.png"\r\n\r\n'
     ).encode() + png()
-    with trickle(daemon, uploads=8, burst=MAX_UNPLACED_BYTES + 1000, opening=opening):
+    with upload_slowly(daemon, uploads=8, burst=MAX_UNPLACED_BYTES + 1000, opening=opening):
         time.sleep(MIN_WINDOW_SECONDS + 0.5)
         statuses = [client.upload(f"{number}.png", png()).status_code for number in range(10)]
     assert [201] * 10 == statuses

@@ -8,7 +8,7 @@ status is 1 when one fails.
     memory    P22: 16 uploads of 256 MiB at once, raw, as forms, in tiny chunks: peak above baseline <= 64 MiB
     kill      P3, P26: kill -9 of random workers under 8 uploaders: nothing lost, partial, or refused
     hang      P28: SIGSTOP of one of two workers and of both under load: replaced within 20 s, nothing lost
-    blockedlog  P29: stderr that is not read, a FIFO without a reader, a stopped supervisor: all is answered
+    blocked_log  P29: stderr that is not read, a FIFO without a reader, a stopped supervisor: all is answered
     stalls    P23: a silent head 10 s, a silent body 30 s, a reader that takes nothing 60 s
     connections  "Limits": connection 4,001 closes one of 4,000 idle ones; it is 503 when all are busy
     slow      P20: every flush takes a second longer, for one client; the others' p99 <= 50 ms
@@ -16,12 +16,12 @@ status is 1 when one fails.
     power     P1: ext4 on a loop device is cut by its shutdown ioctl under 8 uploaders: nothing lost (root)
     full      P7, P25: full, no inodes, read-only, each with a restart and killed workers: reads go on (root)
     reserve   P7: uploads at once, whose length is unknown, leave the reserve free (root)
-    absence   P6: each directory of the images is missing during a start: nothing is lost (faketime)
+    missing_directories  P6: each directory of the images is missing during a start: none lost (faketime)
     proxies   P41: nginx and the daemon agree on where each request ends
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
-    trickle   P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
+    slow_uploads  P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
-    siege     P24: six attacks on CPU, memory and places at once: others succeed in 99 %, p99 <= 250 ms
+    attacks  P24: six attacks on CPU, memory and places at once: others succeed in 99 %, p99 <= 250 ms
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
 ``NOT RUN``, which is neither a pass nor a failure.

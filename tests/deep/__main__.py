@@ -1,4 +1,4 @@
-"""The door: ``python -m tests.deep [NAME ...] [--seconds N] [--rounds N] [--keep]``."""
+"""Command line: ``python -m tests.deep [NAME ...] [--seconds N] [--rounds N] [--keep]``."""
 
 import argparse
 import importlib
@@ -15,7 +15,7 @@ NAMES = (
         "memory",
         "kill",
         "hang",
-        "blockedlog",
+        "blocked_log",
         "stalls",
         "connections",
         "slow",
@@ -24,7 +24,7 @@ NAMES = (
         "full",
         "reserve",
     ),
-    *("absence", "proxies", "framing", "trickle", "clock", "siege"),
+    *("missing_directories", "proxies", "framing", "slow_uploads", "clock", "attacks"),
 )
 
 

@@ -1,6 +1,6 @@
 """P24: no input costs more than its share: all known attacks on CPU, memory and places at once.
 
-`siege_load` runs them from another address, in a process of lower priority: real attackers have machines of
+`attack_load` runs them from another address, in a process of lower priority: real attackers have machines of
 their own. Meanwhile one client uploads and one downloads 4 KiB, on a new connection for every tenth request.
 """
 
@@ -48,7 +48,7 @@ def prove(bench: Bench) -> Verdict:
     large = _upload(daemon, image_token, "large.png", png(THUMBNAIL_SIDE))
     digest = str(upload(daemon, bytes(4096)))
     before = _measure(daemon, digest, min(5.0, bench.seconds))
-    words = [sys.executable, "-m", "tests.deep.siege_load", str(daemon.port), str(bench.seconds + 2)]
+    words = [sys.executable, "-m", "tests.deep.attack_load", str(daemon.port), str(bench.seconds + 2)]
     load = subprocess.Popen(
         ["nice", "-n", "10", *words, list_token, image_token, gzipped, large],
         cwd=ROOT, stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import os
 import time
 
 from filestored.storage.admission import MAX_UNPLACED_BYTES
-from tests.daemon.slow_uploads import RATE, trickle
+from tests.daemon.slow_uploads import RATE, upload_slowly
 from tests.daemon_process import Running, memory
 from tests.deep.bench import Bench, Verdict, processes, upload
 
@@ -26,7 +26,7 @@ def prove(bench: Bench) -> Verdict:
     """Return the share of uploads of another client that were acknowledged, and the rise of memory."""
     daemon = bench.start("--workers", "2")
     outcomes: list[bool] = []
-    with trickle(daemon, UPLOADS):
+    with upload_slowly(daemon, UPLOADS):
         deadline = time.monotonic() + max(bench.seconds, MIN_SECONDS)
         while time.monotonic() < deadline:
             size = 4096 if len(outcomes) % 8 else 1 << 20
@@ -45,7 +45,7 @@ def _rise(daemon: Running) -> int:
     """Return by how many MiB the memory of a worker rises with `WAITING` slow uploads."""
     (pid,) = processes(daemon)
     baseline = memory(pid)
-    with trickle(daemon, WAITING, burst=MAX_UNPLACED_BYTES - 2 * RATE):
+    with upload_slowly(daemon, WAITING, burst=MAX_UNPLACED_BYTES - 2 * RATE):
         assert upload(daemon, os.urandom(4096)) is not None, "an upload beside those that wait"
         time.sleep(1.0)
     return (memory(pid, "VmHWM") - baseline) // 1024

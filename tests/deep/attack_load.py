@@ -1,4 +1,4 @@
-"""The load of `siege`: ``python -m tests.deep.siege_load PORT SECONDS TOKEN TOKEN GZIPPED LARGE``.
+"""The load of `attacks`: ``python -m tests.deep.attack_load PORT SECONDS TOKEN TOKEN GZIPPED LARGE``.
 
 All attacks run in one process, as coroutines that sleep between their requests, from an address of their own.
 Printed in the end, as JSON: the requests of each attack, and the seconds of CPU that they took here.
