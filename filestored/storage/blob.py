@@ -18,7 +18,7 @@ from zope.interface import implementer
 from filestored.digest import Digest
 from filestored.errors import Overloaded
 from filestored.interfaces import IBlob, IFileSource, IInMemory, IStoredFile
-from filestored.storage.health import Health
+from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_latency import MAX_READ_SECONDS, ReadLatency
 from filestored.storage.threads import Run
 
@@ -72,8 +72,7 @@ class Blob:
         try:
             data = await self._run(self._read_if_wanted, start, min(READ_CHUNK_BYTES, stop - start))
         except OSError as error:
-            reported = self._health.classify_read(error)
-            raise reported from (None if reported is error else error)
+            raise_classified(self._health.classify_read, error)
         finally:
             self._reading = False
             if self._closed:

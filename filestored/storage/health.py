@@ -16,6 +16,7 @@ import errno
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 from twisted.logger import Logger
 
@@ -132,6 +133,12 @@ class Health:
         if not known:
             for callback in self._watchers:
                 callback(reason, until_restart, of_device)
+
+
+def raise_classified(classify: Callable[[Exception], Exception], error: OSError) -> NoReturn:
+    """Raise what `Health.classify` or `classify_read` makes of `error`; called while that is handled."""
+    classified = classify(error)
+    raise classified from (None if classified is error else error)
 
 
 def _is_fatal(error: OSError) -> bool:

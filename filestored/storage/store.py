@@ -40,7 +40,7 @@ from filestored.storage.admission import AdmissionControl, UploadPlaces
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
-from filestored.storage.health import Health
+from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_latency import ReadLatency
 from filestored.storage.threads import IOThreads, Run
 from filestored.storage.upload import Upload
@@ -206,8 +206,7 @@ class Store:
         except NotFound:
             return False
         except OSError as error:
-            reported = self._health.classify(error)
-            raise reported from (None if reported is error else error)
+            raise_classified(self._health.classify, error)
         self.statistics.deleted += deleted
         return deleted
 

@@ -36,7 +36,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import Overloaded
-from filestored.storage.health import Health
+from filestored.storage.health import Health, raise_classified
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -183,19 +183,19 @@ class RecordThreads:
 
     async def read(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that reads. Raises what it raises; `Overloaded` without descriptors or memory."""
-        return await _judged(self._health.classify_read, self._threads.read, function, *args, **kwargs)
+        return await _classified(self._health.classify_read, self._threads.read, function, *args, **kwargs)
 
     async def list(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """As `read`, for whole directories of records."""
-        return await _judged(self._health.classify_read, self._threads.list, function, *args, **kwargs)
+        return await _classified(self._health.classify_read, self._threads.list, function, *args, **kwargs)
 
     async def write(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that writes. Raises `WritesSuspended` while writes are suspended."""
         self._health.check()
-        return await _judged(self._health.classify, self._threads.record, function, *args, **kwargs)
+        return await _classified(self._health.classify, self._threads.record, function, *args, **kwargs)
 
 
-async def _judged(
+async def _classified(
     classify: Callable[[Exception], Exception],
     run: Run,
     function: Callable[_P, _T],
@@ -205,5 +205,4 @@ async def _judged(
     try:
         return await run(function, *args, **kwargs)
     except OSError as error:
-        judged = classify(error)
-        raise judged from (None if judged is error else error)
+        raise_classified(classify, error)

@@ -38,7 +38,7 @@ from filestored.storage.admission import MAX_UNPLACED_BYTES, UploadPlaces
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
-from filestored.storage.health import Health
+from filestored.storage.health import Health, raise_classified
 from filestored.storage.threads import IOThreads
 
 CHUNK_BYTES = 256 * 1024
@@ -171,9 +171,8 @@ class Upload:
             digest = self._writer.digest(data)
         except Exception as error:
             self._ended(None)
-            done.errback(
-                error.with_traceback(None)
-            )  # its frames hold the content, see `clear_traceback_frames`
+            # The frames of the traceback hold the content, see `clear_traceback_frames`.
+            done.errback(error.with_traceback(None))
         else:
             self._group.commit(PendingUpload(digest, data, partial(self._committed, done)))
 
@@ -193,8 +192,7 @@ class Upload:
             stored = await self._store()
             return stored
         except OSError as error:
-            judged = self._health.classify(error)
-            raise judged from (None if judged is error else error)
+            raise_classified(self._health.classify, error)
         finally:
             await self._end(stored)
 

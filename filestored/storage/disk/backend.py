@@ -113,8 +113,7 @@ class DiskBackend:
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush the shards of these digests, each once."""
-        shards = sorted({digest.shard for digest in digests})
-        self._store_root.flush(*(self._shards[shard] for shard in shards))
+        self._store_root.flush_shards(self._shards, digests)
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Return whether the number of single flushes reaches the minimum for `flush_all`."""

@@ -13,9 +13,10 @@ removal.
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 
+from filestored.digest import Digest
 from filestored.errors import StoreMissing, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import (
@@ -170,6 +171,11 @@ class StoreRoot:
             self._calls.pread(self._format, 1, 0)
         else:
             self._calls.fsync(self._format)
+
+    def flush_shards(self, descriptors: Mapping[str, int], digests: Iterable[Digest]) -> None:
+        """Flush the shard of each digest once; `descriptors` maps shards. Raises `OSError`."""
+        names = sorted({digest.shard for digest in digests})
+        self.flush(*(descriptors[name] for name in names))
 
     def check(self) -> None:
         """Raise `StoreMissing` when the directory or its ``FORMAT`` was removed. May raise `OSError`."""

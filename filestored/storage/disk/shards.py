@@ -48,8 +48,7 @@ class Shards:
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Flush the shard of each digest once, as `StoreRoot.flush` does. Raises `OSError`."""
-        names = sorted({digest.shard for digest in digests})
-        self._root.flush(*(self.descriptors[name] for name in names))
+        self._root.flush_shards(self.descriptors, digests)
 
     def reopen(self, name: str) -> bool:
         """Open a shard again if its directory was replaced; return whether it was.
