@@ -8,6 +8,8 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.daemon_process import until
+
 SMALL = b"a small file that is kept in memory after it was read"
 
 
@@ -44,7 +46,7 @@ def test_corrupt_small_file_is_500_until_an_upload_replaces_it(start_daemon, alg
             answers = [session.get(url, timeout=30) for _ in range(2)]
             assert [500, 500] == [answer.status_code for answer in answers]
             assert 500 == session.get(url, headers={"Range": "bytes=0-3"}, timeout=30).status_code
-            assert f"{digest} is damaged" in daemon.log
+            until(lambda line=f"{digest} is damaged": line in daemon.log, "the damage is logged")
             assert digest == session.post(daemon.url, data=data, timeout=30).text
             assert data == session.get(url, timeout=30).content
         assert 200 == session.get(f"{daemon.url}health", timeout=30).status_code

@@ -37,7 +37,7 @@ def test_removed_store_is_503_and_not_created_again(daemon):
     assert [503, 503] == [status_of(daemon, method, f"files/{digest}") for method in ("HEAD", "DELETE")]
     assert 503 == status_of(daemon, "POST", "", data=b"another")
     assert 503 == status_of(daemon, "GET", "health")
-    assert "The directory of the store was removed" in daemon.log
+    until(lambda: "The directory of the store was removed" in daemon.log, "the removal is logged")
     assert not os.path.exists(daemon.store)
 
 

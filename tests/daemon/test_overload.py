@@ -39,7 +39,7 @@ def test_connections_beyond_the_descriptors_are_answered_503(start_daemon, worke
         assert BEYOND <= statuses.count(503)
         assert 200 == status(clients[statuses.index(200)])
     until(lambda: requests.get(f"{daemon.url}health", timeout=30).status_code == 200, "there is room again")
-    assert "Too many open files" in daemon.log
+    until(lambda: "Too many open files" in daemon.log, "the lack of descriptors is logged")
 
 
 def test_refused_connections_that_clients_leave_open_are_closed(start_daemon):

@@ -187,7 +187,7 @@ def test_a_slow_read_blocks_the_other_clients_at_most_once(daemon, trace, call):
     assert max(waited) < NOT_BLOCKED
     assert 1 <= before == after, "made in the reactor's thread"
     assert not any(reader.wrong for reader in readers)
-    assert "reads are made in threads now" in daemon.log
+    until(lambda: "reads are made in threads now" in daemon.log, "the slow read is logged")
 
 
 def test_reads_return_to_the_reactors_thread_when_the_disk_is_fast_again(daemon, trace):

@@ -68,7 +68,7 @@ def test_a_hung_worker_is_killed_and_replaced_while_the_other_serves(start_daemo
         assert "1 of 2 workers serve" in receiver.recv(1000).decode()
         assert "2 of 2 workers serve" in receiver.recv(1000).decode()
     assert other in daemon.workers()
-    assert "does not answer and is killed" in daemon.log
+    until(lambda: "does not answer and is killed" in daemon.log, "the kill is logged")
     assert 200 == upload(daemon, b"x").status_code
 
 

@@ -10,6 +10,8 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.daemon_process import until
+
 SIZES = {"small": 100, "large": 300_000}
 
 
@@ -57,7 +59,7 @@ def test_bad_sector_fails_only_its_file_until_an_upload_replaces_it(daemon, call
                 assert [500, 500] == [
                     session.request(m, url, timeout=30).status_code for m in ("GET", "HEAD")
                 ]
-                assert digest in daemon.log
+                until(lambda: digest in daemon.log, "the unreadable file is logged")
             everything_else_works(daemon, session)
             again = session.post(daemon.url, data=data, timeout=30)
             assert (200, digest) == (again.status_code, again.text)
