@@ -11,16 +11,17 @@ import requests
 from twisted.internet.base import ReactorBase
 
 from filestored.daemon.process_setup import use_monotonic_clock
-from tests.daemon.wall_clock import HOUR, WallClock
 from tests.daemon_process import read, until
 from tests.http_clients.blocking import BlockingClient, request_head
+from tests.wall_clock import HOUR, WallClock
 
 CONTENT = os.urandom(1 << 20) * 8
 
 
 @pytest.fixture
 def wall_clock(tmp_path):
-    return WallClock(str(tmp_path))
+    with WallClock(str(tmp_path)) as clock:
+        yield clock
 
 
 def answered(client):
@@ -31,7 +32,7 @@ def answered(client):
 
 @pytest.mark.needs("faketime")
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_clock_that_steps_forward_ends_no_request(start_daemon, wall_clock, workers):
+def test_a_clock_that_steps_forward_ends_no_request(wall_clock, start_daemon, workers):
     daemon = start_daemon("--workers", workers, environment=wall_clock.environment)
     digest = requests.post(daemon.url, data=CONTENT, timeout=30).text
     with (
@@ -58,7 +59,7 @@ def test_a_clock_that_steps_forward_ends_no_request(start_daemon, wall_clock, wo
 
 
 @pytest.mark.needs("faketime")
-def test_a_clock_that_steps_back_delays_nothing(start_daemon, wall_clock):
+def test_a_clock_that_steps_back_delays_nothing(wall_clock, start_daemon):
     """The access log is written by a delayed call."""
     daemon = start_daemon("--workers", "2", "--access-log", "access", environment=wall_clock.environment)
     log = os.path.join(daemon.directory, "access")

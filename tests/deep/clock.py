@@ -12,9 +12,9 @@ import threading
 import time
 from hashlib import sha256
 
-from tests.daemon.wall_clock import HOUR, WallClock
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all, upload
+from tests.wall_clock import HOUR, WallClock
 
 SIZE = 16 << 20
 SECONDS = 14.0
@@ -27,7 +27,16 @@ def prove(bench: Bench) -> Verdict:
     """Return which of the requests went wrong, for each step of the clock."""
     if not shutil.which("faketime"):
         raise NotRunError("needs faketime")
-    clock = WallClock(bench.directory)
+    with WallClock(bench.directory) as clock:
+        wrong = _requests_while_it_steps(bench, clock)
+    figure = (
+        f"clock set by {', '.join(f'{step:+d}' for step in STEPS)} s; wrong: {', '.join(wrong) or 'nothing'}"
+    )
+    return Verdict(figure, not wrong)
+
+
+def _requests_while_it_steps(bench: Bench, clock: WallClock) -> list[str]:
+    """Return what went wrong."""
     daemon = bench.start("--workers", "2", environment=clock.environment)
     digest = upload(daemon, os.urandom(SIZE))
     wrong: list[str] = []
@@ -46,10 +55,7 @@ def prove(bench: Bench) -> Verdict:
         for thread in threads:
             thread.join()
     idle.join()
-    figure = (
-        f"clock set by {', '.join(f'{step:+d}' for step in STEPS)} s; wrong: {', '.join(wrong) or 'nothing'}"
-    )
-    return Verdict(figure, not wrong)
+    return wrong
 
 
 def _note(wrong: list[str], good: bool) -> None:

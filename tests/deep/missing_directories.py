@@ -15,6 +15,7 @@ from tests.conftest import find_tool
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict
 from tests.images.missing_directories import LATER, Filled, fill, home_of, missing, swept
+from tests.wall_clock import WallClock
 
 DIRECTORIES = (
     *("accounts", "accounts/anna", "accounts/anna/images", "accounts/anna/names", "tokens"),
@@ -30,10 +31,12 @@ def prove(bench: Bench) -> Verdict:
     daemon = bench.start("--workers", "2")
     filled = fill(daemon)
     daemon.end()
-    aside = os.path.join(bench.directory, "aside")
     cases = [(name, _move_all) for name in DIRECTORIES] + [(name, _move_half) for name in DIRECTORIES]
     cases += [(name, _link) for name in LINKED]
-    lost = {f"{take.__name__[1:]} {name}": _without(bench, filled, name, take, aside) for name, take in cases}
+    with WallClock(bench.directory, LATER) as clock:
+        lost = {
+            f"{take.__name__[1:]} {name}": _without(bench, clock, filled, name, take) for name, take in cases
+        }
     refuses = _refuses_without_key(bench, daemon)
     shown = "; ".join(f"{case}: {', '.join(names[:3])}" for case, names in lost.items() if names)
     figure = f"{len(cases)} absences of 2 accounts with 40 images: lost {shown or 'nothing'}"
@@ -42,22 +45,23 @@ def prove(bench: Bench) -> Verdict:
 
 
 def _without(
-    bench: Bench, filled: Filled, name: str, take: Callable[[str, str], "Taken"], aside: str
+    bench: Bench, clock: WallClock, filled: Filled, name: str, take: Callable[[str, str], "Taken"]
 ) -> list[str]:
     """Names missing at the end of one case."""
     home = os.path.join(bench.directory, "daemon", "images")
+    aside = os.path.join(bench.directory, "aside")
     shutil.rmtree(aside, ignore_errors=True)
     os.mkdir(aside)
     taken = take(os.path.join(home, name), aside)
     with suppress(AssertionError):  # it may also refuse to start
-        _serve(bench, filled)
+        _serve(bench, clock, filled)
     for source, target in taken:
         _put_back(source, target)
-    return _serve(bench, filled)
+    return _serve(bench, clock, filled)
 
 
-def _serve(bench: Bench, filled: Filled) -> list[str]:
-    daemon = bench.start("--workers", "2", **LATER)
+def _serve(bench: Bench, clock: WallClock, filled: Filled) -> list[str]:
+    daemon = bench.start("--workers", "2", environment=clock.environment)
     swept(daemon)
     found = missing(daemon, filled)
     daemon.end()

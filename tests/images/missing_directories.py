@@ -1,6 +1,6 @@
 """Accounts with images of a daemon, and a check that all of them are served.
 
-The daemon's clock is three days ahead (`LATER`), so every file counts as old. Dates of files are not faked.
+The daemon's clock is `LATER` seconds ahead, so every file counts as old.
 """
 
 import os
@@ -9,13 +9,9 @@ import requests
 
 from tests.daemon_process import Running, until
 from tests.images.image_client import png
+from tests.wall_clock import DAY
 
-LATER = {
-    "wrap": ("faketime", "-f", "+3d"),
-    "environment": {"NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
-}
-"""Settings of a daemon whose clock is ahead."""
-
+LATER = 3 * DAY
 USERS = ("anna", "bert")
 EACH = 20
 """Images of each account."""

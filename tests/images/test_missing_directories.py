@@ -14,44 +14,52 @@ from tests.images.catalog_samples import BMP, PNG
 from tests.images.image_fixture import ImageFixture, done
 from tests.images.missing_directories import LATER, api, fill, home_of, missing, swept
 from tests.storage.contract import watched
+from tests.wall_clock import WallClock
 
 # --- a real daemon -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def later(tmp_path):
+    """Settings of a daemon whose clock is ahead."""
+    with WallClock(str(tmp_path), LATER) as clock:
+        yield {"environment": clock.environment}
+
+
 @pytest.mark.needs("faketime")
 @pytest.mark.parametrize(("name", "each"), [("accounts", 20), ("accounts/anna", 3)])
-def test_directory_moved_away_and_back_keeps_images_and_tokens(start_daemon, name, each):
+def test_directory_moved_away_and_back_keeps_images_and_tokens(later, start_daemon, name, each):
     daemon = start_daemon("--workers", "2")
     filled = fill(daemon, each=each)
     daemon.end()
     place, aside = os.path.join(home_of(daemon), name), os.path.join(daemon.directory, "aside")
     os.rename(place, aside)
-    without = start_daemon("--workers", "2", **LATER)
+    without = start_daemon("--workers", "2", **later)
     assert 401 == api(without, f"token/{filled['anna'][0]}/get-image-list").status_code
     swept(without)
     without.end()
     os.rename(aside, place)
-    again = start_daemon("--workers", "2", **LATER)
+    again = start_daemon("--workers", "2", **later)
     swept(again)
     assert [] == missing(again, filled)
 
 
 @pytest.mark.needs("faketime")
-def test_symbolic_link_as_account_is_refused_and_loses_nothing(start_daemon):
+def test_symbolic_link_as_account_is_refused_and_loses_nothing(later, start_daemon):
     daemon = start_daemon("--workers", "1")
     filled = fill(daemon, each=2)
     daemon.end()
     place, elsewhere = os.path.join(home_of(daemon), "accounts/anna"), os.path.join(daemon.directory, "disk")
     shutil.move(place, elsewhere)
     os.symlink(elsewhere, place)
-    linked = start_daemon("--workers", "1", **LATER)
+    linked = start_daemon("--workers", "1", **later)
     swept(linked)
     assert 401 == api(linked, f"token/{filled['anna'][0]}/get-image-list").status_code
     assert "cannot be read: accounts/anna (it has no account record)" in linked.log
     linked.end()
     os.unlink(place)
     shutil.move(elsewhere, place)
-    again = start_daemon("--workers", "1", **LATER)
+    again = start_daemon("--workers", "1", **later)
     swept(again)
     assert [] == missing(again, filled)
 
@@ -77,14 +85,14 @@ def test_token_record_is_restored_before_the_token_is_returned(start_daemon):
 
 
 @pytest.mark.needs("faketime")
-def test_orphans_are_moved_to_quarantine_and_back(start_daemon):
+def test_orphans_are_moved_to_quarantine_and_back(later, start_daemon):
     daemon = start_daemon("--workers", "1")
     filled = fill(daemon, each=2)
     daemon.end()
     record = os.path.join(home_of(daemon), "accounts", "anna", "images")
     aside = os.path.join(daemon.directory, "images-of-anna")
     shutil.move(record, aside)
-    without = start_daemon("--workers", "2", **LATER)
+    without = start_daemon("--workers", "2", **later)
     swept(without)
     quarantine = os.path.join(home_of(daemon), "blobs", "quarantine")
     assert 2 == len([name for name in os.listdir(quarantine) if name.endswith(".orphan")])
