@@ -2,7 +2,7 @@
 
 It takes about a quarter of an hour with its defaults, three minutes with ``--quick``, and needs a machine
 that does nothing else. The report goes to stdout, progress to stderr; ``--write`` also puts report and
-chart into ``docs/``. Everything it starts listens on loopback and ends with it.
+chart into ``docs/``. Every server it starts listens on loopback and ends with it.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from bench.chart import draw
 from bench.cpu_affinity import Cores
 from bench.environment import ALL, Environment, missing
 from bench.idle import Footprint
-from bench.rounds import Result, take_turns
+from bench.rounds import Result, run_rounds
 from bench.servers.base import ROOT, program
-from bench.workloads import WORKS, Workload
+from bench.workloads import WORKLOADS, Workload
 
 DOCUMENT = os.path.join(ROOT, "docs", "benchmarks.md")
 PICTURE = os.path.join(ROOT, "docs", "benchmarks.svg")
 
-EXTRAS = ("idle", "million", "uploads")
+OTHER_MEASUREMENTS = ("idle", "million", "uploads")
 """Measurements that are selected like a `Workload`."""
 
-RESTING = ("filestored", "filestored, 2 workers", "nginx", "SeaweedFS", "copyparty", "twisted.web")
+MEASURED_IDLE = ("filestored", "filestored, 2 workers", "nginx", "SeaweedFS", "copyparty", "twisted.web")
 """Servers whose memory is measured."""
 
 QUICK = {"rounds": 1, "seconds": 1, "files": 20_000, "connections": 1_000, "uploads": 16}
@@ -34,7 +34,7 @@ FULL = {"rounds": 5, "seconds": 2, "files": 1_000_000, "connections": 10_000, "u
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run what was asked for; returns the exit status."""
+    """Run the selected measurements; returns the exit status."""
     chosen = arguments(words)
     if not program("wrk"):
         print(
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     idle.raise_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started servers are ended
-    with Environment(chosen.directory, Cores.ours()) as environment:
+    with Environment(chosen.directory, Cores.available()) as environment:
         sections, results = _measure(environment, chosen)
         text = "\n\n".join(sections)
         print(text, flush=True)
@@ -60,10 +60,10 @@ def _directory(path: str) -> str:
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    names = [work.name for work in WORKS] + list(EXTRAS)
+    names = [workload.name for workload in WORKLOADS] + list(OTHER_MEASUREMENTS)
     parser = argparse.ArgumentParser(prog="python -m bench", description="filestored beside other servers")
     add = parser.add_argument
-    add("--quick", action="store_true", help="one short round of everything, on smaller crowds")
+    add("--quick", action="store_true", help="one short round, with fewer files and connections")
     add(
         "--only",
         action="append",
@@ -71,8 +71,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME",
         help=f"only this, repeatable: {' '.join(names)}",
     )
-    add("--rounds", type=int, help="turns of each server at each work (5)")
-    add("--seconds", type=int, help="seconds of a turn (2)")
+    add("--rounds", type=int, help="runs of each workload on each server (5)")
+    add("--seconds", type=int, help="seconds of a run (2)")
     add("--files", type=int, help="files in the full store (1000000)")
     add("--connections", type=int, help="idle connections (10000)")
     add("--uploads", type=int, help="large uploads at once (64)")
@@ -90,13 +90,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
-    """Everything that was asked for, as sections of the report, and the results for the chart."""
-    works = [work for work in WORKS if _wanted(chosen, work.name)]
-    started = [f"{machine.machine()}; {machine.date()}.", machine.business()]
+    """Run everything that was selected; returns the sections of the report, and the results for the chart."""
+    workloads = [workload for workload in WORKLOADS if _wanted(chosen, workload.name)]
+    started = [f"{machine.machine()}; {machine.date()}.", machine.load_warning()]
     environment.create_store()
-    absent = environment.start_servers({name for work in works for name in work.who})
+    absent = environment.start_servers({name for workload in workloads for name in workload.servers})
     sections = [_preface(started, environment, chosen, absent)]
-    results = [_turns(environment, work, chosen) for work in works]
+    results = [_run_rounds(environment, workload, chosen) for workload in workloads]
     sections += [report.comparison(result) for result in results]
     if results:
         sections.append(
@@ -118,16 +118,21 @@ def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list
     return sections, results
 
 
-def _turns(environment: Environment, work: Workload, chosen: argparse.Namespace) -> Result:
-    _print(work.title)
-    return take_turns(
-        work, environment.running, environment.cores, rounds=chosen.rounds, seconds=chosen.seconds, say=_print
+def _run_rounds(environment: Environment, workload: Workload, chosen: argparse.Namespace) -> Result:
+    _print(workload.title)
+    return run_rounds(
+        workload,
+        environment.running,
+        environment.cores,
+        rounds=chosen.rounds,
+        seconds=chosen.seconds,
+        log=_print,
     )
 
 
 def _large_store(environment: Environment, chosen: argparse.Namespace) -> large_store.LargeStore:
     return large_store.measure(
-        environment, chosen.files, rounds=chosen.rounds, seconds=chosen.seconds, say=_print
+        environment, chosen.files, rounds=chosen.rounds, seconds=chosen.seconds, log=_print
     )
 
 
@@ -135,14 +140,14 @@ def _footprints(environment: Environment, chosen: argparse.Namespace) -> list[Fo
     return [
         idle.footprint(environment, kind, workers, chosen.connections)
         for kind, workers in ALL
-        if kind.name in RESTING and not missing(kind.name)
+        if kind.name in MEASURED_IDLE and not missing(kind.name)
     ]
 
 
 def _preface(
     started: Sequence[str], environment: Environment, chosen: argparse.Namespace, absent: Sequence[str]
 ) -> str:
-    lines = [*started, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a turn.", *absent]
+    lines = [*started, f"Rounds: {chosen.rounds}, of {chosen.seconds} s a run.", *absent]
     versions = {one.name: one.version() for one in environment.running.values() if "," not in one.name}
     lines += [f"{name} {version}." for name, version in versions.items()]
     return "\n".join(f"- {line}" for line in lines)
@@ -152,7 +157,7 @@ def _write(text: str, results: Sequence[Result]) -> None:
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
     with open(DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(report.replaced(document, text))
+        file.write(report.replace_figures(document, text))
     groups = [report.group(result) for result in results if result.samples]
     with open(PICTURE, "w", encoding="utf-8") as file:
         file.write(draw("filestored and others, one core each: the longer the faster", groups))

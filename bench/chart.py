@@ -1,4 +1,4 @@
-"""A bar chart as SVG: one group per work, one bar per server, the longest of a group being the fastest. Pure.
+"""Bar chart as SVG: a group per workload, a bar per server, the longest of a group being the fastest. Pure.
 
 Hand-written, so that nothing needs installing to draw a rectangle. Colours work on light and dark pages
 because the chart brings its own background.
@@ -19,8 +19,8 @@ THEIRS = "#a9b4c2"
 
 
 @dataclass(frozen=True, slots=True)
-class ProgressBar:
-    """One server at one work: its value, and what is written behind the bar."""
+class Bar:
+    """Bar of one server: its value, and the text behind the bar."""
 
     name: str
     value: float
@@ -30,14 +30,14 @@ class ProgressBar:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One work."""
+    """Bars of one workload."""
 
     title: str
-    bars: Sequence[ProgressBar]
+    bars: Sequence[Bar]
 
 
 def draw(title: str, groups: Sequence[Group]) -> str:
-    """The whole picture."""
+    """Draw the chart, as a string of SVG."""
     pieces: list[str] = [_text(16, 30, title, size=17, weight="bold")]
     y = 62
     for group in groups:
@@ -47,12 +47,12 @@ def draw(title: str, groups: Sequence[Group]) -> str:
     return _frame(title, y, pieces)
 
 
-def _bars(bars: Sequence[ProgressBar], top: int) -> list[str]:
+def _bars(bars: Sequence[Bar], top: int) -> list[str]:
     longest = max(bar.value for bar in bars) or 1.0
     return [_bar(bar, bar.value / longest, top + at * (BAR + 4)) for at, bar in enumerate(bars)]
 
 
-def _bar(bar: ProgressBar, share: float, y: int) -> str:
+def _bar(bar: Bar, share: float, y: int) -> str:
     length = max(1.0, share * LENGTH)
     colour = OURS if bar.ours else THEIRS
     line = y + BAR - 4

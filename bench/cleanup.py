@@ -1,4 +1,4 @@
-"""Taking very many files away in a bearable time.
+"""Removal of very many files in parallel.
 
 An unlink that frees blocks waits for the journal, on a disk with ``discard`` for the disk itself: one after
 the other a million of them take ten minutes on a machine where sixteen threads need one.
@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 THREADS = 16
-PORTION = 500
-"""Files that a thread takes at a time."""
+BATCH_SIZE = 500
+"""Files per batch of a thread."""
 
 
 def remove(path: str) -> None:
-    """Remove a directory and everything in it; what has gone meanwhile is no error."""
+    """Remove a directory and everything in it; a missing file is no error."""
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in threads.map(_unlink, _batches(_files(path))):
             pass
@@ -29,8 +29,8 @@ def _files(path: str) -> Iterator[str]:
 
 
 def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
-    while portion := list(islice(paths, PORTION)):
-        yield portion
+    while batch := list(islice(paths, BATCH_SIZE)):
+        yield batch
 
 
 def _unlink(paths: list[str]) -> None:

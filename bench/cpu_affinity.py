@@ -18,22 +18,22 @@ class Cores:
     all: tuple[int, ...]
 
     @classmethod
-    def ours(cls) -> "Cores":
-        """All that this process may use now."""
+    def available(cls) -> "Cores":
+        """All cores that this process may use now."""
         return cls(tuple(sorted(os.sched_getaffinity(0))))
 
-    def servers(self, workers: int) -> tuple[int, ...]:
+    def for_server(self, workers: int) -> tuple[int, ...]:
         """The cores of a server with so many workers."""
         return self.all[: max(1, workers)]
 
-    def clients(self, workers: int) -> tuple[int, ...]:
+    def for_client(self, workers: int) -> tuple[int, ...]:
         """Return the cores left for the client; all of them if none is left."""
         return self.all[max(1, workers) :] or self.all
 
 
 @contextmanager
 def on(cores: tuple[int, ...]) -> Iterator[None]:
-    """This process, and whatever it starts meanwhile, on these cores."""
+    """Run this process, and what it starts meanwhile, on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

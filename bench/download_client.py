@@ -12,18 +12,18 @@ import socket
 import time
 from dataclasses import dataclass
 
-from bench.request_mixes import Count, Load
+from bench.request_mixes import Count, RequestMix
 
 RECEIVE_BYTES = 4 * 2**20
 """Bytes that one call may drop."""
 
 
-def run(port: int, load: Load, seconds: float) -> Count:
-    """Download for so many seconds; what has not ended by then counts as far as it came."""
+def run(port: int, load: RequestMix, seconds: float) -> Count:
+    """Download for so many seconds; a response that is not complete by then counts as far as it came."""
     requests = [f"{load.method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in load.paths]
-    tally = Tally(requests)
+    counters = Counters(requests)
     with selectors.DefaultSelector() as selector:
-        readers = [_open(port, tally, selector) for _ in range(load.connections)]
+        readers = [_open(port, counters, selector) for _ in range(load.connections)]
         started = time.monotonic()
         while (now := time.monotonic()) < started + seconds:
             for key, _ in selector.select(started + seconds - now):
@@ -31,11 +31,11 @@ def run(port: int, load: Load, seconds: float) -> Count:
         spent = time.monotonic() - started
         for reader in readers:
             reader.connection.close()
-    return Count(tally.ended, spent, tally.received, tally.errors)
+    return Count(counters.ended, spent, counters.received, counters.errors)
 
 
 @dataclass
-class Tally:
+class Counters:
     """Request and counters of all connections."""
 
     requests: list[bytes]
@@ -45,22 +45,22 @@ class Tally:
 
 
 class Reader:
-    """One connection: asks, reads a head, drops a body, asks again."""
+    """One connection: sends a request, reads a head, drops a body, and repeats."""
 
-    def __init__(self, connection: socket.socket, tally: Tally) -> None:
+    def __init__(self, connection: socket.socket, counters: Counters) -> None:
         self.connection = connection
-        self._tally = tally
+        self._counters = counters
         self._left = 0
         self._head = b""
-        self.ask()
+        self.request_next()
 
-    def ask(self) -> None:
+    def request_next(self) -> None:
         """Send a request drawn at random; it fits the socket's buffer."""
         self._head, self._left = b"", -1
-        self.connection.send(random.choice(self._tally.requests))
+        self.connection.send(random.choice(self._counters.requests))
 
     def read(self) -> None:
-        """Take what there is. Raises `ConnectionError` when the server hangs up."""
+        """Read what has arrived. Raises `ConnectionError` when the server closes the connection."""
         if self._left < 0:
             count = self._read_head()
         else:
@@ -68,10 +68,10 @@ class Reader:
             self._left -= count
         if not count:
             raise ConnectionError("the server ended a connection")
-        self._tally.received += count
+        self._counters.received += count
         if self._left == 0:
-            self._tally.ended += 1
-            self.ask()
+            self._counters.ended += 1
+            self.request_next()
 
     def _read_head(self) -> int:
         data = self.connection.recv(4096)
@@ -79,7 +79,7 @@ class Reader:
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if end:
             found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-            self._tally.errors += not head.startswith(b"HTTP/1.1 200 ")
+            self._counters.errors += not head.startswith(b"HTTP/1.1 200 ")
             self._left = int(found[1]) - len(rest) if found else 0
         return len(data)
 
@@ -88,8 +88,8 @@ _SINK = bytearray(RECEIVE_BYTES)
 """A buffer that the kernel requires, and never writes to."""
 
 
-def _open(port: int, tally: Tally, selector: selectors.BaseSelector) -> Reader:
+def _open(port: int, counters: Counters, selector: selectors.BaseSelector) -> Reader:
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-    reader = Reader(connection, tally)
+    reader = Reader(connection, counters)
     selector.register(connection, selectors.EVENT_READ, reader)
     return reader

@@ -1,7 +1,7 @@
 """Environment of a run: a directory, the store in it, and running servers.
 
 `Environment` makes the set of files once, starts the servers that a run needs, gives SeaweedFS its own copy,
-and at the end stops all of them and takes everything away.
+and at the end stops all of them and removes everything.
 """
 
 import os
@@ -12,8 +12,8 @@ from types import TracebackType
 
 from bench.cleanup import remove
 from bench.cpu_affinity import Cores, on
-from bench.files import FILE_KINDS, shelve
-from bench.servers import copyparty, filestored, nginx, seaweedfs, stock
+from bench.files import FILE_KINDS, write_files
+from bench.servers import copyparty, filestored, nginx, seaweedfs, twisted_web
 from bench.servers.base import Server, program
 from filestored.storage.disk.layout import prepare
 
@@ -23,13 +23,13 @@ ALL: tuple[tuple[type[Server], int], ...] = (
     (seaweedfs.SeaweedFS, 1),
     (seaweedfs.Flushing, 1),
     (copyparty.Copyparty, 1),
-    (stock.Stock, 1),
+    (twisted_web.TwistedWeb, 1),
     (filestored.Logging, 1),
     (filestored.Forms, 1),
     (filestored.Workers, 2),
     (nginx.Workers, 2),
 )
-"""Each with its number of worker processes."""
+"""All kinds of servers, each with its number of worker processes."""
 
 NEEDED = {"nginx": "nginx", "SeaweedFS": "weed", "copyparty": "copyparty"}
 """The program behind a server, by the first word of its name; the others need nothing but Python."""
@@ -45,7 +45,7 @@ class Environment:
         self.store = os.path.join(self.path, "store")
         self.running: dict[str, Server] = {}
         self.served: dict[str, list[str]] = {}
-        self._rooms = 0
+        self._homes = 0
 
     def __enter__(self) -> "Environment":
         return self
@@ -59,11 +59,11 @@ class Environment:
     def create_store(self) -> None:
         """Make the store and its files."""
         prepare(self.store, "sha256")
-        self.served = {kind.name: shelve(self.store, kind.contents()) for kind in FILE_KINDS}
+        self.served = {kind.name: write_files(self.store, kind.contents()) for kind in FILE_KINDS}
         os.sync()
 
     def start_servers(self, names: Iterable[str]) -> list[str]:
-        """Start those of these servers that can be; returns why the others can not."""
+        """Start the servers of these names; returns a sentence for each that cannot be started."""
         absent = []
         for kind, workers in ALL:
             if kind.name not in names:
@@ -79,7 +79,7 @@ class Environment:
         return absent
 
     def clear(self) -> None:
-        """Stop the servers that `start_servers` started, and take what was uploaded to them."""
+        """Stop the servers that `start_servers` started, and remove what was uploaded to them."""
         while self.running:
             _, server = self.running.popitem()
             server.stop()
@@ -87,22 +87,22 @@ class Environment:
 
     def start(self, kind: type[Server], workers: int = 1, store: str | None = None) -> Server:
         """A server of this kind that answers, with the set to serve. The caller stops it."""
-        self._rooms += 1
-        server = kind(os.path.join(self.path, f"home{self._rooms}"), store or self.store, self.cores, workers)
+        self._homes += 1
+        server = kind(os.path.join(self.path, f"home{self._homes}"), store or self.store, self.cores, workers)
         started = time.monotonic()
         try:
             server.start()
             server.started = time.monotonic() - started
             if isinstance(server, seaweedfs.SeaweedFS) and server.reads:
-                self._hand_over(server)
+                self._upload_files(server)
         except BaseException:
             server.stop()
             raise
         server.served = self.served
         return server
 
-    def _hand_over(self, server: seaweedfs.SeaweedFS) -> None:
-        with on(self.cores.clients(1)):
+    def _upload_files(self, server: seaweedfs.SeaweedFS) -> None:
+        with on(self.cores.for_client(1)):
             for kind in FILE_KINDS:
                 for digest, content in zip(self.served[kind.name], kind.contents(), strict=True):
                     server.place(digest, content)

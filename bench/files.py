@@ -2,8 +2,8 @@
 
 They are written straight into a store's directories under their SHA-256, as filestored would have
 done: so nginx, copyparty and twisted.web can serve the very same files from the very same directory,
-and a million of them take a minute instead of ten. Nothing is flushed here; the caller lets the disk
-settle before anything is measured.
+and a million of them take a minute instead of ten. Nothing is flushed here; the caller does that
+before anything is measured.
 """
 
 import hashlib
@@ -37,40 +37,40 @@ FILE_KINDS = (
     Kind("1 MiB", MIB, 200),
     Kind("64 MiB", 64 * MIB, 4),
 )
-"""The set."""
+"""Kinds of files in the set."""
 
 
-def shelve(store: str, contents: Iterator[bytes]) -> list[str]:
-    """Write files into a store that has been made ready; returns their digests."""
+def write_files(store: str, contents: Iterator[bytes]) -> list[str]:
+    """Write files into a store that `prepare` made; returns their digests."""
     shards = {f"{n:02x}": os.open(os.path.join(store, f"{n:02x}"), os.O_DIRECTORY) for n in range(256)}
     try:
-        return [_shelve(shards, content) for content in contents]
+        return [_write_file(shards, content) for content in contents]
     finally:
         for shard in shards.values():
             os.close(shard)
 
 
-def stack(store: str, count: int) -> None:
+def add_empty_files(store: str, count: int) -> None:
     """Add so many empty files under random names, which are never requested."""
     source = random.Random(count)
     for _ in range(count):
         name = source.randbytes(32).hex()
-        os.close(os.open(os.path.join(store, below(name)), os.O_WRONLY | os.O_CREAT, 0o440))
+        os.close(os.open(os.path.join(store, stored_path(name)), os.O_WRONLY | os.O_CREAT, 0o440))
 
 
-def small(count: int, start: int = 0) -> Iterator[bytes]:
-    """Distinct files of 4 KiB that cost no time to make up."""
+def small_files(count: int, start: int = 0) -> Iterator[bytes]:
+    """Distinct files of 4 KiB, which take no time to generate."""
     rest = random.Random(count).randbytes(4 * KIB - 16)
     for number in range(start, start + count):
         yield b"%016d" % number + rest
 
 
-def below(digest: str) -> str:
+def stored_path(digest: str) -> str:
     """The path of a file below the directory of a store."""
     return f"{digest[:2]}/{digest}"
 
 
-def _shelve(shards: dict[str, int], content: bytes) -> str:
+def _write_file(shards: dict[str, int], content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     file = os.open(digest, flags, 0o440, dir_fd=shards[digest[:2]])

@@ -1,6 +1,6 @@
-"""Memory and patience: how fast a server starts, what it holds when idle, what an idle connection costs.
+"""Start time, idle memory, and memory of an idle connection.
 
-Each server is started anew, so that nothing is left over from other work. A connection counts once a
+Each server is started anew, so that nothing is left over from other workloads. A connection counts once a
 request on it has been answered; then it is kept and does nothing. Buffers of the kernel are not in
 these figures, they are the same for all.
 """
@@ -22,15 +22,15 @@ BATCH = 100
 TIMEOUT_SECONDS = 15.0
 """Seconds after which no more connections are made: before the first of them are closed as idle."""
 
-WATCH = 2.0
-"""Seconds over which an idle server's use of the CPU is taken."""
+WATCH_SECONDS = 2.0
+"""Seconds over which the CPU use of an idle server is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """One server: seconds to its first answer, bytes when idle of each process, then with a crowd.
+    """One server: seconds to its first answer, idle memory of each process in bytes, then with connections.
 
-    `share` is how much of a core it takes to keep `connections` that do nothing.
+    `each` is bytes per idle connection; `share` is the CPU use, in cores, with `connections` idle ones.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Footprint:
 
 
 def footprint(environment: Environment, kind: type[Server], workers: int, connections: int) -> Footprint:
-    """Start one, look, crowd it, look again, stop it."""
+    """Start a server, measure it, open idle connections, measure it again, and stop it."""
     server = environment.start(kind, workers)
     try:
         processes = server.processes
         idle = processes.each()
-        with ExitStack() as stack, on(environment.cores.clients(1)):
+        with ExitStack() as stack, on(environment.cores.for_client(1)):
             before = processes.resident()
             made, failure = _connect_many(server, connections, stack)
             each = (processes.resident() - before) / max(1, made)
@@ -74,7 +74,7 @@ def _connect_many(server: Server, connections: int, stack: ExitStack) -> tuple[i
         while made < connections:
             if time.monotonic() > deadline:
                 return made, f"no more than {made} within {TIMEOUT_SECONDS:.0f} s"
-            batch = [_ask(server.port, request, stack) for _ in range(min(BATCH, connections - made))]
+            batch = [_send_head(server.port, request, stack) for _ in range(min(BATCH, connections - made))]
             for connection in batch:
                 _await_head(connection)
             made += len(batch)
@@ -83,7 +83,7 @@ def _connect_many(server: Server, connections: int, stack: ExitStack) -> tuple[i
     return made, ""
 
 
-def _ask(port: int, request: bytes, stack: ExitStack) -> socket.socket:
+def _send_head(port: int, request: bytes, stack: ExitStack) -> socket.socket:
     connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
     connection.sendall(request)
     return connection
@@ -103,5 +103,5 @@ def _await_head(connection: socket.socket) -> None:
 def _share(server: Server) -> float:
     before = server.processes.cpu()
     with suppress(InterruptedError):
-        time.sleep(WATCH)
-    return (server.processes.cpu() - before) / WATCH
+        time.sleep(WATCH_SECONDS)
+    return (server.processes.cpu() - before) / WATCH_SECONDS

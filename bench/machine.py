@@ -5,7 +5,7 @@ import platform
 from datetime import UTC, datetime
 
 BUSY = 0.5
-"""Processes that want to run for each core, above which they disturb."""
+"""Load per core above which rates are not trusted."""
 
 
 def machine() -> str:
@@ -17,16 +17,16 @@ def machine() -> str:
 
 
 def date() -> str:
-    """Today, as it is in UTC."""
+    """The date and time in UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def business() -> str:
+def load_warning() -> str:
     """Return the load of the last minute, and its meaning for the figures."""
-    return told(os.getloadavg()[0], len(os.sched_getaffinity(0)))
+    return describe_load(os.getloadavg()[0], len(os.sched_getaffinity(0)))
 
 
-def told(load: float, cores: int) -> str:
+def describe_load(load: float, cores: int) -> str:
     """Return a sentence about a load on so many cores."""
     sentence = f"The load was {load:.1f} on {cores} cores before it began"
     if load <= BUSY * cores:

@@ -1,8 +1,7 @@
 """Parallel large uploads, and their memory.
 
-Only filestored is asked: a server that keeps each body in memory would take the whole machine's. The
-clients are threads that send from one block of memory; they share the client's core and are not what is
-measured.
+Only filestored runs: a server that keeps each body in memory would need all of the machine's. The clients
+are threads that send from one block of memory; they share the client's core and are not measured.
 """
 
 import os
@@ -37,14 +36,14 @@ class ParallelUploads:
 
 
 def measure(environment: Environment, uploads: int) -> ParallelUploads:
-    """Start a fresh filestored on a store of its own and send it everything at once."""
-    store = os.path.join(environment.path, "deluge")
+    """Start filestored on an empty store and send all uploads at once."""
+    store = os.path.join(environment.path, "parallel")
     server = environment.start(Filestored, store=store)
     try:
         before = server.processes.resident()
-        server.processes.forget_peak()
+        server.processes.reset_peak()
         started = time.monotonic()
-        with on(environment.cores.clients(1)), ThreadPoolExecutor(uploads) as threads:
+        with on(environment.cores.for_client(1)), ThreadPoolExecutor(uploads) as threads:
             answers = [threads.submit(_send, server.port) for _ in range(uploads)]
             refused = sum(answer.result() != 200 for answer in answers)
         return ParallelUploads(uploads, time.monotonic() - started, before, server.processes.peak(), refused)

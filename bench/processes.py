@@ -18,7 +18,7 @@ class ProcessTree:
         self.pid = pid
 
     def pids(self) -> list[int]:
-        """The process ids, the eldest first."""
+        """The process ids, parents first."""
         found = [self.pid]
         for pid in found:
             found.extend(_children(pid))
@@ -33,15 +33,15 @@ class ProcessTree:
         return sum(self.each())
 
     def each(self) -> list[int]:
-        """Bytes of memory that each of them holds now, the eldest first."""
+        """Bytes of memory that each of them holds now, parents first."""
         return [_status(pid, "VmRSS") for pid in self.pids()]
 
     def peak(self) -> int:
-        """Bytes of memory at the highest, of each by itself, since its start or `forget_peak`."""
+        """Bytes of memory at the highest, of each by itself, since its start or `reset_peak`."""
         return sum(_status(pid, "VmHWM") for pid in self.pids())
 
-    def forget_peak(self) -> None:
-        """Let the peak begin anew from now."""
+    def reset_peak(self) -> None:
+        """Reset the peak memory to what is resident now."""
         for pid in self.pids():
             with open(f"/proc/{pid}/clear_refs", "w") as file:
                 file.write("5")

@@ -6,12 +6,12 @@ goal is called met or missed by the median of the rounds' ratios.
 
 from collections.abc import Sequence
 
-from bench.chart import Group, ProgressBar
+from bench.chart import Bar, Group
 from bench.idle import Footprint
 from bench.large_store import LargeStore
 from bench.parallel_uploads import ParallelUploads
 from bench.rounds import Result
-from bench.statistics import Series, costs, rates, ratios, thrift
+from bench.statistics import Series, costs, cpu_ratio, rates, ratios
 from bench.tables import mib, number, spread, table, times
 
 OURS = "filestored"
@@ -20,19 +20,26 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def comparison(result: Result) -> str:
-    """One work: rates, ratios, and what a unit costs."""
-    work = result.work
-    unit = "request" if work.unit == "requests" else work.unit
-    head = ["server", f"{work.unit}/s", f"{work.ours} / it", "goal", f"CPU µs/{unit}", "its CPU / ours"]
-    head += ["busy", "errors", "owed"]
-    ours = result.samples.get(work.ours)
+    """One workload: rates, ratios, and CPU time per unit."""
+    workload = result.workload
+    unit = "request" if workload.unit == "requests" else workload.unit
+    head = [
+        "server",
+        f"{workload.unit}/s",
+        f"{workload.ours} / it",
+        "goal",
+        f"CPU µs/{unit}",
+        "its CPU / ours",
+    ]
+    head += ["busy", "errors", "sync"]
+    ours = result.samples.get(workload.ours)
     rows = [_row(result, name, series, ours) for name, series in result.samples.items()]
     failures = [f"\n{name} failed: {reason}" for name, reason in result.failures.items()]
-    return "\n".join([f"### {work.title}\n", table(head, rows), *failures])
+    return "\n".join([f"### {workload.title}\n", table(head, rows), *failures])
 
 
 def footprints(found: Sequence[Footprint]) -> str:
-    """Start-up, idle memory, and a crowd that does nothing."""
+    """Start time, idle memory, and memory of idle connections."""
     head = [
         "server",
         "first answer after",
@@ -53,18 +60,18 @@ def footprints(found: Sequence[Footprint]) -> str:
         for one in found
     ]
     notes = [f"\n\\* {one.name}: {one.failure}" for one in found if one.failure]
-    notes += [_modesty(one) for one in found if one.name.startswith(OURS)]
-    return "\n".join(["### Starting, resting, and idle connections\n", table(head, rows), *notes])
+    notes += [_memory_goals(one) for one in found if one.name.startswith(OURS)]
+    return "\n".join(["### Start time, idle memory, idle connections\n", table(head, rows), *notes])
 
 
 def peaks(found: dict[str, int]) -> str:
-    """The most memory that each server held while it did all of the above."""
+    """Peak memory of each server over all workloads."""
     rows = [[name, mib(size)] for name, size in found.items()]
-    return f"### Memory at its peak, over all of the above\n\n{table(['server', 'memory'], rows)}"
+    return f"### Peak memory over all workloads above\n\n{table(['server', 'memory'], rows)}"
 
 
 def large_store(found: LargeStore) -> str:
-    """A store with very many files."""
+    """Start time and rates of a store with very many files."""
     lines = (
         f"filestored answers {found.full:.2f} s after its start (goal: at most 1 s, "
         f"{_verdict(found.full <= 1)}); with 1,000 files, {found.few:.2f} s."
@@ -73,7 +80,7 @@ def large_store(found: LargeStore) -> str:
 
 
 def parallel_uploads(found: ParallelUploads) -> str:
-    """Many large uploads at once."""
+    """Rate and memory of many large uploads at once."""
     verdict = _verdict(found.peak - found.before <= 64 * 2**20)
     return (
         f"### {found.uploads} uploads of 256 MiB at once\n\n"
@@ -84,20 +91,18 @@ def parallel_uploads(found: ParallelUploads) -> str:
 
 
 def group(result: Result) -> Group:
-    """A work's bars, in the order of its servers."""
+    """Bars of a workload, in the order of its servers."""
     return Group(
-        f"{result.work.title} ({result.work.unit}/s)",
+        f"{result.workload.title} ({result.workload.unit}/s)",
         [
-            ProgressBar(
-                name, rates(series).middle, number(rates(series).middle), ours=name == result.work.ours
-            )
+            Bar(name, rates(series).median, number(rates(series).median), ours=name == result.workload.ours)
             for name, series in result.samples.items()
         ],
     )
 
 
-def replaced(document: str, figures: str) -> str:
-    """The document with new figures between its marks; raises `ValueError` when it has none."""
+def replace_figures(document: str, figures: str) -> str:
+    """Replace the figures between the marks of a document; raises `ValueError` when it has no marks."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -106,22 +111,22 @@ def replaced(document: str, figures: str) -> str:
 
 
 def _row(result: Result, name: str, series: Series, ours: Series | None) -> list[str]:
-    ratio, goal, thrifty = "", "", ""
-    if ours and name != result.work.ours and (span := ratios(ours, series)):
-        ratio, thrifty = times(span), f"{thrift(ours, series):.2f}"
-        wanted = result.work.goals.get(name)
-        goal = f"≥ {wanted:g} {_verdict(span.middle >= wanted)}" if wanted else ""
+    ratio, goal, cpu = "", "", ""
+    if ours and name != result.workload.ours and (span := ratios(ours, series)):
+        ratio, cpu = times(span), f"{cpu_ratio(ours, series):.2f}"
+        wanted = result.workload.goals.get(name)
+        goal = f"≥ {wanted:g} {_verdict(span.median >= wanted)}" if wanted else ""
     busy = sum(sample.busy for sample in series) / len(series)
-    owed = sum(sample.owed for sample in series) / len(series)
+    sync_seconds = sum(sample.sync_seconds for sample in series) / len(series)
     errors = sum(sample.errors for sample in series)
     return [
-        *(name, spread(rates(series)), ratio, goal, number(costs(series).middle), thrifty),
-        *(f"{busy:.0%}", f"{errors:,}", f"{owed:.2f} s" if owed else ""),
+        *(name, spread(rates(series)), ratio, goal, number(costs(series).median), cpu),
+        *(f"{busy:.0%}", f"{errors:,}", f"{sync_seconds:.2f} s" if sync_seconds else ""),
     ]
 
 
-def _modesty(one: Footprint) -> str:
-    """Return whether the memory is within the promise; the youngest process is a worker."""
+def _memory_goals(one: Footprint) -> str:
+    """Return whether memory is within its goals; the last process started is a worker."""
     worker, each = one.idle[-1], one.each
     return (
         f"\n{one.name}: {mib(worker)} an idle worker (goal: at most 45 MiB, "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class RequestMix:
     """A request mix: targets, number of connections, and bodies."""
 
     method: str

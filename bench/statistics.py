@@ -1,6 +1,6 @@
 """Samples, and statistics of them. Pure.
 
-A turn of one server at one work is a `Sample`; its turns of all rounds are a `Series`. Servers are
+One run of a workload on a server is a `Sample`; its runs of all rounds are a `Series`. Servers are
 compared round by round, see `ratios`, and the median is what a table shows.
 """
 
@@ -11,17 +11,17 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One turn: `amount` of units done in `seconds`, with `cpu` seconds of the server's processes.
+    """One run: `amount` of units done in `seconds`, with `cpu` seconds of the server's processes.
 
-    `errors` is how many requests were not answered with success, `owed` how many seconds the disk went on
-    for, after the turn, until everything written in it was on it.
+    `errors` counts requests that were not answered with success; `sync_seconds` is how long a sync(2) after
+    the run took.
     """
 
     amount: float
     seconds: float
     cpu: float
     errors: int = 0
-    owed: float = 0.0
+    sync_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -35,17 +35,17 @@ class Sample:
 
     @property
     def busy(self) -> float:
-        """The share of the time that the server computed, 1.0 being one core."""
+        """CPU use of the server: 1.0 is one core."""
         return self.cpu / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A median between the least and the greatest."""
+    """Minimum, median and maximum."""
 
-    least: float
-    middle: float
-    most: float
+    minimum: float
+    median: float
+    maximum: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Span":
@@ -54,7 +54,7 @@ class Span:
 
 
 Series = Sequence[Sample]
-"""The samples of one server at one work, in the order of the rounds."""
+"""The samples of one server at one workload, in the order of the rounds."""
 
 
 def rates(series: Series) -> Span:
@@ -73,6 +73,6 @@ def ratios(ours: Series, theirs: Series) -> Span | None:
     return Span.of(found) if found else None
 
 
-def thrift(ours: Series, theirs: Series) -> float:
+def cpu_ratio(ours: Series, theirs: Series) -> float:
     """Return the median ratio of CPU time per unit."""
     return median([b.cost / a.cost for a, b in zip(ours, theirs, strict=True)])

@@ -22,16 +22,16 @@ def number(value: float) -> str:
 
 def spread(span: Span) -> str:
     """A median with its extremes, if it has any."""
-    if span.least == span.most:
-        return number(span.middle)
-    return f"{number(span.middle)} ({number(span.least)}-{number(span.most)})"
+    if span.minimum == span.maximum:
+        return number(span.median)
+    return f"{number(span.median)} ({number(span.minimum)}-{number(span.maximum)})"
 
 
 def times(span: Span) -> str:
     """A ratio with its extremes, if it has any, with two digits after the point."""
-    if span.least == span.most:
-        return f"{span.middle:.2f}"
-    return f"{span.middle:.2f} ({span.least:.2f}-{span.most:.2f})"
+    if span.minimum == span.maximum:
+        return f"{span.median:.2f}"
+    return f"{span.median:.2f} ({span.minimum:.2f}-{span.maximum:.2f})"
 
 
 def mib(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Many small requests: Debian's wrk, told what to send by ``load.lua``.
+"""Many small requests: Debian's wrk, which ``load.lua`` tells what to send.
 
 One thread of wrk on the client's core; it counts, its own script prints the counts in one line. wrk checks
 statuses, not bytes: that the bytes are right is what the tests are for.
@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 
-from bench.request_mixes import Count, Load
+from bench.request_mixes import Count, RequestMix
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "load.lua")
 
@@ -18,7 +18,7 @@ _starts = itertools.count(1_000_000_000, 10_000_000)
 """First number of a run: no two runs send the same body."""
 
 
-def run(port: int, load: Load, seconds: int) -> Count:
+def run(port: int, load: RequestMix, seconds: int) -> Count:
     """Send for so many seconds. Raises `RuntimeError` when wrk cannot."""
     with tempfile.NamedTemporaryFile("w", suffix=".paths") as paths:
         paths.write("".join(f"{path}\n" for path in load.paths))

@@ -1,1 +1,1 @@
-"""Those who compete: each module starts one server, and says how it is asked and what it does not do."""
+"""Servers under test: each module starts one, and declares its targets and what it does not do."""

@@ -1,7 +1,7 @@
 """A server under test: a process that is started on one core, answers on a port, and is ended by its pid.
 
 `Server` knows how to run one; its subclasses know which program, which addresses, and what that program
-leaves undone. Settings are what the server's own documentation recommends, or its default; no server
+does not do. Settings are what the server's own documentation recommends, or its default; no server
 writes an access log unless its name says so.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from bench.cpu_affinity import Cores, on
-from bench.files import below
+from bench.files import stored_path
 from bench.processes import ProcessTree
 from bench.upload_client import Target
 
@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Server:
-    """One of them. `home` is a directory of its own, `store` the one with the files that all serve."""
+    """A server. `home` is its own directory, `store` the directory of the files that all servers serve."""
 
     name: str
     omits: ClassVar[str]
@@ -44,19 +44,19 @@ class Server:
         self.served: Mapping[str, Sequence[str]] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    # --- what each says for itself ------------------------------------------------------------------
+    # --- defined by each subclass -------------------------------------------------------------------
 
     def start(self) -> None:
-        """Run it; returns when it answers."""
+        """Start the server; returns when it answers."""
         raise NotImplementedError
 
     def version(self) -> str:
-        """Return the name."""
+        """Return the version of the program."""
         raise NotImplementedError
 
     def path(self, digest: str) -> str:
         """Return the path of a file of the set."""
-        return f"/{below(digest)}"
+        return f"/{stored_path(digest)}"
 
     def post(self) -> tuple[str, Sequence[str]]:
         """Method and targets of a raw upload; an ``@`` in a target stands for a fresh number."""
@@ -69,11 +69,11 @@ class Server:
         method, paths = self.post()
         return Target(method, paths[0].replace("@", f"big{number}"))
 
-    # --- what is the same for all -------------------------------------------------------------------
+    # --- common to all ------------------------------------------------------------------------------
 
     @property
     def processes(self) -> ProcessTree:
-        """Its processes, as far as they serve."""
+        """The process that serves, and its descendants."""
         return ProcessTree(self._processes[-1].pid)
 
     def stop(self) -> None:
@@ -86,9 +86,9 @@ class Server:
                 _reap(pid)
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a program on the server's cores; what it says goes to a file in `home`."""
+        """Start a program on the server's cores; its output goes to a file in `home`."""
         os.makedirs(self.home, exist_ok=True)
-        with open(os.path.join(self.home, "output"), "ab") as output, on(self.cores.servers(self.workers)):
+        with open(os.path.join(self.home, "output"), "ab") as output, on(self.cores.for_server(self.workers)):
             process = subprocess.Popen(
                 words,
                 cwd=self.home,
@@ -142,7 +142,7 @@ def program(name: str) -> str | None:
 
 
 def first_line(*words: str) -> str:
-    """Return the version output of a program."""
+    """Return the first line that a program prints."""
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     return (done.stdout + done.stderr).strip().partition("\n")[0]
 
@@ -158,7 +158,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _reap(pid: int) -> None:
-    """Wait until a descendant has followed; kill it where it has not."""
+    """Wait until a descendant has ended; kill it after ten seconds."""
     deadline = time.monotonic() + 10
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""filestored itself: a real twistd, SHA-256, everything durable before it is answered."""
+"""filestored: a real twistd, SHA-256, each upload durable before the answer."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ from bench.servers.base import Server, free_port, program
 from bench.upload_client import Target
 
 CONNECTIONS = 10_500
-"""Connections at once that it is told to bear: the idle ones, and some."""
+"""Limit of connections: the idle ones, and some."""
 
 UPLOADS = 512
-"""Uploads at once: with the default of 64 the rest of 256 would be told to come back."""
+"""Limit of uploads: with the default of 64 the rest of 256 would be answered 503."""
 
 
 class Filestored(Server):
@@ -23,7 +23,7 @@ class Filestored(Server):
     options: ClassVar[tuple[str, ...]] = ()
 
     def start(self) -> None:
-        """Run twistd."""
+        """Start twistd."""
         self.port = free_port()
         self.run(
             *(sys.executable, program("twistd") or "twistd", "-n", "--pidfile=", "filestored"),
@@ -41,20 +41,20 @@ class Filestored(Server):
         return f"{__version__}, Twisted {twisted.__version__}, Python {sys.version.split()[0]}"
 
     def path(self, digest: str) -> str:
-        """By path; ``/?file_hash=`` is the same resource."""
+        """Return the path; ``/?file_hash=`` is the same resource."""
         return f"/files/{digest}"
 
     def post(self) -> tuple[str, list[str]]:
-        """The body is the file."""
+        """Return the target of a raw upload: the body is the file."""
         return "POST", ["/"]
 
     def target(self, form: bool, number: int) -> Target:
-        """Both kinds go to the same place."""
+        """Return the target, which is the same for both kinds."""
         return Target("POST", "/", form)
 
 
 class Logging(Filestored):
-    """The same with its access log on."""
+    """filestored with its access log on."""
 
     name: str = "filestored, access log"
     omits: ClassVar[str] = "As filestored, and writes a line for each request."
@@ -62,18 +62,18 @@ class Logging(Filestored):
 
 
 class Forms(Filestored):
-    """The same, sent large files as forms, to be compared with itself."""
+    """filestored, which receives large files as forms, to be compared with raw uploads."""
 
     name: str = "filestored, a form"
     omits: ClassVar[str] = "As filestored, the file being the part of a form."
 
     def target(self, form: bool, number: int) -> Target:
-        """A form, whatever was asked for."""
+        """Return the target of a form in any case."""
         return super().target(True, number)
 
 
 class Workers(Filestored):
-    """The same with two workers."""
+    """filestored with two workers."""
 
     name: str = "filestored, 2 workers"
     omits: ClassVar[str] = "As filestored, in two processes on one socket."

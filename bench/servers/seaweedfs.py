@@ -69,7 +69,7 @@ class SeaweedFS(Server):
         return self._placed[digest]
 
     def post(self) -> tuple[str, Sequence[str]]:
-        """The volumes in turn."""
+        """Return the targets of the volumes, round robin."""
         return "POST", [f"/{base}_@{self.query}" for base in self._bases]
 
     def target(self, form: bool, number: int) -> Target:

@@ -1,17 +1,17 @@
 """Cleanup after a run, of any size."""
 
-from bench.cleanup import PORTION, remove
+from bench.cleanup import BATCH_SIZE, remove
 
 
-def test_a_tree_goes_away_with_everything_in_it(tmp_path):
+def test_remove_deletes_a_whole_tree(tmp_path):
     tree = tmp_path / "tree"
     (tree / "a" / "b").mkdir(parents=True)
-    for number in range(2 * PORTION + 1):
+    for number in range(2 * BATCH_SIZE + 1):
         (tree / "a" / str(number)).touch()
     (tree / "link").symlink_to("/nonexistent")
     remove(str(tree))
     assert [] == list(tmp_path.iterdir())
 
 
-def test_what_is_not_there_is_no_error(tmp_path):
+def test_remove_of_a_missing_path_is_no_error(tmp_path):
     remove(str(tmp_path / "none"))

@@ -5,19 +5,28 @@ import pytest
 from bench.idle import Footprint
 from bench.large_store import LargeStore
 from bench.parallel_uploads import ParallelUploads
-from bench.report import BEGIN, END, comparison, footprints, group, large_store, parallel_uploads, replaced
+from bench.report import (
+    BEGIN,
+    END,
+    comparison,
+    footprints,
+    group,
+    large_store,
+    parallel_uploads,
+    replace_figures,
+)
 from bench.rounds import Result
 from bench.statistics import Sample
 from bench.workloads import Workload
 
 
-def turn(server, seconds):
+def run(server, seconds):
     raise AssertionError("nothing is measured here")
 
 
 def result(samples, **more):
-    work = Workload("w", "A work", ("filestored", "nginx"), turn, goals={"nginx": 0.6})
-    return Result(work, samples, **more)
+    workload = Workload("w", "A workload", ("filestored", "nginx"), run, goals={"nginx": 0.6})
+    return Result(workload, samples, **more)
 
 
 def cells(text, first):
@@ -26,33 +35,33 @@ def cells(text, first):
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_a_goal_is_met_by_the_median_of_the_ratios():
+def test_goal_is_met_by_the_median_ratio():
     ours = [Sample(50, 1, 0.5), Sample(70, 1, 0.5), Sample(80, 1, 0.5)]
     text = comparison(result({"filestored": ours, "nginx": [Sample(100, 1, 0.25)] * 3}))
     assert ["nginx", "100", "0.70 (0.50-0.80)", "≥ 0.6 met"] == cells(text, "nginx")[:4]
 
 
-def test_a_goal_that_is_missed_is_called_so():
+def test_missed_goal_is_reported():
     text = comparison(result({"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(100, 1, 0.5)]}))
     assert "≥ 0.6 missed" == cells(text, "nginx")[3]
 
 
-def test_a_row_says_what_a_request_costs_how_busy_the_server_was_and_what_it_owed():
+def test_row_has_cost_cpu_use_errors_and_sync_time():
     samples = {"filestored": [Sample(1000, 2, 0.5)], "nginx": [Sample(1000, 2, 1.0, 3, 0.25)]}
     assert ["1,000", "2.00", "50%", "3", "0.25 s"] == cells(comparison(result(samples)), "nginx")[4:]
 
 
-def test_a_server_that_failed_is_named_with_its_reason():
+def test_failed_server_is_reported_with_its_reason():
     text = comparison(result({"filestored": [Sample(50, 1, 0.5)]}, failures={"nginx": "it broke"}))
     assert "nginx failed: it broke" in text
 
 
-def test_without_us_the_others_are_shown_without_ratios():
+def test_report_without_filestored_has_no_ratios():
     text = comparison(result({"nginx": [Sample(100, 1, 0.5)]}, failures={"filestored": "it broke"}))
     assert ["", "", "5,000", ""] == cells(text, "nginx")[2:6]
 
 
-def test_a_peer_that_did_nothing_has_no_ratio():
+def test_server_without_requests_has_no_ratio():
     text = comparison(result({"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(0, 1, 0.5)]}))
     assert ["", "missed" in text] == [cells(text, "nginx")[2], False]
 
@@ -65,40 +74,40 @@ def test_missing_connections_have_a_footnote():
     assert "\\* copyparty: it closed a connection" in text
 
 
-def test_our_own_memory_is_held_against_the_goals():
+def test_memory_of_filestored_is_compared_with_goals():
     text = footprints([Footprint("filestored, 2 workers", 1.5, [90 * 2**20, 44 * 2**20], 10, 13_000.0, 0.0)])
     assert "44.0 MiB an idle worker (goal: at most 45 MiB, met)" in text
     assert "12.7 KiB an idle connection (goal: at most 12 KiB, missed)" in text
 
 
-def test_a_full_store_must_start_within_a_second():
+def test_large_store_start_time_has_a_goal_of_one_second():
     samples = {"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(100, 1, 0.5)]}
     text = large_store(LargeStore(1_000_000, 0.5, 1.25, [result(samples)]))
     assert "### 1,000,000 stored files" in text
     assert "1.25 s after its start (goal: at most 1 s, missed); with 1,000 files, 0.50 s." in text
-    assert "### A work" in text
+    assert "### A workload" in text
 
 
 @pytest.mark.parametrize(("grown", "verdict"), [(64, "met"), (65, "missed")])
-def test_parallel_uploads_may_use_64_mib(grown, verdict):
+def test_parallel_uploads_have_a_memory_goal_of_64_mib(grown, verdict):
     assert verdict in parallel_uploads(ParallelUploads(64, 10.0, 2**20, (grown + 1) * 2**20, 0))
 
 
-def test_a_work_becomes_a_group_of_bars():
+def test_workload_is_a_group_of_bars():
     found = group(result({"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(1000, 1, 0.5)]}))
-    assert "A work (requests/s)" == found.title
+    assert "A workload (requests/s)" == found.title
     assert [("filestored", True, "50"), ("nginx", False, "1,000")] == [
         (bar.name, bar.ours, bar.note) for bar in found.bars
     ]
 
 
-def test_figures_replace_those_between_the_marks_and_nothing_else():
+def test_replace_figures_changes_only_what_is_between_the_marks():
     document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n" == replaced(document, "new\n")
-    assert replaced(document, "new") == replaced(replaced(document, "newer"), "new")
+    assert f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n" == replace_figures(document, "new\n")
+    assert replace_figures(document, "new") == replace_figures(replace_figures(document, "newer"), "new")
 
 
 @pytest.mark.parametrize("document", ["", BEGIN, END, f"{END}{BEGIN}"])
-def test_a_document_without_the_marks_is_left_alone(document):
+def test_replace_figures_refuses_a_document_without_marks(document):
     with pytest.raises(ValueError, match="no <!-- figures"):
-        replaced(document, "new")
+        replace_figures(document, "new")

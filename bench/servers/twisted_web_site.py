@@ -1,4 +1,4 @@
-"""The program behind `bench.servers.stock`: ``python -m bench.servers.stock_site PORT STORE UPLOADS``.
+"""Program behind `twisted_web`: ``python -m bench.servers.twisted_web_site PORT STORE UPLOADS``.
 
 `File` for what is there, and for what comes the upload that one writes in ten lines.
 """

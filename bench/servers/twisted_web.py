@@ -1,6 +1,6 @@
 """Stock twisted.web: what filestored would be without its own HTTP and storage.
 
-The same language and the same event loop; `stock_site` is the program.
+The same language and the same event loop; `twisted_web_site` is the program.
 """
 
 import os
@@ -10,8 +10,8 @@ from typing import ClassVar
 from bench.servers.base import Server, free_port
 
 
-class Stock(Server):
-    """`File` for the set; an upload is hashed and stored by the resource in `stock_site`."""
+class TwistedWeb(Server):
+    """`File` for the set; an upload is hashed and stored by the resource in `twisted_web_site`."""
 
     name: str = "twisted.web"
     omits: ClassVar[str] = "Hashes, does not flush; buffers each upload before the resource sees it."
@@ -21,7 +21,7 @@ class Stock(Server):
         self.port = free_port()
         uploads = os.path.join(self.home, "up")
         os.makedirs(uploads, exist_ok=True)
-        self.run(sys.executable, "-m", "bench.servers.stock_site", str(self.port), self.store, uploads)
+        self.run(sys.executable, "-m", "bench.servers.twisted_web_site", str(self.port), self.store, uploads)
         self.await_answer(self.port)
 
     def version(self) -> str:
