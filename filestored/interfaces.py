@@ -344,9 +344,11 @@ class IQuarantine(Interface):
 class IAliases(Interface):
     """Optional, of a backend: resolves digests of former algorithms."""
 
-    former: Sequence[Algorithm] = Attribute("The former algorithms; their digests differ in length.")
+    alias_algorithms: Sequence[Algorithm] = Attribute(
+        "The former algorithms; their digests differ in length."
+    )
 
-    def current(digest: Digest) -> Digest:
+    def resolve(digest: Digest) -> Digest:
         """Return the current digest of a file with the former digest `digest`; it may not be stored any more.
 
         Takes microseconds; may be called in the reactor's thread. Raises `NotFound` or `OSError`.

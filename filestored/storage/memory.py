@@ -19,14 +19,14 @@ from filestored.interfaces import IAliases, IBackend, IQuarantine, IRecords, ISi
 
 @implementer(IBackend, IAliases, IQuarantine)
 class MemoryBackend:
-    """Byte strings in a dictionary, at most `capacity` bytes; `former` maps former to current digests."""
+    """Byte strings in a dictionary, at most `capacity` bytes; `aliases` maps former to current digests."""
 
     def __init__(
-        self, own: Algorithm, capacity: int = 2**40, former: Mapping[Digest, Digest] | None = None
+        self, own: Algorithm, capacity: int = 2**40, aliases: Mapping[Digest, Digest] | None = None
     ) -> None:
         self._algorithm = own
-        self._names = former or {}
-        self.former = tuple(map(algorithm, sorted({digest.algorithm for digest in self._names})))
+        self._aliases = aliases or {}
+        self.alias_algorithms = tuple(map(algorithm, sorted({digest.algorithm for digest in self._aliases})))
         self._capacity = capacity
         self._files: dict[Digest, bytes] = {}
         self._changed: dict[Digest, float] = {}
@@ -63,10 +63,10 @@ class MemoryBackend:
         with self._lock:
             return self._capacity - sum(map(len, self._files.values()))
 
-    def current(self, digest: Digest) -> Digest:
+    def resolve(self, digest: Digest) -> Digest:
         """Look the digest up."""
         try:
-            return self._names[digest]
+            return self._aliases[digest]
         except KeyError:
             raise NotFound from None
 

@@ -86,8 +86,10 @@ class Store:
         self.statistics = Statistics()
         self.uploads_in_flight = 0
         self._backend = backend
-        self._former = IAliases(backend, None)
-        self._former_by_length = {2 * each.size: each for each in self._former.former} if self._former else {}
+        self._aliases = IAliases(backend, None)
+        self._alias_algorithms = (
+            {2 * each.size: each for each in self._aliases.alias_algorithms} if self._aliases else {}
+        )
         self._threads = threads = IOThreads.of(run)
         if INonBlockingOpen.providedBy(backend):
             alsoProvides(self, ISyncOpen)
@@ -111,7 +113,7 @@ class Store:
 
     def parse(self, text: str) -> Digest:
         """See `IStore.parse`; the length of a text identifies its algorithm."""
-        return self._former_by_length.get(len(text), self.algorithm).parse(text)
+        return self._alias_algorithms.get(len(text), self.algorithm).parse(text)
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`."""
@@ -158,27 +160,27 @@ class Store:
         """See `IStore.digests`."""
         return self._threads.read(self._backend.digests, after, limit)
 
-    def _current(self, digest: Digest) -> Digest:
+    def _resolve(self, digest: Digest) -> Digest:
         """Resolve a former digest. Raises `NotFound` or `OSError`."""
-        if digest.algorithm == self.algorithm.name or self._former is None:
+        if digest.algorithm == self.algorithm.name or self._aliases is None:
             return digest
-        return self._former.current(digest)
+        return self._aliases.resolve(digest)
 
     def _open_now(self, digest: Digest) -> IStoredFile:
         """Open in the reactor's thread. Raises `NotFound` or `OSError`."""
         began = monotonic()
         try:
-            return self._backend.open(self._current(digest))
+            return self._backend.open(self._resolve(digest))
         finally:
             self._latency.record(monotonic() - began)
 
-    def _open_current(self, digest: Digest) -> IStoredFile:
+    def _open_resolved(self, digest: Digest) -> IStoredFile:
         """Open in an I/O thread. Raises `NotFound` or `OSError`."""
-        return self._backend.open(self._current(digest))
+        return self._backend.open(self._resolve(digest))
 
     async def _open(self, digest: Digest, view: FileView | None) -> IBlob:
         try:
-            file = await self._threads.read(self._latency.call, self._open_current, digest)
+            file = await self._threads.read(self._latency.call, self._open_resolved, digest)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._open_error(error) from None
@@ -212,7 +214,7 @@ class Store:
 
     def _unlink(self, digest: Digest) -> tuple[Digest, bool]:
         """Remove the name; return the current digest, and whether it was stored. Blocking."""
-        current = self._current(digest)
+        current = self._resolve(digest)
         return current, self._backend.delete(current)
 
     def _upload_ended(self, stored: UploadResult | None) -> None:

@@ -18,7 +18,7 @@ SHA256 = algorithm("sha256")
 def moved(make_wire):
     """A connection to a sha256 store that was an md5 store once."""
     former = {Digest("md5", FORMER): Digest("sha256", PRESENT)}
-    wire = make_wire(MemoryBackend(SHA256, former=former), SHA256)
+    wire = make_wire(MemoryBackend(SHA256, aliases=former), SHA256)
     assert wire.ask("POST", "/", DATA).body == PRESENT.encode()
     return wire
 

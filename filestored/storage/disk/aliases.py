@@ -114,8 +114,8 @@ class AliasChain:
             self.close()
             raise
 
-    def current(self, digest: Digest) -> Digest:
-        """See `IAliases.current`; one lookup for each later migration."""
+    def resolve(self, digest: Digest) -> Digest:
+        """See `IAliases.resolve`; one lookup for each later migration."""
         while digest.algorithm != self._own.name:
             if digest.algorithm not in self._openers:
                 raise NotFound

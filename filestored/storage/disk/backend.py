@@ -94,13 +94,13 @@ class DiskBackend:
         self._batch_flush_min = batch_flush_min or default
 
     @property
-    def former(self) -> Sequence[Algorithm]:
+    def alias_algorithms(self) -> Sequence[Algorithm]:
         """The former algorithms."""
         return self._aliases.algorithms
 
-    def current(self, digest: Digest) -> Digest:
-        """See `IAliases.current`."""
-        return self._aliases.current(digest)
+    def resolve(self, digest: Digest) -> Digest:
+        """See `IAliases.resolve`."""
+        return self._aliases.resolve(digest)
 
     def begin(self) -> ISink:
         """Return a sink with a new temp file. Raises `StoreMissing` or `OSError`."""

@@ -78,7 +78,7 @@ def serve(place: str) -> str:
     good = [data for data in CONTENTS if digest_of(data) != CORRUPT]
     try:
         store = Store(disk, own, maybeDeferred)
-        assert good == [read(disk, store._current(store.parse(digest_of(data).hex))) for data in good]
+        assert good == [read(disk, store._resolve(store.parse(digest_of(data).hex))) for data in good]
     finally:
         disk.close()
     return own.name

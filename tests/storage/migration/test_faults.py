@@ -254,6 +254,6 @@ def test_unknown_former_name_is_not_found(filled):
     disk = DiskBackend(filled, SHA256, UNFLUSHED)
     for name in (digest_of(b"never"), CORRUPT, digest_of(b"never", algorithm("sha1"))):
         with pytest.raises(NotFound):
-            disk.current(name)
+            disk.resolve(name)
     disk.close()
     assert isinstance(outcome(maybeDeferred(DiskBackend, filled, MD5)), UnusableStore)

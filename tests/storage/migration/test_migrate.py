@@ -493,10 +493,10 @@ def test_unreadable_alias_file_fails_only_former_names_until_it_is_readable(plac
             raise OSError(codes.pop(), os.strerror(errno.EIO))
 
     disk = DiskBackend(place, SHA256, watched(fail))
-    assert (read(disk, digest_of(HELLO, SHA256)), [MD5]) == (HELLO, list(disk.former))
+    assert (read(disk, digest_of(HELLO, SHA256)), [MD5]) == (HELLO, list(disk.alias_algorithms))
     with pytest.raises(OSError, match="Input/output error"):
-        disk.current(digest_of(HELLO))
-    assert disk.current(digest_of(HELLO)) == digest_of(HELLO, SHA256)
+        disk.resolve(digest_of(HELLO))
+    assert disk.resolve(digest_of(HELLO)) == digest_of(HELLO, SHA256)
     disk.close()
 
 
@@ -547,5 +547,5 @@ def test_read_by_a_former_name_opens_the_file(place):
     fill(place, [HELLO])
     move(place)
     disk = DiskBackend(place, SHA256)
-    assert read(disk, disk.current(digest_of(HELLO))) == HELLO
+    assert read(disk, disk.resolve(digest_of(HELLO))) == HELLO
     disk.close()
