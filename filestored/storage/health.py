@@ -124,7 +124,7 @@ class Health:
         """End a recoverable suspension, after a probe has passed."""
         if self.recoverable:
             self.degraded = None
-            self._log.warn("writing goes on: the probe has passed")
+            self._log.warn("writes are enabled again: a probe passed")
 
     def _suspend_and_report(self, reason: str, *, until_restart: bool, of_device: bool = True) -> None:
         """Suspend writes; call the callbacks if that is new or lasts longer."""

@@ -102,7 +102,9 @@ class ThreadPools:
 
     def make(self, api: str) -> IOThreads:
         """Return new pools; `api` prefixes the names of their threads."""
-        return IOThreads(**{kind: self.make_run(f"{api}-{kind}", most) for kind, most in MAX_THREADS.items()})
+        return IOThreads(
+            **{kind: self.make_run(f"{api}-{kind}", count) for kind, count in MAX_THREADS.items()}
+        )
 
     def start(self) -> None:
         """Start all pools; they run jobs that were queued before."""
