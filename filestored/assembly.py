@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
-    from filestored.web.imageapi.tokens import Registration
+    from filestored.web.imageapi.tokens import RegistrationPolicy
 
 WORKER_MODULE = "filestored.worker"
 """The module that a supervisor runs as a worker process."""
@@ -179,9 +179,9 @@ def _open_images(
     )
 
 
-def _registration(settings: Settings) -> "Registration":
-    from filestored.web.imageapi.tokens import Registration
+def _registration(settings: Settings) -> "RegistrationPolicy":
+    from filestored.web.imageapi.tokens import RegistrationPolicy
 
     if settings.no_registration:
-        return Registration.OFF
-    return Registration.OPEN if settings.open_registration else Registration.LOCAL
+        return RegistrationPolicy.OFF
+    return RegistrationPolicy.OPEN if settings.open_registration else RegistrationPolicy.LOCAL

@@ -493,7 +493,7 @@ class IStreamedRequest(IRequest, IConsumer):
     def set_headers(fields: Mapping[bytes, bytes]) -> None:
         """Set several response headers that `filestored.http.response` has preformatted."""
 
-    def when_left(action: Callable[[], None]) -> None:
+    def on_disconnect(action: Callable[[], None]) -> None:
         """Call `action` when the client has disconnected, or at once if it has; replaces an earlier action.
 
         A client that closes its sending side counts as disconnected: the server cannot tell them apart.

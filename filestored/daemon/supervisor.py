@@ -124,7 +124,7 @@ class Supervisor:
     def served(self) -> None:
         """Handle that a worker serves: the cause of failed starts may be gone, so restarts are due soon."""
         for slot in self._slots:
-            slot.start_within(MAX_EMPTY_SECONDS)
+            slot.limit_restart_delay(MAX_EMPTY_SECONDS)
         self.count()
 
     def delay(self, seconds: float) -> float:

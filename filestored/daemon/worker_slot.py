@@ -108,7 +108,7 @@ class WorkerSlot:
             )
             worker.kill()
 
-    def start_within(self, seconds: float) -> None:
+    def limit_restart_delay(self, seconds: float) -> None:
         """Shorten a pending restart delay to `seconds`."""
         if self._later is not None and not self._stopped:
             self._later.reset(min(seconds, self._wait()))

@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
-from filestored.http.protocols import IAnswerable, ManagedConnection
+from filestored.http.protocols import IRenderable, ManagedConnection
 from filestored.http.rendering import render_tree
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
@@ -50,7 +50,7 @@ class HTTPFactory(Factory):
         self.receive_sizes = ReceiveSizes()
         self._cache = ResponseCache()
         self._loopback_cache = ResponseCache()
-        self.render: Callable[[IAnswerable], None] = partial(render_tree, root)
+        self.render: Callable[[IRenderable], None] = partial(render_tree, root)
         self.access_log = access_log
         self._clock = clock
         self._connections: set[ManagedConnection] = set()

@@ -50,7 +50,7 @@ class ResponseWriter(Protocol):
         """Close the connection at once."""
 
 
-class IAnswerable(IStreamedRequest):
+class IRenderable(IStreamedRequest):
     """A request, as rendering sees it."""
 
     startedWriting: bool = Attribute("True once the head of the response has been sent.")
@@ -115,7 +115,7 @@ class ChannelOwner(Protocol):
     now: float
     draining: bool
     access_log: IAccessLog | None
-    render: Callable[[IAnswerable], None]
+    render: Callable[[IRenderable], None]
 
     def cache_for(self, address: IAddress) -> ResponseCache:
         """Return the response cache of connections to this local address."""

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource, getChildForRequest
 
-from filestored.http.protocols import IAnswerable
+from filestored.http.protocols import IRenderable
 
 NOT_DONE_YET = 1
 """The value that a resource returns that answers later, as in `twisted.web.server`.
@@ -20,7 +20,7 @@ Not imported from there: that module imports a remote object protocol and an XML
 _log = Logger()
 
 
-def render_tree(root: IResource, request: IAnswerable) -> None:
+def render_tree(root: IResource, request: IRenderable) -> None:
     """Have the resource that `request` addresses answer it."""
     try:
         resource = getChildForRequest(root, request)
@@ -30,7 +30,7 @@ def render_tree(root: IResource, request: IAnswerable) -> None:
         render(resource, request)
 
 
-def render(resource: IResource, request: IAnswerable) -> None:
+def render(resource: IResource, request: IRenderable) -> None:
     """Have `resource` answer `request`."""
     try:
         body = resource.render(request)
@@ -43,7 +43,7 @@ def render(resource: IResource, request: IAnswerable) -> None:
             _send(request, body)
 
 
-def fail_request(request: IAnswerable, reason: Failure) -> None:
+def fail_request(request: IRenderable, reason: Failure) -> None:
     """Log a failure of a resource and answer 500, or abort a response that has begun already."""
     _log.failure("{method} failed", reason, method=request.method.decode())
     if request.finished:
@@ -54,7 +54,7 @@ def fail_request(request: IAnswerable, reason: Failure) -> None:
     send_text(request, 500, "internal server error")
 
 
-def send_text(request: IAnswerable, status: int, line: str) -> None:
+def send_text(request: IRenderable, status: int, line: str) -> None:
     """Answer with a status and one line of plain text."""
     body = line.encode() + b"\n"
     request.setResponseCode(status)
@@ -63,7 +63,7 @@ def send_text(request: IAnswerable, status: int, line: str) -> None:
     _send(request, body)
 
 
-def _send(request: IAnswerable, body: object) -> None:
+def _send(request: IRenderable, body: object) -> None:
     if not isinstance(body, bytes):
         fail_request(request, Failure(TypeError(f"render returned {type(body).__name__}, not bytes")))
         return
@@ -75,7 +75,7 @@ def _send(request: IAnswerable, body: object) -> None:
     request.finish()
 
 
-def _refuse_method(resource: IResource, request: IAnswerable, error: UnsupportedMethod) -> None:
+def _refuse_method(resource: IResource, request: IRenderable, error: UnsupportedMethod) -> None:
     allowed: list[bytes] = list(error.allowedMethods)
     if request.method == b"HEAD" and b"GET" in allowed:
         request.method = b"GET"  # the request knows that no body is to be sent

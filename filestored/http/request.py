@@ -23,7 +23,7 @@ from zope.interface import implementer
 from filestored.errors import BodyLost
 from filestored.http.body import RequestBody
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.protocols import IAnswerable, ResponseWriter
+from filestored.http.protocols import IRenderable, ResponseWriter
 from filestored.http.rendering import fail_request, render
 from filestored.http.response import CachedHead, format_head
 from filestored.http.response_cache import CachedResponse
@@ -39,7 +39,7 @@ BODILESS = (204, 304)
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-@implementer(IAnswerable)
+@implementer(IRenderable)
 class Request(TwistedRequest):
     """A request that is answered through `write` and `finish`.
 
@@ -167,8 +167,8 @@ class Request(TwistedRequest):
         """See `IStreamedRequest.abort`."""
         self._writer.abort()
 
-    def when_left(self, action: Callable[[], None]) -> None:
-        """See `IStreamedRequest.when_left`."""
+    def on_disconnect(self, action: Callable[[], None]) -> None:
+        """See `IStreamedRequest.on_disconnect`."""
         if self._left:
             action()
         else:

@@ -14,9 +14,10 @@ step:
 - remove: the record, which decides; the claim goes last
 
 A claim without its image was left by a crash, or belongs to a replacement in progress; the two cannot be told
-apart. So a taker of the name first rewrites the record that the claim names (`_fence`): a change about to be
-decided there fails and is tried again. Then it replaces the claim. This is safe because each attempt to
-replace reads the record before it claims, and all claims and records ever written differ (``nonce``).
+apart. So a taker of the name first rewrites the record that the claim names (`_rewrite_nonce`): a change
+about to be decided there fails and is tried again. Then it replaces the claim. This is safe because each
+attempt to replace reads the record before it claims, and all claims and records ever written differ
+(``nonce``).
 """
 
 import errno
@@ -179,13 +180,13 @@ class Catalog:
                 record = self._records.read(self._image(owner))
                 if record is not None and ImageRecord.from_record(record).image.name == name:
                     return None
-                if not self._fence(owner, record):
+                if not self._rewrite_nonce(owner, record):
                     continue
             if self._records.replace(self._name(name), held, claim):
                 return claim
         raise _contended()
 
-    def _fence(self, identity: str, record: bytes | None) -> bool:
+    def _rewrite_nonce(self, identity: str, record: bytes | None) -> bool:
         """Make changes in progress of an image fail once; return False when it has changed meanwhile."""
         return record is None or self._records.replace(self._image(identity), record, with_new_nonce(record))
 

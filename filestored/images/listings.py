@@ -33,7 +33,7 @@ class Listings:
 
     def __init__(self, record_threads: RecordThreads) -> None:
         self._threads = record_threads
-        self._places = DeferredSemaphore(MAX_LISTINGS)
+        self._slots = DeferredSemaphore(MAX_LISTINGS)
         self._queued: dict[str, _Listing] = {}
         self._running: set[str] = set()
 
@@ -51,11 +51,11 @@ class Listings:
     async def _run(self, username: str) -> None:
         """Run the listings of one account, one after the other, until none is queued."""
         while username in self._queued:
-            await self._places.acquire()
+            await self._slots.acquire()
             try:
                 await self._read(self._queued.pop(username))
             finally:
-                self._places.release()
+                self._slots.release()
         self._running.discard(username)
 
     async def _read(self, listing: "_Listing") -> None:

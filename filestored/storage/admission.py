@@ -2,11 +2,11 @@
 
 `AdmissionControl.admit` decides before the first byte, without blocking. Refused are uploads that are too
 large, for which there is no space, and all uploads while writes are suspended. Those that need an upload
-place are refused when none can become free.
+slot are refused when none can become free.
 
-Upload places bound the uploads that write to disk at once. An upload needs none for its first
-`MAX_UNPLACED_BYTES`, which wait in memory. It acquires a place for the next byte, or to be committed, and
-releases it at its end. When all places are held, the upload of the slowest client is evicted, if that is
+Upload slots bound the uploads that write to disk at once. An upload needs none for its first
+`MAX_BYTES_WITHOUT_SLOT`, which wait in memory. It acquires a slot for the next byte, or to be committed, and
+releases it at its end. When all slots are held, the upload of the slowest client is evicted, if that is
 slower than `MIN_RATE`; else the new upload is refused.
 
 Free space is a cached value, refreshed by the I/O threads after each batch and while large uploads are
@@ -14,7 +14,7 @@ written, and by a job after each refusal. `FreeSpace.spend` checks it once in `C
 uploads of a store and process, and for each chunk while there is none. So uploads use at most
 `CHECK_INTERVAL_BYTES` of the reserve per process and store, and one chunk per I/O thread.
 
-Rejected: statvfs(2) in `admit`, which blocks the reactor on a hanging disk. A place from the request head on,
+Rejected: statvfs(2) in `admit`, which blocks the reactor on a hanging disk. A slot from the request head on,
 which lets slow clients block all others. Reserving the announced length, which lets a client that sends
 little do the same.
 """
@@ -31,11 +31,11 @@ from filestored.interfaces import IBackend
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
-MAX_UNPLACED_BYTES = 16 * 1024
-"""Maximum bytes of an upload without a place. 4,000 such uploads take 64 MiB."""
+MAX_BYTES_WITHOUT_SLOT = 16 * 1024
+"""Maximum bytes of an upload without a slot. 4,000 such uploads take 64 MiB."""
 
 MIN_RATE = 64 * 1024
-"""Bytes per second below which the holder of a place may be evicted."""
+"""Bytes per second below which the holder of a slot may be evicted."""
 
 CHECK_INTERVAL_BYTES = 16 * 1024 * 1024
 """Bytes written between two checks of the free space. A check takes microseconds."""
@@ -45,14 +45,14 @@ class AdmissionControl:
     """Limits on size, count and free space of one store. `max_size` in bytes."""
 
     def __init__(
-        self, backend: IBackend, run: Run, health: Health, *, max_size: int, places: "UploadPlaces"
+        self, backend: IBackend, run: Run, health: Health, *, max_size: int, slots: "UploadSlots"
     ) -> None:
         self.max_size = max_size
         self.free_space = FreeSpace(backend)
         self._backend = backend
         self._run = run
         self._health = health
-        self._places = places
+        self._slots = slots
         self._refreshing = False
 
     def admit(self, length: int | None) -> None:
@@ -62,8 +62,8 @@ class AdmissionControl:
             raise TooLarge
         if self._health.degraded is not None:
             raise WritesSuspended
-        if length > MAX_UNPLACED_BYTES:
-            self._places.check()
+        if length > MAX_BYTES_WITHOUT_SLOT:
+            self._slots.check()
         if self.free_space.free < max(length, 1):
             self._refresh_free_space()
             raise StorageFull
@@ -111,8 +111,8 @@ class FreeSpace:
             self._written = 0
 
 
-class PlaceHolder(Protocol):
-    """An upload that holds a place, or wants one."""
+class SlotHolder(Protocol):
+    """An upload that holds a slot, or wants one."""
 
     def rate(self, now: float) -> float:
         """Return the client's rate in bytes per second; infinite if the client is not the cause."""
@@ -121,21 +121,21 @@ class PlaceHolder(Protocol):
         """Fail with `Overloaded`, and free memory and descriptors."""
 
 
-class UploadPlaces:
-    """The places of one store. `seconds` is a monotonic clock."""
+class UploadSlots:
+    """Slots for the concurrent uploads of one store (``--max-uploads``). `seconds` is a monotonic clock."""
 
     def __init__(self, count: int, seconds: Callable[[], float] = monotonic) -> None:
         self.seconds = seconds
         self._count = count
-        self._holders: set[PlaceHolder] = set()
+        self._holders: set[SlotHolder] = set()
 
     def check(self) -> None:
-        """Raise `Overloaded` when all places are held and no holder may be evicted."""
+        """Raise `Overloaded` when all slots are held and no holder may be evicted."""
         if len(self._holders) >= self._count:
             self._slowest(MIN_RATE)
 
-    def acquire(self, upload: PlaceHolder) -> None:
-        """Give `upload` a place. Idempotent. Raises `Overloaded`."""
+    def acquire(self, upload: SlotHolder) -> None:
+        """Give `upload` a slot. Idempotent. Raises `Overloaded`."""
         if upload in self._holders:
             return
         if len(self._holders) >= self._count:
@@ -144,11 +144,11 @@ class UploadPlaces:
             slowest.evict()
         self._holders.add(upload)
 
-    def release(self, upload: PlaceHolder) -> None:
-        """Free the place of `upload`, if it holds one."""
+    def release(self, upload: SlotHolder) -> None:
+        """Free the slot of `upload`, if it holds one."""
         self._holders.discard(upload)
 
-    def _slowest(self, below: float) -> PlaceHolder:
+    def _slowest(self, below: float) -> SlotHolder:
         """Return the holder with the lowest rate. Raises `Overloaded` unless that is lower than `below`."""
         now = self.seconds()
         rate, _, slowest = min((each.rate(now), id(each), each) for each in self._holders)

@@ -19,7 +19,7 @@ from filestored.digest import Digest
 from filestored.errors import Overloaded
 from filestored.interfaces import IBlob, IFileSource, IInMemory, IStoredFile
 from filestored.storage.health import Health, raise_classified
-from filestored.storage.read_latency import MAX_READ_SECONDS, ReadLatency
+from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.threads import Run
 
 READ_CHUNK_BYTES = 256 * 1024
@@ -31,9 +31,9 @@ CLOSE_IN_THREAD_MIN_BYTES = 1024 * 1024
 
 @implementer(IBlob)
 class Blob:
-    """The content of `digest`, read from `file` by `run`; `latency` measures reads."""
+    """The content of `digest`, read from `file` by `run`; `breaker` measures reads."""
 
-    __slots__ = ("_closed", "_file", "_health", "_latency", "_producer", "_reading", "_run", "digest", "size")
+    __slots__ = ("_breaker", "_closed", "_file", "_health", "_producer", "_reading", "_run", "digest", "size")
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class Blob:
         file: IStoredFile,
         run: Run,
         health: Health,
-        latency: ReadLatency | None = None,
+        breaker: ReadCircuitBreaker | None = None,
     ) -> None:
         self.digest = digest
         self.size = file.size
         self._file = file
         self._run = run
         self._health = health
-        self._latency = latency or ReadLatency()
+        self._breaker = breaker or ReadCircuitBreaker()
         self._producer: RangeProducer | None = None
         self._reading = False
         self._closed = False
@@ -95,7 +95,7 @@ class Blob:
 
     def _read_if_wanted(self, start: int, count: int) -> bytes:
         """Read in an I/O thread, unless the consumer has stopped meanwhile."""
-        return b"" if self._is_stopped() else self._latency.call(self._file.read, start, count)
+        return b"" if self._is_stopped() else self._breaker.call(self._file.read, start, count)
 
     def _is_stopped(self) -> bool:
         return self._producer is not None and self._producer.stopped
@@ -118,7 +118,7 @@ class Blob:
         self._file.close()
 
     def _closes_in_thread(self) -> bool:
-        return self._latency.slow or self.size >= CLOSE_IN_THREAD_MIN_BYTES
+        return self._breaker.slow or self.size >= CLOSE_IN_THREAD_MIN_BYTES
 
 
 @implementer(IBlob, IInMemory)
@@ -153,10 +153,10 @@ class FileBlob(Blob):
         file: IStoredFile,
         run: Run,
         health: Health,
-        latency: ReadLatency,
+        breaker: ReadCircuitBreaker,
         descriptor: int,
     ) -> None:
-        super().__init__(digest, file, run, health, latency)
+        super().__init__(digest, file, run, health, breaker)
         self._descriptor = descriptor
 
     def fileno(self) -> int:
@@ -166,15 +166,15 @@ class FileBlob(Blob):
     @property
     def slow(self) -> bool:
         """See `IFileSource`."""
-        return self._latency.slow
+        return self._breaker.slow
 
     def record_latency(self, seconds: float) -> None:
         """See `IFileSource.record_latency`."""
         if seconds > MAX_READ_SECONDS:  # faster reads change nothing; this is the hot path
-            self._latency.record(seconds)
+            self._breaker.record(seconds)
 
     def _closes_in_thread(self) -> bool:
-        return self._latency.slow or (self.size >= CLOSE_IN_THREAD_MIN_BYTES and not self._has_name())
+        return self._breaker.slow or (self.size >= CLOSE_IN_THREAD_MIN_BYTES and not self._has_name())
 
     def _has_name(self) -> bool:
         """Return whether the file has a name, so that closing it frees no space."""

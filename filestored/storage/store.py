@@ -8,7 +8,7 @@
 
 Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception: a backend with
 `INonBlockingOpen` is opened in the reactor's thread, which is faster than a thread while the disk is fast
-(`read_latency`).
+(`read_circuit_breaker`).
 """
 
 from collections.abc import Callable, Iterable
@@ -36,12 +36,12 @@ from filestored.interfaces import (
     UploadResult,
 )
 from filestored.settings import MAX_UPLOADS
-from filestored.storage.admission import AdmissionControl, UploadPlaces
+from filestored.storage.admission import AdmissionControl, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
-from filestored.storage.read_latency import ReadLatency
+from filestored.storage.read_circuit_breaker import ReadCircuitBreaker
 from filestored.storage.threads import IOThreads, Run
 from filestored.storage.upload import Upload
 
@@ -94,10 +94,10 @@ class Store:
         if INonBlockingOpen.providedBy(backend):
             alsoProvides(self, ISyncOpen)
         self._health = health or Health()
-        self._latency = ReadLatency()
-        self._places = UploadPlaces(max_uploads, seconds)
+        self._read_breaker = ReadCircuitBreaker()
+        self._slots = UploadSlots(max_uploads, seconds)
         self._admission = AdmissionControl(
-            backend, threads.read, self._health, max_size=max_size, places=self._places
+            backend, threads.read, self._health, max_size=max_size, slots=self._slots
         )
         self._group = GroupCommit(backend, threads.commit, self._health, self._admission.update_free_space)
 
@@ -109,7 +109,7 @@ class Store:
     @property
     def slow(self) -> bool:
         """See `ISyncOpen`."""
-        return self._latency.slow
+        return self._read_breaker.slow
 
     def parse(self, text: str) -> Digest:
         """See `IStore.parse`; the length of a text identifies its algorithm."""
@@ -124,7 +124,7 @@ class Store:
             self._group,
             self._health,
             self._threads,
-            self._places,
+            self._slots,
             length=length,
             limit=self._admission.max_size,
             ended=self._upload_ended,
@@ -132,7 +132,7 @@ class Store:
 
     def open(self, digest: Digest, view: FileView | None = None) -> "Deferred[IBlob]":
         """See `IStore.open`; synchronous if the backend allows it and the disk is fast."""
-        if ISyncOpen.providedBy(self) and not self._latency.slow:
+        if ISyncOpen.providedBy(self) and not self._read_breaker.slow:
             return maybeDeferred(self.open_sync, digest, view)
         return Deferred.fromCoroutine(self._open(digest, view))
 
@@ -145,7 +145,7 @@ class Store:
 
     def reopen(self, digest: Digest) -> IBlob:
         """See `ISyncOpen.reopen`."""
-        if self._latency.slow:
+        if self._read_breaker.slow:
             raise BlockingIOError(EAGAIN, "the disk is slow")
         return self._blob(digest, self._open_now(digest), None)
 
@@ -172,7 +172,7 @@ class Store:
         try:
             return self._backend.open(self._resolve(digest))
         finally:
-            self._latency.record(monotonic() - began)
+            self._read_breaker.record(monotonic() - began)
 
     def _open_resolved(self, digest: Digest) -> IStoredFile:
         """Open in an I/O thread. Raises `NotFound` or `OSError`."""
@@ -180,7 +180,7 @@ class Store:
 
     async def _open(self, digest: Digest, view: FileView | None) -> IBlob:
         try:
-            file = await self._threads.read(self._latency.call, self._open_resolved, digest)
+            file = await self._threads.read(self._read_breaker.call, self._open_resolved, digest)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._open_error(error) from None
@@ -192,8 +192,8 @@ class Store:
         if IInMemory.providedBy(file):
             return InMemoryBlob(digest, file.data)
         if IFileBacked.providedBy(file):
-            return FileBlob(digest, file, self._threads.read, self._health, self._latency, file.fileno())
-        return Blob(digest, file, self._threads.read, self._health, self._latency)
+            return FileBlob(digest, file, self._threads.read, self._health, self._read_breaker, file.fileno())
+        return Blob(digest, file, self._threads.read, self._health, self._read_breaker)
 
     def _open_error(self, error: Exception) -> Exception:
         self.statistics.not_found += isinstance(error, NotFound)

@@ -7,8 +7,8 @@ until it ends::
     write -> [ buffer ] -> job: hash + write -> [ buffer ] -> job ...
                  commit -> last job: hash, write, compare, seal, publish -> flush of the name -> UploadResult
 
-The first `MAX_UNPLACED_BYTES` need no upload place (`admission`). An upload of a slow client may be evicted:
-its written bytes are discarded, and the next `write` or the `commit` fails with `Overloaded`.
+The first `MAX_BYTES_WITHOUT_SLOT` need no slot (`admission`). An upload of a slow client may be evicted: its
+written bytes are discarded, and the next `write` or the `commit` fails with `Overloaded`.
 
 Content of at most `INLINE_HASH_MAX_BYTES` needs no job: it is hashed in the reactor's thread, and the group
 commit writes, seals and publishes it together with others.
@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
 from filestored.interfaces import IUpload, UploadResult
-from filestored.storage.admission import MAX_UNPLACED_BYTES, UploadPlaces
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
@@ -79,7 +79,7 @@ class Upload:
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
-        places: UploadPlaces,
+        slots: UploadSlots,
         *,
         length: int | None,
         limit: int,
@@ -89,8 +89,8 @@ class Upload:
         self._group = group
         self._health = health
         self._threads = threads
-        self._places = places
-        self._window_start = places.seconds()
+        self._slots = slots
+        self._window_start = slots.seconds()
         self._length = length
         self._limit = limit
         self._on_end = ended
@@ -118,8 +118,8 @@ class Upload:
         if self._evicted:
             raise Overloaded
         if self._error is None and not (self._aborted or self._committing):
-            if self._size > MAX_UNPLACED_BYTES:
-                self._places.acquire(self)
+            if self._size > MAX_BYTES_WITHOUT_SLOT:
+                self._slots.acquire(self)
             self._buffer(data)
             self._start_write()
             self._throttle()
@@ -148,14 +148,14 @@ class Upload:
             Deferred.fromCoroutine(self._end(None))
 
     def rate(self, now: float) -> float:
-        """See `PlaceHolder.rate`; infinite while a job or the commit runs, or within the first seconds."""
+        """See `SlotHolder.rate`; infinite while a job or the commit runs, or within the first seconds."""
         elapsed = now - self._window_start
         if self._working or self._committing or self._aborted or elapsed < MIN_WINDOW_SECONDS:
             return float("inf")
         return (self._size - self._window_size) / elapsed
 
     def evict(self) -> None:
-        """See `PlaceHolder.evict`. Called by `UploadPlaces` only, while no job runs."""
+        """See `SlotHolder.evict`. Called by `UploadSlots` only, while no job runs."""
         self._evicted = True
         self._error = Overloaded()
         self._clear_buffer()
@@ -166,7 +166,7 @@ class Upload:
         """Hash the content here; the group commit does the rest."""
         try:
             self._check()
-            self._places.acquire(self)
+            self._slots.acquire(self)
             data = self._joined()
             digest = self._writer.digest(data)
         except Exception as error:
@@ -214,7 +214,7 @@ class Upload:
         return UploadResult(digest, self._size, created, encoding)
 
     def _ended(self, stored: UploadResult | None) -> None:
-        self._places.release(self)
+        self._slots.release(self)
         self._on_end(stored)
 
     async def _end(self, stored: UploadResult | None) -> None:
@@ -239,7 +239,7 @@ class Upload:
 
     def _job_ended(self, result: Failure | None) -> None:
         self._working = False
-        self._window_start, self._window_size = self._places.seconds(), self._size
+        self._window_start, self._window_size = self._slots.seconds(), self._size
         if isinstance(result, Failure):
             self._error = self._health.classify(_exception(result))
         if self._idle is not None:

@@ -15,7 +15,7 @@ from filestored.errors import NotFound
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
 from filestored.web.errors import HTTPError, precondition_failed
-from filestored.web.headers.conditional import Precondition, evaluate_preconditions
+from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
 from filestored.web.resource import AsyncResource, prefers_json, reply, reply_json
 from filestored.web.upload import UploadHeaders, receive
@@ -122,7 +122,7 @@ def _hash_in_path(request: IStreamedRequest) -> bytes:
 def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
     """Return whether a precondition forbids to change the file with entity tag `tag`, None being no file."""
     if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
-    return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is Precondition.FAILED
+    return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is PreconditionResult.FAILED
 
 
 def _reply_stored(stored: UploadResult, request: IStreamedRequest, status: int) -> None:
@@ -130,7 +130,7 @@ def _reply_stored(stored: UploadResult, request: IStreamedRequest, status: int) 
     tag = entity_tag(digest)
     if_none_match = None if stored.created else request.header(b"if-none-match")
     if if_none_match is not None and (
-        evaluate_preconditions(tag, None, if_none_match, reading=False) is Precondition.FAILED
+        evaluate_preconditions(tag, None, if_none_match, reading=False) is PreconditionResult.FAILED
     ):
         raise precondition_failed()
     url = f"/files/{digest.hex}"

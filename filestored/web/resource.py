@@ -7,7 +7,7 @@ Errors are one line of text, or ``application/problem+json`` (RFC 9457) for clie
 
 Work whose client disconnects is not cancelled: its body fails with `BodyLost`, its blob is stopped, writes to
 its request are dropped, and an open, delete or commit completes. Only the decoding of images, which takes
-seconds, is cancelled (`IStreamedRequest.when_left`). Rejected: cancelling the coroutine; a cancelled open
+seconds, is cancelled (`IStreamedRequest.on_disconnect`). Rejected: cancelling the coroutine; a cancelled open
 would leak a descriptor.
 """
 
@@ -27,7 +27,7 @@ from filestored.http.rendering import NOT_DONE_YET
 from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import Field, HTTPError, http_error_for, precondition_failed
-from filestored.web.headers.conditional import Precondition, evaluate_preconditions
+from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.negotiation import wants_json
 
 TEXT = b"text/plain; charset=utf-8"
@@ -151,9 +151,9 @@ def start_not_modified(request: IStreamedRequest, tag: bytes, headers: Preformat
     """
     if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
     precondition = evaluate_preconditions(tag, if_match, if_none_match, reading=True)
-    if precondition is Precondition.FAILED:
+    if precondition is PreconditionResult.FAILED:
         raise precondition_failed()
-    if precondition is Precondition.PROCEED:
+    if precondition is PreconditionResult.PROCEED:
         return False
     request.setResponseCode(304)
     request.set_headers(headers)

@@ -19,7 +19,7 @@ from filestored.web.files import FilesByPath
 from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
-from filestored.web.imageapi.tokens import Registration
+from filestored.web.imageapi.tokens import RegistrationPolicy
 from filestored.web.origins import OriginPolicy, ProtectedRoot
 from filestored.web.static import RootResource, StaticFile, make_static
 
@@ -31,7 +31,7 @@ def make_site(
     store: IStore,
     images: IImageStore | None = None,
     *,
-    registration: Registration = Registration.LOCAL,
+    registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
 ) -> Resource:

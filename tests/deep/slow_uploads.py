@@ -8,7 +8,7 @@ as much as needs no place, and stay: the memory that they take is bounded.
 import os
 import time
 
-from filestored.storage.admission import MAX_UNPLACED_BYTES
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT
 from tests.daemon.slow_uploads import RATE, upload_slowly
 from tests.daemon_process import Running, memory
 from tests.deep.bench import Bench, Verdict, processes, upload
@@ -45,7 +45,7 @@ def _rise(daemon: Running) -> int:
     """Return by how many MiB the memory of a worker rises with `WAITING` slow uploads."""
     (pid,) = processes(daemon)
     baseline = memory(pid)
-    with upload_slowly(daemon, WAITING, burst=MAX_UNPLACED_BYTES - 2 * RATE):
+    with upload_slowly(daemon, WAITING, burst=MAX_BYTES_WITHOUT_SLOT - 2 * RATE):
         assert upload(daemon, os.urandom(4096)) is not None, "an upload beside those that wait"
         time.sleep(1.0)
     return (memory(pid, "VmHWM") - baseline) // 1024

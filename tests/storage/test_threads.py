@@ -18,7 +18,7 @@ from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
-from filestored.storage.read_latency import ReadLatency
+from filestored.storage.read_circuit_breaker import ReadCircuitBreaker
 from filestored.storage.store import Store
 from filestored.storage.threads import MAX_THREADS, IOThreads, ThreadPools
 from tests.images.catalog_samples import PNG
@@ -131,7 +131,7 @@ class Ledger:
         self.threads = IOThreads(**{each.name: partial(self._run, each.name) for each in fields(IOThreads)})
 
     def _run(self, kind, function, /, *args, **kwargs):
-        measured = getattr(function, "__func__", None) is ReadLatency.call
+        measured = getattr(function, "__func__", None) is ReadCircuitBreaker.call
         self.jobs.append((kind, (args[0] if measured else function).__name__))
         return maybeDeferred(function, *args, **kwargs)
 

@@ -249,7 +249,7 @@ class Ending(Tap):
 
 @pytest.mark.parametrize("begins", [True, False])
 @pytest.mark.parametrize("commits", [True, False])
-def test_upload_aborted_on_an_error_releases_its_place_once(bench, begins, commits):
+def test_upload_aborted_on_an_error_releases_its_slot_once(bench, begins, commits):
     backend = MemoryBackend(MD5)
     store = Store(backend, MD5, bench)
     upload = store.upload()
@@ -286,7 +286,7 @@ class ClingingBackend(MemoryBackend):
         return Clinging(self)
 
 
-def test_upload_that_cannot_be_discarded_releases_its_place(bench):
+def test_upload_that_cannot_be_discarded_releases_its_slot(bench):
     store = Store(ClingingBackend(MD5), MD5, bench)
     upload = store.upload()
     upload.write(PIECE * 10)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from filestored.web.imageapi.tokens import Registration
+from filestored.web.imageapi.tokens import RegistrationPolicy
 from filestored.web.origins import OriginPolicy
 from tests.images.catalog_samples import PNG
 from tests.web.forms import FORM, form
@@ -154,7 +154,7 @@ def test_foreign_page_changes_nothing(wire, page):
 
 
 @pytest.mark.parametrize("page", FOREIGN_PAGES)
-@pytest.mark.parametrize("registration", Registration)
+@pytest.mark.parametrize("registration", RegistrationPolicy)
 def test_foreign_page_gets_no_token_and_creates_no_account(page, registration):
     wire = ImageWire(registration=registration)
     for method, path in itertools.product(["GET", "HEAD"], TOKENS):
@@ -258,7 +258,7 @@ def test_domain_name_on_a_unix_socket_gets_no_token(host, status):
 
 @pytest.mark.parametrize("here", [LOOPBACK, UNIX, PUBLIC])
 def test_disabled_registration_gives_no_tokens(here):
-    wire = ImageWire(here=here, registration=Registration.OFF)
+    wire = ImageWire(here=here, registration=RegistrationPolicy.OFF)
     for path in TOKENS:
         assert 403 == ask(wire, "GET", f"/imageapi/{path}").status
 

@@ -26,7 +26,7 @@ MAX_CHUNKS = 256
 """Lines and chunks that one call of `ChunkedReader.feed` reads; 256 chunks of one byte take 1 ms."""
 
 
-class Decoded(NamedTuple):
+class FramingResult(NamedTuple):
     """The result of `feed`: bytes of the body, bytes that were not read, and whether the body is complete.
 
     The bytes not read follow a complete body; otherwise they are to be fed again.
@@ -43,16 +43,16 @@ class LengthReader:
     def __init__(self, length: int) -> None:
         self._missing = length
 
-    def feed(self, data: bytes) -> Decoded:
+    def feed(self, data: bytes) -> FramingResult:
         """Return the next bytes of the body."""
         missing = self._missing - len(data)
         if missing > 0:
             self._missing = missing
-            return Decoded(data, b"", complete=False)
+            return FramingResult(data, b"", complete=False)
         self._missing = 0
         if missing == 0:
-            return Decoded(data, b"", complete=True)
-        return Decoded(data[:missing], data[missing:], complete=True)
+            return FramingResult(data, b"", complete=True)
+        return FramingResult(data[:missing], data[missing:], complete=True)
 
 
 class ChunkedReader:
@@ -68,7 +68,7 @@ class ChunkedReader:
         self._trailers = 0
         self._step: Callable[[bytes, int], tuple[int, bytes]] = self._read_size
 
-    def feed(self, data: bytes) -> Decoded:
+    def feed(self, data: bytes) -> FramingResult:
         """Return the next bytes of the body, of at most `MAX_CHUNKS` chunks. Raises `BodyMalformed`."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
@@ -80,12 +80,12 @@ class ChunkedReader:
             end, body = self._step(data, position)
             if end == position:
                 self._buffer = data[position:]
-                return Decoded(b"".join(pieces), b"", complete=False)
+                return FramingResult(b"".join(pieces), b"", complete=False)
             self._check(data, position, end, body)
             if body:
                 pieces.append(body)
             position = end
-        return Decoded(b"".join(pieces), data[position:], self._callbacks.complete)
+        return FramingResult(b"".join(pieces), data[position:], self._callbacks.complete)
 
     def _check(self, data: bytes, position: int, end: int, body: bytes) -> None:
         """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""

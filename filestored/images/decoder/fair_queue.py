@@ -1,10 +1,10 @@
-"""Fair queue: a bounded number of places, shared round robin between owners.
+"""Fair queue: a bounded number of slots, shared round robin between owners.
 
-In: the name of an owner and a function. Out: the result of the function, called when a place was free.
+In: the name of an owner and a function. Out: the result of the function, called when a slot was free.
 
-An owner holds one place at a time, so many jobs of one owner delay no other. Free places go round robin over
+An owner holds one slot at a time, so many jobs of one owner delay no other. Free slots go round robin over
 the waiting owners; jobs of one owner run in order of arrival. A job that is cancelled while it waits leaves
-the queue. A minor job never occupies the last free place, unless there is only one.
+the queue. A minor job never occupies the last free slot, unless there is only one.
 
 Bounds: `max_waiting_each` jobs of one owner wait, and `max_waiting` in all. In a full queue a new job
 displaces the last job of the owner with the most waiting, so a few owners with many jobs keep no other out.
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class _Ticket:
-    """A waiting job of `owner`; `ready` fires when it has a place."""
+    """A waiting job of `owner`; `ready` fires when it has a slot."""
 
     def __init__(self, owner: str, minor: bool, withdraw: "Callable[[_Ticket], None]") -> None:
         self.owner = owner
@@ -33,11 +33,11 @@ class _Ticket:
 
 
 class FairQueue:
-    """Runs `places` jobs at once, each of another owner."""
+    """Runs `slots` jobs at once, each of another owner."""
 
-    def __init__(self, places: int, *, max_waiting: int, max_waiting_each: int) -> None:
-        self._places = places
-        self._max_minor = max(1, places - 1)
+    def __init__(self, slots: int, *, max_waiting: int, max_waiting_each: int) -> None:
+        self._slots = slots
+        self._max_minor = max(1, slots - 1)
         self._max_waiting = max_waiting
         self._max_waiting_each = max_waiting_each
         self._waiting: dict[str, deque[_Ticket]] = {}  # in round-robin order
@@ -45,7 +45,7 @@ class FairQueue:
         self._serving = False
 
     async def run(self, owner: str, function: Callable[[], Awaitable[_T]], *, minor: bool = False) -> _T:
-        """Call `function` when `owner` gets a place. Raises `Overloaded` beyond the bounds."""
+        """Call `function` when `owner` gets a slot. Raises `Overloaded` beyond the bounds."""
         ticket = _Ticket(owner, minor, self._withdraw)
         self._waiting.setdefault(owner, deque()).append(ticket)
         self._serve()
@@ -83,7 +83,7 @@ class FairQueue:
             return
         self._serving = True
         try:
-            while len(self._running) < self._places and (ticket := self._next()) is not None:
+            while len(self._running) < self._slots and (ticket := self._next()) is not None:
                 self._start(ticket)
         finally:
             self._serving = False
@@ -96,7 +96,7 @@ class FairQueue:
         ticket.ready.callback(None)
 
     def _next(self) -> _Ticket | None:
-        """Return the next job that may start: the first of the first waiting owner without a place."""
+        """Return the next job that may start: the first of the first waiting owner without a slot."""
         minor_allowed = sum(ticket.minor for ticket in self._running.values()) < self._max_minor
         for owner, tickets in self._waiting.items():
             if owner not in self._running:

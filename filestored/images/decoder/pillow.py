@@ -149,7 +149,9 @@ def _reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     factor = int(max(image.width / box[0], image.height / box[1]) / 2)
     if factor < 2:
         return _simple(image)
-    strips = [_simple(_strip(image, top, factor)).reduce(factor) for top in _tops(image.height, factor)]
+    strips = [
+        _simple(_strip(image, top, factor)).reduce(factor) for top in _strip_offsets(image.height, factor)
+    ]
     whole = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
     for number, strip in enumerate(strips):
         whole.paste(strip, (0, number * strips[0].height))
@@ -157,7 +159,7 @@ def _reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     return whole
 
 
-def _tops(height: int, factor: int) -> range:
+def _strip_offsets(height: int, factor: int) -> range:
     return range(0, height, _STRIP_ROWS * factor)
 
 

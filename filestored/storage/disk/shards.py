@@ -39,7 +39,7 @@ class Shards:
         self._calls = calls
         self._root = root
         self._device = os.fstat(root.descriptor).st_dev
-        self.descriptors: dict[str, int] = _Opened(self._open)
+        self.descriptors: dict[str, int] = _LazyDescriptors(self._open)
         try:
             self._open_all()
         except BaseException:
@@ -164,7 +164,7 @@ class Shards:
             return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
-class _Opened(dict[str, int]):
+class _LazyDescriptors(dict[str, int]):
     """Descriptors by name; `find` opens a missing one."""
 
     def __init__(self, find: Callable[[str], int]) -> None:

@@ -58,7 +58,7 @@ BATCH_BYTES = 1024 * 1024 * 1024
 MAX_UNREADABLE_IN_A_ROW = 10
 """Unreadable files in a row after which the run ends."""
 
-_LISTED = 16384
+_PAGE_FILES = 16384
 
 
 class MigrationProgress(Protocol):
@@ -205,7 +205,7 @@ class _Migration:
             self._relinker.quarantine(self._journal.last)
         last = self._journal.last
         progress.expect(self._count(last))
-        while page := self._shards.digests(self._source, last, _LISTED):
+        while page := self._shards.digests(self._source, last, _PAGE_FILES):
             for last in page:
                 progress.read(self._link_new_name(last))
         self._flush_batch()
@@ -276,7 +276,7 @@ class _Migration:
     def _count(self, last: Digest | None) -> int:
         """Count the files after `last`."""
         count = 0
-        while page := self._shards.digests(self._source, last, _LISTED):
+        while page := self._shards.digests(self._source, last, _PAGE_FILES):
             count += len(page)
             last = page[-1]
         return count

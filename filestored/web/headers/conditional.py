@@ -1,7 +1,7 @@
 """Conditional requests: `If-Match`, `If-None-Match` and `If-Range` (RFC 9110 section 13).
 
 In: the entity tag of the stored file (None if there is none) and values of request headers. Out: a
-`Precondition`.
+`PreconditionResult`.
 
 Stored files have no modification date, because they never change. `If-Modified-Since` and
 `If-Unmodified-Since` are ignored then (section 13.1.3).
@@ -13,7 +13,7 @@ a quote, so this cannot produce a false match.
 from enum import Enum, auto
 
 
-class Precondition(Enum):
+class PreconditionResult(Enum):
     """The result of preconditions: proceed, 304, or 412."""
 
     PROCEED = auto()
@@ -23,17 +23,17 @@ class Precondition(Enum):
 
 def evaluate_preconditions(
     tag: bytes | None, if_match: bytes | None, if_none_match: bytes | None, *, reading: bool
-) -> Precondition:
+) -> PreconditionResult:
     """Evaluate preconditions in the order of RFC 9110 section 13.2.2.
 
     `tag` is the quoted strong entity tag of the stored file, None if there is none. `reading` is True for GET
     and HEAD.
     """
     if if_match is not None and not _matches(if_match, tag, weakly=False):
-        return Precondition.FAILED
+        return PreconditionResult.FAILED
     if if_none_match is not None and _matches(if_none_match, tag, weakly=True):
-        return Precondition.NOT_MODIFIED if reading else Precondition.FAILED
-    return Precondition.PROCEED
+        return PreconditionResult.NOT_MODIFIED if reading else PreconditionResult.FAILED
+    return PreconditionResult.PROCEED
 
 
 def range_applies(tag: bytes, if_range: bytes | None) -> bool:

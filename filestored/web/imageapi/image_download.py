@@ -49,7 +49,7 @@ async def send_image(
         raise HTTPError(406, "The image cannot be had in any of these codings", _VARY)
     decompressed = image.gzipped and not gzipped(image)
     try:
-        with streams.place(gallery.owner) if decompressed else nullcontext():
+        with streams.slot(gallery.owner) if decompressed else nullcontext():
             sending = send(blob, request, _representation(image, gzipped=gzipped(image)))
             if sending is not None:
                 await sending
@@ -106,7 +106,7 @@ async def send_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: ITh
 
 async def _cancellable(request: IStreamedRequest, making: "Deferred[Thumbnail]") -> Thumbnail:
     cancellation = Cancellation()
-    request.when_left(cancellation.cancel)
+    request.on_disconnect(cancellation.cancel)
     try:
         return await cancellation.wait(making)
     except CancelledError:

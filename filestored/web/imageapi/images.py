@@ -37,7 +37,7 @@ class GalleryResource(ImageApiResource):
 
         Decoding is cancelled when the client disconnects or closes its sending side.
         """
-        request.when_left(upload.abandon)
+        request.on_disconnect(upload.abandon)
         try:
             await extract_file(request.body, headers, upload, self._images.max_size, upload.begin)
             return await upload.commit()

@@ -25,7 +25,7 @@ from filestored.web.imageapi.images import (
 )
 from filestored.web.imageapi.resource import ImageApiNotFound
 from filestored.web.imageapi.stream_limit import StreamLimit
-from filestored.web.imageapi.tokens import GenerateToken, Registration, RetrieveToken, TokenAccess
+from filestored.web.imageapi.tokens import GenerateToken, RegistrationPolicy, RetrieveToken, TokenAccess
 from filestored.web.origins import OriginPolicy
 
 
@@ -39,7 +39,7 @@ class ImageApi(Resource):
         images: IImageStore,
         origins: OriginPolicy,
         *,
-        registration: Registration = Registration.LOCAL,
+        registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
         thumbnails: IThumbnails | None = None,
     ) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Limit of concurrent decompressed downloads, for each account and in total.
 
-In: the name of an account. Out: a place, held until the download ends, or `Overloaded`.
+In: the name of an account. Out: a slot, held until the download ends, or `Overloaded`.
 """
 
 from collections import Counter
@@ -25,8 +25,8 @@ class StreamLimit:
         self._open: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
-        """Hold a place for one download. Raises `Overloaded` at the limit."""
+    def slot(self, owner: str) -> Iterator[None]:
+        """Hold a slot for one download. Raises `Overloaded` at the limit."""
         if self._open[owner] >= self._limit_per_owner or self._open.total() >= self._limit:
             raise Overloaded
         self._open[owner] += 1

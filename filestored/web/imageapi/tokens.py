@@ -30,7 +30,7 @@ _PROXY_PREFIXES = (
 _PROXY_SUFFIXES = (b"client-ip", b"connecting-ip", b"remote-addr", b"remote-ip")
 
 
-class Registration(Enum):
+class RegistrationPolicy(Enum):
     """The clients that get tokens: those on this machine, all, or none."""
 
     LOCAL = auto()
@@ -41,16 +41,16 @@ class Registration(Enum):
 class TokenAccess:
     """Access control of token requests. Web pages of other sites are always rejected."""
 
-    def __init__(self, origins: OriginPolicy, registration: Registration) -> None:
+    def __init__(self, origins: OriginPolicy, registration: RegistrationPolicy) -> None:
         self._origins = origins
         self._registration = registration
 
     def check(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) unless the client may get a token."""
-        if self._registration is Registration.OFF:
+        if self._registration is RegistrationPolicy.OFF:
             raise HTTPError(403, "This server hands out no tokens over HTTP; ask its operator for one.")
         self._origins.check_site(request)
-        if self._registration is Registration.LOCAL and not is_local(request):
+        if self._registration is RegistrationPolicy.LOCAL and not is_local(request):
             raise HTTPError(
                 403,
                 "Tokens are handed out on the server's own machine only, straight to a loopback address or a"

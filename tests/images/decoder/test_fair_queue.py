@@ -1,4 +1,4 @@
-"""Fair queue: one place per owner, round robin, bounds, cancellation."""
+"""Fair queue: one slot per owner, round robin, bounds, cancellation."""
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,8 +10,8 @@ from filestored.images.decoder.fair_queue import FairQueue
 class Bench:
     """A fair queue whose jobs end when the test says so."""
 
-    def __init__(self, places=2, max_waiting=64, max_waiting_each=16):
-        self.queue = FairQueue(places, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
+    def __init__(self, slots=2, max_waiting=64, max_waiting_each=16):
+        self.queue = FairQueue(slots, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
         self.started = []
         self.ends = {}
         self.results = {}
@@ -37,7 +37,7 @@ class Bench:
             self.ends[name].callback(f"result of {name}")
 
 
-def test_one_owner_holds_one_place():
+def test_one_owner_holds_one_slot():
     bench = Bench()
     bench.add("a1", "a2", "b1")
     assert bench.started == ["a1", "b1"]
@@ -46,8 +46,8 @@ def test_one_owner_holds_one_place():
     assert bench.results == {"a1": "result of a1"}
 
 
-def test_free_places_go_round_robin_over_owners():
-    bench = Bench(places=1)
+def test_free_slots_go_round_robin_over_owners():
+    bench = Bench(slots=1)
     bench.add("a1", "a2", "a3", "a4", "b1", "b2", "c1")
     order = ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
     for name in order:
@@ -57,7 +57,7 @@ def test_free_places_go_round_robin_over_owners():
 
 
 def test_cancelled_job_leaves_the_queue():
-    bench = Bench(places=1, max_waiting_each=2)
+    bench = Bench(slots=1, max_waiting_each=2)
     bench.add("a1")
     waiting = bench.add("a2", "a3")
     waiting[0].cancel()
@@ -67,8 +67,8 @@ def test_cancelled_job_leaves_the_queue():
     assert bench.started == ["a1", "a3", "a4"]
 
 
-def test_cancelled_running_job_frees_its_place():
-    bench = Bench(places=1)
+def test_cancelled_running_job_frees_its_slot():
+    bench = Bench(slots=1)
     running = bench.add("a1")
     bench.add("b1")
     running.cancel()
@@ -77,7 +77,7 @@ def test_cancelled_running_job_frees_its_place():
 
 
 def test_job_beyond_the_limit_of_its_owner_is_refused():
-    bench = Bench(places=1, max_waiting_each=2)
+    bench = Bench(slots=1, max_waiting_each=2)
     bench.add("a1", "a2", "a3", "a4", "b1")
     assert bench.results == {"a4": Overloaded}
     bench.end("a1", "a2", "b1", "a3")
@@ -85,7 +85,7 @@ def test_job_beyond_the_limit_of_its_owner_is_refused():
 
 
 def test_full_queue_displaces_the_owner_with_the_most_waiting():
-    bench = Bench(places=1, max_waiting=4, max_waiting_each=3)
+    bench = Bench(slots=1, max_waiting=4, max_waiting_each=3)
     bench.add("a1", "a2", "a3", "a4", "b1")
     assert bench.results == {}
     bench.add("c1")
@@ -96,9 +96,9 @@ def test_full_queue_displaces_the_owner_with_the_most_waiting():
     assert bench.started == ["a1", "a2", "b1", "c1", "a3"]
 
 
-@pytest.mark.parametrize(("places", "started"), [(1, ["a"]), (2, ["a", "c"]), (3, ["a", "b", "c"])])
-def test_minor_jobs_leave_one_place_free(places, started):
-    bench = Bench(places)
+@pytest.mark.parametrize(("slots", "started"), [(1, ["a"]), (2, ["a", "c"]), (3, ["a", "b", "c"])])
+def test_minor_jobs_leave_one_slot_free(slots, started):
+    bench = Bench(slots)
     bench.add("a", "b", minor=True)
     bench.add("c")
     assert bench.started == started
@@ -108,14 +108,14 @@ def test_minor_jobs_leave_one_place_free(places, started):
 
 
 def test_major_job_overtakes_a_blocked_minor_job_of_its_owner():
-    bench = Bench(places=2)
+    bench = Bench(slots=2)
     bench.add("a1", "b1", minor=True)
     bench.add("b2")
     assert bench.started == ["a1", "b2"]
 
 
-def test_failed_job_frees_its_place():
-    bench = Bench(places=1)
+def test_failed_job_frees_its_slot():
+    bench = Bench(slots=1)
     bench.add("a1", "b1")
     bench.ends["a1"].errback(OSError())
     assert bench.results == {"a1": OSError}

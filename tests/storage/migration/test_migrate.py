@@ -345,7 +345,7 @@ def test_files_without_digest_names_are_unchanged(place):
 def test_batch_size_does_not_change_the_result(place, open_store, monkeypatch, batch, heap):
     monkeypatch.setattr(migration, "BATCH_FILES", batch)
     monkeypatch.setattr(migration, "BATCH_BYTES", heap)
-    monkeypatch.setattr(migration, "_LISTED", 5)
+    monkeypatch.setattr(migration, "_PAGE_FILES", 5)
     fill(place)
     spoil(place, digest_of(CONTENTS[3]))
     count = ProgressRecorder()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.headers.conditional import Precondition, evaluate_preconditions, range_applies
+from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions, range_applies
 
 OURS = b'"abc"'
 
@@ -15,47 +15,47 @@ OTHERS = [b"", b'"x"', b"abc", b'"ab', b'w/"abc"', b'"a,bc"', b'W/"x"', b"**", b
 
 @pytest.mark.parametrize("listed", MATCHING)
 def test_matching_if_match_proceeds(listed):
-    assert evaluate_preconditions(OURS, listed, None, reading=True) == Precondition.PROCEED
+    assert evaluate_preconditions(OURS, listed, None, reading=True) == PreconditionResult.PROCEED
 
 
 @pytest.mark.parametrize("listed", [*OTHERS, b'W/"abc"'])
 def test_if_match_without_the_strong_tag_fails(listed):
-    assert evaluate_preconditions(OURS, listed, None, reading=True) == Precondition.FAILED
+    assert evaluate_preconditions(OURS, listed, None, reading=True) == PreconditionResult.FAILED
 
 
 @pytest.mark.parametrize("listed", WEAKLY_MATCHING)
 def test_matching_if_none_match_is_not_modified_when_reading(listed):
-    assert evaluate_preconditions(OURS, None, listed, reading=True) == Precondition.NOT_MODIFIED
+    assert evaluate_preconditions(OURS, None, listed, reading=True) == PreconditionResult.NOT_MODIFIED
 
 
 @pytest.mark.parametrize("listed", WEAKLY_MATCHING)
 def test_matching_if_none_match_fails_when_writing(listed):
-    assert evaluate_preconditions(OURS, None, listed, reading=False) == Precondition.FAILED
+    assert evaluate_preconditions(OURS, None, listed, reading=False) == PreconditionResult.FAILED
 
 
 @pytest.mark.parametrize("listed", OTHERS)
 def test_if_none_match_without_the_tag_proceeds(listed):
-    assert evaluate_preconditions(OURS, None, listed, reading=True) == Precondition.PROCEED
+    assert evaluate_preconditions(OURS, None, listed, reading=True) == PreconditionResult.PROCEED
 
 
 @pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
 def test_if_match_fails_without_a_stored_file(listed):
-    assert evaluate_preconditions(None, listed, None, reading=False) == Precondition.FAILED
+    assert evaluate_preconditions(None, listed, None, reading=False) == PreconditionResult.FAILED
 
 
 @pytest.mark.parametrize("listed", [*WEAKLY_MATCHING, *OTHERS])
 def test_if_none_match_proceeds_without_a_stored_file(listed):
-    assert evaluate_preconditions(None, None, listed, reading=False) == Precondition.PROCEED
+    assert evaluate_preconditions(None, None, listed, reading=False) == PreconditionResult.PROCEED
 
 
 def test_if_match_is_evaluated_before_if_none_match():
-    assert evaluate_preconditions(OURS, b'"x"', OURS, reading=True) == Precondition.FAILED
-    assert evaluate_preconditions(OURS, OURS, OURS, reading=True) == Precondition.NOT_MODIFIED
+    assert evaluate_preconditions(OURS, b'"x"', OURS, reading=True) == PreconditionResult.FAILED
+    assert evaluate_preconditions(OURS, OURS, OURS, reading=True) == PreconditionResult.NOT_MODIFIED
 
 
 @pytest.mark.parametrize("stored", [OURS, None])
 def test_request_without_preconditions_proceeds(stored):
-    assert evaluate_preconditions(stored, None, None, reading=True) == Precondition.PROCEED
+    assert evaluate_preconditions(stored, None, None, reading=True) == PreconditionResult.PROCEED
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_if_range_is_compared_strongly(if_range, expected):
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_preconditions_of_random_bytes_raise_nothing(if_match, if_none_match):
-    assert evaluate_preconditions(OURS, if_match, if_none_match, reading=True) in Precondition
+    assert evaluate_preconditions(OURS, if_match, if_none_match, reading=True) in PreconditionResult

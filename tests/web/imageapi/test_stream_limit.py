@@ -108,11 +108,11 @@ def test_head_request_decompresses_nothing(wire, token, decompressed):
 
 def test_stream_limit_per_owner_and_in_total():
     streams = StreamLimit(limit=3, limit_per_owner=2)
-    with streams.place("anna"), streams.place("anna"):
-        with pytest.raises(Overloaded), streams.place("anna"):
+    with streams.slot("anna"), streams.slot("anna"):
+        with pytest.raises(Overloaded), streams.slot("anna"):
             raise AssertionError("one too many")
-        with streams.place("bert"), pytest.raises(Overloaded), streams.place("carl"):
+        with streams.slot("bert"), pytest.raises(Overloaded), streams.slot("carl"):
             raise AssertionError("one too many")
-        with streams.place("carl"):
+        with streams.slot("carl"):
             pass
     assert not streams._open

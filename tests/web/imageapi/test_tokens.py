@@ -5,7 +5,7 @@ import itertools
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from filestored.web.imageapi.tokens import Registration
+from filestored.web.imageapi.tokens import RegistrationPolicy
 from tests.images.catalog_samples import BMP, PNG
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import ImageWire, part, said, value
@@ -184,7 +184,7 @@ def test_remote_requests_get_no_token(here, verb):
 
 @pytest.mark.parametrize("here", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_open_registration_gives_tokens_to_all_clients(here):
-    wire = ImageWire(here=here, registration=Registration.OPEN)
+    wire = ImageWire(here=here, registration=RegistrationPolicy.OPEN)
     assert 201 == wire.call("GET", "generate-token/anna/").status
     assert 200 == wire.call("GET", "retrieve-token/anna/").status
 

@@ -1,4 +1,4 @@
-"""Read latency: a circuit breaker between reads in the reactor's thread and reads in I/O threads.
+"""Circuit breaker between reads in the reactor's thread and reads in I/O threads.
 
 Opening and reading a file takes microseconds while the disk is fast or the file is cached, less than passing
 it to a thread. In the reactor's thread a slow disk would block all clients. So after one read slower than
@@ -35,7 +35,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class ReadLatency:
+class ReadCircuitBreaker:
     """Measures the reads of one store; while `slow`, they must run in I/O threads. Thread-safe."""
 
     _log = Logger()

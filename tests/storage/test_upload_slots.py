@@ -1,17 +1,17 @@
-"""Upload places: who needs one, and that a slow client's upload is evicted when all are held."""
+"""Upload slots: which uploads need one, and eviction of slow uploads when all are held."""
 
 import pytest
 from twisted.internet.task import Clock
 
 from filestored.errors import Overloaded
-from filestored.storage.admission import MAX_UNPLACED_BYTES, MIN_RATE
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, MIN_RATE
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome
 
-UNPLACED = b"u" * MAX_UNPLACED_BYTES
-PLACED = MAX_UNPLACED_BYTES + 1
-"""Bytes of an upload that needs a place."""
+UNPLACED = b"u" * MAX_BYTES_WITHOUT_SLOT
+PLACED = MAX_BYTES_WITHOUT_SLOT + 1
+"""Bytes of an upload that needs a slot."""
 
 PIECE = b"p" * 300_000
 
@@ -28,12 +28,12 @@ def bench():
 
 @pytest.fixture
 def store(disk, bench, clock):
-    """A store on disk with two places."""
+    """A store on disk with two slots."""
     return Store(disk, MD5, bench, max_uploads=2, seconds=clock.seconds)
 
 
 def started(store, size=PLACED):
-    """An upload that holds a place."""
+    """An upload that holds a slot."""
     upload = store.upload()
     upload.write(b"x" * size)
     return upload
@@ -47,7 +47,7 @@ def stored(store, bench, data=b"hello"):
     return outcome(answer)
 
 
-def test_any_number_of_uploads_may_have_few_bytes_without_a_place(store, bench):
+def test_any_number_of_uploads_may_have_few_bytes_without_a_slot(store, bench):
     waiting = [store.upload() for _ in range(100)]
     for upload in waiting:
         upload.write(UNPLACED)
@@ -99,7 +99,7 @@ def test_an_evicted_upload_leaves_no_file_and_no_descriptor(store, bench, clock,
     assert (0, []) == (store.uploads_in_flight, files_below(place))
 
 
-def test_fast_uploads_keep_their_places(store, bench, clock):
+def test_fast_uploads_keep_their_slots(store, bench, clock):
     fast = [started(store), started(store)]
     for _ in range(10):
         clock.advance(1)
@@ -160,7 +160,7 @@ def test_new_upload_slower_than_all_others_is_refused(store, bench, clock):
     bench.do_all()
 
 
-def test_a_place_is_released_once_however_an_upload_ends(clock):
+def test_a_slot_is_released_once_however_an_upload_ends(clock):
     store = Store(MemoryBackend(MD5, capacity=100), MD5, bench := Workbench(), max_uploads=1)
     for _ in range(3):
         upload = started(store)

@@ -1,4 +1,4 @@
-"""`IStreamedRequest.when_left`: the client leaves while its request is answered."""
+"""`IStreamedRequest.on_disconnect`: the client leaves while its request is answered."""
 
 import pytest
 from twisted.web.resource import Resource
@@ -20,7 +20,7 @@ class Slow(Resource):
 
     def render(self, request):
         self.request = request
-        request.when_left(lambda: self.left.append("left"))
+        request.on_disconnect(lambda: self.left.append("left"))
         return NOT_DONE_YET
 
 
@@ -53,12 +53,12 @@ def test_when_left_reports_a_closed_sending_side_once(wire, slow):
 
 def test_when_left_after_the_client_left_calls_at_once(wire, slow):
     wire.channel.readConnectionLost()
-    slow.request.when_left(lambda: slow.left.append("late"))
+    slow.request.on_disconnect(lambda: slow.left.append("late"))
     assert slow.left == ["left", "late"]
 
 
 def test_when_left_calls_only_the_last_action(wire, slow):
-    slow.request.when_left(lambda: slow.left.append("later"))
+    slow.request.on_disconnect(lambda: slow.left.append("later"))
     wire.disconnect()
     assert slow.left == ["later"]
 

@@ -10,12 +10,12 @@ from twisted.internet.defer import maybeDeferred
 from filestored.errors import NotFound
 from filestored.interfaces import IFileSource, IInMemory
 from filestored.storage.disk.file_cache import FileCache
-from filestored.storage.read_latency import (
+from filestored.storage.read_circuit_breaker import (
     MAX_READ_SECONDS,
     MAX_RECOVERY_SECONDS,
     MIN_RECOVERY_SECONDS,
     RECOVERY_READS,
-    ReadLatency,
+    ReadCircuitBreaker,
 )
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
@@ -29,10 +29,10 @@ class Clock:
     def __call__(self):
         return self.now
 
-    def read(self, latency, seconds, times=1):
+    def read(self, breaker, seconds, times=1):
         """Make a read that takes so long."""
         for _ in range(times):
-            latency.call(self.advance, seconds)
+            breaker.call(self.advance, seconds)
 
     def advance(self, seconds):
         self.now += seconds
@@ -44,30 +44,30 @@ def clock():
 
 
 @pytest.fixture
-def latency(clock):
-    return ReadLatency(clock)
+def breaker(clock):
+    return ReadCircuitBreaker(clock)
 
 
 # --- the breaker ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("seconds", "slow"), [(0.0, False), (FAST, False), (SLOW, True), (1.0, True)])
-def test_one_slow_read_trips_the_breaker(latency, clock, seconds, slow):
-    latency.record(seconds)
-    assert slow == latency.slow
-    other = ReadLatency(clock)
+def test_one_slow_read_trips_the_breaker(breaker, clock, seconds, slow):
+    breaker.record(seconds)
+    assert slow == breaker.slow
+    other = ReadCircuitBreaker(clock)
     clock.read(other, seconds)
     assert slow == other.slow
 
 
-def test_a_read_that_fails_slowly_is_slow(latency, clock):
+def test_a_read_that_fails_slowly_is_slow(breaker, clock):
     def fail():
         clock.advance(SLOW)
         raise NotFound
 
     with pytest.raises(NotFound):
-        latency.call(fail)
-    assert latency.slow
+        breaker.call(fail)
+    assert breaker.slow
 
 
 @pytest.mark.parametrize(
@@ -79,65 +79,65 @@ def test_a_read_that_fails_slowly_is_slow(latency, clock):
         (MIN_RECOVERY_SECONDS * 1000, 0, True),
     ],
 )
-def test_recovery_takes_time_and_fast_reads(latency, clock, seconds, reads, slow):
-    latency.record(SLOW)
+def test_recovery_takes_time_and_fast_reads(breaker, clock, seconds, reads, slow):
+    breaker.record(SLOW)
     clock.advance(seconds)
-    clock.read(latency, 0, reads)
-    assert slow == latency.slow
+    clock.read(breaker, 0, reads)
+    assert slow == breaker.slow
 
 
-def test_a_slow_read_among_many_cached_ones_prevents_recovery(latency, clock):
-    latency.record(SLOW)
+def test_a_slow_read_among_many_cached_ones_prevents_recovery(breaker, clock):
+    breaker.record(SLOW)
     for _ in range(10):
         clock.advance(MIN_RECOVERY_SECONDS / 2)
-        clock.read(latency, FAST, 2 * RECOVERY_READS)
-        clock.read(latency, SLOW)
-        assert latency.slow
+        clock.read(breaker, FAST, 2 * RECOVERY_READS)
+        clock.read(breaker, SLOW)
+        assert breaker.slow
     clock.advance(MIN_RECOVERY_SECONDS)
-    clock.read(latency, FAST, RECOVERY_READS)
-    assert not latency.slow
-    latency.record(SLOW)
-    assert latency.slow
+    clock.read(breaker, FAST, RECOVERY_READS)
+    assert not breaker.slow
+    breaker.record(SLOW)
+    assert breaker.slow
 
 
-def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon(latency, clock):
+def test_recovery_takes_twice_as_long_each_time_that_the_disk_is_slow_again_soon(breaker, clock):
     record_latency = []
     for _ in range(8):
-        latency.record(SLOW)
+        breaker.record(SLOW)
         began = clock.now
-        while latency.slow:
+        while breaker.slow:
             clock.advance(MIN_RECOVERY_SECONDS / 4)
-            clock.read(latency, 0, RECOVERY_READS)
+            clock.read(breaker, 0, RECOVERY_READS)
         record_latency.append(clock.now - began)
     assert [1, 2, 4, 8, 16, 16, 16, 16] == record_latency
     clock.advance(MAX_RECOVERY_SECONDS)
-    latency.record(SLOW)
+    breaker.record(SLOW)
     clock.advance(MIN_RECOVERY_SECONDS)
-    clock.read(latency, 0, RECOVERY_READS)
-    assert not latency.slow
+    clock.read(breaker, 0, RECOVERY_READS)
+    assert not breaker.slow
 
 
-def test_a_read_that_hangs_prevents_recovery(latency, clock):
-    latency.record(SLOW)
+def test_a_read_that_hangs_prevents_recovery(breaker, clock):
+    breaker.record(SLOW)
     started, go_on = threading.Event(), threading.Event()
 
     def hang():
         started.set()
         go_on.wait(20)
 
-    thread = threading.Thread(target=latency.call, args=(hang,))
+    thread = threading.Thread(target=breaker.call, args=(hang,))
     thread.start()
     try:
         assert started.wait(20)
         clock.advance(MIN_RECOVERY_SECONDS)
-        clock.read(latency, FAST, 2 * RECOVERY_READS)
-        assert latency.slow
+        clock.read(breaker, FAST, 2 * RECOVERY_READS)
+        assert breaker.slow
     finally:
         go_on.set()
         thread.join()
     clock.advance(MIN_RECOVERY_SECONDS)
-    clock.read(latency, FAST, RECOVERY_READS)
-    assert not latency.slow
+    clock.read(breaker, FAST, RECOVERY_READS)
+    assert not breaker.slow
 
 
 # --- the store --------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_slow_open_of_a_missing_file_counts(disk, slow_disk):
 def test_a_store_is_read_in_the_reactors_thread_again_when_its_disk_is_fast_again(
     disk, slow_disk, monkeypatch
 ):
-    monkeypatch.setattr("filestored.storage.read_latency.MIN_RECOVERY_SECONDS", 0.01)
+    monkeypatch.setattr("filestored.storage.read_circuit_breaker.MIN_RECOVERY_SECONDS", 0.01)
     bench = Workbench()
     store = Store(disk, MD5, bench)
     slow_disk.slow = {"open"}
