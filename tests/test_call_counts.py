@@ -26,6 +26,7 @@ def figures():
 
 
 @pytest.mark.parametrize("kind", MAX_MODULES)
+@pytest.mark.slow
 def test_request_enters_few_modules(figures, kind):
     assert figures[kind]["modules"] <= MAX_MODULES[kind]
 

@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 PLANTED = """
 import os
 from twisted.internet import protocol, reactor, task
+
 
 from tests import leak_check
 
@@ -59,6 +62,7 @@ def run_planted(tmp_path):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_each_planted_leak_is_reported_once_at_the_test_that_left_it(tmp_path):
     output = run_planted(tmp_path)
     reported = re.findall(r"^_+ ERROR at teardown of (\w+) _+\nleft open: (\w+)", output, re.MULTILINE)

@@ -114,6 +114,7 @@ def test_daemon_refuses_a_store_with_an_unfinished_migration(store, start_daemon
         (("polish",), 2, "polish"),
     ],
 )
+@pytest.mark.slow
 def test_invalid_arguments_are_refused(words, status, complaint):
     done = run_filestored(*words)
     assert (status, "", True) == (done.returncode, done.stdout, complaint in done.stderr)

@@ -117,6 +117,7 @@ FOR_REAL = {
 
 
 @pytest.mark.parametrize("case", FOR_REAL)
+@pytest.mark.slow
 def test_bad_option_is_one_line_on_stderr_and_status_1_before_the_fork(case, tmp_path):
     words, reason = FOR_REAL[case]
     done = run("filestored", *words, cwd=str(tmp_path))

@@ -201,6 +201,7 @@ def test_lines_go_to_stderr_until_a_reopen_where_the_log_cannot_be_opened_on_a_f
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.slow
 def test_a_new_store_on_a_full_disk_is_refused_with_one_line(tmp_path, workers):
     done = subprocess.run(
         [

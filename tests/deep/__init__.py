@@ -21,7 +21,7 @@ status is 1 when one fails.
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     slow_uploads  P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
-    attacks  P24: six attacks on CPU, memory and places at once: others succeed in 99 %, p99 <= 250 ms
+    attacks  P24: six attacks on CPU, memory and slots at once: others succeed in 99 %, p99 <= 250 ms
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
 ``NOT RUN``, which is neither a pass nor a failure.

@@ -107,6 +107,7 @@ def test_renewal_waits_for_a_change_in_progress(records, anna, change):
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_change_during_a_renewal_fails(records, anna, change):
     """The change waits for the renewal, which waits for another change: the renewal cannot be starved."""
     accounts, account, gallery, identity = anna

@@ -231,6 +231,7 @@ def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp
     assert MAX_QUEUED_BYTES - 200_000 <= sum(map(len, lines)) <= MAX_QUEUED_BYTES + 1000
 
 
+@pytest.mark.slow
 def test_reopening_and_closing_do_not_wait_for_a_fifo(tmp_path):
     os.mkfifo(tmp_path / "access")
     writer = FileWriter(str(tmp_path / "access"))

@@ -87,6 +87,7 @@ def test_no_thread_is_started_without_jobs(pools):
     assert before == threading.active_count()
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_a_job_that_hangs_for_a_bounded_time():
     pools, go_on = ThreadPools(reactor), threading.Event()
     run = pools.make("files").write

@@ -88,6 +88,7 @@ def test_producer_is_paused_while_the_disk_is_slower(store, bench):
     assert digest_of(b"p" * written) == outcome(answer).digest
 
 
+@pytest.mark.slow
 def test_two_byte_writes_are_joined(store):
     upload = store.upload()
     tracemalloc.start()

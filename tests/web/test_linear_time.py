@@ -82,6 +82,7 @@ UNITS = [
 
 
 @pytest.mark.parametrize("reader", READERS)
+@pytest.mark.slow
 def test_cpu_time_grows_linearly_with_hostile_header_values(reader):
     def work(size):
         with suppress(FilestoredError, BadRequest, HTTPError, ValueError):

@@ -145,6 +145,7 @@ def test_thumbnail_bounds_out_of_range_are_refused(width, height):
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.slow
 async def test_image_beyond_the_cpu_time_limit_is_refused(make_decoder_pool, blob_of):
     decoder_pool = make_decoder_pool(limits=ResourceLimits(seconds=1))
     assert await outcome(verify(decoder_pool, await blob_of(LABORIOUS))) is NotAnImage
@@ -152,6 +153,7 @@ async def test_image_beyond_the_cpu_time_limit_is_refused(make_decoder_pool, blo
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.slow
 async def test_image_beyond_the_memory_limit_is_refused(make_decoder_pool, blob_of):
     decoder_pool = make_decoder_pool(limits=ResourceLimits(memory=100 * MIB))
     assert await outcome(verify(decoder_pool, await blob_of(laborious_gif(9000, 2)))) is NotAnImage

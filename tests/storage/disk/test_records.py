@@ -385,6 +385,7 @@ def test_failed_directory_flush_raises(open_records, verb):
 
 @pytest.mark.parametrize("verb", ["create", "replace", "remove"])
 @pytest.mark.parametrize("calls", [None, without_tmpfile()], ids=["O_TMPFILE", "named"])
+@pytest.mark.slow
 def test_crash_at_any_call_leaves_the_old_or_new_value(place, verb, calls):
     def work(records):
         if verb == "create":
