@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import reactor_timeouts
 from tests.daemon_process import Running, start
 from tests.leak_check import left_since, open_resources, run_reactor
 
@@ -32,6 +34,7 @@ _deselected = pytest.StashKey[dict[str, int]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = {}
+    reactor_timeouts.install()
     if _is_usable(MEMORY_DIRECTORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DIRECTORY)
 
@@ -50,6 +53,19 @@ def _is_usable(directory: str) -> bool:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Run a file or a test that is named on the command line in this process, without workers."""
     return 0 if any(".py" in argument for argument in config.args) else None
+
+
+# --- timeouts --------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_timeout_set_timer() -> Iterator[None]:
+    """Let the timeout also end a wait for the reactor."""
+    result = yield
+    handler = signal.getsignal(signal.SIGALRM)
+    if callable(handler):
+        signal.signal(signal.SIGALRM, partial(reactor_timeouts.expire, handler))
+    return result
 
 
 # --- tools -----------------------------------------------------------------------------------

@@ -1,13 +1,10 @@
 """Leak check of the test suite: planted leaks are reported, each once, at the test that left it."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from tests.planted_tests import run_planted
 
 PLANTED = """
 import os
@@ -44,27 +41,9 @@ def test_nothing():
 """
 
 
-def run_planted(tmp_path):
-    """Run the tests of `PLANTED` with the fixtures of this suite; return what pytest printed."""
-    path = tmp_path / "test_planted.py"
-    path.write_text(PLANTED)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"),
-            *("-c", os.devnull, str(path)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_each_planted_leak_is_reported_once_at_the_test_that_left_it(tmp_path):
-    output = run_planted(tmp_path)
+    output = run_planted(tmp_path, PLANTED)
     reported = re.findall(r"^_+ ERROR at teardown of (\w+) _+\nleft open: (\w+)", output, re.MULTILINE)
     assert [
         ("test_descriptor", "descriptor"),

@@ -1,0 +1,52 @@
+"""Timeouts of tests that wait for the reactor: the test fails, and the reactor runs on.
+
+pytest-timeout raises its exception in a signal handler. The main loop of the reactor logs and drops it.
+"""
+
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+_reactor: Any = reactor  # a module, as far as types go
+_blockon = pytest_twisted.blockon_default
+_waits: list[Deferred[Any]] = []
+"""The result that the test waits for now, or nothing."""
+
+
+def install() -> None:
+    """Let every wait of pytest-twisted end at the timeout of its test."""
+    pytest_twisted.blockon_default = blockon
+
+
+def blockon(awaited: Deferred[Any]) -> Any:
+    """Wait for a Deferred, at most until the timeout; a result that comes later is dropped."""
+    wait: Deferred[Any] = Deferred()
+    awaited.addBoth(lambda result: None if wait.called else wait.callback(result))
+    _waits.append(wait)
+    try:
+        return _blockon(wait)
+    finally:
+        _waits.remove(wait)
+
+
+def expire(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+    """Call the signal handler of pytest-timeout; fail the wait of the test with the exception it raises.
+
+    The exception goes on, too: it ends code that blocks the reactor.
+    """
+    try:
+        handler(number, frame)
+    except BaseException as error:
+        for wait in _waits:
+            _reactor.callFromThread(_fail, wait, Failure(error))
+        raise
+
+
+def _fail(wait: Deferred[Any], failure: Failure) -> None:
+    if wait in _waits and not wait.called:
+        wait.errback(failure)
