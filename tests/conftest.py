@@ -141,13 +141,16 @@ def _reactor_started(twisted_greenlet: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
+def no_leaks(twisted_greenlet: Any) -> Iterator[None]:
     """Fail a test that leaves a delayed call, a reader, a writer, a port or a descriptor open.
 
-    Later tests begin with what it left, so that a leak is reported once.
+    Later tests begin with what it left, so that a leak is reported once. A test that stops the reactor
+    ends the run, because no later test could pass.
     """
     before = open_resources()
     yield
+    if twisted_greenlet.dead:
+        pytest.exit("this test, or one before it, stopped the reactor")
     if left := left_since(before):
         pytest.fail(f"left open: {', '.join(left)}", pytrace=False)
 
