@@ -11,6 +11,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
     "kib": 2**10,
@@ -129,6 +130,14 @@ def parse_level(text: str) -> str:
 def parse_host(text: str) -> str:
     """Parse a host name or address without a port. Raises `ValueError`."""
     name = text.strip().lower().rstrip(".")
-    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}", name, re.ASCII):
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", name, re.ASCII) and not _is_ipv6(name):
         raise ValueError(f"{text!r} is not a host name; write it like files.example.org, without a port")
     return name
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

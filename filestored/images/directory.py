@@ -13,6 +13,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from filestored.digest import Digest
+from filestored.errors import NotFound
 from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
 from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
@@ -102,7 +104,7 @@ class ImageDirectory:
             max_size=max_size,
             max_uploads=max_uploads,
         )
-        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads)
+        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk)
         forget = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
         self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
@@ -114,13 +116,23 @@ class ImageDirectory:
 
 
 def _make_decoder(
-    reactor: Any, path: str, threads: IOThreads
+    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend
 ) -> tuple[DecoderPool | None, Thumbnails | None]:
     """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
     if not available():
         return None, None
     decoder = DecoderPool(reactor)
-    return decoder, Thumbnails(decoder, ThumbnailCache(os.path.join(path, "thumbnails")), threads)
+    cache = ThumbnailCache(os.path.join(path, "thumbnails"))
+    return decoder, Thumbnails(decoder, cache, threads, partial(_is_stored, disk))
+
+
+def _is_stored(disk: DiskBackend, digest: Digest) -> bool:
+    """Return whether the image is stored. Raises `OSError`."""
+    try:
+        disk.changed_at(digest)
+    except NotFound:
+        return False
+    return True
 
 
 def _blobs(path: str) -> str:

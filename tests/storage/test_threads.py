@@ -244,9 +244,9 @@ def blob():
 
 
 def test_thumbnails_are_looked_up_stored_and_removed_in_three_pools(ledger, cache, blob):
-    thumbnails = Thumbnails(Painter(), cache, ledger.threads)
+    thumbnails = Thumbnails(Painter(), cache, ledger.threads, lambda digest: True)
     outcome(thumbnails.get(blob, (9, 9), "anna"))
-    assert {("read", "get"), ("record", "put")} == set(ledger.noted())
+    assert {("read", "get"), ("record", "_put")} == set(ledger.noted())
     outcome(Deferred.fromCoroutine(thumbnails.forget(blob.digest)))
     assert [("write", "forget")] == ledger.noted()
 
@@ -261,7 +261,8 @@ def test_a_thumbnail_is_answered_while_the_flush_of_its_file_hangs_and_few_such_
         return hanging[-1][0]
 
     threads = {each.name: getattr(ledger.threads, each.name) for each in fields(IOThreads)}
-    thumbnails = Thumbnails(Painter(), cache, IOThreads(**{**threads, "record": hang}))
+    hanging_threads = IOThreads(**{**threads, "record": hang})
+    thumbnails = Thumbnails(Painter(), cache, hanging_threads, lambda digest: True)
     for width in range(1, 6):
         made = outcome(thumbnails.get(blob, (width, 9), "anna"))
         assert b"small" == made.data

@@ -35,11 +35,19 @@ _log = Logger()
 class Thumbnails:
     """Thumbnails from `cache`, else made by `decoder`. `run` runs blocking work in I/O threads.
 
-    Identical requests share one job, which is cancelled when all of them are. Responses do not wait until a
-    new thumbnail is flushed to the cache.
+    `is_stored` returns whether an image is stored (blocking; raises `OSError`): the thumbnail of one that was
+    deleted meanwhile is not kept, whichever worker deleted it. Identical requests share one job, which is
+    cancelled when all of them are. Responses do not wait until a new thumbnail is flushed to the cache.
     """
 
-    def __init__(self, decoder: IImageDecoder, cache: ThumbnailCache, run: Run | IOThreads) -> None:
+    def __init__(
+        self,
+        decoder: IImageDecoder,
+        cache: ThumbnailCache,
+        run: Run | IOThreads,
+        is_stored: Callable[[Digest], bool],
+    ) -> None:
+        self._is_stored = is_stored
         self._decoder = decoder
         self._cache = cache
         self._threads = IOThreads.of(run)
@@ -63,17 +71,22 @@ class Thumbnails:
             if found is None:
                 found = await self._decoder.thumbnail(blob, bounds, owner)
                 if self._storing < MAX_CONCURRENT_WRITES:
-                    Deferred.fromCoroutine(self._store(name, found))
+                    Deferred.fromCoroutine(self._store(name, blob.digest, found))
             return found
         finally:
             blob.close()
 
-    async def _store(self, name: str, thumbnail: Thumbnail) -> None:
+    async def _store(self, name: str, digest: Digest, thumbnail: Thumbnail) -> None:
         self._storing += 1
         try:
-            await self._try(self._threads.record, self._cache.put, name, thumbnail)
+            await self._try(self._threads.record, self._put, name, digest, thumbnail)
         finally:
             self._storing -= 1
+
+    def _put(self, name: str, digest: Digest, thumbnail: Thumbnail) -> None:
+        self._cache.put(name, thumbnail)
+        if not self._is_stored(digest):  # a deletion after this check removes the thumbnail itself
+            self._cache.forget(digest)
 
     async def _try(
         self, run: Run, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs

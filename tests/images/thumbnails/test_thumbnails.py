@@ -1,5 +1,6 @@
 """Thumbnails that were made once: the directory, and the answers made of it."""
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -23,6 +24,7 @@ from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IImageDecoder, Thumbnail
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
+from filestored.storage.threads import IOThreads
 from filestored.web.imageapi.image_download import send_thumbnail, wants_thumbnail
 from filestored.web.resource import AsyncResource
 from tests.http_clients.in_memory import InMemoryClient
@@ -33,6 +35,10 @@ ONE, OTHER = MD5.parse("1" * 32), MD5.parse("2" * 32)
 JPEG = Thumbnail("image/jpeg", b"\xff\xd8\xff a small picture")
 WEBP = Thumbnail("image/webp", b"RIFF another")
 NOW = 2_000_000_000.0
+
+
+def always_stored(digest):
+    return True
 
 
 @pytest.fixture
@@ -229,7 +235,7 @@ def ask(decoder_pool, open_cache, place):
         upload = store.upload()
         upload.write(data)
         stored = await upload.commit()
-        thumbnails = Thumbnails(decoder_pool, cache or open_cache(), maybeDeferred)
+        thumbnails = Thumbnails(decoder_pool, cache or open_cache(), maybeDeferred, always_stored)
         root = Resource()
         root.putChild(b"image", Gallery(store, stored.digest, thumbnails))
         wire = InMemoryClient(root)
@@ -334,7 +340,7 @@ def painter():
 
 @pytest.fixture
 def thumbnails(painter, open_cache):
-    return Thumbnails(painter, open_cache(), maybeDeferred)
+    return Thumbnails(painter, open_cache(), maybeDeferred, always_stored)
 
 
 @pytest.fixture
@@ -396,10 +402,30 @@ async def test_deleted_image_loses_its_cached_thumbnails(decoder_pool, open_cach
     upload = store.upload()
     upload.write(SAMPLES["png with alpha"])
     blob = await store.open((await upload.commit()).digest)
-    thumbnails = Thumbnails(decoder_pool, open_cache(), maybeDeferred)
+    thumbnails = Thumbnails(decoder_pool, open_cache(), maybeDeferred, always_stored)
     made = await thumbnails.get(blob, (10, 10), "anna")
     assert (made.content_type, Image.open(BytesIO(made.data)).size) == ("image/webp", (10, 6))
     assert len(os.listdir(place)) == 1
     await thumbnails.forget(blob.digest)
     assert os.listdir(place) == []
     assert PICTURE.size == (97, 61)
+
+
+@pytest_twisted.ensureDeferred
+async def test_thumbnail_of_an_image_deleted_meanwhile_is_not_kept(painter, open_cache, open_picture, place):
+    """The deletion may come from another worker, which does not see the thumbnail yet."""
+    writing, stored = [], set()
+    threads = dataclasses.replace(
+        IOThreads.of(maybeDeferred), record=lambda *job: writing.append(job) or Deferred()
+    )
+    thumbnails = Thumbnails(painter, open_cache(), threads, stored.__contains__)
+    blob = await open_picture()
+    stored.add(blob.digest)
+    made = thumbnails.get(blob, (10, 10), "anna")
+    painter.asked[0].callback(JPEG)
+    assert JPEG == await made
+    stored.clear()
+    await thumbnails.forget(blob.digest)
+    ((put, *arguments),) = writing
+    put(*arguments)
+    assert [] == os.listdir(place)

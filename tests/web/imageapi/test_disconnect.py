@@ -42,7 +42,8 @@ def decoder():
 @pytest.fixture
 def wire(decoder, tmp_path):
     cache = ThumbnailCache(str(tmp_path / "thumbnails"))
-    yield ImageWire(decoder=decoder, thumbnails=Thumbnails(decoder, cache, maybeDeferred))
+    thumbnails = Thumbnails(decoder, cache, maybeDeferred, lambda digest: True)
+    yield ImageWire(decoder=decoder, thumbnails=thumbnails)
     cache.close()
 
 
