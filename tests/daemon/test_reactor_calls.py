@@ -160,8 +160,8 @@ def test_reactor_thread_makes_no_flush_and_changes_no_directory(start_daemon, tm
 
 @pytest.mark.parametrize("kind", sorted(MAX_THREADS.keys() - {"read", "decompress"}))
 def test_missing_thread_pool_is_detected(start_daemon, tmp_path, kind):
-    """Its twin does the jobs of that pool in the reactor's thread."""
-    folder = tmp_path / "twin"
+    """A daemon with a planted fault runs the jobs of that pool in the reactor's thread."""
+    folder = tmp_path / "planted"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(WITHOUT_POOL.format(kind=kind))
     environment = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}

@@ -8,7 +8,7 @@ must be there: an error of the journal is the same event without a power cut.
 Twins show that the proof can fail. A daemon that does not flush files must lose some. One that does not
 flush directories may be lucky: both file systems write a new name with the next flush of any file. The flush
 that confirms those of directories is proved without luck: the cut is made between the name and its flush. On
-XFS the twin without confirmation must then report success and lose the file.
+XFS the variant without confirmation must then report success and lose the file.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ AFTERWARDS_SECONDS = 0.3
 
 
 def prove(bench: Bench) -> Verdict:
-    """Losses over `bench.rounds` cuts of each file system, and those of the twins."""
+    """Losses over `bench.rounds` cuts of each file system, and those of the variants."""
     outcomes = [_prove_on(bench, kind) for kind in FILE_SYSTEMS]
     return Verdict("; ".join(figure for figure, _ in outcomes), all(holds for _, holds in outcomes))
 
@@ -51,16 +51,16 @@ def _prove_on(bench: Bench, kind: str) -> tuple[str, bool]:
     figures = [f"{kind}: {bench.rounds} cuts, {acknowledged} acknowledged: {total}"]
     holds = not total and acknowledged > 0
     for flushes in ("S_ISREG", "S_ISDIR"):
-        environment = without_flushes_of(flushes, os.path.join(bench.directory, f"{kind}-{flushes}-twin"))
+        environment = without_flushes_of(flushes, os.path.join(bench.directory, f"{kind}-{flushes}-variant"))
         count, damage = _cut(bench, kind, f"{kind}-{flushes}", 99, environment)
-        figures.append(f"twin without {flushes} flushes: {damage} of {count}")
+        figures.append(f"variant without {flushes} flushes: {damage} of {count}")
         holds = holds and (bool(damage) or flushes == "S_ISDIR")
     reported, kept = _cut_before_flush(bench, kind, lambda calls: calls)
     figures.append(f"cut before the flush of a name: {'reported' if reported else 'NOT REPORTED'}")
     holds = holds and reported
     reported, kept = _cut_before_flush(bench, kind, _without_confirmation)
     outcome = "reported" if reported else "success"
-    figures.append(f"twin without confirmation: {outcome}, {'kept' if kept else 'lost'}")
+    figures.append(f"variant without confirmation: {outcome}, {'kept' if kept else 'lost'}")
     holds = holds and (kind != "xfs" or not (reported or kept))
     return ", ".join(figures), holds
 
@@ -94,7 +94,7 @@ def _cut(
         with mounted(source, mount):
             try:
                 again = bench.start("--workers", "1", *options, name=f"{name}-again")
-            except AssertionError:  # a twin may have lost KEY, too
+            except AssertionError:  # a variant may have lost KEY, too
                 return memory.count(), Damage(lost=memory.count())
             damage = damage_to(again, store, memory)
             damage.wrong = sum(

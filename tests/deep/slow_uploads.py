@@ -15,7 +15,7 @@ from tests.deep.bench import Bench, Verdict, processes, upload
 
 UPLOADS = 200
 MIN_SECONDS = 45.0
-"""Seconds after which all slow uploads have sent more than may be kept without a place."""
+"""Seconds after which all slow uploads have sent more than may be kept without a slot."""
 MARK = 0.99
 WAITING = 1_000
 MAX_MIB = 64
@@ -36,7 +36,7 @@ def prove(bench: Bench) -> Verdict:
     rise = _rise(bench.start("--workers", "1", name="waiting"))
     figure = (
         f"{sum(outcomes)} of {len(outcomes)} uploads beside {UPLOADS} of {RATE} bytes/s; "
-        f"{WAITING} without a place +{rise} MiB, the mark is +{MAX_MIB}"
+        f"{WAITING} without a slot +{rise} MiB, the mark is +{MAX_MIB}"
     )
     return Verdict(figure, share >= MARK and rise <= MAX_MIB)
 

@@ -146,7 +146,7 @@ def succeeds_alone(change) -> bool:
 
 
 def test_catalog_without_the_fence_loses_an_image(monkeypatch):
-    """The twin: the same schedules find out a catalog that takes claims over without looking back."""
+    """Counter-test: the same schedules find the fault of a catalog that takes over claims unchecked."""
     monkeypatch.setattr(Catalog, "_rewrite_nonce", lambda *_: True)
     found = 0
     for stage, _ in schedules(("replace", 0, "c"), ("add", "c")):

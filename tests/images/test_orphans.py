@@ -73,7 +73,7 @@ def test_orphan_cleaner_after_a_crash_keeps_the_blobs_of_all_images(change):
 
 
 def test_orphan_cleaner_without_a_minimum_age_fails_this_check(monkeypatch):
-    """The twin: without the limit of age, the same schedules find images without their bytes."""
+    """Counter-test: without the limit of age, the same schedules find images without their bytes."""
     monkeypatch.setattr(OrphanCleaner, "_is_old", lambda *_: True)
     found = 0
     for first, second in itertools.product(range(SWEEP_STEPS), range(1, LENGTHS["add", "c"] + 1)):

@@ -1,7 +1,7 @@
 """Conformance of a running daemon to its OpenAPI document: schemathesis makes valid and invalid requests.
 
 Whatever it asks, no answer may be a 5xx, or one that the document does not foresee: its status, media
-type, fields and form. The twin at the end takes a promise out of the document, and must fail.
+type, fields and form. The last test removes a promise from the document, and must then fail.
 """
 
 import json
