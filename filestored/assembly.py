@@ -120,7 +120,7 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
-    raise_open_file_limit(settings.max_connections, 2 * settings.max_uploads)  # of files, and of images
+    raise_open_file_limit(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
     recovery = Recovery(reactor, pools.make_run("recovery", 1))
     store = _open_store(settings, pools, devices, recovery, must_exist)

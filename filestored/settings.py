@@ -136,8 +136,8 @@ def parse_host(text: str) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
+    """Return whether `text` is an IPv6 address without a zone."""
     try:
-        IPv6Address(text)
+        return IPv6Address(text).scope_id is None
     except ValueError:
         return False
-    return True

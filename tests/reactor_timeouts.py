@@ -4,6 +4,7 @@ pytest-timeout raises its exception in a signal handler. The main loop of the re
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -26,12 +27,18 @@ def install() -> None:
 def blockon(awaited: Deferred[Any]) -> Any:
     """Wait for a Deferred, at most until the timeout; a result that comes later is dropped."""
     wait: Deferred[Any] = Deferred()
-    awaited.addBoth(lambda result: None if wait.called else wait.callback(result))
     _waits.append(wait)
     try:
+        awaited.addBoth(partial(_end_wait, wait))
         return _blockon(wait)
     finally:
         _waits.remove(wait)
+
+
+def _end_wait(wait: Deferred[Any], result: object) -> None:
+    """End a wait with a result or a failure, unless it has ended already."""
+    if wait in _waits and not wait.called:
+        wait.callback(result)
 
 
 def expire(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
@@ -43,10 +50,5 @@ def expire(handler: Callable[[int, FrameType | None], object], number: int, fram
         handler(number, frame)
     except BaseException as error:
         for wait in _waits:
-            _reactor.callFromThread(_fail, wait, Failure(error))
+            _reactor.callFromThread(_end_wait, wait, Failure(error))
         raise
-
-
-def _fail(wait: Deferred[Any], failure: Failure) -> None:
-    if wait in _waits and not wait.called:
-        wait.errback(failure)

@@ -60,3 +60,26 @@ def test_each_planted_test_that_hangs_fails_by_its_timeout_and_the_others_pass(t
         ("test_without_reactor", "Failed: Timeout"),
     ] == failed, output
     assert "4 failed, 2 passed" in output
+
+
+PLANTED_STOP = """
+import pytest
+from twisted.internet import reactor
+
+def test_that_stops_the_reactor():
+    reactor.callFromThread(reactor.stop)
+
+@pytest.mark.parametrize("number", range(20))
+def test_while_it_stops(number):
+    pass
+
+def test_last():
+    raise AssertionError("this runs without a reactor")
+"""
+
+
+@pytest.mark.slow
+def test_a_stopped_reactor_ends_the_run(tmp_path):
+    output = run_planted(tmp_path, PLANTED_STOP)
+    assert "this test, or one before it, stopped the reactor" in output
+    assert "test_last" not in output

@@ -62,8 +62,8 @@ def raise_open_file_limit(connections: int, uploads: int) -> None:
 
 
 def required_descriptors(connections: int, uploads: int) -> int:
-    """Return the number of descriptors for so many busy connections and uploads at once."""
-    return PER_CONNECTION * connections + PER_UPLOAD * uploads + RESERVED
+    """Return the number of descriptors for so many connections, uploads of files, and uploads of images."""
+    return PER_CONNECTION * connections + PER_UPLOAD * uploads * 2 + RESERVED
 
 
 # --- garbage collector ------------------------------------------------------------------------

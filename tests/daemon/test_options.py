@@ -87,6 +87,7 @@ BAD = {
     "--host, port": (["--host", "files.example.org:80"], "--host: 'files.example.org:80' is not a host name"),
     "--host, short name and port": (["--host", "cafe:8080"], "--host: 'cafe:8080' is not a host name"),
     "--host, address and port": (["--host", "10.0.0.1:80"], "--host: '10.0.0.1:80' is not a host name"),
+    "--host, zone": (["--host", "fe80::1%eth0"], "--host: 'fe80::1%eth0' is not a host name"),
     "--host, URL": (["--host", "http://files.example.org/"], "--host: "),
     "--host, pattern": (["--host", "*.example.org"], "--host: "),
     "--host, empty": (["--host", ""], "--host: "),

@@ -1,4 +1,4 @@
-"""P24: no input costs more than its share: all known attacks on CPU, memory and places at once.
+"""P24: no input costs more than its share: all known attacks on CPU, memory and slots at once.
 
 `attack_load` runs them from another address, in a process of lower priority: real attackers have machines of
 their own. Meanwhile one client uploads and one downloads 4 KiB, on a new connection for every tenth request.

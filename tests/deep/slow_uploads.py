@@ -1,8 +1,8 @@
-"""P23, P24: slow uploads on more connections than there are places do not keep others from uploading.
+"""P23, P24: slow uploads on more connections than there are slots do not keep others from uploading.
 
-Two workers have 64 places each. 200 connections upload 1.1 kB/s each, which no deadline ends; after 15 s they
-need places. All the while another client uploads small and large files. Then 1,000 connections send nearly
-as much as needs no place, and stay: the memory that they take is bounded.
+Two workers have 64 slots each. 200 connections upload 1.1 kB/s each, which no deadline ends; after 15 s they
+need slots. All the while another client uploads small and large files. Then 1,000 connections send nearly
+as much as needs no slot, and stay: the memory that they take is bounded.
 """
 
 import os

@@ -36,12 +36,12 @@ def wire(slow):
     return wire
 
 
-def test_when_left_reports_a_lost_connection_once(wire, slow):
+def test_on_disconnect_reports_a_lost_connection_once(wire, slow):
     wire.disconnect()
     assert slow.left == ["left"]
 
 
-def test_when_left_reports_a_closed_sending_side_once(wire, slow):
+def test_on_disconnect_reports_a_closed_sending_side_once(wire, slow):
     wire.channel.readConnectionLost()
     assert slow.left == ["left"]
     slow.request.write(b"answer")
@@ -51,26 +51,26 @@ def test_when_left_reports_a_closed_sending_side_once(wire, slow):
     assert slow.left == ["left"]
 
 
-def test_when_left_after_the_client_left_calls_at_once(wire, slow):
+def test_on_disconnect_after_the_client_left_calls_at_once(wire, slow):
     wire.channel.readConnectionLost()
     slow.request.on_disconnect(lambda: slow.left.append("late"))
     assert slow.left == ["left", "late"]
 
 
-def test_when_left_calls_only_the_last_action(wire, slow):
+def test_on_disconnect_calls_only_the_last_action(wire, slow):
     slow.request.on_disconnect(lambda: slow.left.append("later"))
     wire.disconnect()
     assert slow.left == ["later"]
 
 
-def test_when_left_reports_nothing_after_the_response(wire, slow):
+def test_on_disconnect_reports_nothing_after_the_response(wire, slow):
     slow.request.finish()
     wire.channel.readConnectionLost()
     wire.disconnect()
     assert slow.left == []
 
 
-def test_when_left_reports_a_client_that_leaves_during_the_body(slow):
+def test_on_disconnect_reports_a_client_that_leaves_during_the_body(slow):
     wire = InMemoryClient(slow)
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
     wire.disconnect()

@@ -145,7 +145,7 @@ def succeeds_alone(change) -> bool:
     return bool(winners([actor]))
 
 
-def test_catalog_without_the_fence_loses_an_image(monkeypatch):
+def test_catalog_that_rewrites_no_nonce_loses_an_image(monkeypatch):
     """Counter-test: the same schedules find the fault of a catalog that takes over claims unchecked."""
     monkeypatch.setattr(Catalog, "_rewrite_nonce", lambda *_: True)
     found = 0

@@ -14,12 +14,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from filestored.digest import Digest
 from filestored.interfaces import Thumbnail
 from filestored.storage.disk.backend import RESERVED_BYTES
+from filestored.storage.disk.syscalls import closed_after
 
 MAX_CACHE_BYTES = 256 * 1024 * 1024
 """Maximum size of all thumbnails together."""
@@ -64,11 +65,7 @@ class ThumbnailCache:
         return None
 
     def put(self, name: str, thumbnail: Thumbnail) -> None:
-        """Store a thumbnail. Raises `OSError`."""
-        self._evict(len(thumbnail.data))
-        space = os.fstatvfs(self._directory)
-        if space.f_bavail * space.f_frsize <= RESERVED_BYTES:
-            return
+        """Store a thumbnail, unless space is short. Raises `OSError`."""
         try:
             self._store(name, thumbnail)
         except FileNotFoundError:
@@ -76,6 +73,10 @@ class ThumbnailCache:
             self._store(name, thumbnail)
 
     def _store(self, name: str, thumbnail: Thumbnail) -> None:
+        self._evict(len(thumbnail.data))
+        space = os.fstatvfs(self._directory)
+        if space.f_bavail * space.f_frsize <= RESERVED_BYTES:
+            return
         temporary = f".{secrets.token_hex(8)}"
         try:
             self._write(temporary, thumbnail.data)
@@ -97,8 +98,9 @@ class ThumbnailCache:
 
     def forget(self, digest: Digest) -> None:
         """Remove all thumbnails of an image. Raises `OSError`."""
-        for name in os.listdir(self._directory):
-            if name.startswith(prefix(digest)):
+        with suppress(FileNotFoundError), self._scan() as entries:  # of a removed directory
+            names = [entry.name for entry in entries if entry.name.startswith(prefix(digest))]
+            for name in names:
                 self._remove(name)
 
     def close(self) -> None:
@@ -151,12 +153,19 @@ class ThumbnailCache:
     def _files(self) -> list[tuple[float, int, str]]:
         """Return modification time, size and name of each file."""
         found = []
-        with os.scandir(self._directory) as entries:
+        with self._scan() as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # evicted by another worker
                     status = entry.stat(follow_symlinks=False)
                     found.append((status.st_mtime, status.st_size, entry.name))
         return found
+
+    @contextmanager
+    def _scan(self) -> "Iterator[Iterator[os.DirEntry[str]]]":
+        """List the directory through a new descriptor: threads would share the position of the other one."""
+        descriptor = os.open(".", _DIRECTORY_FLAGS, dir_fd=self._directory)
+        with closed_after(descriptor), os.scandir(descriptor) as entries:
+            yield entries
 
     def _remove(self, name: str) -> None:
         with suppress(FileNotFoundError):

@@ -71,6 +71,18 @@ def test_cached_thumbnail_is_a_hit_for_every_worker(open_cache, place):
     assert sorted(os.listdir(place)) == ["a.jpg", "b.webp"]
 
 
+def test_threads_that_list_the_directory_at_once_see_all_of_it(open_cache, place):
+    """Descriptors that share one position would share the entries out between two threads."""
+    cache = open_cache()
+    names = {f"sha256-{'0' * 64}-{number}x9.jpg" for number in range(2000)}
+    for name in names:
+        open(os.path.join(place, name), "w").close()
+    with cache._scan() as first, cache._scan() as second:
+        found = [next(first).name]
+        assert names == {entry.name for entry in second}
+        assert names == {*found, *(entry.name for entry in first)}
+
+
 def test_cache_directory_is_created_by_a_later_use_after_a_failure(open_cache, place):
     os.makedirs(os.path.dirname(place))
     with open(place, "w"):
