@@ -95,6 +95,7 @@ def test_an_error_of_the_disk_in_one_worker_suspends_writing_in_all_until_a_rest
     first, second = daemon.workers()
     with injected(first, FLUSHES, "error=EIO"):
         until(lambda: upload(daemon, os.urandom(100)).status_code == 500, "a flush of the first worker fails")
+    until(lambda: {503} == {health(daemon) for _ in range(20)}, "all workers know")
     assert {503} == {upload(daemon, os.urandom(100)).status_code for _ in range(20)}
     assert {503} == {health(daemon) for _ in range(20)}
     assert b"kept" == requests.get(daemon.url + "files/" + kept, timeout=10).content
