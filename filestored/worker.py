@@ -152,15 +152,15 @@ class ControlPipe:
                 self._log.failure("a command of the supervisor failed")
 
     def fileno(self) -> int:
-        """Standard input."""
+        """Return the descriptor of standard input."""
         return 0
 
     def connectionLost(self, reason: Failure) -> None:
-        """The other end hung up, as epoll puts it when nothing is left to read."""
+        """Handle a hang-up (EPOLLHUP): the supervisor has closed its end, and nothing is left to read."""
         self._end()
 
     def logPrefix(self) -> str:
-        """The name of this descriptor in the reactor's log lines."""
+        """Return the name of this descriptor in log lines of the reactor."""
         return "control"
 
     def _end(self) -> None:

@@ -158,10 +158,12 @@ def start(
     return running
 
 
-def run(*args: str, cwd: str, timeout: float = TIMEOUT) -> "subprocess.CompletedProcess[str]":
-    """Run twistd to its end, with the sources of this checkout."""
+def run(
+    *args: str, cwd: str, timeout: float = TIMEOUT, wrap: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it."""
     return subprocess.run(
-        [sys.executable, TWISTD, *args],
+        [*wrap, sys.executable, TWISTD, *args],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": ROOT},
         capture_output=True,

@@ -28,7 +28,8 @@ from filestored.daemon.epoll import MAX_EVENTS, EpollSet
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from tests.daemon_process import children
 from tests.daemon_process import until as wait_until
-from tests.http_clients.blocking import BlockingClient, connect, request_head, until
+from tests.http_clients.blocking import BlockingClient, connect, request_head
+from tests.reactor_wait import until
 
 DATA = os.urandom(1 << 20) * 3
 

@@ -6,15 +6,13 @@ strace lets the calls that make names fail, from the first moment of the start u
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon_process import ROOT, TIMEOUT, TWISTD, read, until
+from tests.daemon_process import TIMEOUT, read, run, until
 from tests.images.decodable_images import SAMPLES
 
 RECOVERY_SECONDS = 15.0
@@ -203,25 +201,11 @@ def test_lines_go_to_stderr_until_a_reopen_where_the_log_cannot_be_opened_on_a_f
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.slow
 def test_a_new_store_on_a_full_disk_is_refused_with_one_line(tmp_path, workers):
-    done = subprocess.run(
-        [
-            *(find_tool("strace"), "-f", "-qq", "-o", os.devnull, "-e", f"inject={CALLS}:error=ENOSPC"),
-            *(sys.executable, TWISTD, "-n", "--pidfile", "", "filestored"),
-            *(
-                "--listen",
-                "tcp:0:interface=127.0.0.1",
-                "--workers",
-                workers,
-                "--store",
-                str(tmp_path / "store"),
-            ),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
+    done = run(
+        *("-n", "--pidfile", "", "filestored", "--listen", "tcp:0:interface=127.0.0.1"),
+        *("--workers", workers, "--store", str(tmp_path / "store")),
+        cwd=str(tmp_path),
+        wrap=(find_tool("strace"), "-f", "-qq", "-o", os.devnull, "-e", f"inject={CALLS}:error=ENOSPC"),
     )
     assert 1 == done.returncode
     assert done.stderr.splitlines()[-1].endswith("cannot be used: No space left on device")

@@ -31,8 +31,9 @@ from filestored.http.response_cache import (
 )
 from filestored.interfaces import IBlob, ICacheable, IInMemory
 from tests.http.file_source import FileSource
-from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread, until
+from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread
 from tests.http_clients.response import Response
+from tests.reactor_wait import until
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 0)
 
@@ -396,12 +397,18 @@ async def test_cache_hit_after_an_upload_on_the_same_connection(listen, resource
     assert [CONTENT[:100_000]] * 3 == [replies[place].body for place in (0, 2, 4)]
 
 
-@pytest_twisted.ensureDeferred
-async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, log):
+async def listen_with_cached_content(listen, resource):
+    """Serve all of `CONTENT` from a file, and request it once; return the port."""
     with open(resource.path, "wb") as file:
         file.write(CONTENT)
     port = listen(resource)
     await request_in_thread(port, request_head("/"))
+    return port
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, log):
+    port = await listen_with_cached_content(listen, resource)
 
     def converse():
         with connect(port, receive_buffer=8192) as client:
@@ -419,10 +426,7 @@ async def test_slow_reader_gets_all_cached_responses_in_order(listen, resource, 
 async def test_cached_file_is_closed_when_the_client_disconnects(
     listen, resource, log, manner, caught_failures
 ):
-    with open(resource.path, "wb") as file:
-        file.write(CONTENT)
-    port = listen(resource)
-    await request_in_thread(port, request_head("/"))
+    port = await listen_with_cached_content(listen, resource)
 
     def vanish():
         with connect(port, receive_buffer=8192) as client:
@@ -439,10 +443,7 @@ async def test_cached_file_is_closed_when_the_client_disconnects(
 
 @pytest_twisted.ensureDeferred
 async def test_cached_file_truncated_while_sent_aborts_the_connection(listen, resource, log, caught_failures):
-    with open(resource.path, "wb") as file:
-        file.write(CONTENT)
-    port = listen(resource)
-    await request_in_thread(port, request_head("/"))
+    port = await listen_with_cached_content(listen, resource)
 
     def converse():
         with connect(port, receive_buffer=8192) as client:

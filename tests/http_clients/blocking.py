@@ -1,8 +1,6 @@
 """HTTP client on a blocking socket, for requests that follow each other."""
 
 import socket
-import time
-from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -79,11 +77,3 @@ def request_in_thread(port: int, *requests: bytes) -> "Deferred[list[Response]]"
             return [client.request(request) for request in requests]
 
     return deferToThread(send_all)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition, while the reactor runs."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        await deferToThread(time.sleep, 0.005)

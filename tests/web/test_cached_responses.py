@@ -22,7 +22,8 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.migration.migrate import migrate
 from filestored.storage.store import Store
 from filestored.web.site import make_site
-from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread, until
+from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread
+from tests.reactor_wait import until
 
 CONTENT = os.urandom((1 << 20) + 7) * 5
 SIZES = [0, 4096, 16 * 1024, 16 * 1024 + 1, 64 * 1024, 5 << 20]

@@ -18,7 +18,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
 from filestored.storage.threads import in_threads
 from filestored.web.site import make_site
-from tests.http_clients.blocking import until
+from tests.reactor_wait import until
 
 DATA = bytes(range(251)) * 20_000
 NAME = sha256(DATA).hexdigest()

@@ -23,6 +23,7 @@ from filestored.http.limits import Limits
 from filestored.http.transport import sendfile
 from filestored.interfaces import IFileSender
 from tests.http.file_source import FileSource
+from tests.reactor_wait import until
 
 CONTENT = os.urandom(1 << 20) * 5 + b"the end"
 
@@ -408,11 +409,3 @@ async def test_client_that_leaves_during_a_read_in_a_thread(serve, root):
     await until(lambda: root.file.ends)
     made[0].do_reads()
     assert [] == made[0].reads
-
-
-async def until(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        await deferLater(reactor, 0.005)
-    raise AssertionError("still not so")

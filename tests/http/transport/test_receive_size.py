@@ -13,7 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from filestored.http.factory import HTTPFactory
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES, MAX_FAST_BODIES, MAX_READ_BYTES
-from tests.http_clients.blocking import until
+from tests.reactor_wait import until
 
 USUAL = Connection.bufferSize
 LENGTH = b"Content-Length: %d"

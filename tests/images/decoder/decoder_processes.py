@@ -1,6 +1,5 @@
 """Decoder processes of a pool, blobs that stall, and images that take long to decode."""
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
@@ -10,6 +9,7 @@ from filestored.interfaces import IBlob
 from tests.images.decodable_images import (
     laborious_jpeg,
 )
+from tests.reactor_wait import until
 
 MD5 = algorithm("md5")
 
@@ -71,14 +71,6 @@ def ended(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-async def until(condition) -> None:
-    """Turn the reactor until the condition holds; the test's own time limit ends a wait in vain."""
-    while not condition():
-        turn: Deferred[None] = Deferred()
-        reactor.callLater(0.01, turn.callback, None)
-        await turn
 
 
 async def fork_of(decoder_pool: DecoderPool) -> int:

@@ -19,8 +19,8 @@ from tests.images.decoder.decoder_processes import (
     fork_of,
     outcome,
     processes_of,
-    until,
 )
+from tests.reactor_wait import until
 
 
 def count_decodes(monkeypatch):
@@ -84,7 +84,7 @@ async def test_cancel_at_any_moment_keeps_the_process(make_decoder_pool, blob_of
     decoder_pool = make_decoder_pool(processes=1)
     blob = await blob_of(SAMPLES["gif"])
     await decoder_pool.verify(blob, "anna")
-    chambers = processes_of(decoder_pool)
+    processes = processes_of(decoder_pool)
     for number in range(40):
         checked = decoder_pool.verify(blob, "anna")
         end = Deferred.fromCoroutine(outcome(checked))
@@ -92,7 +92,7 @@ async def test_cancel_at_any_moment_keeps_the_process(make_decoder_pool, blob_of
         assert await end in (None, CancelledError)
         assert await outcome(decoder_pool.verify(await blob_of(SVG[number:]), "anna")) is NotAnImage
         assert (await decoder_pool.thumbnail(blob, (9 + number, 99), "anna")).content_type == "image/jpeg"
-    assert processes_of(decoder_pool) == chambers
+    assert processes_of(decoder_pool) == processes
 
 
 @pytest_twisted.ensureDeferred

@@ -35,8 +35,8 @@ from tests.images.decoder.decoder_processes import (
     fork_of,
     outcome,
     processes_of,
-    until,
 )
+from tests.reactor_wait import until
 
 MIB = 1024 * 1024
 
@@ -188,11 +188,11 @@ async def test_stalled_blob_ends_at_the_deadline(make_decoder_pool):
 async def test_crash_of_the_fork_is_a_refusal(decoder_pool, blob_of, number, expected):
     checked = verify(decoder_pool, await blob_of(LABORIOUS))
     fork = await fork_of(decoder_pool)
-    chambers = processes_of(decoder_pool)
+    processes = processes_of(decoder_pool)
     os.kill(fork, number)
     assert await outcome(checked) is expected
     assert await outcome(verify(decoder_pool, await blob_of(SAMPLES["gif"]))) is None
-    assert processes_of(decoder_pool) == chambers
+    assert processes_of(decoder_pool) == processes
 
 
 @pytest_twisted.ensureDeferred

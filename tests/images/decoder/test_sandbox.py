@@ -15,7 +15,6 @@ import pytest
 import pytest_twisted
 from PIL import ImageCms
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from filestored.images.decoder import __main__ as decoder_main
 from filestored.images.decoder import pillow, pool, sandbox
@@ -29,6 +28,7 @@ from tests.images.decoder.decoder_processes import (
     fork_of,
     processes_of,
 )
+from tests.reactor_wait import until
 
 BOUNDS = ResourceLimits(memory=16 * 1024**3)
 """The test's own process, which forks here, is larger than a decoder process."""
@@ -323,16 +323,13 @@ async def test_decoder_of_the_pool_is_in_the_sandbox(make_decoder_pool, blob_of,
     decoder_pool = make_decoder_pool()
     checked = decoder_pool.verify(await blob_of(LABORIOUS), "anna")
     fork = await fork_of(decoder_pool)
-    while status_of(fork).get("Seccomp") != "2":
-        turn = Deferred()
-        reactor.callLater(0.01, turn.callback, None)
-        await turn
-    (chamber_process,) = processes_of(decoder_pool)
-    assert (status_of(fork)["NoNewPrivs"], status_of(chamber_process)["NoNewPrivs"]) == ("1", "1")
+    await until(lambda: status_of(fork).get("Seccomp") == "2")
+    (decoder_process,) = processes_of(decoder_pool)
+    assert (status_of(fork)["NoNewPrivs"], status_of(decoder_process)["NoNewPrivs"]) == ("1", "1")
     targets = [os.readlink(f"/proc/{fork}/fd/{each}") for each in os.listdir(f"/proc/{fork}/fd")]
     assert targets.count("/dev/null") == 3
     assert len(set(targets)) == 3  # its input, which the decoder may have open twice, and its result
-    for pid in (fork, chamber_process):
+    for pid in (fork, decoder_process):
         assert "/secret/place" not in read(f"/proc/{pid}/environ")
     checked.addErrback(lambda _: None).cancel()
 

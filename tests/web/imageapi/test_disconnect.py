@@ -47,11 +47,6 @@ def wire(decoder, tmp_path):
     cache.close()
 
 
-@pytest.fixture
-def token(wire):
-    return wire.register()
-
-
 def send_upload(wire, token, method="POST", path="upload-image/"):
     body = form(part(BMP, "new.bmp"))
     head = f"{method} /imageapi/token/{token}/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"

@@ -42,11 +42,6 @@ def wire(records):
     return ImageWire(records=records)
 
 
-@pytest.fixture
-def token(wire):
-    return wire.register()
-
-
 CHANGES = {
     "upload": lambda wire, token, identity: wire.upload(token, BMP, "new.bmp"),
     "update": lambda wire, token, identity: wire.update(token, identity, BMP),

@@ -5,17 +5,6 @@ import gzip
 import pytest
 
 from tests.images.catalog_samples import BMP, PNG
-from tests.web.imageapi.image_wire import ImageWire
-
-
-@pytest.fixture
-def wire():
-    return ImageWire()
-
-
-@pytest.fixture
-def token(wire):
-    return wire.register()
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,6 @@ from tests.images.catalog_samples import BMP, PNG
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import ImageWire, part, said, value
 
-
-@pytest.fixture
-def wire():
-    return ImageWire()
-
-
-@pytest.fixture
-def token(wire):
-    return wire.register()
-
-
 # --- accounts --------------------------------------------------------------------------------------
 
 

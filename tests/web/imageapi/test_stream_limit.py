@@ -51,11 +51,6 @@ def wire():
 
 
 @pytest.fixture
-def token(wire):
-    return wire.register()
-
-
-@pytest.fixture
 def decompressed(monkeypatch):
     """A list of the sizes of decompressed chunks."""
     counts = []

@@ -22,11 +22,6 @@ CALLS = {
 
 
 @pytest.fixture
-def wire():
-    return ImageWire()
-
-
-@pytest.fixture
 def anna(wire):
     return wire.register("anna")
 
