@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
+from filestored.daemon.listeners import with_absolute_paths
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
@@ -158,7 +159,7 @@ class Options(usage.Options):
         if self["open-registration"] and self["no-registration"]:
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
         return Settings(
-            listen=tuple(self._endpoints) or (DEFAULT_ENDPOINT,),
+            listen=self._listen(),
             store=self._path("store"),
             images=self._path("images"),
             open_registration=bool(self["open-registration"]),
@@ -173,6 +174,13 @@ class Options(usage.Options):
             max_connections=self._parsed("max-connections", parse_count),
             max_uploads=self._parsed("max-uploads", parse_count),
         )
+
+    def _listen(self) -> tuple[str, ...]:
+        base = os.path.abspath(self._twistd_option("rundir") or "")
+        try:
+            return tuple(with_absolute_paths(each, base) for each in self._endpoints or [DEFAULT_ENDPOINT])
+        except ValueError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
 
     def _read_log(self) -> LogSettings:
         retention = self["log-retention"]
