@@ -15,7 +15,6 @@ sockets.
 """
 
 import os
-import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from zope.interface import implementer
 
 from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.http.transport.tls import Certificate
+from filestored.settings import KEYWORD, UNESCAPED_COLON, tls_files
 
 BACKLOG = 1024
 """Maximum length of the accept queue, unless the endpoint sets it."""
@@ -71,22 +71,11 @@ def with_unix_mode(text: str) -> str:
     kind, _, rest = text.partition(":")
     if kind == "haproxy":
         return f"{kind}:{with_unix_mode(rest)}"
-    arguments = _UNESCAPED_COLON.split(rest)
-    positional = [argument for argument in arguments if not _KEYWORD.match(argument)]
+    arguments = UNESCAPED_COLON.split(rest)
+    positional = [argument for argument in arguments if not KEYWORD.match(argument)]
     if kind != "unix" or len(positional) > 1 or any(each.startswith("mode=") for each in arguments):
         return text
     return f"{text}:mode={UNIX_MODE}"
-
-
-def with_absolute_paths(text: str, base: str) -> str:
-    """Return the string of an ``ssl:`` endpoint with all paths of its files absolute; others as they are."""
-    files = _tls_files(text)
-    if not files:
-        return text
-    kind, port, *rest = _UNESCAPED_COLON.split(text)
-    kept = [each for each in rest if _KEYWORD.match(each) and each.partition("=")[0] not in files]
-    paths = [f"{name}={_escape(os.path.join(base, path))}" for name, path in files.items()]
-    return ":".join([kind, port, *paths, *kept])
 
 
 def read_certificate(text: str) -> Certificate | None:
@@ -94,13 +83,13 @@ def read_certificate(text: str) -> Certificate | None:
 
     Blocking. The chain is all that stands in the files ``certKey`` and ``extraCertChain``.
     """
-    files = _tls_files(text)
+    files = tls_files(text)
     if not files:
         return None
-    private_key = files["privateKey"]
+    private_key, certificates = files["privateKey"], files.get("certKey", files["privateKey"])
+    paths = [certificates, *([files["extraCertChain"]] if "extraCertChain" in files else [])]
     try:
-        chain = [_read(path) for name, path in files.items() if name in ("certKey", "extraCertChain")]
-        return Certificate.from_pem(_read(private_key), b"\n".join(chain or [_read(private_key)]))
+        return Certificate.from_pem(_read(private_key), b"\n".join(map(_read, paths)))
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
 
@@ -240,33 +229,9 @@ def _certificate(text: str) -> Certificate | None:
         raise ValueError(f"--listen {text}: {one_line(error)}") from None
 
 
-def _tls_files(text: str) -> dict[str, str]:
-    """Return the paths of an ``ssl:`` endpoint by their names in Twisted; empty for other types."""
-    kind, *arguments = _UNESCAPED_COLON.split(text)
-    if kind != "ssl":
-        return {}
-    positional = [each for each in arguments if not _KEYWORD.match(each)]
-    named = dict(each.split("=", 1) for each in arguments if _KEYWORD.match(each))
-    for name in ("sslmethod", "dhParameters"):
-        if name in named:
-            raise ValueError(f"{name} is not supported: TLS 1.2 and 1.3 are served, with elliptic curves")
-    found = {"privateKey": "server.pem"} | dict(zip(("privateKey", "certKey"), positional[1:], strict=False))
-    found |= {name: named[name] for name in ("privateKey", "certKey", "extraCertChain") if name in named}
-    return {name: _ESCAPED.sub(r"\1", path) for name, path in found.items()}
-
-
-def _escape(path: str) -> str:
-    return re.sub(r"([\\:=])", r"\\\1", path)
-
-
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(MAX_PEM_BYTES)
-
-
-_UNESCAPED_COLON = re.compile(r"(?<!\\):")
-_KEYWORD = re.compile(r"[A-Za-z]+=")
-_ESCAPED = re.compile(r"\\(.)")
 
 
 def _format_address(address: Any) -> str:

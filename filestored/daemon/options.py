@@ -14,7 +14,6 @@ from typing import Any, ClassVar, TypeVar
 from loguru import logger
 from twisted.python import usage
 
-from filestored.daemon.listeners import with_absolute_paths
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
@@ -29,6 +28,7 @@ from filestored.settings import (
     parse_seconds,
     parse_size,
     parse_workers,
+    with_absolute_paths,
 )
 from filestored.storage.disk.layout import DEFAULT_HASH
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from filestored.daemon.listeners import read_certificate, with_absolute_paths
+from filestored.daemon.listeners import read_certificate
+from filestored.settings import with_absolute_paths
 from tests.daemon_process import until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -275,6 +276,7 @@ def test_private_key_is_not_in_the_repr(files):
         ("tcp:80", "tcp:80"),
         ("ssl:1:privateKey=k:certKey=c", "ssl:1:privateKey=/d\\:e/k:certKey=/d\\:e/c"),
         ("ssl:1:k:c:interface=\\:\\:", "ssl:1:privateKey=/d\\:e/k:certKey=/d\\:e/c:interface=\\:\\:"),
+        ("ssl:privateKey=k:port=1", "ssl:privateKey=/d\\:e/k:port=1"),
         ("ssl:1:privateKey=/a\\:k", "ssl:1:privateKey=/a\\:k"),
         ("ssl:1", "ssl:1:privateKey=/d\\:e/server.pem"),
     ],
