@@ -113,9 +113,9 @@ class Options(usage.Options):
         self._hosts: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock, ssl:443:privateKey=key.pem,
-        systemd:domain=INET:index=0. A Unix socket gets mode 660, or that of unix:/run/f.sock:mode=666.
-        [default: tcp:9000:interface=127.0.0.1]
+        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock,
+        ssl:443:privateKey=key.pem:certKey=fullchain.pem, systemd:domain=INET:index=0. A Unix socket gets mode
+        660, or that of unix:/run/f.sock:mode=666. [default: tcp:9000:interface=127.0.0.1]
         """  # noqa: D205, D400, D415  # twistd shows this whole text as help
         self._endpoints.append(endpoint)
 
