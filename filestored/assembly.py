@@ -56,7 +56,7 @@ def make_daemon(settings: Settings) -> "Daemon":
     try:
         check(settings.store, settings.hash_name)
         image_directory.check(settings.images)
-        endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
+        listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
     except (FilestoredError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
@@ -64,7 +64,7 @@ def make_daemon(settings: Settings) -> "Daemon":
     return Daemon(
         reactor,
         settings,
-        listeners=Listeners(endpoints),
+        listeners=listeners,
         observer=observer,
         make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,

@@ -33,6 +33,7 @@ from filestored.daemon.process_setup import (
     tune_gc,
     use_monotonic_clock,
 )
+from filestored.http.transport.tls import Certificate
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe_sink import PipeSink
 from filestored.settings import Settings
@@ -93,7 +94,10 @@ def run_worker(
     server = make_server(reactor, settings, devices)
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
-    listening = [ListeningSocket(*each) for each in configuration["listening"]]
+    listening = [
+        ListeningSocket(endpoint, descriptor, family, _certificate(pem))
+        for endpoint, descriptor, family, pem in configuration["listening"]
+    ]
     server.start(listening)
     tune_gc()
     for each in listening:
@@ -121,9 +125,19 @@ def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callab
         elif line == b"reopen":
             server.reopen()
         else:
-            devices.suspend(*json.loads(line)["suspended"])
+            execute_json(json.loads(line))
+
+    def execute_json(message: dict[str, Any]) -> None:
+        if "certificates" in message:
+            server.renew_certificates([_certificate(pem) for pem in message["certificates"]])
+        else:
+            devices.suspend(*message["suspended"])
 
     return execute
+
+
+def _certificate(pem: dict[str, str] | None) -> Certificate | None:
+    return None if pem is None else Certificate(**pem)
 
 
 @implementer(IReadDescriptor)

@@ -2,7 +2,7 @@
 
 Each connection is accepted when the socket is readable, so processes that share one queue share the work. The
 endpoint string is parsed again on `AdoptingReactor`, which uses the open socket instead of binding one; so
-wrappers of the endpoint, such as TLS, apply.
+wrappers of the endpoint apply. That of an ``ssl:`` endpoint is not: the certificate comes with the socket.
 
 Without free descriptors the acceptor pauses for `RETRY_SECONDS`; connections that still wait then are
 answered 503 (`overload`).
@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.overload import NO_DESCRIPTORS, DescriptorReserve
+from filestored.http.transport.tls import Certificate, ServerTLS
 
 RETRY_SECONDS = 0.1
 """Pause after a failed accept, mostly for lack of descriptors."""
@@ -36,6 +37,8 @@ MIN_WARNING_INTERVAL_SECONDS = 10.0
 def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acceptor":
     """Start accepting connections for `factory`, until ``stopListening``. Raises `ValueError`."""
     adopting = AdoptingReactor(reactor, listening)
+    if listening.certificate is not None:
+        return adopting.adopt_tls(factory, ServerTLS(listening.certificate))
     if listening.endpoint.startswith("systemd:"):  # its descriptor number is that of the parent process
         adopting.adopt(factory)
     else:
@@ -63,6 +66,14 @@ class AdoptingReactor:
         self.acceptor.startListening()
         return self.acceptor
 
+    def adopt_tls(self, factory: Any, tls: Any) -> "Acceptor":
+        """Start accepting TLS connections, which `tls` makes."""
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
+
+        acceptor = self.adopt(TLSMemoryBIOFactory(tls, False, factory), encrypted=True)
+        acceptor.tls = tls
+        return acceptor
+
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "Acceptor":
         """Replace `IReactorTCP.listenTCP`."""
         return self.adopt(factory)
@@ -77,9 +88,7 @@ class AdoptingReactor:
         self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> "Acceptor":
         """Replace `IReactorSSL.listenSSL`."""
-        from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
-
-        return self.adopt(TLSMemoryBIOFactory(contextFactory, False, factory), encrypted=True)
+        return self.adopt_tls(factory, contextFactory)
 
 
 @implementer(IReadDescriptor, IListeningPort)
@@ -98,6 +107,12 @@ class Acceptor:
         self._socket = socket.socket(fileno=os.dup(listening.descriptor))
         self._socket.setblocking(False)
         self._pause: IDelayedCall | None = None
+        self.tls: Any = None
+
+    def use_certificate(self, certificate: Certificate | None) -> None:
+        """Use a certificate for new TLS connections; has no effect on a socket without TLS."""
+        if certificate is not None and isinstance(self.tls, ServerTLS):
+            self.tls.use(certificate)
 
     def startListening(self) -> None:
         """Start accepting."""

@@ -22,6 +22,7 @@ from filestored.daemon.process_setup import on_reopen, on_second_stop
 from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.errors import FilestoredError
+from filestored.http.transport.tls import Certificate
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
@@ -48,6 +49,9 @@ class Runner(Protocol):
 
     def reopen(self) -> None:
         """Reopen all log files."""
+
+    def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
+        """Use these certificates, in the order of the listening sockets, for new connections."""
 
 
 class Daemon(Service):
@@ -145,6 +149,9 @@ class Daemon(Service):
         if self._runner is not None:
             self._runner.reopen()
         self._log.info("log files are open anew")
+        if self._listeners.renew_certificates() and self._runner is not None:
+            self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
+            self._log.info("new connections get the new certificate")
 
     def _open_log(self) -> None:
         log = self._settings.log

@@ -4,6 +4,9 @@ An endpoint string is parsed before the daemon forks, while errors still reach a
 listens with the privileges of the start. The owner never accepts: each serving process passes a
 `ListeningSocket` to `acceptor.accept_from`, and the port stays open when such a process exits.
 
+The key and certificates of an ``ssl:`` endpoint are read by the owner, too, which passes them on as text: a
+worker started later gets the same ones, whatever its privileges and whatever the files have become.
+
 A socket inherited from systemd is not shut down: `InheritedPort` closes a duplicate, and systemd keeps
 listening during a restart. Twisted's ports shut a socket down for all processes that share it.
 
@@ -12,7 +15,6 @@ sockets.
 """
 
 import os
-import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,10 +25,13 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, ILoggingContext, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.daemon.startup_errors import CannotStart, one_line
+from filestored.http.transport.tls import Certificate
+from filestored.settings import KEYWORD, UNESCAPED_COLON, tls_files
 
 BACKLOG = 1024
 """Maximum length of the accept queue, unless the endpoint sets it."""
@@ -34,14 +39,18 @@ BACKLOG = 1024
 UNIX_MODE = "660"
 """Mode of a Unix socket, unless the endpoint sets it: a client needs write permission (unix(7))."""
 
+MAX_PEM_BYTES = 256 * 1024
+"""Maximum bytes read from a file of a key or of certificates."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListeningSocket:
-    """An open listening socket: its endpoint string, descriptor and address family."""
+    """An open listening socket: endpoint string, descriptor, address family, and certificate of TLS."""
 
     endpoint: str
     descriptor: int
     family: int
+    certificate: Certificate | None = None
 
 
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
@@ -62,19 +71,41 @@ def with_unix_mode(text: str) -> str:
     kind, _, rest = text.partition(":")
     if kind == "haproxy":
         return f"{kind}:{with_unix_mode(rest)}"
-    arguments = _UNESCAPED_COLON.split(rest)
-    positional = [argument for argument in arguments if not _KEYWORD.match(argument)]
+    arguments = UNESCAPED_COLON.split(rest)
+    positional = [argument for argument in arguments if not KEYWORD.match(argument)]
     if kind != "unix" or len(positional) > 1 or any(each.startswith("mode=") for each in arguments):
         return text
     return f"{text}:mode={UNIX_MODE}"
 
 
+def read_certificate(text: str) -> Certificate | None:
+    """Return the certificate of an ``ssl:`` endpoint; None for other types. Raises `ValueError`.
+
+    Blocking. The chain is all that stands in the files ``certKey`` and ``extraCertChain``.
+    """
+    files = tls_files(text)
+    if not files:
+        return None
+    private_key, certificates = files["privateKey"], files.get("certKey", files["privateKey"])
+    paths = [certificates, *([files["extraCertChain"]] if "extraCertChain" in files else [])]
+    try:
+        return Certificate.from_pem(_read(private_key), b"\n".join(map(_read, paths)))
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+
+
 class Listeners:
-    """The listening sockets that this process owns; it does not accept from them."""
+    """The listening sockets that this process owns; it does not accept from them.
+
+    Raises `ValueError` if a certificate cannot be read.
+    """
+
+    _log = Logger()
 
     def __init__(self, endpoints: Iterable[tuple[str, IStreamServerEndpoint]]) -> None:
         self._endpoints = tuple(endpoints)
         self._ports: list[tuple[str, Any]] = []
+        self._certificates = {text: _certificate(text) for text, _ in self._endpoints}
 
     def open(self) -> None:
         """Listen on all endpoints. Raises `CannotStart`."""
@@ -83,7 +114,23 @@ class Listeners:
 
     def listening(self) -> list[ListeningSocket]:
         """Return the open sockets."""
-        return [ListeningSocket(text, port.fileno(), port.socket.family) for text, port in self._ports]
+        return [
+            ListeningSocket(text, port.fileno(), port.socket.family, self._certificates[text])
+            for text, port in self._ports
+        ]
+
+    def renew_certificates(self) -> bool:
+        """Read all certificates anew; one that cannot be used is logged, and the old one kept.
+
+        Return whether any has changed.
+        """
+        before = dict(self._certificates)
+        for text in before:
+            try:
+                self._certificates[text] = _certificate(text)
+            except ValueError as error:
+                self._log.error("{error}; the certificate in use is kept", error=error)
+        return before != self._certificates
 
     def addresses(self) -> list[str]:
         """Return the addresses for people, such as ``127.0.0.1:9000``."""
@@ -175,8 +222,16 @@ def _parse_error(text: str, error: Exception) -> str:
     return one_line(error)
 
 
-_UNESCAPED_COLON = re.compile(r"(?<!\\):")
-_KEYWORD = re.compile(r"[A-Za-z]+=")
+def _certificate(text: str) -> Certificate | None:
+    try:
+        return read_certificate(text)
+    except ValueError as error:
+        raise ValueError(f"--listen {text}: {one_line(error)}") from None
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_PEM_BYTES)
 
 
 def _format_address(address: Any) -> str:

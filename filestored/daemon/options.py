@@ -29,6 +29,7 @@ from filestored.settings import (
     parse_seconds,
     parse_size,
     parse_workers,
+    with_absolute_paths,
 )
 from filestored.storage.disk.layout import DEFAULT_HASH
 
@@ -114,9 +115,9 @@ class Options(usage.Options):
         self._hosts: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock, ssl:443:privateKey=key.pem,
-        systemd:domain=INET:index=0. A Unix socket gets mode 660, or that of unix:/run/f.sock:mode=666.
-        [default: tcp:9000:interface=127.0.0.1]
+        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock,
+        ssl:443:privateKey=key.pem:certKey=fullchain.pem, systemd:domain=INET:index=0. A Unix socket gets mode
+        660, or that of unix:/run/f.sock:mode=666. [default: tcp:9000:interface=127.0.0.1]
         """  # noqa: D205, D400, D415  # twistd shows this whole text as help
         self._endpoints.append(endpoint)
 
@@ -160,7 +161,7 @@ class Options(usage.Options):
         if self["open-registration"] and self["no-registration"]:
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
         return Settings(
-            listen=tuple(self._endpoints) or (DEFAULT_ENDPOINT,),
+            listen=self._listen(),
             store=self._path("store"),
             images=self._path("images"),
             open_registration=bool(self["open-registration"]),
@@ -176,6 +177,13 @@ class Options(usage.Options):
             max_uploads=self._parsed("max-uploads", parse_count),
             keep_alive=self._parsed("keep-alive", parse_seconds),
         )
+
+    def _listen(self) -> tuple[str, ...]:
+        base = os.path.abspath(self._twistd_option("rundir") or "")
+        try:
+            return tuple(with_absolute_paths(each, base) for each in self._endpoints or [DEFAULT_ENDPOINT])
+        except ValueError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
 
     def _read_log(self) -> LogSettings:
         retention = self["log-retention"]

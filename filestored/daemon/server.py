@@ -14,6 +14,7 @@ from filestored.daemon.acceptor import Acceptor, accept_from
 from filestored.daemon.epoll import EpollSet
 from filestored.daemon.listeners import ListeningSocket
 from filestored.http.factory import HTTPFactory
+from filestored.http.transport.tls import Certificate
 from filestored.logs.access_log import AccessLog
 from filestored.storage.threads import ThreadPools
 
@@ -68,6 +69,11 @@ class Server:
         """Reopen the access log."""
         if self._access_log is not None:
             self._access_log.reopen()
+
+    def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
+        """Use these certificates, in the order of the listening sockets, for new connections."""
+        for acceptor, certificate in zip(self._acceptors, certificates, strict=True):
+            acceptor.use_certificate(certificate)
 
     async def _stop(self) -> None:
         for acceptor in self._acceptors:

@@ -2,9 +2,9 @@
 
 `Supervisor.start` spawns fresh interpreters, not forks. Each worker inherits the listening descriptors and
 reads its configuration as one line of JSON from stdin. A line on its stdout reports that it serves. stdin is
-the control pipe from then on: ``ping``, ``reopen`` and suspensions are written to it; its end means "drain
-and exit". The kernel closes it when the supervisor is killed, so no worker outlives the supervisor. stdout
-carries the worker's log, one JSON object per line; lines of stderr are logged as they are.
+the control pipe from then on: ``ping``, ``reopen``, certificates and suspensions are written to it; its end
+means "drain and exit". The kernel closes it when the supervisor is killed, so no worker outlives the
+supervisor. stdout carries the worker's log, one JSON object per line; lines of stderr are logged as they are.
 
 A worker that exits, hangs or cannot be started is replaced at once; with growing delays after five quick
 exits (`backoff`). Delays never leave the service without any worker for longer than `MAX_EMPTY_SECONDS`.
@@ -18,6 +18,7 @@ supervisor cannot send.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -27,6 +28,7 @@ from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.periodic_call import periodic_call
 from filestored.daemon.worker_process import PING_SECONDS, Suspension
 from filestored.daemon.worker_slot import WorkerSlot
+from filestored.http.transport.tls import Certificate
 from filestored.logs.log_line import LogLine
 from filestored.settings import Settings
 
@@ -97,6 +99,12 @@ class Supervisor:
         """Let all workers reopen their log files."""
         self._send_all("reopen")
 
+    def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
+        """Let all workers, also later ones, use these certificates, one for each listening socket."""
+        pairs = zip(self._listening, certificates, strict=True)
+        self._listening = [replace(each, certificate=certificate) for each, certificate in pairs]
+        self._send_all(json.dumps({"certificates": [_to_json(each) for each in certificates]}))
+
     def alive(self) -> bool:
         """Return whether any worker serves and answered a recent ping; True while stopping."""
         return self._stopped or any(slot.is_answering for slot in self._slots)
@@ -106,7 +114,8 @@ class Supervisor:
     def worker_config(self) -> str:
         """Return the configuration of a worker as one line of JSON."""
         sockets = [
-            [each.endpoint, FIRST_DESCRIPTOR + at, each.family] for at, each in enumerate(self._listening)
+            [each.endpoint, FIRST_DESCRIPTOR + at, each.family, _to_json(each.certificate)]
+            for at, each in enumerate(self._listening)
         ]
         return json.dumps(
             {
@@ -156,3 +165,7 @@ class Supervisor:
                 slot.check()
             except Exception:
                 self._log.failure("a worker could not be checked")
+
+
+def _to_json(certificate: Certificate | None) -> dict[str, str] | None:
+    return None if certificate is None else asdict(certificate)

@@ -8,10 +8,16 @@ from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.web.resource import IResource
+from zope.interface import implementer
 
 from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
@@ -21,6 +27,7 @@ from filestored.http.rendering import render_tree
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.http.transport.receive_size import ReceiveSizes
+from filestored.http.transport.tls import ALPN_PROTOCOLS
 from filestored.interfaces import IAccessLog
 
 _log = Logger()
@@ -29,6 +36,7 @@ TIMEOUT_POLL_SECONDS = 0.5
 """Interval of the timeout polls."""
 
 
+@implementer(IProtocolNegotiationFactory)
 class HTTPFactory(Factory):
     """Serves a resource tree on all ports of a process.
 
@@ -68,6 +76,10 @@ class HTTPFactory(Factory):
         if self._poll is None:
             self.now = self._clock.seconds()
         return HTTPChannel(self)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See `IProtocolNegotiationFactory.acceptableProtocols`; TLS endpoints of plugins ask for it."""
+        return list(ALPN_PROTOCOLS)
 
     def drain(self) -> Deferred[None]:
         """Close idle connections and let requests finish; fires when no connection is left."""

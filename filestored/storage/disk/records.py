@@ -35,7 +35,7 @@ from filestored.storage.disk.directory import (
 )
 from filestored.storage.disk.record_files import MAX_RECORD_BYTES, RecordFiles
 from filestored.storage.disk.subdirectories import Subdirectories
-from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls
+from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, encode_name
 from filestored.storage.disk.temp_files import TempFile, TempFiles
 from filestored.storage.health import LACKING, ReadFailed
 
@@ -88,12 +88,12 @@ def _prepare_open(root: int, calls: Syscalls) -> None:
 
 
 def split(name: str) -> list[str]:
-    """Return the segments of a record name. Raises `ValueError` for an invalid name."""
+    """Return the segments of a record name, as `encode_name`. Raises `ValueError` for an invalid name."""
     segments = name.split("/")
     for segment in segments:
-        if not segment or segment.startswith(".") or "\0" in segment or len(os.fsencode(segment)) > 255:
+        if not segment or segment.startswith(".") or "\0" in segment or len(segment.encode("utf-8")) > 255:
             raise ValueError(f"{name!r} is not the name of a record")
-    return segments
+    return [encode_name(segment) for segment in segments]
 
 
 @implementer(IRecords)
@@ -167,7 +167,7 @@ class DiskRecords:
         with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
             for last in self._directories.files(directory, prefix):
                 with suppress(FileNotFoundError):  # it was removed meanwhile
-                    yield last, self._read_if_possible(last, directory)
+                    yield last, self._read_if_possible(encode_name(last), directory)
 
     def entries(self, prefix: str) -> list[str]:
         """List the directory, symbolic links included."""

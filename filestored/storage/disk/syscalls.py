@@ -4,6 +4,8 @@ The disk backend reaches the file system through `Syscalls` alone (except ``clos
 Tests replace a field to fail a call, to stop the process behind it, or to check the order of calls. The flags
 of open(2) are here, and `regular_status`, which tells a regular file from others.
 
+Names on disk are UTF-8, whatever the locale: `encode_name` and `decode_name` convert them.
+
 `syncfs` flushes a whole file system with one call; `syncfs_is_reliable` tells where it reports every error.
 
 Rejected: patching `os` in tests, which also affects the calls of pytest.
@@ -87,6 +89,22 @@ class Syscalls:
     unlink: Callable[..., None] = os.unlink
     mkdir: Callable[..., None] = os.mkdir
     flock: Callable[..., None] = fcntl.flock
+
+
+def encode_name(name: str) -> str:
+    """Return the string that `os` writes to disk as the UTF-8 of `name`. Raises `ValueError` for surrogates.
+
+    In a UTF-8 locale that is `name` itself.
+    """
+    return os.fsdecode(name.encode("utf-8"))
+
+
+def decode_name(name: str) -> str | None:
+    """Return the text of a name that `os` has read from disk; None if it is not UTF-8 there."""
+    try:
+        return os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 @contextmanager

@@ -1,0 +1,229 @@
+"""TLS endpoints: ALPN, chains, renewal on SIGHUP; alone and with workers."""
+
+import hashlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+
+import pytest
+import requests
+
+from filestored.daemon.listeners import read_certificate
+from filestored.settings import with_absolute_paths
+from tests.daemon_process import until
+from tests.tls_files import TLSFiles, write
+
+WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    return TLSFiles(tmp_path)
+
+
+def connect(daemon, files, *protocols):
+    """Return a TLS connection that trusts the root, and offers these protocols by ALPN."""
+    context = ssl.create_default_context(cafile=files.root_file)
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    return context.wrap_socket(daemon.connect(), server_hostname="localhost")
+
+
+def served(daemon, files):
+    """Return the certificate that new connections get."""
+    with connect(daemon, files) as connection:
+        return connection.getpeercert(binary_form=True)
+
+
+def health(connection):
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return connection.recv(4096)
+
+
+@WORKERS
+@pytest.mark.needs("curl")
+def test_curl_which_offers_h2_is_served_with_http_1_1(start_daemon, files, workers):
+    daemon = start_daemon("--workers", workers, listen=files.endpoint())
+    command = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--cacert",
+        files.root_file,
+        "--write-out",
+        " %{http_version}",
+    ]
+    found = subprocess.run(
+        [*command, f"https://localhost:{daemon.port}/health"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.endswith(" 1.1")
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ((), None),
+        (("http/1.1",), "http/1.1"),
+        (("h2", "http/1.0", "http/1.1"), "http/1.1"),
+        (("http/1.0",), "http/1.0"),
+    ],
+)
+def test_alpn_chooses_http_1_1(start_daemon, files, offered, chosen):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    with connect(daemon, files, *offered) as connection:
+        assert chosen == connection.selected_alpn_protocol()
+        assert health(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_client_of_h2_only_gets_the_alert_no_application_protocol(start_daemon, files):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        connect(daemon, files, "h2")
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_tls_versions_are_served(start_daemon, files, version):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    context = ssl.create_default_context(cafile=files.root_file)
+    context.minimum_version = context.maximum_version = version
+    with context.wrap_socket(daemon.connect(), server_hostname="localhost") as connection:
+        assert health(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@WORKERS
+def test_large_file_comes_back_over_tls_on_one_connection(start_daemon, files, workers):
+    daemon = start_daemon("--workers", workers, listen=files.endpoint())
+    data, trust = os.urandom(16_000_000), {"verify": files.root_file, "timeout": 60}
+    with requests.Session() as session:
+        url = f"https://localhost:{daemon.port}/"
+        name = session.post(url, data=data, headers={"Content-Type": "a/b"}, **trust).text.strip()
+        assert hashlib.sha256(data).hexdigest() == name
+        assert data == session.get(f"{url}files/{name}", **trust).content
+
+
+@pytest.mark.parametrize("where", ["certKey", "extraCertChain", "privateKey"])
+def test_chain_is_sent_from_each_file_that_may_hold_it(start_daemon, files, where):
+    if where == "privateKey":
+        with open(files.key, "ab") as key, open(files.fullchain, "rb") as chain:
+            key.write(chain.read())
+    rest = {
+        "certKey": f":certKey={files.fullchain}",
+        "extraCertChain": f":certKey={files.leaf}:extraCertChain={files.chain}",
+        "privateKey": ":backlog=50",
+    }[where]
+    daemon = start_daemon("--workers", "1", listen=files.endpoint(rest))
+    assert served(daemon, files)  # verified against the root alone
+
+
+@WORKERS
+def test_sighup_brings_the_renewed_certificate_into_all_workers(start_daemon, files, workers):
+    daemon = start_daemon("--workers", workers, listen=files.endpoint())
+    old = served(daemon, files)
+    with connect(daemon, files) as before:
+        assert health(before).startswith(b"HTTP/1.1 200 ")
+        files.renew()
+        daemon.kill(signal.SIGHUP)
+        until(lambda: "new connections get the new certificate" in daemon.log, "the log says so")
+        until(lambda: all(old != served(daemon, files) for _ in range(8)), "every worker has it")
+        assert health(before).startswith(b"HTTP/1.1 200 ")
+    assert {served(daemon, files) for _ in range(8)} == {ssl.PEM_cert_to_DER_cert(first(files.leaf))}
+
+
+def first(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+@WORKERS
+@pytest.mark.parametrize("broken", ["key", "fullchain"])
+def test_broken_renewal_is_one_error_line_and_keeps_the_old_certificate(start_daemon, files, workers, broken):
+    daemon = start_daemon("--workers", workers, listen=files.endpoint())
+    old = served(daemon, files)
+    write(getattr(files, broken), b"broken")
+    daemon.kill(signal.SIGHUP)
+    until(lambda: "the certificate in use is kept" in daemon.log, "the log says so")
+    assert {old} == {served(daemon, files) for _ in range(8)}
+    assert 1 == sum("ERROR" in line for line in daemon.log.splitlines())
+    assert "Traceback" not in daemon.log
+
+
+def test_replaced_worker_gets_the_certificate_in_use_while_the_files_are_broken(start_daemon, files):
+    daemon = start_daemon("--workers", "2", listen=files.endpoint())
+    old = served(daemon, files)
+    write(files.key, b"broken")
+    killed = daemon.workers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(set(daemon.workers()) - set(killed)) == 2, "both are replaced")
+    assert old == served(daemon, files)
+
+
+def test_key_of_another_certificate_is_refused(files):
+    other = files.key + ".other"
+    os.rename(files.key, other)
+    files.renew()
+    with pytest.raises(ValueError, match="the private key does not belong to the certificate"):
+        read_certificate(f"ssl:1:privateKey={other}:certKey={files.fullchain}")
+
+
+def test_certificate_of_the_key_is_sent_first_whatever_the_order_of_the_file(files):
+    with open(files.leaf, "rb") as leaf:
+        write(files.fullchain, files.intermediate.pem + leaf.read() * 2)
+    chain = read_certificate(files.endpoint()).chain
+    assert first(files.leaf) + files.intermediate.pem.decode() == chain
+
+
+def test_private_key_is_not_in_the_repr(files):
+    assert "PRIVATE" not in repr(read_certificate(files.endpoint()))
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        ("tcp:80", "tcp:80"),
+        ("ssl:1:privateKey=k:certKey=c", "ssl:1:privateKey=/d\\:e/k:certKey=/d\\:e/c"),
+        ("ssl:1:k:c:interface=\\:\\:", "ssl:1:privateKey=/d\\:e/k:certKey=/d\\:e/c:interface=\\:\\:"),
+        ("ssl:privateKey=k:port=1", "ssl:privateKey=/d\\:e/k:port=1"),
+        ("ssl:1:privateKey=/a\\:k", "ssl:1:privateKey=/a\\:k"),
+        ("ssl:1", "ssl:1:privateKey=/d\\:e/server.pem"),
+    ],
+)
+def test_paths_of_tls_endpoints_become_absolute(text, absolute):
+    assert absolute == with_absolute_paths(text, "/d:e")
+
+
+def test_paths_of_tls_endpoints_start_at_rundir(start_daemon, files, tmp_path):
+    start_daemon(
+        "--workers",
+        "2",
+        listen="ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=fullchain.pem",
+        twistd=("-n", "--rundir", str(tmp_path)),
+    )
+
+
+@pytest.mark.parametrize("word", ["sslmethod=TLSv1_METHOD", "dhParameters=dh.pem"])
+def test_unsupported_words_of_tls_endpoints_are_named(word):
+    with pytest.raises(ValueError, match=word.partition("=")[0]):
+        with_absolute_paths(f"ssl:1:{word}", "/")
+
+
+def test_plain_http_on_a_tls_port_ends_the_connection(start_daemon, files):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    with daemon.connect() as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert not plain.recv(4096).startswith(b"HTTP/")
+    assert "Traceback" not in daemon.log
+
+
+def test_client_that_leaves_without_close_notify_is_not_an_error(start_daemon, files):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    connection = connect(daemon, files)
+    assert health(connection).startswith(b"HTTP/1.1 200 ")
+    with socket.socket(fileno=connection.detach()):
+        pass
+    with connect(daemon, files) as other:
+        assert health(other).startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in daemon.log
