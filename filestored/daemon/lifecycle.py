@@ -3,7 +3,7 @@
 In the order in which twistd calls it: ``setServiceParent`` makes `LogObserver` the application's log;
 ``privilegedStartService``, after the fork, opens the sockets; ``startService``, after privileges are dropped,
 opens the log and starts the runner: one server, or a supervisor of several workers. ``stopService`` drains.
-twistd itself manages the pidfile, the umask and the first SIGTERM.
+twistd itself manages the pidfile and the umask.
 """
 
 import os
@@ -18,7 +18,7 @@ from twisted.python.components import Componentized
 
 from filestored import __version__
 from filestored.daemon.listeners import Listeners, ListeningSocket
-from filestored.daemon.process_setup import on_reopen, on_second_stop
+from filestored.daemon.process_setup import on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.errors import FilestoredError
@@ -108,6 +108,7 @@ class Daemon(Service):
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
+        self._reactor.callWhenRunning(on_stop, self._reactor, self._force_stop)
         self._reactor.callWhenRunning(started.addCallback, self._started, self._runner)
         started.addErrback(self._failed)
 
@@ -118,7 +119,6 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         self._notifier.stopping()
-        on_second_stop(self._reactor, self._force_stop)
         closed = self._listeners.close()
         if self._runner is not None:
             await self._runner.stop()
