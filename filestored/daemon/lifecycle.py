@@ -51,7 +51,7 @@ class Runner(Protocol):
 
 
 class Daemon(Service):
-    """The twisted.application service of filestored."""
+    """The twisted.application service of filestored; `hash_name` is that of the store."""
 
     name = "filestored"
     _log = Logger()
@@ -61,6 +61,7 @@ class Daemon(Service):
         reactor: Any,
         settings: Settings,
         *,
+        hash_name: str,
         listeners: Listeners,
         observer: LogObserver,
         make_runner: Callable[[], Runner],
@@ -68,6 +69,7 @@ class Daemon(Service):
     ) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._hash_name = hash_name
         self._listeners = listeners
         self._observer = observer
         self._make_runner = make_runner
@@ -96,9 +98,7 @@ class Daemon(Service):
         super().startService()
         try:
             self._open_log()
-            self._log.info(
-                "filestored {version}, store {store}", version=__version__, store=self._settings.store
-            )
+            self._log.info("filestored {version} starts", version=__version__)
             self._runner = self._make_runner()
             started = self._runner.start(self._listeners.listening())
         except (FilestoredError, OSError, ValueError) as error:
@@ -128,7 +128,14 @@ class Daemon(Service):
 
     def _started(self, _: None, body: Runner) -> None:
         addresses = ", ".join(self._listeners.addresses())
-        self._log.info("listening on {addresses}", addresses=addresses)
+        self._log.info(
+            "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
+            urls=", ".join(self._listeners.urls()),
+            store=self._settings.store,
+            images=self._settings.images,
+            hash=self._hash_name,
+            workers=self._settings.workers,
+        )
         self._notifier.ready(f"listening on {addresses}", body.alive)
 
     def _failed(self, failure: Any) -> None:

@@ -89,6 +89,10 @@ class Listeners:
         """Return the addresses for people, such as ``127.0.0.1:9000``."""
         return [_format_address(port.socket.getsockname()) for _, port in self._ports]
 
+    def urls(self) -> list[str]:
+        """Return the URLs of TCP sockets, and the addresses of others as ``unix:/run/f.sock``."""
+        return [_format_url(text, port.socket) for text, port in self._ports]
+
     def close(self) -> "Deferred[Any]":
         """Close the sockets of this process; other processes may keep duplicates."""
         ports, self._ports = self._ports, []
@@ -176,6 +180,7 @@ def _parse_error(text: str, error: Exception) -> str:
 
 
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
+_TLS_ENDPOINTS = ("ssl:", "tls:")
 _KEYWORD = re.compile(r"[A-Za-z]+=")
 
 
@@ -185,3 +190,10 @@ def _format_address(address: Any) -> str:
         host, port, *_ = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return address.decode("utf-8", "backslashreplace") if isinstance(address, bytes) else str(address)
+
+
+def _format_url(endpoint: str, listening: socket.socket) -> str:
+    address = _format_address(listening.getsockname())
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{address}"
+    return f"{'https' if endpoint.startswith(_TLS_ENDPOINTS) else 'http'}://{address}/"

@@ -155,7 +155,7 @@ def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert 0 == script("force-reload").returncode
     assert 0 == script("stop").returncode
     assert (0, 3) == (script("stop").returncode, script("status").returncode)
-    assert 3 == read(tmp_path / "logs" / "log").count("Server Shut Down.")
+    assert 3 == read(tmp_path / "logs" / "log").count("all requests have ended")
 
 
 def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
