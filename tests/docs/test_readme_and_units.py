@@ -164,6 +164,47 @@ def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
     (tmp_path / "pid").write_text("4194304")
     assert 0 == script("start").returncode
     assert 0 == script("status").returncode
+    assert 0 == script("stop").returncode
+    (tmp_path / "pid").write_text("1")
+    assert 0 == script("start").returncode
+    assert 0 == script("status").returncode
+
+
+@pytest.mark.parametrize("number", ["1", "4194304", "nonsense"])
+def test_init_script_removes_a_stale_pidfile_at_a_stop(script, tmp_path, number):
+    (tmp_path / "pid").write_text(number)
+    assert (0, 3) == (script("stop").returncode, script("status").returncode)
+
+
+def test_init_script_removes_the_pidfile_that_the_daemon_cannot_remove(script, tmp_path):
+    """A daemon without privileges cannot remove files of ``/run``."""
+    (tmp_path / "twistd").write_text(
+        f"#!/bin/bash\n(exec -a twistd sleep 60) >{tmp_path}/out 2>&1 &\necho $! >{tmp_path}/pid\n"
+    )
+    assert (0, 0) == (script("start").returncode, script("status").returncode)
+    assert (0, 3) == (script("stop").returncode, script("status").returncode)
+
+
+def test_init_script_reports_a_missing_user_and_starts_once_there_is_one(script, tmp_path):
+    defaults = read(tmp_path / "defaults")
+    new = f"{defaults}RUNAS=no-such-user\nHOME_DIR={tmp_path}/new\n"
+    (tmp_path / "defaults").write_text(new)
+    done = script("start")
+    assert (6, 1) == (done.returncode, done.stderr.count("\n"))
+    assert "there is no user no-such-user" in done.stderr
+    assert 3 == script("status").returncode
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "defaults").write_text(f"{new}RUNAS=\n")
+    assert (0, 0) == (script("start").returncode, script("status").returncode)
+
+
+def test_init_script_has_the_actions_of_lsb(script, tmp_path):
+    assert (0, 3, 7) == tuple(script(each).returncode for each in ("try-restart", "status", "reload"))
+    assert (0, 0) == (script("start").returncode, script("start").returncode)
+    first = read(tmp_path / "pid")
+    assert (0, 0) == (script("reload").returncode, script("try-restart").returncode)
+    assert first != read(tmp_path / "pid")
+    assert "log files are open anew" in read(tmp_path / "logs" / "log")
 
 
 def test_init_script_reports_a_missing_program(script, tmp_path):
