@@ -127,6 +127,8 @@ class Daemon(Service):
         self._log.info("all requests have ended")
 
     def _started(self, _: None, body: Runner) -> None:
+        if not self.running:  # a signal came during the start
+            return
         addresses = ", ".join(self._listeners.addresses())
         self._log.info(
             "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
