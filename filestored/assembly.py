@@ -20,8 +20,10 @@ from filestored.daemon.startup_errors import exit_with
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
 from filestored.images.directory import ImageDirectory
-from filestored.logs.access_log import open_access_log
+from filestored.logs.access_log import AccessLog
+from filestored.logs.json_access_log import JsonAccessLog
 from filestored.logs.observer import LogObserver
+from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import Settings
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
@@ -54,7 +56,7 @@ def make_daemon(settings: Settings) -> "Daemon":
 
     use_monotonic_clock(reactor)
     try:
-        check(settings.store, settings.hash_name)
+        algorithm = check(settings.store, settings.hash_name)
         image_directory.check(settings.images)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
     except (FilestoredError, ValueError) as error:
@@ -64,6 +66,7 @@ def make_daemon(settings: Settings) -> "Daemon":
     return Daemon(
         reactor,
         settings,
+        hash_name=algorithm.name,
         listeners=listeners,
         observer=observer,
         make_runner=_make_runner(reactor, settings, observer, notifier),
@@ -96,7 +99,7 @@ def _make_supervisor(
     prepare(settings.store, settings.hash_name, report=_report)
     image_directory.prepare(settings.images, report=_report)
     image_directory.request_sweep(settings.images)
-    if access_log := open_access_log(reactor, settings.access_log):
+    if access_log := _open_access_log(reactor, settings):
         access_log.close()
     return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE)
 
@@ -132,7 +135,7 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
     )
-    access_log = open_access_log(reactor, settings.access_log)
+    access_log = _open_access_log(reactor, settings)
     limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
     factory = HTTPFactory(site, reactor, limits, access_log)
     recovery.start()
@@ -142,6 +145,15 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         return images.stop()
 
     return Server(reactor, factory, pools, access_log, settings.drain, stop_background)
+
+
+def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:
+    """Return the access log that the settings ask for. Raises `OSError`."""
+    if not settings.access_log:
+        return None
+    if settings.access_log != "-":
+        return AccessLog(reactor, FileWriter(settings.access_log, settings.log))
+    return JsonAccessLog() if settings.log.json else AccessLog(reactor, LogWriter())
 
 
 def _open_store(

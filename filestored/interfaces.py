@@ -536,8 +536,12 @@ class IAccessLog(Interface):
         The caller caches it with a cached response: formatting is the expensive part.
         """
 
-    def log(moment: float, peer: str, description: str) -> None:
-        """Log a response to the client `peer`; may be written later. `moment` in seconds since the epoch."""
+    def log(moment: float, peer: str, description: str, seconds: float) -> None:
+        """Log a response to the client `peer`; may be written later.
+
+        `moment` in seconds since the epoch; `description` is a result of `format_entry`; `seconds` from the
+        end of the request head to the end of the response.
+        """
 
 
 class AccessEntry(NamedTuple):

@@ -28,7 +28,7 @@ from zope.interface import implementer
 from filestored.daemon.process_setup import (
     hold_reopen,
     on_reopen,
-    on_second_stop,
+    on_stop,
     skip_unused_tls,
     tune_gc,
     use_monotonic_clock,
@@ -104,16 +104,12 @@ def run_worker(
         os.close(each.descriptor)
     pipe.watch(reactor)
     reactor.addReader(ControlPipe(reactor, _commands(server, devices, pipe), buffered))
-    reactor.addSystemEventTrigger("before", "shutdown", _stop, reactor, server)
+    reactor.addSystemEventTrigger("before", "shutdown", server.stop)
+    reactor.callWhenRunning(on_stop, reactor, server.abort)
     reactor.callWhenRunning(on_reopen, reactor, server.reopen)
     reactor.callWhenRunning(pipe.send, "serving")
     reactor.run()
     pipe.finish(MAX_FLUSH_SECONDS)
-
-
-def _stop(reactor: Any, server: "Server") -> Any:
-    on_second_stop(reactor, server.abort)
-    return server.stop()
 
 
 def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callable[[bytes], None]:

@@ -12,6 +12,7 @@ import pytest
 
 from tests import reactor_timeouts
 from tests.daemon_process import Running, start
+from tests.inherited_signals import restore_signals
 from tests.leak_check import left_since, open_resources, run_reactor
 
 PACKAGES = {
@@ -34,6 +35,7 @@ _deselected = pytest.StashKey[dict[str, int]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = {}
+    restore_signals()
     reactor_timeouts.install()
     if _is_usable(MEMORY_DIRECTORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DIRECTORY)

@@ -116,12 +116,15 @@ def start(
     log: bool = True,
     inherit: tuple[int, ...] = (),
     hosts: tuple[str, ...] = ("x", "h"),
+    before_exec: Callable[[], object] | None = None,
+    new_session: bool = False,
 ) -> Running:
     """Start a daemon with these options of filestored, and wait until it is ready.
 
     `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap` is a
     command that runs it, with the descriptors `inherit`. `hosts` are the names of ``--host``; the default
-    ones are those of raw requests in tests. A daemon that ends instead of becoming ready is an
+    ones are those of raw requests in tests. `before_exec` runs in the new process; with `new_session` that
+    leads a process group of its own. A daemon that ends instead of becoming ready is an
     `AssertionError` with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
@@ -150,6 +153,8 @@ def start(
                 stdout=errors,
                 stderr=errors,
                 pass_fds=inherit,
+                preexec_fn=before_exec,
+                start_new_session=new_session,
             )
             running = _ready(directory, receiver, process)
         finally:

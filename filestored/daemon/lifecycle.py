@@ -3,7 +3,7 @@
 In the order in which twistd calls it: ``setServiceParent`` makes `LogObserver` the application's log;
 ``privilegedStartService``, after the fork, opens the sockets; ``startService``, after privileges are dropped,
 opens the log and starts the runner: one server, or a supervisor of several workers. ``stopService`` drains.
-twistd itself manages the pidfile, the umask and the first SIGTERM.
+twistd itself manages the pidfile and the umask.
 """
 
 import os
@@ -18,7 +18,7 @@ from twisted.python.components import Componentized
 
 from filestored import __version__
 from filestored.daemon.listeners import Listeners, ListeningSocket
-from filestored.daemon.process_setup import on_reopen, on_second_stop
+from filestored.daemon.process_setup import on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup_errors import CannotStart, one_line
 from filestored.errors import FilestoredError
@@ -55,7 +55,7 @@ class Runner(Protocol):
 
 
 class Daemon(Service):
-    """The twisted.application service of filestored."""
+    """The twisted.application service of filestored; `hash_name` is that of the store."""
 
     name = "filestored"
     _log = Logger()
@@ -65,6 +65,7 @@ class Daemon(Service):
         reactor: Any,
         settings: Settings,
         *,
+        hash_name: str,
         listeners: Listeners,
         observer: LogObserver,
         make_runner: Callable[[], Runner],
@@ -72,6 +73,7 @@ class Daemon(Service):
     ) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._hash_name = hash_name
         self._listeners = listeners
         self._observer = observer
         self._make_runner = make_runner
@@ -100,9 +102,7 @@ class Daemon(Service):
         super().startService()
         try:
             self._open_log()
-            self._log.info(
-                "filestored {version}, store {store}", version=__version__, store=self._settings.store
-            )
+            self._log.info("filestored {version} starts", version=__version__)
             self._runner = self._make_runner()
             started = self._runner.start(self._listeners.listening())
         except (FilestoredError, OSError, ValueError) as error:
@@ -112,6 +112,7 @@ class Daemon(Service):
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
+        self._reactor.callWhenRunning(on_stop, self._reactor, self._force_stop)
         self._reactor.callWhenRunning(started.addCallback, self._started, self._runner)
         started.addErrback(self._failed)
 
@@ -122,7 +123,6 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         self._notifier.stopping()
-        on_second_stop(self._reactor, self._force_stop)
         closed = self._listeners.close()
         if self._runner is not None:
             await self._runner.stop()
@@ -131,8 +131,17 @@ class Daemon(Service):
         self._log.info("all requests have ended")
 
     def _started(self, _: None, body: Runner) -> None:
+        if not self.running:  # a signal came during the start
+            return
         addresses = ", ".join(self._listeners.addresses())
-        self._log.info("listening on {addresses}", addresses=addresses)
+        self._log.info(
+            "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
+            urls=", ".join(self._listeners.urls()),
+            store=self._settings.store,
+            images=self._settings.images,
+            hash=self._hash_name,
+            workers=self._settings.workers,
+        )
         self._notifier.ready(f"listening on {addresses}", body.alive)
 
     def _failed(self, failure: Any) -> None:

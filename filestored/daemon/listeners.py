@@ -136,6 +136,10 @@ class Listeners:
         """Return the addresses for people, such as ``127.0.0.1:9000``."""
         return [_format_address(port.socket.getsockname()) for _, port in self._ports]
 
+    def urls(self) -> list[str]:
+        """Return the URLs of TCP sockets, and the addresses of others as ``unix:/run/f.sock``."""
+        return [_format_url(text, port.socket) for text, port in self._ports]
+
     def close(self) -> "Deferred[Any]":
         """Close the sockets of this process; other processes may keep duplicates."""
         ports, self._ports = self._ports, []
@@ -234,9 +238,19 @@ def _read(path: str) -> bytes:
         return file.read(MAX_PEM_BYTES)
 
 
+_TLS_ENDPOINTS = ("ssl:", "tls:")
+
+
 def _format_address(address: Any) -> str:
     """Return a socket address for people."""
     if isinstance(address, tuple):
         host, port, *_ = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return address.decode("utf-8", "backslashreplace") if isinstance(address, bytes) else str(address)
+
+
+def _format_url(endpoint: str, listening: socket.socket) -> str:
+    address = _format_address(listening.getsockname())
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{address}"
+    return f"{'https' if endpoint.startswith(_TLS_ENDPOINTS) else 'http'}://{address}/"

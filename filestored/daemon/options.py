@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from loguru import logger
 from twisted.python import usage
 
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
+from filestored.logs.rotation_schedule import RotationSchedule
 from filestored.settings import (
     KEEP_ALIVE_SECONDS,
     MAX_CONNECTIONS,
@@ -74,7 +74,7 @@ class Options(usage.Options):
             "log-rotation",
             None,
             None,
-            "Begin a new log file at '100 MB', '1 day' or '00:00'; old ones are gzipped.",
+            "Begin new files of both logs at '100 MB', '1 day', '00:00' or 'monday'; old ones are gzipped.",
         ],
         ["log-retention", None, None, "Rotated files to keep: a number, or a time such as '10 days'."],
         [
@@ -87,7 +87,7 @@ class Options(usage.Options):
         ["keep-alive", None, f"{KEEP_ALIVE_SECONDS:g}", "Seconds between two requests on a connection."],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
-        ["log-json", None, "Log one JSON object a line."],
+        ["log-json", None, "Log one JSON object a line; requests as fields, with --access-log -."],
         [
             "open-registration",
             None,
@@ -189,7 +189,7 @@ class Options(usage.Options):
         retention = self["log-retention"]
         if retention and not self["log-rotation"]:
             raise usage.UsageError("--log-retention needs --log-rotation")
-        self._parsed("log-rotation", lambda text: _check_rotation(text or None))
+        self._parsed("log-rotation", lambda text: RotationSchedule.parse(text) if text else None)
         self._parsed("log-retention", lambda text: Retention.parse(text) if text else None)
         return LogSettings(
             file=self._file("log"),
@@ -232,8 +232,3 @@ _UNSUPPORTED_TWISTD_OPTIONS = {
     "syslog": "say --log behind the word filestored, or let systemd take its stderr",
     "chroot": "use RootDirectory= of systemd, or a container",
 }
-
-
-def _check_rotation(text: str | None) -> None:
-    """Let loguru parse a rotation; raises `ValueError`. ``delay`` keeps it from creating a file."""
-    logger.remove(logger.add("/nonexistent/filestored", delay=True, rotation=text))

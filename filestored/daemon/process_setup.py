@@ -8,10 +8,12 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from time import monotonic
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 PER_CONNECTION = 2
@@ -31,6 +33,9 @@ PLAIN_ENDPOINTS = frozenset({"tcp", "tcp6", "unix", "systemd"})
 
 REOPEN_SIGNALS = (signal.SIGUSR1, signal.SIGHUP)
 """Signals by which logrotate and ``systemctl reload`` ask for log files to be reopened."""
+
+DUPLICATE_SECONDS = 1.0
+"""Time after the first SIGTERM or SIGINT in which another one is a duplicate."""
 
 _held: list[int] = []
 """Signals of `REOPEN_SIGNALS` that came before `on_reopen`."""
@@ -100,7 +105,7 @@ def needs_tls(endpoints: Iterable[str]) -> bool:
     return any(text.partition(":")[0] not in PLAIN_ENDPOINTS for text in endpoints)
 
 
-# --- signals beyond the first SIGTERM or SIGINT, which Twisted handles -------------------------
+# --- signals ----------------------------------------------------------------------------------
 
 
 def hold_reopen() -> None:
@@ -129,10 +134,60 @@ def on_reopen(reactor: Any, action: Callable[[], object]) -> None:
         reactor.callFromThread(action)
 
 
-def on_second_stop(reactor: Any, action: Callable[[], object]) -> None:
-    """While a stop is under way, call `action` on another SIGTERM or SIGINT."""
-    interruptible = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN else []
-    _install(reactor, action, signal.SIGTERM, *interruptible)
+def on_stop(reactor: Any, abort: Callable[[], object]) -> None:
+    """Stop the reactor on the first SIGTERM or SIGINT; call `abort` on a second one.
+
+    A signal within `DUPLICATE_SECONDS` of the first one is a duplicate and has no effect: timeout(1) sends
+    SIGTERM to its child and to the process group. Call this once the reactor runs. A SIGINT that the starter
+    ignored stays ignored, as that of a background job (``twistd … &`` in a script).
+
+    Rejected: Twisted's own handlers, which stop the reactor on each signal; the second stop is an error.
+    """
+    stop = StopSignals(monotonic)
+
+    def handle(number: int, frame: object) -> None:
+        effect = stop.received()
+        if effect is StopEffect.STOP:
+            reactor._exitSignal = number  # twistd ends with this signal
+            _log.info("received {name}, stopping", name=signal.Signals(number).name)
+            reactor.callFromThread(_stop_reactor, reactor)
+        elif effect is StopEffect.ABORT:
+            reactor.callFromThread(abort)
+
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    numbers = [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]
+    for number in numbers:
+        signal.signal(number, handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # the starter may have blocked them
+
+
+class StopEffect(Enum):
+    """Effect of a SIGTERM or SIGINT."""
+
+    STOP = auto()
+    NONE = auto()
+    ABORT = auto()
+
+
+class StopSignals:
+    """Effects of successive SIGTERM and SIGINT; `clock` gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._first: float | None = None
+
+    def received(self) -> StopEffect:
+        """Return the effect of a signal that has arrived now."""
+        now = self._clock()
+        if self._first is None:
+            self._first = now
+            return StopEffect.STOP
+        return StopEffect.NONE if now - self._first < DUPLICATE_SECONDS else StopEffect.ABORT
+
+
+def _stop_reactor(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):  # a worker whose control pipe has ended
+        reactor.stop()
 
 
 def _hold(number: int, frame: object) -> None:

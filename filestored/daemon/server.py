@@ -16,6 +16,7 @@ from filestored.daemon.listeners import ListeningSocket
 from filestored.http.factory import HTTPFactory
 from filestored.http.transport.tls import Certificate
 from filestored.logs.access_log import AccessLog
+from filestored.logs.json_access_log import JsonAccessLog
 from filestored.storage.threads import ThreadPools
 
 
@@ -32,7 +33,7 @@ class Server:
         reactor: Any,
         factory: HTTPFactory,
         pools: ThreadPools,
-        access_log: AccessLog | None,
+        access_log: AccessLog | JsonAccessLog | None,
         drain: float,
         stop_background: "Callable[[], Deferred[None]] | None" = None,
     ) -> None:

@@ -15,7 +15,7 @@ response to a reset.
 
 from collections.abc import Callable
 from math import inf
-from time import time
+from time import monotonic, time
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -151,6 +151,7 @@ class HTTPChannel(Protocol):
             return False
         self._input.data = b""
         self._head, self._response, self._persistent = cached.head, cached, True
+        self._head_at = monotonic()
         if self._state is not ConnectionState.CLOSED:  # sending may have failed, and aborted the connection
             self._set_state(ConnectionState.RESPONSE)
             self.response_finished()
@@ -158,6 +159,7 @@ class HTTPChannel(Protocol):
 
     def _start_request(self, head: RequestHead) -> None:
         self._head = head
+        self._head_at = monotonic()
         fields = head.fields
         self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted)
         if self._body.complete:
@@ -284,7 +286,7 @@ class HTTPChannel(Protocol):
             size = response.sent_length
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
-        log.log(time(), self._peer, response.description)
+        log.log(time(), self._peer, response.description, monotonic() - self._head_at)
 
     # --- end of the connection ------------------------------------------------------------------
 
@@ -294,9 +296,8 @@ class HTTPChannel(Protocol):
         self._set_state(ConnectionState.LINGER)
         log = self._server.access_log
         if log is not None:
-            log.log(
-                time(), self._peer, log.format_entry(AccessEntry(b"-", b"-", b"-", status, 0, None, None))
-            )
+            entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
+            log.log(time(), self._peer, log.format_entry(entry), 0.0)
         self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 

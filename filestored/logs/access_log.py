@@ -21,7 +21,7 @@ from zope.interface import implementer
 from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import AccessEntry, IAccessLog
 from filestored.logs.redaction import redact
-from filestored.logs.writers import FileWriter, LogWriter, Writer
+from filestored.logs.writers import Writer
 
 FLUSH_DELAY_SECONDS = 1.0
 """Maximum time that a line waits for a batch."""
@@ -62,7 +62,7 @@ class AccessLog:
         """See `IAccessLog.format_entry`."""
         return format_entry(entry)
 
-    def log(self, moment: float, peer: str, description: str) -> None:
+    def log(self, moment: float, peer: str, description: str, seconds: float) -> None:
         """See `IAccessLog.log`."""
         second = int(moment)
         if second != self._second:
@@ -102,17 +102,10 @@ class AccessLog:
             self._writer.write(lines)
 
 
-def open_access_log(clock: Any, path: str) -> AccessLog | None:
-    """Return the access log at `path`, ``-`` for the daemon's log; None if empty. Raises `OSError`."""
-    if not path:
-        return None
-    return AccessLog(clock, LogWriter() if path == "-" else FileWriter(path))
-
-
 def format_entry(entry: AccessEntry) -> str:
     """Return the part of a line about request and response."""
     request = b" ".join((entry.method, entry.target, entry.version))
-    return f'"{_shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
+    return f'"{shown(request)}" {entry.status} {entry.sent} "{_url(entry.referer)}" "{_field(entry.agent)}"'
 
 
 def format_prefix(peer: str, second: int) -> str:
@@ -133,10 +126,10 @@ def _url(value: bytes | None) -> str:
 
 
 def _field(value: bytes | None) -> str:
-    return _shown(value) if value else "-"
+    return shown(value) if value else "-"
 
 
-def _shown(value: bytes) -> str:
+def shown(value: bytes) -> str:
     """Return text of a client, redacted and escaped."""
     known = _redaction_cache.get(value)
     if known is not None:

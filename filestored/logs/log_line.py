@@ -16,15 +16,18 @@ from filestored.logs.redaction import redact
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 """Level names of loguru by those of Twisted."""
 
+_TWISTED = ("twisted.", "log_legacy")
+
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One entry of the log: level, source (logger namespace), process id, and text."""
+    """One entry of the log: level, source (logger namespace), process id, text, and fields for JSON."""
 
     level: str
     source: str
     process: int
     text: str
+    fields: dict[str, object] | None = None
 
     def to_json(self) -> bytes:
         """Return this line as JSON with a line feed."""
@@ -32,13 +35,19 @@ class LogLine:
 
 
 def from_event(event: LogEvent) -> LogLine:
-    """Return the line of an event, with its traceback."""
+    """Return the line of an event, with its traceback; ``json_fields`` of the event are safe already.
+
+    Lines of Twisted about its own start, stop and ports are of level DEBUG; its errors are not changed.
+    """
     level = event.get("log_level")
+    name = LEVELS.get(level.name, "INFO") if level is not None else "INFO"
+    source = str(event.get("log_namespace", "-"))
     return LogLine(
-        level=LEVELS.get(level.name, "INFO") if level is not None else "INFO",
-        source=str(event.get("log_namespace", "-")),
+        level="DEBUG" if name == "INFO" and source.startswith(_TWISTED) else name,
+        source=source,
         process=os.getpid(),
         text=sanitize(eventAsText(event, includeTimestamp=False, includeSystem=False)),
+        fields=event.get("json_fields"),
     )
 
 

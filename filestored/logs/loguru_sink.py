@@ -1,4 +1,4 @@
-"""loguru sink of the daemon: formats lines, writes them, and rotates the file.
+"""loguru sink of the daemon: formats lines, and writes them to a `LogFile` or stderr.
 
 Everything here may block; `ThreadedSink` runs it in a thread.
 
@@ -10,15 +10,14 @@ import atexit
 import json
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 from loguru import logger
 
+from filestored.logs.journal import JOURNAL_PREFIXES, is_journal
+from filestored.logs.log_file import LogFile, write_all
 from filestored.logs.log_line import LogLine
 from filestored.logs.observer import UNWRITABLE, report_to_stderr
-from filestored.logs.rotation import Retention, RotatedFiles
-from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
 
 FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
@@ -29,58 +28,57 @@ class LoguruSink:
     """Writes lines through loguru to `path`, or to stderr if it is None."""
 
     def __init__(self, settings: LogSettings, path: str | None) -> None:
-        self._settings = settings
-        self._path = path
+        self._reports: list[str] = []
+        self._file = LogFile(path, 0o666, settings, self._reports.append) if path is not None else None
+        self._prefixes = JOURNAL_PREFIXES if is_journal(2, os.environ) else {}
         logger.remove()
         atexit.unregister(logger.remove)  # it would wait for a blocked line
-        try:
-            self._handler = self._add(path)
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            report_to_stderr(
-                f"the log {path} cannot be opened, stderr takes its place until a reopen: {error.strerror}"
-            )
-            self._handler = self._add(None)
+        if self._file is not None:
+            self._open(self._file)
+        logger.add(
+            self._write,
+            level=settings.level,
+            format=_as_json if settings.json else FORMAT,
+            diagnose=False,
+            backtrace=False,
+            catch=False,  # loguru would report to sys.stderr, which twistd redirects to this log
+        )
 
     def write(self, line: LogLine) -> None:
         """Write a line; braces in its text are not a format."""
-        logger.bind(process=line.process, source=line.source).log(line.level, line.text)
+        _log(line)
+        while self._reports:  # loguru refuses a line while it writes another one
+            _log(LogLine("ERROR", "filestored.logs", os.getpid(), f"the log: {self._reports.pop(0)}"))
 
     def reopen(self) -> None:
-        """Reopen the file by its name; close the old one if that works."""
-        old, self._handler = self._handler, self._add(self._path)
-        with suppress(OSError):  # data that a full disk refused
-            logger.remove(old)
+        """Reopen the file by its name. Raises `OSError`; the old one stays open then."""
+        if self._file is not None:
+            self._file.open()
 
     def finish(self, seconds: float) -> None:
         """Nothing to do: a line is written when `write` returns."""
 
-    def _add(self, path: str | None) -> int:
-        common: dict[str, Any] = {
-            "level": self._settings.level,
-            "format": _as_json if self._settings.json else FORMAT,
-            "diagnose": False,
-            "backtrace": False,
-            "catch": False,  # loguru would report to sys.stderr, which twistd redirects to this log
-        }
-        if path is None:
-            return logger.add(_write_stderr if sys.__stderr__ else os.devnull, **common)
-        return logger.add(
-            path,
-            rotation=self._settings.rotation,
-            compression=self._rotated_files(path).on_rotated if self._settings.rotation else None,
-            errors="backslashreplace",
-            **common,
-        )
+    def _open(self, file: LogFile) -> None:
+        try:
+            file.open()
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            report_to_stderr(
+                f"the log cannot be opened, stderr takes its place until a reopen: {error.strerror}"
+            )
 
-    def _rotated_files(self, path: str) -> RotatedFiles:
-        retention = self._settings.retention
-        return RotatedFiles(path, Retention.parse(retention) if retention else Retention(), report_to_stderr)
+    def _write(self, message: Any) -> None:
+        if self._file is not None and self._file.is_open:
+            self._file.write(message.encode("utf-8", "backslashreplace"))
+        elif sys.__stderr__:  # else it is closed, and descriptor 2 may be another file
+            prefix = self._prefixes.get(message.record["level"].name, "")
+            text = message.removesuffix("\n").replace("\n", f"\n{prefix}")
+            write_all(2, f"{prefix}{text}\n".encode("utf-8", "backslashreplace"))
 
 
-def _write_stderr(text: str) -> None:
-    write_all(2, text.encode("utf-8", "backslashreplace"))
+def _log(line: LogLine) -> None:
+    logger.bind(process=line.process, source=line.source, fields=line.fields).log(line.level, line.text)
 
 
 def _as_json(record: Any) -> str:
@@ -93,6 +91,7 @@ def _as_json(record: Any) -> str:
             "process": extra["process"],
             "source": extra["source"],
             "message": record["message"],
+            **(extra["fields"] or {}),
         }
     )
     return "{extra[json]}\n"

@@ -1,31 +1,34 @@
-"""Log rotation: compresses rotated files and removes expired ones.
+"""Rotated log files: their names, compression, and removal of expired ones.
 
-loguru renames a full log file and passes its new path to `RotatedFiles.on_rotated`. A thread, one at a time,
-compresses it, then removes files beyond the retention. The logging thread does not wait for that, nor does
-the end of the daemon: a file left uncompressed is compressed after the next rotation.
+`LogFile` renames a full log file and calls `RotatedFiles.on_rotated`. A thread, one at a time, compresses
+it, then removes files beyond the retention. The writing thread does not wait for that, nor does the end of
+the daemon: a file left uncompressed is compressed after the next rotation.
 
-Rejected: loguru's own retention and compression, which run in the logging thread, and fail for files that a
-compressing thread has just removed.
+Only regular files whose names are exactly those of `RotatedFiles.free_name` are read or removed, and no
+symbolic link is followed. Several processes may compress and remove at once.
 """
 
-import glob
+import errno
+import fcntl
 import gzip
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400} | {
     "year": 365 * 86400
 }
 """Seconds per unit of a retention."""
 
-_DATED = "[0-9][0-9][0-9][0-9]-*"
-_DERIVED = (".gz", ".gz.part")
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}_[0-9]{6}(?:\\.[0-9]{1,9})?"
+"""Pattern of the part of a name that `RotatedFiles.free_name` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,52 +59,108 @@ class Retention:
 
 
 class RotatedFiles:
-    """The rotated files of the log at `path`; `report_to_stderr` takes a line about what has gone wrong."""
+    """The rotated files of the log at `path`; `report` takes a line about what has gone wrong."""
 
-    def __init__(self, path: str, retention: Retention, report_to_stderr: Callable[[str], None]) -> None:
-        root, extension = os.path.splitext(path)
-        self._pattern = f"{glob.escape(root)}.{_DATED}{glob.escape(extension)}"
+    def __init__(self, path: str, retention: Retention, report: Callable[[str], None]) -> None:
+        self._root, self._extension = os.path.splitext(path)
+        self._directory = os.path.dirname(path) or "."
+        root, extension = re.escape(os.path.basename(self._root)), re.escape(self._extension)
+        self._plain_name = re.compile(f"{root}\\.{_DATE}{extension}")
         self._retention = retention
-        self._report = report_to_stderr
+        self._report = report
         self._lock = threading.Lock()
 
-    def on_rotated(self, path: str) -> None:
-        """Compress and prune in a thread, after the log was renamed to `path`. Returns at once."""
-        threading.Thread(target=self._compress_and_prune, name=f"rotation {path}").start()
+    def free_name(self, began: float) -> str:
+        """Return an unused path for a log file that began at this time since the epoch."""
+        date = datetime.fromtimestamp(began).strftime("%Y-%m-%d_%H-%M-%S_%f")
+        path = f"{self._root}.{date}{self._extension}"
+        number = 1
+        while os.path.lexists(path) or os.path.lexists(f"{path}.gz"):
+            number += 1
+            path = f"{self._root}.{date}.{number}{self._extension}"
+        return path
+
+    def on_rotated(self) -> None:
+        """Compress and prune in a thread, after the log was renamed. Returns at once."""
+        threading.Thread(target=self._compress_and_prune, name=f"rotation {self._root}").start()
 
     def _compress_and_prune(self) -> None:
         with self._lock:
-            for path in self._plain():
-                self._try(compress, path)
+            for part in self._found(".gz.part"):
+                if not os.path.lexists(part.removesuffix(".gz.part")):
+                    self._try(os.unlink, part)
+            for path in self._found(""):
+                if not os.path.lexists(f"{path}.gz"):
+                    self._try(compress, path)
             for path in self._retention.expired(self._ages()):
                 self._try(os.unlink, path)
 
     def _try(self, act: Callable[[str], None], path: str) -> None:
         try:
             act(path)
+        except FileNotFoundError:
+            return  # another process was faster
         except OSError as error:
             self._report(f"a rotated log file could not be compressed or removed: {error}")
 
-    def _plain(self) -> list[str]:
-        """Return uncompressed files, except those whose compressed name exists."""
-        found = sorted(glob.glob(self._pattern))
-        return [path for path in found if not (path.endswith(_DERIVED) or os.path.exists(f"{path}.gz"))]
+    def _found(self, suffix: str) -> list[str]:
+        """Return the paths of regular files with a name of `free_name` and this suffix, in order."""
+        try:
+            with os.scandir(self._directory) as entries:
+                names = [each.name for each in entries if each.is_file(follow_symlinks=False)]
+        except OSError as error:
+            self._report(f"rotated log files could not be listed: {error}")
+            return []
+        return sorted(
+            os.path.join(self._directory, name)
+            for name in names
+            if name.endswith(suffix) and self._plain_name.fullmatch(name.removesuffix(suffix))
+        )
 
     def _ages(self) -> dict[str, float]:
         now = time.time()
-        paths = glob.glob(self._pattern) + glob.glob(f"{self._pattern}.gz")
-        return {path: now - os.path.getmtime(path) for path in paths if os.path.isfile(path)}
+        ages = {}
+        for path in self._found("") + self._found(".gz"):
+            with suppress(FileNotFoundError):
+                ages[path] = now - os.lstat(path).st_mtime
+        return ages
 
 
 def compress(path: str) -> None:
-    """Compress a file to ``path.gz``. One of the two is complete at any time. Raises `OSError`."""
+    """Compress a file to ``path.gz``. One of the two is complete at any time. Raises `OSError`.
+
+    Does nothing while another process compresses the file.
+    """
     part = f"{path}.gz.part"
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    with (
+        open(os.open(path, os.O_RDONLY | flags), "rb") as plain,
+        open(os.open(part, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+b") as output,
+    ):
+        if not _is_owned(output.fileno(), part):
+            return
+        try:
+            output.truncate()
+            with closing(gzip.GzipFile("", "wb", 6, output)) as packed:
+                shutil.copyfileobj(plain, packed)
+            output.flush()
+            shutil.copystat(path, part, follow_symlinks=False)
+            if os.path.lexists(f"{path}.gz"):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), f"{path}.gz")
+            os.rename(part, f"{path}.gz")
+            os.unlink(path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+
+
+def _is_owned(descriptor: int, path: str) -> bool:
+    """Lock the partial file; return False if another process has it. Raises `OSError` for a foreign file."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     try:
-        with open(path, "rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
-            shutil.copyfileobj(plain, packed)
-        shutil.copystat(path, part)
-        os.link(part, f"{path}.gz")  # unlike a rename, never replaces a file
-        os.unlink(path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(found, os.lstat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False

@@ -1,18 +1,18 @@
-"""Writers of the access log, and `write_all`.
+"""Writers of the access log.
 
 `FileWriter` appends batches to a file in a thread; `LogWriter` writes them to the daemon's log.
 """
 
-import os
-import select
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
 from twisted.logger import Logger
 
+from filestored.logs.log_file import LogFile
 from filestored.logs.observer import UNWRITABLE
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, WriterThread, is_fifo
+from filestored.settings import LogSettings
 
 
 class Writer(Protocol):
@@ -37,11 +37,10 @@ class FileWriter:
 
     _log = Logger()
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, settings: LogSettings) -> None:
         self._failed = False
         self._thread = WriterThread("access log", self._report)
-        self._descriptor: int | None = None
+        self._file = LogFile(path, 0o640, settings, self._report_rotation)
         if not is_fifo(path):
             self._open_first()
 
@@ -56,7 +55,7 @@ class FileWriter:
 
     def close(self) -> None:
         """Write the queued lines for a bounded time, and close the file."""
-        self._thread.put(self._close)
+        self._thread.put(self._file.close)
         self._thread.flush(MAX_FLUSH_SECONDS)
 
     # --- in the thread --------------------------------------------------------------------------
@@ -64,33 +63,23 @@ class FileWriter:
     def _append(self, text: str) -> None:
         """Append the text; if that fails it is lost, which is logged once."""
         try:
-            if self._descriptor is None:
-                self._descriptor = self._open()
-            write_all(self._descriptor, text.encode("ascii"))
+            self._file.write(text.encode("ascii"))
             self._failed = False
         except OSError as error:
             self._report_error(error)
 
     def _reopen(self) -> None:
         try:
-            descriptor = self._open()
+            self._file.open()
         except OSError as error:
             self._log.error("the access log cannot be opened again: {reason}", reason=error.strerror)
-            return
-        self._close()
-        self._descriptor = descriptor
-
-    def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
     def _report(self, count: int) -> None:
         self._log.warn("{count} lines of the access log were dropped: it could not be written", count=count)
 
     def _open_first(self) -> None:
         try:
-            self._descriptor = self._open()
+            self._file.open()
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
@@ -101,8 +90,8 @@ class FileWriter:
             self._log.error("the access log cannot be written: {reason}", reason=error.strerror)
         self._failed = True
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def _report_rotation(self, text: str) -> None:
+        self._log.error("the access log: {text}", text=text)
 
 
 class LogWriter:
@@ -121,17 +110,3 @@ class LogWriter:
 
     def close(self) -> None:
         """Nothing to do: the log stays."""
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, with as many calls as needed. Blocking; raises `OSError`.
-
-    Waits for a descriptor that another process has made non-blocking.
-    """
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            poll.poll()

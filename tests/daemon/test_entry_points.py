@@ -42,7 +42,7 @@ def test_daemonised_it_has_a_pidfile_and_ends_on_sigterm(start_daemon, tac):
 
 @BOTH
 def test_no_log_line_is_lost_across_the_fork(start_daemon, tac):
-    daemon = start_daemon("--workers", "1", tac=tac, twistd=())
+    daemon = start_daemon("--workers", "1", "--log-level", "debug", tac=tac, twistd=())
     daemon.end()
     log = read(os.path.join(daemon.directory, "log"))
     for text in ("starting up.", "reactor class:", "filestored 0.", "listening on", "Server Shut Down."):
@@ -52,12 +52,13 @@ def test_no_log_line_is_lost_across_the_fork(start_daemon, tac):
 
 def test_daemonised_without_a_log_it_logs_in_its_working_directory(start_daemon):
     daemon = start_daemon("--workers", "1", twistd=(), log=False)
-    assert "starting up." in read(os.path.join(daemon.directory, "filestored.log"))
+    path = os.path.join(daemon.directory, "filestored.log")
+    until(lambda: "listening on" in read(path), "it logs there")
 
 
 def test_in_the_foreground_it_logs_to_stderr(start_daemon):
     daemon = start_daemon("--workers", "2", log=False)
-    assert "starting up." in read(os.path.join(daemon.directory, "stderr"))
+    until(lambda: "listening on" in read(os.path.join(daemon.directory, "stderr")), "it logs there")
     assert not os.path.exists(os.path.join(daemon.directory, "filestored.log"))
 
 

@@ -80,7 +80,7 @@ BAD = {
     "--log": (["--log", "/nonexistent/log"], "--log: there is no directory /nonexistent"),
     "--log, a directory": (["--log", "/tmp"], "--log: /tmp is a directory"),
     "--access-log": (["--access-log", "/nonexistent/log"], "--access-log: there is no directory"),
-    "--log-rotation": (["--log-rotation", "often"], "--log-rotation: Cannot parse"),
+    "--log-rotation": (["--log-rotation", "often"], "--log-rotation: 'often' is neither"),
     "--log-retention": (["--log-rotation", "1 MB", "--log-retention", "ever"], "--log-retention: "),
     "retention alone": (["--log-retention", "7"], "--log-retention needs --log-rotation"),
     "--store": (["--store", ""], "--store: a path is needed"),

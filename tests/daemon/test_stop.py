@@ -3,9 +3,12 @@
 import hashlib
 import os
 import signal
+from functools import partial
 
 import pytest
+from twisted.internet.task import Clock
 
+from filestored.daemon.process_setup import StopEffect, StopSignals
 from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -59,8 +62,7 @@ def test_second_signal_stops_at_once(start_daemon, workers, second):
         mine = daemon.workers()
         daemon.kill(signal.SIGTERM)
         until(daemon.refuses, "the port is closed")
-        daemon.kill(second)
-        until(daemon.ended, "it ends at once")
+        until(lambda: repeated(daemon, second), "a second signal ends it at once")
         assert b"" == nothing_more(connection)
     assert [] == [pid for pid in mine if os.path.exists(f"/proc/{pid}")]
     assert "ending at once" in daemon.log
@@ -86,6 +88,13 @@ def test_interrupted_upload_is_not_stored(start_daemon):
     assert [] == [name for shard in shards for name in os.listdir(os.path.join(daemon.store, shard))]
 
 
+def repeated(daemon, number):
+    """Send a signal again, which has no effect shortly after the first one; return True when it has ended."""
+    if not daemon.ended():
+        daemon.kill(number)
+    return daemon.ended()
+
+
 def taken(daemon):
     """Return whether each socket of the port has an empty queue."""
     port = f":{daemon.port:04X}"
@@ -106,3 +115,72 @@ def test_stop_is_reported_to_systemd(daemon):
     with daemon.notifications() as receiver:
         daemon.kill(signal.SIGTERM)
         assert "STOPPING=1" in receiver.recv(1000).decode()
+
+
+GROUP = pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGTERM],
+        [signal.SIGINT],
+        [signal.SIGTERM, signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGINT],
+        [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP],
+    ],
+)
+
+
+@WORKERS
+@GROUP
+def test_signals_to_an_idle_process_group_stop_it_without_an_error(start_daemon, workers, numbers):
+    daemon = start_daemon("--workers", workers, new_session=True)
+    for number in numbers:
+        os.killpg(daemon.pid, number)
+    until(daemon.ended, "it ends")
+    assert [] == [line for line in daemon.log.splitlines() if "ERROR" in line or "CRITICAL" in line]
+    assert "ending at once" not in daemon.log
+    assert "all requests have ended" in daemon.log
+
+
+@WORKERS
+@GROUP
+def test_signals_to_a_process_group_at_the_same_time_let_an_upload_finish(start_daemon, workers, numbers):
+    daemon = start_daemon("--workers", workers, "--drain", "3600", new_session=True)
+    with half_an_upload(daemon) as connection:
+        until(lambda: taken(daemon), "the upload is being read")
+        for number in numbers:
+            os.killpg(daemon.pid, number)
+        until(daemon.refuses, "the port is closed")
+        connection.sendall(b"world")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    until(daemon.ended, "it ends with its last request")
+    assert -daemon.process.wait() in {*numbers} - {signal.SIGHUP}
+
+
+@WORKERS
+def test_a_daemon_that_was_started_with_blocked_signals_can_be_stopped(start_daemon, workers):
+    blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    daemon = start_daemon("--workers", workers, before_exec=blocked)
+    daemon.kill(signal.SIGTERM)
+    until(daemon.ended, "it ends")
+
+
+def test_sigint_that_was_ignored_at_the_start_stays_ignored(start_daemon):
+    ignored = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    daemon = start_daemon("--workers", "1", before_exec=ignored)
+    daemon.kill(signal.SIGINT)
+    with daemon.connect() as connection:
+        connection.sendall(HALF + b"world")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    daemon.kill(signal.SIGTERM)
+    until(daemon.ended, "it ends")
+
+
+def test_a_signal_within_a_second_of_the_first_is_a_duplicate():
+    clock = Clock()
+    stop = StopSignals(clock.seconds)
+    effects = [stop.received()]
+    for seconds in (0.0, 0.5, 0.5, 3600.0):
+        clock.advance(seconds)
+        effects.append(stop.received())
+    expected = [StopEffect.STOP, StopEffect.NONE, StopEffect.NONE, StopEffect.ABORT, StopEffect.ABORT]
+    assert expected == effects

@@ -9,6 +9,7 @@ import time
 
 import tests.deep
 from tests.deep.bench import Bench, NotRunError
+from tests.inherited_signals import restore_signals
 
 NAMES = (
     *(
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30, help="power cuts of each file system")
     parser.add_argument("--keep", action="store_true", help="leave the directories of the daemons behind")
     options = parser.parse_args()
+    restore_signals()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no proof {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     failed = [name for name in options.names or NAMES if not _run(name, options)]

@@ -3,6 +3,8 @@
 import os
 import re
 import subprocess
+import sys
+from itertools import pairwise
 
 import pytest
 from twisted.application.service import IServiceMaker
@@ -65,8 +67,8 @@ def test_the_plugin_folders_are_no_packages():
 
 
 @pytest.mark.needs("shellcheck")
-@pytest.mark.parametrize("path", ["deploy/filestored.init", ".ci/run"])
-def test_init_script_passes_shellcheck(path):
+@pytest.mark.parametrize("path", ["deploy/filestored.init", "deploy/filestored-admin", ".ci/run"])
+def test_shell_script_passes_shellcheck(path):
     done = subprocess.run(["shellcheck", path], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "" == done.stdout
 
@@ -98,6 +100,55 @@ def test_the_unit_allows_every_system_call_by_which_decoders_confine_themselves(
         allowed = allowed - calls if line.startswith("~") else allowed | calls
     needed = {"landlock_create_ruleset", "landlock_restrict_self", "prctl", "prlimit64", "close_range"}
     assert set() == needed - allowed
+
+
+@pytest.fixture
+def admin(tmp_path):
+    """Run ``filestored-admin`` with a ``systemd-run`` that prints its arguments; return them."""
+    (tmp_path / "systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "systemd-run").chmod(0o755)
+
+    def run(*words):
+        done = subprocess.run(
+            [os.path.join(ROOT, "deploy", "filestored-admin"), *words],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_commands_of_the_operator_run_as_the_user_of_the_unit_in_its_directory(admin):
+    words = admin("account", "add", "a b", "--images", "images")
+    properties = {after for before, after in pairwise(words) if before == "-p"}
+    unit = set(text("deploy", "filestored.service").splitlines())
+    assert {"WorkingDirectory=/var/lib/filestored"} == properties - unit
+    assert {"User=filestored", "DynamicUser=yes", "StateDirectory=filestored", "UMask=0077"} <= properties
+    program = words.index("/opt/filestored/bin/filestored")
+    assert ["account", "add", "a b", "--images", "images"] == words[program + 1 :]
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_accepts_the_units_and_the_properties_of_the_command(admin, tmp_path):
+    words = admin("account", "list")
+    properties = [after for before, after in pairwise(words) if before == "-p"]
+    lines = ["[Service]", "Type=oneshot", f"ExecStart={sys.executable}", *properties]
+    (tmp_path / "filestored-admin.service").write_text("\n".join([*lines, ""]))
+    for name in ("filestored.service", "filestored.socket"):
+        unit = text("deploy", name).replace("/opt/filestored/bin/twistd", sys.executable)
+        (tmp_path / name).write_text(unit)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.glob("filestored*")))],
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [] == [line for line in done.stderr.splitlines() if "filestored" in line]
+    assert 0 == done.returncode, done.stderr
 
 
 def _calls(group):
@@ -155,7 +206,7 @@ def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert 0 == script("force-reload").returncode
     assert 0 == script("stop").returncode
     assert (0, 3) == (script("stop").returncode, script("status").returncode)
-    assert 3 == read(tmp_path / "logs" / "log").count("Server Shut Down.")
+    assert 3 == read(tmp_path / "logs" / "log").count("all requests have ended")
 
 
 def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
@@ -164,6 +215,47 @@ def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
     (tmp_path / "pid").write_text("4194304")
     assert 0 == script("start").returncode
     assert 0 == script("status").returncode
+    assert 0 == script("stop").returncode
+    (tmp_path / "pid").write_text("1")
+    assert 0 == script("start").returncode
+    assert 0 == script("status").returncode
+
+
+@pytest.mark.parametrize("number", ["1", "4194304", "nonsense"])
+def test_init_script_removes_a_stale_pidfile_at_a_stop(script, tmp_path, number):
+    (tmp_path / "pid").write_text(number)
+    assert (0, 3) == (script("stop").returncode, script("status").returncode)
+
+
+def test_init_script_removes_the_pidfile_that_the_daemon_cannot_remove(script, tmp_path):
+    """A daemon without privileges cannot remove files of ``/run``."""
+    (tmp_path / "twistd").write_text(
+        f"#!/bin/bash\n(exec -a twistd sleep 60) >{tmp_path}/out 2>&1 &\necho $! >{tmp_path}/pid\n"
+    )
+    assert (0, 0) == (script("start").returncode, script("status").returncode)
+    assert (0, 3) == (script("stop").returncode, script("status").returncode)
+
+
+def test_init_script_reports_a_missing_user_and_starts_once_there_is_one(script, tmp_path):
+    defaults = read(tmp_path / "defaults")
+    new = f"{defaults}RUNAS=no-such-user\nHOME_DIR={tmp_path}/new\n"
+    (tmp_path / "defaults").write_text(new)
+    done = script("start")
+    assert (6, 1) == (done.returncode, done.stderr.count("\n"))
+    assert "there is no user no-such-user" in done.stderr
+    assert 3 == script("status").returncode
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "defaults").write_text(f"{new}RUNAS=\n")
+    assert (0, 0) == (script("start").returncode, script("status").returncode)
+
+
+def test_init_script_has_the_actions_of_lsb(script, tmp_path):
+    assert (0, 3, 7) == tuple(script(each).returncode for each in ("try-restart", "status", "reload"))
+    assert (0, 0) == (script("start").returncode, script("start").returncode)
+    first = read(tmp_path / "pid")
+    assert (0, 0) == (script("reload").returncode, script("try-restart").returncode)
+    assert first != read(tmp_path / "pid")
+    assert "log files are open anew" in read(tmp_path / "logs" / "log")
 
 
 def test_init_script_reports_a_missing_program(script, tmp_path):

@@ -112,7 +112,7 @@ class Log(list):
         self.described += 1
         return entry.method, entry.status, entry.sent
 
-    def log(self, moment, peer, description):
+    def log(self, moment, peer, description, seconds):
         self.append(description)
 
 

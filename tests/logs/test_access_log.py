@@ -17,13 +17,13 @@ from filestored.logs.access_log import (
     MAX_CACHED_BYTES,
     MAX_CACHED_TEXTS,
     AccessLog,
-    FileWriter,
-    LogWriter,
     _redaction_cache,
     format_entry,
     format_prefix,
 )
 from filestored.logs.writer_thread import MAX_QUEUED_BYTES
+from filestored.logs.writers import FileWriter, LogWriter
+from filestored.settings import LogSettings
 
 COMBINED = re.compile(
     r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
@@ -48,7 +48,7 @@ def written(peer="127.0.0.1", **changes):
 
 
 def note(log, **changes):
-    log.log(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)))
+    log.log(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)), 0.25)
 
 
 def test_an_entry_in_the_combined_format():
@@ -148,7 +148,7 @@ def test_line_has_the_time_of_the_response():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
-        log.log(moment, "::1", log.format_entry(entry()))
+        log.log(moment, "::1", log.format_entry(entry()), 0.25)
     log.flush()
     assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
         re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
@@ -159,7 +159,7 @@ def test_lines_of_one_second_name_their_clients():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for peer in ("10.0.0.1", "::1", "10.0.0.1"):
-        log.log(1700000000.9, peer, log.format_entry(entry()))
+        log.log(1700000000.9, peer, log.format_entry(entry()), 0.25)
     log.flush()
     assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 
@@ -173,7 +173,7 @@ def test_close_writes_waiting_lines():
 
 
 def test_reopen_writes_waiting_lines_to_the_old_file(tmp_path):
-    log = AccessLog(Clock(), FileWriter(str(tmp_path / "access")))
+    log = AccessLog(Clock(), FileWriter(str(tmp_path / "access"), LogSettings()))
     note(log, status=201)
     os.rename(tmp_path / "access", tmp_path / "access.1")
     log.reopen()
@@ -184,7 +184,7 @@ def test_reopen_writes_waiting_lines_to_the_old_file(tmp_path):
 
 
 def test_full_disk_loses_lines_only():
-    log = AccessLog(Clock(), FileWriter("/dev/full"))
+    log = AccessLog(Clock(), FileWriter("/dev/full", LogSettings()))
     note(log)
     log.flush()
     note(log)
@@ -193,7 +193,7 @@ def test_full_disk_loses_lines_only():
 
 def test_a_file_that_cannot_be_reopened_is_kept(tmp_path):
     (tmp_path / "d").mkdir()
-    log = AccessLog(Clock(), FileWriter(str(tmp_path / "d" / "access")))
+    log = AccessLog(Clock(), FileWriter(str(tmp_path / "d" / "access"), LogSettings()))
     os.rename(tmp_path / "d", tmp_path / "moved")
     log.reopen()
     note(log)
@@ -216,7 +216,7 @@ def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp
     events = []
     globalLogPublisher.addObserver(events.append)
     os.mkfifo(tmp_path / "access")
-    writer = FileWriter(str(tmp_path / "access"))
+    writer = FileWriter(str(tmp_path / "access"), LogSettings())
     for number in range(30):
         writer.write([f"{number} " + "x" * 100_000] * 2)
     writer.reopen()
@@ -234,7 +234,7 @@ def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp
 @pytest.mark.slow
 def test_reopening_and_closing_do_not_wait_for_a_fifo(tmp_path):
     os.mkfifo(tmp_path / "access")
-    writer = FileWriter(str(tmp_path / "access"))
+    writer = FileWriter(str(tmp_path / "access"), LogSettings())
     writer.write(["a line"])
     writer.reopen()
     writer.close()  # returns after a bounded time
@@ -244,7 +244,7 @@ def test_reopening_and_closing_do_not_wait_for_a_fifo(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_an_error_at_once():
     with pytest.raises(OSError, match="directory"):
-        FileWriter("/")
+        FileWriter("/", LogSettings())
 
 
 @pytest.mark.parametrize("peer", ["", "a b", "\n"])

@@ -32,6 +32,11 @@ def test_invalid_retention_is_refused(text):
         Retention.parse(text)
 
 
+def dated(day):
+    """Return the date that a rotation adds to the name of a file."""
+    return f"2026-01-{day}_12-00-00_000000"
+
+
 AGES = {"new": 1.0, "old": 3 * DAY, "older": 9 * DAY}
 
 
@@ -76,7 +81,7 @@ def test_a_file_of_the_same_name_is_not_overwritten(tmp_path):
 @pytest.mark.parametrize("name", ["log", "log.txt"])
 def test_uncompressed_files_of_an_earlier_daemon_are_compressed(tmp_path, name):
     left, _, extension = name.partition(".")
-    rotated = [f"{left}.2026-01-{day}{extension and '.'}{extension}" for day in ("01", "02", "03")]
+    rotated = [f"{left}.{dated(day)}{extension and '.'}{extension}" for day in ("01", "02", "03")]
     for each in rotated:
         (tmp_path / each).write_text(each)
     (tmp_path / f"{rotated[0]}.gz.part").write_bytes(b"half of it")
@@ -90,10 +95,12 @@ def test_uncompressed_files_of_an_earlier_daemon_are_compressed(tmp_path, name):
 
 def test_error_with_one_file_is_reported_and_others_are_compressed(tmp_path):
     said = []
-    (tmp_path / "log.2026-01-01").mkdir()
+    (tmp_path / f"log.{dated('01')}").write_text("01")
+    (tmp_path / f"log.{dated('01')}.gz.part").mkdir()
     for day, age in (("02", 9 * DAY), ("03", 2 * DAY)):
-        (tmp_path / f"log.2026-01-{day}").write_text(day)
-        os.utime(tmp_path / f"log.2026-01-{day}", (time.time() - age,) * 2)
+        (tmp_path / f"log.{dated(day)}").write_text(day)
+        os.utime(tmp_path / f"log.{dated(day)}", (time.time() - age,) * 2)
     RotatedFiles(str(tmp_path / "log"), Retention(seconds=5 * DAY), said.append)._compress_and_prune()
     assert ["a rotated log file could not be compressed or removed"] == [line.split(":")[0] for line in said]
-    assert {"log.2026-01-01", "log.2026-01-03.gz"} == set(os.listdir(tmp_path))
+    kept = {f"log.{dated('01')}", f"log.{dated('01')}.gz.part", f"log.{dated('03')}.gz"}
+    assert kept == set(os.listdir(tmp_path))

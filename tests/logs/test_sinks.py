@@ -10,14 +10,14 @@ import threading
 
 import pytest
 from loguru import logger
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
-from filestored.logs.log_line import LogLine
+from filestored.logs.log_file import write_all
+from filestored.logs.log_line import LogLine, from_event
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe_sink import MAX_WAITING_BYTES, PipeSink
 from filestored.logs.writer_thread import MAX_QUEUED_BYTES, ThreadedSink
-from filestored.logs.writers import write_all
 from filestored.settings import LogSettings
 
 
@@ -134,6 +134,34 @@ def test_json_is_one_object_a_line(tmp_path):
     assert ["a {brace}\n    and <more>", "b"] == [each["message"] for each in found]
     assert {"time", "level", "process", "source", "message"} == set(found[0])
     assert (7, "here", "INFO") == (found[0]["process"], found[0]["source"], found[0]["level"])
+
+
+def test_each_line_of_a_traceback_has_the_priority(tmp_path, monkeypatch, ends):
+    before = os.dup(2)
+    os.dup2(ends[1], 2)
+    try:
+        found = os.fstat(2)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        LoguruSink(LogSettings(), None).write(line("an error\n    in a line", "CRITICAL"))
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+    assert [b"<2>", b"<2>"] == [text[:3] for text in read_all(ends[0]).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "level", "expected"),
+    [
+        ("log_legacy", LogLevel.info, "DEBUG"),
+        ("twisted.internet.base", LogLevel.info, "DEBUG"),
+        ("log_legacy", LogLevel.critical, "CRITICAL"),
+        ("twisted.internet.base", LogLevel.warn, "WARNING"),
+        ("twistedfiles", LogLevel.info, "INFO"),
+    ],
+)
+def test_lines_of_twisted_without_a_fault_are_of_level_debug(namespace, level, expected):
+    event = {"log_namespace": namespace, "log_level": level, "log_format": "x"}
+    assert expected == from_event(event).level
 
 
 def test_surrogates_are_written_escaped(tmp_path):

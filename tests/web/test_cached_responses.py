@@ -59,7 +59,7 @@ class Served:
     def format_entry(self, entry):
         return entry.method, entry.target, entry.status, entry.sent
 
-    def log(self, moment, peer, description):
+    def log(self, moment, peer, description, seconds):
         self.lines.append(description)
 
     async def keep(self, data):

@@ -70,7 +70,7 @@ READERS = {
     "hash": algorithm("md5").parse,
     "name of an image": base_name,
     "file name of an image": escape,
-    "access log": lambda text: access_log._shown(text.encode("latin-1")),
+    "access log": lambda text: access_log.shown(text.encode("latin-1")),
     "log": sanitize,
 }
 

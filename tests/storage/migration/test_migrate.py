@@ -260,7 +260,8 @@ def test_unreadable_file_keeps_its_former_name_in_the_next_migration(place, open
     bad = digest_of(CONTENTS[3])
     move(place, calls=failing(bad, "pread", errno.EIO))
     assert move(place, "sha512") == Summary(len(CONTENTS) - 1)
-    assert list(CONTENTS) == [content(open_store(), name_of(each)) for each in CONTENTS]
+    store = open_store()
+    assert list(CONTENTS) == [content(store, name_of(each)) for each in CONTENTS]
 
 
 def test_file_that_cannot_be_linked_keeps_its_former_name(place, open_store):

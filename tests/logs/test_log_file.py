@@ -1,0 +1,229 @@
+"""Rotation of a log file by one of several processes, and the files that are never rotated or removed."""
+
+import gzip
+import os
+import stat
+import threading
+
+import pytest
+
+from filestored.logs.log_file import LogFile
+from filestored.logs.rotation import Retention, RotatedFiles
+from filestored.settings import LogSettings
+
+LINE = b"x" * 99 + b"\n"
+ROTATING = LogSettings(rotation="1 KB", retention="0")
+OURS = "2026-01-01_12-00-00_000000"
+
+
+@pytest.fixture
+def open_log(tmp_path):
+    """A function that opens the log ``l.log``; each call is another process. Its `reports` are sentences."""
+    opened, reports = [], []
+
+    def open_it(path=str(tmp_path / "l.log"), settings=ROTATING):
+        opened.append(LogFile(path, 0o640, settings, reports.append))
+        opened[-1].open()
+        return opened[-1]
+
+    open_it.reports = reports
+    yield open_it
+    for each in opened:
+        each.close()
+    finish_rotation()
+
+
+def finish_rotation():
+    for thread in [each for each in threading.enumerate() if each.name.startswith("rotation ")]:
+        thread.join()
+
+
+def text_of(directory):
+    data = b""
+    for path in [os.path.join(directory, name) for name in os.listdir(directory)]:
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            data += file.read()
+    return data
+
+
+def fill(*logs, lines=12):
+    for _ in range(lines):
+        for log in logs:
+            log.write(LINE)
+
+
+FOREIGN = [
+    "l.2020-notes.log",
+    "l.2026-01-01.log",
+    f"l.{OURS}.log.1",
+    f"l.{OURS}.x.log",
+    f"l.{OURS}.notes",
+    f"l.{OURS}.notes.gz",
+    f"l.{OURS}.log.bz2",
+    f"l.{OURS}.log.gz.gz",
+    f"l.log.{OURS}",
+    f"l.log.{OURS}.access",
+    f"xl.{OURS}.log",
+    "l.2020-notes.log.gz",
+    f"l.{OURS[:-1]}.log",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_retention_removes_and_compresses_no_file_of_another_form(open_log, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    fill(open_log())
+    finish_rotation()
+    assert "mine" == (tmp_path / name).read_text()
+    assert {name, "l.log"} == set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("name", [f"l.{OURS}.log", f"l.{OURS}.2.log", f"l.{OURS}.log.gz"])
+def test_retention_removes_rotated_files_of_an_earlier_daemon(open_log, tmp_path, name):
+    (tmp_path / name).write_text("rotated")
+    fill(open_log())
+    finish_rotation()
+    assert ["l.log"] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".gz.part"])
+def test_links_and_directories_with_the_name_of_a_rotated_file_are_kept(tmp_path, suffix):
+    (tmp_path / "precious").write_text("mine")
+    os.symlink("precious", tmp_path / f"l.{OURS}.log{suffix}")
+    os.mkdir(tmp_path / f"l.{OURS}.2.log{suffix}")
+    RotatedFiles(str(tmp_path / "l.log"), Retention(count=0), pytest.fail)._compress_and_prune()
+    assert "mine" == (tmp_path / "precious").read_text()
+    assert {"precious", f"l.{OURS}.log{suffix}", f"l.{OURS}.2.log{suffix}"} == set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("make", [os.symlink, os.link])
+def test_compression_writes_to_no_file_behind_a_link(tmp_path, make):
+    reports = []
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / f"l.{OURS}.log").write_text("rotated")
+    make(tmp_path / "precious", tmp_path / f"l.{OURS}.log.gz.part")
+    RotatedFiles(str(tmp_path / "l.log"), Retention(), reports.append)._compress_and_prune()
+    assert "mine" == (tmp_path / "precious").read_text()
+    assert "rotated" == (tmp_path / f"l.{OURS}.log").read_text()
+    assert 1 == len(reports)
+
+
+def test_partial_file_without_a_rotated_file_is_removed(tmp_path):
+    (tmp_path / f"l.{OURS}.log.gz.part").write_text("half of it")
+    RotatedFiles(str(tmp_path / "l.log"), Retention(), pytest.fail)._compress_and_prune()
+    assert [] == os.listdir(tmp_path)
+
+
+def test_a_name_that_is_used_is_not_given_again(tmp_path):
+    rotated = RotatedFiles(str(tmp_path / "l.log"), Retention(), pytest.fail)
+    first = rotated.free_name(1e9)
+    os.symlink("nowhere", first)
+    second = rotated.free_name(1e9)
+    (tmp_path / f"{os.path.basename(second)}.gz").write_text("compressed")
+    third = rotated.free_name(1e9)
+    assert [".2.log", ".3.log"] == [second[-6:], third[-6:]]
+
+
+# --- what is not rotated ------------------------------------------------------------------------
+
+
+def test_a_symbolic_link_as_log_is_kept_and_its_file_grows(open_log, tmp_path):
+    os.symlink("target", tmp_path / "l.log")
+    fill(open_log())
+    assert os.path.islink(tmp_path / "l.log")
+    assert 12 * LINE == (tmp_path / "target").read_bytes()
+    assert {"l.log", "target"} == set(os.listdir(tmp_path))
+    assert [f"{tmp_path}/l.log is not a regular file, and is not rotated"] == open_log.reports
+
+
+def test_a_link_to_an_open_descriptor_is_kept(open_log, tmp_path):
+    with open(tmp_path / "stderr", "wb") as file:
+        os.symlink(f"/proc/self/fd/{file.fileno()}", tmp_path / "l.log")
+        fill(open_log())
+    assert os.path.islink(tmp_path / "l.log")
+    assert 12 * LINE == (tmp_path / "stderr").read_bytes()
+
+
+def test_a_device_is_not_rotated(open_log):
+    fill(open_log("/dev/null"))
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert ["/dev/null is not a regular file, and is not rotated"] == open_log.reports
+
+
+def test_a_link_in_the_place_of_the_log_is_kept(open_log, tmp_path):
+    log = open_log()
+    fill(log, lines=1)
+    os.unlink(tmp_path / "l.log")
+    os.symlink("target", tmp_path / "l.log")
+    fill(log)
+    assert os.path.islink(tmp_path / "l.log")
+    assert 12 * LINE == (tmp_path / "target").read_bytes()
+
+
+def test_a_log_that_cannot_be_renamed_goes_on_in_the_old_file_and_that_is_said_once(
+    open_log, tmp_path, monkeypatch
+):
+    def refuse(*args, **keywords):
+        raise PermissionError(13, "Permission denied")
+
+    log = open_log()
+    monkeypatch.setattr(os, "rename", refuse)
+    fill(log, lines=40)
+    assert 40 * LINE == (tmp_path / "l.log").read_bytes()
+    assert ["Permission denied"] == [text.rpartition(": ")[2] for text in open_log.reports]
+
+
+def test_a_file_that_cannot_be_created_again_keeps_its_name(open_log, tmp_path, monkeypatch):
+    log = open_log()
+
+    def refuse(path, flags):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log, "_create", refuse)
+    fill(log, lines=40)
+    assert 40 * LINE == (tmp_path / "l.log").read_bytes()
+    assert ["No space left on device"] == [text.rpartition(": ")[2] for text in open_log.reports]
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def test_one_of_several_processes_rotates_and_no_line_is_lost(open_log, tmp_path):
+    settings = LogSettings(rotation="1 KB")
+    logs = [open_log(settings=settings) for _ in range(3)]
+    threads = [threading.Thread(target=fill, args=(log,), kwargs={"lines": 100}) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finish_rotation()
+    assert 300 * LINE == text_of(tmp_path)
+    assert 30 == len(os.listdir(tmp_path))
+    assert [] == open_log.reports
+
+
+def test_a_new_file_has_the_mode_of_the_old_one(open_log, tmp_path):
+    log = open_log()
+    os.chmod(tmp_path / "l.log", 0o604)
+    fill(log)
+    assert 0o604 == stat.S_IMODE(os.stat(tmp_path / "l.log").st_mode)
+
+
+def test_a_deleted_log_with_rotation_is_created_again(open_log, tmp_path):
+    log = open_log()
+    fill(log, lines=1)
+    os.unlink(tmp_path / "l.log")
+    fill(log, lines=2)
+    assert 2 * LINE == (tmp_path / "l.log").read_bytes()
+
+
+def test_an_interval_counts_from_the_beginning_of_the_file_across_restarts(open_log, tmp_path):
+    settings = LogSettings(rotation="1 day")
+    first = open_log(settings=settings)
+    fill(first, lines=1)
+    first._set_began(1e9)
+    os.utime(tmp_path / "l.log", (1e9, 1e9))  # for a file system without extended attributes
+    fill(open_log(settings=settings), lines=1)
+    finish_rotation()
+    assert 2 == len(os.listdir(tmp_path))
+    assert LINE == (tmp_path / "l.log").read_bytes()
