@@ -58,7 +58,8 @@ class LogFile:
         self.close()
         self._file = file
         if self._schedule is not None:
-            self._rotates = self._has_name()
+            # Another process may have renamed the file meanwhile: the next write opens the new one.
+            self._rotates = stat.S_ISREG(os.fstat(file.fileno()).st_mode) and not os.path.islink(self._path)
             self._began = _read_began(self._descriptor)
             if not self._rotates:
                 self._report_once(f"{self._path} is not a regular file, and is not rotated")
