@@ -12,7 +12,7 @@ import shutil
 import sys
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import AsyncResource, Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 WIDTH, HEIGHT = 1000, 960
 """Of the window, in pixels."""
@@ -35,7 +35,7 @@ def main(url: str) -> None:
         browser.close()
 
 
-def open_account(browser: Browser, url: str, button: str, scheme: str) -> AsyncResource:
+def open_account(browser: Browser, url: str, button: str, scheme: str) -> Page:
     """The page with an account open in it."""
     page = browser.new_page(color_scheme=scheme, locale="en-GB", viewport={"width": WIDTH, "height": HEIGHT})
     page.goto(f"{url}#images")
@@ -45,7 +45,7 @@ def open_account(browser: Browser, url: str, button: str, scheme: str) -> AsyncR
     return page
 
 
-def settled(page: AsyncResource) -> bytes:
+def settled(page: Page) -> bytes:
     """What the page looks like when all images are there."""
     page.locator(".tile img[src]").nth(len(SCENES) - 1).wait_for()
     page.reload()

@@ -5,7 +5,7 @@
     /imageapi/        accounts and their images, if configured
     /health           health check
     /openapi.json     description of the API
-    /static/<name>    script, style and icon of the page
+    /static/<name>    scripts, style and icon of the page
 
 Everything else is 404. The root first rejects requests of foreign web pages (`origins.ProtectedRoot`).
 """

@@ -1,7 +1,7 @@
-"""Static files: the page at ``/``, its script, style and icon, and the description of the API.
+"""Static files: the page at ``/``, its scripts, style and icon, and the description of the API.
 
 In: a request, and files of this package. Out: a complete file, or 304. The files are read when the tree is
-made and take a few dozen kilobytes. Entity tags are hashes of the content.
+made and take less than 100 kilobytes. Entity tags are hashes of the content.
 
 The page shares its address with the API. It is the response to a GET that names no file and prefers
 ``text/html``, as browsers do and curl, wget and HTTPie do not; `FilesByQuery` handles all else. Inline
@@ -38,8 +38,12 @@ MEDIA_TYPES = {
 }
 """Media types by file name extension."""
 
-STATIC = ("app.js", "icon.svg", "style.css")
-"""The files of the page."""
+STATIC = sorted(
+    file.name
+    for file in files("filestored.web").joinpath("page").iterdir()
+    if file.name.rpartition(".")[2] in {"css", "js", "svg"}
+)
+"""The files of the page: app.js, which the page loads, the modules that it imports, an icon and a style."""
 
 
 class StaticFile(AsyncResource):

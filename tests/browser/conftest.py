@@ -21,7 +21,9 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP files.test 127.0.0.1",
 ]
+"""Options of Chromium. The name is for pages without a secure context, which addresses of loopback have."""
 _REFUSED = "Failed to load resource: "
 """Messages of Chromium for failed requests, which a test may expect."""
 

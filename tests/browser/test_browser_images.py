@@ -1,13 +1,12 @@
 """Images on the page: an account, its token, its gallery."""
 
-import io
 import json
-import re
 import urllib.request
 
 import pytest
-from PIL import Image
 from playwright.sync_api import expect
+
+from tests.browser.page_actions import choose_images, loaded_size, picture, sign_in, tile
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -17,12 +16,6 @@ LARGEST_THUMBNAIL = 480
 STORED = (
     "() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.documentElement.outerHTML]"
 )
-
-
-def picture(name, color, size=(1200, 900), kind="PNG"):
-    bytes_ = io.BytesIO()
-    Image.new("RGB", size, color).save(bytes_, kind)
-    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": bytes_.getvalue()}
 
 
 RED, GREEN, BLUE = (
@@ -37,20 +30,10 @@ def log_in(open_page, daemon):
 
     def log_in(button="Create", name="marta", **options):
         page = open_page(f"{daemon.url}#images", **options)
-        page.fill("#account-name", name)
-        page.get_by_role("button", name=button, exact=True).first.click()
-        expect(page.locator("#account")).to_be_visible()
+        sign_in(page, button, name)
         return page
 
     return log_in
-
-
-def choose(page, *images):
-    page.set_input_files("#image-input", list(images))
-
-
-def tile(page, name):
-    return page.locator("#gallery > li", has_text=name)
 
 
 def names(page):
@@ -61,33 +44,24 @@ def get_token(page):
     return json.loads(page.evaluate("() => sessionStorage.getItem('filestored.account')"))["token"]
 
 
-def size_of_thumbnail(page, name):
-    image = tile(page, name).locator("img")
-    expect(image).to_have_js_property("complete", True)
-    expect(image).to_have_attribute("src", re.compile("^blob:"))
-    return image.evaluate(
-        "async (image) => (await image.decode(), [image.naturalWidth, image.naturalHeight])"
-    )
-
-
 def test_an_account_is_made_and_its_images_are_shown_as_thumbnails(log_in):
     page = log_in()
     expect(page.locator("#account-title")).to_have_text("marta")
     expect(page.locator("#gallery-empty")).to_be_visible()
-    choose(page, RED, GREEN, BLUE)
+    choose_images(page, RED, GREEN, BLUE)
     expect(page.locator("#gallery > li")).to_have_count(3)
     assert ["blue.png", "green.png", "red.png"] == names(page)
     expect(page.locator("#image-uploads > li")).to_have_count(0)
-    assert [LARGEST_THUMBNAIL, 360] == size_of_thumbnail(page, "red.png")
-    assert [40, 30] == size_of_thumbnail(page, "blue.png")
+    assert [LARGEST_THUMBNAIL, 360] == loaded_size(page, "red.png")
+    assert [40, 30] == loaded_size(page, "blue.png")
 
 
 def test_an_image_is_shown_whole_where_there_is_no_thumbnail(log_in):
     page = log_in()
     page.route("**/*?width=*", lambda route: route.abort())
-    choose(page, RED)
+    choose_images(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
-    assert [1200, 900] == size_of_thumbnail(page, "red.png")
+    assert [1200, 900] == loaded_size(page, "red.png")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +82,7 @@ def test_a_name_that_does_not_do_is_told_in_words(log_in, open_page, daemon, but
 
 def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(log_in, open_page, daemon):
     first = log_in()
-    choose(first, RED)
+    choose_images(first, RED)
     expect(tile(first, "red.png")).to_be_visible()
     expect(tile(log_in("Open"), "red.png")).to_be_visible()
     page = open_page(f"{daemon.url}#images")
@@ -121,23 +95,23 @@ def test_the_same_account_is_opened_from_elsewhere_by_name_and_by_token(log_in, 
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        ({**BLUE, "buffer": b"no image at all"}, "That is not an image this server knows."),
-        ({**BLUE, "buffer": RED["buffer"][:200]}, "That is not an image this server knows."),
+        ({**BLUE, "buffer": b"no image at all"}, "This image format is not supported."),
+        ({**BLUE, "buffer": RED["buffer"][:200]}, "This image format is not supported."),
         ({**BLUE, "name": "red.png"}, "That name is taken already."),
     ],
 )
 def test_an_image_that_is_refused_is_told_in_words_and_the_others_stay(log_in, image, said):
     page = log_in()
-    choose(page, RED)
+    choose_images(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
-    choose(page, image)
+    choose_images(page, image)
     expect(page.locator("#image-uploads .state")).to_have_text(said)
     assert ["red.png"] == names(page)
 
 
 def test_an_image_is_downloaded_with_equal_bytes_and_its_name(log_in):
     page = log_in()
-    choose(page, {**RED, "name": "закат.png"})
+    choose_images(page, {**RED, "name": "закат.png"})
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download: закат.png").click()
     assert "закат.png" == downloading.value.suggested_filename
@@ -147,8 +121,8 @@ def test_an_image_is_downloaded_with_equal_bytes_and_its_name(log_in):
 
 def test_an_image_that_is_gone_is_told_in_words(log_in):
     page, elsewhere = log_in(), log_in("Open")
-    choose(page, RED)
-    size_of_thumbnail(page, "red.png")
+    choose_images(page, RED)
+    loaded_size(page, "red.png")
     elsewhere.reload()
     elsewhere.get_by_role("button", name="Delete: red.png").click()
     elsewhere.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -161,7 +135,7 @@ def test_an_image_that_is_gone_is_told_in_words(log_in):
 def test_an_image_is_replaced_and_keeps_its_id(log_in):
     page = log_in()
     page.on("filechooser", lambda chooser: chooser.set_files([BLUE]))
-    choose(page, RED)
+    choose_images(page, RED)
     before = tile(page, "red.png").locator(".id").text_content()
     page.get_by_role("button", name="Replace: red.png").click()
     expect(tile(page, "blue.png")).to_be_visible()
@@ -172,7 +146,7 @@ def test_an_image_is_replaced_and_keeps_its_id(log_in):
 
 def test_an_image_is_deleted(log_in):
     page = log_in()
-    choose(page, RED, BLUE)
+    choose_images(page, RED, BLUE)
     page.get_by_role("button", name="Delete: red.png").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#gallery > li")).to_have_count(1)
@@ -183,7 +157,7 @@ def test_an_image_is_deleted(log_in):
 
 def test_an_image_is_looked_at_with_the_keyboard(log_in):
     page = log_in()
-    choose(page, RED)
+    choose_images(page, RED)
     shown = page.get_by_role("button", name="Show red.png in full")
     shown.focus()
     page.keyboard.press("Enter")
@@ -195,8 +169,8 @@ def test_an_image_is_looked_at_with_the_keyboard(log_in):
 
 def test_the_token_is_in_the_tab_only(log_in, open_page, daemon):
     page = log_in()
-    choose(page, RED)
-    size_of_thumbnail(page, "red.png")
+    choose_images(page, RED)
+    loaded_size(page, "red.png")
     token = get_token(page)
     tab, browser, document = page.evaluate(STORED)
     assert (True, False, False, False) == tuple(token in each for each in (tab, browser, document, page.url))
@@ -225,18 +199,18 @@ def test_a_new_token_ends_the_old_one_at_once(log_in):
     page.get_by_role("dialog").get_by_role("button", name="New token").click()
     expect(page.locator("#account-state")).to_have_text("The account has a new token.")
     assert old != get_token(page)
-    choose(page, BLUE)
+    choose_images(page, BLUE)
     expect(tile(page, "blue.png")).to_be_visible()
-    choose(elsewhere, RED)
+    choose_images(elsewhere, RED)
     expect(elsewhere.locator("#account-state")).to_have_text("This token is not valid any more.")
     expect(elsewhere.locator("#account")).to_be_hidden()
 
 
 def test_leaving_forgets_the_token_and_the_images(log_in):
     page = log_in()
-    choose(page, RED)
+    choose_images(page, RED)
     expect(tile(page, "red.png")).to_be_visible()
-    page.get_by_role("button", name="Leave").click()
+    page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#account-name")).to_be_focused()
     expect(page.locator("#gallery > li")).to_have_count(0)
     assert None is page.evaluate("() => sessionStorage.getItem('filestored.account')")
@@ -244,7 +218,7 @@ def test_leaving_forgets_the_token_and_the_images(log_in):
 
 def test_the_gallery_speaks_russian(log_in):
     page = log_in("Создать", locale="ru-RU")
-    choose(page, RED)
+    choose_images(page, RED)
     expect(page.get_by_role("button", name="Заменить: red.png")).to_be_visible()
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("button", name="Replace: red.png")).to_be_visible()
@@ -261,9 +235,9 @@ def test_a_list_that_comes_late_hides_nothing(log_in):
     page = log_in()
     held = []
     page.route("**/get-image-list/", lambda route: route.continue_() if held else held.append(route))
-    choose(page, RED)
+    choose_images(page, RED)
     expect(page.locator("#image-uploads > li")).to_have_count(0)
-    choose(page, BLUE)
+    choose_images(page, BLUE)
     expect(page.locator("#gallery > li")).to_have_count(2)
     with page.expect_response("**/get-image-list/"):
         held[0].fulfill(json={})

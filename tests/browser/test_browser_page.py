@@ -35,7 +35,7 @@ CONTRASTS = """() => {
         });
 }"""
 
-TEXTS = "async () => (await import('/static/app.js')).TEXTS"
+TEXTS = "async () => (await import('/static/texts.js')).TEXTS"
 KEYS = """() => ["text", "label", "placeholder"].flatMap((kind) => {
     const places = [document, ...[...document.querySelectorAll("template")].map((each) => each.content)];
     return places.flatMap((place) => [...place.querySelectorAll(`[data-${kind}]`)]).map((element) => {
@@ -44,11 +44,19 @@ KEYS = """() => ["text", "label", "placeholder"].flatMap((kind) => {
     });
 })"""
 
+PHRASE = """async ([key, count]) =>
+    (await import('/static/language.js')).phrase(key, { count: () => count })"""
+
 GROUND = "() => getComputedStyle(document.body).backgroundColor"
 DURATIONS = "() => [...document.querySelectorAll('*')].map((one) => getComputedStyle(one).transitionDuration)"
 OUTLINE = "(element) => getComputedStyle(element).outlineStyle"
 WIDTHS = "() => [document.documentElement.scrollWidth, innerWidth]"
 UNNAMED = re.compile(r"- (button|link|textbox|tab|img|progressbar|list|dialog)( *\[|:|$)", re.MULTILINE)
+
+
+def forms(text):
+    """Return the plural forms of a text."""
+    return [text] if isinstance(text, str) else text.values()
 
 
 def choose(page, name="poem.txt", content=b"roses"):
@@ -113,7 +121,34 @@ def test_both_languages_say_the_same_things_with_the_same_gaps(open_page, daemon
     texts = open_page(daemon.url).evaluate(TEXTS)
     assert list(texts["en"]) == list(texts["ru"])
     for key, text in texts["en"].items():
-        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", texts["ru"][key])), key
+        gaps = {tuple(sorted(re.findall(r"\{\w+\}", form))) for form in forms(text)}
+        assert gaps == {tuple(sorted(re.findall(r"\{\w+\}", form))) for form in forms(texts["ru"][key])}, key
+
+
+def test_texts_with_a_number_have_all_plural_forms_of_their_language(open_page, daemon):
+    texts = open_page(daemon.url).evaluate(TEXTS)
+    plural = [key for key, text in texts["en"].items() if isinstance(text, dict)]
+    assert len(plural) > 5
+    for key in plural:
+        assert ["one", "other"] == list(texts["en"][key]), key
+        assert ["one", "few", "many", "other"] == list(texts["ru"][key]), key
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "Сохранён 1 файл"),
+        (2, "Сохранены 2 файла"),
+        (5, "Сохранено 5 файлов"),
+        (11, "Сохранено 11 файлов"),
+        (21, "Сохранён 21 файл"),
+        (5000, "Сохранено 5\u00a0000 файлов"),
+        (12345, "Сохранено 12\u00a0345 файлов"),
+    ],
+)
+def test_russian_plural_follows_the_number(open_page, daemon, count, said):
+    page = open_page(daemon.url, locale="ru-RU")
+    assert said == page.evaluate(PHRASE, ["all_stored", count])
 
 
 def test_what_stands_in_the_document_is_what_the_module_says(open_page, daemon):
@@ -179,6 +214,9 @@ def test_a_file_is_uploaded_and_deleted_with_the_keyboard_alone(open_page, daemo
     press(page, "Escape")
     expect(page.get_by_role("button", name="Delete: poem.txt")).to_be_focused()
     press(page, "Enter", "Tab", "Enter")
+    expect(page.locator("#file-list .state")).to_have_text("Deleted from the server")
+    expect(page.get_by_role("button", name="Forget: poem.txt")).to_be_focused()
+    press(page, "Enter")
     expect(page.locator("#file-list > li")).to_have_count(0)
     expect(page.locator("#file-input")).to_be_focused()
 
