@@ -155,3 +155,35 @@ class UploadSlots:
         if rate >= below:
             raise Overloaded
         return slowest
+
+
+class SharedSlot:
+    """One upload slot of `slots` for a series of uploads of one client. Used by them like `UploadSlots`.
+
+    Its rate is that of the fastest upload: those that wait for their commit receive nothing.
+    """
+
+    def __init__(self, slots: UploadSlots) -> None:
+        self.seconds = slots.seconds
+        self._slots = slots
+        self._uploads: set[SlotHolder] = set()
+
+    def acquire(self, upload: SlotHolder) -> None:
+        """Give `upload` a share of the slot. Idempotent. Raises `Overloaded`."""
+        self._uploads.add(upload)
+        self._slots.acquire(self)
+
+    def release(self, upload: SlotHolder) -> None:
+        """Take the share of `upload` back; free the slot with the last one."""
+        self._uploads.discard(upload)
+        if not self._uploads:
+            self._slots.release(self)
+
+    def rate(self, now: float) -> float:
+        """See `SlotHolder.rate`."""
+        return max(upload.rate(now) for upload in self._uploads)
+
+    def evict(self) -> None:
+        """See `SlotHolder.evict`."""
+        for upload in tuple(self._uploads):
+            upload.evict()

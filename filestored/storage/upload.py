@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
 from filestored.interfaces import IUpload, UploadResult
-from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, UploadSlots
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, SharedSlot, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
@@ -64,6 +64,7 @@ class Upload:
     _size = 0
     _window_size = 0
     _waiting = 0
+    _job_bytes = CHUNK_BYTES
     _working = False
     _idle: Deferred[None] | None = None
     _error: Exception | None = None
@@ -79,7 +80,7 @@ class Upload:
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
-        slots: UploadSlots,
+        slots: UploadSlots | SharedSlot,
         *,
         length: int | None,
         limit: int,
@@ -123,6 +124,12 @@ class Upload:
             self._buffer(data)
             self._start_write()
             self._throttle()
+
+    def spill(self) -> None:
+        """See `IUpload.spill`. Content that needs no job stays in memory."""
+        if self._size > INLINE_HASH_MAX_BYTES:
+            self._job_bytes = 1
+            self._start_write()
 
     def commit(self) -> "Deferred[UploadResult]":
         """See `IUpload.commit`. Fails with `CancelledError` after an `abort`."""
@@ -229,7 +236,7 @@ class Upload:
 
     def _start_write(self) -> None:
         """Start a job if enough is buffered and none runs."""
-        if self._waiting >= CHUNK_BYTES and not self._working:
+        if self._waiting >= self._job_bytes and not self._working:
             self._start_job(self._writer.write, self._pop_chunks())
 
     def _start_job(self, job: Callable[..., None], *args: object) -> None:
