@@ -47,9 +47,6 @@ CHUNK_BYTES = 256 * 1024
 COALESCE_BELOW_BYTES = 16 * 1024
 """Chunks below this size are joined."""
 
-MIN_WINDOW_SECONDS = 2.0
-"""Minimum time over which the rate of a client is measured."""
-
 INLINE_HASH_MAX_BYTES = 64 * 1024
 """Maximum size of content that is hashed in the reactor's thread."""
 
@@ -62,7 +59,6 @@ class Upload:
     """
 
     _size = 0
-    _window_size = 0
     _waiting = 0
     _job_bytes = CHUNK_BYTES
     _working = False
@@ -91,7 +87,7 @@ class Upload:
         self._health = health
         self._threads = threads
         self._slots = slots
-        self._window_start = slots.seconds()
+        self._window = slots.rate_window()
         self._length = length
         self._limit = limit
         self._on_end = ended
@@ -114,6 +110,7 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
         self._size += len(data)
+        self._window.received += len(data)
         if self._size > self._limit:
             raise TooLarge
         if self._evicted:
@@ -156,10 +153,9 @@ class Upload:
 
     def rate(self, now: float) -> float:
         """See `SlotHolder.rate`; infinite while a job or the commit runs, or within the first seconds."""
-        elapsed = now - self._window_start
-        if self._working or self._committing or self._aborted or elapsed < MIN_WINDOW_SECONDS:
+        if self._working or self._committing or self._aborted:
             return float("inf")
-        return (self._size - self._window_size) / elapsed
+        return self._window.rate(now)
 
     def evict(self) -> None:
         """See `SlotHolder.evict`. Called by `UploadSlots` only, while no job runs."""
@@ -246,7 +242,7 @@ class Upload:
 
     def _job_ended(self, result: Failure | None) -> None:
         self._working = False
-        self._window_start, self._window_size = self._slots.seconds(), self._size
+        self._window.reset(self._slots.seconds())
         if isinstance(result, Failure):
             self._error = self._health.classify(_exception(result))
         if self._idle is not None:

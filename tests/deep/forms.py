@@ -1,9 +1,9 @@
 """P14: the files of a form are stored with their contents, however the form is written and cut.
 
 Random forms (`tests.web.random_forms`), half of them damaged. A valid form gives the contents that its
-generator knows. A damaged one is refused with 400 or 413, or gives the same files whole and in its pieces. Two
-of a hundred are also uploaded to a real daemon, piece by piece, and the answers compared. At the end no stored
-file has the name of other content.
+generator knows. A damaged one is refused with 400 or 413, or gives the same files whole and in its pieces.
+Two of a hundred are also uploaded to a real daemon, piece by piece, and the answers compared. At the end no
+stored file has the name of other content.
 """
 
 import os

@@ -219,6 +219,32 @@ def test_slow_form_is_evicted_with_all_of_its_files(make_wire):
     assert 0 == wire.store.uploads_in_flight
 
 
+def test_form_of_files_that_each_arrive_quickly_is_evicted_for_its_rate(make_wire):
+    moments = [0.0]
+    wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
+    files = [part(bytes(17_000)) for _ in range(10)]
+    body = form(*files)
+    wire.send(head(len(body)))
+    for number in range(5):
+        wire.send(body[number * len(body) // 10 : (number + 1) * len(body) // 10])
+        moments[0] += 1.5
+    wire.connect()
+    assert 200 == wire.ask("POST", "/", LARGE).status
+
+
+def test_form_of_small_files_of_a_fast_client_is_not_evicted(make_wire):
+    moments = [0.0]
+    wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
+    files = [part(bytes(60_000)) for _ in range(10)]
+    body = form(*files)
+    wire.send(head(len(body)))
+    for number in range(9):
+        wire.send(body[number * len(body) // 10 : (number + 1) * len(body) // 10])
+        moments[0] += 0.5
+    wire.connect()
+    assert 503 == wire.ask("POST", "/", LARGE).status
+
+
 def test_held_file_is_written_to_disk_before_its_commit(make_wire):
     later = DeferredJobs()
     wire = make_wire(run=later)

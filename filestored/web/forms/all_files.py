@@ -129,20 +129,17 @@ class AllFiles:
     def _store_files(self) -> bool:
         """Write files to uploads; return False at a file for which the held ones must be committed."""
         for event in self._events:
-            if not isinstance(event, PartHead):
-                self._write_content(event)
+            if type(event) is bytes:
+                self._remaining -= len(event)
+                if self._remaining < 0:
+                    raise TooLarge
+                self._held[-1].write(event)
             elif len(self._held) < MAX_HELD_FILES:
                 self._start_file()
             else:
                 return False
         self._events = iter(())
         return True
-
-    def _write_content(self, content: bytes) -> None:
-        self._remaining -= len(content)
-        if self._remaining < 0:
-            raise TooLarge
-        self._held[-1].write(content)
 
     def _start_file(self) -> None:
         if self._held:

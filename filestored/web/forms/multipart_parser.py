@@ -47,6 +47,7 @@ class MultipartParser:
         self._complete = False
         self._part = PartHead(is_file=False, length=None, parameters={})
         self._part_size = 0
+        self._is_file = False
         # A form begins as if behind a line break.
         self._preamble: bytes | None = b"\r\n"
         self._head = bytearray()
@@ -63,12 +64,16 @@ class MultipartParser:
         while data and not self._complete:
             if not self._in_content:
                 data = self._read_between_contents(data)
-                if self._in_content and self._part.is_file:
+                if self._in_content and self._is_file:
                     yield self._part
                 continue
             content, rest = self._scanner.split(data)
-            content = self._count(content)
-            if content and self._part.is_file:
+            if self._part_size <= 0:
+                content = self._without_line_break(content)
+            self._part_size += len(content)
+            if not self._is_file:
+                self._check_field()
+            elif content:
                 yield content
             data = b"" if rest is None else self._end_part(rest)
 
@@ -120,16 +125,20 @@ class MultipartParser:
             raise malformed_form()
         self._part = parse_part_head(lines)
         self._part_size = -2  # the line break before the content
-        self._found = self._found or self._part.is_file
+        self._is_file = self._part.is_file
+        self._found = self._found or self._is_file
         self._in_content = True
 
-    def _count(self, content: bytes) -> bytes:
-        """Count bytes between two delimiters; return those of the content."""
-        begins = self._part_size < 0
-        self._part_size += len(content)
-        if self._part_size > MAX_FIELD_BYTES and not self._part.is_file:
+    def _without_line_break(self, content: bytes) -> bytes:
+        """Return the first content of a part without the last line break of its head."""
+        if self._part_size < 0 and content:
+            self._part_size = 0
+            return content[2:]
+        return content
+
+    def _check_field(self) -> None:
+        if self._part_size > MAX_FIELD_BYTES:
             raise form_beyond_limits()
-        return content[2:] if begins else content
 
     def _end_part(self, rest: bytes) -> bytes:
         if self._part.length not in (None, max(self._part_size, 0)):
