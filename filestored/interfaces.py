@@ -54,6 +54,12 @@ class IStore(Interface):
         in bytes, or None. Raises `UploadRefused` when the upload cannot succeed.
         """
 
+    def upload_series() -> "Callable[[], IUpload]":
+        """Return a function that starts the next upload of one client, as `upload` does.
+
+        The uploads share one upload slot, so that they may be held, and are evicted together.
+        """
+
     def open(digest: Digest, view: "FileView | None" = None) -> "Deferred[IBlob]":
         """Open the blob of `digest`; fails with `NotFound`. The caller closes the blob.
 
@@ -99,6 +105,9 @@ class IUpload(IConsumer):
         Raises `Overloaded` when too many other uploads write to disk, or when this client is too slow then.
         `commit` fails with errors of the disk; bytes after an error are dropped.
         """
+
+    def spill() -> None:
+        """Write large content to disk now: no more bytes follow, and `commit` is called later."""
 
     def commit() -> "Deferred[UploadResult]":
         """Make the content durable and publish it under its digest.

@@ -37,6 +37,9 @@ MAX_BYTES_WITHOUT_SLOT = 16 * 1024
 MIN_RATE = 64 * 1024
 """Bytes per second below which the holder of a slot may be evicted."""
 
+MIN_WINDOW_SECONDS = 2.0
+"""Minimum time over which the rate of a client is measured."""
+
 CHECK_INTERVAL_BYTES = 16 * 1024 * 1024
 """Bytes written between two checks of the free space. A check takes microseconds."""
 
@@ -111,6 +114,25 @@ class FreeSpace:
             self._written = 0
 
 
+class RateWindow:
+    """The time over which the rate of a client is measured, and the bytes `received` in it."""
+
+    __slots__ = ("_start", "received")
+
+    def __init__(self, now: float) -> None:
+        self.reset(now)
+
+    def reset(self, now: float) -> None:
+        """Begin a new window: until now the disk, or the server, was the cause of a wait."""
+        self._start = now
+        self.received = 0
+
+    def rate(self, now: float) -> float:
+        """Return bytes per second; infinite within the first `MIN_WINDOW_SECONDS`."""
+        elapsed = now - self._start
+        return float("inf") if elapsed < MIN_WINDOW_SECONDS else self.received / elapsed
+
+
 class SlotHolder(Protocol):
     """An upload that holds a slot, or wants one."""
 
@@ -128,6 +150,10 @@ class UploadSlots:
         self.seconds = seconds
         self._count = count
         self._holders: set[SlotHolder] = set()
+
+    def rate_window(self) -> RateWindow:
+        """Return the window of a new upload."""
+        return RateWindow(self.seconds())
 
     def check(self) -> None:
         """Raise `Overloaded` when all slots are held and no holder may be evicted."""
@@ -155,3 +181,41 @@ class UploadSlots:
         if rate >= below:
             raise Overloaded
         return slowest
+
+
+class SharedSlot:
+    """One upload slot of `slots` for a series of uploads of one client. Used by them like `UploadSlots`.
+
+    The uploads also share a window, because those that wait for their commit receive nothing more.
+    """
+
+    def __init__(self, slots: UploadSlots) -> None:
+        self.seconds = slots.seconds
+        self._slots = slots
+        self._window = slots.rate_window()
+        self._uploads: set[SlotHolder] = set()
+
+    def rate_window(self) -> RateWindow:
+        """Return the window of all uploads of the series."""
+        return self._window
+
+    def acquire(self, upload: SlotHolder) -> None:
+        """Give `upload` a share of the slot. Idempotent. Raises `Overloaded`."""
+        self._uploads.add(upload)
+        self._slots.acquire(self)
+
+    def release(self, upload: SlotHolder) -> None:
+        """Take the share of `upload` back; free the slot with the last one."""
+        self._uploads.discard(upload)
+        if not self._uploads:
+            self._slots.release(self)
+            self._window.reset(self.seconds())
+
+    def rate(self, now: float) -> float:
+        """See `SlotHolder.rate`."""
+        return max(upload.rate(now) for upload in self._uploads)
+
+    def evict(self) -> None:
+        """See `SlotHolder.evict`."""
+        for upload in tuple(self._uploads):
+            upload.evict()

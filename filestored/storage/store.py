@@ -14,6 +14,7 @@ Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from errno import EAGAIN
+from functools import partial
 from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -36,7 +37,7 @@ from filestored.interfaces import (
     UploadResult,
 )
 from filestored.settings import MAX_UPLOADS
-from filestored.storage.admission import AdmissionControl, UploadSlots
+from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
@@ -117,6 +118,18 @@ class Store:
 
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`."""
+        return self._start_upload(self._slots, expected, length)
+
+    def upload_series(self) -> Callable[[], IUpload]:
+        """See `IStore.upload_series`."""
+        return partial(self._start_upload, SharedSlot(self._slots))
+
+    def _start_upload(
+        self,
+        slots: UploadSlots | SharedSlot,
+        expected: Iterable[Digest] = (),
+        length: int | None = None,
+    ) -> IUpload:
         self._admission.admit(length)
         self.uploads_in_flight += 1
         return Upload(
@@ -124,7 +137,7 @@ class Store:
             self._group,
             self._health,
             self._threads,
-            self._slots,
+            slots,
             length=length,
             limit=self._admission.max_size,
             ended=self._upload_ended,

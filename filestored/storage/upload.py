@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
 from filestored.interfaces import IUpload, UploadResult
-from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, UploadSlots
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, SharedSlot, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
 from filestored.storage.hashing import HashingWriter
@@ -46,9 +46,6 @@ CHUNK_BYTES = 256 * 1024
 
 COALESCE_BELOW_BYTES = 16 * 1024
 """Chunks below this size are joined."""
-
-MIN_WINDOW_SECONDS = 2.0
-"""Minimum time over which the rate of a client is measured."""
 
 INLINE_HASH_MAX_BYTES = 64 * 1024
 """Maximum size of content that is hashed in the reactor's thread."""
@@ -62,8 +59,8 @@ class Upload:
     """
 
     _size = 0
-    _window_size = 0
     _waiting = 0
+    _job_bytes = CHUNK_BYTES
     _working = False
     _idle: Deferred[None] | None = None
     _error: Exception | None = None
@@ -79,7 +76,7 @@ class Upload:
         group: GroupCommit,
         health: Health,
         threads: IOThreads,
-        slots: UploadSlots,
+        slots: UploadSlots | SharedSlot,
         *,
         length: int | None,
         limit: int,
@@ -90,7 +87,7 @@ class Upload:
         self._health = health
         self._threads = threads
         self._slots = slots
-        self._window_start = slots.seconds()
+        self._window = slots.rate_window()
         self._length = length
         self._limit = limit
         self._on_end = ended
@@ -113,6 +110,7 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
         self._size += len(data)
+        self._window.received += len(data)
         if self._size > self._limit:
             raise TooLarge
         if self._evicted:
@@ -123,6 +121,12 @@ class Upload:
             self._buffer(data)
             self._start_write()
             self._throttle()
+
+    def spill(self) -> None:
+        """See `IUpload.spill`. Content that needs no job stays in memory."""
+        if self._size > INLINE_HASH_MAX_BYTES:
+            self._job_bytes = 1
+            self._start_write()
 
     def commit(self) -> "Deferred[UploadResult]":
         """See `IUpload.commit`. Fails with `CancelledError` after an `abort`."""
@@ -149,10 +153,9 @@ class Upload:
 
     def rate(self, now: float) -> float:
         """See `SlotHolder.rate`; infinite while a job or the commit runs, or within the first seconds."""
-        elapsed = now - self._window_start
-        if self._working or self._committing or self._aborted or elapsed < MIN_WINDOW_SECONDS:
+        if self._working or self._committing or self._aborted:
             return float("inf")
-        return (self._size - self._window_size) / elapsed
+        return self._window.rate(now)
 
     def evict(self) -> None:
         """See `SlotHolder.evict`. Called by `UploadSlots` only, while no job runs."""
@@ -229,7 +232,7 @@ class Upload:
 
     def _start_write(self) -> None:
         """Start a job if enough is buffered and none runs."""
-        if self._waiting >= CHUNK_BYTES and not self._working:
+        if self._waiting >= self._job_bytes and not self._working:
             self._start_job(self._writer.write, self._pop_chunks())
 
     def _start_job(self, job: Callable[..., None], *args: object) -> None:
@@ -239,7 +242,7 @@ class Upload:
 
     def _job_ended(self, result: Failure | None) -> None:
         self._working = False
-        self._window_start, self._window_size = self._slots.seconds(), self._size
+        self._window.reset(self._slots.seconds())
         if isinstance(result, Failure):
             self._error = self._health.classify(_exception(result))
         if self._idle is not None:

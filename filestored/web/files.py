@@ -14,11 +14,11 @@ from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
-from filestored.web.errors import HTTPError, precondition_failed
+from filestored.web.errors import Field, HTTPError, precondition_failed
 from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
 from filestored.web.resource import AsyncResource, prefers_json, reply, reply_json
-from filestored.web.upload import UploadHeaders, receive
+from filestored.web.upload import UploadHeaders, receive, receive_all
 
 
 class StoredFile(AsyncResource):
@@ -75,8 +75,8 @@ class FilesByQuery(StoredFile):
         super().__init__(store, _hash_in_query)
 
     def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
-        """200 and the hash; 412 when ``If-None-Match`` names it and it was stored before."""
-        receiving = receive(request.body, UploadHeaders.of(request), self._store)
+        """200 and the hashes; 412 when ``If-None-Match`` names a file that was stored before."""
+        receiving = receive_all(request.body, UploadHeaders.of(request), self._store)
         return receiving.addCallback(_reply_stored, request, 200)
 
 
@@ -102,7 +102,7 @@ class FilesByPath(StoredFile):
             if _precondition_fails(request, tag):
                 raise precondition_failed()
         stored = await receive(request.body, headers, self._store, [digest])
-        _reply_stored(stored, request, 201 if stored.created else 200)
+        _reply_stored([stored], request, 201 if stored.created else 200)
 
 
 def _hash_in_query(request: IStreamedRequest) -> bytes:
@@ -125,27 +125,44 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
     return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is PreconditionResult.FAILED
 
 
-def _reply_stored(stored: UploadResult, request: IStreamedRequest, status: int) -> None:
-    digest = stored.digest
-    tag = entity_tag(digest)
-    if_none_match = None if stored.created else request.header(b"if-none-match")
-    if if_none_match is not None and (
-        evaluate_preconditions(tag, None, if_none_match, reading=False) is PreconditionResult.FAILED
-    ):
+def _reply_stored(stored: Sequence[UploadResult], request: IStreamedRequest, status: int) -> None:
+    """Send the hash of a file; of several files the hashes, one in each line, or a list in JSON."""
+    if_none_match = request.header(b"if-none-match")
+    if if_none_match is not None and any(_was_excluded(file, if_none_match) for file in stored):
         raise precondition_failed()
-    url = f"/files/{digest.hex}"
-    headers = [(b"Location", url.encode()), (b"ETag", tag)]
+    headers = _validators(stored[0].digest) if len(stored) == 1 else []
+    if prefers_json(request):
+        values = [_description(file) for file in stored]
+        reply_json(request, status, values[0] if len(values) == 1 else values, headers=headers)
+    else:
+        lines = [file.digest.hex.encode() for file in stored]
+        reply(request, status, lines[0] if len(lines) == 1 else b"\n".join([*lines, b""]), headers=headers)
+
+
+def _was_excluded(file: UploadResult, if_none_match: bytes) -> bool:
+    """Return whether a file was stored before, and `if_none_match` names it."""
+    tag = entity_tag(file.digest)
+    result = evaluate_preconditions(tag, None, if_none_match, reading=False)
+    return not file.created and result is PreconditionResult.FAILED
+
+
+def _validators(digest: Digest) -> list[Field]:
+    headers = [(b"Location", _url(digest).encode()), (b"ETag", entity_tag(digest))]
     integrity = repr_digest(digest)
     if integrity is not None:
         headers.append((b"Repr-Digest", integrity))
-    if prefers_json(request):
-        value = {
-            "hash": digest.hex,
-            "algorithm": digest.algorithm,
-            "size": stored.size,
-            "created": stored.created,
-            "url": url,
-        }
-        reply_json(request, status, value, headers=headers)
-    else:
-        reply(request, status, digest.hex.encode(), headers=headers)
+    return headers
+
+
+def _description(file: UploadResult) -> dict[str, object]:
+    return {
+        "hash": file.digest.hex,
+        "algorithm": file.digest.algorithm,
+        "size": file.size,
+        "created": file.created,
+        "url": _url(file.digest),
+    }
+
+
+def _url(digest: Digest) -> str:
+    return f"/files/{digest.hex}"

@@ -4,14 +4,14 @@ In: a request whose body has not arrived. `UploadHeaders.of` rejects what the re
 `receive` makes an upload of the store the consumer of the body; disk and socket pause each other through it.
 Out: an `UploadResult`, or an error, after which nothing remains stored.
 
-Of a form the first file is stored (`multipart_form`). A body of any other type is the file itself, also
-``application/x-www-form-urlencoded``, which ``curl --data-binary`` declares for all data.
+Of a form all files are stored, or the first one if the request names it (`forms`). A body of any other type
+is the file itself, also ``application/x-www-form-urlencoded``, which ``curl --data-binary`` always declares.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from multipart import parse_options_header
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
@@ -21,16 +21,19 @@ from filestored.errors import TooLarge
 from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, UploadResult
 from filestored.web.digest_check import DigestCheck
 from filestored.web.errors import HTTPError
+from filestored.web.forms.all_files import AllFiles
+from filestored.web.forms.first_file import FirstFile, OnFilename
+from filestored.web.forms.multipart_parser import MAX_FORM_OVERHEAD_BYTES, MultipartParser
 from filestored.web.headers.digests import parse_digests
+from filestored.web.headers.parameters import is_quoted, parse_parameters, without_quotes
 from filestored.web.headers.values import single_header
-from filestored.web.multipart_form import BOUNDARY, MAX_FORM_OVERHEAD_BYTES, MultipartUpload, OnFilename
 
 
 @dataclass(frozen=True, slots=True)
 class UploadHeaders:
     """The `boundary` of a form, None for other content; and the announced `digests` of the content."""
 
-    boundary: str | None
+    boundary: bytes | None
     digests: tuple[Digest, ...]
 
     @classmethod
@@ -57,19 +60,30 @@ def _check_encoding(request: IStreamedRequest) -> None:
         raise HTTPError(400, "A file is uploaded whole; Content-Range is not understood (RFC 9110, 14.5).")
 
 
-def _boundary(request: IStreamedRequest) -> str | None:
+def _boundary(request: IStreamedRequest) -> bytes | None:
     value = request.header(b"content-type") or b""
     if b"," in value:
         value = single_header(request, b"content-type") or b""
-    if b"multipart" not in value.lower():
+    if b"multipart/form" not in value.lower():
         return None
-    media_type, options = parse_options_header(value.decode("latin-1"))
-    if media_type != "multipart/form-data":
-        return None
-    boundary: str = options.get("boundary", "")
-    if not BOUNDARY.fullmatch(boundary):
-        raise HTTPError(400, "The form's boundary is missing or malformed.")
-    return boundary
+    try:
+        media_type, parameters = parse_parameters(value.decode("latin-1"))
+    except ValueError:
+        raise _malformed_form_type() from None
+    boundary = parameters.get("boundary", "")
+    syntax = _QUOTED_BOUNDARY if is_quoted(boundary) else _PLAIN_BOUNDARY
+    if media_type != "multipart/form-data" or not syntax.fullmatch(without_quotes(boundary)):
+        raise _malformed_form_type()
+    return without_quotes(boundary).encode("latin-1")
+
+
+# More than RFC 2046 section 5.1.1 allows, which are 70 characters of fewer kinds.
+_PLAIN_BOUNDARY = re.compile(r"[!#-\[\]-~\x80-\xff]{1,200}")
+_QUOTED_BOUNDARY = re.compile(r"[ !#-\[\]-~\x80-\xff]{0,199}[!#-\[\]-~\x80-\xff]")
+
+
+def _malformed_form_type() -> HTTPError:
+    return HTTPError(400, "The Content-Type of a form is multipart/form-data; boundary=BOUNDARY")
 
 
 def _digests(request: IStreamedRequest) -> tuple[Digest, ...]:
@@ -94,13 +108,34 @@ def receive(
     return delivered.addCallback(lambda _: upload.commit()).addErrback(_abort, upload)
 
 
+def receive_all(body: IBody, headers: UploadHeaders, store: IStore) -> Deferred[list[UploadResult]]:
+    """Store the body, or all files of a form; fire with the results in order.
+
+    Raises and fails as `receive`. Of a form with more than `all_files.MAX_HELD_FILES` files, or of which one
+    cannot be committed, other files may be stored then.
+    """
+    if headers.boundary is None:
+        return receive(body, headers, store).addCallback(lambda stored: [stored])
+    check_form_size(body, store.max_size)
+    files = AllFiles(store.upload_series(), _parser(headers, store.max_size), store.max_size)
+    return Deferred.fromCoroutine(_store_form(body, headers, files))
+
+
+async def _store_form(body: IBody, headers: UploadHeaders, files: AllFiles) -> list[UploadResult]:
+    try:
+        await _deliver_form(body, headers, files)
+        return await files.commit()
+    finally:
+        files.abort()  # no effect on what is committed
+
+
 def _abort(failure: Failure, upload: IUpload) -> Failure:
     upload.abort()
     return failure
 
 
 def check_form_size(body: IBody, max_size: int) -> None:
-    """Raise `TooLarge` for a form whose announced length exceeds any valid form with one file."""
+    """Raise `TooLarge` for a form whose announced length exceeds that of any valid form."""
     if body.length is not None and body.length > max_size + MAX_FORM_OVERHEAD_BYTES:
         raise TooLarge
 
@@ -116,13 +151,18 @@ async def extract_file(
 
     Raises `TooLarge`, `BodyError`, `HTTPError`, `DigestMismatch`, and errors of `upload` and `on_filename`.
     """
+    await _deliver_form(body, headers, FirstFile(upload, _parser(headers, max_size), on_filename))
+
+
+async def _deliver_form(body: IBody, headers: UploadHeaders, form: FirstFile | AllFiles) -> None:
+    """Write a form to `form`, finish it, and check the announced digests, which cover all of it."""
+    check = DigestCheck(form, headers.digests) if headers.digests else None
+    await body.deliver(check or form)
+    await form.finish()
+    if check is not None:
+        await check.finish()
+
+
+def _parser(headers: UploadHeaders, max_size: int) -> MultipartParser:
     assert headers.boundary is not None
-    form = MultipartUpload(upload, headers.boundary, max_size + MAX_FORM_OVERHEAD_BYTES, on_filename)
-    if not headers.digests:
-        await body.deliver(form)
-        form.finish()
-        return
-    check = DigestCheck(form, headers.digests)
-    await body.deliver(check)
-    form.finish()
-    await check.finish()
+    return MultipartParser(headers.boundary, max_size + MAX_FORM_OVERHEAD_BYTES)

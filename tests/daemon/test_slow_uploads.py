@@ -6,8 +6,7 @@ import time
 import requests
 
 from filestored.settings import MAX_UPLOADS
-from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT
-from filestored.storage.upload import MIN_WINDOW_SECONDS
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, MIN_WINDOW_SECONDS
 from tests.daemon.slow_uploads import upload_slowly
 from tests.images.image_client import Client, png
 

@@ -19,6 +19,7 @@ status is 1 when one fails.
     missing_directories  P6: each directory of the images is missing during a start: none lost (faketime)
     proxies   P41: nginx and the daemon agree on where each request ends
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
+    forms     P14: 100,000 random forms, cut at random: the contents that were sent, or 400 or 413
     slow_uploads  P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
     attacks  P24: six attacks on CPU, memory and slots at once: others succeed in 99 %, p99 <= 250 ms

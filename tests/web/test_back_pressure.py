@@ -43,16 +43,25 @@ def test_slow_disk_pauses_the_client(make_wire, kind, before, behind):
     assert answer.body.decode() == sha256(CHUNK * CHUNKS).hexdigest()
 
 
-def test_further_files_of_a_form_are_drained_without_disk_access(make_wire):
-    wire = make_wire(run=DeferredJobs())
-    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n'
-    head = f"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM[0]}\r\nContent-Length: {2**30}\r\n\r\n"
-    wire.send(head.encode() + part + b"first\r\n" + part)
-    for _ in range(CHUNKS):
-        wire.send(CHUNK)
-    assert wire.transport.producerState == "producing"
-    wire.disconnect()
-    assert wire.store.uploads_in_flight == 0
+def test_all_files_of_a_form_pause_the_client_and_are_stored(make_wire):
+    later = DeferredJobs()
+    wire = make_wire(run=later)
+    part = FORM[1] + CHUNK * 6
+    files = 40
+    length = files * len(part + b"\r\n") + len(b"--b--")
+    wire.send(
+        f"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM[0]}\r\nContent-Length: {length}\r\n\r\n".encode()
+    )
+    sent = b""
+    for _ in range(files):
+        wire.send(part + b"\r\n")
+        sent += part
+        while wire.transport.producerState != "producing":
+            later.work()
+    wire.send(b"--b--")
+    later.finish()
+    (answer,) = wire.answers("POST")
+    assert [sha256(CHUNK * 6).hexdigest()] * files == answer.body.decode().splitlines()
 
 
 @pytest.mark.parametrize("fields", ["", f"Range: bytes=0-{SIZE // 2},{SIZE // 2 + 9}-\r\n"])

@@ -4,20 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestored.web.multipart_form import BoundaryScanner
+from filestored.web.forms.multipart_parser import BoundaryScanner
 
 DELIMITER = b"\r\n--b"
 
 
 def scan(chunks):
     """Return the content of all chunks, and the bytes from the delimiter on."""
-    scanner = BoundaryScanner("b")
+    scanner = BoundaryScanner(b"b")
     content = b""
     for index, chunk in enumerate(chunks):
         data, rest = scanner.split(chunk)
         content += data
-        if rest:
-            return content, rest + b"".join(chunks[index + 1 :])
+        if rest is not None:
+            return content, DELIMITER + rest + b"".join(chunks[index + 1 :])
     return content, b""
 
 
@@ -29,28 +29,13 @@ def scan(chunks):
         ([b"hello\r\n", b"--b--"], (b"hello", b"\r\n--b--")),
         ([b"hello\r", b"\n-", b"-b\r\n"], (b"hello", b"\r\n--b\r\n")),
         ([b"hello\r\n--", b"x"], (b"hello\r\n--x", b"")),
+        ([b"hello\r\n--", b"b"], (b"hello", b"\r\n--b")),
         ([b"\r\r\n--b"], (b"\r", b"\r\n--b")),
         ([b"hello\r\n-"], (b"hello", b"")),
     ],
 )
 def test_split_at_the_delimiter(chunks, expected):
     assert expected == scan(chunks)
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"hello", False),
-        (b"hello\r", True),
-        (b"hello\r\n--", True),
-        (b"hello\r\n--b", True),
-        (b"hello\r\n--b-", True),
-        (b"hello\r\n--x", False),
-        (b"\r\n--b, long ago", False),
-    ],
-)
-def test_may_have_begun_at_the_end_of_the_data(data, expected):
-    assert expected is BoundaryScanner("b").may_have_begun(data)
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"-", b"--", b"b", b"x"]), max_size=12))

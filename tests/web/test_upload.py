@@ -197,7 +197,7 @@ def test_accepted_upload_gets_100_continue(wire):
         ("Content-Length: 5\r\nContent-Digest: ;\r\n", 400),
         ("Content-Length: 5\r\nContent-Type: multipart/form-data\r\n", 400),
         ("Content-Length: 5\r\nContent-Type: a/b\r\nContent-Type: multipart/form-data; boundary=x\r\n", 400),
-        ("Content-Length: 9999999\r\nContent-Type: multipart/form-data; boundary=b\r\n", 413),
+        ("Content-Length: 99999999\r\nContent-Type: multipart/form-data; boundary=b\r\n", 413),
     ],
 )
 def test_error_is_sent_instead_of_100_continue(make_wire, fields, expected):

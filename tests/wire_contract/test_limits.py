@@ -124,9 +124,9 @@ def test_framing_header_in_a_trailer_is_ignored(port, fresh, stored, trailer):
 
 
 @pytest.mark.parametrize(
-    ("boundary", "expected"), [("b" * 70, {200}), ("b" * 71, {400, 413})], ids=["70", "71"]
+    ("boundary", "expected"), [("b" * 200, {200}), ("b" * 201, {400})], ids=["200", "201"]
 )
-def test_boundary_is_limited_to_70_characters(port, fresh, boundary, expected):
+def test_boundary_is_limited_to_200_characters(port, fresh, boundary, expected):
     kind = f"Content-Type: multipart/form-data; boundary={boundary}"
     assert ask(port, "POST", "/", kind, body=form(fresh(), boundary=boundary)).status in expected
 
@@ -140,15 +140,15 @@ def field_part(size=5, lines=1):
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        (field_part() * 15, {200}),
-        (field_part() * 16, {400, 413}),
+        (field_part() * 999, {200}),
+        (field_part() * 1000, {413}),
         (field_part(size=64 * KIB), {200}),
         (field_part(size=64 * KIB + 1), {400, 413}),
         (field_part(lines=16), {200}),
         (field_part(lines=17), {400, 413}),
         (field_part().replace(b'"a"', b'"%b"' % (b"a" * 8 * KIB)), {400, 413}),
     ],
-    ids=["16 parts", "17 parts", "64 KiB", "64 KiB + 1", "16 lines", "17 lines", "8 KiB of name"],
+    ids=["1000 parts", "1001 parts", "64 KiB", "64 KiB + 1", "16 lines", "17 lines", "8 KiB of name"],
 )
 def test_form_over_a_limit_is_413(port, fresh, before, expected):
     assert ask(port, "POST", "/", FORM, body=before + form(fresh())).status in expected

@@ -20,7 +20,7 @@ def read_back(port, digest):
     return ask(port, "GET", f"/files/{digest}").body
 
 
-def test_form_stores_its_first_file_and_returns_the_hash_only(port, fresh):
+def test_form_stores_its_file_and_returns_the_hash_only(port, fresh):
     content = fresh()
     answer = ask(port, "POST", "/", FORM, body=form(content))
     assert (200, sha256(content).encode()) == (answer.status, answer.body)
@@ -28,13 +28,14 @@ def test_form_stores_its_first_file_and_returns_the_hash_only(port, fresh):
     assert content == read_back(port, sha256(content))
 
 
-def test_fields_before_the_file_and_files_after_it_are_drained(port, fresh, files):
+def test_all_files_of_a_form_are_stored_and_fields_dropped(port, fresh, files):
     first, second = fresh(), fresh()
     field = b'--frontier\r\nContent-Disposition: form-data; name="a"\r\n\r\nvalue\r\n'
     body = field + form(first)[: -len(b"--frontier--\r\n")] + form(second)
     answer = ask(port, "POST", "/", FORM, body=body)
-    assert (200, sha256(first).encode()) == (answer.status, answer.body)
-    assert not {sha256(second), sha256(b"value")} & files()
+    assert (200, [sha256(first), sha256(second)]) == (answer.status, answer.body.decode().splitlines())
+    assert [first, second] == [read_back(port, sha256(content)) for content in (first, second)]
+    assert sha256(b"value") not in files()
 
 
 def test_form_without_a_file_is_400_and_stores_nothing(port, files):

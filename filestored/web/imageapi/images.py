@@ -5,7 +5,6 @@ Each resource first authenticates with the token of its path, before the body is
 
 from collections.abc import Sequence
 
-from multipart import parse_options_header
 from twisted.internet.defer import CancelledError
 
 from filestored.interfaces import IGallery, IImageStore, IImageUpload, IStreamedRequest, IThumbnails
@@ -48,10 +47,8 @@ class GalleryResource(ImageApiResource):
 
     def _require_form(self, request: IStreamedRequest) -> UploadHeaders:
         """Return the headers of a form. Raises `HTTPError` (400, 415) for other content."""
-        media_type, _ = parse_options_header(
-            (single_header(request, b"content-type") or b"").decode("latin-1")
-        )
-        if media_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        media_type = (single_header(request, b"content-type") or b"").strip().lower()
+        if not media_type.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
             raise HTTPError(415, "Send the image as a file in a form: multipart/form-data")
         headers = UploadHeaders.of(request)
         if headers.boundary is None:

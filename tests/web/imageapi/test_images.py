@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from filestored.errors import NotAnImage, Overloaded
 from tests.images.catalog_samples import BMP, PNG
+from tests.web import forms
 from tests.web.forms import FORM, form
 from tests.web.imageapi.image_wire import ImageWire, part, said, value
 
@@ -183,6 +184,10 @@ def test_first_file_of_the_form_is_stored(wire, token):
         ('form-data; name="x"; filename="a%22b.png"', 'a"b.png'),
         ("form-data; name=x; filename=cat.png", "cat.png"),
         ('form-data; filename=".."', ".."),
+        ("form-data; name=x; filename=cat.png; filename*=koi8-r''%C5", "cat.png"),
+        ("form-data; name=x; filename=cat.png; filename*=utf-8''%FF", "cat.png"),
+        ("form-data; name=x;\r\n filename*0*=utf-8''%D0%81;\r\n filename*1*=.png", "Ё.png"),
+        ('form-data; name="x"; filename="a\\"b.png"', 'a"b.png'),
     ],
 )
 def test_image_has_the_file_name_of_the_form(wire, token, disposition, name):
@@ -217,6 +222,10 @@ def test_invalid_image_name_is_400(wire, token, disposition):
         (b"", FORM, 400),
         (None, FORM, 400),
         (form(part(PNG)), "multipart/form-data", 400),
+        (form(part(PNG)), FORM.replace(";", ""), 400),
+        (form(part(PNG)), FORM.replace(";", ","), 400),
+        (form(forms.part(PNG, "form-data; filename=x", "Content-Transfer-Encoding: base64")), FORM, 400),
+        (form(part(PNG, "é.png")).replace("é".encode(), b"\xe9"), FORM, 400),
         (b"x=y", "application/x-www-form-urlencoded", 400),
         (b"", "application/x-www-form-urlencoded; charset=utf-8", 400),
         (PNG, "image/png", 415),

@@ -1,0 +1,1 @@
+"""multipart/form-data: framing, part headers, and the uploads of its files."""
