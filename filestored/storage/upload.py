@@ -114,7 +114,7 @@ class Upload:
         """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
         self._size += len(data)
         if self._size > self._limit:
-            raise TooLarge
+            raise TooLarge.than(self._limit)
         if self._evicted:
             raise Overloaded
         if self._error is None and not (self._aborted or self._committing):
