@@ -267,7 +267,9 @@ def test_form_with_content_encoding_is_415(wire, token):
 
 def test_image_over_the_size_limit_is_413(wire, token):
     wire.images.max_size = wire.blobs.max_size = wire.blobs._admission.max_size = len(PNG)
-    assert 413 == wire.upload(token, PNG + b"x").status
+    answer = wire.upload(token, PNG + b"x")
+    assert 413 == answer.status
+    assert f"larger than {len(PNG):,} bytes" in value(answer)
     assert 201 == wire.upload(token, PNG).status
 
 
