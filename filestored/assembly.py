@@ -188,6 +188,7 @@ def _open_images(
         recovery,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
+        max_pixels=settings.max_pixels,
         must_exist=must_exist,
     )
 

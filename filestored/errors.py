@@ -39,6 +39,11 @@ class UploadRefused(FilestoredError):
 class TooLarge(UploadRefused):
     """The body is larger than this server accepts."""
 
+    @classmethod
+    def than(cls, size: int) -> "TooLarge":
+        """Return the error that names the limit of `size` bytes."""
+        return cls(f"The file is larger than {size:,} bytes, which is the limit of this server.")
+
 
 class DigestMismatch(UploadRefused):
     """The bytes received do not have the digest that was announced."""
@@ -77,7 +82,11 @@ class NotAnImage(ImageRefused):
 
 
 class TooManyPixels(ImageRefused):
-    """An image has up to 1,000 frames, of 100 million pixels each and 200 million pixels in all."""
+    """The image has more frames or pixels than this server decodes."""
+
+
+class DecodingTooCostly(ImageRefused):
+    """Decoding this image takes more memory or processor time than this server spends on one."""
 
 
 class Overloaded(UploadRefused):

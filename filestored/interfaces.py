@@ -237,7 +237,7 @@ class IImageUpload(IConsumer):
         """Set the name. Called once, before any `write`. Raises `InvalidFileName`."""
 
     def write(data: bytes) -> None:
-        """As `IUpload.write`; also raises `NotAnImage` when the first bytes have no known signature."""
+        """As `IUpload.write`; also raises `NotAnImage` when the first bytes are of no accepted format."""
 
     def commit() -> "Deferred[str]":
         """As `IUpload.commit`; fires with the image's id. Also fails with `NotAnImage` or `AlreadyExists`."""
@@ -270,12 +270,15 @@ class IImageDecoder(Interface):
     its job, queued or running.
     """
 
+    def check_format(media_type: str) -> None:
+        """Raise `NotAnImage`, which names the format, if images of this media type cannot be decoded here."""
+
     def verify(blob: IBlob, owner: str) -> "Deferred[None]":
         """Check that `blob` is an image that decodes completely, whatever follows it.
 
-        Fails with `NotAnImage` or `TooManyPixels`; with `Overloaded` or `StorageFull` when it cannot be
-        decoded now; with `OSError` when the bytes cannot be read. Reads the whole blob; the caller closes it
-        afterwards.
+        Fails with `NotAnImage`, `TooManyPixels`, `DecodingTooCostly` or `TooLarge`; with `Overloaded` or
+        `StorageFull` when it cannot be decoded now; with `OSError` when the bytes cannot be read. Reads the
+        whole blob; the caller closes it afterwards.
         """
 
     def thumbnail(blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":

@@ -47,6 +47,13 @@ KEYWORD = re.compile(r"[A-Za-z]+=")
 """Beginning of a named argument in a Twisted endpoint string."""
 
 
+MAX_PIXELS = 100_000_000
+"""Default maximum of pixels of a frame of an image."""
+
+HIGHEST_MAX_PIXELS = 1_000_000_000
+"""Highest value of that maximum."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogSettings:
     """Settings of the log. `file` None means stderr; `rotation` is parsed by loguru."""
@@ -78,6 +85,7 @@ class Settings:
     log: LogSettings
     max_connections: int = MAX_CONNECTIONS
     max_uploads: int = MAX_UPLOADS
+    max_pixels: int = MAX_PIXELS
     open_registration: bool = False
     no_registration: bool = False
     hosts: tuple[str, ...] = ()
@@ -120,6 +128,15 @@ def parse_count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,6}", text.strip(), re.ASCII) or int(text) < 1:
         raise ValueError(f"{text!r} is not a number from 1 to 999999")
     return int(text)
+
+
+def parse_pixels(text: str) -> int:
+    """Parse a number of pixels up to 1000M: ``100M``, ``250k``, ``1000000``. Raises `ValueError`."""
+    match = re.fullmatch(r"([0-9]{1,10})\s*([km]?)p?", text.strip().lower(), re.ASCII)
+    pixels = int(match[1]) * {"": 1, "k": 10**3, "m": 10**6}[match[2]] if match else 0
+    if not 1 <= pixels <= HIGHEST_MAX_PIXELS:
+        raise ValueError(f"{text!r} is not a number of pixels up to 1000M; write it like 100M or 5000000")
+    return pixels
 
 
 def parse_seconds(text: str) -> float:

@@ -11,6 +11,7 @@ from filestored.settings import (
     Settings,
     parse_count,
     parse_level,
+    parse_pixels,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -105,6 +106,20 @@ def test_settings_round_trip_through_json():
         log=LogSettings(file="/l", rotation="1 MB", retention="7", json=True),
         max_connections=7,
         max_uploads=8,
+        max_pixels=5,
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "pixels"), [("100M", 10**8), ("250 k", 250_000), ("50MP", 5 * 10**7), ("1", 1), ("1000M", 10**9)]
+)
+def test_number_of_pixels_is_parsed(text, pixels):
+    assert pixels == parse_pixels(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1G", "1001M", "100MB", "1.5M", "many"])
+def test_invalid_number_of_pixels_is_refused(text):
+    with pytest.raises(ValueError, match="not a number of pixels"):
+        parse_pixels(text)

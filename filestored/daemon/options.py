@@ -20,12 +20,14 @@ from filestored.logs.rotation_schedule import RotationSchedule
 from filestored.settings import (
     KEEP_ALIVE_SECONDS,
     MAX_CONNECTIONS,
+    MAX_PIXELS,
     MAX_UPLOADS,
     LogSettings,
     Settings,
     parse_count,
     parse_host,
     parse_level,
+    parse_pixels,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -66,6 +68,12 @@ class Options(usage.Options):
             None,
             str(MAX_UPLOADS),
             "Uploads that write to disk at once in each process; one more ends a slow one, or is 503.",
+        ],
+        [
+            "max-pixels",
+            None,
+            f"{MAX_PIXELS // 10**6}M",
+            "Pixels of a frame of an image, as 100M; a JPEG, and all frames together, may have twice that.",
         ],
         ["workers", None, "auto", "Number of processes; auto is one per core."],
         ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
@@ -176,6 +184,7 @@ class Options(usage.Options):
             max_connections=self._parsed("max-connections", parse_count),
             max_uploads=self._parsed("max-uploads", parse_count),
             keep_alive=self._parsed("keep-alive", parse_seconds),
+            max_pixels=self._parsed("max-pixels", parse_pixels),
         )
 
     def _listen(self) -> tuple[str, ...]:

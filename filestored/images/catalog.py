@@ -13,6 +13,9 @@ step:
 - replace under a new name: first the new claim, then the record, which decides; the old claim goes last
 - remove: the record, which decides; the claim goes last
 
+Names are compared in NFC; the path of a claim has that form. Before 0.4.0 it had the form of the name, so
+claims are also looked for there. An account may hold an image in each form from that time.
+
 A claim without its image was left by a crash, or belongs to a replacement in progress; the two cannot be told
 apart. So a taker of the name first rewrites the record that the claim names (`_rewrite_nonce`): a change
 about to be decided there fails and is tried again. Then it replaces the claim. This is safe because each
@@ -23,6 +26,7 @@ attempt to replace reads the record before it claims, and all claims and records
 import errno
 import re
 import secrets
+import unicodedata
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +34,7 @@ from dataclasses import dataclass
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import ACCOUNTS
 from filestored.images.catalog_records import ImageRecord, claim_for, claimed_by, read_claim, with_new_nonce
-from filestored.images.filenames import escape
+from filestored.images.filenames import canonical, escape
 from filestored.interfaces import Image, IRecords
 from filestored.storage.health import LACKING, ReadFailed
 
@@ -46,10 +50,11 @@ _ID_BYTES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An image that exists: its stored record and claim, and the parsed record."""
+    """An image that exists: its stored record and claim, the path of the claim, and the parsed record."""
 
     record: bytes
     claim: bytes
+    place: str
     image: Image
 
 
@@ -122,10 +127,10 @@ class Catalog:
                 raise _name_taken()
             if self._records.replace(self._image(identity), old.record, ImageRecord.of(image).to_record()):
                 if renamed:
-                    self._release(old.image.name, old.claim)
+                    self._release(old.place, old.claim)
                 return old.image
             if renamed and self._records.read(self._image(identity)) is None:
-                self._release(image.name, claim)
+                self._release(self._name(image.name), claim)
         raise _contended()
 
     def remove(self, identity: str) -> Image:
@@ -133,7 +138,7 @@ class Catalog:
         for _ in range(_MAX_ATTEMPTS):
             old = self._get(identity)
             if self._records.remove(self._image(identity), old.record):
-                self._release(old.image.name, old.claim)
+                self._release(old.place, old.claim)
                 return old.image
         raise _contended()
 
@@ -158,9 +163,10 @@ class Catalog:
         record = self._records.read(place)
         while record is not None:
             image = ImageRecord.from_record(record).image
-            claim = self._records.read(self._name(image.name))
-            if claim is not None and claimed_by(claim) == identity:
-                return _Found(record, claim, image)
+            for claim_place in [self._name(image.name), *self._former_places(image.name)]:
+                claim = self._records.read(claim_place)
+                if claim is not None and claimed_by(claim) == identity:
+                    return _Found(record, claim, claim_place, image)
             before, record = record, self._records.read(place)
             if before == record:
                 return None
@@ -168,6 +174,15 @@ class Catalog:
 
     def _claim(self, name: str, identity: str) -> bytes | None:
         """Claim a name for an image; return the claim, or None when another image has the name."""
+        for place in self._former_places(name):
+            held = self._records.read(place)
+            record = None if held is None else self._record_of_other(held, identity)
+            if record is not None and _has_name(record, name):
+                return None
+        return self._claim_place(name, identity)
+
+    def _claim_place(self, name: str, identity: str) -> bytes | None:
+        """Write the claim at the path of the name, in the place of a stale one."""
         claim = claim_for(name, identity)
         for _ in range(_MAX_ATTEMPTS):
             if self._records.create(self._name(name), claim):
@@ -175,31 +190,44 @@ class Catalog:
             held = self._records.read(self._name(name))
             if held is None:
                 continue
-            owner = claimed_by(held)
-            if owner != identity:
-                record = self._records.read(self._image(owner))
-                if record is not None and ImageRecord.from_record(record).image.name == name:
+            record = self._record_of_other(held, identity)
+            if record is not None:
+                if _has_name(record, name):
                     return None
-                if not self._rewrite_nonce(owner, record):
+                if not self._rewrite_nonce(claimed_by(held), record):
                     continue
             if self._records.replace(self._name(name), held, claim):
                 return claim
         raise _contended()
 
-    def _rewrite_nonce(self, identity: str, record: bytes | None) -> bool:
-        """Make changes in progress of an image fail once; return False when it has changed meanwhile."""
-        return record is None or self._records.replace(self._image(identity), record, with_new_nonce(record))
+    def _record_of_other(self, claim: bytes, identity: str) -> bytes | None:
+        """Return the record of the image that a claim names; None for that of `identity` itself."""
+        owner = claimed_by(claim)
+        return None if owner == identity else self._records.read(self._image(owner))
 
-    def _release(self, name: str, claim: bytes) -> None:
+    def _rewrite_nonce(self, identity: str, record: bytes) -> bool:
+        """Make changes in progress of an image fail once; return False when it has changed meanwhile."""
+        return self._records.replace(self._image(identity), record, with_new_nonce(record))
+
+    def _release(self, place: str, claim: bytes) -> None:
         """Remove a claim unless it has changed. A stale claim is harmless, so errors are ignored."""
         with suppress(OSError):
-            self._records.remove(self._name(name), claim)
+            self._records.remove(place, claim)
 
     def _image(self, identity: str) -> str:
         return f"{self._home}/{IMAGES}/{identity}"
 
     def _name(self, name: str) -> str:
-        return f"{self._home}/{NAMES}/{escape(name)}"
+        return f"{self._home}/{NAMES}/{escape(canonical(name))}"
+
+    def _former_places(self, name: str) -> list[str]:
+        """Return other paths of claims from before 0.4.0: of the name as sent, and as macOS composes it."""
+        forms = {escape(name), escape(unicodedata.normalize("NFD", name))} - {escape(canonical(name))}
+        return [f"{self._home}/{NAMES}/{form}" for form in sorted(forms)]
+
+
+def _has_name(record: bytes, name: str) -> bool:
+    return canonical(ImageRecord.from_record(record).image.name) == canonical(name)
 
 
 def _name_taken() -> AlreadyExists:

@@ -18,12 +18,14 @@ from filestored.errors import NotFound
 from filestored.images import orphans_thread
 from filestored.images.accounts import read_key
 from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
-from filestored.images.decoder.pool import DecoderPool, available
+from filestored.images.decoder.pool import MAX_FILE_BYTES, DecoderPool, available
+from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.gzip_backend import GzipBackend
 from filestored.images.image_store import ImageStore
 from filestored.images.orphans_thread import OrphanCleanerThread
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
+from filestored.settings import MAX_PIXELS
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import Report, error_context
@@ -75,7 +77,8 @@ class ImageDirectory:
     """The image directory `path`, opened by this process.
 
     `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
-    `max_uploads` are the limits of a `Store`; `must_exist` is that of `prepare`. Blocking, but reads no
+    `max_uploads` are the limits of a `Store`; files that decoders do not read are too large as well.
+    `max_pixels` is the limit of a frame; `must_exist` is that of `prepare`. Blocking, but reads no
     account and no image. Raises `FilestoredError` or `OSError`.
     """
 
@@ -89,6 +92,7 @@ class ImageDirectory:
         *,
         max_size: int,
         max_uploads: int,
+        max_pixels: int = MAX_PIXELS,
         must_exist: bool = False,
     ) -> None:
         health = devices.of(path)
@@ -101,10 +105,10 @@ class ImageDirectory:
             UNIQUE_SHA256,
             threads,
             health=health,
-            max_size=max_size,
+            max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
             max_uploads=max_uploads,
         )
-        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk)
+        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk, max_pixels)
         forget = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
         self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
@@ -116,12 +120,13 @@ class ImageDirectory:
 
 
 def _make_decoder(
-    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend
+    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend, max_pixels: int
 ) -> tuple[DecoderPool | None, Thumbnails | None]:
     """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
     if not available():
         return None, None
-    decoder = DecoderPool(reactor)
+    limits = ResourceLimits.for_pixels(max_pixels)
+    decoder = DecoderPool(reactor, deadline=6.0 * limits.seconds, limits=limits)
     cache = ThumbnailCache(os.path.join(path, "thumbnails"))
     return decoder, Thumbnails(decoder, cache, threads, partial(_is_stored, disk))
 

@@ -9,6 +9,7 @@ too long ends in ``%~`` and its hash, which no escape can look like.
 
 import hashlib
 import re
+import unicodedata
 
 from filestored.errors import InvalidFileName
 
@@ -31,6 +32,11 @@ def base_name(path: str) -> str:
     if size > MAX_NAME_BYTES:
         raise InvalidFileName(f"The name of the file is longer than {MAX_NAME_BYTES} bytes.")
     return name
+
+
+def canonical(name: str) -> str:
+    """Return the form in which names are compared: NFC, so that é is one name however it is composed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def escape(name: str) -> str:

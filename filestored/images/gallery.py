@@ -101,7 +101,12 @@ class Gallery:
         if replacing is not None:
             await self._threads.read(self._catalog.read, replacing)
         decoding = Cancellation()
-        return ImageUpload(self._blobs.upload(), partial(self._finish, replacing, decoding), decoding.cancel)
+        return ImageUpload(
+            self._blobs.upload(),
+            partial(self._finish, replacing, decoding),
+            decoding.cancel,
+            self._decoder.check_format if self._decoder else None,
+        )
 
     async def _finish(
         self, replacing: str | None, decoding: Cancellation, name: str, media_type: str, stored: UploadResult

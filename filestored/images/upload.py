@@ -23,10 +23,20 @@ Finish = Callable[[str, str, UploadResult], Coroutine[Any, Any, str]]
 
 @implementer(IImageUpload)
 class ImageUpload:
-    """One image upload to `upload`; `abandon` cancels its decoding."""
+    """One image upload to `upload`; `abandon` cancels its decoding.
 
-    def __init__(self, upload: IUpload, finish: Finish, abandon: Callable[[], None]) -> None:
+    `check_format` raises `NotAnImage` for media types that cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        upload: IUpload,
+        finish: Finish,
+        abandon: Callable[[], None],
+        check_format: Callable[[str], None] | None = None,
+    ) -> None:
         self._upload = upload
+        self._check_format = check_format
         self._finish = finish
         self._abandon = abandon
         self._name = ""
@@ -73,3 +83,5 @@ class ImageUpload:
         self._media_type = sniff_media_type(self._head)
         if self._media_type is None and len(self._head) == SNIFF_BYTES:
             raise NotAnImage
+        if self._media_type is not None and self._check_format is not None:
+            self._check_format(self._media_type)

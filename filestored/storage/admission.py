@@ -62,7 +62,7 @@ class AdmissionControl:
         """Admit an upload of `length` bytes; None is unknown. Raises `UploadRefused`."""
         length = length or 0
         if length > self.max_size:
-            raise TooLarge
+            raise TooLarge.than(self.max_size)
         if self._health.degraded is not None:
             raise WritesSuspended
         if length > MAX_BYTES_WITHOUT_SLOT:

@@ -112,7 +112,7 @@ class Upload:
         self._size += len(data)
         self._window.received += len(data)
         if self._size > self._limit:
-            raise TooLarge
+            raise TooLarge.than(self._limit)
         if self._evicted:
             raise Overloaded
         if self._error is None and not (self._aborted or self._committing):

@@ -137,7 +137,7 @@ def _abort(failure: Failure, upload: IUpload) -> Failure:
 def check_form_size(body: IBody, max_size: int) -> None:
     """Raise `TooLarge` for a form whose announced length exceeds that of any valid form."""
     if body.length is not None and body.length > max_size + MAX_FORM_OVERHEAD_BYTES:
-        raise TooLarge
+        raise TooLarge.than(max_size)
 
 
 async def extract_file(

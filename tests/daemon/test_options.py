@@ -26,6 +26,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert "" == settings.access_log
     assert (30.0, 75.0) == (settings.drain, settings.keep_alive)
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
+    assert 100_000_000 == settings.max_pixels
     assert (False, False, ()) == (settings.open_registration, settings.no_registration, settings.hosts)
     assert (None, "INFO", None, None, False) == (
         settings.log.file,
@@ -41,8 +42,8 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     settings = parsed(
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
-        *("--max-connections", "10000", "--max-uploads", "256", "--no-registration"),
         *("--keep-alive", "20.5"),
+        *("--max-connections", "10000", "--max-uploads", "256", "--max-pixels", "250M", "--no-registration"),
         *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *(
             "--log",
@@ -63,6 +64,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts
     assert settings == Settings.from_json(settings.to_json())
     assert (10000, 256, 20.5) == (settings.max_connections, settings.max_uploads, settings.keep_alive)
+    assert 250_000_000 == settings.max_pixels
     assert (log, "DEBUG", "10 MB", "3", True) == (
         settings.log.file,
         settings.log.level,

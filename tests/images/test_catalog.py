@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.catalog import Catalog
+from filestored.images.catalog_records import ImageRecord, claim_for
 from filestored.storage.memory import MemoryRecords
 from tests.images.catalog_samples import ids_of, listing, names_of
 from tests.images.interleaved_changes import (
@@ -31,6 +32,63 @@ def catalog():
 
 
 # --- one after the other ---------------------------------------------------------------------------
+
+
+COMPOSED, DECOMPOSED = "\u00e9.png", "e\u0301.png"
+
+
+@pytest.mark.parametrize("names", [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_names_that_are_equal_in_nfc_are_one_name(catalog, names):
+    first, second = names
+    identity = catalog.add(image(first))
+    with pytest.raises(AlreadyExists):
+        catalog.add(image(second))
+    other = catalog.add(image("dog.png"))
+    with pytest.raises(AlreadyExists):
+        catalog.replace(other, image(second))
+    assert {first: identity, "dog.png": other} == ids_of(catalog)
+    catalog.replace(identity, image(second))
+    assert {second: identity, "dog.png": other} == ids_of(catalog)
+    assert second == catalog.read(identity).name
+    catalog.remove(identity)
+    assert ["dog.png"] == list(names_of(catalog.records))
+
+
+@pytest.fixture
+def former_catalog(catalog):
+    """A catalog of a former version: an image in each form of a name, with a claim in that form."""
+    for identity, name in (("AAAA", COMPOSED), ("BBBB", DECOMPOSED)):
+        catalog.records.create(f"accounts/anna/images/{identity}", ImageRecord.of(image(name)).to_record())
+        catalog.records.create(f"accounts/anna/names/{name}", claim_for(name, identity))
+    return catalog
+
+
+def test_two_former_images_whose_names_are_equal_in_nfc_stay(former_catalog):
+    assert {COMPOSED: "AAAA", DECOMPOSED: "BBBB"} == ids_of(former_catalog)
+    assert DECOMPOSED == former_catalog.read("BBBB").name
+    former_catalog.replace("BBBB", image(DECOMPOSED))
+    for identity, name in (("AAAA", DECOMPOSED), ("BBBB", COMPOSED)):
+        with pytest.raises(AlreadyExists):
+            former_catalog.replace(identity, image(name))
+    assert {COMPOSED: "AAAA", DECOMPOSED: "BBBB"} == ids_of(former_catalog)
+
+
+@pytest.mark.parametrize(("removed", "kept"), [("AAAA", "BBBB"), ("BBBB", "AAAA")])
+def test_name_of_former_images_is_free_when_both_are_removed(former_catalog, removed, kept):
+    former_catalog.remove(removed)
+    for name in (COMPOSED, DECOMPOSED):
+        with pytest.raises(AlreadyExists):
+            former_catalog.add(image(name))
+    former_catalog.remove(kept)
+    assert {} == names_of(former_catalog.records)
+    assert {COMPOSED: former_catalog.add(image(COMPOSED))} == ids_of(former_catalog)
+
+
+def test_former_image_is_renamed_to_the_composed_form(former_catalog):
+    former_catalog.remove("AAAA")
+    former_catalog.replace("BBBB", image(COMPOSED))
+    assert {COMPOSED: "BBBB"} == ids_of(former_catalog)
+    assert [f"accounts/anna/names/{COMPOSED}"] == list(former_catalog.records.names("accounts/anna/names"))
 
 
 def test_added_image_is_read_and_listed(catalog):

@@ -1,12 +1,12 @@
-"""Child process that decodes images: ``python -m filestored.images.decoder MEMORY SECONDS``.
+"""Child process that decodes images: ``python -m filestored.images.decoder MEMORY SECONDS PIXELS``.
 
 Flow: a `Request` on stdin -> its bytes into a file without a name -> a fork, which confines itself and
 decodes -> a `Reply` on stdout. This process never parses the bytes that it copies. It loads Pillow once; each
 image gets a fresh fork.
 
-Any death of the fork counts as a refusal, except by SIGKILL. When stdin ends, the worker is dead, and this
-process and the fork end. Both share a session, so that the worker can kill them with one killpg; SIGTERM,
-SIGINT, SIGHUP and SIGUSR1 are ignored.
+Any death of the fork counts as a refusal, except by SIGKILL; SIGXCPU shows the limit on processor time. When
+stdin ends, the worker is dead, and this process and the fork end. Both share a session, so that the worker
+can kill them with one killpg; SIGTERM, SIGINT, SIGHUP and SIGUSR1 are ignored.
 
 Rejected: a new interpreter for each image, whose start takes 20 times longer than a fork.
 """
@@ -22,8 +22,11 @@ from typing import BinaryIO, NoReturn
 
 from filestored.images.decoder import pillow
 from filestored.images.decoder.messages import INTERRUPT, MAX_LINE_BYTES, Reply, Request, Status
+from filestored.images.decoder.pixel_limits import PixelLimits
+from filestored.images.decoder.plugins import prepare
 from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES, ResourceLimits, confine
 from filestored.images.decoder.sandbox import forbid_new_privileges
+from filestored.images.signatures import SNIFF_BYTES, sniff_media_type
 
 _stdin = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  # unbuffered: `_wait` polls it
 
@@ -33,11 +36,13 @@ COPY_BYTES = 256 * 1024
 _REFUSED = 1
 _TOO_LARGE = 2
 _NOT_CONFINED = 3
+_TOO_COSTLY = 4
 _STATUSES = {
     0: Status.DONE,
     _REFUSED: Status.REFUSED,
     _TOO_LARGE: Status.TOO_LARGE,
     _NOT_CONFINED: Status.UNDECIDED,
+    _TOO_COSTLY: Status.TOO_COSTLY,
 }
 """The status by the exit status of the fork."""
 
@@ -48,8 +53,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     _lower_priority()
     forbid_new_privileges()
-    limits = ResourceLimits(*map(int, sys.argv[1:3]))
-    pillow.prepare()
+    limits = ResourceLimits(*map(int, sys.argv[1:4]))
+    prepare(limits.pixels)
     while line := _stdin.readline(MAX_LINE_BYTES):
         if line != INTERRUPT:
             _serve(Request.from_line(line), limits)
@@ -74,7 +79,7 @@ def _serve(job: Request, limits: ResourceLimits) -> None:
         _reply(Reply(Status.FULL))
         return
     with file, open(os.memfd_create("thumbnail"), "r+b") as result:
-        outcome = _decode_in_child(job, file, result, limits)
+        outcome = _decode_in_child(job, file, result, limits if job.box is None else limits.for_thumbnails())
         if outcome is not Status.DONE or job.box is None:
             _reply(Reply(outcome))
             return
@@ -120,9 +125,16 @@ def _decode_in_child(job: Request, file: BinaryIO, result: BinaryIO, limits: Res
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _STATUSES:
         return _STATUSES[os.WEXITSTATUS(status)]
-    # SIGKILL comes from outside, as by the OOM killer: memory and time limits end a decoder in other ways.
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    return Status.UNDECIDED if killed else Status.REFUSED
+    return _status_of_death(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else Status.REFUSED
+
+
+def _status_of_death(number: int) -> Status:
+    """Return the status for a fork that was ended by a signal.
+
+    SIGKILL comes from outside, as by the OOM killer: memory and time limits end a decoder in other ways.
+    """
+    known: dict[int, Status] = {signal.SIGKILL: Status.UNDECIDED, signal.SIGXCPU: Status.TOO_COSTLY}
+    return known.get(number, Status.REFUSED)
 
 
 def _wait(child: int) -> None:
@@ -149,19 +161,31 @@ def _child_main(
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        confine(limits, parent, (file.fileno(), result.fileno()))
+        confine(limits, parent, (file.fileno(), result.fileno()), threads=_needs_threads(file))
         status = _REFUSED
-        if job.box is None:
-            pillow.verify(file)
-        else:
-            media_type, data = pillow.thumbnail(file, *job.box)
-            result.write(media_type.encode("ascii") + b"\n" + data)
-            result.flush()
+        _decode(job, file, result, PixelLimits(limits.pixels, limits.memory))
         status = 0
     except pillow.TOO_LARGE:
         status = _TOO_LARGE
+    except pillow.TOO_COSTLY:
+        status = _TOO_COSTLY
     finally:
         os._exit(status)
+
+
+def _needs_threads(file: BinaryIO) -> bool:
+    """Return whether the file may be a HEIC: its decoder, libde265, always starts a thread."""
+    head = os.pread(file.fileno(), SNIFF_BYTES, 0)
+    return sniff_media_type(head) == "image/heic"
+
+
+def _decode(job: Request, file: BinaryIO, result: BinaryIO, limits: PixelLimits) -> None:
+    if job.box is None:
+        pillow.verify(file, limits)
+        return
+    media_type, data = pillow.thumbnail(file, *job.box, limits)
+    result.write(media_type.encode("ascii") + b"\n" + data)
+    result.flush()
 
 
 def _reply(answer: Reply, data: bytes = b"") -> None:

@@ -28,6 +28,8 @@ class Status(Enum):
     """The file is not an image."""
     TOO_LARGE = "too large"
     """The image has too many pixels or frames."""
+    TOO_COSTLY = "too costly"
+    """Decoding takes too much memory or processor time."""
     UNDECIDED = "undecided"
     """The machine ran out of memory or processes, which says nothing about the file."""
     FULL = "full"

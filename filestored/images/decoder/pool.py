@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from filestored.errors import ImageRefused, NotAnImage, Overloaded
+from filestored.errors import ImageRefused, NotAnImage, Overloaded, TooLarge
 from filestored.images.blob_ids import content_hash
 from filestored.images.decoder import sandbox
 from filestored.images.decoder.fair_queue import FairQueue
@@ -33,6 +33,14 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 """Maximum size of a file to decode; larger ones are refused unread."""
 
 _log = Logger()
+
+
+_MODULES = {
+    "image/heic": ("pillow_heif", "HEIC", "; it needs the extra heic: pip install '.[heic]'"),
+    "image/avif": ("PIL._avif", "AVIF", ", whose Pillow was built without it"),
+    "image/webp": ("PIL._webp", "WebP", ", whose Pillow was built without it"),
+}
+"""Modules that decode some media types: module, name of the format, remedy."""
 
 
 def available() -> bool:
@@ -59,8 +67,8 @@ class DecoderPool:
         limits: ResourceLimits | None = None,
     ) -> None:
         self._reactor = reactor
-        self._deadline = deadline
         self._limits = limits or ResourceLimits()
+        self._deadline = deadline
         self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
         self._refusals = RefusalCache()
         self._processes: set[DecoderProcess] = set()
@@ -74,6 +82,14 @@ class DecoderPool:
     def verify(self, blob: IBlob, owner: str) -> "Deferred[None]":
         """See `IImageDecoder.verify`."""
         return Deferred.fromCoroutine(self._verify(blob, owner))
+
+    def check_format(self, media_type: str) -> None:
+        """See `IImageDecoder.check_format`."""
+        if media_type == "image/x-exr":
+            raise NotAnImage("OpenEXR images are not decoded by this server.")
+        module, name, remedy = _MODULES.get(media_type, ("PIL", "", ""))
+        if find_spec(module) is None:
+            raise NotAnImage(f"{name} images are not decoded by this server{remedy}.")
 
     def thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
         """See `IImageDecoder.thumbnail`."""
@@ -98,7 +114,7 @@ class DecoderPool:
     async def _submit(self, job: Request, blob: IBlob, owner: str) -> Thumbnail | None:
         """Queue a job. Raises as `IImageDecoder` says."""
         if job.size > MAX_FILE_BYTES:
-            raise NotAnImage
+            raise TooLarge.than(MAX_FILE_BYTES)
         if self._stopped:
             raise Overloaded
         minor = job.box is not None
@@ -112,7 +128,7 @@ class DecoderPool:
         try:
             return await self._run(job, blob)
         except ImageRefused as error:
-            self._refusals.add(key, type(error))
+            self._refusals.add(key, error)
             raise
 
     async def _run(self, job: Request, blob: IBlob) -> Thumbnail | None:

@@ -20,7 +20,14 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import filestored
-from filestored.errors import FilestoredError, NotAnImage, Overloaded, StorageFull, TooManyPixels
+from filestored.errors import (
+    DecodingTooCostly,
+    FilestoredError,
+    NotAnImage,
+    Overloaded,
+    StorageFull,
+    TooManyPixels,
+)
 from filestored.images.decoder.messages import INTERRUPT, Reply, ReplyReader, Request, Status
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.interfaces import IBlob, Thumbnail
@@ -28,6 +35,7 @@ from filestored.interfaces import IBlob, Thumbnail
 ERRORS = {
     Status.REFUSED: NotAnImage,
     Status.TOO_LARGE: TooManyPixels,
+    Status.TOO_COSTLY: DecodingTooCostly,
     Status.UNDECIDED: Overloaded,
     Status.FULL: StorageFull,
 }
@@ -47,6 +55,7 @@ class DecoderProcess(ProcessProtocol):
         self.exited: Deferred[None] = Deferred()
         self._reactor = reactor
         self._deadline = deadline
+        self._limits = limits
         self._reader = ReplyReader()
         self._answer: Deferred[_Result] | None = None
         arguments = [
@@ -55,6 +64,7 @@ class DecoderProcess(ProcessProtocol):
             "filestored.images.decoder",
             str(limits.memory),
             str(limits.seconds),
+            str(limits.pixels),
         ]
         reactor.spawnProcess(
             self,
@@ -139,9 +149,20 @@ class DecoderProcess(ProcessProtocol):
     def _fire(self, answer: Reply, data: bytes) -> None:
         assert self._answer is not None
         if answer.status in ERRORS:
-            self._answer.errback(ERRORS[answer.status]())
+            self._answer.errback(_error_of(answer.status, self._limits))
         else:
             self._answer.callback(Thumbnail(answer.media_type, data) if answer.media_type else None)
+
+
+def _error_of(status: Status, limits: ResourceLimits) -> FilestoredError:
+    """Return the error of a status; the text of a limit names it."""
+    text = {
+        Status.TOO_LARGE: f"An image has up to 1,000 frames, of {limits.pixels:,} pixels each and "
+        f"{2 * limits.pixels:,} pixels in all; a JPEG has up to {2 * limits.pixels:,}.",
+        Status.TOO_COSTLY: f"Decoding this image takes more than {limits.memory // 2**20:,} MiB of memory or "
+        f"{limits.seconds} s of processor time.",
+    }.get(status)
+    return ERRORS[status](text) if text else ERRORS[status]()
 
 
 def _environment() -> dict[str, str]:

@@ -22,20 +22,20 @@ class RefusalCache:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._found: OrderedDict[Hashable, tuple[float, type[ImageRefused]]] = OrderedDict()
+        self._found: OrderedDict[Hashable, tuple[float, ImageRefused]] = OrderedDict()
 
     def check(self, key: Hashable) -> None:
         """Raise the cached error of these bytes, if any."""
-        moment, error = self._found.get(key, (0.0, None))
-        if error is None:
+        if key not in self._found:
             return
+        moment, error = self._found[key]
         if self._now() - moment <= MAX_AGE_SECONDS:
-            raise error
+            raise type(error)(*error.args)
         del self._found[key]
 
-    def add(self, key: Hashable, error: type[ImageRefused]) -> None:
-        """Cache a refusal."""
+    def add(self, key: Hashable, error: ImageRefused) -> None:
+        """Cache a refusal, without its traceback."""
         self._found.pop(key, None)
-        self._found[key] = (self._now(), error)
+        self._found[key] = (self._now(), type(error)(*error.args))
         if len(self._found) > MAX_REFUSALS:
             self._found.popitem(last=False)

@@ -7,6 +7,9 @@ Landlock denies access to the file system by name, TCP, abstract Unix sockets an
 kernel knows them. seccomp then fails all system calls but `ALLOWED` with EPERM. A kernel without one of the
 two gets the other; `missing` names what is absent.
 
+A decoder that needs threads may also call `ALLOWED_FOR_THREADS`, and clone(2) for a thread. clone3(2), whose
+flags a filter cannot see, is ENOSYS then, after which the C library calls clone(2).
+
 Rejected: a list of forbidden calls, which each new kernel makes incomplete; killing the process at a
 forbidden call, because an unusual C library may try a harmless one.
 """
@@ -59,13 +62,19 @@ ALLOWED = {
 }
 """The system calls that a decoder may make, with their numbers on x86-64 and on AArch64."""
 
+ALLOWED_FOR_THREADS = {"set_robust_list": (273, 99), "rseq": (334, 293)}
+"""Further ones of the C library in a new thread."""
+
+_CLONE, _CLONE3 = (56, 220), 435
+_CLONE_THREAD_FLAGS = 0x3D0F00  # all flags of a thread by the C library; CLONE_VM to CLONE_CHILD_CLEARTID
+
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_… of linux/audit.h
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _PR_GET_SECCOMP = 21
 _PR_SET_NO_NEW_PRIVS = 38
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
 _SECCOMP_ALLOW, _SECCOMP_ERRNO = 0x7FFF0000, 0x00050000
-_AT_NUMBER, _AT_ARCHITECTURE = 0, 4  # in struct seccomp_data
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENT = 0, 4, 16  # in struct seccomp_data
 
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # on all architectures
 _CREATE_RULESET_VERSION = 1
@@ -92,14 +101,17 @@ def forbid_new_privileges() -> None:
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def apply() -> None:
-    """Apply all available parts of the sandbox to this process, irrevocably. Raises `OSError`."""
+def apply(*, threads: bool = False) -> None:
+    """Apply all available parts of the sandbox to this process, irrevocably. Raises `OSError`.
+
+    `threads` allows new threads of this process.
+    """
     absent = missing()
     forbid_new_privileges()
     if "Landlock" not in absent:
         _restrict_by_landlock(_landlock_version())
     if "seccomp" not in absent:
-        _restrict_by_seccomp(*_ARCHITECTURES[platform.machine()])
+        _restrict_by_seccomp(*_ARCHITECTURES[platform.machine()], threads)
 
 
 def _landlock_version() -> int:
@@ -123,26 +135,44 @@ def _known(rights: dict[int, int], version: int) -> int:
     return sum(bits for since, bits in rights.items() if since <= version)
 
 
-def _restrict_by_seccomp(architecture: int, column: int) -> None:
-    program = _filter(architecture, sorted(numbers[column] for numbers in ALLOWED.values()))
+def _restrict_by_seccomp(architecture: int, column: int, threads: bool) -> None:
+    allowed = ALLOWED | ALLOWED_FOR_THREADS if threads else ALLOWED
+    clone = _CLONE[column] if threads else None
+    program = _filter(architecture, sorted(numbers[column] for numbers in allowed.values()), clone)
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: a count, padding up to the next pointer, a pointer
     header = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
     _checked(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0))
 
 
-def _filter(architecture: int, numbers: list[int]) -> bytes:
-    """Return a BPF program that allows these system calls; all others fail with EPERM."""
-    count = len(numbers)
+def _filter(architecture: int, numbers: list[int], clone: int | None = None) -> bytes:
+    """Return a BPF program that allows these system calls; all others fail with EPERM.
+
+    `clone` is the number of clone(2) if threads are allowed.
+    """
+    thread_steps = [] if clone is None else _thread_steps(clone)
+    count = len(numbers) + len(thread_steps)
     steps = [
         (_LOAD, 0, 0, _AT_ARCHITECTURE),
         (_JUMP_IF_EQUAL, 0, count + 1, architecture),
         (_LOAD, 0, 0, _AT_NUMBER),
-        *((_JUMP_IF_EQUAL, count - index, 0, number) for index, number in enumerate(numbers)),
+        *((_JUMP_IF_EQUAL, count + 1 - index, 0, number) for index, number in enumerate(numbers)),
+        *thread_steps,
         (_RETURN, 0, 0, _SECCOMP_ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _SECCOMP_ERRNO | errno.ENOSYS),
         (_RETURN, 0, 0, _SECCOMP_ALLOW),
     ]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def _thread_steps(clone: int) -> list[tuple[int, int, int, int]]:
+    """Return the steps before the last three, which fail with EPERM, fail with ENOSYS, and allow."""
+    return [
+        (_JUMP_IF_EQUAL, 4, 0, _CLONE3),
+        (_JUMP_IF_EQUAL, 0, 2, clone),
+        (_LOAD, 0, 0, _AT_ARGUMENT),
+        (_JUMP_IF_EQUAL, 2, 0, _CLONE_THREAD_FLAGS),
+    ]
 
 
 def _checked(result: int) -> int:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from filestored.errors import InvalidThumbnailSize, Overloaded
+from filestored.errors import ImageRefused, InvalidThumbnailSize, Overloaded, TooLarge
 from filestored.http.response import preformat
 from filestored.images.cancellation import Cancellation
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
@@ -81,7 +81,7 @@ async def send_thumbnail(request: IStreamedRequest, blob: IBlob, thumbnails: ITh
     """Respond to a GET or HEAD with a thumbnail of the image of `owner` in `blob`, and close `blob`.
 
     The work is cancelled when the client disconnects or closes its sending side. Raises
-    `InvalidThumbnailSize` (400), `HTTPError` (400, 412), or errors of `IImageDecoder.thumbnail`.
+    `InvalidThumbnailSize` (400), `HTTPError` (400, 406, 412), or other errors of `IImageDecoder.thumbnail`.
     """
     making = None
     try:
@@ -111,6 +111,8 @@ async def _cancellable(request: IStreamedRequest, making: "Deferred[Thumbnail]")
         return await cancellation.wait(making)
     except CancelledError:
         raise client_disconnected() from None
+    except (ImageRefused, TooLarge) as error:
+        raise HTTPError(406, str(error)) from None
 
 
 def _side(request: IStreamedRequest, name: bytes) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import CancelledError
 
 from filestored.interfaces import IGallery, IImageStore, IImageUpload, IStreamedRequest, IThumbnails
-from filestored.web.errors import HTTPError, client_disconnected
+from filestored.web.errors import Field, HTTPError, client_disconnected
 from filestored.web.headers.values import single_header
 from filestored.web.imageapi.image_download import send_image, send_thumbnail, wants_thumbnail
 from filestored.web.imageapi.resource import ImageApiResource
@@ -16,9 +16,17 @@ from filestored.web.imageapi.stream_limit import StreamLimit
 from filestored.web.resource import reply_json
 from filestored.web.upload import UploadHeaders, check_form_size, extract_file
 
+FORM = b"multipart/form-data"
+"""The media type of uploads."""
+
+_ACCEPT: Field = (b"Accept", FORM)  # RFC 9110 section 15.5.16
+
 
 class GalleryResource(ImageApiResource):
     """A resource of the account with `token`, and of the image `image_id` if the path has it."""
+
+    accepted: tuple[Field, ...] = ()
+    """Header fields of a 415 that name the accepted media type."""
 
     def __init__(self, images: IImageStore, token: bytes, image_id: bytes = b"") -> None:
         super().__init__()
@@ -49,7 +57,7 @@ class GalleryResource(ImageApiResource):
         """Return the headers of a form. Raises `HTTPError` (400, 415) for other content."""
         media_type = (single_header(request, b"content-type") or b"").strip().lower()
         if not media_type.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
-            raise HTTPError(415, "Send the image as a file in a form: multipart/form-data")
+            raise HTTPError(415, "Send the image as a file in a form: multipart/form-data", *self.accepted)
         headers = UploadHeaders.of(request)
         if headers.boundary is None:
             raise HTTPError(400, "There is no file in the form; send it as multipart/form-data")
@@ -61,22 +69,25 @@ class UploadImage(GalleryResource):
     """``token/<token>/upload-image/``."""
 
     allowedMethods: Sequence[bytes] = (b"POST",)
+    accepted = (_ACCEPT, (b"Accept-Post", FORM))
 
     async def render_POST(self, request: IStreamedRequest) -> None:
-        """201 and the id; 401, 406, 409, 400, 415."""
+        """201, the id and its address; 401, 406, 409, 400, 413, 415."""
         gallery = await self._authenticate()
         headers = self._require_form(request)
         image_id = await self._receive_image(request, headers, await gallery.upload())
-        reply_json(request, 201, {"File ID": image_id})
+        location = b"/imageapi/token/%s/get-image/%s/" % (self._token, image_id.encode("ascii"))
+        reply_json(request, 201, {"File ID": image_id}, headers=[(b"Location", location)])
 
 
 class UpdateImage(GalleryResource):
     """``token/<token>/update-image/<id>/``."""
 
     allowedMethods = (b"PATCH",)
+    accepted = (_ACCEPT, (b"Accept-Patch", FORM))  # RFC 5789 section 2.2
 
     async def render_PATCH(self, request: IStreamedRequest) -> None:
-        """200, and the id refers to the new image; 401, 404, 406, 409, 400, 415 without any change."""
+        """200, and the id refers to the new image; 401, 404, 406, 409, 400, 413, 415 without any change."""
         gallery = await self._authenticate()
         headers = self._require_form(request)
         await self._receive_image(request, headers, await gallery.upload(self._image_id))
@@ -104,7 +115,7 @@ class GetImage(GalleryResource):
         if not wants_thumbnail(request):
             await send_image(gallery, self._image_id, request, self._streams)
         elif self._thumbnails is None:
-            raise HTTPError(501, "This server makes no thumbnails; they need the extra filestored[images]")
+            raise HTTPError(501, "This server makes no thumbnails; they need Pillow: pip install '.[images]'")
         else:
             _, blob = await gallery.open(self._image_id, gzipped=lambda _: False)
             await send_thumbnail(request, blob, self._thumbnails, gallery.owner)

@@ -95,7 +95,9 @@ class GenerateToken(AccountResource):
         self._access.check(request)
         if not USERNAME.fullmatch(self._username):
             raise HTTPError(400, "A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
-        reply_json(request, 201, {"token": await self._images.register(self._username)})
+        token = await self._images.register(self._username)
+        location = b"/imageapi/retrieve-token/%s/" % self._username.encode("ascii")
+        reply_json(request, 201, {"token": token}, headers=[(b"Location", location)])
 
 
 class RetrieveToken(AccountResource):

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from filestored.digest import Digest
-from filestored.errors import NotAnImage, Overloaded
+from filestored.errors import DecodingTooCostly, NotAnImage, Overloaded
 from filestored.images.decoder.process import DecoderProcess
 from filestored.images.decoder.resource_limits import ResourceLimits
 from tests.images.decodable_images import SAMPLES, SVG, laborious_jpeg
@@ -139,7 +139,7 @@ async def test_waiting_job_with_refused_bytes_is_not_decoded(make_decoder_pool, 
     jobs = count_decodes(monkeypatch)
     decoder_pool = make_decoder_pool(processes=1, limits=ResourceLimits(seconds=1))
     checked = [decoder_pool.verify(await blob_of(LABORIOUS), "anna") for _ in range(5)]
-    assert [await outcome(each) for each in checked] == [NotAnImage] * 5
+    assert [await outcome(each) for each in checked] == [DecodingTooCostly] * 5
     assert len(jobs) == 1
 
 

@@ -84,5 +84,5 @@ def test_cancelled_thumbnail_requests_of_one_account_delay_no_other(daemon, host
 
 def test_image_with_too_many_pixels_is_refused_with_the_limit(daemon, hostile):
     answer = hostile.upload("large.png", png_of(20_000, 20_000))
-    assert answer.status_code == 406
-    assert "200 million pixels in all" in answer.json()
+    assert answer.status_code == 413
+    assert "200,000,000 pixels in all" in answer.json()

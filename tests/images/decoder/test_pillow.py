@@ -7,6 +7,9 @@ import pytest
 from PIL import GifImagePlugin, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from filestored.images.decoder import pillow
+from filestored.images.decoder.pixel_limits import MAX_FRAMES, PixelLimits, TooManyPixels
+from filestored.images.decoder.plugins import prepare
+from filestored.settings import MAX_PIXELS
 from tests.images.decodable_images import (
     CAMERA,
     HALF_A_JPEG,
@@ -21,8 +24,11 @@ from tests.images.decodable_images import (
     png_of,
 )
 
-pillow.prepare()
+prepare(MAX_PIXELS)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of files that are refused anyway
+
+LIMITS = PixelLimits(MAX_PIXELS, 2**30)
+FEW_PIXELS = PixelLimits(10_000, 2**30)
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -36,10 +42,10 @@ def in_a_file(data):
     return file
 
 
-def is_image(data: bytes) -> bool:
+def is_image(data: bytes, limits: PixelLimits = LIMITS) -> bool:
     with in_a_file(data) as file:
         try:
-            pillow.verify(file)
+            pillow.verify(file, limits)
         except Exception:  # whatever a decoder raises
             return False
         return True
@@ -47,7 +53,7 @@ def is_image(data: bytes) -> bool:
 
 def make(data: bytes, width: int = 2048, height: int = 2048) -> Image.Image:
     with in_a_file(data) as file:
-        media_type, made = pillow.thumbnail(file, width, height)
+        media_type, made = pillow.thumbnail(file, width, height, LIMITS)
     image = Image.open(BytesIO(made))
     assert media_type == f"image/{image.format.lower()}"
     return image
@@ -94,10 +100,9 @@ def test_bytes_behind_an_image_are_ignored(name, trailer):
     assert is_image(SAMPLES[name] + trailer)
 
 
-@pytest.mark.usefixtures("few_pixels")
 def test_pixel_limit_holds_for_an_image_with_a_trailer():
-    with in_a_file(laborious_gif(100, 3) + SCRIPT) as file, pytest.raises(pillow.TooManyPixels):
-        pillow.verify(file)
+    with in_a_file(laborious_gif(100, 3) + SCRIPT) as file, pytest.raises(TooManyPixels):
+        pillow.verify(file, FEW_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +136,8 @@ def test_decompression_bomb_is_refused(side):
 
 
 def test_too_many_frames_are_refused():
-    assert is_image(laborious_gif(8, pillow.MAX_FRAMES))
-    assert not is_image(laborious_gif(8, pillow.MAX_FRAMES + 1))
+    assert is_image(laborious_gif(8, MAX_FRAMES))
+    assert not is_image(laborious_gif(8, MAX_FRAMES + 1))
 
 
 def tiff_of_pages(*sides: int) -> bytes:
@@ -147,39 +152,30 @@ def growing_gif(*sides: int) -> bytes:
     return frames[0][:-1] + b"".join(frame[start:-1] for frame in frames[1:]) + b";"
 
 
-@pytest.fixture
-def few_pixels(monkeypatch):
-    """Let 20,000 pixels in all frames be the bound."""
-    monkeypatch.setattr(pillow, "MAX_TOTAL_PIXELS", 20_000)
-
-
 def png_of_frames(side: int, count: int) -> bytes:
     frames = [Image.new("L", (side, side), shade) for shade in range(count)]
     return encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
 
 
-@pytest.mark.usefixtures("few_pixels")
 @pytest.mark.parametrize(
     "data",
     [laborious_gif(100, 3), tiff_of_pages(8, 100, 100), growing_gif(100, 100), png_of_frames(100, 3)],
     ids=["GIF", "TIFF", "GIF with growing frames", "PNG"],
 )
 def test_too_many_pixels_in_all_frames_are_refused(data):
-    with in_a_file(data) as file, pytest.raises(pillow.TooManyPixels):
-        pillow.verify(file)
+    with in_a_file(data) as file, pytest.raises(TooManyPixels):
+        pillow.verify(file, FEW_PIXELS)
 
 
-@pytest.mark.usefixtures("few_pixels")
 @pytest.mark.parametrize(
     "data",
     [laborious_gif(100, 2), tiff_of_pages(99, 8, 99), growing_gif(99, 50), png_of_frames(100, 2)],
     ids=["GIF", "TIFF", "GIF with growing frames", "PNG"],
 )
 def test_maximum_number_of_pixels_is_accepted(data):
-    assert is_image(data)
+    assert is_image(data, FEW_PIXELS)
 
 
-@pytest.mark.usefixtures("few_pixels")
 @pytest.mark.parametrize(
     ("plugin", "data"),
     [
@@ -193,8 +189,8 @@ def test_pixels_of_all_frames_are_counted_before_decoding(monkeypatch, plugin, d
         raise AssertionError("decoded")
 
     monkeypatch.setattr(plugin, "load", fail)
-    with in_a_file(data) as file, pytest.raises(pillow.TooManyPixels):
-        pillow.verify(file)
+    with in_a_file(data) as file, pytest.raises(TooManyPixels):
+        pillow.verify(file, FEW_PIXELS)
 
 
 def test_broken_frame_of_an_animation_is_refused():

@@ -11,7 +11,15 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from filestored.errors import InvalidThumbnailSize, NotAnImage, Overloaded, StorageFull, TooManyPixels
+from filestored.errors import (
+    DecodingTooCostly,
+    InvalidThumbnailSize,
+    NotAnImage,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    TooManyPixels,
+)
 from filestored.images.decoder.pool import MAX_FILE_BYTES, available
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
@@ -132,7 +140,7 @@ async def test_large_file_streams_through_the_worker(decoder_pool):
 
 @pytest_twisted.ensureDeferred
 async def test_file_beyond_the_size_limit_is_refused_unread(decoder_pool):
-    assert await outcome(verify(decoder_pool, Slow(MAX_FILE_BYTES + 1))) is NotAnImage
+    assert await outcome(verify(decoder_pool, Slow(MAX_FILE_BYTES + 1))) is TooLarge
     assert processes_of(decoder_pool) == []
 
 
@@ -148,7 +156,7 @@ def test_thumbnail_bounds_out_of_range_are_refused(width, height):
 @pytest.mark.slow
 async def test_image_beyond_the_cpu_time_limit_is_refused(make_decoder_pool, blob_of):
     decoder_pool = make_decoder_pool(limits=ResourceLimits(seconds=1))
-    assert await outcome(verify(decoder_pool, await blob_of(LABORIOUS))) is NotAnImage
+    assert await outcome(verify(decoder_pool, await blob_of(LABORIOUS))) is DecodingTooCostly
     assert await outcome(verify(decoder_pool, await blob_of(SAMPLES["gif"]))) is None
 
 
@@ -156,7 +164,7 @@ async def test_image_beyond_the_cpu_time_limit_is_refused(make_decoder_pool, blo
 @pytest.mark.slow
 async def test_image_beyond_the_memory_limit_is_refused(make_decoder_pool, blob_of):
     decoder_pool = make_decoder_pool(limits=ResourceLimits(memory=100 * MIB))
-    assert await outcome(verify(decoder_pool, await blob_of(laborious_gif(9000, 2)))) is NotAnImage
+    assert await outcome(verify(decoder_pool, await blob_of(laborious_gif(9000, 2)))) is DecodingTooCostly
     assert await outcome(verify(decoder_pool, await blob_of(SAMPLES["gif"]))) is None
 
 

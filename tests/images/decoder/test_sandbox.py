@@ -19,8 +19,11 @@ from twisted.internet import reactor
 from filestored.images.decoder import __main__ as decoder_main
 from filestored.images.decoder import pillow, pool, sandbox
 from filestored.images.decoder.messages import Request, Status
+from filestored.images.decoder.pixel_limits import PixelLimits
+from filestored.images.decoder.plugins import prepare
 from filestored.images.decoder.pool import DecoderPool
 from filestored.images.decoder.resource_limits import ResourceLimits, confine
+from filestored.settings import MAX_PIXELS
 from tests.daemon_process import read
 from tests.images.decodable_images import CAMERA, PICTURE, SAMPLES, encode, four_corners
 from tests.images.decoder.decoder_processes import (
@@ -33,7 +36,9 @@ from tests.reactor_wait import until
 BOUNDS = ResourceLimits(memory=16 * 1024**3)
 """The test's own process, which forks here, is larger than a decoder process."""
 
-pillow.prepare()
+LIMITS = PixelLimits(MAX_PIXELS, 2**30)
+
+prepare(MAX_PIXELS)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -249,10 +254,10 @@ def test_landlock_ruleset_matches_its_version(monkeypatch, version, sizes):
     assert files.bit_count() == files.bit_length()
 
 
-def interpret(program, architecture, number):
+def interpret(program, architecture, number, argument=0):
     """Return the action of a seccomp filter for a system call (linux/filter.h)."""
     steps = [struct.unpack_from("HBBI", program, at) for at in range(0, len(program), 8)]
-    data = struct.pack("<II", number, architecture)
+    data = struct.pack("<IIQQ", number, architecture, 0, argument)
     at = accumulator = 0
     while True:
         code, if_true, if_false, value = steps[at]
@@ -279,6 +284,19 @@ def test_seccomp_filter_allows_its_calls_and_no_other(machine):
     assert {interpret(program, 0x40000003, number) for number in range(500)} == {refusal}  # i386
 
 
+@pytest.mark.parametrize(("machine", "clone"), [("x86_64", 56), ("aarch64", 220)])
+def test_seccomp_filter_with_threads_allows_clone_for_a_thread_only(machine, clone):
+    architecture, column = sandbox._ARCHITECTURES[machine]
+    numbers = sorted(each[column] for each in sandbox.ALLOWED.values())
+    program = sandbox._filter(architecture, numbers, clone)
+    allowed = {number for number in range(1000) if interpret(program, architecture, number) == 0x7FFF0000}
+    assert allowed == set(numbers)
+    found = [interpret(program, architecture, clone, flags) for flags in (0x3D0F00, 0x11, 0, 0x3C0F00)]
+    assert found == [0x7FFF0000, *[0x00050000 | errno.EPERM] * 3]
+    assert interpret(program, architecture, 435) == 0x00050000 | errno.ENOSYS
+    assert interpret(program, 0x40000003, clone, 0x3D0F00) == 0x00050000 | errno.EPERM
+
+
 # --- decoding ----------------------------------------------------------------------------------------
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -299,13 +317,13 @@ EVERYTHING = {**SAMPLES, **CAMERA, **MORE}
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_every_format_decodes_in_the_sandbox_as_outside(name):
     def make():
-        media_type, data = pillow.thumbnail(file, 40, 2048)
+        media_type, data = pillow.thumbnail(file, 40, 2048, LIMITS)
         return [media_type, data.hex()]
 
     with tempfile.TemporaryFile() as file:
         file.write(EVERYTHING[name])
         file.seek(0)
-        assert confined(lambda: pillow.verify(file), file) is None
+        assert confined(lambda: pillow.verify(file, LIMITS), file) is None
         expected = make()
         file.seek(0)
         assert confined(make, file) == expected

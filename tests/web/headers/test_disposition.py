@@ -1,5 +1,7 @@
 """`Content-Disposition` of untrusted file names."""
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +60,39 @@ def test_no_name_breaks_the_header(name):
     assert value.count('"') in (0, 2)
     assert "/" not in value.replace("application/", "")
     assert len(value) < 4 * MAX_NAME_BYTES + 100
+
+
+PARENTS = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+
+
+def name_in(value: bytes) -> str:
+    """Return the name that a client reads (RFC 8187)."""
+    plain, _, extended = value.decode("ascii").partition("; filename*=UTF-8''")
+    return unquote(extended) if extended else plain.partition('"')[2].rstrip('"')
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x" * 400 + ".txt", "x" * 251 + ".txt"),
+        ("x" * 400 + ".tar.gz", "x" * 248 + ".tar.gz"),
+        ("ж" * 400 + ".txt", "ж" * 125 + ".txt"),
+        ("x" * 400, "x" * 255),
+        ("x" * 400 + ". txt", "x" * 255),
+        ("x" * 100 + "." + "y" * 400, "x" * 100 + "." + "y" * 154),
+        ("x" * 249 + "e\u0301.txt", "x" * 249 + ".txt"),
+        ("x" * 240 + PARENTS + ".txt", "x" * 240 + ".txt"),
+        ("x" * 245 + "\U0001f44d\U0001f3fd.txt", "x" * 245 + ".txt"),
+        (PARENTS + ".png", PARENTS + ".png"),
+        (PERSIAN + ".jpg", PERSIAN + ".jpg"),
+        ("\u200d\u200c", ""),
+        ("...", ""),
+        ("..\u200d..", ""),
+        ("a\u202e\u2066\u200f\u061cb.txt", "ab.txt"),
+    ],
+)
+def test_long_name_keeps_its_extension_and_whole_characters(name, expected):
+    value = content_disposition(name.encode())
+    assert expected == name_in(value)
+    assert len(expected.encode()) <= MAX_NAME_BYTES

@@ -5,7 +5,7 @@ import re
 import pytest
 from twisted.internet.defer import Deferred
 
-from filestored.errors import NotAnImage, Overloaded
+from filestored.errors import DecodingTooCostly, NotAnImage, Overloaded, TooLarge, TooManyPixels
 from tests.images.catalog_samples import BMP, PNG
 from tests.web import forms
 from tests.web.forms import FORM, form
@@ -247,13 +247,38 @@ def test_body_without_content_type_is_415(wire, token):
     assert 415 == wire.call("POST", f"token/{token}/upload-image/", PNG).status
 
 
+def test_415_names_the_accepted_media_type(wire, token):
+    identity = wire.add(token)
+    posted = wire.call("POST", f"token/{token}/upload-image/", PNG)
+    patched = wire.call("PATCH", f"token/{token}/update-image/{identity}/", PNG)
+    names = ("accept", "accept-post", "accept-patch")
+    form_type = "multipart/form-data"
+    assert [form_type, form_type, None] == [posted.fields.get(name) for name in names]
+    assert [form_type, None, form_type] == [patched.fields.get(name) for name in names]
+
+
+def test_201_has_the_location_of_the_image(wire, token):
+    answer = wire.upload(token)
+    identity = value(answer)["File ID"]
+    assert f"/imageapi/token/{token}/get-image/{identity}/" == answer.fields["location"]
+    assert PNG == wire.get(token, identity).body
+
+
+def test_201_of_generate_token_has_the_location_of_the_token(wire):
+    answer = wire.call("GET", "generate-token/bert/")
+    assert "/imageapi/retrieve-token/bert/" == answer.fields["location"]
+    assert value(answer)["token"] == value(wire.call("GET", "retrieve-token/bert/"))["bert"]
+
+
 def test_form_with_content_encoding_is_415(wire, token):
     assert 415 == post(wire, token, form(part(PNG)), Content_Encoding="gzip").status
 
 
 def test_image_over_the_size_limit_is_413(wire, token):
     wire.images.max_size = wire.blobs.max_size = wire.blobs._admission.max_size = len(PNG)
-    assert 413 == wire.upload(token, PNG + b"x").status
+    answer = wire.upload(token, PNG + b"x")
+    assert 413 == answer.status
+    assert f"larger than {len(PNG):,} bytes" in value(answer)
     assert 201 == wire.upload(token, PNG).status
 
 
@@ -278,12 +303,24 @@ class FakeDecoder:
         if self.error:
             raise self.error
 
+    def check_format(self, media_type):
+        if media_type == "image/x-exr":
+            raise NotAnImage("no EXR")
+
     def verify(self, blob, owner):
         return Deferred.fromCoroutine(self._verify(blob, owner))
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(NotAnImage(), 406), (Overloaded(), 503), (OSError(5, "x"), 500)]
+    ("error", "status"),
+    [
+        (NotAnImage(), 406),
+        (TooManyPixels("more than 7"), 413),
+        (DecodingTooCostly(), 413),
+        (TooLarge(), 413),
+        (Overloaded(), 503),
+        (OSError(5, "x"), 500),
+    ],
 )
 def test_image_that_fails_verification_is_refused(error, status):
     decoder = FakeDecoder(None)
@@ -300,11 +337,19 @@ def test_image_that_fails_verification_is_refused(error, status):
     assert 1 == len(wire.backend.digests(None, 9))
 
 
+def test_format_that_is_not_decoded_is_refused_by_its_first_bytes():
+    wire = ImageWire(decoder=FakeDecoder(None))
+    token = wire.register()
+    answer = wire.upload(token, b"\x76\x2f\x31\x01" + bytes(100), "light.exr")
+    assert (406, "no EXR") == (answer.status, value(answer))
+    assert {} == wire.list_images(token)
+
+
 def test_thumbnail_without_a_decoder_is_501(wire, token):
     identity = wire.add(token)
     answer = wire.call("GET", f"token/{token}/get-image/{identity}/?width=10")
     assert 501 == answer.status
-    assert "filestored[images]" in value(answer)
+    assert "pip install '.[images]'" in value(answer)
 
 
 # --- paths and methods ------------------------------------------------------------------------------
