@@ -150,7 +150,7 @@ def _open_store(
     report = recovery.add(health, partial(repair, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
     return Store(
-        DiskBackend(settings.store, algorithm, file_cache=FileCache()),
+        DiskBackend(settings.store, algorithm, reserve=settings.reserve, file_cache=FileCache()),
         algorithm,
         pools.make("files"),
         max_size=settings.max_size,
@@ -176,6 +176,7 @@ def _open_images(
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         must_exist=must_exist,
+        reserve=settings.reserve,
     )
 
 

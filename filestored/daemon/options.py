@@ -9,11 +9,13 @@ Rejected: raising `usage.UsageError` to twistd, which prints two pages of help b
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from loguru import logger
 from twisted.python import usage
 
+from filestored.daemon.startup.processors import usable_processors
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
@@ -65,7 +67,13 @@ class Options(usage.Options):
             str(MAX_UPLOADS),
             "Uploads that write to disk at once in each process; one more ends a slow one, or is 503.",
         ],
-        ["workers", None, "auto", "Number of processes; auto is one per core."],
+        [
+            "reserve",
+            None,
+            None,
+            "Free space that uploads leave, as 1GiB or 0. [default: 256MiB, or 5 % of a smaller disk]",
+        ],
+        ["workers", None, "auto", "Number of processes; auto is one per processor that may be used."],
         ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
         ["log-level", None, "INFO", "Least level to log: debug info warning error critical."],
         [
@@ -166,12 +174,13 @@ class Options(usage.Options):
             hosts=tuple(self._hosts),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
-            workers=self._parsed("workers", parse_workers),
+            workers=self._parsed("workers", partial(parse_workers, processors=usable_processors)),
             drain=self._parsed("drain", parse_seconds),
             access_log="-" if self["access-log"] == "-" else self._file("access-log") or "",
             log=self._read_log(),
             max_connections=self._parsed("max-connections", parse_count),
             max_uploads=self._parsed("max-uploads", parse_count),
+            reserve=self._parsed("reserve", _parse_reserve),
         )
 
     def _read_log(self) -> LogSettings:
@@ -221,6 +230,11 @@ _UNSUPPORTED_TWISTD_OPTIONS = {
     "syslog": "say --log behind the word filestored, or let systemd take its stderr",
     "chroot": "use RootDirectory= of systemd, or a container",
 }
+
+
+def _parse_reserve(text: str | None) -> int | None:
+    """Return a size that may be 0; None for the default. Raises `ValueError`."""
+    return None if text is None else parse_size(text, min_bytes=0)
 
 
 def _check_rotation(text: str | None) -> None:

@@ -75,8 +75,8 @@ class ImageDirectory:
     """The image directory `path`, opened by this process.
 
     `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
-    `max_uploads` are the limits of a `Store`; `must_exist` is that of `prepare`. Blocking, but reads no
-    account and no image. Raises `FilestoredError` or `OSError`.
+    `max_uploads` are the limits of a `Store`, `reserve` that of `storage.reserve`; `must_exist`
+    is that of `prepare`. Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -90,12 +90,13 @@ class ImageDirectory:
         max_size: int,
         max_uploads: int,
         must_exist: bool = False,
+        reserve: int | None = None,
     ) -> None:
         health = devices.of(path)
         prepare(path, recovery.add(health, partial(repair, path)), must_exist)
         kept = DiskRecords(path)
         key = read_key(kept)
-        disk = DiskBackend(_blobs(path), UNIQUE_SHA256)
+        disk = DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve)
         blobs = Store(
             GzipBackend(disk),
             UNIQUE_SHA256,
@@ -104,7 +105,7 @@ class ImageDirectory:
             max_size=max_size,
             max_uploads=max_uploads,
         )
-        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk)
+        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk, reserve)
         forget = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
         self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
@@ -116,13 +117,13 @@ class ImageDirectory:
 
 
 def _make_decoder(
-    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend
+    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend, reserve: int | None
 ) -> tuple[DecoderPool | None, Thumbnails | None]:
     """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
     if not available():
         return None, None
     decoder = DecoderPool(reactor)
-    cache = ThumbnailCache(os.path.join(path, "thumbnails"))
+    cache = ThumbnailCache(os.path.join(path, "thumbnails"), reserve=reserve)
     return decoder, Thumbnails(decoder, cache, threads, partial(_is_stored, disk))
 
 
