@@ -44,7 +44,7 @@ WORKER_MODULE = "filestored.worker"
 _log = Logger()
 
 
-def make_daemon(settings: Settings) -> "Daemon":
+def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     """Return twistd's service. A setting that cannot work ends the process with one line on stderr."""
     from twisted.internet import reactor
 
@@ -57,7 +57,7 @@ def make_daemon(settings: Settings) -> "Daemon":
         check(settings.store, settings.hash_name)
         image_directory.check(settings.images)
         endpoints = [(text, parse_endpoint(reactor, text)) for text in settings.listen]
-    except (FilestoredError, ValueError) as error:
+    except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
     notifier = SystemdNotifier.from_environment(reactor, os.environ)
@@ -68,6 +68,7 @@ def make_daemon(settings: Settings) -> "Daemon":
         observer=observer,
         make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
+        pid_file=pid_file,
     )
 
 

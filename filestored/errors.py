@@ -40,6 +40,10 @@ class TooLarge(UploadRefused):
     """The body is larger than this server accepts."""
 
 
+class FileTooLarge(TooLarge):
+    """The body is larger than a file may be on this server's disk."""
+
+
 class DigestMismatch(UploadRefused):
     """The bytes received do not have the digest that was announced."""
 

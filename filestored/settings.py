@@ -94,6 +94,14 @@ def parse_size(text: str, *, min_bytes: int = 1) -> int:
     return size
 
 
+def format_size(size: int) -> str:
+    """Return a number of bytes for people, in the form of `parse_size`: ``256 MiB``."""
+    for unit, count in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= 10 * count or (size >= count and size % count == 0):
+            return f"{size // count} {unit}"
+    return f"{size} B"
+
+
 def parse_workers(text: str, processors: Callable[[], int]) -> int:
     """Parse a number of processes: ``4``, or ``auto`` for `processors`. Raises `ValueError`."""
     if text.strip().lower() == "auto":

@@ -7,7 +7,8 @@ twistd itself manages the pidfile, the umask and the first SIGTERM.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,12 +21,14 @@ from filestored import __version__
 from filestored.daemon.listeners import Listeners, ListeningSocket
 from filestored.daemon.process_setup import on_reopen, on_second_stop
 from filestored.daemon.sd_notify import SystemdNotifier
-from filestored.daemon.startup_errors import CannotStart, one_line
+from filestored.daemon.startup import pid_file
+from filestored.daemon.startup_errors import CannotStart
 from filestored.errors import FilestoredError
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
-from filestored.settings import Settings
+from filestored.settings import Settings, format_size
+from filestored.storage.reserve import reserved_bytes
 
 DAEMON_LOG = "filestored.log"
 """Default log file of a daemonised process, in its working directory: it has no stderr."""
@@ -65,6 +68,7 @@ class Daemon(Service):
         observer: LogObserver,
         make_runner: Callable[[], Runner],
         notifier: SystemdNotifier,
+        pid_file: str = "",
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -72,8 +76,10 @@ class Daemon(Service):
         self._observer = observer
         self._make_runner = make_runner
         self._notifier = notifier
+        self._pid_file = pid_file
         self._runner: Runner | None = None
         self._initial_pid = os.getpid()
+        self._log_is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application and provide its log observer, before twistd starts logging."""
@@ -82,29 +88,24 @@ class Daemon(Service):
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Open the listening sockets. Raises `CannotStart`."""
+        """Lock the pid file and open the listening sockets. Raises `CannotStart`."""
         super().privilegedStartService()
-        try:
+        if self._pid_file:
+            pid_file.hold(self._pid_file)
+        with self._failure_reported():
             self._listeners.open()
-        except CannotStart:
-            self._open_log()
-            self._observer.finish(MAX_FLUSH_SECONDS)
-            raise
 
     def startService(self) -> None:
         """Start serving. Raises `CannotStart`."""
         super().startService()
-        try:
-            self._open_log()
-            self._log.info(
-                "filestored {version}, store {store}", version=__version__, store=self._settings.store
-            )
+        with self._failure_reported():
+            if self._log_file():
+                self._open_log()
             self._runner = self._make_runner()
+            self._log_start()
             started = self._runner.start(self._listeners.listening())
-        except (FilestoredError, OSError, ValueError) as error:
-            self._log.failure("cannot start")
-            self._observer.finish(MAX_FLUSH_SECONDS)
-            raise CannotStart(one_line(error)) from error
+        if not self._log_file():
+            self._open_log()
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
@@ -146,9 +147,41 @@ class Daemon(Service):
             self._runner.reopen()
         self._log.info("log files are open anew")
 
-    def _open_log(self) -> None:
-        log = self._settings.log
+    @contextmanager
+    def _failure_reported(self) -> Iterator[None]:
+        """Write expected errors to stderr, and to a log that is a file; raise them as `CannotStart`."""
+        try:
+            yield
+        except (CannotStart, FilestoredError, OSError, ValueError) as error:
+            reason = error if isinstance(error, CannotStart) else CannotStart(error)
+            os.write(2, f"{reason}\n".encode("utf-8", "backslashreplace"))
+            with suppress(OSError):
+                if self._log_file():
+                    self._open_log()
+                    self._log.error("cannot start: {reason}", reason=str(reason))
+                    self._observer.finish(MAX_FLUSH_SECONDS)
+            raise reason from None
+
+    def _log_start(self) -> None:
+        store, images = self._settings.store, self._settings.images
+        self._log.info(
+            "filestored {version}, store {store}; uploads leave {files} free there, and {images} at {path}",
+            version=__version__,
+            store=store,
+            files=format_size(reserved_bytes(os.statvfs(store), self._settings.reserve)),
+            images=format_size(reserved_bytes(os.statvfs(images), self._settings.reserve)),
+            path=images,
+        )
+
+    def _log_file(self) -> str | None:
+        """Return the path of the log; None is stderr, which a daemonised process does not have."""
         daemonised = os.getpid() != self._initial_pid
-        path = log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
-        make = partial(LoguruSink, log, path)
+        return self._settings.log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
+
+    def _open_log(self) -> None:
+        if self._log_is_open:
+            return
+        path = self._log_file()
+        make = partial(LoguruSink, self._settings.log, path)
+        self._log_is_open = True
         self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))

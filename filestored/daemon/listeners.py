@@ -11,6 +11,7 @@ Rejected: SO_REUSEPORT, which loses the connections queued for an exiting worker
 sockets.
 """
 
+import errno
 import os
 import re
 import socket
@@ -26,7 +27,8 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.startup_errors import CannotStart, one_line
+from filestored.daemon.startup.endpoint_strings import EXAMPLES, check
+from filestored.daemon.startup_errors import CannotStart, describe, one_line
 
 BACKLOG = 1024
 """Maximum length of the accept queue, unless the endpoint sets it."""
@@ -47,6 +49,7 @@ class ListeningSocket:
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """Return the endpoint of a string. Raises `ValueError` with the reason in one line."""
     try:
+        check(text)
         endpoint: IStreamServerEndpoint = serverFromString(_InheritingReactor(reactor), with_unix_mode(text))
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
@@ -163,17 +166,31 @@ def _result_now(text: str, listening: "Deferred[IListeningPort]") -> IListeningP
 def _reason(failure: Failure) -> str:
     error = failure.value
     if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
-        return error.socketError.strerror or str(error)
+        reason = error.socketError.strerror or str(error)
+        advice = _ADVICE.get(error.socketError.errno or 0)
+        return f"{reason}; {advice}" if advice else reason
     return one_line(error)
 
 
 def _parse_error(text: str, error: Exception) -> str:
     if text.startswith("systemd:"):
         return "systemd has passed no such socket to this process (LISTEN_FDS, LISTEN_FDNAMES)"
-    if text.startswith(("ssl:", "tls:")) and "nknown endpoint type" in str(error):
-        return "this endpoint needs: pip install 'filestored[tls]'"
-    return one_line(error)
+    if "OpenSSL" in str(error) and isinstance(error, ImportError):
+        return "this endpoint needs pyOpenSSL: in the checkout, pip install '.[tls]'"
+    if "nknown endpoint type" in str(error):
+        return f"this is no endpoint; {EXAMPLES}"
+    if text.startswith("ssl:") and not isinstance(error, ValueError):
+        return f"check privateKey= and certKey=: {describe(error)}"
+    return describe(error)
 
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop the other program, or choose another port",
+    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another",
+    errno.EADDRNOTAVAIL: "name an address of this host",
+    errno.EROFS: "choose a path on another file system",
+}
+"""Advice for errors of bind(2)."""
 
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 _KEYWORD = re.compile(r"[A-Za-z]+=")

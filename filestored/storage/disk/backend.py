@@ -55,9 +55,10 @@ BATCH_FLUSH_MIN = 6
 class DiskBackend:
     """The store in the directory `path`, whose files are named by `algorithm`.
 
-    `reserve` in bytes, see `storage.reserve`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache` holds
-    small files. Files of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore` when a
-    shard is not a directory of the same file system, or while the store is migrated. The caller closes it.
+    `reserve` in bytes, see `storage.reserve`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache`
+    holds small files. Files of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore`
+    when a shard is not a directory of the same file system, or while the store is migrated. The caller
+    closes it.
     """
 
     def __init__(
