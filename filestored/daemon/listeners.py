@@ -174,7 +174,9 @@ def _reason(failure: Failure) -> str:
 
 def _parse_error(text: str, error: Exception) -> str:
     if text.startswith("systemd:"):
-        return "systemd has passed no such socket to this process (LISTEN_FDS, LISTEN_FDNAMES)"
+        return (
+            "no such socket was passed to this process (LISTEN_PID, LISTEN_FDS); start it by its socket unit"
+        )
     if "OpenSSL" in str(error) and isinstance(error, ImportError):
         return "this endpoint needs pyOpenSSL: in the checkout, pip install '.[tls]'"
     if "nknown endpoint type" in str(error):

@@ -20,6 +20,7 @@ from filestored.daemon.startup import twistd_options
 from filestored.daemon.startup.daemonize import open_standard_descriptors
 from filestored.daemon.startup.endpoint_strings import complete
 from filestored.daemon.startup.processors import usable_processors
+from filestored.daemon.startup.socket_activation import name_sockets
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
@@ -152,6 +153,7 @@ class Options(usage.Options):
     def parseOptions(self, options: Any = None) -> None:
         """Parse the words; an error ends the process with one line."""
         open_standard_descriptors()
+        name_sockets(os.environ)
         try:
             super().parseOptions(options)
         except (usage.UsageError, ValueError, OSError) as error:

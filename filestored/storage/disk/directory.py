@@ -56,9 +56,20 @@ def error_context(path: str, noun: str) -> Iterator[None]:
     except (UnusableStore, UnknownAlgorithm) as error:
         raise type(error)(f"the {noun} {path} cannot be used: {error}") from None
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "")
-        raise UnusableStore(f"the {noun} {path} cannot be used: {error.strerror or error}{advice}") from error
+        raise UnusableStore(f"the {noun} {path} cannot be used: {_reason(error)}") from error
 
+
+def _reason(error: OSError) -> str:
+    """Return the reason and advice for an error of preparing a directory."""
+    if error.filename2 is not None and error.errno in _NO_LINKS:
+        return "its file system has no hard links, as exFAT; name a directory on ext4, XFS or Btrfs"
+    if error.filename2 is not None and not os.path.isdir("/proc/self/fd"):
+        return "/proc is not mounted, through which new files are linked; mount it"
+    return f"{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
+
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Errors of linkat(2) on a file system without hard links."""
 
 _ADVICE = {
     errno.EACCES: "; let the user of this process reach it, or name another path",
