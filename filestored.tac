@@ -5,15 +5,12 @@ Options come from the environment, written as on the command line:
     FILESTORED_OPTIONS="--listen tcp:9000 --store /srv/files" twistd -y filestored.tac
 """
 
-import os
-import shlex
-
 from twisted.application.service import Application
 
 from filestored.service import Options, makeService
 
 options = Options()
-options.parseOptions(shlex.split(os.environ.get("FILESTORED_OPTIONS", "")))
+options.parse_environment()
 
 # Saves the memory of TLS if no endpoint uses it. Remove this line when you add a service that uses TLS.
 options.owns_process = True

@@ -46,7 +46,7 @@ WORKER_MODULE = "filestored.worker"
 _log = Logger()
 
 
-def make_daemon(settings: Settings) -> "Daemon":
+def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     """Return twistd's service. A setting that cannot work ends the process with one line on stderr."""
     from twisted.internet import reactor
 
@@ -59,7 +59,7 @@ def make_daemon(settings: Settings) -> "Daemon":
         algorithm = check(settings.store, settings.hash_name)
         image_directory.check(settings.images)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
-    except (FilestoredError, ValueError) as error:
+    except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
     notifier = SystemdNotifier.from_environment(reactor, os.environ)
@@ -71,6 +71,7 @@ def make_daemon(settings: Settings) -> "Daemon":
         observer=observer,
         make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
+        pid_file=pid_file,
     )
 
 
@@ -163,7 +164,7 @@ def _open_store(
     report = recovery.add(health, partial(repair, settings.store))
     algorithm = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
     return Store(
-        DiskBackend(settings.store, algorithm, file_cache=FileCache()),
+        DiskBackend(settings.store, algorithm, reserve=settings.reserve, file_cache=FileCache()),
         algorithm,
         pools.make("files"),
         max_size=settings.max_size,
@@ -190,6 +191,7 @@ def _open_images(
         max_uploads=settings.max_uploads,
         max_pixels=settings.max_pixels,
         must_exist=must_exist,
+        reserve=settings.reserve,
     )
 
 

@@ -7,6 +7,7 @@ command continues. On a terminal a progress bar is drawn, if rich is installed (
 Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfile for a loop over files.
 """
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -93,7 +94,7 @@ def _parser() -> ArgumentParser:
         "go on answering GET. Stop the daemon first. May be interrupted: run it again to go on. A file that "
         "cannot be read keeps its former name, and the exit status is 3.",
     )
-    migration.add_argument("store", metavar="STORE", help="directory of the store")
+    migration.add_argument("store", metavar="STORE", type=os.path.realpath, help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
     direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
     direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
@@ -119,7 +120,11 @@ def _add_account_commands(commands: Any) -> None:
         if command is not _list_accounts:
             action.add_argument("name", metavar="NAME", help="name of the user")
         action.add_argument(
-            "--images", metavar="DIR", default="images", help="the daemon's --images [default: images]"
+            "--images",
+            metavar="DIR",
+            type=os.path.realpath,
+            default="images",
+            help="the daemon's --images [default: images]",
         )
         action.set_defaults(command=command)
 

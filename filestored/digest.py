@@ -77,7 +77,9 @@ def algorithm(name: str) -> Algorithm:
             f"unknown hash algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}"
         ) from None
     except ImportError:
-        raise UnknownAlgorithm(f"the hash algorithm {name} needs: pip install 'filestored[{name}]'") from None
+        raise UnknownAlgorithm(
+            f"the hash algorithm {name} needs: in the checkout, pip install '.[{name}]'"
+        ) from None
 
 
 def _builtin(name: str) -> Algorithm:

@@ -45,6 +45,10 @@ class TooLarge(UploadRefused):
         return cls(f"The file is larger than {size:,} bytes, which is the limit of this server.")
 
 
+class FileTooLarge(TooLarge):
+    """The body is larger than a file may be on this server's disk."""
+
+
 class DigestMismatch(UploadRefused):
     """The bytes received do not have the digest that was announced."""
 

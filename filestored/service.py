@@ -8,13 +8,15 @@ from twisted.application.service import Service
 
 from filestored.daemon.options import Options
 from filestored.daemon.process_setup import hold_reopen, skip_unused_tls
+from filestored.daemon.startup import daemonize
 
 
 def makeService(options: Options) -> Service:
     """Return the service that twistd runs. A setting that cannot work ends the process with one line."""
     hold_reopen()
+    daemonize.install()
     if options.owns_process:
         skip_unused_tls(options.settings.listen)
     from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 
-    return make_daemon(options.settings)
+    return make_daemon(options.settings, options.pid_file)

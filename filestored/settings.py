@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -72,6 +73,7 @@ class Settings:
     `max_size` in bytes, `drain` and `keep_alive` in seconds; paths are absolute; `hash_name` None means that
     of the store; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
     `max_uploads` are those of each process. `hosts` are names of this server, see `parse_host`.
+    `reserve` is the free space to keep in bytes, None for the default.
     """
 
     listen: tuple[str, ...]
@@ -90,6 +92,7 @@ class Settings:
     no_registration: bool = False
     hosts: tuple[str, ...] = ()
     keep_alive: float = KEEP_ALIVE_SECONDS
+    reserve: int | None = None
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
@@ -103,21 +106,29 @@ class Settings:
         return cls(**{**found, **lists, "log": LogSettings(**found["log"])})
 
 
-def parse_size(text: str) -> int:
-    """Parse a number of bytes, at least 1: ``5GiB``, ``500 MB``, ``1024``. Raises `ValueError`."""
+def parse_size(text: str, *, min_bytes: int = 1) -> int:
+    """Parse a number of bytes: ``5GiB``, ``500 MB``, ``1024``. Raises `ValueError`."""
     match = re.fullmatch(r"([0-9]{1,18})\s*([a-z]*)", text.strip().lower(), re.ASCII)
     if match is None or match[2] not in UNITS:
         raise ValueError(f"{text!r} is not a size; write it like 5GiB, 500MB or 1048576")
     size = int(match[1]) * UNITS[match[2]]
-    if size < 1:
+    if size < min_bytes:
         raise ValueError("a size is at least one byte")
     return size
 
 
-def parse_workers(text: str) -> int:
-    """Parse a number of processes: ``4``, or ``auto`` for one per usable core. Raises `ValueError`."""
+def format_size(size: int) -> str:
+    """Return a number of bytes for people, in the form of `parse_size`: ``256 MiB``."""
+    for unit, count in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= 10 * count or (size >= count and size % count == 0):
+            return f"{size // count} {unit}"
+    return f"{size} B"
+
+
+def parse_workers(text: str, processors: Callable[[], int]) -> int:
+    """Parse a number of processes: ``4``, or ``auto`` for `processors`. Raises `ValueError`."""
     if text.strip().lower() == "auto":
-        return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+        return min(MAX_WORKERS, processors())
     if not re.fullmatch("[0-9]{1,4}", text.strip(), re.ASCII) or not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"{text!r} is neither auto nor a number of processes from 1 to {MAX_WORKERS}")
     return int(text)

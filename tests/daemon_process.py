@@ -118,14 +118,15 @@ def start(
     hosts: tuple[str, ...] = ("x", "h"),
     before_exec: Callable[[], object] | None = None,
     new_session: bool = False,
+    pid_file: bool = True,
 ) -> Running:
     """Start a daemon with these options of filestored, and wait until it is ready.
 
     `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap` is a
-    command that runs it, with the descriptors `inherit`. `hosts` are the names of ``--host``; the default
-    ones are those of raw requests in tests. `before_exec` runs in the new process; with `new_session` that
-    leads a process group of its own. A daemon that ends instead of becoming ready is an
-    `AssertionError` with what it wrote.
+    command that runs it, with the descriptors `inherit`. Without `pid_file` it writes none. `hosts` are the
+    names of ``--host``; the default ones are those of raw requests in tests. `before_exec` runs in the new
+    process; with `new_session` that leads a process group of its own. A daemon that ends instead of becoming
+    ready is an `AssertionError` with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
     words = [
@@ -136,7 +137,7 @@ def start(
         *options,
     ]
     door = ["-y", os.path.join(ROOT, "filestored.tac")] if tac else ["filestored", *words]
-    pidfile = os.path.join(directory, "pid")
+    pid_words = ["--pidfile", os.path.join(directory, "pid")] if pid_file else []
     notifications = os.path.join(directory, "notify")
     changes = {"PYTHONPATH": ROOT, "NOTIFY_SOCKET": notifications, "FILESTORED_OPTIONS": shlex.join(words)}
     with (
@@ -146,7 +147,7 @@ def start(
         receiver.bind(notifications)
         try:
             process = subprocess.Popen(
-                [*wrap, sys.executable, TWISTD, *twistd, "--pidfile", pidfile, *door],
+                [*wrap, sys.executable, TWISTD, *twistd, *pid_words, *door],
                 cwd=directory,
                 env={**os.environ, **changes, **(environment or {})},
                 stdin=subprocess.DEVNULL,

@@ -1,7 +1,5 @@
 """Parsers of settings."""
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +34,10 @@ def test_a_size_is_a_number_of_bytes(text):
     assert SIZES[text] == parse_size(text)
 
 
+def test_size_of_a_reserve_may_be_zero():
+    assert 0 == parse_size("0", min_bytes=0)
+
+
 @pytest.mark.parametrize("text", NO_SIZES)
 def test_invalid_size_is_refused(text):
     with pytest.raises(ValueError):
@@ -50,12 +52,13 @@ def test_any_text_parses_as_a_size_or_raises_value_error(text):
         assert str(error)  # noqa: PT017  # either is right, depending on the text
 
 
-def test_auto_is_one_worker_for_each_core():
-    assert len(os.sched_getaffinity(0)) == parse_workers("auto")
+def test_auto_is_one_worker_for_each_usable_processor():
+    assert 3 == parse_workers("auto", lambda: 3)
+    assert 256 == parse_workers("auto", lambda: 300)
 
 
 def test_number_of_workers_is_parsed():
-    assert [1, 7, 256] == [parse_workers(text) for text in ("1", "7", "256")]
+    assert [1, 7, 256] == [parse_workers(text, int) for text in ("1", "7", "256")]
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1000000", "many", "1.5", "1e3", "٣"])
@@ -71,7 +74,7 @@ def test_count_is_parsed():
 @pytest.mark.parametrize("text", ["", "0", "-1", "257", "many", "1.5", "99999", "٣"])
 def test_invalid_number_of_workers_is_refused(text):
     with pytest.raises(ValueError):
-        parse_workers(text)
+        parse_workers(text, int)
 
 
 def test_seconds_may_be_fractions_and_zero():
@@ -107,6 +110,8 @@ def test_settings_round_trip_through_json():
         max_connections=7,
         max_uploads=8,
         max_pixels=5,
+        keep_alive=20.5,
+        reserve=0,
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()

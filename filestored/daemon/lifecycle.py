@@ -7,7 +7,8 @@ twistd itself manages the pidfile and the umask.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,13 +21,15 @@ from filestored import __version__
 from filestored.daemon.listeners import Listeners, ListeningSocket
 from filestored.daemon.process_setup import on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
-from filestored.daemon.startup_errors import CannotStart, one_line
+from filestored.daemon.startup import pid_file
+from filestored.daemon.startup_errors import CannotStart
 from filestored.errors import FilestoredError
 from filestored.http.transport.tls import Certificate
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
-from filestored.settings import Settings
+from filestored.settings import Settings, format_size
+from filestored.storage.reserve import reserved_bytes
 
 DAEMON_LOG = "filestored.log"
 """Default log file of a daemonised process, in its working directory: it has no stderr."""
@@ -70,6 +73,7 @@ class Daemon(Service):
         observer: LogObserver,
         make_runner: Callable[[], Runner],
         notifier: SystemdNotifier,
+        pid_file: str = "",
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -78,8 +82,10 @@ class Daemon(Service):
         self._observer = observer
         self._make_runner = make_runner
         self._notifier = notifier
+        self._pid_file = pid_file
         self._runner: Runner | None = None
         self._initial_pid = os.getpid()
+        self._log_is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application and provide its log observer, before twistd starts logging."""
@@ -88,27 +94,24 @@ class Daemon(Service):
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Open the listening sockets. Raises `CannotStart`."""
+        """Lock the pid file and open the listening sockets. Raises `CannotStart`."""
         super().privilegedStartService()
-        try:
+        if self._pid_file:
+            pid_file.hold(self._pid_file)
+        with self._failure_reported():
             self._listeners.open()
-        except CannotStart:
-            self._open_log()
-            self._observer.finish(MAX_FLUSH_SECONDS)
-            raise
 
     def startService(self) -> None:
         """Start serving. Raises `CannotStart`."""
         super().startService()
-        try:
-            self._open_log()
+        with self._failure_reported():
+            if self._log_file():
+                self._open_log()
             self._log.info("filestored {version} starts", version=__version__)
             self._runner = self._make_runner()
             started = self._runner.start(self._listeners.listening())
-        except (FilestoredError, OSError, ValueError) as error:
-            self._log.failure("cannot start")
-            self._observer.finish(MAX_FLUSH_SECONDS)
-            raise CannotStart(one_line(error)) from error
+        if not self._log_file():
+            self._open_log()
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
@@ -137,8 +140,8 @@ class Daemon(Service):
         self._log.info(
             "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
             urls=", ".join(self._listeners.urls()),
-            store=self._settings.store,
-            images=self._settings.images,
+            store=self._with_reserve(self._settings.store),
+            images=self._with_reserve(self._settings.images),
             hash=self._hash_name,
             workers=self._settings.workers,
         )
@@ -162,9 +165,35 @@ class Daemon(Service):
             self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
             self._log.info("new connections get the new certificate")
 
-    def _open_log(self) -> None:
-        log = self._settings.log
+    @contextmanager
+    def _failure_reported(self) -> Iterator[None]:
+        """Write expected errors to stderr, and to a log that is a file; raise them as `CannotStart`."""
+        try:
+            yield
+        except (CannotStart, FilestoredError, OSError, ValueError) as error:
+            reason = error if isinstance(error, CannotStart) else CannotStart(error)
+            os.write(2, f"{reason}\n".encode("utf-8", "backslashreplace"))
+            with suppress(OSError):
+                if self._log_file():
+                    self._open_log()
+                    self._log.error("cannot start: {reason}", reason=str(reason))
+                    self._observer.finish(MAX_FLUSH_SECONDS)
+            raise reason from None
+
+    def _with_reserve(self, directory: str) -> str:
+        """Return the path of a directory, and the free space that uploads leave there."""
+        reserve = reserved_bytes(os.statvfs(directory), self._settings.reserve)
+        return f"{directory} (leaving {format_size(reserve)} free)"
+
+    def _log_file(self) -> str | None:
+        """Return the path of the log; None is stderr, which a daemonised process does not have."""
         daemonised = os.getpid() != self._initial_pid
-        path = log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
-        make = partial(LoguruSink, log, path)
+        return self._settings.log.file or (os.path.abspath(DAEMON_LOG) if daemonised else None)
+
+    def _open_log(self) -> None:
+        if self._log_is_open:
+            return
+        path = self._log_file()
+        make = partial(LoguruSink, self._settings.log, path)
+        self._log_is_open = True
         self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))

@@ -14,6 +14,7 @@ Rejected: SO_REUSEPORT, which loses the connections queued for an exiting worker
 sockets.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -29,7 +30,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.startup_errors import CannotStart, one_line
+from filestored.daemon.startup.endpoint_strings import EXAMPLES, check
+from filestored.daemon.startup_errors import CannotStart, describe, one_line
 from filestored.http.transport.tls import Certificate
 from filestored.settings import KEYWORD, UNESCAPED_COLON, tls_files
 
@@ -56,6 +58,7 @@ class ListeningSocket:
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """Return the endpoint of a string. Raises `ValueError` with the reason in one line."""
     try:
+        check(text)
         endpoint: IStreamServerEndpoint = serverFromString(_InheritingReactor(reactor), with_unix_mode(text))
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
@@ -214,16 +217,24 @@ def _result_now(text: str, listening: "Deferred[IListeningPort]") -> IListeningP
 def _reason(failure: Failure) -> str:
     error = failure.value
     if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
-        return error.socketError.strerror or str(error)
+        reason = error.socketError.strerror or str(error)
+        advice = _ADVICE.get(error.socketError.errno or 0)
+        return f"{reason}; {advice}" if advice else reason
     return one_line(error)
 
 
 def _parse_error(text: str, error: Exception) -> str:
     if text.startswith("systemd:"):
-        return "systemd has passed no such socket to this process (LISTEN_FDS, LISTEN_FDNAMES)"
-    if text.startswith(("ssl:", "tls:")) and "nknown endpoint type" in str(error):
-        return "this endpoint needs: pip install 'filestored[tls]'"
-    return one_line(error)
+        return (
+            "no such socket was passed to this process (LISTEN_PID, LISTEN_FDS); start it by its socket unit"
+        )
+    if "OpenSSL" in str(error) and isinstance(error, ImportError):
+        return "this endpoint needs pyOpenSSL: in the checkout, pip install '.[tls]'"
+    if "nknown endpoint type" in str(error):
+        return f"this is no endpoint; {EXAMPLES}"
+    if text.startswith("ssl:") and not isinstance(error, ValueError):
+        return f"check privateKey= and certKey=: {describe(error)}"
+    return describe(error)
 
 
 def _certificate(text: str) -> Certificate | None:
@@ -239,6 +250,13 @@ def _read(path: str) -> bytes:
 
 
 _TLS_ENDPOINTS = ("ssl:", "tls:")
+_ADVICE = {
+    errno.EADDRINUSE: "stop the other program, or choose another port",
+    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another",
+    errno.EADDRNOTAVAIL: "name an address of this host",
+    errno.EROFS: "choose a path on another file system",
+}
+"""Advice for errors of bind(2)."""
 
 
 def _format_address(address: Any) -> str:

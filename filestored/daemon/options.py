@@ -8,11 +8,18 @@ Rejected: raising `usage.UsageError` to twistd, which prints two pages of help b
 """
 
 import os
+import shlex
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from twisted.python import usage
 
+from filestored.daemon.startup import twistd_options
+from filestored.daemon.startup.daemonize import open_standard_descriptors
+from filestored.daemon.startup.endpoint_strings import complete
+from filestored.daemon.startup.processors import usable_processors
+from filestored.daemon.startup.socket_activation import name_sockets
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
@@ -33,6 +40,7 @@ from filestored.settings import (
     parse_workers,
     with_absolute_paths,
 )
+from filestored.storage.disk.format_file import NAME
 from filestored.storage.disk.layout import DEFAULT_HASH
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
@@ -48,6 +56,7 @@ class Options(usage.Options):
     """
 
     owns_process = False
+    pid_file = ""
     longdesc = (
         "A file server that keeps every distinct content once, under its hash. Relative paths start "
         "at twistd's --rundir, else where twistd was started."
@@ -75,7 +84,13 @@ class Options(usage.Options):
             f"{MAX_PIXELS // 10**6}M",
             "Pixels of a frame of an image, as 100M; a JPEG, and all frames together, may have twice that.",
         ],
-        ["workers", None, "auto", "Number of processes; auto is one per core."],
+        [
+            "reserve",
+            None,
+            None,
+            "Free space that uploads leave, as 1GiB or 0. [default: 256MiB, or 5 % of a smaller disk]",
+        ],
+        ["workers", None, "auto", "Number of processes; auto is one per processor that may be used."],
         ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
         ["log-level", None, "INFO", "Least level to log: debug info warning error critical."],
         [
@@ -123,11 +138,12 @@ class Options(usage.Options):
         self._hosts: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted endpoint to listen on, repeatable: tcp:80, unix:/run/f.sock,
-        ssl:443:privateKey=key.pem:certKey=fullchain.pem, systemd:domain=INET:index=0. A Unix socket gets mode
-        660, or that of unix:/run/f.sock:mode=666. [default: tcp:9000:interface=127.0.0.1]
+        """Port, address or Twisted endpoint to listen on, repeatable: 80 on all addresses, 127.0.0.1:80,
+        [::1]:80, unix:/run/f.sock, ssl:443:privateKey=key.pem:certKey=fullchain.pem,
+        systemd:domain=INET:index=0. A Unix socket gets mode 660, or that of unix:/run/f.sock:mode=666.
+        [default: tcp:9000:interface=127.0.0.1]
         """  # noqa: D205, D400, D415  # twistd shows this whole text as help
-        self._endpoints.append(endpoint)
+        self._endpoints.append(complete(endpoint))
 
     def opt_host(self, name: str) -> None:
         """Name of this server besides localhost and addresses, repeatable; on loopback addresses other names
@@ -147,10 +163,20 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the words; an error ends the process with one line."""
+        open_standard_descriptors()
+        name_sockets(os.environ)
         try:
             super().parseOptions(options)
-        except usage.UsageError as error:
+        except (usage.UsageError, ValueError, OSError) as error:
             exit_with(error)
+
+    def parse_environment(self) -> None:
+        """Parse the words in FILESTORED_OPTIONS, which are quoted as in a shell."""
+        try:
+            words = shlex.split(os.environ.get("FILESTORED_OPTIONS", ""))
+        except ValueError as error:
+            exit_with(f"FILESTORED_OPTIONS: {error}; quote its words as in a shell")
+        self.parseOptions(words)
 
     def parseArgs(self, *words: str) -> None:
         """Refuse words that are not options."""
@@ -159,10 +185,11 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check the options of twistd, then parse every value."""
-        for name, instead in _UNSUPPORTED_TWISTD_OPTIONS.items():
-            if self._twistd_option(name):
-                raise usage.UsageError(f"twistd's --{name} does not work with filestored: {instead}")
+        self._twistd = twistd_options.find(self)
         self.settings = self._read()
+        _check_overlap(self.settings.store, self.settings.images)
+        if self._twistd is not None:
+            self.pid_file = twistd_options.check(self._twistd)
         self.owns_process = getattr(self, "parent", None) is not None
 
     def _read(self) -> Settings:
@@ -170,14 +197,14 @@ class Options(usage.Options):
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
         return Settings(
             listen=self._listen(),
-            store=self._path("store"),
-            images=self._path("images"),
+            store=self._directory("store"),
+            images=self._directory("images"),
             open_registration=bool(self["open-registration"]),
             no_registration=bool(self["no-registration"]),
             hosts=tuple(self._hosts),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
-            workers=self._parsed("workers", parse_workers),
+            workers=self._parsed("workers", partial(parse_workers, processors=usable_processors)),
             drain=self._parsed("drain", parse_seconds),
             access_log="-" if self["access-log"] == "-" else self._file("access-log") or "",
             log=self._read_log(),
@@ -185,10 +212,11 @@ class Options(usage.Options):
             max_uploads=self._parsed("max-uploads", parse_count),
             keep_alive=self._parsed("keep-alive", parse_seconds),
             max_pixels=self._parsed("max-pixels", parse_pixels),
+            reserve=self._parsed("reserve", _parse_reserve),
         )
 
     def _listen(self) -> tuple[str, ...]:
-        base = os.path.abspath(self._twistd_option("rundir") or "")
+        base = os.path.abspath(self._rundir())
         try:
             return tuple(with_absolute_paths(each, base) for each in self._endpoints or [DEFAULT_ENDPOINT])
         except ValueError as error:
@@ -217,7 +245,11 @@ class Options(usage.Options):
     def _path(self, name: str) -> str:
         if not self[name] or "\0" in self[name]:
             raise usage.UsageError(f"--{name}: a path is needed")
-        return os.path.abspath(os.path.join(self._twistd_option("rundir") or "", self[name]))
+        return os.path.abspath(os.path.join(self._rundir(), self[name]))
+
+    def _directory(self, name: str) -> str:
+        """Return the path of a directory; symbolic links are followed once, for all processes."""
+        return os.path.realpath(self._path(name))
 
     def _file(self, name: str) -> str | None:
         """Return the absolute path of a file that can be created; None for an empty value."""
@@ -225,19 +257,32 @@ class Options(usage.Options):
             return None
         path = self._path(name)
         if not os.path.isdir(os.path.dirname(path)):
-            raise usage.UsageError(f"--{name}: there is no directory {os.path.dirname(path)}")
+            raise usage.UsageError(f"--{name}: there is no directory {os.path.dirname(path)}; create it")
         if os.path.isdir(path):
-            raise usage.UsageError(f"--{name}: {path} is a directory")
+            raise usage.UsageError(f"--{name}: {path} is a directory; name a file")
+        target = path if os.path.lexists(path) else os.path.dirname(path)
+        if not os.access(target, os.W_OK) and not _is_read_only(target):
+            raise usage.UsageError(f"--{name}: user {os.geteuid()} may not write {path}; name another file")
         return path
 
-    def _twistd_option(self, name: str) -> Any:
-        """Return an option of twistd itself; None under ``filestored.tac``, which cannot see them."""
-        parent = getattr(self, "parent", None)
-        return None if parent is None else parent.get(name)
+    def _rundir(self) -> str:
+        return "" if self._twistd is None else str(self._twistd["rundir"])
 
 
-_UNSUPPORTED_TWISTD_OPTIONS = {
-    "logfile": "say --log behind the word filestored",
-    "syslog": "say --log behind the word filestored, or let systemd take its stderr",
-    "chroot": "use RootDirectory= of systemd, or a container",
-}
+def _check_overlap(store: str, images: str) -> None:
+    """Raise `UsageError` unless the directories are apart; an existing one inside the other is accepted."""
+    outer, inner = sorted((store, images), key=len)
+    if outer == inner:
+        raise usage.UsageError(f"--store and --images are both {outer}; name two directories")
+    if os.path.commonpath((outer, inner)) == outer and not os.path.exists(os.path.join(inner, NAME)):
+        raise usage.UsageError(f"--store and --images: {inner} is inside {outer}; name two directories")
+
+
+def _is_read_only(path: str) -> bool:
+    """Return whether the file system is read-only; the daemon serves without a log file then."""
+    return os.path.exists(path) and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _parse_reserve(text: str | None) -> int | None:
+    """Return a size that may be 0; None for the default. Raises `ValueError`."""
+    return None if text is None else parse_size(text, min_bytes=0)

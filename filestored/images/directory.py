@@ -78,8 +78,8 @@ class ImageDirectory:
 
     `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
     `max_uploads` are the limits of a `Store`; files that decoders do not read are too large as well.
-    `max_pixels` is the limit of a frame; `must_exist` is that of `prepare`. Blocking, but reads no
-    account and no image. Raises `FilestoredError` or `OSError`.
+    `max_pixels` is the limit of a frame, `reserve` that of `storage.reserve`; `must_exist` is that of
+    `prepare`. Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
     """
 
     def __init__(
@@ -94,12 +94,13 @@ class ImageDirectory:
         max_uploads: int,
         max_pixels: int = MAX_PIXELS,
         must_exist: bool = False,
+        reserve: int | None = None,
     ) -> None:
         health = devices.of(path)
         prepare(path, recovery.add(health, partial(repair, path)), must_exist)
         kept = DiskRecords(path)
         key = read_key(kept)
-        disk = DiskBackend(_blobs(path), UNIQUE_SHA256)
+        disk = DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve)
         blobs = Store(
             GzipBackend(disk),
             UNIQUE_SHA256,
@@ -108,7 +109,7 @@ class ImageDirectory:
             max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
             max_uploads=max_uploads,
         )
-        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk, max_pixels)
+        self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk, max_pixels, reserve)
         forget = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
         self._cleaner = OrphanCleanerThread(reactor, _marker(path), kept, key, disk)
@@ -120,14 +121,14 @@ class ImageDirectory:
 
 
 def _make_decoder(
-    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend, max_pixels: int
+    reactor: Any, path: str, threads: IOThreads, disk: DiskBackend, max_pixels: int, reserve: int | None
 ) -> tuple[DecoderPool | None, Thumbnails | None]:
     """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
     if not available():
         return None, None
     limits = ResourceLimits.for_pixels(max_pixels)
     decoder = DecoderPool(reactor, deadline=6.0 * limits.seconds, limits=limits)
-    cache = ThumbnailCache(os.path.join(path, "thumbnails"))
+    cache = ThumbnailCache(os.path.join(path, "thumbnails"), reserve=reserve)
     return decoder, Thumbnails(decoder, cache, threads, partial(_is_stored, disk))
 
 

@@ -1,10 +1,10 @@
 """Health: classifies OSErrors, and suspends writes.
 
-Every error of a backend passes through `Health.classify`. A full disk and a lack of descriptors refuse one
-upload and suspend nothing. A read-only file system suspends writes until a probe passes (`recovery`). EIO,
-other errors of a damaged disk (`FAULTY`) and a failed flush suspend them until a restart: the kernel drops
-the pages that it could not write, and the next flush would report success. Reads and starts continue in every
-case.
+Every error of a backend passes through `Health.classify`. A full disk, a file too large for the file system
+or the process (RLIMIT_FSIZE), and a lack of descriptors refuse one upload and suspend nothing. A read-only
+file system suspends writes until a probe passes (`recovery`). EIO, other errors of a damaged disk (`FAULTY`)
+and a failed flush suspend them until a restart: the kernel drops the pages that it could not write, and the
+next flush would report success. Reads and starts continue in every case.
 
 `ReadFailed` concerns one object: it is logged and counted. A removed directory, `StoreMissing`, suspends
 writes to that directory only; all other suspensions concern its whole device (`DeviceHealth`).
@@ -20,7 +20,14 @@ from typing import NoReturn
 
 from twisted.logger import Logger
 
-from filestored.errors import Overloaded, StorageFull, StoreMissing, UploadRefused, WritesSuspended
+from filestored.errors import (
+    FileTooLarge,
+    Overloaded,
+    StorageFull,
+    StoreMissing,
+    UploadRefused,
+    WritesSuspended,
+)
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
@@ -149,6 +156,7 @@ LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors of a process without free descriptors or memory."""
 
 _REFUSALS: dict[int, type[UploadRefused]] = {
+    errno.EFBIG: FileTooLarge,
     errno.ENOSPC: StorageFull,
     errno.EDQUOT: StorageFull,
     **dict.fromkeys(LACKING, Overloaded),

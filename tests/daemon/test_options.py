@@ -5,6 +5,7 @@ import os
 import pytest
 
 from filestored.daemon.options import Options
+from filestored.daemon.startup.processors import usable_processors
 from filestored.settings import Settings
 from tests.daemon_process import run
 
@@ -22,7 +23,8 @@ def test_the_defaults_are_those_of_the_contract():
     assert os.path.abspath("images") == settings.images
     assert None is settings.hash_name
     assert 5 * 2**30 == settings.max_size
-    assert len(os.sched_getaffinity(0)) == settings.workers
+    assert usable_processors() == settings.workers
+    assert None is settings.reserve
     assert "" == settings.access_log
     assert (30.0, 75.0) == (settings.drain, settings.keep_alive)
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
@@ -44,6 +46,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
         *("--keep-alive", "20.5"),
         *("--max-connections", "10000", "--max-uploads", "256", "--max-pixels", "250M", "--no-registration"),
+        *("--reserve", "0"),
         *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *(
             "--log",
@@ -59,6 +62,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     )
     assert ("tcp:1", "unix:/x") == settings.listen
     assert ("/s", "/i", "sha256") == (settings.store, settings.images, settings.hash_name)
+    assert 0 == settings.reserve
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
     assert (False, True) == (settings.open_registration, settings.no_registration)
     assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts

@@ -14,7 +14,7 @@ from tests.deep.bench import Bench, Verdict
 from tests.deep.volume import mounted
 
 RESERVE = 256 << 20
-"""Bytes that the store always leaves free."""
+"""Value of ``--reserve``."""
 
 SLACK = 40 << 20
 """Bytes that uploads may use of it: 16 MiB for each of two workers, and the pieces that are being written."""
@@ -27,7 +27,9 @@ def prove(bench: Bench) -> Verdict:
     least, statuses = RESERVE * 2, []
     mount = os.path.join(bench.directory, "mount")
     with mounted(["-t", "tmpfs", "-o", f"size={RESERVE + (60 << 20)}", "none"], mount):
-        daemon = bench.start("--workers", "2", "--store", os.path.join(mount, "store"))
+        daemon = bench.start(
+            *("--workers", "2", "--reserve", str(RESERVE), "--store", os.path.join(mount, "store"))
+        )
 
         def send() -> None:
             answer = requests.post(daemon.url, data=_pieces(), timeout=120)

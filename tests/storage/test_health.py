@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from filestored.errors import Overloaded, StorageFull, WritesSuspended
+from filestored.errors import FileTooLarge, Overloaded, StorageFull, WritesSuspended
 from filestored.storage.health import FlushFailed, Health, ShardUnusable
 
 
@@ -46,6 +46,7 @@ def test_a_read_only_file_system_suspends_writing_until_a_probe_passes():
     [
         (failure(errno.ENOSPC), StorageFull),
         (failure(errno.EDQUOT), StorageFull),
+        (failure(errno.EFBIG), FileTooLarge),
         (failure(errno.EMFILE), Overloaded),
         (failure(errno.ENOSPC, ShardUnusable), StorageFull),
         (failure(errno.EIO, ShardUnusable), ShardUnusable),

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 
 from filestored.digest import Digest
 from filestored.interfaces import Thumbnail
-from filestored.storage.disk.backend import RESERVED_BYTES
 from filestored.storage.disk.syscalls import closed_after
+from filestored.storage.reserve import free_bytes
 
 MAX_CACHE_BYTES = 256 * 1024 * 1024
 """Maximum size of all thumbnails together."""
@@ -42,17 +42,22 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 class ThumbnailCache:
     """The cache directory, created if missing. Blocking: call `get`, `put` and `forget` in I/O threads.
 
-    Nothing is stored while the file system has at most `RESERVED_BYTES` free.
+    Nothing is stored while only the reserve is free: `reserve` in bytes, see `storage.reserve`.
     """
 
     def __init__(
-        self, directory: str, max_bytes: int = MAX_CACHE_BYTES, now: Callable[[], float] = time.time
+        self,
+        directory: str,
+        max_bytes: int = MAX_CACHE_BYTES,
+        now: Callable[[], float] = time.time,
+        reserve: int | None = None,
     ) -> None:
         self._path = directory
         self._descriptor = -1
         self._opening = threading.Lock()
         self._max_bytes = max_bytes
         self._now = now
+        self._reserve = reserve
         self._unchecked_bytes = max_bytes  # the first write checks the files of former processes
         with suppress(OSError):  # full disk; the next use tries again
             self._open()
@@ -74,8 +79,7 @@ class ThumbnailCache:
 
     def _store(self, name: str, thumbnail: Thumbnail) -> None:
         self._evict(len(thumbnail.data))
-        space = os.fstatvfs(self._directory)
-        if space.f_bavail * space.f_frsize <= RESERVED_BYTES:
+        if not free_bytes(os.fstatvfs(self._directory), self._reserve):
             return
         temporary = f".{secrets.token_hex(8)}"
         try:

@@ -45,9 +45,7 @@ from filestored.storage.disk.syscalls import (
 )
 from filestored.storage.disk.temp_files import TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
-
-RESERVED_BYTES = 256 * 1024 * 1024
-"""Minimum free space; at least a hundredth of the file system."""
+from filestored.storage.reserve import free_bytes
 
 BATCH_FLUSH_MIN = 6
 """Number of flushes from which one `syncfs` is cheaper."""
@@ -57,9 +55,10 @@ BATCH_FLUSH_MIN = 6
 class DiskBackend:
     """The store in the directory `path`, whose files are named by `algorithm`.
 
-    `reserve` in bytes; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache` holds small files. Files
-    of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore` when a shard is not a
-    directory of the same file system, or while the store is migrated. The caller closes it.
+    `reserve` in bytes, see `storage.reserve`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache`
+    holds small files. Files of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore`
+    when a shard is not a directory of the same file system, or while the store is migrated. The caller
+    closes it.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class DiskBackend:
         path: str,
         algorithm: Algorithm,
         calls: Syscalls | None = None,
-        reserve: int = RESERVED_BYTES,
+        reserve: int | None = None,
         batch_flush_min: int | None = None,
         file_cache: FileCache | None = None,
     ) -> None:
@@ -219,11 +218,7 @@ class DiskBackend:
 
     def free_space(self) -> int:
         """Return the free space of fstatvfs(3) less the reserve; 0 without free inodes."""
-        space = self._calls.fstatvfs(self._root)
-        if space.f_files and not space.f_favail:
-            return 0
-        kept = max(self._reserve, space.f_blocks * space.f_frsize // 100)
-        return max(0, space.f_bavail * space.f_frsize - kept)
+        return free_bytes(self._calls.fstatvfs(self._root), self._reserve)
 
     def close(self) -> None:
         """Close all descriptors. No call may be running."""

@@ -1,8 +1,8 @@
 """Directories of filestored: ownership, mode and ``FORMAT``, shared by stores of files and of records.
 
 Such a directory is no symbolic link, belongs to the daemon's user, is writable by no other, and has a
-``FORMAT`` that states its contents. An empty directory may be initialized; a directory with other contents is
-left alone.
+``FORMAT`` that states its contents. An empty directory may be initialized, also the root of a new volume
+(`VOLUME_NAMES`); a directory with other contents is left alone.
 
 The order decides races: entries are listed before ``FORMAT`` is read again, and ``FORMAT`` is created first.
 So entries without a ``FORMAT`` belong to something else.
@@ -11,13 +11,14 @@ So entries without a ``FORMAT`` belong to something else.
 removal.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 
 from filestored.digest import Digest
-from filestored.errors import StoreMissing, UnusableStore
+from filestored.errors import StoreMissing, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import (
     DIRECTORY_FLAGS,
@@ -28,6 +29,9 @@ from filestored.storage.disk.syscalls import (
 )
 from filestored.storage.disk.temp_files import TMP_DIR, TempFiles
 from filestored.storage.health import UNFIT
+
+VOLUME_NAMES = frozenset({TMP_DIR, "lost+found", "System Volume Information", "$RECYCLE.BIN"})
+"""Names in a directory that counts as empty, besides hidden ones: those of a new volume."""
 
 Report = Callable[[OSError], None]
 """Called with the error that prevents the preparation of a directory."""
@@ -49,10 +53,32 @@ def error_context(path: str, noun: str) -> Iterator[None]:
     """Convert errors within the context to `UnusableStore` with the path of the directory."""
     try:
         yield
-    except UnusableStore as error:
-        raise UnusableStore(f"the {noun} {path} cannot be used: {error}") from None
+    except (UnusableStore, UnknownAlgorithm) as error:
+        raise type(error)(f"the {noun} {path} cannot be used: {error}") from None
     except OSError as error:
-        raise UnusableStore(f"the {noun} {path} cannot be used: {error.strerror or error}") from error
+        raise UnusableStore(f"the {noun} {path} cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """Return the reason and advice for an error of preparing a directory."""
+    if error.filename2 is not None and error.errno in _NO_LINKS:
+        return "its file system has no hard links, as exFAT; name a directory on ext4, XFS or Btrfs"
+    if error.filename2 is not None and not os.path.isdir("/proc/self/fd"):
+        return "/proc is not mounted, through which new files are linked; mount it"
+    return f"{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
+
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Errors of linkat(2) on a file system without hard links."""
+
+_ADVICE = {
+    errno.EACCES: "; let the user of this process reach it, or name another path",
+    errno.EROFS: "; mount it writable, or name another path",
+    errno.ENOSPC: "; free some space and inodes",
+    errno.EDQUOT: "; raise the quota of its user",
+    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+}
+"""Advice for errors of system calls."""
 
 
 def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
@@ -63,7 +89,8 @@ def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
     """
     try:
         root = _open(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        _check_parent(path)
         return None
     with closed_after(root):
         _check_access(os.fstat(root), dropping=os.geteuid() == 0)
@@ -109,29 +136,46 @@ def _open(path: str) -> int:
     if stat.S_ISLNK(mode):
         raise UnusableStore("it is a symbolic link; name the directory itself")
     if not stat.S_ISDIR(mode):
-        raise UnusableStore("it is not a directory")
+        raise UnusableStore("it is not a directory; name another path")
     return os.open(path, DIRECTORY_FLAGS)
+
+
+def _check_parent(path: str) -> None:
+    """Raise `UnusableStore` if the directory cannot be created."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise UnusableStore(f"there is no directory {parent}; create it")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UnusableStore(
+            f"user {os.geteuid()} cannot create it in {parent}; create it for that user, or name another path"
+        )
 
 
 def _check_access(status: os.stat_result, *, dropping: bool) -> None:
     """Raise `UnusableStore` for a wrong mode or, unless `dropping` privileges, a wrong owner."""
     if status.st_uid != os.geteuid() and not dropping:
         raise UnusableStore(
-            f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}"
+            f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}; "
+            "start it as the owner, or chown the directory"
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o022:
-        raise UnusableStore(f"others may write into it (mode {mode:04o}); chmod it to 0700")
+        raise UnusableStore(
+            f"others may write into it (mode {mode:04o}); chmod it to 0700, or name a directory on a file "
+            "system that keeps modes"
+        )
 
 
 def read_format(root: int, noun: str) -> format_file.StoreFormat | None:
     """Return the format; None for an empty directory. Raises `UnusableStore` for other contents."""
     if found := format_file.read(root):
         return found
-    others = [name for name in os.listdir(root) if not name.startswith(".") and name != TMP_DIR]
+    others = [name for name in os.listdir(root) if not name.startswith(".") and name not in VOLUME_NAMES]
     found = format_file.read(root)
     if others and not found:
-        raise UnusableStore(f"it is not empty and has no {format_file.NAME} file, so it is no {noun}")
+        raise UnusableStore(
+            f"it is not empty and has no {format_file.NAME} file, so it is no {noun}; name another path"
+        )
     return found
 
 

@@ -91,7 +91,9 @@ def _parse(text: bytes) -> StoreFormat:
     except (ValueError, TypeError, LookupError, AttributeError):
         raise _unreadable() from None
     if number not in VERSIONS:
-        raise UnusableStore(f"it has format {number!r}, and this version knows formats 1 and 2 only")
+        raise UnusableStore(
+            f"it has format {number!r}, and this version knows formats 1 and 2; install a newer one"
+        )
     if not (isinstance(hash_name, str) and isinstance(identity, str) and isinstance(moving_to, str | None)):
         raise _unreadable()
     if not (isinstance(aliases, list) and all(isinstance(name, str) for name in aliases)):

@@ -134,7 +134,11 @@ class Shards:
             descriptor = self._calls.open(name, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
         except OSError as error:
             if error.errno in _UNUSABLE_ERRNOS:
-                raise UnusableStore(f"its directory {name} cannot be opened: {error.strerror}") from error
+                lacking = error.errno in (errno.EMFILE, errno.ENFILE)
+                advice = "; raise the limit of open files (ulimit -n)" if lacking else ""
+                raise UnusableStore(
+                    f"its directory {name} cannot be opened: {error.strerror}{advice}"
+                ) from error
             raise ShardUnusable(error.errno, f"the directory {name}: {error.strerror}") from error
         try:
             self._check(name, descriptor)

@@ -190,9 +190,8 @@ def test_cache_directory_without_a_parent_is_not_recreated(tmp_path):
     cache.close()
 
 
-def test_cache_stores_nothing_when_only_the_reserve_is_free(open_cache, place, monkeypatch):
-    cache = open_cache()
-    monkeypatch.setattr("filestored.images.thumbnails.cache.RESERVED_BYTES", 2**62)
+def test_cache_stores_nothing_when_only_the_reserve_is_free(open_cache, place):
+    cache = open_cache(reserve=2**62)
     cache.put("a", JPEG)
     assert [] == os.listdir(place)
 

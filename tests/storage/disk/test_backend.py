@@ -266,13 +266,24 @@ MIB = 1024 * 1024
     ("total", "free", "inodes", "expected"),
     [
         (10 * 1024 * MIB, 1024 * MIB, 5, 768 * MIB),
-        (100 * 1024 * MIB, 2048 * MIB, 5, 1024 * MIB),
-        (1024 * MIB, 256 * MIB, 5, 0),
+        (100 * 1024 * MIB, 2048 * MIB, 5, 1792 * MIB),
+        (200 * MIB, 190 * MIB, 5, 180 * MIB),
+        (1000 * MIB, 50 * MIB, 5, 0),
         (1024 * MIB, 0, 5, 0),
         (10 * 1024 * MIB, 1024 * MIB, 0, 0),
     ],
 )
 def test_free_space_is_reported_less_the_reserve(place, total, free, inodes, expected):
     disk = DiskBackend(place, prepare(place), Syscalls(fstatvfs=space(total, free, inodes)))
+    assert expected == disk.free_space()
+    disk.close()
+
+
+@pytest.mark.parametrize(
+    ("reserve", "expected"), [(0, 1024 * MIB), (1, 1024 * MIB - 1), (2048 * MIB, 0), (None, 768 * MIB)]
+)
+def test_reserve_option_replaces_the_default(place, reserve, expected):
+    calls = Syscalls(fstatvfs=space(10 * 1024 * MIB, 1024 * MIB))
+    disk = DiskBackend(place, prepare(place), calls, reserve)
     assert expected == disk.free_space()
     disk.close()

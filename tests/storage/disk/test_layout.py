@@ -1,5 +1,6 @@
 """Layout of a store: refused directories, created entries, concurrent preparation."""
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ import pytest
 
 from filestored.errors import UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.layout import DEFAULT_HASH, SHARD_NAMES, check, prepare
+from filestored.storage.disk.syscalls import Syscalls
 from tests.storage.contract import watched, without_tmpfile
 
 
@@ -150,7 +152,8 @@ def test_prepare_names_a_missing_parent_directory(place):
 
 
 def test_missing_parent_directory_is_found_before_the_start(place):
-    assert check(place + "/below/nothing").name == DEFAULT_HASH
+    with pytest.raises(UnusableStore, match=r"there is no directory .*below; create it"):
+        check(place + "/below/nothing")
 
 
 def test_prepare_creates_a_missing_shard(place):
@@ -209,3 +212,20 @@ def test_concurrent_processes_prepare_one_store(place, calls):
     assert [0] * len(children) == statuses
     assert set() == set(os.listdir(place)) - {*SHARD_NAMES, "FORMAT", "quarantine", "tmp"}
     assert check(place).name == "sha1"
+
+
+@pytest.mark.parametrize("name", ["lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trash-1000"])
+def test_new_volume_counts_as_empty(place, name):
+    os.makedirs(f"{place}/{name}", 0o700)
+    os.chmod(place, 0o700)
+    check(place)
+    assert "sha256" == prepare(place).name
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_file_system_without_hard_links_is_refused_with_the_reason(place, code):
+    def link(source, name, **more):
+        raise OSError(code, os.strerror(code), source, None, name)
+
+    with pytest.raises(UnusableStore, match="has no hard links, as exFAT; name a directory on"):
+        prepare(place, calls=Syscalls(link=link))

@@ -1,0 +1,1 @@
+"""Checks and preparations of a start, before twistd daemonises."""

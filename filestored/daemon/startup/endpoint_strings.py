@@ -1,0 +1,65 @@
+r"""Endpoint strings: short forms are completed, and faults are found that Twisted reports late or unclearly.
+
+``9000`` and ``:9000`` are ``tcp:9000``, on all IPv4 addresses; ``127.0.0.1:9000`` and ``localhost:9000`` are
+``tcp:9000:interface=…``; ``[::1]:9000`` is ``tcp6:9000:interface=\:\:1``. Pure, except `check`.
+"""
+
+import os
+import re
+import stat
+
+MAX_UNIX_PATH_BYTES = 107
+"""Maximum length of the path of a Unix socket (unix(7))."""
+
+EXAMPLES = "write it like 9000, 127.0.0.1:9000, [::1]:9000, tcp:9000 or unix:/run/filestored.sock"
+
+_PORT = re.compile(r":?([0-9]+)", re.ASCII)
+_IPV4_PORT = re.compile(r"(localhost|\*|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+):([0-9]+)", re.ASCII)
+_IPV6_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\]:([0-9]+)", re.ASCII)
+_UNESCAPED_COLON = re.compile(r"(?<!\\):")
+_KEYWORD = re.compile(r"([A-Za-z]+)=(.*)", re.DOTALL)
+
+
+def complete(text: str) -> str:
+    """Return the endpoint string of Twisted for a short form; any other text as it is."""
+    if found := _PORT.fullmatch(text):
+        return f"tcp:{found[1]}"
+    if found := _IPV4_PORT.fullmatch(text):
+        return f"tcp:{found[2]}" if found[1] == "*" else f"tcp:{found[2]}:interface={found[1]}"
+    if found := _IPV6_PORT.fullmatch(text):
+        address = found[1].replace(":", "\\:")
+        return f"tcp6:{found[2]}:interface={address}"
+    return text
+
+
+def check(text: str) -> None:
+    """Raise `ValueError` for a port or the path of a Unix socket that cannot be listened on."""
+    kind, _, rest = text.partition(":")
+    if kind == "haproxy":
+        check(rest)
+    elif kind in ("tcp", "tcp6", "ssl"):
+        port = _argument(rest, "port")
+        if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
+            raise ValueError(f"{port!r} is not a port; {EXAMPLES}")
+    elif kind == "unix":
+        _check_unix_path(_argument(rest, "address"))
+
+
+def _argument(rest: str, keyword: str) -> str:
+    """Return the first positional argument, or that of `keyword`; empty if there is neither."""
+    arguments = _UNESCAPED_COLON.split(rest)
+    named = [found[2] for each in arguments if (found := _KEYWORD.match(each)) and found[1] == keyword]
+    positional = [each for each in arguments if not _KEYWORD.match(each)]
+    return re.sub(r"\\(.)", r"\1", [*named, *positional, ""][0])
+
+
+def _check_unix_path(path: str) -> None:
+    if not path or len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
+        raise ValueError(
+            f"the path of a Unix socket has 1 to {MAX_UNIX_PATH_BYTES} bytes; choose another one"
+        )
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise ValueError(f"there is no directory {directory}; create it")
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise ValueError(f"{path} is no socket; remove it, or choose another path")
