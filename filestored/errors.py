@@ -40,7 +40,7 @@ class TooLarge(UploadRefused):
     """The body is larger than this server accepts."""
 
 
-class FileTooLarge(TooLarge):
+class FileTooLarge(UploadRefused):
     """The body is larger than a file may be on this server's disk."""
 
 

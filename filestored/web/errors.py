@@ -24,6 +24,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.BodyStalled: 408,
     errors.AlreadyExists: 409,
     errors.Collision: 409,
+    errors.FileTooLarge: 413,
     errors.TooLarge: 413,
     errors.DigestMismatch: 422,
     errors.StoreMissing: 503,

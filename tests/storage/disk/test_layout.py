@@ -152,7 +152,7 @@ def test_prepare_names_a_missing_parent_directory(place):
 
 
 def test_missing_parent_directory_is_found_before_the_start(place):
-    with pytest.raises(UnusableStore, match="there is no directory .*below; create it"):
+    with pytest.raises(UnusableStore, match=r"there is no directory .*below; create it"):
         check(place + "/below/nothing")
 
 
