@@ -45,7 +45,7 @@ class TooLarge(UploadRefused):
         return cls(f"The file is larger than {size:,} bytes, which is the limit of this server.")
 
 
-class FileTooLarge(TooLarge):
+class FileTooLarge(UploadRefused):
     """The body is larger than a file may be on this server's disk."""
 
 

@@ -77,7 +77,7 @@ def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, 
     fault = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=linkat:error=ENOSPC:when=2+")
     done = run_filestored("migrate", store, "--to", "sha256", wrap=fault)
     assert (1, 1) == (done.returncode, done.stderr.count("\n"))
-    assert done.stderr.endswith("No space left on device\n")
+    assert done.stderr.endswith("No space left on device; free some space and inodes\n")
     with pytest.raises(AssertionError, match="its migration is unfinished"):
         start_daemon()
     done = run_filestored("migrate", store, "--abandon")

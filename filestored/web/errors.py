@@ -23,6 +23,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.BodyStalled: 408,
     errors.AlreadyExists: 409,
     errors.Collision: 409,
+    errors.FileTooLarge: 413,
     errors.TooLarge: 413,
     errors.TooManyPixels: 413,
     errors.DecodingTooCostly: 413,

@@ -122,7 +122,10 @@ FOR_REAL = {
     "--listen, kind": (["--listen", "carrier-pigeon:1"], "--listen carrier-pigeon:1: "),
     "--listen, port": (["--listen", "tcp:http9"], "--listen tcp:http9: "),
     "--listen, key": (["--listen", "ssl:1:privateKey=/nonexistent"], "/nonexistent"),
-    "--listen, systemd": (["--listen", "systemd:domain=INET:index=0"], "systemd has passed no such socket"),
+    "--listen, systemd": (
+        ["--listen", "systemd:domain=INET:index=0"],
+        "no such socket was passed to this process",
+    ),
 }
 
 

@@ -142,7 +142,10 @@ def test_a_missing_key_on_a_full_disk_is_one_line_that_names_the_directory(image
     for name in ("accounts", "tokens"):
         os.rename(tmp_path / "images" / name, tmp_path / name)
     os.unlink(tmp_path / "images" / "KEY")
-    with pytest.raises(AssertionError, match=f"{tmp_path}/images cannot be used: No space left on device"):
+    with pytest.raises(
+        AssertionError,
+        match=f"{tmp_path}/images cannot be used: No space left on device; free some space and inodes",
+    ):
         start_faulty("ENOSPC", "--workers", "2")
 
 
@@ -208,4 +211,6 @@ def test_a_new_store_on_a_full_disk_is_refused_with_one_line(tmp_path, workers):
         wrap=(find_tool("strace"), "-f", "-qq", "-o", os.devnull, "-e", f"inject={CALLS}:error=ENOSPC"),
     )
     assert 1 == done.returncode
-    assert done.stderr.splitlines()[-1].endswith("cannot be used: No space left on device")
+    assert done.stderr.splitlines()[-1].endswith(
+        "cannot be used: No space left on device; free some space and inodes"
+    )
