@@ -14,7 +14,7 @@ MAX_FRAMES = 1000
 """Maximum number of frames of an animation, or pages of a TIFF."""
 
 _PIXEL_BYTES = {"WEBP": 16, "AVIF": 9, "HEIF": 10}
-"""Measured memory of a decoder for each pixel."""
+"""Memory of a decoder for each pixel in bytes: measured, rounded up."""
 
 
 class TooManyPixels(Exception):
