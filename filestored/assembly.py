@@ -133,7 +133,8 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         hosts=settings.hosts,
     )
     access_log = open_access_log(reactor, settings.access_log)
-    factory = HTTPFactory(site, reactor, Limits(connections=settings.max_connections), access_log)
+    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
+    factory = HTTPFactory(site, reactor, limits, access_log)
     recovery.start()
 
     def stop_background() -> "Deferred[None]":

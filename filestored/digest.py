@@ -3,7 +3,8 @@
 `algorithm` looks an `Algorithm` up by name; `Algorithm.parse` makes a `Digest` of a client's text. The text
 of a `Digest` is a safe file name: lower-case hexadecimal of the one right length.
 
-Rejected: upper-case digits, which would give one content several names.
+Upper-case digits are no file name: they would give one content several. Requests with them are changed to
+lower-case ones before.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ class Algorithm:
         """Parse lower-case hexadecimal of the right length. Raises `MalformedDigest`."""
         if len(text) == 2 * self.size and _HEXADECIMAL.fullmatch(text):
             return Digest(self.name, text)
-        raise MalformedDigest(f"a {self.name} digest has {2 * self.size} lower-case hexadecimal digits")
+        raise MalformedDigest(f"a {self.name} digest has {2 * self.size} hexadecimal digits")
 
     def finish(self, hasher: Hasher) -> "Digest":
         """Return the digest of `hasher`, which `new` has started."""

@@ -30,6 +30,13 @@ MAX_WORKERS = 256
 MAX_CONNECTIONS = 4000
 """Default maximum of connections of one process."""
 
+KEEP_ALIVE_SECONDS = 75.0
+"""Default number of seconds between two requests after which a connection is closed.
+
+Longer than proxies wait (nginx 60 s): a proxy should close first, else a request may meet the end of the
+connection.
+"""
+
 MAX_UPLOADS = 64
 """Default maximum of uploads that write to disk at once in one process."""
 
@@ -49,7 +56,7 @@ class LogSettings:
 class Settings:
     """Settings of the daemon.
 
-    `max_size` in bytes, `drain` in seconds; paths are absolute; `hash_name` None means that
+    `max_size` in bytes, `drain` and `keep_alive` in seconds; paths are absolute; `hash_name` None means that
     of the store; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
     `max_uploads` are those of each process. `hosts` are names of this server, see `parse_host`.
     """
@@ -68,6 +75,7 @@ class Settings:
     open_registration: bool = False
     no_registration: bool = False
     hosts: tuple[str, ...] = ()
+    keep_alive: float = KEEP_ALIVE_SECONDS
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

@@ -18,6 +18,7 @@ from filestored.daemon.startup_errors import exit_with
 from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
 from filestored.settings import (
+    KEEP_ALIVE_SECONDS,
     MAX_CONNECTIONS,
     MAX_UPLOADS,
     LogSettings,
@@ -82,6 +83,7 @@ class Options(usage.Options):
             "File for the access log, in combined format; - is the log. [default: off]",
         ],
         ["drain", None, "30", "Seconds that a stop waits for running requests."],
+        ["keep-alive", None, f"{KEEP_ALIVE_SECONDS:g}", "Seconds between two requests on a connection."],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
         ["log-json", None, "Log one JSON object a line."],
@@ -172,6 +174,7 @@ class Options(usage.Options):
             log=self._read_log(),
             max_connections=self._parsed("max-connections", parse_count),
             max_uploads=self._parsed("max-uploads", parse_count),
+            keep_alive=self._parsed("keep-alive", parse_seconds),
         )
 
     def _read_log(self) -> LogSettings:

@@ -8,8 +8,9 @@ A request is rendered at the end of its head, one at a time, so pipelined reques
 Input that no reader takes yet waits in the `InputBuffer`.
 
 An exchange that cannot be read to its end (an early refusal, broken framing) is answered with
-``Connection: close`` and is the last one. The channel then closes its sending side first and discards a
-bounded amount of input, so the client reads the response before a reset (RFC 9112 section 9.6).
+``Connection: close`` and is the last one. The channel then closes its sending side first and discards input
+for a bounded time (RFC 9112 section 9.6): a client that sends all of a body before it reads would lose the
+response to a reset.
 """
 
 from collections.abc import Callable
@@ -105,7 +106,7 @@ class HTTPChannel(Protocol):
             self._reject(error.status, error.reason)
             return False
         if found is None:
-            if self._state is ConnectionState.IDLE:
+            if self._state is ConnectionState.IDLE and self._heads.began:
                 self._set_state(ConnectionState.HEAD)
             return False
         head, self._input.data = found
@@ -138,8 +139,7 @@ class HTTPChannel(Protocol):
         return False
 
     def _discard_input(self) -> bool:
-        if self._input.discard() > self._limits.linger_bytes:
-            self.abort()
+        self._input.discard()
         return False
 
     # --- one request ----------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class HTTPChannel(Protocol):
             self._output.close()
 
     def _linger(self) -> None:
-        """Close the sending side, and discard a bounded amount of input."""
+        """Close the sending side, and discard input for a bounded time."""
         self._set_state(ConnectionState.LINGER)
         self._output.finish()
         self._input.process()
@@ -364,6 +364,9 @@ class HTTPChannel(Protocol):
         elif self._state is ConnectionState.BODY:
             if self._timeouts.body_expired(self._body.wanting, now, self._body_size):
                 self._fail_body(BodyStalled())
+        elif self._state is ConnectionState.LINGER:
+            if self._timeouts.linger_expired(now, now - self._state_since, self._input.discarded):
+                self.abort()
         elif self._timeouts.is_expired(self._state, now - self._state_since):
             self.expire()
 

@@ -29,7 +29,6 @@ class InputBuffer:
     __slots__ = (
         "_call_soon",
         "_deferred",
-        "_discarded",
         "_on_end",
         "_paused",
         "_processing",
@@ -37,6 +36,7 @@ class InputBuffer:
         "_transport",
         "closed",
         "data",
+        "discarded",
         "ended",
     )
 
@@ -52,7 +52,7 @@ class InputBuffer:
         self._on_end = on_end
         self._call_soon = call_soon
         self._processing = self._deferred = self._paused = False
-        self._discarded = 0
+        self.discarded = 0
         self.data = b""
         self.ended = self.closed = False
 
@@ -87,11 +87,10 @@ class InputBuffer:
         if not self._deferred:
             self._on_end()
 
-    def discard(self) -> int:
-        """Discard the input; return the number of bytes discarded so far."""
-        self._discarded += len(self.data)
+    def discard(self) -> None:
+        """Discard the input; `discarded` counts its bytes."""
+        self.discarded += len(self.data)
         self.data = b""
-        return self._discarded
 
     def close(self) -> None:
         """Drop the input of a connection that is closed."""

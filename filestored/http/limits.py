@@ -5,7 +5,7 @@ The defaults are promises to clients (docs/promises.md). Tests and other servers
 
 from dataclasses import dataclass
 
-from filestored.settings import MAX_CONNECTIONS
+from filestored.settings import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS
 
 KIB = 1024
 
@@ -27,7 +27,7 @@ class Limits:
     trailers: int = 8 * KIB
     """Bytes of all trailer lines, which are read and ignored; beyond it 400."""
 
-    keep_alive_timeout: float = 30.0
+    keep_alive_timeout: float = KEEP_ALIVE_SECONDS
     """Seconds without a request after which a connection is closed."""
     head_timeout: float = 10.0
     """Seconds from the first byte of a head to its last, whatever arrives in between."""
@@ -40,9 +40,9 @@ class Limits:
     write_timeout: float = 60.0
     """Seconds without the client taking a byte of the response."""
 
-    linger_bytes: int = 64 * KIB
-    """Bytes that are read and discarded after a response that ends the connection early."""
-    linger_time: float = 2.0
-    """Seconds during which they are."""
+    linger_timeout: float = 30.0
+    """Seconds during which input is discarded after a response that ends the connection early."""
+    linger_stall_timeout: float = 5.0
+    """Seconds without a byte of that input."""
     connections: int = MAX_CONNECTIONS
     """Connections at once; for one beyond, another one is evicted, else it is answered 503."""

@@ -11,12 +11,11 @@ from errno import EIO
 from functools import cached_property
 from time import monotonic
 from typing import cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProducer, IPullProducer, IPushProducer
 from twisted.python.failure import Failure
-from twisted.web.http import parse_qs
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
@@ -80,8 +79,11 @@ class Request(TwistedRequest):
 
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:
-        """Names and values of the query, decoded."""
-        args: dict[bytes, list[bytes]] = parse_qs(self._head.query, keep_blank_values=True)
+        """Names and values of the query, decoded. Only ``&`` separates fields."""
+        args: dict[bytes, list[bytes]] = {}
+        query = self._head.query.decode("ascii")
+        for name, value in parse_qsl(query, keep_blank_values=True, encoding="latin-1"):
+            args.setdefault(name.encode("latin-1"), []).append(value.encode("latin-1"))
         return args
 
     def getHeader(self, key: bytes | str) -> bytes | str | None:

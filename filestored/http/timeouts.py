@@ -20,6 +20,7 @@ class Timeouts:
         self._body_stall = StallTimer(limits.body_stall_timeout)
         self._min_body_rate = MinRate(limits.body_window, limits.body_rate)
         self._write_stall = StallTimer(limits.write_timeout)
+        self._linger_stall = StallTimer(limits.linger_stall_timeout)
         self._limits = limits
         self.measures_body = False
         """Whether a poll has seen a body since `reset_body`."""
@@ -50,6 +51,11 @@ class Timeouts:
             return False
         return self._write_stall.expired(now, taken)
 
+    def linger_expired(self, now: float, seconds: float, discarded: int) -> bool:
+        """Return whether a connection has lingered for too long, or `discarded` no bytes for too long."""
+        stalled = self._linger_stall.expired(now, discarded)
+        return stalled or seconds > self._limits.linger_timeout
+
     def body_rate(self, now: float, received: int) -> float:
         """Return the rate of a body in bytes a second; infinite if the time is too short to measure."""
         return self._min_body_rate.rate(now, received)
@@ -66,8 +72,6 @@ class Timeouts:
                 return self._limits.head_timeout
             case ConnectionState.BODY_FAILED:
                 return self._limits.write_timeout
-            case ConnectionState.LINGER:
-                return self._limits.linger_time
             case _:
                 return inf
 

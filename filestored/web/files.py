@@ -55,7 +55,7 @@ class StoredFile(AsyncResource):
         return self._store.parse(self._text(request))
 
     def _text(self, request: IStreamedRequest) -> str:
-        return self._hash_of(request).decode("ascii", "replace")
+        return self._hash_of(request).lower().decode("ascii", "replace")  # some tools print upper-case digits
 
     async def _is_stored(self, digest: Digest) -> bool:
         try:

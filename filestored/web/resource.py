@@ -105,11 +105,18 @@ class ErrorResource(AsyncResource):
         return NOT_DONE_YET
 
 
-class NotFoundResource(ErrorResource):
-    """Answers every method with 404."""
+class NotFoundResource(AsyncResource):
+    """Answers every method with 404; to an upload it names the addresses of uploads."""
 
-    def __init__(self) -> None:
-        super().__init__(HTTPError(404, "There is nothing at this address."))
+    isLeaf = True
+
+    def render(self, request: IStreamedRequest) -> int:
+        """Send the error response."""
+        text = "There is nothing at this address."
+        if request.method in (b"POST", b"PUT"):
+            text += " Upload a file with POST / or PUT /files/HASH."
+        self.send_error(request, HTTPError(404, text))
+        return NOT_DONE_YET
 
 
 def reply(

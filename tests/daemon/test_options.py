@@ -24,7 +24,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert 5 * 2**30 == settings.max_size
     assert len(os.sched_getaffinity(0)) == settings.workers
     assert "" == settings.access_log
-    assert 30.0 == settings.drain
+    assert (30.0, 75.0) == (settings.drain, settings.keep_alive)
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
     assert (False, False, ()) == (settings.open_registration, settings.no_registration, settings.hosts)
     assert (None, "INFO", None, None, False) == (
@@ -42,6 +42,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
         *("--listen", "tcp:1", "--listen", "unix:/x", "--store", "/s", "--images", "/i", "--hash", "sha256"),
         *("--max-size", "1MiB", "--workers", "3", "--drain", "1.5", "--access-log", "-"),
         *("--max-connections", "10000", "--max-uploads", "256", "--no-registration"),
+        *("--keep-alive", "20.5"),
         *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *(
             "--log",
@@ -61,7 +62,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     assert (False, True) == (settings.open_registration, settings.no_registration)
     assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts
     assert settings == Settings.from_json(settings.to_json())
-    assert (10000, 256) == (settings.max_connections, settings.max_uploads)
+    assert (10000, 256, 20.5) == (settings.max_connections, settings.max_uploads, settings.keep_alive)
     assert (log, "DEBUG", "10 MB", "3", True) == (
         settings.log.file,
         settings.log.level,

@@ -11,7 +11,7 @@ from random import Random
 
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict, connection, read_all
-from tests.http.parser.h11_comparison import HEAD, parse, parse_with_h11, random_body, random_cut
+from tests.http.parser.h11_comparison import HEAD, parse, parse_with_h11, random_bodies, random_cut
 
 FRAMINGS = 100_000
 MIN_ACCEPTED = FRAMINGS // 4
@@ -26,12 +26,12 @@ def prove(bench: Bench) -> Verdict:
     daemon = bench.start("--workers", "1")
     accepted = different = uploaded = 0
     for number in range(FRAMINGS):
-        wire = random_body(random)
+        wire, without_blanks = random_bodies(random)
         pieces = random_cut(random, wire)
-        seen, expected = parse(pieces), parse_with_h11(pieces)
+        seen, expected = parse(pieces), (parse_with_h11(pieces), parse_with_h11([without_blanks]))
         whole = seen is not None and seen.complete
         accepted += whole
-        different += seen is not None and seen != expected
+        different += seen is not None and seen not in expected
         if number % UPLOADED_EACH == 0:
             digest = hashlib.sha256(seen.body).hexdigest() if seen is not None and seen.complete else None
             uploaded += digest is not None

@@ -17,13 +17,29 @@ LIMITS = Limits()
         (ConnectionState.IDLE, LIMITS.keep_alive_timeout),
         (ConnectionState.HEAD, LIMITS.head_timeout),
         (ConnectionState.BODY_FAILED, LIMITS.write_timeout),
-        (ConnectionState.LINGER, LIMITS.linger_time),
     ],
 )
 def test_state_expires_after_its_timeout(state, limit):
     timeouts = Timeouts(LIMITS)
     assert not timeouts.is_expired(state, limit)
     assert timeouts.is_expired(state, limit + 0.001)
+
+
+@pytest.mark.parametrize(
+    ("polls", "expired"),
+    [
+        ([(0, 0), (4.9, 0)], False),
+        ([(0, 0), (5, 0)], True),
+        ([(0, 0), (4.9, 1), (9.8, 1)], False),
+        ([(0, 0), (4.9, 1), (9.9, 1)], True),
+        ([(second, second) for second in range(31)], False),
+        ([(second, second) for second in range(32)], True),
+    ],
+    ids=["short silence", "silence", "bytes in between", "silence after bytes", "30 s", "more than 30 s"],
+)
+def test_lingering_ends_after_5_seconds_of_silence_or_30_in_all(polls, expired):
+    timeouts = Timeouts(LIMITS)
+    assert expired == [timeouts.linger_expired(now, now, discarded) for now, discarded in polls][-1]
 
 
 @pytest.mark.parametrize("state", [ConnectionState.BODY, ConnectionState.RESPONSE, ConnectionState.CLOSED])

@@ -40,7 +40,15 @@ def test_405_is_sent_before_the_body_arrives(wire):
 @pytest.mark.parametrize("target", ["/nowhere", "//", "//x", f"//?file_hash={NAME}", "/health/", "/health/x"])
 def test_unknown_path_is_404(wire, method, target):
     answer = wire.ask(method, target)
-    assert (answer.status, answer.body) == (404, b"There is nothing at this address.\n")
+    hint = b" Upload a file with POST / or PUT /files/HASH." if method == "POST" else b""
+    assert (answer.status, answer.body) == (404, b"There is nothing at this address." + hint + b"\n")
+
+
+def test_upload_to_a_name_is_404_that_names_the_addresses_of_uploads(wire):
+    answer = wire.ask("PUT", "/report.pdf", b"abc")
+    assert 404 == answer.status
+    assert b"POST /" in answer.body
+    assert b"PUT /files/HASH" in answer.body
 
 
 # --- the form of an error ----------------------------------------------------------------------

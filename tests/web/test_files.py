@@ -20,7 +20,7 @@ def wire(make_wire):
 TARGETS = [f"/?file_hash={NAME}", f"/?hash={NAME}", f"/files/{NAME}"]
 """The three spellings of the URL of a file."""
 
-MALFORMED = [NAME[:-1], NAME + "0", NAME.upper(), "x" * 64, "%00" * 64, "%D0%B6", "..", NAME[:-1] + "%0A"]
+MALFORMED = [NAME[:-1], NAME + "0", "x" * 64, "%00" * 64, "%D0%B6", "..", NAME[:-1] + "%0A"]
 
 
 # --- the file --------------------------------------------------------------------------------

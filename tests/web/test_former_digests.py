@@ -44,7 +44,7 @@ def test_a_former_name_that_no_file_had_is_404(moved, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-@pytest.mark.parametrize("name", ["0" * 31, "0" * 40, FORMER.upper(), "g" * 32])
+@pytest.mark.parametrize("name", ["0" * 31, "0" * 40, "g" * 32])
 def test_a_name_of_neither_algorithm_is_400(moved, method, name):
     assert moved.ask(method, f"/files/{name}").status == 400
 

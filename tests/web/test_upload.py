@@ -152,7 +152,7 @@ def test_put_of_other_bytes_is_422_and_stores_nothing(wire):
     assert not stored(wire, OTHER)
 
 
-@pytest.mark.parametrize("name", ["x", HELLO.upper(), HELLO + "0", "%00", "..%2f", "%D0%B6"])
+@pytest.mark.parametrize("name", ["x", HELLO + "0", "%00", "..%2f", "%D0%B6"])
 def test_put_with_malformed_hash_is_400(wire, name):
     assert wire.ask("PUT", f"/files/{name}", b"hello").status == 400
 

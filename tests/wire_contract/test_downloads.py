@@ -73,7 +73,7 @@ def test_unknown_hash_is_404(port, method, spelling):
     [
         *("file_hash=", "hash=", "file_hash", "file_hash=x", "other=1", "FILE_HASH=" + UNSTORED),
         *(f"file_hash={UNSTORED}&file_hash={UNSTORED}", f"file_hash={UNSTORED}&hash={UNSTORED}"),
-        *(f"file_hash={UNSTORED}0", f"file_hash={UNSTORED[1:]}", f"file_hash={UNSTORED.upper()}"),
+        *(f"file_hash={UNSTORED}0", f"file_hash={UNSTORED[1:]}"),
         *(f"file_hash=%20{UNSTORED}", f"file_hash={UNSTORED}%0a", f"file_hash={UNSTORED}%00"),
         *("file_hash=../../FORMAT", "file_hash=%2e%2e%2fFORMAT", "file_hash=" + "%D9%A0" * 64),
     ],
@@ -93,7 +93,7 @@ def test_get_without_hash_is_400_unless_html_is_preferred(port):
 
 
 @ALL
-@pytest.mark.parametrize("name", ["x", UNSTORED[:-1], UNSTORED + "0", UNSTORED.upper(), "FORMAT", "ab"])
+@pytest.mark.parametrize("name", ["x", UNSTORED[:-1], UNSTORED + "0", "FORMAT", "ab"])
 def test_malformed_hash_in_path_is_400(port, method, name):
     assert 400 == ask(port, method, f"/files/{name}").status
 

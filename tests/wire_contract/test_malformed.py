@@ -32,7 +32,7 @@ def test_malformed_request_gets_an_error_and_ends_the_connection(port, data):
         assert b"" == peer.remainder()
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0"])
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.0"])
 def test_other_http_version_is_505(port, version):
     with RawSocketClient(port) as peer:
         peer.send(GOOD.replace(b"1.1", version.encode()) + b"Host: x\r\n\r\n")
@@ -90,9 +90,12 @@ def malformed(dice, digest):
 
 
 def is_broken(data):
-    """Return whether h11 rejects the first request: its head, or the body of an upload."""
+    """Return whether h11 rejects the first request: its head, or the body of an upload.
+
+    It would also reject empty lines before a request, which RFC 9112 section 2.2 has servers skip.
+    """
     reader = h11.Connection(h11.SERVER)
-    reader.receive_data(data)
+    reader.receive_data(re.sub(rb"\A(?:\r\n)+", b"", data))
     uploads = True
     try:
         while uploads and not isinstance(event := reader.next_event(), h11.EndOfMessage):

@@ -143,7 +143,7 @@ def test_chunked_put_is_checked(port, fresh):
             assert expected == peer.read_response("PUT").status
 
 
-@pytest.mark.parametrize("name", ["x", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "0" * 32, "%30" * 63])
+@pytest.mark.parametrize("name", ["x", "0" * 63, "0" * 65, "G" * 64, "0" * 32, "%30" * 63])
 def test_put_with_malformed_hash_is_400(port, name):
     assert 400 == ask(port, "PUT", f"/files/{name}", body=b"x").status
 

@@ -5,7 +5,8 @@ body is complete.
 
 A `LengthReader` counts. A `ChunkedReader` parses the chunked coding itself, so the limits on lines are exact
 and the end of the message is known to the byte. It also passes each line and each piece of data to llhttp,
-which must find the same bytes of the body, and the same end.
+which must find the same bytes of the body, and the same end. llhttp rejects blanks in the extensions of a
+chunk, which RFC 9112 section 7.1.1 allows, so it gets these lines without blanks.
 """
 
 import re
@@ -18,7 +19,8 @@ from filestored.errors import BodyMalformed
 from filestored.http.limits import Limits
 
 _CRLF = b"\r\n"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?\r\n")  # h11 reads at most 20 digits
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})([ \t]*(?:;[^\r\n]*)?)\r\n")  # h11 reads at most 20 digits
+_BLANKS = b" \t"
 _ANY_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -66,6 +68,7 @@ class ChunkedReader:
         self._buffer = b""
         self._missing = 0
         self._trailers = 0
+        self._has_extension = False
         self._step: Callable[[bytes, int], tuple[int, bytes]] = self._read_size
 
     def feed(self, data: bytes) -> FramingResult:
@@ -89,22 +92,23 @@ class ChunkedReader:
 
     def _check(self, data: bytes, position: int, end: int, body: bytes) -> None:
         """Raise `BodyMalformed` unless llhttp finds the same body and the same end in these bytes."""
+        piece: bytes | memoryview = memoryview(data)[position:end]
+        if self._has_extension:
+            self._has_extension = False
+            piece = data[position:end].translate(None, _BLANKS)
         try:
-            self._parser.feed_data(memoryview(data)[position:end])
+            self._parser.feed_data(piece)
         except HttpParserError as error:
             raise BodyMalformed("the chunked coding is broken") from error
-        found, self._callbacks.body = (
-            self._callbacks.body,
-            b"",
-        )  # the reader is part of a cycle, which may keep it long
+        found = self._callbacks.body
+        self._callbacks.body = b""  # the reader is part of a cycle, which may keep it long
         if found != body:
             raise BodyMalformed("the size of a chunk is ambiguous")
         if self._callbacks.complete != (self._step == self._past_end):
             raise BodyMalformed("the chunked coding ends where it should not")
 
     # Each step returns the position after the bytes that it has read, and the bytes of the body among them.
-    # It
-    # returns the same position if it needs more bytes. It also sets the next step.
+    # It returns the same position if it needs more bytes. It also sets the next step.
 
     def _read_size(self, data: bytes, position: int) -> tuple[int, bytes]:
         """Read the line with the size of a chunk; read the whole chunk if it has arrived."""
@@ -115,7 +119,8 @@ class ChunkedReader:
         if match is None:
             raise BodyMalformed("a chunk begins with its size")
         size = int(match[1], 16)
-        if 0 < size <= len(data) - end - len(_CRLF):
+        self._has_extension = bool(match[2])
+        if 0 < size <= len(data) - end - len(_CRLF) and not self._has_extension:
             return self._whole_chunk(data, end, size)
         self._missing = size
         self._step = self._read_data if size else self._read_trailer

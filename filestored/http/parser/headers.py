@@ -1,13 +1,14 @@
 """Request headers: from the bytes of the header block to `Headers`, or a `BadRequest`.
 
-llhttp parses the block, from the end of the request line to the empty line, in one piece. Stricter than
-llhttp: exactly one well-formed ``Host`` (RFC 9112 section 3.2); ``Transfer-Encoding`` is ``chunked``, on
-HTTP/1.1 and without ``Content-Length``; no framing header is repeated.
+llhttp parses the block, from the end of the request line to the empty line, in one piece. Blanks around a
+value do not belong to it (RFC 9110 section 5.5). Stricter than llhttp: exactly one well-formed ``Host``
+(RFC 9112 section 3.2); ``Transfer-Encoding`` is ``chunked``, on HTTP/1.1 and without ``Content-Length``; no
+framing header is repeated.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -16,7 +17,9 @@ from filestored.http.limits import Limits
 Field = tuple[bytes, bytes]
 
 _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
-_HOST = re.compile(rb"(?:\[[\w:.~!$&'()*+,;=-]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?[ \t]*")
+HOST = re.compile(rb"(?:\[[\w:.~!$&'()*+,;=-]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+"""A value of `Host`: an address or a name, perhaps empty, and a port (RFC 9110 section 7.2)."""
+
 _FRAMING_FIELDS = frozenset([b"host", b"content-length", b"transfer-encoding", b"expect"])
 
 
@@ -33,9 +36,9 @@ class BadRequest(Exception):
 class Headers:
     """Request headers, and their meaning for connection and body (RFC 9112). Not changed after parsing.
 
-    `lines` in the order received, names in lower case, values as sent; `last` holds the last value of each
-    name. `length` is the announced length of the body in bytes, or None; `has_body` is true for a body of
-    zero bytes, too (RFC 9112 section 6.3).
+    `lines` in the order received, names in lower case, values without blanks around them; `last` holds the
+    last value of each name. `length` is the announced length of the body in bytes, or None; `has_body` is
+    true for a body of zero bytes, too (RFC 9112 section 6.3).
     """
 
     lines: list[Field]
@@ -48,6 +51,11 @@ class Headers:
 
     def __post_init__(self) -> None:
         self.last = dict(self.lines)
+
+    def with_host(self, host: bytes) -> "Headers":
+        """Return a copy with another ``Host``."""
+        lines = [line for line in self.lines if line[0] != b"host"]
+        return replace(self, lines=[*lines, (b"host", host)])
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """Return the values of all headers of that lower-case name, in their order."""
@@ -64,11 +72,13 @@ def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     Raises `BadRequest`: 400 for a violation of RFC 9112 or of the stricter rules above, 431 for too many or
     too long headers.
     """
+    if b" \r\n" in block or b"\t\r\n" in block:
+        block = _without_blanks(block)
     fields = Headers(_parse(b"POST / " + version + b"\r\n" + block, limits))
     http11 = version == b"HTTP/1.1"
     if http11 and b"host" not in fields.last:
         raise BadRequest(400, "a request needs exactly one Host field")
-    if not _HOST.fullmatch(fields.last.get(b"host", b"")):
+    if not HOST.fullmatch(fields.last.get(b"host", b"")):
         raise BadRequest(400, "the Host is malformed")
     if len(fields.last) < len(fields.lines):
         _refuse_repetition(fields.lines)
@@ -78,6 +88,11 @@ def parse_headers(block: bytes, version: bytes, limits: Limits) -> Headers:
     fields.has_body = fields.chunked or fields.length is not None
     fields.expects_continue = http11 and fields.last.get(b"expect", b"").lower() == b"100-continue"
     return fields
+
+
+def _without_blanks(block: bytes) -> bytes:
+    """Remove blanks behind values; not from a line of blanks only: an empty line would end the headers."""
+    return b"\r\n".join(line.rstrip(b" \t") or line for line in block.split(b"\r\n"))
 
 
 class _Callbacks:

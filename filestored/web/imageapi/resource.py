@@ -6,7 +6,7 @@ The paths of this API hold tokens, so `Referrer-Policy` keeps browsers from send
 from filestored.http.response import preformat
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
-from filestored.web.resource import AsyncResource, ErrorResource, NotFoundResource, reply_json
+from filestored.web.resource import AsyncResource, ErrorResource, reply_json
 
 _NO_REFERRER = preformat((b"Referrer-Policy", b"no-referrer"))
 
@@ -29,9 +29,12 @@ class ImageApiResource(AsyncResource):
         reply_json(request, error.status, str(error), headers=headers)
 
 
-class ImageApiNotFound(ImageApiResource, NotFoundResource):
-    """Answers every method with 404, as a JSON string."""
-
-
 class ImageApiError(ImageApiResource, ErrorResource):
     """Answers every method with the same `HTTPError`, as a JSON string."""
+
+
+class ImageApiNotFound(ImageApiError):
+    """Answers every method with 404, as a JSON string."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPError(404, "There is nothing at this address."))

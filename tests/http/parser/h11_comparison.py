@@ -5,6 +5,7 @@ sizes beyond 64 bits, bare line ends, data that look like chunks, trailers, and 
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -19,6 +20,7 @@ MAX_PADDING = 40
 """Digits of the longest size."""
 
 _EXTENSIONS = (b";a", b";a=b", b';a="b c"', b"; a", b" ;a", b";a ", b"; a = b", b"\t;a=1", b";", b";;", b" ")
+_EXTENSIONS_WITHOUT_BLANKS = tuple(each.translate(None, b" \t") for each in _EXTENSIONS)
 _ODD_SIZES = (
     b"",
     b"x",
@@ -51,12 +53,20 @@ class Reading:
     complete: bool
 
 
-def random_body(random: Random) -> bytes:
-    """Return a chunked body; one in four has an oddity."""
+def random_bodies(random: Random) -> tuple[bytes, bytes]:
+    """Return a chunked body, one in four with an oddity, and the same without blanks in the extensions.
+
+    The second is for h11, which rejects blanks before an extension (RFC 9112 section 7.1.1 allows them).
+    """
+    seed = random.random()
+    return _body(Random(seed), _EXTENSIONS), _body(Random(seed), _EXTENSIONS_WITHOUT_BLANKS)
+
+
+def _body(random: Random, extensions: Sequence[bytes]) -> bytes:
     odd = 0.1 if random.random() < 0.25 else 0.0
-    chunks = [_chunk(random, odd) for _ in range(random.randint(1, 4))]
+    chunks = [_chunk(random, odd, extensions) for _ in range(random.randint(1, 4))]
     zeros = b"0" * _padding(random)
-    last = zeros + _extension(random) + b"\r\n" + random.choice(_TRAILERS) + b"\r\n"
+    last = zeros + _extension(random, extensions) + b"\r\n" + random.choice(_TRAILERS) + b"\r\n"
     return b"".join([*chunks, last, random.choice(_BEHIND)])
 
 
@@ -103,7 +113,7 @@ def parse_with_h11(pieces: list[bytes]) -> Reading | None:
     return Reading(body, server.trailing_data[0] if complete else b"", complete)
 
 
-def _chunk(random: Random, odd: float) -> bytes:
+def _chunk(random: Random, odd: float, extensions: Sequence[bytes]) -> bytes:
     data = b"".join(random.choice(_DATA) for _ in range(random.randint(1, 3)))
     size = len(data) + (random.choice((-1, 1)) if random.random() < odd else 0)
     digits = b"%0*x" % (_padding(random), size)
@@ -113,12 +123,12 @@ def _chunk(random: Random, odd: float) -> bytes:
         digits = random.choice(_ODD_SIZES)
         digits = digits % size if b"%" in digits else digits
     end = random.choice((b"\n", b"\r", b"\r\r\n", b"")) if random.random() < odd else b"\r\n"
-    return digits + _extension(random) + b"\r\n" + data + end
+    return digits + _extension(random, extensions) + b"\r\n" + data + end
 
 
 def _padding(random: Random) -> int:
     return random.randint(1, MAX_PADDING) if random.random() < 0.25 else 1
 
 
-def _extension(random: Random) -> bytes:
-    return random.choice(_EXTENSIONS) if random.random() < 0.05 else b""
+def _extension(random: Random, extensions: Sequence[bytes]) -> bytes:
+    return random.choice(extensions) if random.random() < 0.05 else b""

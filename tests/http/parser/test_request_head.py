@@ -122,8 +122,10 @@ def test_unknown_methods_are_accepted(method):
         (400, b"GET / HTTP/1.1\r\nHost: x\r\nA\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x7fc\r\n\r\n"),
-        (400, b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-        (400, b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\rGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\r\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"\r\n GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
         (400, b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n"),
         (400, b"GET /  HTTP/1.1\r\nHost: x\r\n\r\n"),
         (400, b"GET / HTTP/1.1 \r\nHost: x\r\n\r\n"),
@@ -136,9 +138,11 @@ def test_unknown_methods_are_accepted(method):
         (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"),
         (505, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
         (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        (505, b"GET / HTTP/1.7\r\nHost: x\r\n\r\n"),
         (505, b"GET / HTTP/0.9\r\nHost: x\r\n\r\n"),
         (400, head_of("GET / HTTP/1.1")),
+        (400, head_of("GET / HTTP/1.1", "Host: x", "A: b", " ", "C: d")),
+        (400, head_of("GET / HTTP/1.1", "Host: x", "\t", "C: d")),
+        (400, head_of("GET / HTTP/1.1", "Host: x", "A ", "C: d")),
         (400, head_of("GET / HTTP/1.1", "Host: x", "Host: x")),
         (400, head_of("GET / HTTP/1.1", "Host: x y")),
         (400, head_of("GET / HTTP/1.0", "Host: x/y")),
@@ -148,6 +152,7 @@ def test_unknown_methods_are_accepted(method):
         (400, post("Content-Length: -3")),
         (400, post("Content-Length: 0x3")),
         (400, post("Content-Length: 3_0")),
+        (400, post("Content-Length: 3 0")),
         (400, post("Content-Length: ")),
         (400, post("Content-Length: 1000000000000000000000")),
         (400, post("Transfer-Encoding: gzip, chunked")),
@@ -160,9 +165,20 @@ def test_unknown_methods_are_accepted(method):
         (400, post("Transfer-Encoding: chunked", "Content-Length: 3")),
         (400, post("Content-Length: 3", "Transfer-Encoding: chunked")),
         (400, head_of("POST / HTTP/1.0", "Transfer-Encoding: chunked")),
-        (400, head_of("GET http://x/ HTTP/1.1", "Host: x")),
-        (400, head_of("CONNECT x:80 HTTP/1.1", "Host: x")),
-        (400, head_of("OPTIONS * HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://x/ HTTP/1.1")),
+        (400, head_of("GET http://x/ HTTP/1.1", "Host: x", "Host: y")),
+        (400, head_of("GET http:/// HTTP/1.1", "Host: x")),
+        (400, head_of("GET http:x/ HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://user@x/ HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://x\\y/ HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://x/../y HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://x/a%2fb HTTP/1.1", "Host: x")),
+        (400, head_of("GET http://x#y HTTP/1.1", "Host: x")),
+        (400, head_of("GET ftp://x/ HTTP/1.1", "Host: x")),
+        (400, head_of("GET * HTTP/1.1", "Host: x")),
+        (400, head_of("OPTIONS ** HTTP/1.1", "Host: x")),
+        (400, head_of("GET x:80 HTTP/1.1", "Host: x")),
+        (400, head_of("CONNECT x HTTP/1.1", "Host: x")),
         (400, head_of("GET /../etc/passwd HTTP/1.1", "Host: x")),
         (400, head_of("GET /a/.. HTTP/1.1", "Host: x")),
         (400, head_of("GET /a/%2e%2E/b HTTP/1.1", "Host: x")),
@@ -180,6 +196,80 @@ def test_unknown_methods_are_accepted(method):
 )
 def test_bad_head_is_refused_with_its_status(status, data):
     assert status == refusal(data)
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n\r\n", b"\r\n" * 9])
+def test_empty_lines_before_a_request_are_skipped(lines):
+    assert read(PLAIN) == read(lines + PLAIN)
+    reader = RequestHeadParser(LIMITS)
+    *unfinished, found = [reader.feed(bytes([byte])) for byte in lines + PLAIN]
+    assert {None} == set(unfinished)
+    assert read(PLAIN) == found
+
+
+def test_empty_lines_do_not_begin_a_request():
+    reader = RequestHeadParser(LIMITS)
+    assert reader.feed(b"\r\n") is None
+    assert not reader.began
+    assert reader.feed(b"\r") is None
+    assert reader.began
+
+
+@pytest.mark.parametrize(
+    ("target", "origin_form", "host"),
+    [
+        ("http://name:9000/a/b?c=d", "/a/b?c=d", "name:9000"),
+        ("HTTPS://name/a", "/a", "name"),
+        ("http://[::1]:9000/", "/", "[::1]:9000"),
+        ("http://name", "/", "name"),
+        ("http://name?c=d", "/?c=d", "name"),
+        ("http://name/?c=http://x/", "/?c=http://x/", "name"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_absolute_target_is_taken_and_its_authority_replaces_host(target, origin_form, host, version):
+    head, _ = read(head_of(f"GET {target} HTTP/{version}", "Host: other", "Accept: */*"))
+    assert origin_form.encode() == head.target
+    assert head.target == head.path + (b"?" + head.query if head.query else b"")
+    assert host.encode() == head.fields.last[b"host"]
+    assert [host.encode()] == list(head.fields.values(b"host"))
+    assert b"*/*" == head.fields.last[b"accept"]
+
+
+def test_host_of_an_absolute_target_holds_for_one_request():
+    reader = RequestHeadParser(LIMITS)
+    fields = ["Host: x", "Content-Length: 3"]
+    first, _ = reader.feed(head_of("POST http://y/ HTTP/1.1", *fields))
+    second, _ = reader.feed(head_of("POST / HTTP/1.1", *fields))
+    assert (b"y", b"x") == (first.fields.last[b"host"], second.fields.last[b"host"])
+    assert (3, 3) == (first.fields.length, second.fields.length)
+
+
+@pytest.mark.parametrize("line", ["OPTIONS *", "CONNECT x:80"])
+def test_target_of_options_and_connect_is_the_root(line):
+    head, _ = read(head_of(f"{line} HTTP/1.1", "Host: x"))
+    assert (b"/", line.partition(" ")[2].encode()) == (head.path, head.target)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.7", "1.9"])
+def test_version_above_1_1_is_served_as_1_1(version):
+    head, _ = read(head_of(f"POST / HTTP/{version}", "Host: x", "Transfer-Encoding: chunked"))
+    assert (b"HTTP/1.1", True, True) == (head.version, head.fields.keep_alive, head.fields.chunked)
+
+
+@pytest.mark.parametrize("before", ["", " ", "\t", " \t "])
+@pytest.mark.parametrize("after", [" ", "\t", "  \t"])
+def test_blanks_around_values_are_removed(before, after):
+    def value(name: str, text: str) -> str:
+        return f"{name}:{before}{text}{after}"
+
+    head, _ = read(
+        head_of("POST / HTTP/1.1", value("Host", "x"), value("Content-Length", "5"), value("A", "b c"))
+    )
+    assert (b"x", 5, b"b c") == (head.fields.last[b"host"], head.fields.length, head.fields.last[b"a"])
+    fields = [value("Host", "x"), value("Transfer-Encoding", "chunked"), value("Expect", "100-continue")]
+    head, _ = read(head_of("POST / HTTP/1.1", *fields, value("Connection", "close")))
+    assert (True, True, False) == (head.fields.chunked, head.fields.expects_continue, head.fields.keep_alive)
 
 
 def test_unfinished_bad_head_is_refused_early():
