@@ -9,7 +9,9 @@ from tests.clients.refusals import REFUSALS, refusing_daemons
 from tests.clients.uploading_clients import CLIENTS, tools
 from tests.daemon_process import Running
 
-SIZES = [pytest.param(5_000_000, id="5MB"), pytest.param(30_000_000, id="30MB", marks=pytest.mark.slow)]
+pytestmark = pytest.mark.slow
+
+SIZES = [pytest.param(5_000_000, id="5MB"), pytest.param(30_000_000, id="30MB")]
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.needs(tool) for tool in tools(name)]) for name in CLIENTS]
 
 WITHOUT_BODY = {("wget file", 401)}

@@ -11,6 +11,8 @@ from tests.clients.refusals import REFUSALS, refusing_daemons
 from tests.clients.uploading_clients import RAW, by_curl
 from tests.daemon.reverse_proxy import NAME, ask, connector, curl_options, running_proxy, shipped
 
+pytestmark = pytest.mark.slow
+
 SIZE = 30_000_000
 HOST = ("--host", NAME, "--no-registration")
 BUFFERING = {
