@@ -17,11 +17,16 @@ from tests.leak_check import left_since, open_resources, run_reactor
 
 PACKAGES = {
     "aria2c": "aria2",
+    "axios": "npm install --prefix tests/clients",
     "http": "httpie, from PyPI",
+    "node": "nodejs",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
 }
 """The package that brings a tool, where it has another name."""
+
+NODE_PACKAGES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients", "node_modules")
+"""Packages that `tests/clients/package.json` names, once npm has installed them."""
 
 SLOW_FIXTURES = {"start_daemon", "script"}
 """Fixtures that start a daemon for one test, which takes a second or more."""
@@ -124,9 +129,10 @@ def _missing(item: pytest.Item) -> list[str]:
 
 
 def find_tool(name: str) -> str | None:
-    """Return the path of a tool, also of a tool in the virtual environment of the tests."""
+    """Return the path of a tool, of the tests' virtual environment too, or of a package of Node."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
-    return shutil.which(name, path=path)
+    package = os.path.join(NODE_PACKAGES, name)
+    return shutil.which(name, path=path) or (package if os.path.isdir(package) else None)
 
 
 def _advice(tool: str) -> str:

@@ -1,7 +1,6 @@
 """Real reverse proxies in front of a daemon get no token; the configurations in deploy/ work."""
 
 import os
-import socket
 import subprocess
 from contextlib import ExitStack
 from hashlib import sha256
@@ -10,19 +9,9 @@ import pytest
 import requests
 
 from tests.conftest import find_tool
-from tests.daemon_process import ROOT, TIMEOUT, read, until
-from tests.http_clients.blocking import BlockingClient
+from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
+from tests.daemon_process import TIMEOUT
 
-NAME = "files.example.org"
-MAIN = """
-daemon off; master_process off; worker_processes 1; pid {directory}/pid; error_log {directory}/errors;
-events {{ worker_connections 64; }}
-http {{
-  access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxied;
-  fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  {site}
-}}
-"""
 BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
 KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
 BARE_HAPROXY = """
@@ -39,42 +28,13 @@ backend filestored
 """
 
 
-def shipped(name):
-    return read(os.path.join(ROOT, "deploy", name))
-
-
 @pytest.fixture
 def front(tmp_path):
-    """A function that starts a proxy, whose configuration says port 80, on a Unix socket."""
-    directory = tmp_path / "front"
-    directory.mkdir()
-    path = str(directory / "socket")
-
-    def start(tool, configuration):
-        if tool == "nginx":
-            configuration = configuration.replace("listen 80;", f"listen unix:{path};")
-            (directory / "conf").write_text(MAIN.format(directory=directory, site=configuration))
-            words = ["-c", str(directory / "conf"), "-p", str(directory)]
-        else:
-            configuration = configuration.replace("bind :80", f"bind unix@{path}")
-            (directory / "conf").write_text(configuration)
-            words = ["-db", "-f", str(directory / "conf")]
-        with open(directory / "output", "wb") as output:
-            process = subprocess.Popen([find_tool(tool), *words], stdout=output, stderr=output)
-        running.callback(process.wait)
-        running.callback(process.terminate)
-        until(lambda: os.path.exists(path) or process.poll() is not None, "the proxy listens")
-        assert process.poll() is None, read(str(directory / "output"))
-
-        def connect():
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(path)
-            return BlockingClient(connection)
-
-        return connect
-
+    """A function that starts a proxy, and returns a function that connects to it."""
     with ExitStack() as running:
-        yield start
+        yield lambda tool, text: connector(
+            running.enter_context(running_proxy(tool, text, str(tmp_path / "front")))
+        )
 
 
 @pytest.fixture
@@ -93,12 +53,6 @@ def daemon_of(start_daemon, tmp_path):
     return start
 
 
-def ask(connect, target, host, *fields, method="GET", body=b""):
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, f"Content-Length: {len(body)}", "", ""]
-    with connect() as client:
-        return client.request("\r\n".join(lines).encode() + body)
-
-
 def assert_no_token(connect, token):
     for call in ("retrieve-token/victim/", "generate-token/other/"):
         for host in ("localhost", "127.0.0.1", "[::1]", NAME, "localhost:9000"):
@@ -109,11 +63,11 @@ def assert_no_token(connect, token):
                 assert token.encode() not in reply.body
 
 
-UPSTREAMS = ["http://127.0.0.1:{port}", "http://unix:{path}", "http://localhost:{port}/"]
+BARE_UPSTREAMS = ["http://127.0.0.1:{port}", "http://unix:{path}", "http://localhost:{port}/"]
 
 
 @pytest.mark.needs("nginx")
-@pytest.mark.parametrize("upstream", UPSTREAMS)
+@pytest.mark.parametrize("upstream", BARE_UPSTREAMS)
 def test_nginx_with_a_bare_proxy_pass_gets_no_token(front, daemon_of, upstream):
     daemon, token, path = daemon_of()
     connect = front("nginx", BARE.format(upstream=upstream.format(port=daemon.port, path=path), more=""))
@@ -155,25 +109,15 @@ def test_haproxy_that_passes_on_a_domain_name_gets_no_token(front, daemon_of, wa
     assert token.encode() not in reply.body
 
 
-NGINX = ("nginx", "nginx.conf", "server 127.0.0.1:9000;", "server {};")
-HAPROXY = ("haproxy", "haproxy.cfg", "server daemon 127.0.0.1:9000", "server daemon {}")
-SHIPPED = [
-    pytest.param(*NGINX, marks=pytest.mark.needs("nginx")),
-    pytest.param(*HAPROXY, marks=pytest.mark.needs("haproxy")),
-]
+SHIPPED = [pytest.param(tool, marks=pytest.mark.needs(tool)) for tool in UPSTREAMS]
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])
-@pytest.mark.parametrize(("tool", "file", "old", "new"), SHIPPED)
-def test_a_shipped_configuration_passes_files_and_images_but_no_token(
-    front, daemon_of, tool, file, old, new, way
-):
+@pytest.mark.parametrize("tool", SHIPPED)
+def test_a_shipped_configuration_passes_files_and_images_but_no_token(front, daemon_of, tool, way):
     daemon, token, path = daemon_of("--host", NAME)
-    unix = f"unix@{path}" if tool == "haproxy" else f"unix:{path}"
-    configuration = shipped(file)
-    assert old in configuration
-    where = unix if way == "unix" else f"127.0.0.1:{daemon.port}"
-    connect = front(tool, configuration.replace(old, new.format(where)))
+    where = f"{UNIX_PREFIXES[tool]}{path}" if way == "unix" else f"127.0.0.1:{daemon.port}"
+    connect = front(tool, shipped(tool, where))
     assert_no_token(connect, token)
     data = os.urandom(1 << 20) * 8
     page = ["Content-Type: application/octet-stream", f"Origin: http://{NAME}"]

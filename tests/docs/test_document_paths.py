@@ -25,7 +25,8 @@ def text(path: str) -> str:
 def markdown_files() -> list[str]:
     found = [name for name in os.listdir(ROOT) if name.endswith(".md")]
     for folder in FOLDERS:
-        for directory, _, names in os.walk(os.path.join(ROOT, folder)):
+        for directory, folders, names in os.walk(os.path.join(ROOT, folder)):
+            folders[:] = [name for name in folders if name != "node_modules"]  # of others, see tests/clients
             found += [
                 os.path.relpath(os.path.join(directory, name), ROOT) for name in names if name.endswith(".md")
             ]

@@ -1,5 +1,6 @@
 """Units, scripts, commands of the README, and metadata of the package are correct."""
 
+import json
 import os
 import re
 import subprocess
@@ -41,7 +42,11 @@ def test_ci_installs_every_tool_that_a_test_needs():
             tools |= set(re.findall(r'mark\.needs\("([^"]+)"', text(folder, name)))
     assert {"curl", "wget", "openssl"} <= tools
     of_python = {"http"}  # httpie, from the extra "test"
-    assert [] == sorted(tool for tool in tools - of_python if f"[{tool}]=" not in text(".ci", "run"))
+    of_node = set(json.loads(text("tests", "clients", "package.json"))["dependencies"])
+    assert [] == sorted(
+        tool for tool in tools - of_python - of_node if f"[{tool}]=" not in text(".ci", "run")
+    )
+    assert "npm install --prefix tests/clients " in text(".ci", "run")
 
 
 def test_both_readmes_show_the_same_commands():
