@@ -34,6 +34,12 @@ def commands(page: str) -> list[str]:
     return [re.sub(r"^#.*\n", "", block, flags=re.MULTILINE) for block in _CODE_BLOCK.findall(text(page))]
 
 
+def drop_in(page: str) -> str:
+    """Return the lines that a page adds to the unit for TLS."""
+    (lines,) = re.findall(r"^```ini\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
+    return lines
+
+
 def first_cells(page: str) -> list[str]:
     """Return the code in the first cell of each row of the tables."""
     cells = re.findall(r"^\| ((?:[^|\\]|\\.)*) \|", text(page), re.MULTILINE)
@@ -82,6 +88,10 @@ def block_with(part: str) -> str:
 
 def test_both_readmes_have_the_same_commands():
     assert commands("README.md") == commands("README.ru.md")
+
+
+def test_both_readmes_have_the_same_drop_in_for_tls():
+    assert drop_in("README.md") == drop_in("README.ru.md")
 
 
 def test_both_readmes_have_the_same_tables():
@@ -162,3 +172,22 @@ def test_commands_for_accounts_work_beside_the_daemon(daemon):
     token, same_token, name = run(block_with("account add"), daemon).splitlines()
     assert token == same_token
     assert "anna" == name
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_accepts_the_drop_in_for_tls(tmp_path):
+    unit = re.sub(
+        r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
+    )
+    (tmp_path / "filestored.service").write_text(unit)
+    (tmp_path / "filestored.service.d").mkdir()
+    (tmp_path / "filestored.service.d" / "tls.conf").write_text(drop_in("README.md"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "filestored.service"],
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
