@@ -169,7 +169,7 @@ def test_examples_of_the_image_api_work(daemon):
 
 
 def test_commands_for_accounts_work_beside_the_daemon(daemon):
-    token, same_token, name = run(block_with("account add"), daemon).splitlines()
+    token, same_token, name = run(block_with("account token"), daemon).splitlines()
     assert token == same_token
     assert "anna" == name
 
