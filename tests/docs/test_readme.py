@@ -1,0 +1,193 @@
+"""READMEs in two languages: the same facts as the code, examples that run, short sentences."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from filestored.daemon.options import Options
+from tests.daemon_process import ROOT, Running, read
+from tests.images.decodable_images import SAMPLES
+
+PAGES = ("README.md", "README.ru.md")
+MAX_WORDS = 25
+BANNED_WORDS = re.compile(
+    r"\b(we|us|ours?|somebody|nobody|whoever|anybody|everybody|rests?|наш\w*|мы|кто-то|учётн\w+)\b",
+    re.IGNORECASE,
+)
+
+_CODE_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_NO_PROSE = re.compile(
+    r"^```.*?^```|^ {4}.*?$|^#+ .*?$|^\| --- .*?$|<picture>.*?</picture>", re.MULTILINE | re.DOTALL
+)
+
+
+def text(*names: str) -> str:
+    return read(os.path.join(ROOT, *names))
+
+
+def commands(page: str) -> list[str]:
+    """Return the code blocks of a page, without comments."""
+    return [re.sub(r"^#.*\n", "", block, flags=re.MULTILINE) for block in _CODE_BLOCK.findall(text(page))]
+
+
+def drop_in(page: str) -> str:
+    """Return the lines that a page adds to the unit for TLS."""
+    (lines,) = re.findall(r"^```ini\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
+    return lines
+
+
+def first_cells(page: str) -> list[str]:
+    """Return the code in the first cell of each row of the tables."""
+    cells = re.findall(r"^\| ((?:[^|\\]|\\.)*) \|", text(page), re.MULTILINE)
+    return [" ".join(re.findall(r"`[^`]+`|\b[0-9]{3}\b", cell)) for cell in cells]
+
+
+def options(page: str) -> dict[str, str]:
+    """Return the row of each option in the table of options."""
+    return {found[1]: found[0] for found in re.finditer(r"^\| `--([a-z-]+).*$", text(page), re.MULTILINE)}
+
+
+def statuses(page: str) -> set[str]:
+    """Return the statuses in the table of errors."""
+    cells = re.findall(r"^\| ([45][\d, ]+) \|", text(page), re.MULTILINE)
+    return {status for cell in cells for status in cell.split(", ")}
+
+
+def sentences(page: str) -> Iterator[str]:
+    """Yield the sentences of the prose and of the cells of tables; code is one word."""
+    prose = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]+`", "X", _NO_PROSE.sub("", text(page))))
+    for block in re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)|(?<=\S) \| (?=\S)", prose):
+        yield from re.split(r"(?<=[.:;!?])\*{0,2}\s+", block.strip("|- \n"))
+
+
+def run(script: str, daemon: Running) -> str:
+    """Run commands of the READMEs in the daemon's directory; return what they have printed."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+    done = subprocess.run(
+        ["sh", "-exc", script.replace("http://localhost:9000/", daemon.url).replace(".venv/bin/", "")],
+        cwd=daemon.directory,
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+def block_with(part: str) -> str:
+    (block,) = [block for block in commands("README.md") if part in block]
+    return block
+
+
+def test_both_readmes_have_the_same_commands():
+    assert commands("README.md") == commands("README.ru.md")
+
+
+def test_both_readmes_have_the_same_drop_in_for_tls():
+    assert drop_in("README.md") == drop_in("README.ru.md")
+
+
+def test_both_readmes_have_the_same_tables():
+    assert first_cells("README.md") == first_cells("README.ru.md")
+
+
+def test_both_readmes_have_the_same_headings_and_links():
+    shape = re.compile(r"^#+ |\]\((?!#|README)[^)]+\)", re.MULTILINE)
+    assert shape.findall(text("README.md")) == shape.findall(text("README.ru.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_table_of_options_has_exactly_the_options_of_the_daemon(page):
+    assert {"listen", "host"} | {name for name, *_ in Options.optParameters + Options.optFlags} == set(
+        options(page)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_table_of_options_has_the_defaults_of_the_daemon(page):
+    rows = options(page)
+    defaults = {name: default for name, _, default, _ in Options.optParameters if default is not None}
+    assert {} == {name: rows[name] for name in defaults if f"| `{defaults[name]}` |" not in rows[name]}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_table_of_errors_has_exactly_the_statuses_of_the_protocol(page):
+    assert statuses("docs/protocol.md") == statuses(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_calls_of_the_image_api_are_those_of_the_protocol(page):
+    call = re.compile(r"^\| `((?:GET|POST|PATCH|DELETE) [a-z]+-?token/\S+|\w+ token/\S+)` \|", re.MULTILINE)
+    assert set(call.findall(text("docs/protocol.md"))) == set(call.findall(text(page)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_file_for_deployment_is_named(page):
+    assert [] == [
+        name for name in os.listdir(os.path.join(ROOT, "deploy")) if f"deploy/{name}`" not in text(page)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_extra_is_named(page):
+    _, _, rest = text("pyproject.toml").partition("\n[project.optional-dependencies]\n")
+    extras = set(re.findall(r"^(\w+) = ", rest.partition("\n[")[0], re.MULTILINE)) - {"bench", "dev"}
+    assert extras == set(re.findall(r"'\.\[(\w+)\]'", text(page)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_sentences_are_short(page):
+    assert [] == [each for each in sentences(page) if MAX_WORDS < len(re.findall(r"\w[\w'-]*", each))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_sentences_name_actors_by_type(page):
+    assert [] == [each for each in sentences(page) if BANNED_WORDS.search(each)]
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.needs("http")
+def test_examples_of_the_image_api_work(daemon):
+    for name in ("photo.png", "portrait.png"):
+        with open(os.path.join(daemon.directory, name), "wb") as file:
+            file.write(SAMPLES["png"])
+    upload_with_httpie = block_with("http -f").replace("http -f", "http --ignore-stdin -f")
+    printed = run(
+        block_with("generate-token").replace("curl ", "curl -sS --fail ") + upload_with_httpie, daemon
+    )
+    assert '{"photo.png": ' in printed
+    assert '{"File ID": ' in printed
+    with open(os.path.join(daemon.directory, "copy.png"), "rb") as file:
+        assert SAMPLES["png"] == file.read()
+
+
+def test_commands_for_accounts_work_beside_the_daemon(daemon):
+    token, same_token, name = run(block_with("account token"), daemon).splitlines()
+    assert token == same_token
+    assert "anna" == name
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_accepts_the_drop_in_for_tls(tmp_path):
+    unit = re.sub(
+        r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
+    )
+    (tmp_path / "filestored.service").write_text(unit)
+    (tmp_path / "filestored.service.d").mkdir()
+    (tmp_path / "filestored.service.d" / "tls.conf").write_text(drop_in("README.md"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "filestored.service"],
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
