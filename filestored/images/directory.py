@@ -30,7 +30,7 @@ from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import Report, error_context
 from filestored.storage.disk.records import DiskRecords
-from filestored.storage.health import DeviceHealth
+from filestored.storage.health import DeviceHealth, Health
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
 from filestored.storage.threads import IOThreads
@@ -101,14 +101,7 @@ class ImageDirectory:
         kept = DiskRecords(path)
         key = read_key(kept)
         disk = DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve)
-        blobs = Store(
-            GzipBackend(disk),
-            UNIQUE_SHA256,
-            threads,
-            health=health,
-            max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
-            max_uploads=max_uploads,
-        )
+        blobs = _make_blobs(disk, threads, health, max_size, max_uploads)
         self._decoder, self.thumbnails = _make_decoder(reactor, path, threads, disk, max_pixels, reserve)
         forget = self.thumbnails.forget if self.thumbnails else None
         self.images = ImageStore(kept, key, blobs, threads, health, self._decoder, forget, disk.restore)
@@ -118,6 +111,20 @@ class ImageDirectory:
         """Stop the orphan cleaner and the decoder processes; fires when these have exited."""
         self._cleaner.stop()
         return self._decoder.stop() if self._decoder else succeed(None)
+
+
+def _make_blobs(
+    disk: DiskBackend, threads: IOThreads, health: Health, max_size: int, max_uploads: int
+) -> Store:
+    """Return the store of image files, none of which is larger than what a decoder reads."""
+    return Store(
+        GzipBackend(disk),
+        UNIQUE_SHA256,
+        threads,
+        health=health,
+        max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
+        max_uploads=max_uploads,
+    )
 
 
 def _make_decoder(

@@ -152,7 +152,7 @@ def test_small_volume_is_filled_up_to_its_reserve(start_daemon, tmp_path):
     )
     assert 200 == upload(daemon, b"x" * 150_000_000)
     assert 507 == upload(daemon, b"y" * 50_000_000)
-    assert "uploads leave 10 MiB free there" in daemon.log
+    assert "/volume/store (leaving 10 MiB free), images" in daemon.log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -93,7 +93,7 @@ def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
         _check_parent(path)
         return None
     with closed_after(root):
-        _check_access(os.fstat(root), dropping=os.geteuid() == 0)
+        _check_access(root, dropping=os.geteuid() == 0)
         return read_format(root, noun)
 
 
@@ -101,7 +101,7 @@ def inspect(path: str, noun: str) -> format_file.StoreFormat | None:
 def opened(path: str) -> Iterator[int]:
     """Open the directory at `path` for the context. Raises `UnusableStore` or `OSError`."""
     with closed_after(_open(path)) as root:
-        _check_access(os.fstat(root), dropping=False)
+        _check_access(root, dropping=False)
         yield root
 
 
@@ -151,15 +151,19 @@ def _check_parent(path: str) -> None:
         )
 
 
-def _check_access(status: os.stat_result, *, dropping: bool) -> None:
-    """Raise `UnusableStore` for a wrong mode or, unless `dropping` privileges, a wrong owner."""
+def _check_access(root: int, *, dropping: bool) -> None:
+    """Raise `UnusableStore` for a wrong mode or, unless `dropping` privileges, a wrong owner.
+
+    An empty directory may be writable for its group, as umask 002 makes it: `_initialize` ends that.
+    """
+    status = os.fstat(root)
     if status.st_uid != os.geteuid() and not dropping:
         raise UnusableStore(
             f"it belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}; "
             "start it as the owner, or chown the directory"
         )
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o022:
+    if mode & (0o022 if format_file.read(root) else 0o002):
         raise UnusableStore(
             f"others may write into it (mode {mode:04o}); chmod it to 0700, or name a directory on a file "
             "system that keeps modes"

@@ -72,6 +72,22 @@ def test_store_writable_by_others_is_refused(place, look, mode):
         look(place)
 
 
+def test_empty_directory_of_umask_002_becomes_a_private_store(place):
+    os.mkdir(place)
+    os.chmod(place, 0o775)
+    check(place)
+    prepare(place)
+    assert 0o700 == stat.S_IMODE(os.stat(place).st_mode)
+
+
+@pytest.mark.parametrize("look", [check, prepare])
+def test_empty_directory_writable_by_everybody_is_refused(place, look):
+    os.mkdir(place)
+    os.chmod(place, 0o777)
+    with pytest.raises(UnusableStore, match="others may write into it"):
+        look(place)
+
+
 @pytest.mark.parametrize("look", [check, prepare])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_store_that_is_a_symbolic_link_is_refused(place, look, slash):

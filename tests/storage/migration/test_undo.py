@@ -77,7 +77,7 @@ def test_full_disk_ends_the_run_which_continues_with_free_space(filled):
         assert move(filled) in (Summary(4, (CORRUPT,)), Summary())
         is_moved(filled)
         number += 1
-    assert all(line.endswith(os.strerror(errno.ENOSPC)) for line in lines[:-1])
+    assert all(os.strerror(errno.ENOSPC) in line for line in lines[:-1])
     assert number > 15
 
 
