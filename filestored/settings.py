@@ -8,7 +8,6 @@ Rejected: parsing the options again in each worker; the results could differ.
 import dataclasses
 import json
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,12 +39,6 @@ connection.
 
 MAX_UPLOADS = 64
 """Default maximum of uploads that write to disk at once in one process."""
-
-UNESCAPED_COLON = re.compile(r"(?<!\\):")
-"""Separator of the arguments in a Twisted endpoint string."""
-
-KEYWORD = re.compile(r"[A-Za-z]+=")
-"""Beginning of a named argument in a Twisted endpoint string."""
 
 
 MAX_PIXELS = 100_000_000
@@ -183,43 +176,3 @@ def _is_ipv6(text: str) -> bool:
         return IPv6Address(text).scope_id is None
     except ValueError:
         return False
-
-
-def with_absolute_paths(text: str, base: str) -> str:
-    """Return the string of an ``ssl:`` endpoint with absolute paths of its files; any other as it is.
-
-    Raises `ValueError` for arguments that are not supported.
-    """
-    files = tls_files(text)
-    if not files:
-        return text
-    kind, *arguments = UNESCAPED_COLON.split(text)
-    port = [each for each in arguments if not KEYWORD.match(each)][:1]
-    named = [each for each in arguments if KEYWORD.match(each) and each.partition("=")[0] not in files]
-    paths = [f"{name}={_escape(os.path.join(base, path))}" for name, path in files.items()]
-    return ":".join([kind, *port, *paths, *named])
-
-
-def tls_files(text: str) -> dict[str, str]:
-    """Return the paths in an ``ssl:`` endpoint by their names in Twisted; empty for other types.
-
-    Raises `ValueError` for arguments that are not supported.
-    """
-    kind, *arguments = UNESCAPED_COLON.split(text)
-    if kind != "ssl":
-        return {}
-    positional = [each for each in arguments if not KEYWORD.match(each)]
-    named = dict(each.split("=", 1) for each in arguments if KEYWORD.match(each))
-    for name in ("sslmethod", "dhParameters"):
-        if name in named:
-            raise ValueError(f"{name} is not supported: TLS 1.2 and 1.3 are served, with elliptic curves")
-    found = {"privateKey": "server.pem"} | dict(zip(_TLS_FILES, positional[1:3], strict=False))
-    found |= {name: named[name] for name in _TLS_FILES if name in named}
-    return {name: re.sub(r"\\(.)", r"\1", path) for name, path in found.items()}
-
-
-def _escape(path: str) -> str:
-    return re.sub(r"([\\:=])", r"\\\1", path)
-
-
-_TLS_FILES = ("privateKey", "certKey", "extraCertChain")

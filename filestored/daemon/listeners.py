@@ -30,16 +30,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.startup.endpoint_strings import EXAMPLES, check
+from filestored.daemon.startup.endpoint_strings import EXAMPLES, check, tls_files, with_unix_mode
 from filestored.daemon.startup_errors import CannotStart, describe, one_line
 from filestored.http.transport.tls import Certificate
-from filestored.settings import KEYWORD, UNESCAPED_COLON, tls_files
 
 BACKLOG = 1024
 """Maximum length of the accept queue, unless the endpoint sets it."""
-
-UNIX_MODE = "660"
-"""Mode of a Unix socket, unless the endpoint sets it: a client needs write permission (unix(7))."""
 
 MAX_PEM_BYTES = 256 * 1024
 """Maximum bytes read from a file of a key or of certificates."""
@@ -64,21 +60,6 @@ def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
         raise ValueError(f"--listen {text}: {_parse_error(text, error)}") from error
     return endpoint
-
-
-def with_unix_mode(text: str) -> str:
-    """Return the endpoint string with `UNIX_MODE` added, if it is a Unix socket without a mode.
-
-    Twisted's default of 0666 would let every local user connect and retrieve any token.
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "haproxy":
-        return f"{kind}:{with_unix_mode(rest)}"
-    arguments = UNESCAPED_COLON.split(rest)
-    positional = [argument for argument in arguments if not KEYWORD.match(argument)]
-    if kind != "unix" or len(positional) > 1 or any(each.startswith("mode=") for each in arguments):
-        return text
-    return f"{text}:mode={UNIX_MODE}"
 
 
 def read_certificate(text: str) -> Certificate | None:

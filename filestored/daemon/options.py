@@ -17,7 +17,7 @@ from twisted.python import usage
 
 from filestored.daemon.startup import twistd_options
 from filestored.daemon.startup.daemonize import open_standard_descriptors
-from filestored.daemon.startup.endpoint_strings import complete
+from filestored.daemon.startup.endpoint_strings import complete, with_absolute_paths
 from filestored.daemon.startup.processors import usable_processors
 from filestored.daemon.startup.socket_activation import name_sockets
 from filestored.daemon.startup_errors import exit_with
@@ -38,7 +38,6 @@ from filestored.settings import (
     parse_seconds,
     parse_size,
     parse_workers,
-    with_absolute_paths,
 )
 from filestored.storage.disk.format_file import NAME
 from filestored.storage.disk.layout import DEFAULT_HASH

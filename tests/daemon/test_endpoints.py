@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from filestored.daemon.listeners import with_unix_mode
+from filestored.daemon.startup.endpoint_strings import with_unix_mode
 from tests.daemon.descriptor_limit import LIMIT_DESCRIPTORS, count_free_descriptors
 from tests.daemon_process import read, until
 

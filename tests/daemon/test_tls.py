@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from filestored.daemon.listeners import read_certificate
-from filestored.settings import with_absolute_paths
+from filestored.daemon.startup.endpoint_strings import with_absolute_paths
 from tests.daemon_process import until
 from tests.tls_files import TLSFiles, write
 

@@ -11,6 +11,9 @@ import stat
 MAX_UNIX_PATH_BYTES = 107
 """Maximum length of the path of a Unix socket (unix(7))."""
 
+UNIX_MODE = "660"
+"""Mode of a Unix socket, unless the endpoint sets it: a client needs write permission (unix(7))."""
+
 EXAMPLES = "write it like 9000, 127.0.0.1:9000, [::1]:9000, tcp:9000 or unix:/run/filestored.sock"
 
 _PORT = re.compile(r":?([0-9]+)", re.ASCII)
@@ -18,6 +21,7 @@ _IPV4_PORT = re.compile(r"(localhost|\*|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+):([0-9
 _IPV6_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\]:([0-9]+)", re.ASCII)
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 _KEYWORD = re.compile(r"([A-Za-z]+)=(.*)", re.DOTALL)
+_TLS_FILES = ("privateKey", "certKey", "extraCertChain")
 
 
 def complete(text: str) -> str:
@@ -45,12 +49,71 @@ def check(text: str) -> None:
         _check_unix_path(_argument(rest, "address"))
 
 
+def with_absolute_paths(text: str, base: str) -> str:
+    """Return the string of an ``ssl:`` endpoint with absolute paths of its files; any other as it is.
+
+    Raises `ValueError` for arguments that are not supported.
+    """
+    files = tls_files(text)
+    if not files:
+        return text
+    kind, _, rest = text.partition(":")
+    positional, named = _arguments(rest)
+    paths = [f"{name}={_escape(os.path.join(base, path))}" for name, path in files.items()]
+    others = [f"{name}={value}" for name, value in named.items() if name not in files]
+    return ":".join([kind, *positional[:1], *paths, *others])
+
+
+def tls_files(text: str) -> dict[str, str]:
+    """Return the paths in an ``ssl:`` endpoint by their names in Twisted; empty for other types.
+
+    Raises `ValueError` for arguments that are not supported.
+    """
+    kind, _, rest = text.partition(":")
+    if kind != "ssl":
+        return {}
+    positional, named = _arguments(rest)
+    for name in ("sslmethod", "dhParameters"):
+        if name in named:
+            raise ValueError(f"{name} is not supported: TLS 1.2 and 1.3 are served, with elliptic curves")
+    found = {"privateKey": "server.pem"} | dict(zip(_TLS_FILES, positional[1:3], strict=False))
+    found |= {name: named[name] for name in _TLS_FILES if name in named}
+    return {name: _unescape(path) for name, path in found.items()}
+
+
+def with_unix_mode(text: str) -> str:
+    """Return the endpoint string with `UNIX_MODE` added, if it is a Unix socket without a mode.
+
+    Twisted's default of 0666 would let every local user connect and retrieve any token.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "haproxy":
+        return f"{kind}:{with_unix_mode(rest)}"
+    positional, named = _arguments(rest)
+    if kind != "unix" or len(positional) > 1 or "mode" in named:
+        return text
+    return f"{text}:mode={UNIX_MODE}"
+
+
+def _arguments(rest: str) -> tuple[list[str], dict[str, str]]:
+    """Return the positional and the named arguments of an endpoint string, escaped as they are."""
+    arguments = _UNESCAPED_COLON.split(rest)
+    named = {found[1]: found[2] for each in arguments if (found := _KEYWORD.match(each))}
+    return [each for each in arguments if not _KEYWORD.match(each)], named
+
+
 def _argument(rest: str, keyword: str) -> str:
     """Return the first positional argument, or that of `keyword`; empty if there is neither."""
-    arguments = _UNESCAPED_COLON.split(rest)
-    named = [found[2] for each in arguments if (found := _KEYWORD.match(each)) and found[1] == keyword]
-    positional = [each for each in arguments if not _KEYWORD.match(each)]
-    return re.sub(r"\\(.)", r"\1", [*named, *positional, ""][0])
+    positional, named = _arguments(rest)
+    return _unescape(named.get(keyword) or [*positional, ""][0])
+
+
+def _escape(path: str) -> str:
+    return re.sub(r"([\\:=])", r"\\\1", path)
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def _check_unix_path(path: str) -> None:
