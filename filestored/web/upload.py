@@ -165,4 +165,4 @@ async def _deliver_form(body: IBody, headers: UploadHeaders, form: FirstFile | A
 
 def _parser(headers: UploadHeaders, max_size: int) -> MultipartParser:
     assert headers.boundary is not None
-    return MultipartParser(headers.boundary, max_size + MAX_FORM_OVERHEAD_BYTES)
+    return MultipartParser(headers.boundary, max_size)

@@ -33,7 +33,9 @@ REFUSALS = [
     Refusal(404, NOTHING_THERE, path="nowhere"),
     Refusal(404, NOTHING_THERE, method="PUT", path="nowhere"),
     Refusal(405, "This method is not allowed here.", path="health"),
-    Refusal(413, "The body is larger than this server accepts.", daemon="small"),
+    Refusal(
+        413, "The file is larger than 1,000,000 bytes, which is the limit of this server.", daemon="small"
+    ),
     Refusal(415, "Send the file without a Content-Encoding.", fields={"Content-Encoding": "gzip"}),
     Refusal(422, WRONG_BYTES, fields=WRONG_DIGEST),
     Refusal(422, WRONG_BYTES, method="PUT", path=f"files/{'0' * 64}"),

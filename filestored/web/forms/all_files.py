@@ -76,7 +76,7 @@ class AllFiles:
     def __init__(self, start_upload: Callable[[], IUpload], parser: MultipartParser, max_size: int) -> None:
         self._start_upload = start_upload
         self._parser = parser
-        self._remaining = max_size
+        self._max_size = self._remaining = max_size
         self._shared = SharedProducer()
         self._events: Iterator[PartHead | bytes] = iter(())
         self._held: list[IUpload] = []
@@ -132,7 +132,7 @@ class AllFiles:
             if type(event) is bytes:
                 self._remaining -= len(event)
                 if self._remaining < 0:
-                    raise TooLarge
+                    raise TooLarge.than(self._max_size)
                 self._held[-1].write(event)
             elif len(self._held) < MAX_HELD_FILES:
                 self._start_file()

@@ -36,12 +36,13 @@ _libc.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctyp
 
 
 class MultipartParser:
-    """The parser of one form of at most `limit` bytes."""
+    """The parser of one form, whose files have at most `max_size` bytes; see `MAX_FORM_OVERHEAD_BYTES`."""
 
-    def __init__(self, boundary: bytes, limit: int) -> None:
+    def __init__(self, boundary: bytes, max_size: int) -> None:
         self._dashes = b"--" + boundary
         self._scanner = BoundaryScanner(boundary)
-        self._remaining = limit
+        self._max_size = max_size
+        self._remaining = max_size + MAX_FORM_OVERHEAD_BYTES
         self._parts = 0
         self._found = False
         self._complete = False
@@ -60,7 +61,7 @@ class MultipartParser:
         """
         self._remaining -= len(data)
         if self._remaining < 0:
-            raise TooLarge
+            raise TooLarge.than(self._max_size)
         while data and not self._complete:
             if not self._in_content:
                 data = self._read_between_contents(data)
