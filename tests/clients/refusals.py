@@ -33,9 +33,7 @@ REFUSALS = [
     Refusal(404, NOTHING_THERE, path="nowhere"),
     Refusal(404, NOTHING_THERE, method="PUT", path="nowhere"),
     Refusal(405, "This method is not allowed here.", path="health"),
-    Refusal(
-        413, "The file is larger than 1,000,000 bytes, which is the limit of this server.", daemon="small"
-    ),
+    Refusal(413, "The file is larger than 1,000,000 bytes", daemon="small"),
     Refusal(415, "Send the file without a Content-Encoding.", fields={"Content-Encoding": "gzip"}),
     Refusal(422, WRONG_BYTES, fields=WRONG_DIGEST),
     Refusal(422, WRONG_BYTES, method="PUT", path=f"files/{'0' * 64}"),
