@@ -106,8 +106,9 @@ class HTTPChannel(Protocol):
             self._reject(error.status, error.reason)
             return False
         if found is None:
-            if self._state is ConnectionState.IDLE and self._heads.began:
-                self._set_state(ConnectionState.HEAD)
+            state = ConnectionState.HEAD if self._heads.began else ConnectionState.IDLE
+            if state is not self._state:
+                self._set_state(state)
             return False
         head, self._input.data = found
         self._start_request(head)
@@ -366,7 +367,8 @@ class HTTPChannel(Protocol):
             if self._timeouts.body_expired(self._body.wanting, now, self._body_size):
                 self._fail_body(BodyStalled())
         elif self._state is ConnectionState.LINGER:
-            if self._timeouts.linger_expired(now, now - self._state_since, self._input.discarded):
+            seconds = now - self._state_since
+            if self._timeouts.linger_expired(now, seconds, self._input.discarded, self._server.draining):
                 self.abort()
         elif self._timeouts.is_expired(self._state, now - self._state_since):
             self.expire()

@@ -44,5 +44,7 @@ class Limits:
     """Seconds during which input is discarded after a response that ends the connection early."""
     linger_stall_timeout: float = 5.0
     """Seconds without a byte of that input."""
+    linger_drain_timeout: float = 2.0
+    """Seconds during which input is discarded while the server drains."""
     connections: int = MAX_CONNECTIONS
     """Connections at once; for one beyond, another one is evicted, else it is answered 503."""

@@ -51,10 +51,11 @@ class Timeouts:
             return False
         return self._write_stall.expired(now, taken)
 
-    def linger_expired(self, now: float, seconds: float, discarded: int) -> bool:
+    def linger_expired(self, now: float, seconds: float, discarded: int, draining: bool) -> bool:
         """Return whether a connection has lingered for too long, or `discarded` no bytes for too long."""
         stalled = self._linger_stall.expired(now, discarded)
-        return stalled or seconds > self._limits.linger_timeout
+        limits = self._limits
+        return stalled or seconds > (limits.linger_drain_timeout if draining else limits.linger_timeout)
 
     def body_rate(self, now: float, received: int) -> float:
         """Return the rate of a body in bytes a second; infinite if the time is too short to measure."""

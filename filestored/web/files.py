@@ -17,7 +17,7 @@ from filestored.web.download import send
 from filestored.web.errors import Field, HTTPError, precondition_failed
 from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
-from filestored.web.resource import AsyncResource, prefers_json, reply, reply_json
+from filestored.web.resource import AsyncResource, no_such_address, prefers_json, reply, reply_json
 from filestored.web.upload import UploadHeaders, receive, receive_all
 
 
@@ -114,7 +114,7 @@ def _hash_in_query(request: IStreamedRequest) -> bytes:
 
 def _hash_in_path(request: IStreamedRequest) -> bytes:
     if len(request.postpath) != 1 or not request.postpath[0]:
-        raise NotFound
+        raise no_such_address(request)
     name: bytes = request.postpath[0]
     return name
 

@@ -112,11 +112,16 @@ class NotFoundResource(AsyncResource):
 
     def render(self, request: IStreamedRequest) -> int:
         """Send the error response."""
-        text = "There is nothing at this address."
-        if request.method in (b"POST", b"PUT"):
-            text += " Upload a file with POST / or PUT /files/HASH."
-        self.send_error(request, HTTPError(404, text))
+        self.send_error(request, no_such_address(request))
         return NOT_DONE_YET
+
+
+def no_such_address(request: IStreamedRequest) -> HTTPError:
+    """Return the error for an address at which there is nothing; to an upload it names those of uploads."""
+    text = "There is nothing at this address."
+    if request.method in (b"POST", b"PUT"):
+        text += " Upload a file with POST / or PUT /files/HASH."
+    return HTTPError(404, text)
 
 
 def reply(

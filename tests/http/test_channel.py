@@ -399,6 +399,16 @@ def test_keep_alive_timeout_closes_after_75_seconds(wire):
     assert not wire.connected
 
 
+def test_empty_line_that_arrives_in_pieces_begins_no_request(wire):
+    wire.ask("GET", "/nothing")
+    for byte in (b"\r", b"\n"):
+        wire.send(byte)
+        wire.wait(0.5)
+    wire.wait(20)
+    assert b"" == wire.received()
+    assert wire.connected
+
+
 def test_head_timeout_is_10_seconds_from_the_first_byte(wire):
     for byte in get("/nothing" + "x" * 30)[:18]:
         wire.send(bytes([byte]))
@@ -625,6 +635,17 @@ def test_lingering_connection_may_be_evicted(root):
     assert wire.channel.eviction_rank(wire.factory.now) is None
     wire.wait(1.5)
     assert wire.channel.eviction_rank(wire.factory.now) is not None
+
+
+def test_draining_waits_for_a_lingering_connection_that_receives_for_2_seconds_only(root):
+    wire = InMemoryClient(root)
+    wire.channel._set_state(ConnectionState.LINGER)  # in memory there is no half-closed connection
+    drained: Deferred[None] = wire.factory.drain()
+    for _ in range(6):
+        assert not drained.called or not wire.connected
+        wire.send(b"x")
+        wire.wait(0.5)
+    assert drained.called
 
 
 def test_abort_fails_running_requests(root):

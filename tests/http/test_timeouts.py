@@ -39,7 +39,16 @@ def test_state_expires_after_its_timeout(state, limit):
 )
 def test_lingering_ends_after_5_seconds_of_silence_or_30_in_all(polls, expired):
     timeouts = Timeouts(LIMITS)
-    assert expired == [timeouts.linger_expired(now, now, discarded) for now, discarded in polls][-1]
+    assert (
+        expired
+        == [timeouts.linger_expired(now, now, discarded, draining=False) for now, discarded in polls][-1]
+    )
+
+
+def test_lingering_ends_after_2_seconds_while_the_server_drains():
+    timeouts = Timeouts(LIMITS)
+    assert not timeouts.linger_expired(2.0, 2.0, 1, draining=True)
+    assert timeouts.linger_expired(2.5, 2.5, 2, draining=True)
 
 
 @pytest.mark.parametrize("state", [ConnectionState.BODY, ConnectionState.RESPONSE, ConnectionState.CLOSED])

@@ -167,7 +167,7 @@ def _served_version(version: bytes) -> bytes:
         return version
     if version.startswith(b"HTTP/1."):
         return b"HTTP/1.1"
-    raise BadRequest(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    raise BadRequest(505, "only HTTP/1.0 and HTTP/1.1 are served")
 
 
 def _parse_other_form(method: bytes, target: bytes, version: bytes) -> _RequestLine:
