@@ -40,6 +40,9 @@ connection.
 MAX_UPLOADS = 64
 """Default maximum of uploads that write to disk at once in one process."""
 
+MAX_HELD_FILES = 16
+"""Maximum number of files of a form that have arrived and are not committed. Each may have a descriptor."""
+
 
 MAX_PIXELS = 100_000_000
 """Default maximum of pixels of a frame of an image."""

@@ -16,11 +16,16 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from filestored.settings import MAX_HELD_FILES
+
 PER_CONNECTION = 2
 """Descriptors of a connection: its socket, and the file that is sent."""
 
-PER_UPLOAD = 1
-"""Descriptors of an upload besides those of its connection."""
+PER_UPLOAD = MAX_HELD_FILES
+"""Descriptors of an upload of files, besides those of its connection: a form may have several files open."""
+
+PER_IMAGE_UPLOAD = 1
+"""Descriptors of an upload of an image, besides those of its connection."""
 
 RESERVED = 768
 """Descriptors of everything else: the directories of two stores, logs, pipes, libraries."""
@@ -68,7 +73,7 @@ def raise_open_file_limit(connections: int, uploads: int) -> None:
 
 def required_descriptors(connections: int, uploads: int) -> int:
     """Return the number of descriptors for so many connections, uploads of files, and uploads of images."""
-    return PER_CONNECTION * connections + PER_UPLOAD * uploads * 2 + RESERVED
+    return PER_CONNECTION * connections + (PER_UPLOAD + PER_IMAGE_UPLOAD) * uploads + RESERVED
 
 
 # --- garbage collector ------------------------------------------------------------------------

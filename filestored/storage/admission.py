@@ -32,7 +32,7 @@ from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
 MAX_BYTES_WITHOUT_SLOT = 16 * 1024
-"""Maximum bytes of an upload without a slot. 4,000 such uploads take 64 MiB."""
+"""Maximum bytes of an upload, or a series of uploads, without a slot. 4,000 of them take 64 MiB."""
 
 MIN_RATE = 64 * 1024
 """Bytes per second below which the holder of a slot may be evicted."""
@@ -115,11 +115,12 @@ class FreeSpace:
 
 
 class RateWindow:
-    """The time over which the rate of a client is measured, and the bytes `received` in it."""
+    """The time over which the rate of a client is measured; bytes `received` in it, and `total` bytes."""
 
-    __slots__ = ("_start", "received")
+    __slots__ = ("_start", "received", "total")
 
     def __init__(self, now: float) -> None:
+        self.total = 0
         self.reset(now)
 
     def reset(self, now: float) -> None:
@@ -194,13 +195,16 @@ class SharedSlot:
         self._slots = slots
         self._window = slots.rate_window()
         self._uploads: set[SlotHolder] = set()
+        self._evicted = False
 
     def rate_window(self) -> RateWindow:
         """Return the window of all uploads of the series."""
         return self._window
 
     def acquire(self, upload: SlotHolder) -> None:
-        """Give `upload` a share of the slot. Idempotent. Raises `Overloaded`."""
+        """Give `upload` a share of the slot. Idempotent. Raises `Overloaded`, also after an eviction."""
+        if self._evicted:
+            raise Overloaded
         self._uploads.add(upload)
         self._slots.acquire(self)
 
@@ -210,6 +214,7 @@ class SharedSlot:
         if not self._uploads:
             self._slots.release(self)
             self._window.reset(self.seconds())
+            self._window.total = MAX_BYTES_WITHOUT_SLOT if self._evicted else 0
 
     def rate(self, now: float) -> float:
         """See `SlotHolder.rate`."""
@@ -217,5 +222,6 @@ class SharedSlot:
 
     def evict(self) -> None:
         """See `SlotHolder.evict`."""
+        self._evicted = True
         for upload in tuple(self._uploads):
             upload.evict()

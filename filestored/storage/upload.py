@@ -110,13 +110,15 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
         self._size += len(data)
-        self._window.received += len(data)
+        window = self._window
+        window.received += len(data)
+        window.total += len(data)
         if self._size > self._limit:
             raise TooLarge.than(self._limit)
         if self._evicted:
             raise Overloaded
         if self._error is None and not (self._aborted or self._committing):
-            if self._size > MAX_BYTES_WITHOUT_SLOT:
+            if window.total > MAX_BYTES_WITHOUT_SLOT:
                 self._slots.acquire(self)
             self._buffer(data)
             self._start_write()

@@ -64,7 +64,8 @@ def _boundary(request: IStreamedRequest) -> bytes | None:
     value = request.header(b"content-type") or b""
     if b"," in value:
         value = single_header(request, b"content-type") or b""
-    if b"multipart/form" not in value.lower():
+    media_type_only = value.lower().translate(None, b" \t").partition(b";")[0]
+    if b"multipart/" not in media_type_only or b"form" not in media_type_only:
         return None
     try:
         media_type, parameters = parse_parameters(value.decode("latin-1"))
@@ -111,13 +112,13 @@ def receive(
 def receive_all(body: IBody, headers: UploadHeaders, store: IStore) -> Deferred[list[UploadResult]]:
     """Store the body, or all files of a form; fire with the results in order.
 
-    Raises and fails as `receive`. Of a form with more than `all_files.MAX_HELD_FILES` files, or of which one
+    Raises and fails as `receive`. Of a form with more than `MAX_HELD_FILES` files, or of which one
     cannot be committed, other files may be stored then.
     """
     if headers.boundary is None:
         return receive(body, headers, store).addCallback(lambda stored: [stored])
     check_form_size(body, store.max_size)
-    files = AllFiles(store.upload_series(), _parser(headers, store.max_size), store.max_size)
+    files = AllFiles(store.upload_series(), _parser(headers, store.max_size))
     return Deferred.fromCoroutine(_store_form(body, headers, files))
 
 

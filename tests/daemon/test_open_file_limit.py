@@ -5,7 +5,12 @@ import resource
 import pytest
 from twisted.logger import globalLogPublisher
 
-from filestored.daemon.process_setup import PER_UPLOAD, raise_open_file_limit, required_descriptors
+from filestored.daemon.process_setup import (
+    PER_IMAGE_UPLOAD,
+    PER_UPLOAD,
+    raise_open_file_limit,
+    required_descriptors,
+)
 
 
 @pytest.fixture
@@ -32,7 +37,8 @@ def test_low_soft_limit_of_open_files_is_raised(limits):
     limits(600)
     raise_open_file_limit(100, 64)
     assert required_descriptors(100, 64) == soft_limit() > 600
-    assert 64 * 2 * PER_UPLOAD == required_descriptors(100, 64) - required_descriptors(100, 0), "images too"
+    of_uploads = required_descriptors(100, 64) - required_descriptors(100, 0)
+    assert 64 * (PER_UPLOAD + PER_IMAGE_UPLOAD) == of_uploads
 
 
 def test_sufficient_limit_of_open_files_is_kept(limits):

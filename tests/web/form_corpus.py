@@ -158,6 +158,11 @@ ACCEPTED: dict[str, Sample] = {
             ),
         ),
     ),
+    "attachment": _lines("Content-Disposition: attachment; filename=x"),
+    "a part without a disposition": Sample(
+        "multipart/form-data; boundary=AB", _form("AB", _file("Content-Type: text/plain", b"text"), PLAIN)
+    ),
+    "blanks behind the closing boundary": _simple("AB", after=b"-- \t\r\nepilogue --AB"),
     "Java, lower-case fields": _lines('content-disposition:form-data;name="f";filename="x"'),
     "Go": _simple("9ee97b3c6a3e45e8c6b0f4a3d8a2ff0d8e2d3ca87cbb0ac7c9b6c6b1d1b7"),
     "Go, special characters": _simple("a b:c", '"a b:c"'),
@@ -262,8 +267,11 @@ REFUSED: dict[str, bytes] = {
     "carriage return in a field": _lines("Content-Disposition: form-data; name=f; filename=x\rA: b").body,
     "folded line of blanks": _lines("A: b\r\n \r\nContent-Disposition: form-data; name=f; filename=x").body,
     "folded first line": _lines(" A: b\r\nContent-Disposition: form-data; name=f; filename=x").body,
-    "no disposition": _lines("Content-Type: text/plain").body,
-    "other disposition": _lines("Content-Disposition: attachment; filename=x").body,
+    "no disposition at all": _lines("Content-Type: text/plain").body,
+    "text behind the closing boundary": _form("AB", PLAIN, after=b"--x\r\nmore\r\n--AB--\r\n"),
+    "longer boundary behind the closing dashes": _form("AB", PLAIN, after=b"--CD\r\n--AB--\r\n"),
+    "closing boundary and half a line break": _form("AB", PLAIN, after=b"--\r"),
+    "closing boundary and a line feed": _form("AB", PLAIN, after=b"--\nmore\r\n--AB--"),
     "no head": b"--AB\r\n\r\ncontent\r\n--AB--\r\n",
     "lone line feeds": _form("AB", PLAIN).replace(b"\r\n", b"\n"),
     "longer boundary": _HEAD + b"\r\n\r\ncontent\r\n--ABC--\r\n--AB--\r\n",
@@ -280,6 +288,8 @@ REFUSED: dict[str, bytes] = {
 """Bodies with the boundary ``AB`` that are 400."""
 
 REFUSED_TYPES = [
+    "multipart / form-data; boundary=AB",
+    "multipart/x-form-data; boundary=AB",
     "multipart/form-data boundary=AB",
     "multipart/form-data, boundary=AB",
     "multipart/form-data,text/plain; boundary=AB",

@@ -36,7 +36,7 @@ def store_form(pieces: Iterable[bytes], boundary: str | bytes) -> list[bytes] | 
     own = algorithm("sha256")
     store = Store(MemoryBackend(own), own, maybeDeferred)
     raw = boundary if isinstance(boundary, bytes) else boundary.encode()
-    files = AllFiles(store.upload_series(), MultipartParser(raw, 1 << 30), 1 << 30)
+    files = AllFiles(store.upload_series(), MultipartParser(raw, 1 << 30))
 
     async def write() -> list[bytes]:
         for piece in pieces:

@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 
 from filestored.digest import algorithm
+from filestored.settings import MAX_HELD_FILES
 from filestored.storage.memory import MemoryBackend
-from filestored.web.forms.all_files import MAX_HELD_FILES
 from tests.web.deferred_jobs import DeferredJobs
 from tests.web.forms import BOUNDARY, FORM, form, name_of, part
 
@@ -203,20 +203,31 @@ def test_slot_of_a_form_is_held_until_its_last_file(make_wire):
     assert [name_of(LARGE)] * 2 == answer.body.splitlines()
 
 
-def test_slow_form_is_evicted_with_all_of_its_files(make_wire):
+@pytest.mark.parametrize("arrived", [300, 30_000])
+def test_slow_form_is_evicted_with_all_of_its_files(make_wire, arrived):
     moments = [0.0]
     wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
     body = form(part(LARGE), part(LARGE))
-    wire.send(head(len(body)) + body[: len(LARGE) + 30_000])
+    wire.send(head(len(body)) + body[: len(LARGE) + arrived])
     moments[0] = 60.0
     channel, transport = wire.channel, wire.transport
     wire.connect()
     assert 200 == wire.ask("POST", "/", LARGE + b"other").status
     wire.channel, wire.transport = channel, transport
-    wire.send(body[len(LARGE) + 30_000 :])
+    wire.send(body[len(LARGE) + arrived :][:10])
     (answer,) = wire.answers("POST")
     assert 503 == answer.status
     assert 0 == wire.store.uploads_in_flight
+
+
+def test_files_of_a_form_have_together_16_kib_without_a_slot(make_wire):
+    wire = make_wire(max_uploads=1)
+    wire.send(head(2 * len(LARGE)).replace(FORM.encode(), b"text/plain") + LARGE)
+    wire.connect()
+    body = form(part(b"a" * 10_000), part(b"b" * 10_000))
+    wire.send(head(len(body)) + body)
+    (answer,) = wire.answers("POST")
+    assert 503 == answer.status
 
 
 def test_form_of_files_that_each_arrive_quickly_is_evicted_for_its_rate(make_wire):

@@ -114,6 +114,15 @@ def test_cpu_time_of_single_bytes_before_the_first_boundary_is_linear(unit):
     assert is_linear(work)
 
 
+def test_cpu_time_of_many_parts_in_one_piece_is_linear():
+    part = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + b"x" * 500 + b"\r\n"
+
+    def work(size):
+        list(MultipartParser(b"b", 1 << 30).parse(part * (size // 10)))
+
+    assert is_linear(work)
+
+
 def post(disposition):
     form = f"--b\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--b--".encode()
     parser = MultipartParser(b"b", 1 << 30)

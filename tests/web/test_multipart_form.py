@@ -1,19 +1,23 @@
 """Uploads as multipart/form-data: complete, byte by byte, with trailing bytes; and every limit."""
 
 from base64 import b64encode
+from collections import deque
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filestored.web.errors import HTTPError
 from filestored.web.forms.multipart_parser import (
     MAX_FIELD_BYTES,
     MAX_FORM_OVERHEAD_BYTES,
     MAX_PART_HEAD_BYTES,
     MAX_PARTS,
+    MultipartParser,
 )
+from filestored.web.forms.part_head import parse_part_head
 from tests.web.forms import BOUNDARY, FORM, form, name_of, part, store_form
 
 MARK = b"--" + BOUNDARY.encode()
@@ -89,7 +93,6 @@ MALFORMED = [
     form(part(b"hello"), end=b""),
     form(part(b"hello"), end=b"\r\n"),
     form(b"\r\nno disposition"),
-    form(part(b"hello", "attachment; filename=x")),
     form(b"Content-Disposition form-data\r\n\r\nhello"),
     form(part(b"hello", 'form-data; name="f"; filename="x"', "Content-Length: 4")),
     SIMPLE.replace(b"\r\n", b"\n"),
@@ -272,3 +275,30 @@ words = st.sampled_from([
 def test_random_bytes_are_a_form_or_an_http_error(body):
     outcome = feed(body, ())
     assert outcome in (400, 413) or isinstance(outcome, list)
+
+
+@pytest.mark.parametrize("around", ["before", "after"])
+def test_form_with_more_than_16_mib_beside_its_files_is_413(around):
+    parser = MultipartParser(b"b", 1 << 30)
+    opening, closing = b"--b\r\nContent-Disposition: form-data; filename=x\r\n\r\n", b"\r\n--b--\r\n"
+    content = [b"c" * (1 << 20)] * 20
+    junk = [b"j" * (1 << 20)] * 16
+    pieces = [opening, *content, closing]
+    pieces = [*junk, b"\r\n", *pieces] if around == "before" else [*pieces, *junk]
+    with pytest.raises(HTTPError) as caught:
+        deque(chain.from_iterable(map(parser.parse, pieces)), maxlen=0)
+    assert 413 == caught.value.status
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ("filename*=us-ascii''b.png", "b.png"),
+        ("filename*=''%D0%BF.png", "п.png"),
+        ("filename*0=a; filename*1=b.png", "ab.png"),
+        ("filename*0*=us-ascii''c; filename*1=%41.png", "c%41.png"),
+        ("filename*0*=us-ascii''c; filename*1*=%41.png", "cA.png"),
+    ],
+)
+def test_extended_file_name_in_all_forms_that_libraries_write(parameters, name):
+    assert name == parse_part_head(f"Content-Disposition: form-data; {parameters}".encode()).file_name()

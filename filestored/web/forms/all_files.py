@@ -17,13 +17,10 @@ from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import TooLarge
 from filestored.interfaces import IUpload, UploadResult
+from filestored.settings import MAX_HELD_FILES
 from filestored.web.forms.multipart_parser import MultipartParser
 from filestored.web.forms.part_head import PartHead
-
-MAX_HELD_FILES = 16
-"""Maximum number of files of a form that have arrived and are not committed."""
 
 
 class SharedProducer:
@@ -70,13 +67,12 @@ class _UploadProducer:
 class AllFiles:
     """The consumer of a form: `write` its bytes, await `finish`, then `commit`; or `abort`.
 
-    `start_upload` starts the upload of a file. All files together have at most `max_size` bytes.
+    `start_upload` starts the upload of a file.
     """
 
-    def __init__(self, start_upload: Callable[[], IUpload], parser: MultipartParser, max_size: int) -> None:
+    def __init__(self, start_upload: Callable[[], IUpload], parser: MultipartParser) -> None:
         self._start_upload = start_upload
         self._parser = parser
-        self._max_size = self._remaining = max_size
         self._shared = SharedProducer()
         self._events: Iterator[PartHead | bytes] = iter(())
         self._held: list[IUpload] = []
@@ -130,9 +126,6 @@ class AllFiles:
         """Write files to uploads; return False at a file for which the held ones must be committed."""
         for event in self._events:
             if type(event) is bytes:
-                self._remaining -= len(event)
-                if self._remaining < 0:
-                    raise TooLarge.than(self._max_size)
                 self._held[-1].write(event)
             elif len(self._held) < MAX_HELD_FILES:
                 self._start_file()

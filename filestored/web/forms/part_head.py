@@ -30,7 +30,7 @@ _IDENTITY = {
     "content-transfer-encoding": {"", "7bit", "8bit", "binary"},
     "content-encoding": {"", "identity"},
 }
-_CHARSETS = {"utf-8", "iso-8859-1"}
+_CHARSETS = {"": "utf-8", "us-ascii": "utf-8", "utf-8": "utf-8", "iso-8859-1": "iso-8859-1"}
 
 _FOLD = re.compile(r"\r\n[ \t]++(\r\n|\Z)?+")
 _NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
@@ -66,11 +66,9 @@ def parse_part_head(lines: bytes) -> PartHead:
     if len(disposition) > MAX_DISPOSITION_CHARACTERS:
         raise form_beyond_limits()
     try:
-        kind, parameters = parse_parameters(disposition)
+        _, parameters = parse_parameters(disposition)
     except ValueError:
         raise malformed_form() from None
-    if kind != "form-data":
-        raise malformed_form()
     is_file = without_quotes(parameters.get("filename", "")) != "" or any(
         name.startswith("filename*") for name in parameters
     )
@@ -135,21 +133,24 @@ def _plain_name(parameters: Mapping[str, str]) -> str | None:
 
 def _extended_name(parameters: Mapping[str, str]) -> str | None:
     """Return `filename*` (RFC 8187), also in several pieces (RFC 2231 section 3); None if undecodable."""
-    pieces = [parameters["filename*"]] if "filename*" in parameters else _pieces(parameters)
-    if not pieces:
-        return None
-    charset, _, rest = without_quotes(pieces[0]).partition("'")
-    encoded = rest.partition("'")[2] + "".join(map(without_quotes, pieces[1:]))
-    if charset.lower() not in _CHARSETS:
-        return None
-    return _decode(unquote_to_bytes(encoded.encode("latin-1")), charset)
+    if "filename*" in parameters:
+        parameters = {"filename*0*": parameters["filename*"]}
+    charset, data, number = "utf-8", b"", 0
+    while (name := _piece(parameters, number)) is not None:
+        text = without_quotes(parameters[name])
+        if number == 0 and name.endswith("*"):
+            charset, _, text = text.partition("'")
+            text = text.partition("'")[2]
+        piece = text.encode("latin-1")
+        data += unquote_to_bytes(piece) if name.endswith("*") else piece
+        number += 1
+    return _decode(data, _CHARSETS[charset.lower()]) if number and charset.lower() in _CHARSETS else None
 
 
-def _pieces(parameters: Mapping[str, str]) -> list[str]:
-    pieces: list[str] = []
-    while (name := f"filename*{len(pieces)}*") in parameters:
-        pieces.append(parameters[name])
-    return pieces
+def _piece(parameters: Mapping[str, str], number: int) -> str | None:
+    """Return the name of a piece of `filename*`, which ends in an asterisk if the piece is encoded."""
+    names = (f"filename*{number}*", f"filename*{number}")
+    return next((name for name in names if name in parameters), None)
 
 
 def _decode(data: bytes, charset: str) -> str | None:

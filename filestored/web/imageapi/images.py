@@ -54,7 +54,10 @@ class GalleryResource(ImageApiResource):
             upload.abort()  # no effect after a commit
 
     def _require_form(self, request: IStreamedRequest) -> UploadHeaders:
-        """Return the headers of a form. Raises `HTTPError` (400, 415) for other content."""
+        """Return the headers of a form. Raises `HTTPError`: 415 for other content, 400 without a file.
+
+        HTTP libraries send a form without a file as ``application/x-www-form-urlencoded``.
+        """
         media_type = (single_header(request, b"content-type") or b"").strip().lower()
         if not media_type.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
             raise HTTPError(415, "Send the image as a file in a form: multipart/form-data", *self.accepted)
