@@ -65,6 +65,13 @@ def test_refusal_that_stays_offers_no_second_try(open_page, daemon, status):
     assert ["Dismiss"] == button_names(row(page, "poem.txt"))
 
 
+def test_page_of_a_proxy_with_status_200_is_no_success_and_the_queue_goes_on(open_page, daemon):
+    page = open_page(daemon.url)
+    refuse(page, 200, body="<title>Sign in</title>")
+    choose(page, *[named(f"{number}.txt", bytes([number])) for number in range(7)])
+    expect(page.locator("#file-list .failed")).to_have_count(7)
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507])
 def test_refusal_that_passes_offers_a_second_try(open_page, daemon, status):
     page = open_page(daemon.url)

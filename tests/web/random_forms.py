@@ -1,12 +1,17 @@
-"""Random forms: valid ones in every spelling, and damaged ones, each with the contents that may be stored.
+"""Random forms: valid ones in every spelling, and damaged ones.
 
-The generator knows the contents, and makes none that holds the boundary of the form.
+The generator knows the contents of valid forms, and makes none that holds the boundary. Those of a damaged
+form are what a reader of lines finds (`read_lines`).
 """
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
+from filestored.web.errors import HTTPError
+from filestored.web.forms.part_head import parse_part_head
 from tests.web.forms import name_of
 
 BOUNDARIES = [
@@ -56,14 +61,32 @@ def random_form(random: Random) -> RandomForm:
 
 
 def damaged(random: Random, form: RandomForm) -> RandomForm:
-    """Return the form with bytes that are inserted, removed or cut off, and no known contents."""
+    """Return the form with bytes that are inserted, removed or cut off, and what `read_lines` finds in it."""
     body = b"".join(form.pieces)
     for _ in range(random.randint(1, 3)):
         at = random.randrange(len(body) + 1)
         body = body[:at] + random.choice([b"", *JUNK]) + body[at + random.choice([0, 0, 1, 5]) :]
     if random.random() < 0.2:
         body = body[: random.randrange(len(body) + 1)]
-    return RandomForm(form.boundary, random_cut(random, body), [])
+    return RandomForm(form.boundary, random_cut(random, body), read_lines(form.boundary, body))
+
+
+def read_lines(boundary: bytes, body: bytes) -> list[bytes]:
+    """Return the contents of the files of a form as a reader of lines does, which knows no pieces.
+
+    A delimiter is a line of its own. Heads that cannot be read are those of fields.
+    """
+    delimiter = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
+    files = []
+    found = list(delimiter.finditer(body))
+    for begin, end in pairwise(found):
+        if begin[1]:
+            break
+        head, _, content = body[begin.end() : end.start()].partition(b"\r\n\r\n")
+        with suppress(HTTPError):
+            if parse_part_head(head[2:]).is_file:
+                files.append(content)
+    return files
 
 
 def random_cut(random: Random, body: bytes) -> list[bytes]:

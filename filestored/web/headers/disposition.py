@@ -43,11 +43,14 @@ def _safe(name: str) -> str:
 
 
 def _cut(text: str, size: int) -> str:
-    """Return the first `size` bytes of a longer text, cut before a whole character with its marks."""
-    end = len(text.encode("utf-8")[:size].decode("utf-8", "ignore"))
+    """Return the first `size` bytes of a longer text, cut before a whole character with its marks.
+
+    A text of marks only is cut between them.
+    """
+    most = end = len(text.encode("utf-8")[:size].decode("utf-8", "ignore"))
     while end and end < len(text) and (_continues(text[end]) or text[end - 1] == _JOINER):
         end -= 1
-    return text[:end].rstrip(_EDGES)
+    return text[: end or most].rstrip(_EDGES)
 
 
 def _continues(character: str) -> bool:

@@ -240,7 +240,9 @@ function fill() {
 async function start(upload) {
   running.add(upload);
   upload.open_row();
-  const answer = await upload.run();
+  let answer = await upload.run();
+  // A proxy may answer with a page of its own.
+  if (succeeded(answer.status) && answer.value === null) answer = { ...answer, status: NO_ANSWER };
   const unreachable = answer.status === NO_ANSWER && !(await is_reachable());
   if (unreachable) hold();
   running.delete(upload);

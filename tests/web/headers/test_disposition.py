@@ -86,6 +86,7 @@ def name_in(value: bytes) -> str:
         ("x" * 245 + "\U0001f44d\U0001f3fd.txt", "x" * 245 + ".txt"),
         (PARENTS + ".png", PARENTS + ".png"),
         (PERSIAN + ".jpg", PERSIAN + ".jpg"),
+        ("a" + "\u0301" * 400 + ".txt", "a" + "\u0301" * 125 + ".txt"),
         ("\u200d\u200c", ""),
         ("...", ""),
         ("..\u200d..", ""),
