@@ -2,8 +2,8 @@
 
 Random forms (`tests.web.random_forms`), half of them damaged. A valid form gives the contents that its
 generator knows. A damaged one is refused with 400 or 413, or gives the files that a reader of lines finds,
-whole and in its pieces. Two of a hundred are also uploaded to a real daemon, piece by piece, and the answers compared. At the end no
-stored file has the name of other content.
+whole and in its pieces. Two of a hundred are also uploaded to a real daemon, piece by piece, and the answers
+compared. At the end no stored file has the name of other content.
 """
 
 import os

@@ -36,6 +36,9 @@ _BLANKS = b" \t"
 _memmem = ctypes.CDLL(None).memmem
 _memmem.restype = ctypes.c_void_p
 _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+_memmem_of_bytes = ctypes.CDLL(None).memmem  # without the conversion of an address, which takes a microsecond
+_memmem_of_bytes.restype = ctypes.c_void_p
+_memmem_of_bytes.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
 _Step = Callable[[bytes, int], tuple[int, PartHead | bytes | None]]
 
@@ -181,6 +184,8 @@ def _first_line(head: bytes, position: int) -> bytes:
 
 def _find(data: bytes, needle: bytes, position: int) -> int:
     """Return the index of `needle` from `position` on, or -1; by memmem of libc, which is fast."""
+    if position == 0 and _memmem_of_bytes(data, len(data), needle, len(needle)) is None:
+        return -1
     begin = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
     assert begin is not None
     found: int | None = _memmem(begin + position, len(data) - position, needle, len(needle))
