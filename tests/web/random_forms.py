@@ -84,7 +84,7 @@ def read_lines(boundary: bytes, body: bytes) -> list[bytes]:
             break
         head, _, content = body[begin.end() : end.start()].partition(b"\r\n\r\n")
         with suppress(HTTPError):
-            if parse_part_head(head[2:]).is_file:
+            if parse_part_head(head[2:].removesuffix(b"\r\n")).is_file:  # without content, a line break is left
                 files.append(content)
     return files
 
