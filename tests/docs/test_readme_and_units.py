@@ -197,11 +197,11 @@ def script(tmp_path):
 def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert (3, 2) == (script("status").returncode, script("nonsense").returncode)
     assert 0 == script("start").returncode
-    first = read(tmp_path / "pid")
+    first = read(tmp_path / "pid").strip()
     assert 0 == script("status").returncode
     assert f"process {first}" in script("start").stdout
     assert 0 == script("restart").returncode
-    second = read(tmp_path / "pid")
+    second = read(tmp_path / "pid").strip()
     assert first != second
     assert 0 == script("force-reload").returncode
     assert 0 == script("stop").returncode
