@@ -34,8 +34,7 @@ def choose(config: Any) -> str:
     Removes it from `config` until `replace`.
     """
     requested = any(word.startswith("--pi") for word in sys.argv[1:])  # the shortest form of --pidfile
-    path = config["pidfile"]
-    config["pidfile"] = ""
+    path, config["pidfile"] = str(config["pidfile"] or ""), ""
     if not path or ((config["nodaemon"] or config["debug"]) and not requested):
         return ""
     return os.path.abspath(path)
