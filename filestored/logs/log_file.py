@@ -115,12 +115,13 @@ class LogFile:
         """
         if not self._has_name():
             return self._is_old_file_used()
-        if not self._lock():
-            self._report_missed_rotation(added)
-            return True
-        if not self._has_name():
+        is_exclusive = self._lock()
+        if not self._has_name():  # it was renamed meanwhile
             self._unlock()
             return False
+        if not is_exclusive:
+            self._report_missed_rotation(added)
+            return True
         try:
             return not self._rotate_if_due(added)
         except OSError as error:

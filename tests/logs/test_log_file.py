@@ -230,6 +230,24 @@ def test_lock_of_a_reader_stops_neither_the_log_nor_later_rotations(open_log, tm
     assert 2 == len(os.listdir(tmp_path))
 
 
+def test_rotation_while_a_process_waits_for_the_lock_loses_no_line(open_log, tmp_path, monkeypatch):
+    """A reader's lock follows that of the process that rotates, so the other gets a shared one only."""
+    settings = LogSettings(rotation="1 KB")
+    first, second = open_log(settings=settings), open_log(settings=settings)
+    numbered(first, "a", 10)
+
+    def rotate_meanwhile(descriptor, operation, tries):
+        monkeypatch.undo()
+        numbered(first, "a", 1)
+        finish_rotation()
+        return False
+
+    monkeypatch.setattr(log_file, "lock", rotate_meanwhile)
+    numbered(second, "b", 1)
+    finish_rotation()
+    assert 12 == text_of(tmp_path).count(b"\n")
+
+
 def lines_in(path):
     return [line.rstrip() for line in path.read_bytes().splitlines()]
 
