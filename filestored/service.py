@@ -19,4 +19,6 @@ def makeService(options: Options) -> Service:
         skip_unused_tls(options.settings.listen)
     from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 
-    return make_daemon(options.settings, options.pid_file)
+    daemon = make_daemon(options.settings, options.pid_file)
+    options.replace_pid_file()
+    return daemon

@@ -53,7 +53,7 @@ HIGHEST_MAX_PIXELS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Settings of the log. `file` None means stderr; `rotation` is parsed by loguru."""
+    """Settings of the log. `file` None means stderr; `logs` parses `rotation` and `retention`."""
 
     file: str | None = None
     level: str = "INFO"

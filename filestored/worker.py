@@ -36,14 +36,12 @@ from filestored.daemon.process_setup import (
 from filestored.http.transport.tls import Certificate
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe_sink import PipeSink
+from filestored.logs.writer_thread import MAX_FLUSH_SECONDS
 from filestored.settings import Settings
 from filestored.storage.health import DeviceHealth
 
 if TYPE_CHECKING:
     from filestored.daemon.server import Server
-
-MAX_FLUSH_SECONDS = 2.0
-"""Seconds that the end of a worker waits for its last log lines to be read."""
 
 
 def main() -> None:

@@ -86,6 +86,8 @@ class Daemon(Service):
         self._runner: Runner | None = None
         self._initial_pid = os.getpid()
         self._log_is_open = False
+        self._store = settings.store
+        self._images = settings.images
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application and provide its log observer, before twistd starts logging."""
@@ -109,6 +111,9 @@ class Daemon(Service):
                 self._open_log()
             self._log.info("filestored {version} starts", version=__version__)
             self._runner = self._make_runner()
+            # Not in the reactor, where a hung disk would keep a daemon that serves from being ready.
+            self._store = self._with_reserve(self._settings.store)
+            self._images = self._with_reserve(self._settings.images)
             started = self._runner.start(self._listeners.listening())
         if not self._log_file():
             self._open_log()
@@ -117,7 +122,6 @@ class Daemon(Service):
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
         self._reactor.callWhenRunning(on_stop, self._reactor, self._force_stop)
         self._reactor.callWhenRunning(started.addCallback, self._started, self._runner)
-        started.addErrback(self._failed)
 
     def stopService(self) -> "Deferred[None]":
         """Drain and stop; fires when everything is closed."""
@@ -136,20 +140,15 @@ class Daemon(Service):
     def _started(self, _: None, body: Runner) -> None:
         if not self.running:  # a signal came during the start
             return
-        addresses = ", ".join(self._listeners.addresses())
+        self._notifier.ready(f"listening on {', '.join(self._listeners.addresses())}", body.alive)
         self._log.info(
             "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
             urls=", ".join(self._listeners.urls()),
-            store=self._with_reserve(self._settings.store),
-            images=self._with_reserve(self._settings.images),
+            store=self._store,
+            images=self._images,
             hash=self._hash_name,
             workers=self._settings.workers,
         )
-        self._notifier.ready(f"listening on {addresses}", body.alive)
-
-    def _failed(self, failure: Any) -> None:
-        self._log.failure("cannot serve", failure)
-        self._reactor.stop()
 
     def _force_stop(self) -> None:
         self._log.warn("a second signal: ending at once")
@@ -161,6 +160,8 @@ class Daemon(Service):
         if self._runner is not None:
             self._runner.reopen()
         self._log.info("log files are open anew")
+        if not self.running:  # no new connections
+            return
         if self._listeners.renew_certificates() and self._runner is not None:
             self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
             self._log.info("new connections get the new certificate")
@@ -181,8 +182,11 @@ class Daemon(Service):
             raise reason from None
 
     def _with_reserve(self, directory: str) -> str:
-        """Return the path of a directory, and the free space that uploads leave there."""
-        reserve = reserved_bytes(os.statvfs(directory), self._settings.reserve)
+        """Return the path of a directory, and the free space that uploads leave there if it can be read."""
+        try:
+            reserve = reserved_bytes(os.statvfs(directory), self._settings.reserve)
+        except OSError:
+            return directory
         return f"{directory} (leaving {format_size(reserve)} free)"
 
     def _log_file(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from twisted.python import usage
 
-from filestored.daemon.startup import twistd_options
+from filestored.daemon.startup import pid_file, twistd_options
 from filestored.daemon.startup.daemonize import open_standard_descriptors
 from filestored.daemon.startup.endpoint_strings import complete, with_absolute_paths
 from filestored.daemon.startup.processors import usable_processors
@@ -191,6 +191,14 @@ class Options(usage.Options):
             self.pid_file = twistd_options.check(self._twistd)
         self.owns_process = getattr(self, "parent", None) is not None
 
+    def replace_pid_file(self) -> None:
+        """Remove a stale pid file, after all other checks; another one ends the process with one line."""
+        if self.pid_file:
+            try:
+                pid_file.replace(self.pid_file, self._twistd)
+            except ValueError as error:
+                exit_with(error)
+
     def _read(self) -> Settings:
         if self["open-registration"] and self["no-registration"]:
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
@@ -255,11 +263,13 @@ class Options(usage.Options):
         if not self[name]:
             return None
         path = self._path(name)
-        if not os.path.isdir(os.path.dirname(path)):
-            raise usage.UsageError(f"--{name}: there is no directory {os.path.dirname(path)}; create it")
+        end = path if os.path.exists(path) else os.path.realpath(path)  # a link may lead to a new file
+        directory = os.path.dirname(end)
+        if not os.path.isdir(directory):
+            raise usage.UsageError(f"--{name}: there is no directory {directory}; create it")
         if os.path.isdir(path):
             raise usage.UsageError(f"--{name}: {path} is a directory; name a file")
-        target = path if os.path.lexists(path) else os.path.dirname(path)
+        target = end if os.path.exists(end) else directory
         if not os.access(target, os.W_OK) and not _is_read_only(target):
             raise usage.UsageError(f"--{name}: user {os.geteuid()} may not write {path}; name another file")
         return path

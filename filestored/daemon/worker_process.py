@@ -4,8 +4,8 @@ In: lines of JSON on the worker's stdout. An object with a ``level`` is a log li
 the worker accepts connections, ``"alive"`` answers a ping, ``{"suspended": [scope, reason, until_restart]}``
 reports a `Suspension`. Lines of stderr are logged as they are.
 
-Out: lines on its stdin: the configuration first, then ``ping``, ``reopen`` and suspensions. The end of stdin
-means "drain and exit".
+Out: lines on its stdin: the configuration first, then ``ping``, ``reopen``, renewed certificates and
+suspensions. The end of stdin means "drain and exit".
 """
 
 import json

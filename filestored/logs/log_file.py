@@ -1,8 +1,10 @@
 """Log file: appends, and rotates by a `RotationSchedule`.
 
 Several processes may append to the same file. Each locks it (flock(2)) for a write, and first checks that its
-name still leads to it: after the rotation by one process the others open the new file, and no line is
-written to a file that is being compressed.
+name still leads to it: after the rotation by one process the others open the new file. `compress` locks the
+renamed file, too, so no line is written to it meanwhile.
+
+Readers may hold a lock on the file. A process waits for it for about 0.1 s, then appends without a rotation.
 
 Only a regular file is rotated. A FIFO, a device and a symbolic link, such as ``/dev/stderr``, are not: a
 rename would replace them by a file. A file that cannot be renamed, because its directory is not writable, is
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from filestored.logs.file_lock import MAX_TRIES, lock
 from filestored.logs.rotation import Retention, RotatedFiles
 from filestored.logs.rotation_schedule import RotationSchedule
 from filestored.settings import LogSettings
@@ -27,8 +30,17 @@ from filestored.settings import LogSettings
 RETRY_SECONDS = 60.0
 """Time after a failed rotation until the next try."""
 
+MAX_OPEN_SECONDS = 5.0
+"""Maximum time for which a write tries to open the new file after a rotation by another process."""
+
+LOCK_PAUSE_SECONDS = 1.0
+"""Time after a lock that could not be had, in which a write waits for it for `PAUSED_TRIES` only."""
+
+PAUSED_TRIES = 10
+"""Number of tries to lock a file that another program keeps locked."""
+
 _BEGAN = b"user.loguru_crtime"
-"""Extended attribute with the time of a file's beginning; Linux keeps none that a program could set."""
+"""Extended attribute with the time at which a file began. Linux has one of its own, which cannot be set."""
 
 
 class LogFile:
@@ -46,6 +58,8 @@ class LogFile:
         self._rotates = False
         self._reported = ""
         self._retry_at = 0.0
+        self._is_locked = False
+        self._wait_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +83,7 @@ class LogFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._is_locked = False
 
     def write(self, data: bytes) -> None:
         """Append `data`, after a rotation if one is due. Raises `OSError`."""
@@ -78,9 +93,12 @@ class LogFile:
             pass
         try:
             write_all(self._descriptor, data)
+            is_gone = self._rotates and not self._is_locked and not os.fstat(self._descriptor).st_nlink
         finally:
-            if self._rotates:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self._unlock()
+        if is_gone:  # another process rotated and compressed the file during a write without a lock
+            self.open()
+            write_all(self._descriptor, data)
 
     @property
     def _descriptor(self) -> int:
@@ -91,22 +109,65 @@ class LogFile:
         return os.open(path, flags, self._mode)
 
     def _is_ready(self, added: int) -> bool:
-        """Lock the file; return False, without a lock, if it has been replaced by a new one."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            self._rotates = False
-            self._report_once(f"{self._path} is not rotated, because it cannot be locked: {error.strerror}")
+        """Lock the file; return False, without a lock, if it was replaced by a new one. Raises `OSError`.
+
+        Returns True without a lock when another program has one for too long.
+        """
+        if not self._has_name():
+            return self._is_old_file_used()
+        is_exclusive = self._lock()
+        if not self._has_name():  # it was renamed meanwhile
+            self._unlock()
+            return False
+        if not is_exclusive:
+            self._report_missed_rotation(added)
             return True
         try:
-            if self._has_name():
-                return not self._rotate_if_due(added)
-            self.open()  # it was renamed by another process or program
+            return not self._rotate_if_due(added)
         except OSError as error:
             self._report_once(f"{self._path} cannot be rotated, the old file is used: {error.strerror}")
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return True
-        return False
+
+    def _is_old_file_used(self) -> bool:
+        """Open the new file after it was renamed by another process or program, and return False.
+
+        Return True, with a lock, if that fails and the old file exists yet: `compress` waits for the lock.
+        Else tries again; raises `OSError` after `MAX_OPEN_SECONDS`.
+        """
+        end = time.monotonic() + MAX_OPEN_SECONDS
+        while True:
+            try:
+                self.open()
+                return False
+            except OSError as error:
+                self._report_once(f"{self._path} cannot be opened: {error.strerror}")
+                if self._lock() and os.fstat(self._descriptor).st_nlink:
+                    return True
+                self._unlock()
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    def _lock(self) -> bool:
+        """Lock the file; return whether no other process has a lock, as a rotation requires."""
+        is_paused = time.monotonic() < self._wait_at
+        try:
+            is_exclusive = lock(self._descriptor, fcntl.LOCK_EX, PAUSED_TRIES if is_paused else MAX_TRIES)
+            # A shared lock, beside that of a reader, keeps other processes from a rotation.
+            self._is_locked = is_exclusive or lock(self._descriptor, fcntl.LOCK_SH, 1)
+        except OSError as error:
+            self._rotates = False
+            self._report_once(f"{self._path} is not rotated, because it cannot be locked: {error.strerror}")
+            return False
+        if not is_exclusive:
+            self._wait_at = time.monotonic() + LOCK_PAUSE_SECONDS
+        return is_exclusive
+
+    def _unlock(self) -> None:
+        if self._is_locked:
+            self._is_locked = False
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _has_name(self) -> bool:
         """Return whether the path itself, and no link there, is the open file, and a regular one."""
@@ -114,7 +175,14 @@ class LogFile:
             found = os.lstat(self._path)
         except FileNotFoundError:
             return False
+        except OSError:
+            return True  # it cannot be known; a rotation would report the error
         return stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(self._descriptor))
+
+    def _report_missed_rotation(self, added: int) -> None:
+        size = os.fstat(self._descriptor).st_size
+        if self._schedule is not None and self._schedule.is_due(size, added, self._began, time.time()):
+            self._report_once(f"{self._path} is locked by another program, and is not rotated meanwhile")
 
     def _rotate_if_due(self, added: int) -> bool:
         """Rotate the file if that is due; return whether a new one is open. Raises `OSError`."""
@@ -140,7 +208,9 @@ class LogFile:
         try:
             self.open()
         except OSError:
-            os.rename(target, self._path)
+            with suppress(OSError):  # another process may have created the new file: it is not replaced
+                os.link(target, self._path)
+                os.unlink(target)
             raise
 
     def _set_began(self, now: float) -> None:

@@ -22,10 +22,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400} | {
-    "year": 365 * 86400
-}
-"""Seconds per unit of a retention."""
+from filestored.logs.file_lock import lock
+from filestored.logs.rotation_schedule import SECONDS
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}_[0-9]{6}(?:\\.[0-9]{1,9})?"
 """Pattern of the part of a name that `RotatedFiles.free_name` adds."""
@@ -41,12 +39,12 @@ class Retention:
     @classmethod
     def parse(cls, text: str) -> "Retention":
         """Parse ``7`` or ``10 days``. Raises `ValueError`."""
-        match = re.fullmatch(r"([0-9]{1,6})(?:\s*([a-z]+?)s?)?", text.strip().lower(), re.ASCII)
-        if match is None or match[2] not in (None, *UNITS):
+        match = re.fullmatch(r"([0-9]{1,6})(?:\s*([a-z]+))?", text.strip().lower(), re.ASCII)
+        if match is None or match[2] not in (None, *SECONDS):
             raise ValueError(f"{text!r} is neither a number of files nor a time such as '10 days'")
         if match[2] is None:
             return cls(count=int(match[1]))
-        return cls(seconds=float(int(match[1]) * UNITS[match[2]]))
+        return cls(seconds=float(int(match[1]) * SECONDS[match[2]]))
 
     def expired(self, ages: dict[str, float]) -> list[str]:
         """Return the files to remove; `ages` maps each to its age in seconds."""
@@ -82,7 +80,9 @@ class RotatedFiles:
 
     def on_rotated(self) -> None:
         """Compress and prune in a thread, after the log was renamed. Returns at once."""
-        threading.Thread(target=self._compress_and_prune, name=f"rotation {self._root}").start()
+        thread = threading.Thread(target=self._compress_and_prune, name=f"rotation {self._root}")
+        with suppress(RuntimeError):  # no thread can be started: the next rotation compresses the file
+            thread.start()
 
     def _compress_and_prune(self) -> None:
         with self._lock:
@@ -92,7 +92,7 @@ class RotatedFiles:
             for path in self._found(""):
                 if not os.path.lexists(f"{path}.gz"):
                     self._try(compress, path)
-            for path in self._retention.expired(self._ages()):
+            for path in self._expired():
                 self._try(os.unlink, path)
 
     def _try(self, act: Callable[[str], None], path: str) -> None:
@@ -117,19 +117,22 @@ class RotatedFiles:
             if name.endswith(suffix) and self._plain_name.fullmatch(name.removesuffix(suffix))
         )
 
-    def _ages(self) -> dict[str, float]:
-        now = time.time()
-        ages = {}
-        for path in self._found("") + self._found(".gz"):
+    def _expired(self) -> list[str]:
+        """Return the files to remove. A rotated file counts once while a process compresses it."""
+        names = {path: path for path in self._found("")}
+        names |= {path: path.removesuffix(".gz") for path in self._found(".gz")}
+        ages, now = {}, time.time()
+        for path, name in names.items():
             with suppress(FileNotFoundError):
-                ages[path] = now - os.lstat(path).st_mtime
-        return ages
+                ages[name] = now - os.lstat(path).st_mtime
+        expired = set(self._retention.expired(ages))
+        return [path for path, name in names.items() if name in expired]
 
 
 def compress(path: str) -> None:
     """Compress a file to ``path.gz``. One of the two is complete at any time. Raises `OSError`.
 
-    Does nothing while another process compresses the file.
+    Does nothing while another process compresses the file or writes to it.
     """
     part = f"{path}.gz.part"
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -140,9 +143,13 @@ def compress(path: str) -> None:
         if not _is_owned(output.fileno(), part):
             return
         try:
+            if not _is_quiet(plain.fileno()):
+                return
             output.truncate()
             with closing(gzip.GzipFile("", "wb", 6, output)) as packed:
                 shutil.copyfileobj(plain, packed)
+            if os.fstat(plain.fileno()).st_size != plain.tell():
+                return  # it has grown by a write without a lock
             output.flush()
             shutil.copystat(path, part, follow_symlinks=False)
             if os.path.lexists(f"{path}.gz"):
@@ -164,3 +171,11 @@ def _is_owned(descriptor: int, path: str) -> bool:
         return os.path.samestat(found, os.lstat(path))
     except (BlockingIOError, FileNotFoundError):
         return False
+
+
+def _is_quiet(descriptor: int) -> bool:
+    """Lock a renamed file against writes to it; return False if another process keeps it locked."""
+    try:
+        return lock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return True  # no locks, or none of a file that is open for reading, as on NFS

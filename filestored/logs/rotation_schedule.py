@@ -19,7 +19,9 @@ _INTERVALS = {
     ("month", "months"): 30 * 86400.0,
     ("y", "year", "years"): 365 * 86400.0,
 }
-_SECONDS = {name: seconds for names, seconds in _INTERVALS.items() for name in names}
+SECONDS = {name: seconds for names, seconds in _INTERVALS.items() for name in names}
+"""Seconds per unit of an interval."""
+
 _FREQUENCIES = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PART = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([a-z]+)[\s,]*", re.ASCII)
@@ -48,10 +50,8 @@ class RotationSchedule:
             return cls(frequency=_FREQUENCIES[words])
         if seconds := _interval(words):
             return cls(seconds=seconds)
-        if (at := _daytime(words)) is not None:
-            return at
         try:
-            return cls(max_size=_size(words))
+            return _daytime(words) or cls(max_size=_size(words))
         except ValueError:
             raise ValueError(
                 f"{text!r} is neither a size such as '100 MB' nor a time such as '1 day', '00:00' or 'monday'"
@@ -102,9 +102,9 @@ def _size(words: str) -> int:
 def _interval(words: str) -> float:
     """Return the seconds of an interval such as ``1 h 30 min``; 0 for other words."""
     parts = _PART.findall(words)
-    if _PART.sub("", words) or any(unit not in _SECONDS for _, unit in parts):
+    if _PART.sub("", words) or any(unit not in SECONDS for _, unit in parts):
         return 0.0
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
 def _daytime(words: str) -> RotationSchedule | None:

@@ -24,7 +24,7 @@ MAX_QUEUED_BYTES = 2 << 20
 """Maximum bytes of text queued for one log."""
 
 MAX_FLUSH_SECONDS = 2.0
-"""Maximum seconds that a stop waits for a log to be written."""
+"""Maximum seconds that a stop waits for a log to be written, or read from the pipe of a worker."""
 
 _LINE_BYTES = 200
 """Memory of a line besides its text, in bytes."""

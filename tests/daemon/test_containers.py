@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 from tempfile import TemporaryDirectory
 
 import pytest
 import requests
+from twisted.scripts._twistd_unix import checkPID
 
 from tests.daemon_process import ROOT, read, run, until
 
@@ -35,7 +37,7 @@ def test_foreground_writes_no_pid_file_by_default(tmp_path, monkeypatch, tac):
 
 
 @ROOT_ONLY
-@pytest.mark.parametrize("text", ["1", "1\n"])
+@pytest.mark.parametrize("text", ["1", "1\n\n"])
 def test_process_1_starts_with_its_own_number_in_the_pid_file(tmp_path, text):
     """A start that fails later, so that no process is left."""
     (tmp_path / "pid").write_text(text)
@@ -47,10 +49,10 @@ def test_process_1_starts_with_its_own_number_in_the_pid_file(tmp_path, text):
 
 def test_pid_file_of_a_killed_daemon_is_stale_although_its_number_is_used_again(start_daemon, tmp_path):
     daemon = start_daemon("--workers", "1", twistd=())
-    assert f"{daemon.pid}\n" == read(str(tmp_path / "pid"))
+    assert f"{daemon.pid}\n\n" == read(str(tmp_path / "pid"))
     daemon.kill(signal.SIGKILL)
     until(daemon.ended, "it ends")
-    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n\n")
     assert 200 == upload(start_daemon("--workers", "1", twistd=()))
 
 
@@ -59,13 +61,60 @@ def test_empty_pid_file_is_stale(start_daemon, tmp_path):
     assert 200 == upload(start_daemon("--workers", "1", twistd=()))
 
 
+@pytest.mark.parametrize("text", ["", "4194304", "4194304\n\n"])
+@pytest.mark.parametrize("options", ["--nonsense", "--store no/store", "--log-level loud"])
+def test_start_that_is_refused_keeps_a_stale_pid_file(tmp_path, text, options):
+    (tmp_path / "pid").write_text(text)
+    done = run("-n", "--pidfile", "pid", "filestored", *options.split(), cwd=str(tmp_path))
+    assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    assert text == (tmp_path / "pid").read_text()
+
+
+FOREIGN = [
+    "notes\n",
+    "notes\n\n",
+    "4194304\n",
+    "4194304 \n\n",
+    "\n",
+    "\n\n",
+    "1\n2\n\n",
+    "12345678901\n\n",
+    "1\n\n\n",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_file_of_another_program_is_no_pid_file_and_is_kept(tmp_path, text):
+    (tmp_path / "pid").write_text(text)
+    done = run("-n", "--pidfile", "pid", "filestored", "--listen", "192.0.2.1:0", cwd=str(tmp_path))
+    assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    assert "the pid file " in done.stderr
+    assert text == (tmp_path / "pid").read_text()
+
+
+def test_fifo_is_no_pid_file_and_is_kept(tmp_path):
+    os.mkfifo(tmp_path / "pid")
+    done = run("-n", "--pidfile", "pid", "filestored", "--listen", "192.0.2.1:0", cwd=str(tmp_path))
+    assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    assert "is not a regular file" in done.stderr
+    assert (tmp_path / "pid").is_fifo()
+
+
+def test_pid_file_is_read_by_a_shell_and_by_twistd(start_daemon, tmp_path):
+    daemon = start_daemon("--workers", "1", twistd=())
+    script = 'kill -0 $(cat pid) && kill -0 "$(cat pid)" && read -r pid <pid && kill -0 "$pid"'
+    assert 0 == subprocess.run(["sh", "-c", script], cwd=tmp_path, check=False).returncode
+    with pytest.raises(SystemExit, match=f"PID {daemon.pid}\n"):
+        checkPID(str(tmp_path / "pid"))
+
+
 @pytest.mark.parametrize("twistd", [(), ("-n",)], ids=["daemonised", "foreground"])
 def test_second_daemon_with_the_pid_file_of_a_running_one_is_refused(start_daemon, tmp_path, twistd):
     daemon = start_daemon("--workers", "1", twistd=())
     done = run(*twistd, "--pidfile", "pid", "filestored", "--listen", "127.0.0.1:0", cwd=str(tmp_path))
     assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
     assert f"stop process {daemon.pid}" in done.stderr
-    assert f"{daemon.pid}\n" == read(str(tmp_path / "pid"))
+    assert f"{daemon.pid}\n\n" == read(str(tmp_path / "pid"))
     assert 200 == upload(daemon)
 
 

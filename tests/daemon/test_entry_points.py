@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 
 import pytest
 import requests
@@ -111,3 +112,25 @@ def test_a_bad_option_in_the_environment_of_the_tac_is_one_line(tmp_path, monkey
 def open_bytes(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+WITHOUT_FREE_SPACE = """
+import runpy, sys
+from filestored.daemon import lifecycle
+
+def refuse(*args):
+    raise OSError(5, "Input/output error")
+
+lifecycle.reserved_bytes = refuse
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_daemon_is_ready_when_the_free_space_cannot_be_read(start_daemon, workers):
+    daemon = start_daemon("--workers", workers, wrap=(sys.executable, "-c", WITHOUT_FREE_SPACE))
+    assert 404 == requests.get(f"{daemon.url}nothing", timeout=30).status_code
+    until(lambda: f"store {daemon.store}, images" in daemon.log, "the start is logged")
+    daemon.end()
+    assert "Traceback" not in daemon.log

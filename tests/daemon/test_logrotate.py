@@ -1,6 +1,7 @@
 """logrotate with the configuration in deploy/: the daemon writes to a new log file after each rotation."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -17,12 +18,7 @@ def test_logs_go_on_in_new_files_after_a_rotation(start_daemon, tmp_path, worker
     logs.mkdir(mode=0o750)
     log, access = str(logs / "filestored.log"), str(logs / "access.log")
     daemon = start_daemon("--workers", workers, "--log", log, "--access-log", access, log=False)
-    text = read(os.path.join(ROOT, "deploy", "logrotate"))
-    for old, new in (("/var/log/filestored", str(logs)), ("/run/filestored.pid", str(tmp_path / "pid"))):
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "logrotate").write_text(text)
-    (tmp_path / "logrotate").chmod(0o644)
+    configure(tmp_path, logs)
     for number in range(3):
         until(lambda number=number: logged(daemon, access, f"before{number}"), "a request is logged")
         rotate(tmp_path)
@@ -31,6 +27,30 @@ def test_logs_go_on_in_new_files_after_a_rotation(start_daemon, tmp_path, worker
     assert f"before{number}" not in read(access)
     until(lambda: logged(daemon, access, "afterwards"), "the new access log gets lines")
     assert {"access.log.2.gz", "access.log.3.gz", "filestored.log.1"} <= set(os.listdir(logs))
+
+
+@pytest.mark.needs("logrotate")
+def test_rotation_signals_no_process_that_has_the_number_of_a_killed_daemon(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o750)
+    (logs / "filestored.log").write_text("a line\n")
+    configure(tmp_path, logs)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "pid").write_text(f"{other.pid}\n\n")
+        rotate(tmp_path)
+        other.terminate()
+        assert -signal.SIGTERM == other.wait()  # SIGUSR1 would have ended it before
+    assert "a line\n" == read(logs / "filestored.log.1")
+
+
+def configure(directory, logs):
+    """Write the configuration in deploy/ with the paths of this test."""
+    text = read(os.path.join(ROOT, "deploy", "logrotate"))
+    for old, new in (("/var/log/filestored", str(logs)), ("/run/filestored.pid", str(directory / "pid"))):
+        assert old in text
+        text = text.replace(old, new)
+    (directory / "logrotate").write_text(text)
+    (directory / "logrotate").chmod(0o644)
 
 
 def logged(daemon, access, path):

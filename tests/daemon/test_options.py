@@ -159,3 +159,9 @@ def test_help_names_every_option(tmp_path):
 
 def test_version_is_printed(tmp_path):
     assert run("filestored", "--version", cwd=str(tmp_path)).stdout.startswith("filestored 0.")
+
+
+def test_log_behind_a_link_to_a_new_file_is_accepted(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "link").symlink_to("logs/new")
+    assert str(tmp_path / "link") == parsed("--log", str(tmp_path / "link")).log.file

@@ -15,6 +15,10 @@ from filestored.daemon.startup.endpoint_strings import with_absolute_paths
 from tests.daemon_process import until
 from tests.tls_files import TLSFiles, write
 
+EXPECTING = (
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: a/b\r\nContent-Length: 5\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 
 
@@ -226,4 +230,22 @@ def test_client_that_leaves_without_close_notify_is_not_an_error(start_daemon, f
         pass
     with connect(daemon, files) as other:
         assert health(other).startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in daemon.log
+
+
+@WORKERS
+def test_sighup_while_draining_reopens_logs_and_leaves_the_certificate(start_daemon, files, workers):
+    daemon = start_daemon("--workers", workers, "--drain", "3600", listen=files.endpoint())
+    with connect(daemon, files) as connection:
+        connection.sendall(EXPECTING)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        daemon.kill(signal.SIGTERM)
+        until(daemon.refuses, "the port is closed")
+        files.renew()
+        daemon.kill(signal.SIGHUP)
+        until(lambda: "log files are open anew" in daemon.log, "the log is open anew")
+        connection.sendall(b"world")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    until(daemon.ended, "it ends with its last request")
+    assert [] == [line for line in daemon.log.splitlines() if "ERROR" in line or "CRITICAL" in line]
     assert "Traceback" not in daemon.log

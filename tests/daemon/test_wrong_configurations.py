@@ -35,6 +35,10 @@ OPTIONS = {
     "an unknown level": ("--log-level loud", "--log-level: .* choose one of"),
     "an unknown rotation": ("--log-rotation never", "--log-rotation: "),
     "retention without rotation": ("--log-retention 3", "--log-retention needs --log-rotation"),
+    "a rotation at no time of day": (
+        "--log-rotation 25:00",
+        "'25:00' is neither a size such as",
+    ),
     "an unknown retention": ("--log-rotation 1MB --log-retention x", "--log-retention: "),
     "a host with a port": ("--host a:80", "--host: .* without a port"),
     "both kinds of registration": ("--open-registration --no-registration", "exclude each other"),
@@ -60,6 +64,7 @@ OPTIONS = {
     "images as a store": ("--store pictures", "pictures cannot be used: unknown hash algorithm"),
     "a store as images": ("--images md5", "md5"),
     "a log without a directory": ("--log no/log", "--log: there is no directory .*; create it"),
+    "a log behind a link to nowhere": ("--log nowhere", "--log: there is no directory .*/no; create it"),
     "a log that is a directory": ("--log full", "--log: .* is a directory; name a file"),
     "an access log without a directory": ("--access-log no/log", "--access-log: .*; create it"),
     "an access log that is a directory": ("--access-log full", "--access-log: .*; name a file"),
@@ -93,6 +98,7 @@ TWISTD = {
     "a pid file without a directory": ("--pidfile no/pid", "--pidfile: .*; create it, or name another"),
     "a pid file that is a directory": ("--pidfile full", "full cannot be written: name another file"),
     "a pid file with text": ("--pidfile text", "text holds no process id: remove it, or name another"),
+    "a pid file of another program": ("--pidfile foreign", "foreign belongs to another program: remove it"),
     "a pid file of a running process": ("--pidfile running", "running names: stop it, remove the file, or"),
     "a user without an entry": ("--uid 54321", "--uid: no user has the id 54321; create one, or"),
 }
@@ -108,6 +114,7 @@ REFUSED = {
         "user 65534 cannot create it in .*; create",
     ),
     "a log that may not be written": ("", "--log owned/log", "--log: user 65534 may not write .*; name"),
+    "a log behind a link to root": ("", "--log rooted", "--log: user 65534 may not write .*; name another"),
     "a log file of root": ("", "--log root.log", "--log: user 65534 may not write .*; name another"),
     "an access log of root": ("", "--access-log root.log", "--access-log: user 65534 may not write"),
     "a pid file in a directory of root": ("--pidfile owned/pid", "", "owned/pid cannot be written: name"),
@@ -131,10 +138,13 @@ def filled(top):
     top.chmod(0o777)
     (top / "file").write_text("no directory, no key, no socket\n")
     (top / "text").write_text("text")
+    (top / "foreign").write_text("4194304\n")
     (top / "running").write_text(str(os.getpid()))
     (top / "full").mkdir(mode=0o700)
     (top / "full" / "file").touch()
     (top / "link").symlink_to("full")
+    (top / "nowhere").symlink_to("no/log")
+    (top / "rooted").symlink_to("owned/log")
     (top / "open").mkdir()
     (top / "open").chmod(0o777)
     (top / "owned").mkdir(mode=0o755)

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from twisted.application.service import IServiceMaker
@@ -197,11 +200,11 @@ def script(tmp_path):
 def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert (3, 2) == (script("status").returncode, script("nonsense").returncode)
     assert 0 == script("start").returncode
-    first = read(tmp_path / "pid")
+    first = read(tmp_path / "pid").strip()
     assert 0 == script("status").returncode
     assert f"process {first}" in script("start").stdout
     assert 0 == script("restart").returncode
-    second = read(tmp_path / "pid")
+    second = read(tmp_path / "pid").strip()
     assert first != second
     assert 0 == script("force-reload").returncode
     assert 0 == script("stop").returncode
@@ -225,6 +228,27 @@ def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):
 def test_init_script_removes_a_stale_pidfile_at_a_stop(script, tmp_path, number):
     (tmp_path / "pid").write_text(number)
     assert (0, 3) == (script("stop").returncode, script("status").returncode)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("action", ["status", "start", "stop", "reload", "try-restart", "restart"])
+def test_init_script_answers_4_to_a_user_who_may_not_read_the_pidfile(action):
+    with TemporaryDirectory() as top:  # other users cannot reach those of pytest
+        os.chmod(top, 0o755)
+        (Path(top) / "defaults").write_text(f"PIDFILE={top}/pid\nTWISTD=/bin/true\nRUNAS=\n")
+        (Path(top) / "pid").write_text(f"{os.getpid()}\n\n")
+        (Path(top) / "pid").chmod(0o600)
+        shutil.copy(os.path.join(ROOT, "deploy", "filestored.init"), f"{top}/init")
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{top}/init", action],
+            env={**os.environ, "FILESTORED_DEFAULTS": f"{top}/defaults"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (4, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+        assert (Path(top) / "pid").exists()
 
 
 def test_init_script_removes_the_pidfile_that_the_daemon_cannot_remove(script, tmp_path):

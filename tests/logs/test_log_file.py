@@ -1,5 +1,6 @@
 """Rotation of a log file by one of several processes, and the files that are never rotated or removed."""
 
+import fcntl
 import gzip
 import os
 import stat
@@ -7,9 +8,11 @@ import threading
 
 import pytest
 
+from filestored.logs import log_file
 from filestored.logs.log_file import LogFile
 from filestored.logs.rotation import Retention, RotatedFiles
 from filestored.settings import LogSettings
+from tests.daemon_process import TIMEOUT
 
 LINE = b"x" * 99 + b"\n"
 ROTATING = LogSettings(rotation="1 KB", retention="0")
@@ -188,18 +191,143 @@ def test_a_file_that_cannot_be_created_again_keeps_its_name(open_log, tmp_path, 
 # --- several processes --------------------------------------------------------------------------
 
 
+def numbered(log, name, lines):
+    for number in range(lines):
+        log.write(f"{name} {number}".ljust(99).encode() + b"\n")
+
+
 def test_one_of_several_processes_rotates_and_no_line_is_lost(open_log, tmp_path):
     settings = LogSettings(rotation="1 KB")
-    logs = [open_log(settings=settings) for _ in range(3)]
-    threads = [threading.Thread(target=fill, args=(log,), kwargs={"lines": 100}) for log in logs]
+    logs = {name: open_log(settings=settings) for name in "abc"}
+    threads = [threading.Thread(target=numbered, args=(log, name, 100)) for name, log in logs.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     finish_rotation()
-    assert 300 * LINE == text_of(tmp_path)
+    found = sorted(line.rstrip() for line in text_of(tmp_path).splitlines())
+    assert sorted(f"{name} {number}".encode() for name in logs for number in range(100)) == found
     assert 30 == len(os.listdir(tmp_path))
     assert [] == open_log.reports
+
+
+@pytest.mark.parametrize("operation", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_lock_of_a_reader_stops_neither_the_log_nor_later_rotations(open_log, tmp_path, operation):
+    log = open_log(settings=LogSettings(rotation="1 KB"))
+    with open(tmp_path / "l.log", "rb") as reader:
+        fcntl.flock(reader, operation)
+        writing = threading.Thread(target=numbered, args=(log, "a", 30), daemon=True)
+        writing.start()
+        writing.join(TIMEOUT)
+        assert not writing.is_alive()
+        assert [f"a {number}".encode() for number in range(30)] == lines_in(tmp_path / "l.log")
+    assert [
+        f"{tmp_path}/l.log is locked by another program, and is not rotated meanwhile"
+    ] == open_log.reports
+    numbered(log, "b", 2)
+    finish_rotation()
+    assert [b"b 0", b"b 1"] == lines_in(tmp_path / "l.log")
+    assert 2 == len(os.listdir(tmp_path))
+
+
+def test_rotation_while_a_process_waits_for_the_lock_loses_no_line(open_log, tmp_path, monkeypatch):
+    """A reader's lock follows that of the process that rotates, so the other gets a shared one only."""
+    settings = LogSettings(rotation="1 KB")
+    first, second = open_log(settings=settings), open_log(settings=settings)
+    numbered(first, "a", 10)
+
+    def rotate_meanwhile(descriptor, operation, tries):
+        monkeypatch.undo()
+        numbered(first, "a", 1)
+        finish_rotation()
+        return False
+
+    monkeypatch.setattr(log_file, "lock", rotate_meanwhile)
+    numbered(second, "b", 1)
+    finish_rotation()
+    assert 12 == text_of(tmp_path).count(b"\n")
+
+
+def lines_in(path):
+    return [line.rstrip() for line in path.read_bytes().splitlines()]
+
+
+def without_descriptors(monkeypatch, log, failures):
+    """Let the next openings of a log fail with EMFILE; `failures` is their number."""
+    create, left = log._create, iter(range(failures))
+
+    def refuse(path, flags):
+        if next(left, None) is not None:
+            raise OSError(24, "Too many open files")
+        return create(path, flags)
+
+    monkeypatch.setattr(log, "_create", refuse)
+
+
+def test_failed_open_after_a_rotation_by_another_process_is_tried_again(open_log, tmp_path, monkeypatch):
+    settings = LogSettings(rotation="1 KB")
+    first, second = open_log(settings=settings), open_log(settings=settings)
+    numbered(first, "a", 11)
+    finish_rotation()  # the old file is compressed and removed
+    without_descriptors(monkeypatch, second, 3)
+    numbered(second, "b", 1)
+    assert [b"a 10", b"b 0"] == lines_in(tmp_path / "l.log")
+    assert [f"{tmp_path}/l.log cannot be opened: Too many open files"] == open_log.reports
+
+
+def test_write_is_an_error_once_the_new_file_cannot_be_opened_for_long(open_log, tmp_path, monkeypatch):
+    settings = LogSettings(rotation="1 KB")
+    first, second = open_log(settings=settings), open_log(settings=settings)
+    numbered(first, "a", 11)
+    finish_rotation()
+    without_descriptors(monkeypatch, second, 1000)
+    monkeypatch.setattr(log_file, "MAX_OPEN_SECONDS", 0.0)
+    with pytest.raises(OSError, match="Too many open files"):
+        numbered(second, "b", 1)
+
+
+def test_renamed_file_gets_the_lines_that_no_new_file_can_get(open_log, tmp_path, monkeypatch):
+    settings = LogSettings(rotation="1 KB")
+    first, second = open_log(settings=settings), open_log(settings=settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(RotatedFiles, "on_rotated", lambda self: None)
+        numbered(first, "a", 11)
+    without_descriptors(monkeypatch, second, 1000)
+    numbered(second, "b", 5)
+    RotatedFiles(str(tmp_path / "l.log"), Retention(), pytest.fail)._compress_and_prune()
+    assert 16 == text_of(tmp_path).count(b"\n")
+    assert 1 == len(open_log.reports)
+
+
+def test_failed_rotation_replaces_no_file_that_another_process_has_created(open_log, tmp_path, monkeypatch):
+    log = open_log(settings=LogSettings(rotation="1 KB"))
+    numbered(log, "a", 10)
+
+    def refuse(path, flags):
+        (tmp_path / "l.log").write_bytes(b"of another process\n")
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(log, "_create", refuse)
+    log.write(b"b\n" * 50)
+    text = text_of(tmp_path)
+    assert (10, 50, 1) == (text.count(b"a "), text.count(b"b\n"), text.count(b"of another process\n"))
+
+
+def test_file_is_compressed_after_the_next_rotation_when_no_thread_can_be_started(
+    open_log, tmp_path, monkeypatch
+):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    log = open_log(settings=LogSettings(rotation="1 KB"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        numbered(log, "a", 15)
+    assert 15 == text_of(tmp_path).count(b"\n")
+    numbered(log, "b", 10)
+    finish_rotation()
+    assert 25 == text_of(tmp_path).count(b"\n")
+    assert 2 == sum(name.endswith(".gz") for name in os.listdir(tmp_path))
 
 
 def test_a_new_file_has_the_mode_of_the_old_one(open_log, tmp_path):

@@ -1,5 +1,6 @@
 """Rotation of log files: expired files, compression, and that no file is lost."""
 
+import fcntl
 import gzip
 import os
 import time
@@ -20,6 +21,7 @@ DAY = 86400.0
         ("1 day", Retention(seconds=DAY)),
         ("2weeks", Retention(seconds=14 * DAY)),
         (" 90 Minutes ", Retention(seconds=5400.0)),
+        ("36 h", Retention(seconds=1.5 * DAY)),
     ],
 )
 def test_a_retention_is_a_count_or_a_time(text, expected):
@@ -104,3 +106,31 @@ def test_error_with_one_file_is_reported_and_others_are_compressed(tmp_path):
     assert ["a rotated log file could not be compressed or removed"] == [line.split(":")[0] for line in said]
     kept = {f"log.{dated('01')}", f"log.{dated('01')}.gz.part", f"log.{dated('03')}.gz"}
     assert kept == set(os.listdir(tmp_path))
+
+
+def test_file_that_another_process_compresses_counts_once(tmp_path, monkeypatch):
+    """Another process removes expired files while a file and its compressed form both exist."""
+    for day in ("01", "02"):
+        (tmp_path / f"log.{dated(day)}").write_text(day)
+        os.utime(tmp_path / f"log.{dated(day)}", (int(day), int(day)))
+    first, second = (RotatedFiles(str(tmp_path / "log"), Retention(count=2), pytest.fail) for _ in range(2))
+    unlink, between = os.unlink, iter([second._compress_and_prune])
+
+    def interrupted(path):
+        next(between, lambda: None)()
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", interrupted)
+    first._compress_and_prune()
+    assert [f"log.{dated(day)}.gz" for day in ("01", "02")] == sorted(os.listdir(tmp_path))
+
+
+def test_file_that_a_process_writes_to_is_not_compressed(tmp_path):
+    path = tmp_path / f"log.{dated('01')}"
+    path.write_text("01")
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        compress(str(path))
+        assert [path.name] == os.listdir(tmp_path)
+    compress(str(path))
+    assert [f"{path.name}.gz"] == os.listdir(tmp_path)

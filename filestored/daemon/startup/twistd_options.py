@@ -31,7 +31,7 @@ def find(options: Any) -> Any:
 
 
 def check(config: Any) -> str:
-    """Check the options of twistd; return the pid file. Raises `ValueError`."""
+    """Check the options of twistd; return the pid file, see `pid_file.choose`. Raises `ValueError`."""
     for name, instead in _UNSUPPORTED.items():
         if config.get(name):
             raise ValueError(f"twistd's --{name} does not work with filestored: {instead}")
