@@ -69,9 +69,9 @@ class TLSFiles:
         write(self.root_file, self.root.pem)
         self.renew()
 
-    def renew(self):
-        """Write a new key and certificate."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def renew(self, key=None):
+        """Write a key, by default a new one, and its certificate."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         leaf = sign("localhost", key, self.intermediate).public_bytes(serialization.Encoding.PEM)
         write(
             self.key,

@@ -2,7 +2,8 @@
 
 Each connection is accepted when the socket is readable, so processes that share one queue share the work. The
 endpoint string is parsed again on `AdoptingReactor`, which uses the open socket instead of binding one; so
-wrappers of the endpoint apply. That of an ``ssl:`` endpoint is not: the certificate comes with the socket.
+wrappers of the endpoint apply. That of an ``ssl:`` endpoint is not: the certificate comes with the socket,
+and a header of the PROXY protocol (``haproxy:ssl:``) is read before TLS begins.
 
 Without free descriptors the acceptor pauses for `RETRY_SECONDS`; connections that still wait then are
 answered 503 (`overload`).
@@ -25,6 +26,7 @@ from zope.interface import implementer
 
 from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.overload import NO_DESCRIPTORS, DescriptorReserve
+from filestored.daemon.startup.endpoint_strings import PROXY_PREFIX, without_proxy
 from filestored.http.transport.tls import Certificate, ServerTLS
 
 RETRY_SECONDS = 0.1
@@ -37,15 +39,23 @@ MIN_WARNING_INTERVAL_SECONDS = 10.0
 def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acceptor":
     """Start accepting connections for `factory`, until ``stopListening``. Raises `ValueError`."""
     adopting = AdoptingReactor(reactor, listening)
+    proxied = listening.endpoint.startswith(PROXY_PREFIX)
     if listening.certificate is not None:
-        return adopting.adopt_tls(factory, ServerTLS(listening.certificate))
-    if listening.endpoint.startswith("systemd:"):  # its descriptor number is that of the parent process
-        adopting.adopt(factory)
+        return adopting.adopt_tls(factory, ServerTLS(listening.certificate), proxied=proxied)
+    if without_proxy(listening.endpoint).startswith("systemd:"):  # its number is that of the parent process
+        adopting.adopt(_behind_proxy(factory) if proxied else factory)
     else:
         serverFromString(adopting, listening.endpoint).listen(factory)
     if adopting.acceptor is None:
         raise ValueError(f"{listening.endpoint}: this endpoint cannot be shared between processes")
     return adopting.acceptor
+
+
+def _behind_proxy(factory: Any) -> Any:
+    """Return a factory that reads the header of the PROXY protocol before `factory` gets the connection."""
+    from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+
+    return HAProxyWrappingFactory(factory)
 
 
 class AdoptingReactor:
@@ -66,11 +76,12 @@ class AdoptingReactor:
         self.acceptor.startListening()
         return self.acceptor
 
-    def adopt_tls(self, factory: Any, tls: Any) -> "Acceptor":
-        """Start accepting TLS connections, which `tls` makes."""
+    def adopt_tls(self, factory: Any, tls: Any, *, proxied: bool = False) -> "Acceptor":
+        """Start accepting TLS connections, which `tls` makes; `proxied` ones begin with a PROXY header."""
         from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
 
-        acceptor = self.adopt(TLSMemoryBIOFactory(tls, False, factory), encrypted=True)
+        encrypting = TLSMemoryBIOFactory(tls, False, factory)
+        acceptor = self.adopt(_behind_proxy(encrypting) if proxied else encrypting, encrypted=True)
         acceptor.tls = tls
         return acceptor
 

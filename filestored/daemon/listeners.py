@@ -30,7 +30,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.daemon.startup.endpoint_strings import EXAMPLES, check, tls_files, with_unix_mode
+from filestored.daemon.startup.endpoint_strings import (
+    EXAMPLES,
+    check,
+    tls_files,
+    with_unix_mode,
+    without_proxy,
+)
 from filestored.daemon.startup_errors import CannotStart, describe, one_line
 from filestored.http.transport.tls import Certificate
 
@@ -205,6 +211,7 @@ def _reason(failure: Failure) -> str:
 
 
 def _parse_error(text: str, error: Exception) -> str:
+    text = without_proxy(text)
     if text.startswith("systemd:"):
         return (
             "no such socket was passed to this process (LISTEN_PID, LISTEN_FDS); start it by its socket unit"
@@ -252,4 +259,4 @@ def _format_url(endpoint: str, listening: socket.socket) -> str:
     address = _format_address(listening.getsockname())
     if listening.family == socket.AF_UNIX:
         return f"unix:{address}"
-    return f"{'https' if endpoint.startswith(_TLS_ENDPOINTS) else 'http'}://{address}/"
+    return f"{'https' if without_proxy(endpoint).startswith(_TLS_ENDPOINTS) else 'http'}://{address}/"

@@ -67,12 +67,18 @@ class HTTPChannel(Protocol):
         """Register with the server, which may have no room for the connection."""
         self._input = InputBuffer(self.transport, self._read, self._input_ended, self._server.call_soon)
         self._output = make_output(self.transport, self._output_drained)
-        self._peer: str = getattr(self.transport.getPeer(), "host", "-")
+        self._peer: str | None = None
         sends_files = isinstance(self._output, SocketOutput)
         self._request_class = FileSendingRequest if sends_files else Request
         self._cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
+
+    def _peer_host(self) -> str:
+        """Return the address of the client; a PROXY header before the first request names it."""
+        if self._peer is None:
+            self._peer = getattr(self.transport.getPeer(), "host", "-")
+        return self._peer
 
     def _set_state(self, state: ConnectionState) -> None:
         self._state = state
@@ -287,7 +293,7 @@ class HTTPChannel(Protocol):
             size = response.sent_length
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
-        log.log(time(), self._peer, response.description, monotonic() - self._head_at)
+        log.log(time(), self._peer_host(), response.description, monotonic() - self._head_at)
 
     # --- end of the connection ------------------------------------------------------------------
 
@@ -298,7 +304,7 @@ class HTTPChannel(Protocol):
         log = self._server.access_log
         if log is not None:
             entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
-            log.log(time(), self._peer, log.format_entry(entry), 0.0)
+            log.log(time(), self._peer_host(), log.format_entry(entry), 0.0)
         self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 

@@ -14,7 +14,8 @@ step:
 - remove: the record, which decides; the claim goes last
 
 Names are compared in NFC; the path of a claim has that form. Before 0.4.0 it had the form of the name, so
-claims are also looked for there. An account may hold an image in each form from that time.
+claims are also looked for there. An account may hold an image in each form from that time. A crash, or a
+failed write, during a change between two forms leaves them in claim and record, which still belong together.
 
 A claim without its image was left by a crash, or belongs to a replacement in progress; the two cannot be told
 apart. So a taker of the name first rewrites the record that the claim names (`_rewrite_nonce`): a change

@@ -26,6 +26,7 @@ from filestored.errors import NotFound
 from filestored.images.accounts import ACCOUNTS, Accounts
 from filestored.images.catalog import IMAGES, NAMES
 from filestored.images.catalog_records import ImageRecord, read_claim
+from filestored.images.filenames import canonical
 from filestored.interfaces import IBackend, IQuarantine, IRecords
 from filestored.storage.health import ReadFailed
 
@@ -132,10 +133,11 @@ class OrphanCleaner:
 
     def _blobs_of(self, place: str) -> Iterator[str]:
         """Yield the blobs of all records that are claimed, or too young to have a claim already."""
-        claims = {read_claim(claim) for _, claim in self._paused(f"{place}/{NAMES}")}
+        claimed = {read_claim(claim) for _, claim in self._paused(f"{place}/{NAMES}")}
+        claims = {(identity, canonical(name)) for identity, name in claimed}
         for identity, record in self._paused(f"{place}/{IMAGES}"):
             entry = ImageRecord.from_record(record)
-            if (identity, entry.image.name) in claims or not self._is_old(_moment(entry.created)):
+            if (identity, canonical(entry.image.name)) in claims or not self._is_old(_moment(entry.created)):
                 yield entry.image.blob.hex
 
     def _paused(self, prefix: str) -> Iterator[tuple[str, bytes]]:

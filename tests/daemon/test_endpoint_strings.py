@@ -55,11 +55,18 @@ def test_endpoint_that_can_be_listened_on_is_accepted(text):
             "ssl:x",
             "tcp6:٣",
         ),
-        *("haproxy:tcp:x", "unix:", "unix:/nonexistent/s", "unix:/etc/passwd", "unix:/tmp/" + "x" * 103),
+        *(
+            "haproxy:tcp:x",
+            "haproxy:haproxy:tcp:port=1",
+            "unix:",
+            "unix:/nonexistent/s",
+            "unix:/etc/passwd",
+            "unix:/tmp/" + "x" * 103,
+        ),
     ],
 )
 def test_endpoint_that_cannot_be_listened_on_is_refused(text):
-    with pytest.raises(ValueError, match=r"port|socket|directory"):
+    with pytest.raises(ValueError, match=r"port|socket|directory|once"):
         check(text)
 
 

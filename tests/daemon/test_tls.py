@@ -9,10 +9,11 @@ import subprocess
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from filestored.daemon.listeners import read_certificate
 from filestored.daemon.startup.endpoint_strings import with_absolute_paths
-from tests.daemon_process import until
+from tests.daemon_process import run, until
 from tests.tls_files import TLSFiles, write
 
 EXPECTING = (
@@ -173,6 +174,63 @@ def test_key_of_another_certificate_is_refused(files):
         read_certificate(f"ssl:1:privateKey={other}:certKey={files.fullchain}")
 
 
+def test_reason_of_openssl_is_in_the_error_of_a_small_key(files):
+    files.renew(rsa.generate_private_key(65537, 1024))
+    with pytest.raises(ValueError, match="ee key too small"):
+        read_certificate(files.endpoint())
+
+
+UNKNOWN_CURVE = b"""-----BEGIN EC PRIVATE KEY-----
+MGkCAQEEHQBsc4aUMsTbxk7MkBkhOmen8qrQ2EQkOEbsxpxAoAcGBSuBBAAgoTwD
+OgAEl32hfxTJrmXWDpLGPbPDgXL+FHEZGDDifDYJenU9dhSEQvqmsUlBhnS3XEeV
+0MnmsveGvpW6ZlI=
+-----END EC PRIVATE KEY-----
+"""
+"""A key on the curve secp224k1, which the package cryptography lacks."""
+
+UNKNOWN_CURVE_CERTIFICATE = b"""-----BEGIN CERTIFICATE-----
+MIIBaTCCARigAwIBAgIUWHpGYqTJCvCUgBOc2/UVNr/yWB8wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MB4XDTI2MTEyNjA4NDAzMVoXDTI2MTEyOTA4
+NDAzMVowFDESMBAGA1UEAwwJbG9jYWxob3N0ME4wEAYHKoZIzj0CAQYFK4EEACAD
+OgAEl32hfxTJrmXWDpLGPbPDgXL+FHEZGDDifDYJenU9dhSEQvqmsUlBhnS3XEeV
+0MnmsveGvpW6ZlKjUzBRMB0GA1UdDgQWBBTuRaEiW9TQUxKGVMr+SSiHmi0s6jAf
+BgNVHSMEGDAWgBTuRaEiW9TQUxKGVMr+SSiHmi0s6jAPBgNVHRMBAf8EBTADAQH/
+MAoGCCqGSM49BAMCAz8AMDwCHB/fhyYrPThX4FSnhV5+oNr0YQ+Cu8E5oklNVv0C
+HBdR2BwdrKgMTL5MEnUgDCVIRiIF9o86h3F6mB8=
+-----END CERTIFICATE-----
+"""
+"""Its certificate, signed by itself."""
+
+
+def test_key_on_an_unknown_curve_is_refused(files):
+    write(files.key, UNKNOWN_CURVE)
+    with pytest.raises(ValueError, match=r"the private key cannot be used: Curve .* is not supported"):
+        read_certificate(files.endpoint())
+
+
+def test_renewed_key_on_an_unknown_curve_is_one_error_line(start_daemon, files):
+    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+    old = served(daemon, files)
+    write(files.key, UNKNOWN_CURVE)
+    daemon.kill(signal.SIGHUP)
+    until(lambda: "the certificate in use is kept" in daemon.log, "the log says so")
+    assert (old, False) == (served(daemon, files), "Traceback" in daemon.log)
+
+
+@pytest.mark.parametrize(("broken", "reason"), [("small", "ee key too small"), ("curve", "is not supported")])
+def test_daemon_does_not_start_with_an_unusable_key(files, tmp_path, broken, reason):
+    if broken == "small":
+        files.renew(rsa.generate_private_key(65537, 1024))
+    else:
+        write(files.key, UNKNOWN_CURVE)
+        write(files.fullchain, UNKNOWN_CURVE_CERTIFICATE)
+    options = ["--listen", files.endpoint(), "--store", str(tmp_path / "s"), "--images", str(tmp_path / "i")]
+    done = run("-n", "filestored", *options, cwd=str(tmp_path))
+    assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    assert done.stderr.startswith("filestored: --listen ssl:0:")
+    assert reason in done.stderr
+
+
 def test_certificate_of_the_key_is_sent_first_whatever_the_order_of_the_file(files):
     with open(files.leaf, "rb") as leaf:
         write(files.fullchain, files.intermediate.pem + leaf.read() * 2)
@@ -193,17 +251,20 @@ def test_private_key_is_not_in_the_repr(files):
         ("ssl:privateKey=k:port=1", "ssl:privateKey=/d\\:e/k:port=1"),
         ("ssl:1:privateKey=/a\\:k", "ssl:1:privateKey=/a\\:k"),
         ("ssl:1", "ssl:1:privateKey=/d\\:e/server.pem"),
+        ("haproxy:tcp:80", "haproxy:tcp:80"),
+        ("haproxy:ssl:1:privateKey=k", "haproxy:ssl:1:privateKey=/d\\:e/k"),
     ],
 )
 def test_paths_of_tls_endpoints_become_absolute(text, absolute):
     assert absolute == with_absolute_paths(text, "/d:e")
 
 
-def test_paths_of_tls_endpoints_start_at_rundir(start_daemon, files, tmp_path):
+@pytest.mark.parametrize("prefix", ["", "haproxy:"])
+def test_paths_of_tls_endpoints_start_at_rundir(start_daemon, files, tmp_path, prefix):
     start_daemon(
         "--workers",
         "2",
-        listen="ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=fullchain.pem",
+        listen=f"{prefix}ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=fullchain.pem",
         twistd=("-n", "--rundir", str(tmp_path)),
     )
 
@@ -212,6 +273,50 @@ def test_paths_of_tls_endpoints_start_at_rundir(start_daemon, files, tmp_path):
 def test_unsupported_words_of_tls_endpoints_are_named(word):
     with pytest.raises(ValueError, match=word.partition("=")[0]):
         with_absolute_paths(f"ssl:1:{word}", "/")
+
+
+PROXY_HEADERS = {
+    "192.0.2.7": b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n",
+    "192.0.2.8": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\x08\xc0\0\2\1\x13\x88\x01\xbb",
+}
+"""Headers of versions 1 and 2 by the client that they name."""
+
+
+def connect_as_proxy(daemon, files, header=PROXY_HEADERS["192.0.2.7"]):
+    """Return a TLS connection that begins with a header of the PROXY protocol, and offers ALPN."""
+    context = ssl.create_default_context(cafile=files.root_file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    plain = daemon.connect()
+    plain.sendall(header)
+    return context.wrap_socket(plain, server_hostname="localhost")
+
+
+@WORKERS
+def test_proxy_header_comes_before_tls(start_daemon, files, workers):
+    daemon = start_daemon("--workers", workers, "--access-log", "-", listen=f"haproxy:{files.endpoint()}")
+    for header in PROXY_HEADERS.values():
+        with connect_as_proxy(daemon, files, header) as connection:
+            assert "http/1.1" == connection.selected_alpn_protocol()
+            assert health(connection).startswith(b"HTTP/1.1 200 ")
+    until(lambda: all(client in daemon.log for client in PROXY_HEADERS), "the log has the clients")
+    assert "https://" in daemon.log
+    old = proxied_certificate(daemon, files)
+    files.renew()
+    daemon.kill(signal.SIGHUP)
+    until(lambda: all(old != proxied_certificate(daemon, files) for _ in range(8)), "every worker renews")
+    assert "Traceback" not in daemon.log
+
+
+def proxied_certificate(daemon, files):
+    with connect_as_proxy(daemon, files) as connection:
+        return connection.getpeercert(binary_form=True)
+
+
+def test_proxied_tls_connection_without_the_header_is_closed(start_daemon, files):
+    daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        connect(daemon, files)
+    assert "Traceback" not in daemon.log
 
 
 def test_plain_http_on_a_tls_port_ends_the_connection(start_daemon, files):

@@ -83,6 +83,16 @@ def test_modules_in_the_tree_of_the_architecture_exist():
     assert [] == [module for module in modules if not os.path.exists(os.path.join(ROOT, module))]
 
 
+def test_all_modules_are_in_the_tree_of_the_architecture():
+    modules = {
+        os.path.relpath(os.path.join(directory, name), ROOT)
+        for directory, _, names in os.walk(os.path.join(ROOT, "filestored"))
+        for name in names
+        if name.endswith(".py") and name != "__init__.py"
+    }
+    assert set() == modules - set(tree_of_modules(text("docs/architecture.md")))
+
+
 @pytest.mark.parametrize("document", MODULE_DOCUMENTS)
 def test_modules_named_in_a_document_exist(document):
     modules = named_modules(text(document))

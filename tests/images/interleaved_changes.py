@@ -15,6 +15,9 @@ from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.catalog_samples import listing
 from tests.storage.contract import digest_of, put, read
 
+COMPOSED, DECOMPOSED = "\u00e9.png", "e\u0301.png"
+"""Two forms of one name, which are equal in NFC."""
+
 
 def image(name="cat.png", data=b"cat"):
     return Image(name, "image/png", len(data), digest_of(data, UNIQUE_SHA256), gzipped=False)
@@ -75,14 +78,14 @@ class Actor:
 
 
 class Stage:
-    """An account with two images, `a` and `b`, and changes to it; it records all blobs."""
+    """An account with two images, `a` and `DECOMPOSED`, and changes to it; it records all blobs."""
 
     def __init__(self) -> None:
         self.records = Stepping()
         self.catalog = Catalog(self.records, "anna")
         self.accounts = Accounts(self.records, b"key")
         self.accounts.register("anna")
-        self.list_images = [self.catalog.add(image(name)) for name in "ab"]
+        self.list_images = [self.catalog.add(image(name)) for name in ("a", DECOMPOSED)]
         self.forgotten: list[Image] = []
         self.kept: list[Image] = [self.catalog.read(identity) for identity in self.list_images]
 
@@ -151,7 +154,8 @@ class Stage:
 
 CHANGES = [
     *(("add", name) for name in "ac"),
-    *(("replace", which, name) for which in (0, 1) for name in "abc"),
+    *(("replace", which, name) for which in (0, 1) for name in ("a", DECOMPOSED, "c")),
+    ("replace", 1, COMPOSED),
     *(("remove", which) for which in (0, 1)),
 ]
 

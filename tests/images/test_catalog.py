@@ -17,6 +17,8 @@ from filestored.storage.memory import MemoryRecords
 from tests.images.catalog_samples import ids_of, listing, names_of
 from tests.images.interleaved_changes import (
     CHANGES,
+    COMPOSED,
+    DECOMPOSED,
     DETOUR,
     LENGTHS,
     Stage,
@@ -32,9 +34,6 @@ def catalog():
 
 
 # --- one after the other ---------------------------------------------------------------------------
-
-
-COMPOSED, DECOMPOSED = "\u00e9.png", "e\u0301.png"
 
 
 @pytest.mark.parametrize("names", [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])

@@ -1,5 +1,6 @@
 """The sweep beside changes of the same account: in no order of their steps does an image lose its bytes."""
 
+import errno
 import itertools
 import json
 import time
@@ -10,7 +11,7 @@ from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.orphans import OrphanCleaner
 from filestored.storage.memory import MemoryBackend
 from tests.images.catalog_samples import listing
-from tests.images.interleaved_changes import CHANGES, LENGTHS, Actor, Stage
+from tests.images.interleaved_changes import CHANGES, COMPOSED, DECOMPOSED, LENGTHS, Actor, Stage
 from tests.storage.contract import put
 
 LONG_AGO = "2020-02-02T20:20:20+00:00"
@@ -70,6 +71,28 @@ def test_orphan_cleaner_after_a_crash_keeps_the_blobs_of_all_images(change):
         assert {image.blob for image in listing(stage.records).values()} <= stored | set(
             stage.backend.digests(None, 100)
         )
+
+
+def test_failed_rename_between_forms_of_a_name_makes_no_orphan(monkeypatch):
+    """The claim is rewritten, and the disk is full when the record follows."""
+    stage = Old()
+    replace = stage.records.replace
+
+    def full_for_images(name, *values):
+        if "/images/" in name:
+            raise OSError(errno.ENOSPC, "full")
+        return replace(name, *values)
+
+    monkeypatch.setattr(stage.records, "replace", full_for_images)
+    with pytest.raises(OSError, match="full"):
+        stage.replace(1, COMPOSED)
+    monkeypatch.undo()
+    identity = stage.list_images[1]
+    image = stage.catalog.read(identity)
+    assert (DECOMPOSED, {"a", COMPOSED}) == (image.name, set(listing(stage.records)))
+    put_orphan(stage)
+    assert 1 == stage.sweep().moved
+    assert image.blob in set(stage.backend.digests(None, 100))
 
 
 def test_orphan_cleaner_without_a_minimum_age_fails_this_check(monkeypatch):

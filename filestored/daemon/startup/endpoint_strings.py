@@ -2,6 +2,9 @@ r"""Endpoint strings: short forms are completed, and faults are found that Twist
 
 ``9000`` and ``:9000`` are ``tcp:9000``, on all IPv4 addresses; ``127.0.0.1:9000`` and ``localhost:9000`` are
 ``tcp:9000:interface=…``; ``[::1]:9000`` is ``tcp6:9000:interface=\:\:1``. Pure, except `check`.
+
+``haproxy:`` before an endpoint stands for the PROXY protocol: each connection begins with a line or a block
+of bytes that names the client. It comes before TLS, as proxies send it.
 """
 
 import os
@@ -15,6 +18,9 @@ UNIX_MODE = "660"
 """Mode of a Unix socket, unless the endpoint sets it: a client needs write permission (unix(7))."""
 
 EXAMPLES = "write it like 9000, 127.0.0.1:9000, [::1]:9000, tcp:9000 or unix:/run/filestored.sock"
+
+PROXY_PREFIX = "haproxy:"
+"""Prefix of an endpoint whose connections begin with a header of the PROXY protocol."""
 
 _PORT = re.compile(r":?([0-9]+)", re.ASCII)
 _IPV4_PORT = re.compile(r"(localhost|\*|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+):([0-9]+)", re.ASCII)
@@ -36,12 +42,17 @@ def complete(text: str) -> str:
     return text
 
 
+def without_proxy(text: str) -> str:
+    """Return the endpoint behind `PROXY_PREFIX`, if that is there."""
+    return text.removeprefix(PROXY_PREFIX)
+
+
 def check(text: str) -> None:
     """Raise `ValueError` for a port or the path of a Unix socket that cannot be listened on."""
-    kind, _, rest = text.partition(":")
+    kind, _, rest = without_proxy(text).partition(":")
     if kind == "haproxy":
-        check(rest)
-    elif kind in ("tcp", "tcp6", "ssl"):
+        raise ValueError(f"{PROXY_PREFIX} stands before an endpoint once")
+    if kind in ("tcp", "tcp6", "ssl"):
         port = _argument(rest, "port")
         if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
             raise ValueError(f"{port!r} is not a port; {EXAMPLES}")
@@ -57,11 +68,12 @@ def with_absolute_paths(text: str, base: str) -> str:
     files = tls_files(text)
     if not files:
         return text
-    kind, _, rest = text.partition(":")
+    kind, _, rest = without_proxy(text).partition(":")
     positional, named = _arguments(rest)
     paths = [f"{name}={_escape(os.path.join(base, path))}" for name, path in files.items()]
     others = [f"{name}={value}" for name, value in named.items() if name not in files]
-    return ":".join([kind, *positional[:1], *paths, *others])
+    prefix = PROXY_PREFIX if text.startswith(PROXY_PREFIX) else ""
+    return prefix + ":".join([kind, *positional[:1], *paths, *others])
 
 
 def tls_files(text: str) -> dict[str, str]:
@@ -69,7 +81,7 @@ def tls_files(text: str) -> dict[str, str]:
 
     Raises `ValueError` for arguments that are not supported.
     """
-    kind, _, rest = text.partition(":")
+    kind, _, rest = without_proxy(text).partition(":")
     if kind != "ssl":
         return {}
     positional, named = _arguments(rest)
@@ -86,9 +98,7 @@ def with_unix_mode(text: str) -> str:
 
     Twisted's default of 0666 would let every local user connect and retrieve any token.
     """
-    kind, _, rest = text.partition(":")
-    if kind == "haproxy":
-        return f"{kind}:{with_unix_mode(rest)}"
+    kind, _, rest = without_proxy(text).partition(":")
     positional, named = _arguments(rest)
     if kind != "unix" or len(positional) > 1 or "mode" in named:
         return text

@@ -39,6 +39,7 @@ class Certificate:
 
         The certificate of the key may stand anywhere in the chain.
         """
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
         from cryptography.x509 import load_pem_x509_certificates
 
@@ -48,17 +49,19 @@ class Certificate:
             raise ValueError("the private key needs a passphrase") from None
         except ValueError:
             raise ValueError("the private key is not in PEM format") from None
+        except UnsupportedAlgorithm as error:
+            raise ValueError(f"the private key cannot be used: {error}") from None
         try:
             chain = list(dict.fromkeys(load_pem_x509_certificates(certificates)))
         except ValueError:
             raise ValueError("the certificate is not in PEM format") from None
-        chain.sort(key=lambda each: each.public_key() != key.public_key())
+        chain.sort(key=lambda each: not _belongs(each, key))
         certificate = cls(private_key.decode("latin-1"), "".join(_pem(each, Encoding.PEM) for each in chain))
         certificate.make_context()
         return certificate
 
     def make_context(self) -> "Context":
-        """Return an OpenSSL context of this certificate. Raises `ValueError` if the key is another one's."""
+        """Return an OpenSSL context of this certificate. Raises `ValueError` with OpenSSL's reason."""
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
         from cryptography.x509 import load_pem_x509_certificates
         from OpenSSL import SSL
@@ -72,13 +75,15 @@ class Certificate:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_cipher_list(_TLS12_CIPHERS)
         context.set_alpn_select_callback(_select_protocol)
+        if not _belongs(own, key):
+            raise ValueError("the private key does not belong to the certificate")
         try:
             context.use_certificate(own)
             context.use_privatekey(key)
-        except SSL.Error:
-            raise ValueError("the private key does not belong to the certificate") from None
-        for each in others:
-            context.add_extra_chain_cert(each)
+            for each in others:
+                context.add_extra_chain_cert(each)
+        except SSL.Error as error:
+            raise ValueError(f"OpenSSL refuses the certificate or its key: {_reasons(error)}") from None
         return context
 
 
@@ -108,6 +113,21 @@ def _select_protocol(connection: "Connection", offered: list[bytes]) -> bytes:
         if protocol in offered:
             return protocol
     raise Error([("SSL routines", "", "no application protocol")])
+
+
+def _belongs(certificate: Any, private_key: Any) -> bool:
+    """Return whether the private key is that of the certificate, of whichever algorithm."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return bool(certificate.public_key() == private_key.public_key())
+    except (UnsupportedAlgorithm, ValueError):
+        return False
+
+
+def _reasons(error: Any) -> str:
+    """Return the reasons in an error of pyOpenSSL, such as "ee key too small"."""
+    return ", ".join(reason for _, _, reason in error.args[0]) if error.args else "no reason is given"
 
 
 def _pem(certificate: Any, encoding: Any) -> str:

@@ -23,7 +23,7 @@ from typing import BinaryIO, NoReturn
 from filestored.images.decoder import pillow
 from filestored.images.decoder.messages import INTERRUPT, MAX_LINE_BYTES, Reply, Request, Status
 from filestored.images.decoder.pixel_limits import PixelLimits
-from filestored.images.decoder.plugins import prepare
+from filestored.images.decoder.plugins import is_supported, prepare
 from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES, ResourceLimits, confine
 from filestored.images.decoder.sandbox import forbid_new_privileges
 from filestored.images.signatures import SNIFF_BYTES, sniff_media_type
@@ -77,6 +77,11 @@ def _serve(job: Request, limits: ResourceLimits) -> None:
         for _ in pieces:
             pass  # the next request follows them
         _reply(Reply(Status.FULL))
+        return
+    media_type = _media_type(file)
+    if media_type is not None and not is_supported(media_type):
+        file.close()
+        _reply(Reply(Status.UNSUPPORTED, media_type))
         return
     with file, open(os.memfd_create("thumbnail"), "r+b") as result:
         outcome = _decode_in_child(job, file, result, limits if job.box is None else limits.for_thumbnails())
@@ -174,9 +179,13 @@ def _child_main(
 
 
 def _needs_threads(file: BinaryIO) -> bool:
-    """Return whether the file may be a HEIC: its decoder, libde265, always starts a thread."""
-    head = os.pread(file.fileno(), SNIFF_BYTES, 0)
-    return sniff_media_type(head) == "image/heic"
+    """Return whether the file may be a HEIC that can be decoded: libde265 always starts a thread."""
+    return _media_type(file) == "image/heic" and is_supported("image/heic")
+
+
+def _media_type(file: BinaryIO) -> str | None:
+    """Return the media type by the first bytes."""
+    return sniff_media_type(os.pread(file.fileno(), SNIFF_BYTES, 0))
 
 
 def _decode(job: Request, file: BinaryIO, result: BinaryIO, limits: PixelLimits) -> None:

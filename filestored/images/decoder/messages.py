@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from filestored.images.decoder.optional_formats import OPTIONAL_FORMATS
 from filestored.images.decoder.resource_limits import MAX_RESULT_BYTES
 
 MAX_LINE_BYTES = 1024
@@ -32,6 +33,8 @@ class Status(Enum):
     """Decoding takes too much memory or processor time."""
     UNDECIDED = "undecided"
     """The machine ran out of memory or processes, which says nothing about the file."""
+    UNSUPPORTED = "unsupported"
+    """The format cannot be decoded here; the reply has its media type."""
     FULL = "full"
     """The temporary file could not be written."""
 
@@ -56,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The end of a job; a thumbnail of `size` bytes follows, unless `media_type` is empty."""
+    """The end of a job; after `DONE` a thumbnail of `size` bytes follows, unless `media_type` is empty."""
 
     status: Status
     media_type: str = ""
@@ -74,7 +77,8 @@ class Reply:
             answer = cls(Status(found["status"]), str(found["media_type"]), int(found["size"]))
         except (KeyError, TypeError) as error:
             raise ValueError(line) from error
-        if answer.media_type not in ("", *MEDIA_TYPES) or not 0 <= answer.size <= MAX_RESULT_BYTES:
+        media_types = OPTIONAL_FORMATS if answer.status is Status.UNSUPPORTED else ("", *MEDIA_TYPES)
+        if answer.media_type not in media_types or not 0 <= answer.size <= MAX_RESULT_BYTES:
             raise ValueError(line)
         return answer
 

@@ -11,10 +11,12 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 
-from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin
+from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-FORMATS = ["AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "WEBP", "XBM"]
-"""Accepted formats, by Pillow's names; `prepare` adds HEIF if it can be decoded."""
+from filestored.images.decoder.optional_formats import OPTIONAL_FORMATS
+
+FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "SGI", "SUN", "TIFF", "XBM"]
+"""Accepted formats, by Pillow's names; `prepare` adds AVIF, HEIF and WEBP if they can be decoded."""
 
 ORIENTATION = 0x0112
 """The tag of the orientation in Exif."""
@@ -34,16 +36,22 @@ def prepare(max_pixels: int) -> None:
     Image.register_open("JPEG", JpegImagePlugin.JpegImageFile, lambda head: head.startswith(b"\xff\xd8\xff"))
     _, is_avif = Image.OPEN["AVIF"]
     Image.register_open("AVIF", _AvifImageFile, is_avif)
-    with suppress(ImportError):
-        _prepare_heif()
+    optional = {"AVIF": AvifImagePlugin.SUPPORTED, "WEBP": WebPImagePlugin.SUPPORTED, "HEIF": _prepare_heif()}
+    FORMATS.extend(name for name, usable in optional.items() if usable and name not in FORMATS)
 
 
-def _prepare_heif() -> None:
-    """Register HEIC, whose tiles are decoded one after the other."""
-    heif = import_module("pillow_heif")
-    heif.register_heif_opener(decode_threads=0, thumbnails=False, depth_images=False, aux_images=False)
-    if "HEIF" not in FORMATS:
-        FORMATS.append("HEIF")
+def _prepare_heif() -> bool:
+    """Register HEIC, whose tiles are decoded one after the other; return whether that succeeds."""
+    with suppress(Exception):  # a package that is broken raises anything
+        heif = import_module("pillow_heif")
+        heif.register_heif_opener(decode_threads=0, thumbnails=False, depth_images=False, aux_images=False)
+        return True
+    return False
+
+
+def is_supported(media_type: str | None) -> bool:
+    """Return whether `prepare` has found a decoder for this type; True for a type that is not optional."""
+    return media_type not in OPTIONAL_FORMATS or OPTIONAL_FORMATS[media_type].pillow_name in FORMATS
 
 
 class _AvifImageFile(AvifImagePlugin.AvifImageFile):

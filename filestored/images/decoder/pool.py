@@ -24,6 +24,7 @@ from filestored.images.blob_ids import content_hash
 from filestored.images.decoder import sandbox
 from filestored.images.decoder.fair_queue import FairQueue
 from filestored.images.decoder.messages import Request
+from filestored.images.decoder.optional_formats import missing_formats
 from filestored.images.decoder.process import DecoderProcess
 from filestored.images.decoder.refusal_cache import RefusalCache
 from filestored.images.decoder.resource_limits import ResourceLimits
@@ -33,14 +34,6 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 """Maximum size of a file to decode; larger ones are refused unread."""
 
 _log = Logger()
-
-
-_MODULES = {
-    "image/heic": ("pillow_heif", "HEIC", "; it needs the extra heic: pip install '.[heic]'"),
-    "image/avif": ("PIL._avif", "AVIF", ", whose Pillow was built without it"),
-    "image/webp": ("PIL._webp", "WebP", ", whose Pillow was built without it"),
-}
-"""Modules that decode some media types: module, name of the format, remedy."""
 
 
 def available() -> bool:
@@ -74,6 +67,7 @@ class DecoderPool:
         self._processes: set[DecoderProcess] = set()
         self._idle: list[DecoderProcess] = []
         self._stopped = False
+        self._missing_formats = missing_formats()
         if absent := sandbox.missing():
             _log.warn(
                 "images are decoded without {absent}, which this kernel lacks", absent=" and ".join(absent)
@@ -87,9 +81,8 @@ class DecoderPool:
         """See `IImageDecoder.check_format`."""
         if media_type == "image/x-exr":
             raise NotAnImage("OpenEXR images are not decoded by this server.")
-        module, name, remedy = _MODULES.get(media_type, ("PIL", "", ""))
-        if find_spec(module) is None:
-            raise NotAnImage(f"{name} images are not decoded by this server{remedy}.")
+        if media_type in self._missing_formats:
+            raise NotAnImage(self._missing_formats[media_type])
 
     def thumbnail(self, blob: IBlob, bounds: tuple[int, int], owner: str) -> "Deferred[Thumbnail]":
         """See `IImageDecoder.thumbnail`."""

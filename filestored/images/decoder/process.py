@@ -29,6 +29,7 @@ from filestored.errors import (
     TooManyPixels,
 )
 from filestored.images.decoder.messages import INTERRUPT, Reply, ReplyReader, Request, Status
+from filestored.images.decoder.optional_formats import OPTIONAL_FORMATS
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.interfaces import IBlob, Thumbnail
 
@@ -37,6 +38,7 @@ ERRORS = {
     Status.TOO_LARGE: TooManyPixels,
     Status.TOO_COSTLY: DecodingTooCostly,
     Status.UNDECIDED: Overloaded,
+    Status.UNSUPPORTED: NotAnImage,
     Status.FULL: StorageFull,
 }
 """The error of each status but done."""
@@ -149,20 +151,22 @@ class DecoderProcess(ProcessProtocol):
     def _fire(self, answer: Reply, data: bytes) -> None:
         assert self._answer is not None
         if answer.status in ERRORS:
-            self._answer.errback(_error_of(answer.status, self._limits))
+            self._answer.errback(_error_of(answer, self._limits))
         else:
             self._answer.callback(Thumbnail(answer.media_type, data) if answer.media_type else None)
 
 
-def _error_of(status: Status, limits: ResourceLimits) -> FilestoredError:
-    """Return the error of a status; the text of a limit names it."""
+def _error_of(answer: Reply, limits: ResourceLimits) -> FilestoredError:
+    """Return the error of a reply; the text of a limit names it."""
     text = {
         Status.TOO_LARGE: f"An image has up to 1,000 frames, of {limits.pixels:,} pixels each and "
         f"{2 * limits.pixels:,} pixels in all; a JPEG has up to {2 * limits.pixels:,}.",
         Status.TOO_COSTLY: f"Decoding this image takes more than {limits.memory // 2**20:,} MiB of memory or "
         f"{limits.seconds} s of processor time.",
-    }.get(status)
-    return ERRORS[status](text) if text else ERRORS[status]()
+    }.get(answer.status)
+    if answer.status is Status.UNSUPPORTED:
+        text = OPTIONAL_FORMATS[answer.media_type].refusal()
+    return ERRORS[answer.status](text) if text else ERRORS[answer.status]()
 
 
 def _environment() -> dict[str, str]:

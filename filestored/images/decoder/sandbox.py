@@ -8,7 +8,9 @@ kernel knows them. seccomp then fails all system calls but `ALLOWED` with EPERM.
 two gets the other; `missing` names what is absent.
 
 A decoder that needs threads may also call `ALLOWED_FOR_THREADS`, and clone(2) for a thread. clone3(2), whose
-flags a filter cannot see, is ENOSYS then, after which the C library calls clone(2).
+flags a filter cannot see, is ENOSYS then, after which the C library calls clone(2). The number of threads is
+bounded by the address space and the processor time of a decoder, which all its threads share, and by TasksMax
+of systemd. RLIMIT_NPROC is no bound: it counts all processes of a user, and root is exempt.
 
 Rejected: a list of forbidden calls, which each new kernel makes incomplete; killing the process at a
 forbidden call, because an unusual C library may try a harmless one.
@@ -67,12 +69,14 @@ ALLOWED_FOR_THREADS = {"set_robust_list": (273, 99), "rseq": (334, 293)}
 
 _CLONE, _CLONE3 = (56, 220), 435
 _CLONE_THREAD_FLAGS = 0x3D0F00  # all flags of a thread by the C library; CLONE_VM to CLONE_CHILD_CLEARTID
+_CLONE_DETACHED = 0x400000  # without a meaning to the kernel; musl sets it too
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_… of linux/audit.h
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _PR_GET_SECCOMP = 21
 _PR_SET_NO_NEW_PRIVS = 38
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+_AND = 0x54  # BPF_ALU|AND|K
 _SECCOMP_ALLOW, _SECCOMP_ERRNO = 0x7FFF0000, 0x00050000
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENT = 0, 4, 16  # in struct seccomp_data
 
@@ -168,9 +172,10 @@ def _filter(architecture: int, numbers: list[int], clone: int | None = None) -> 
 def _thread_steps(clone: int) -> list[tuple[int, int, int, int]]:
     """Return the steps before the last three, which fail with EPERM, fail with ENOSYS, and allow."""
     return [
-        (_JUMP_IF_EQUAL, 4, 0, _CLONE3),
-        (_JUMP_IF_EQUAL, 0, 2, clone),
+        (_JUMP_IF_EQUAL, 5, 0, _CLONE3),
+        (_JUMP_IF_EQUAL, 0, 3, clone),
         (_LOAD, 0, 0, _AT_ARGUMENT),
+        (_AND, 0, 0, 0xFFFFFFFF & ~_CLONE_DETACHED),
         (_JUMP_IF_EQUAL, 2, 0, _CLONE_THREAD_FLAGS),
     ]
 

@@ -65,6 +65,8 @@ def _reason(error: OSError) -> str:
         return "its file system has no hard links, as exFAT; name a directory on ext4, XFS or Btrfs"
     if error.filename2 is not None and not os.path.isdir("/proc/self/fd"):
         return "/proc is not mounted, through which new files are linked; mount it"
+    if error.filename is None and error.errno == errno.EPERM:
+        return "its file system keeps no modes (fchmod), as vfat; name a directory on ext4, XFS or Btrfs"
     return f"{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
 
 
@@ -123,7 +125,7 @@ def initialized(
             return
         if must_exist:
             raise UnusableStore(f"its {format_file.NAME} file is missing; it was removed or is not mounted")
-        _initialize(root, path, contents, calls)
+        _initialize(root, path, noun, contents, calls)
         found = format_file.read(root)
         assert found, "_initialize has created FORMAT"
         yield root, found, False
@@ -154,7 +156,8 @@ def _check_parent(path: str) -> None:
 def _check_access(root: int, *, dropping: bool) -> None:
     """Raise `UnusableStore` for a wrong mode or, unless `dropping` privileges, a wrong owner.
 
-    An empty directory may be writable for its group, as umask 002 makes it: `_initialize` ends that.
+    An empty directory may be writable for its group, as umask 002 makes it: `_initialize` ends that. So other
+    users may have made a ``tmp/`` in it.
     """
     status = os.fstat(root)
     if status.st_uid != os.geteuid() and not dropping:
@@ -163,10 +166,26 @@ def _check_access(root: int, *, dropping: bool) -> None:
             "start it as the owner, or chown the directory"
         )
     mode = stat.S_IMODE(status.st_mode)
-    if mode & (0o022 if format_file.read(root) else 0o002):
+    is_new = format_file.read(root) is None
+    if mode & (0o002 if is_new else 0o022):
         raise UnusableStore(
             f"others may write into it (mode {mode:04o}); chmod it to 0700, or name a directory on a file "
             "system that keeps modes"
+        )
+    if is_new:
+        _check_tmp(root, status.st_uid)
+
+
+def _check_tmp(root: int, owner: int) -> None:
+    """Raise `UnusableStore` if ``tmp/`` is there and belongs to another user, or others may write into it."""
+    try:
+        status = os.stat(TMP_DIR, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != owner or mode & 0o022:
+        raise UnusableStore(
+            f"others may write into its {TMP_DIR}/ (user {status.st_uid}, mode {mode:04o}); remove that"
         )
 
 
@@ -183,9 +202,14 @@ def read_format(root: int, noun: str) -> format_file.StoreFormat | None:
     return found
 
 
-def _initialize(root: int, path: str, contents: str, calls: Syscalls) -> None:
-    """Initialize an empty directory: mode 0700, durable name, and a ``FORMAT`` with `contents`."""
+def _initialize(root: int, path: str, noun: str, contents: str, calls: Syscalls) -> None:
+    """Initialize an empty directory: mode 0700, durable name, and a ``FORMAT`` with `contents`.
+
+    Its entries are checked again behind the change of mode: until then its group could add some.
+    """
     calls.fchmod(root, 0o700)
+    read_format(root, noun)
+    _check_tmp(root, os.fstat(root).st_uid)
     _flush_parent(path, calls)
     with closing(TempFiles(root, calls)) as temp_files:
         format_file.create(root, temp_files, contents)

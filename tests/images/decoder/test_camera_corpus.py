@@ -8,11 +8,12 @@ import pytest_twisted
 from PIL import Image
 
 from filestored.errors import DecodingTooCostly, NotAnImage, TooManyPixels
+from filestored.images.decoder.optional_formats import is_installed
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.signatures import sniff_media_type
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from tests.images.decodable_images import encode, png_of
-from tests.images.decoder.camera_corpus import ACCEPTED, GREY_16, REFUSED, chunk, png, size_of
+from tests.images.decoder.camera_corpus import ACCEPTED, GREY_16, REFUSED, chunk, heic, png, size_of
 from tests.images.decoder.decoder_processes import outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -127,14 +128,53 @@ def test_memory_and_time_grow_with_the_maximum_of_pixels():
     ],
 )
 def test_format_without_a_decoder_is_refused_by_its_name(
-    decoder_pool, monkeypatch, media_type, module, words
+    make_decoder_pool, monkeypatch, media_type, module, words
 ):
     monkeypatch.setattr(
-        "filestored.images.decoder.pool.find_spec", lambda name: None if name == module else 1
+        "filestored.images.decoder.optional_formats.is_installed", lambda name: name != module
     )
+    decoder_pool = make_decoder_pool()
     decoder_pool.check_format("image/png")
     with pytest.raises(NotAnImage, match=words):
         decoder_pool.check_format(media_type)
+
+
+def test_check_of_a_format_searches_no_modules(decoder_pool, monkeypatch):
+    def is_installed(name):
+        raise AssertionError("it reads directories in the reactor's thread")
+
+    monkeypatch.setattr("importlib.util.find_spec", is_installed)
+    monkeypatch.setattr("filestored.images.decoder.optional_formats.is_installed", is_installed)
+    assert None is decoder_pool.check_format("image/heic")
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError"])
+@pytest_twisted.ensureDeferred
+async def test_heic_is_named_where_the_installed_decoder_is_broken(
+    make_decoder_pool, blob_of, monkeypatch, tmp_path, error
+):
+    (tmp_path / "pillow_heif.py").write_text(f"raise {error}('a library is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    decoder_pool = make_decoder_pool()
+    decoder_pool.check_format("image/heic")
+    for data in (heic(), heic()):
+        with pytest.raises(NotAnImage, match=r"HEIC .*pip install '.\[heic\]'"):
+            await decoder_pool.verify(await blob_of(data), "anna")
+    assert None is await decoder_pool.verify(await blob_of(png_of(2, 2)), "anna")
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("PIL._avif", True),
+        ("pillow_heif", True),
+        ("PIL._none", False),
+        ("no_such", False),
+        ("no_such.x", False),
+    ],
+)
+def test_installed_modules_are_found(module, expected):
+    assert expected is is_installed(module)
 
 
 def test_format_with_a_decoder_passes(decoder_pool):

@@ -17,7 +17,7 @@ def test_request_survives_a_round_trip(job):
     assert Request.from_line(job.to_line()) == job
 
 
-@pytest.mark.parametrize("answer", [DONE, Reply(Status.REFUSED), Reply(Status.FULL)])
+@pytest.mark.parametrize("answer", [DONE, Reply(Status.REFUSED), Reply(Status.UNSUPPORTED, "image/heic")])
 def test_reply_survives_a_round_trip(answer):
     assert Reply.from_line(answer.to_line()) == answer
 
@@ -33,6 +33,8 @@ def test_reply_is_parsed_whole_and_bytewise():
     "line",
     [
         DONE.to_line() + b"bytes and garbage",
+        Reply(Status.DONE, "image/heic", 5).to_line(),
+        Reply(Status.UNSUPPORTED, "image/png").to_line(),
         b"x" * (MAX_LINE_BYTES + 1),
         b"\n",
         b"null\n",

@@ -17,7 +17,7 @@ from PIL import ImageCms
 from twisted.internet import reactor
 
 from filestored.images.decoder import __main__ as decoder_main
-from filestored.images.decoder import pillow, pool, sandbox
+from filestored.images.decoder import pillow, plugins, pool, sandbox
 from filestored.images.decoder.messages import Request, Status
 from filestored.images.decoder.pixel_limits import PixelLimits
 from filestored.images.decoder.plugins import prepare
@@ -26,6 +26,7 @@ from filestored.images.decoder.resource_limits import ResourceLimits, confine
 from filestored.settings import MAX_PIXELS
 from tests.daemon_process import read
 from tests.images.decodable_images import CAMERA, PICTURE, SAMPLES, encode, four_corners
+from tests.images.decoder.camera_corpus import heic
 from tests.images.decoder.decoder_processes import (
     LABORIOUS,
     fork_of,
@@ -266,6 +267,9 @@ def interpret(program, architecture, number, argument=0):
         if code == 0x20:
             (accumulator,) = struct.unpack_from("<I", data, value)
             at += 1
+        elif code == 0x54:
+            accumulator &= value
+            at += 1
         else:
             assert code == 0x15
             at += 1 + (if_true if accumulator == value else if_false)
@@ -291,8 +295,11 @@ def test_seccomp_filter_with_threads_allows_clone_for_a_thread_only(machine, clo
     program = sandbox._filter(architecture, numbers, clone)
     allowed = {number for number in range(1000) if interpret(program, architecture, number) == 0x7FFF0000}
     assert allowed == set(numbers)
-    found = [interpret(program, architecture, clone, flags) for flags in (0x3D0F00, 0x11, 0, 0x3C0F00)]
-    assert found == [0x7FFF0000, *[0x00050000 | errno.EPERM] * 3]
+    of_threads = {"glibc": 0x3D0F00, "musl": 0x7D0F00}
+    others = (0x11, 0, 0x3C0F00, 0x400011, 0x13D0F00)
+    found = {name: interpret(program, architecture, clone, flags) for name, flags in of_threads.items()}
+    assert dict.fromkeys(of_threads, 0x7FFF0000) == found
+    assert {interpret(program, architecture, clone, flags) for flags in others} == {0x00050000 | errno.EPERM}
     assert interpret(program, architecture, 435) == 0x00050000 | errno.ENOSYS
     assert interpret(program, 0x40000003, clone, 0x3D0F00) == 0x00050000 | errno.EPERM
 
@@ -366,6 +373,19 @@ def test_decoder_that_cannot_be_confined_decodes_nothing(monkeypatch):
                 decoder_main._decode_in_child(Request(len(SAMPLES["gif"])), file, result, BOUNDS)
                 is Status.UNDECIDED
             )
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_threads_are_allowed_for_heic_only_where_it_is_decoded(monkeypatch, installed):
+    if not installed:
+        monkeypatch.setattr(plugins, "FORMATS", [each for each in plugins.FORMATS if each != "HEIF"])
+    found = {}
+    for name in ("heic", "gif"):
+        with tempfile.TemporaryFile() as file:
+            file.write(heic() if name == "heic" else SAMPLES["gif"])
+            file.flush()
+            found[name] = decoder_main._needs_threads(file)
+    assert {"heic": installed, "gif": False} == found
 
 
 class FakeLog:

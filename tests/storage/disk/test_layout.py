@@ -81,6 +81,41 @@ def test_empty_directory_of_umask_002_becomes_a_private_store(place):
 
 
 @pytest.mark.parametrize("look", [check, prepare])
+@pytest.mark.parametrize(("owner", "mode"), [(None, 0o777), (None, 0o770), (12345, 0o700), (12345, 0o777)])
+@pytest.mark.parametrize("directory_mode", [0o775, 0o700])
+def test_empty_directory_with_a_tmp_that_others_write_is_refused(place, look, owner, mode, directory_mode):
+    if owner is not None and os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    os.makedirs(f"{place}/tmp")
+    os.chmod(f"{place}/tmp", mode)
+    os.chown(f"{place}/tmp", -1 if owner is None else owner, -1)
+    os.chmod(place, directory_mode)
+    with pytest.raises(UnusableStore, match=r"others may write into its tmp/ .*; remove that"):
+        look(place)
+
+
+@pytest.mark.parametrize("name", ["tmp", "ab"])
+def test_entry_made_by_the_group_before_the_mode_is_changed_is_refused(place, name):
+    def fchmod(descriptor, mode):
+        os.mkdir(f"{place}/{name}")
+        os.chmod(f"{place}/{name}", 0o777)
+        os.fchmod(descriptor, mode)
+
+    os.mkdir(place)
+    os.chmod(place, 0o775)
+    with pytest.raises(UnusableStore, match=r"others may write into its tmp/|it is not empty"):
+        prepare(place, calls=Syscalls(fchmod=fchmod))
+
+
+def test_file_system_without_modes_is_refused_with_the_reason(place):
+    def fchmod(descriptor, mode):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with pytest.raises(UnusableStore, match=r"its file system keeps no modes .*; name a directory on"):
+        prepare(place, calls=Syscalls(fchmod=fchmod))
+
+
+@pytest.mark.parametrize("look", [check, prepare])
 def test_empty_directory_writable_by_everybody_is_refused(place, look):
     os.mkdir(place)
     os.chmod(place, 0o777)
