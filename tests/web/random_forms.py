@@ -84,7 +84,8 @@ def read_lines(boundary: bytes, body: bytes) -> list[bytes]:
             break
         head, _, content = body[begin.end() : end.start()].partition(b"\r\n\r\n")
         with suppress(HTTPError):
-            if parse_part_head(head[2:].removesuffix(b"\r\n")).is_file:  # without content, a line break is left
+            # A line break is left behind the head of a part without content.
+            if parse_part_head(head[2:].removesuffix(b"\r\n")).is_file:
                 files.append(content)
     return files
 
