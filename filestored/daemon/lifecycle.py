@@ -29,7 +29,7 @@ from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
 from filestored.settings import Settings, format_size
-from filestored.storage.reserve import reserved_bytes
+from filestored.storage.admission import reserved_bytes
 
 DAEMON_LOG = "filestored.log"
 """Default log file of a daemonised process, in its working directory: it has no stderr."""

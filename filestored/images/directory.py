@@ -78,7 +78,7 @@ class ImageDirectory:
 
     `recovery` repairs the directory later when the disk is full or faulty now. `max_size` in bytes and
     `max_uploads` are the limits of a `Store`; files that decoders do not read are too large as well.
-    `max_pixels` is the limit of a frame, `reserve` that of `storage.reserve`; `must_exist` is that of
+    `max_pixels` is the limit of a frame, `reserve` that of `reserved_bytes`; `must_exist` is that of
     `prepare`. Blocking, but reads no account and no image. Raises `FilestoredError` or `OSError`.
     """
 

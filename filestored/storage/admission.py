@@ -14,11 +14,15 @@ written, and by a job after each refusal. `FreeSpace.spend` checks it once in `C
 uploads of a store and process, and for each chunk while there is none. So uploads use at most
 `CHECK_INTERVAL_BYTES` of the reserve per process and store, and one chunk per I/O thread.
 
+The reserve (``--reserve``) is 256 MiB by default, or 5 % of the file system if that is less, so that a small
+volume can be filled, too.
+
 Rejected: statvfs(2) in `admit`, which blocks the reactor on a hanging disk. A slot from the request head on,
 which lets slow clients block all others. Reserving the announced length, which lets a client that sends
 little do the same.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -42,6 +46,12 @@ MIN_WINDOW_SECONDS = 2.0
 
 CHECK_INTERVAL_BYTES = 16 * 1024 * 1024
 """Bytes written between two checks of the free space. A check takes microseconds."""
+
+MAX_DEFAULT_RESERVE_BYTES = 256 * 1024 * 1024
+"""Maximum of the default of ``--reserve``, the free space that uploads leave."""
+
+DEFAULT_RESERVE_PERCENT = 5
+"""Share of a small file system that is its default reserve."""
 
 
 class AdmissionControl:
@@ -84,6 +94,20 @@ class AdmissionControl:
     def _refreshed(self, free: int | Failure) -> None:
         self._refreshing = False
         self.update_free_space(None if isinstance(free, Failure) else free)
+
+
+def reserved_bytes(space: os.statvfs_result, reserve: int | None) -> int:
+    """Return `reserve`, or the default for this file system if that is None."""
+    if reserve is not None:
+        return reserve
+    return min(MAX_DEFAULT_RESERVE_BYTES, space.f_blocks * space.f_frsize * DEFAULT_RESERVE_PERCENT // 100)
+
+
+def free_bytes(space: os.statvfs_result, reserve: int | None) -> int:
+    """Return the free space less the reserve; 0 without free inodes."""
+    if space.f_files and not space.f_favail:
+        return 0
+    return max(0, space.f_bavail * space.f_frsize - reserved_bytes(space, reserve))
 
 
 class FreeSpace:

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 
 from filestored.digest import Digest
 from filestored.interfaces import Thumbnail
+from filestored.storage.admission import free_bytes
 from filestored.storage.disk.syscalls import closed_after
-from filestored.storage.reserve import free_bytes
 
 MAX_CACHE_BYTES = 256 * 1024 * 1024
 """Maximum size of all thumbnails together."""
@@ -42,7 +42,7 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 class ThumbnailCache:
     """The cache directory, created if missing. Blocking: call `get`, `put` and `forget` in I/O threads.
 
-    Nothing is stored while only the reserve is free: `reserve` in bytes, see `storage.reserve`.
+    Nothing is stored while only the reserve is free: `reserve` in bytes, see `reserved_bytes`.
     """
 
     def __init__(

@@ -28,6 +28,7 @@ from filestored.interfaces import (
     ISink,
     IStoredFile,
 )
+from filestored.storage.admission import free_bytes
 from filestored.storage.disk.aliases import AliasChain
 from filestored.storage.disk.directory import StoreRoot, error_context
 from filestored.storage.disk.file_cache import MAX_FILE_BYTES, CachedFile, FileCache
@@ -45,7 +46,6 @@ from filestored.storage.disk.syscalls import (
 )
 from filestored.storage.disk.temp_files import TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
-from filestored.storage.reserve import free_bytes
 
 BATCH_FLUSH_MIN = 6
 """Number of flushes from which one `syncfs` is cheaper."""
@@ -55,7 +55,7 @@ BATCH_FLUSH_MIN = 6
 class DiskBackend:
     """The store in the directory `path`, whose files are named by `algorithm`.
 
-    `reserve` in bytes, see `storage.reserve`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache`
+    `reserve` in bytes, see `reserved_bytes`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache`
     holds small files. Files of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore`
     when a shard is not a directory of the same file system, or while the store is migrated. The caller
     closes it.
