@@ -93,8 +93,8 @@ def run_worker(
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
     listening = [
-        ListeningSocket(endpoint, descriptor, family, _certificate(pem))
-        for endpoint, descriptor, family, pem in configuration["listening"]
+        ListeningSocket(endpoint, descriptor, _certificate(pem))
+        for endpoint, descriptor, pem in configuration["listening"]
     ]
     server.start(listening)
     tune_gc()

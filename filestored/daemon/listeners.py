@@ -49,11 +49,10 @@ MAX_PEM_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ListeningSocket:
-    """An open listening socket: endpoint string, descriptor, address family, and certificate of TLS."""
+    """An open listening socket: endpoint string, descriptor, and certificate of TLS."""
 
     endpoint: str
     descriptor: int
-    family: int
     certificate: Certificate | None = None
 
 
@@ -104,10 +103,7 @@ class Listeners:
 
     def listening(self) -> list[ListeningSocket]:
         """Return the open sockets."""
-        return [
-            ListeningSocket(text, port.fileno(), port.socket.family, self._certificates[text])
-            for text, port in self._ports
-        ]
+        return [ListeningSocket(text, port.fileno(), self._certificates[text]) for text, port in self._ports]
 
     def renew_certificates(self) -> bool:
         """Read all certificates anew; one that cannot be used is logged, and the old one kept.

@@ -114,7 +114,7 @@ class Supervisor:
     def worker_config(self) -> str:
         """Return the configuration of a worker as one line of JSON."""
         sockets = [
-            [each.endpoint, FIRST_DESCRIPTOR + at, each.family, _to_json(each.certificate)]
+            [each.endpoint, FIRST_DESCRIPTOR + at, _to_json(each.certificate)]
             for at, each in enumerate(self._listening)
         ]
         return json.dumps(

@@ -114,7 +114,7 @@ def started(*errors, status=lambda sentence: None):
     reactor, lines = Reactor(), []
     reactor.errors += errors
     supervisor = Supervisor(reactor, SETTINGS, lines.append, status, "filestored.worker")
-    serving = supervisor.start([ListeningSocket("tcp:1", 9, 2)])
+    serving = supervisor.start([ListeningSocket("tcp:1", 9)])
     return reactor, supervisor, serving, lines
 
 
@@ -122,7 +122,7 @@ def test_worker_config_is_sent_on_stdin_and_not_in_argv():
     reactor, *_ = started()
     charge = json.loads(reactor.transports[0].said)
     assert SETTINGS == Settings.from_json(charge["settings"])
-    assert [["tcp:1", 3, 2, None]] == charge["listening"]
+    assert [["tcp:1", 3, None]] == charge["listening"]
     assert ["-P", "-m", "filestored.worker"] == reactor.args[1:]
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
 

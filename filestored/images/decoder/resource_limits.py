@@ -34,7 +34,7 @@ class ResourceLimits:
     """Limits per image: `pixels` of a frame, `memory` in bytes, `seconds` of processor time.
 
     `memory` is that of the image; the interpreter and its libraries are not counted. The default suffices
-    for 100 million pixels in all formats but WebP, which needs 16 bytes for each.
+    for 100 million pixels in all formats but WebP, which needs 16 bytes for each, and AVIF with transparency.
     """
 
     memory: int = 1024 * 1024 * 1024

@@ -7,7 +7,7 @@ import pytest
 from PIL import GifImagePlugin, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from filestored.images.decoder import pillow
-from filestored.images.decoder.pixel_limits import MAX_FRAMES, PixelLimits, TooManyPixels
+from filestored.images.decoder.pixel_limits import MAX_FRAMES, PixelLimits, TooManyPixels, TooMuchMemory
 from filestored.images.decoder.plugins import prepare
 from filestored.settings import MAX_PIXELS
 from tests.images.decodable_images import (
@@ -293,3 +293,18 @@ def test_colours_of_a_profile_are_converted_to_srgb():
     assert make(broken, 20, 20).tobytes() == make(plain, 20, 20).tobytes()
     nonsense = encode(PICTURE, "PNG", icc_profile=b"nonsense")
     assert make(nonsense, 20, 20).tobytes() == make(plain, 20, 20).tobytes()
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [("RGB", True), ("RGBA", False)])
+def test_avif_with_transparency_counts_as_12_bytes_a_pixel(mode, accepted):
+    picture = PICTURE.convert("RGB")
+    if mode == "RGBA":
+        picture.putalpha(128)
+    file = BytesIO(encode(picture, "AVIF"))
+    limits = PixelLimits(MAX_PIXELS, 11 * PICTURE.width * PICTURE.height)
+    with Image.open(file) as found:
+        if accepted:
+            assert None is limits.check_open(found)
+        else:
+            with pytest.raises(TooMuchMemory):
+                limits.check_open(found)
