@@ -160,7 +160,7 @@ class Daemon(Service):
         self._observer.reopen()
         if self._runner is not None:
             self._runner.reopen()
-        self._log.info("log files are open anew")
+        self._log.info("log files reopened")
         if self._listeners.renew_certificates() and self._runner is not None:
             self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
             self._log.info("new connections get the new certificate")
