@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _print_error(one_line(error))
         return FAILED
     except KeyboardInterrupt:
-        _print_error("interrupted; run the same command again to go on")
+        _print_error("interrupted; run the same command again to continue")
         return INTERRUPTED
     return status
 
@@ -84,20 +84,20 @@ def _list_accounts(arguments: Namespace) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="filestored", description="Looks after a store of filestored.")
+    parser = ArgumentParser(prog="filestored", description="Administration of a store of filestored.")
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     migration = commands.add_parser(
         "migrate",
         help="move a store to another hash algorithm",
-        description="Reads every file once, verifies it, and names it by another algorithm. The former names "
-        "go on answering GET. Stop the daemon first. May be interrupted: run it again to go on. A file that "
-        "cannot be read keeps its former name, and the exit status is 3.",
+        description="Reads every file once, checks it, and names it by another hash algorithm. Former names "
+        "still work for GET. Stop the daemon first. You can interrupt the command; run it again to continue. A "
+        "file that cannot be read keeps its former name, and the exit status is 3.",
     )
     migration.add_argument("store", metavar="STORE", type=os.path.realpath, help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
     direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
-    direction.add_argument("--abandon", action="store_true", help="take an unfinished migration back")
+    direction.add_argument("--abandon", action="store_true", help="undo an unfinished migration")
     migration.set_defaults(command=_migrate)
     _add_account_commands(commands)
     return parser
@@ -118,7 +118,7 @@ def _add_account_commands(commands: Any) -> None:
     ):
         action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
         if command is not _list_accounts:
-            action.add_argument("name", metavar="NAME", help="name of the user")
+            action.add_argument("name", metavar="NAME", help="name of the account")
         action.add_argument(
             "--images",
             metavar="DIR",

@@ -78,7 +78,7 @@ def algorithm(name: str) -> Algorithm:
         ) from None
     except ImportError:
         raise UnknownAlgorithm(
-            f"the hash algorithm {name} needs: in the checkout, pip install '.[{name}]'"
+            f"{name} is not installed: in the checkout run pip install '.[{name}]'"
         ) from None
 
 

@@ -21,7 +21,7 @@ class UnknownAlgorithm(FilestoredError):
 
 
 class NotFound(FilestoredError):
-    """Nothing is stored under that name."""
+    """No file with this hash is stored."""
 
 
 class AlreadyExists(FilestoredError):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -104,3 +105,9 @@ def test_every_name_on_the_list_is_an_algorithm():
 
 def test_algorithms_of_one_name_are_equal():
     assert (True, False) == (algorithm("md5") == MD5, algorithm("sha1") == MD5)
+
+
+def test_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    with pytest.raises(UnknownAlgorithm, match=r"blake3 is not installed: in the checkout run pip install "):
+        algorithm("blake3")

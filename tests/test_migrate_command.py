@@ -83,6 +83,9 @@ def test_a_migration_ended_by_a_full_disk_is_undone_and_a_daemon_deletes(store, 
     done = run_filestored("migrate", store, "--abandon")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout == f"{store}: all files are named by md5, as before the migration\n"
+    done = run_filestored("migrate", store, "--abandon")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "there is no unfinished migration; the files are named by md5" in done.stderr
     running = start_daemon("--workers", "1")
     address = f"{running.url}files/{md5(HELLO).hexdigest()}"
     assert HELLO == requests.get(address, timeout=TIMEOUT).content

@@ -159,7 +159,7 @@ class Daemon(Service):
         self._observer.reopen()
         if self._runner is not None:
             self._runner.reopen()
-        self._log.info("log files are open anew")
+        self._log.info("log files reopened")
         if not self.running:  # no new connections
             return
         if self._listeners.renew_certificates() and self._runner is not None:

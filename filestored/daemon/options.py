@@ -57,70 +57,79 @@ class Options(usage.Options):
     owns_process = False
     pid_file = ""
     longdesc = (
-        "A file server that keeps every distinct content once, under its hash. Relative paths start "
-        "at twistd's --rundir, else where twistd was started."
+        "A file server that stores equal files once, under their hash. Relative paths start at twistd's "
+        "--rundir, else at the current directory."
     )
     optParameters: ClassVar[list[list[str | None]]] = [
-        ["store", None, "store", "Directory where files rest; made when missing."],
-        ["images", None, "images", "Directory for accounts and images; made when missing."],
-        ["hash", None, None, f"Algorithm of a new store: {' '.join(ALGORITHMS)}. [default: {DEFAULT_HASH}]"],
-        ["max-size", None, "5GiB", "Largest upload, as 5GiB, 500MB or bytes."],
+        ["store", None, "store", "Directory of the files; created if missing."],
+        ["images", None, "images", "Directory of accounts and images; created if missing."],
+        [
+            "hash",
+            None,
+            None,
+            f"Algorithm of a new store: {' '.join(ALGORITHMS)}. [default: {DEFAULT_HASH}]",
+        ],
+        ["max-size", None, "5GiB", "Maximum size of an upload: 5GiB, 500MB, or bytes."],
         [
             "max-connections",
             None,
             str(MAX_CONNECTIONS),
-            "Connections at once in each process; one more closes an idle one, or is answered 503.",
+            "Maximum connections of each worker; at the limit an idle one is closed, else the response is 503.",
         ],
         [
             "max-uploads",
             None,
             str(MAX_UPLOADS),
-            "Uploads that write to disk at once in each process; one more ends a slow one, or is 503.",
+            "Maximum uploads that write in each worker; at the limit a slow one is ended, else it is 503.",
         ],
         [
             "max-pixels",
             None,
             f"{MAX_PIXELS // 10**6}M",
-            "Pixels of a frame of an image, as 100M; a JPEG, and all frames together, may have twice that.",
+            "Maximum pixels in a frame, as 100M; twice that for a JPEG, and for all frames together.",
         ],
         [
             "reserve",
             None,
             None,
-            "Free space that uploads leave, as 1GiB or 0. [default: 256MiB, or 5 % of a smaller disk]",
+            "Disk space that must stay free: 1GiB, or 0. [default: 256MiB, or 5 % of a smaller disk]",
         ],
-        ["workers", None, "auto", "Number of processes; auto is one per processor that may be used."],
-        ["log", None, None, "File for the log. [default: stderr; filestored.log when daemonised]"],
-        ["log-level", None, "INFO", "Least level to log: debug info warning error critical."],
+        ["workers", None, "auto", "Number of worker processes; auto is one for each usable processor."],
+        ["log", None, None, "File of the log. [default: stderr; in the background filestored.log]"],
+        ["log-level", None, "INFO", "Minimum level to log: debug info warning error critical."],
         [
             "log-rotation",
             None,
             None,
-            "Begin new files of both logs at '100 MB', '1 day', '00:00' or 'monday'; old ones are gzipped.",
+            "When to rotate both logs: '100 MB', '1 day', '00:00' or 'monday'; old files are gzipped.",
         ],
-        ["log-retention", None, None, "Rotated files to keep: a number, or a time such as '10 days'."],
+        ["log-retention", None, None, "Rotated files to keep: 7, or '10 days'."],
         [
             "access-log",
             None,
             None,
-            "File for the access log, in combined format; - is the log. [default: off]",
+            "File of the access log, in combined format; - writes it to the log. [default: off]",
         ],
-        ["drain", None, "30", "Seconds that a stop waits for running requests."],
-        ["keep-alive", None, f"{KEEP_ALIVE_SECONDS:g}", "Seconds between two requests on a connection."],
+        ["drain", None, "30", "Seconds to wait for running requests at a stop."],
+        [
+            "keep-alive",
+            None,
+            f"{KEEP_ALIVE_SECONDS:g}",
+            "Seconds between two requests on a connection.",
+        ],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
-        ["log-json", None, "Log one JSON object a line; requests as fields, with --access-log -."],
+        ["log-json", None, "Log one JSON object in each line."],
         [
             "open-registration",
             None,
-            "Make image accounts for, and tell their tokens to, whoever names a user, from anywhere; "
-            "else only from this machine.",
+            "Allow generate-token and retrieve-token for all clients; otherwise only from the same machine.",
         ],
         [
             "no-registration",
             None,
-            "Refuse generate-token and retrieve-token to all clients, as behind a proxy: use the command "
-            "filestored account instead.",
+            "Refuse generate-token and retrieve-token to all clients, as needed behind a proxy; create "
+            "accounts with filestored account.",
         ],
     ]
     compData = usage.Completions(
@@ -145,8 +154,8 @@ class Options(usage.Options):
         self._endpoints.append(complete(endpoint))
 
     def opt_host(self, name: str) -> None:
-        """Name of this server besides localhost and addresses, repeatable; on loopback addresses other names
-        are answered 421. Needed behind a proxy that passes on Host.
+        """Name of this server besides localhost and addresses, repeatable; on a loopback address the response
+        to other names is 421. Necessary behind a proxy that passes Host on.
         """  # noqa: D205  # twistd shows this whole text as help
         try:
             self._hosts.append(parse_host(name))
@@ -180,7 +189,7 @@ class Options(usage.Options):
     def parseArgs(self, *words: str) -> None:
         """Refuse words that are not options."""
         if words:
-            raise usage.UsageError(f"what is {words[0]!r}? Everything here is an option; see --help")
+            raise usage.UsageError(_unexpected(words[0]))
 
     def postOptions(self) -> None:
         """Check the options of twistd, then parse every value."""
@@ -276,6 +285,12 @@ class Options(usage.Options):
 
     def _rundir(self) -> str:
         return "" if self._twistd is None else str(self._twistd["rundir"])
+
+
+def _unexpected(word: str) -> str:
+    """Return the error about a word that is not an option."""
+    port = f"; to set the port write --listen {word}" if word.isdecimal() else "; see --help"
+    return f"unexpected argument {word!r}{port}"
 
 
 def _check_overlap(store: str, images: str) -> None:

@@ -146,8 +146,8 @@ def test_a_file_is_found_by_its_hash(open_page, daemon):
     page = open_page(daemon.url)
     urllib.request.urlopen(daemon.url, b"roses").close()
     for text, said in (
-        ("nonsense", "That is no hash of this server."),
-        (sha256(b"never"), "Nothing is stored under that name."),
+        ("nonsense", "That is not a hash of this server."),
+        (sha256(b"never"), "No file with this hash is stored."),
         (sha256(b"roses").upper(), "Found: it is in the list above."),
     ):
         page.fill("#fetch-hash", text)

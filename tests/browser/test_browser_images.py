@@ -129,7 +129,7 @@ def test_an_image_that_is_gone_is_told_in_words(log_in):
     expect(elsewhere.locator("#gallery-empty")).to_be_visible()
     for action in ("Download: red.png", "Show red.png in full"):
         page.get_by_role("button", name=action).click()
-        expect(page.locator("#account-state")).to_have_text("Nothing is stored under that name.")
+        expect(page.locator("#account-state")).to_have_text("The server does not have this any more.")
 
 
 def test_an_image_is_replaced_and_keeps_its_id(log_in):

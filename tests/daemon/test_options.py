@@ -101,7 +101,11 @@ BAD = {
     "registration": (["--no-registration", "--open-registration"], "exclude each other"),
     "no value": (["--store"], "option --store requires argument"),
     "unknown": (["--colour", "red"], "option --colour not recognized"),
-    "a word": (["store"], "what is 'store'?"),
+    "a word": (["store"], "unexpected argument 'store'; see --help"),
+    "a port without its option": (
+        ["9841"],
+        "unexpected argument '9841'; to set the port write --listen",
+    ),
 }
 
 

@@ -171,4 +171,4 @@ def test_a_signal_to_reopen_logs_does_not_end_a_start(start_daemon, tmp_path, wo
         daemon = start_daemon("--workers", workers)
     assert {daemon.pid, *daemon.workers()} <= set(sent)
     assert "has died" not in daemon.log
-    until(lambda: "log files are open anew" in daemon.log, "the signal is obeyed")
+    until(lambda: "log files reopened" in daemon.log, "the signal is obeyed")

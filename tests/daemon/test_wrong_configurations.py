@@ -91,7 +91,7 @@ OPTIONS = {
 
 TWISTD = {
     # options of twistd itself
-    "a log of twistd": ("--logfile x", "--logfile does not work with filestored: say --log"),
+    "a log of twistd": ("--logfile x", "--logfile does not work with filestored: use the option --log after"),
     "syslog of twistd": ("--syslog", "--syslog does not work"),
     "chroot of twistd": ("--chroot /", "--chroot does not work"),
     "no rundir": ("--rundir no", "--rundir: there is no directory no; create it"),

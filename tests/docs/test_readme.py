@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from filestored.daemon.options import Options
-from tests.daemon_process import ROOT, Running, read
+from tests.daemon_process import ROOT, TIMEOUT, Running, read
 from tests.images.decodable_images import SAMPLES
 
 PAGES = ("README.md", "README.ru.md")
@@ -34,10 +35,9 @@ def commands(page: str) -> list[str]:
     return [re.sub(r"^#.*\n", "", block, flags=re.MULTILINE) for block in _CODE_BLOCK.findall(text(page))]
 
 
-def drop_in(page: str) -> str:
-    """Return the lines that a page adds to the unit for TLS."""
-    (lines,) = re.findall(r"^```ini\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
-    return lines
+def drop_ins() -> list[str]:
+    """Return the files that the page on deployment adds to the unit: for other clients, and for TLS."""
+    return re.findall(r"^```ini\n(.*?)^```", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
 
 
 def first_cells(page: str) -> list[str]:
@@ -88,10 +88,6 @@ def block_with(part: str) -> str:
 
 def test_both_readmes_have_the_same_commands():
     assert commands("README.md") == commands("README.ru.md")
-
-
-def test_both_readmes_have_the_same_drop_in_for_tls():
-    assert drop_in("README.md") == drop_in("README.ru.md")
 
 
 def test_both_readmes_have_the_same_tables():
@@ -155,13 +151,10 @@ def test_sentences_name_actors_by_type(page):
 @pytest.mark.needs("curl")
 @pytest.mark.needs("http")
 def test_examples_of_the_image_api_work(daemon):
-    for name in ("photo.png", "portrait.png"):
-        with open(os.path.join(daemon.directory, name), "wb") as file:
-            file.write(SAMPLES["png"])
+    with open(os.path.join(daemon.directory, "photo.png"), "wb") as file:
+        file.write(SAMPLES["png"])
     upload_with_httpie = block_with("http -f").replace("http -f", "http --ignore-stdin -f")
-    printed = run(
-        block_with("generate-token").replace("curl ", "curl -sS --fail ") + upload_with_httpie, daemon
-    )
+    printed = run(block_with("generate-token").replace("curl ", "curl --fail ") + upload_with_httpie, daemon)
     assert '{"photo.png": ' in printed
     assert '{"File ID": ' in printed
     with open(os.path.join(daemon.directory, "copy.png"), "rb") as file:
@@ -174,14 +167,53 @@ def test_commands_for_accounts_work_beside_the_daemon(daemon):
     assert "anna" == name
 
 
+def test_backup_of_the_page_on_deployment_is_restored(start_daemon, tmp_path):
+    """Without sudo and systemctl, and with the directories of this test."""
+    backup, restore = (
+        re.sub(r"^sudo systemctl .*\n", "", block, flags=re.MULTILINE)
+        .replace("sudo ", "")
+        .replace("/var/backups/filestored", f"{tmp_path}/backup")
+        .replace("/var/lib/filestored", f"{tmp_path}/data")
+        for block in commands("docs/deployment.md")
+        if "cp -a" in block
+    )
+    (tmp_path / "data").mkdir()
+    places = ("--store", f"{tmp_path}/data/store", "--images", f"{tmp_path}/data/images", "--workers", "1")
+    first = start_daemon(*places)
+    name = requests.post(first.url, data=b"kept", timeout=TIMEOUT).text
+    account = f"{first.url}imageapi/generate-token/anna/"
+    token = requests.get(account, timeout=TIMEOUT).json()["token"]
+    first.end()
+    subprocess.run(["sh", "-exc", backup], check=True, timeout=60)
+    os.rename(tmp_path / "data", tmp_path / "lost")
+    (tmp_path / "data").mkdir()
+    subprocess.run(["sh", "-exc", restore], check=True, timeout=60)
+    second = start_daemon(*places)
+    assert b"kept" == requests.get(f"{second.url}files/{name}", timeout=TIMEOUT).content
+    images = f"{second.url}imageapi/token/{token}/get-image-list/"
+    assert {} == requests.get(images, timeout=TIMEOUT).json()
+
+
+def test_names_in_etc_default_are_those_that_the_unit_and_the_init_script_read():
+    page = text("docs/deployment.md")
+    unit, script = text("deploy", "filestored.service"), text("deploy", "filestored.init")
+    for name in ("FILESTORED_LISTEN", "FILESTORED_OPTIONS"):
+        assert f"`{name}" in page
+        assert name in unit
+    assert "`OPTIONS`" in page
+    assert "\nOPTIONS=\n" in script
+
+
 @pytest.mark.needs("systemd-analyze")
-def test_systemd_accepts_the_drop_in_for_tls(tmp_path):
+@pytest.mark.parametrize("number", [0, 1])
+def test_systemd_accepts_the_drop_ins(number, tmp_path):
     unit = re.sub(
         r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
     )
     (tmp_path / "filestored.service").write_text(unit)
     (tmp_path / "filestored.service.d").mkdir()
-    (tmp_path / "filestored.service.d" / "tls.conf").write_text(drop_in("README.md"))
+    assert 2 == len(drop_ins())
+    (tmp_path / "filestored.service.d" / "added.conf").write_text(drop_ins()[number])
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "filestored.service"],
         env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},

@@ -18,6 +18,10 @@ from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TWISTD, read
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"
+PAGES = [
+    "README.md", "README.ru.md", "CHANGELOG.md",
+    "docs/benchmarks.md", "docs/deployment.md", "docs/migration.md",
+]  # fmt: skip
 CHECK = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"
 
 
@@ -52,7 +56,7 @@ def test_ci_installs_every_tool_that_a_test_needs():
     assert "npm install --prefix tests/clients " in text(".ci", "run")
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ru.md", "CHANGELOG.md", "docs/benchmarks.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_within_the_project_leads_somewhere(page):
     here = os.path.dirname(os.path.join(ROOT, page))
     targets = re.findall(r"""(?:\]\(|src="|href=")([^)\s"#]+)""", text(page))
@@ -279,7 +283,7 @@ def test_init_script_has_the_actions_of_lsb(script, tmp_path):
     first = read(tmp_path / "pid")
     assert (0, 0) == (script("reload").returncode, script("try-restart").returncode)
     assert first != read(tmp_path / "pid")
-    assert "log files are open anew" in read(tmp_path / "logs" / "log")
+    assert "log files reopened" in read(tmp_path / "logs" / "log")
 
 
 def test_init_script_reports_a_missing_program(script, tmp_path):

@@ -30,7 +30,7 @@ def test_signal_reopens_all_log_files(start_daemon, tmp_path, workers, number):
     os.rename(log, f"{log}.1")
     os.rename(access, f"{access}.1")
     daemon.kill(number)
-    until(lambda: "log files are open anew" in read(log), "the log is open anew")
+    until(lambda: "log files reopened" in read(log), "the log is open anew")
     until(lambda: os.path.exists(access), "the access log is open anew")
     until(lambda: read(f"{access}.1").count("/before") == 8, "what came before is in the old file")
     ask(daemon, "after", times=8)

@@ -56,7 +56,7 @@ def test_upload_to_a_name_is_404_that_names_the_addresses_of_uploads(wire):
 
 def test_error_is_one_line_of_text(wire):
     answer = wire.ask("GET", f"/files/{NAME}")
-    assert answer.body == b"Nothing is stored under that name.\n"
+    assert answer.body == b"No file with this hash is stored.\n"
     assert answer.fields["content-type"] == "text/plain; charset=utf-8"
     assert answer.fields["cache-control"] == "no-store"
     assert answer.fields["x-content-type-options"] == "nosniff"
@@ -72,7 +72,7 @@ def test_error_is_problem_json_if_json_is_preferred(wire, accept):
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
-        "detail": "Nothing is stored under that name.",
+        "detail": "No file with this hash is stored.",
     }
 
 

@@ -13,8 +13,8 @@ from twisted.application import app
 from filestored.daemon.startup import pid_file
 
 _UNSUPPORTED = {
-    "logfile": "say --log behind the word filestored",
-    "syslog": "say --log behind the word filestored, or let systemd take its stderr",
+    "logfile": "use the option --log after the word filestored",
+    "syslog": "use the option --log after the word filestored, or let systemd take its stderr",
     "chroot": "use RootDirectory= of systemd, or a container",
 }
 

@@ -100,13 +100,14 @@ def migrate(path: str, to: str, progress: MigrationProgress, calls: Syscalls | N
 def abandon(path: str, calls: Syscalls | None = None) -> str:
     """Revert an unfinished migration of the store at `path`; return the name of its algorithm. Blocking.
 
-    A store without one is unchanged. Raises `UnusableStore`, also from step 4 on, or `UnknownAlgorithm`.
+    Raises `UnusableStore`, also without such a migration and from step 4 on, or `UnknownAlgorithm`.
     """
     calls = calls or Syscalls()
     with _opened(path, calls) as (root, found, held):
-        if found.moving_to:
-            target = algorithm(found.moving_to)
-            _Migration(root, found, _source(found, target), target, calls, held).abandon()
+        if not found.moving_to:
+            raise UnusableStore(f"there is no unfinished migration; the files are named by {found.hash}")
+        target = algorithm(found.moving_to)
+        _Migration(root, found, _source(found, target), target, calls, held).abandon()
         return found.hash
 
 
@@ -133,7 +134,8 @@ def _source(found: format_file.StoreFormat, target: Algorithm) -> Algorithm:
     for each in (source, *former):
         if each.size == target.size:
             raise UnusableStore(
-                f"names of {each.name} and {target.name} are equally long, so they could not be told apart"
+                f"hashes of {target.name} have the length of its {each.name} hashes; a new algorithm needs "
+                "another length than the present and former ones"
             )
     return source
 

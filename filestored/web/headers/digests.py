@@ -43,11 +43,14 @@ def repr_digest(digest: Digest) -> bytes | None:
 def _digest(name: str, value: object) -> Digest:
     if not isinstance(value, bytes):
         raise _malformed()
-    return algorithm(name).parse(value.hex())
+    found = algorithm(name)
+    if len(value) != found.size:
+        raise MalformedDigest(f"the {name} digest of a digest field is not the base64 of {found.size} bytes")
+    return found.parse(value.hex())
 
 
 def _malformed() -> MalformedDigest:
-    return MalformedDigest("a digest field is not a dictionary of byte sequences (RFC 9530)")
+    return MalformedDigest("a digest field needs base64 between colons, as in sha-256=:BASE64: (RFC 9530)")
 
 
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}

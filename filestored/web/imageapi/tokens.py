@@ -48,14 +48,13 @@ class TokenAccess:
     def check(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) unless the client may get a token."""
         if self._registration is RegistrationPolicy.OFF:
-            raise HTTPError(403, "This server hands out no tokens over HTTP; ask its operator for one.")
+            raise HTTPError(403, "This server gives no tokens over HTTP. Ask its operator for one.")
         self._origins.check_site(request)
         if self._registration is RegistrationPolicy.LOCAL and not is_local(request):
             raise HTTPError(
                 403,
-                "Tokens are handed out on the server's own machine only, straight to a loopback address or a"
-                " Unix socket and not through a proxy; the operator can use the command filestored account,"
-                " or change that with --open-registration.",
+                "Only requests from the server's own machine can get tokens, and none through a proxy. The"
+                " operator can create accounts (filestored account add) or allow all clients (--open-registration).",
             )
 
 

@@ -2,7 +2,7 @@
 
 export const TEXTS = {
   en: {
-    tagline: "Every distinct file, kept once, under its hash.",
+    tagline: "It stores equal files once, each under its hash.",
     language: "Language", sections: "Sections", files: "Files", images: "Images",
     also_curl: "The same from a terminal:", api: "API description",
 
@@ -80,10 +80,11 @@ export const TEXTS = {
     error_0_unreachable: "The server cannot be reached.",
     error_400: "The server did not understand that.", error_401: "This token is not valid any more.",
     error_403: "The server does not allow this.",
-    error_403_account: "This server hands out tokens on its own machine only. Ask its operator.",
-    error_404: "Nothing is stored under that name.",
+    error_403_account: "Only requests from the server's own machine can get tokens. Ask its operator.",
+    error_404: "The server does not have this any more.",
+    error_404_hash: "No file with this hash is stored.",
     error_404_account: "There is no account of that name.",
-    error_400_hash: "That is no hash of this server.",
+    error_400_hash: "That is not a hash of this server.",
     error_406: "This image format is not supported.",
     error_406_heic: "This server does not support HEIC. Convert the image to JPEG.",
     error_408: "The upload stalled.",
@@ -200,7 +201,8 @@ export const TEXTS = {
     error_400: "Сервер не понял запрос.", error_401: "Этот токен больше не действует.",
     error_403: "Сервер этого не разрешает.",
     error_403_account: "Этот сервер выдаёт токены только на своей машине. Обратитесь к администратору.",
-    error_404: "Под этим именем ничего не хранится.",
+    error_404: "На сервере этого больше нет.",
+    error_404_hash: "Файла с таким хэшем нет.",
     error_404_account: "Аккаунта с таким именем нет.",
     error_400_hash: "Это не хэш этого сервера.",
     error_406: "Такой формат изображения не поддерживается.",

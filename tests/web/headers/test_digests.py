@@ -56,6 +56,12 @@ def test_malformed_digest_header_raises(value):
         parse_digests(value)
 
 
+@pytest.mark.parametrize("digest", [b64encode(SHA256.hexdigest().encode()), b"AAAA"])
+def test_digest_of_wrong_length_raises_an_error_about_base64(digest):
+    with pytest.raises(MalformedDigest, match=r"the sha256 digest .* is not the base64 of 32 bytes"):
+        parse_digests(b"sha-256=:" + digest + b":")
+
+
 @given(st.binary(max_size=100), st.booleans())
 def test_random_bytes_are_digests_or_malformed(value, keyed):
     with contextlib.suppress(MalformedDigest):
