@@ -348,7 +348,7 @@ def test_sighup_while_draining_reopens_logs_and_leaves_the_certificate(start_dae
         until(daemon.refuses, "the port is closed")
         files.renew()
         daemon.kill(signal.SIGHUP)
-        until(lambda: "log files are open anew" in daemon.log, "the log is open anew")
+        until(lambda: "log files reopened" in daemon.log, "the log is open anew")
         connection.sendall(b"world")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     until(daemon.ended, "it ends with its last request")
