@@ -91,8 +91,8 @@ def _parser() -> ArgumentParser:
         "migrate",
         help="move a store to another hash algorithm",
         description="Reads every file once, checks it, and names it by another hash algorithm. Former names "
-        "still work for GET. Stop the daemon first. You can interrupt the command; run it again to continue. A "
-        "file that cannot be read keeps its former name, and the exit status is 3.",
+        "still work for GET. Stop the daemon first. You can interrupt the command; run it again to continue. "
+        "A file that cannot be read keeps its former name, and the exit status is 3.",
     )
     migration.add_argument("store", metavar="STORE", type=os.path.realpath, help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)

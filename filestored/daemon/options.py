@@ -74,7 +74,7 @@ class Options(usage.Options):
             "max-connections",
             None,
             str(MAX_CONNECTIONS),
-            "Maximum connections of each worker; at the limit an idle one is closed, else the response is 503.",
+            "Maximum connections of each worker; at the limit an idle one is closed, else it is 503.",
         ],
         [
             "max-uploads",

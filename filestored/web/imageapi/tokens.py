@@ -54,7 +54,8 @@ class TokenAccess:
             raise HTTPError(
                 403,
                 "Only requests from the server's own machine can get tokens, and none through a proxy. The"
-                " operator can create accounts (filestored account add) or allow all clients (--open-registration).",
+                " operator can create accounts (filestored account add) or allow all clients"
+                " (--open-registration).",
             )
 
 
