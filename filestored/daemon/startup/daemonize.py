@@ -62,6 +62,11 @@ def _wait(read_end: int) -> int:
 
 
 def _format_error(runner: Any, error: Exception) -> bytes:
-    """Return ``1``, a space, and the reason in one line."""
+    """Return ``1``, a space, and the reason in one line.
+
+    Removes the pid file, which twistd would do after the first process has ended.
+    """
+    runner.removePID(runner.config["pidfile"])
+    runner.config["pidfile"] = ""
     line = str(error) if isinstance(error, CannotStart) else f"filestored: {error!r}"
     return f"1 {one_line(line)}".encode("utf-8", "backslashreplace")[:MAX_MESSAGE_BYTES]
