@@ -72,6 +72,10 @@ OPTIONS = {
     "no endpoint": ("--listen bogus", "--listen bogus: .* write it like 9000"),
     "an empty endpoint": ("--listen ''", "--listen .* write it like 9000"),
     "an unknown endpoint": ("--listen http:80", "--listen http:80: .* write it like 9000"),
+    "an address whose backslashes a shell has removed": (
+        "--listen tcp6:0:interface=::",
+        "--listen tcp6:0:interface=::: interface= is empty; name an address",
+    ),
     "a port too high": ("--listen tcp:99999", "--listen tcp:99999: .*is not a port; write it like"),
     "a short port too high": ("--listen 99999", "--listen .*99999.*is not a port; write it like"),
     "a port that is no number": ("--listen tcp:abc", "--listen tcp:abc: 'abc' is not a port; write it like"),

@@ -56,6 +56,8 @@ def check(text: str) -> None:
         port = _argument(rest, "port")
         if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
             raise ValueError(f"{port!r} is not a port; {EXAMPLES}")
+        if _arguments(rest)[1].get("interface") == "":
+            raise ValueError("interface= is empty; name an address, or leave the word out")
     elif kind == "unix":
         _check_unix_path(_argument(rest, "address"))
 
