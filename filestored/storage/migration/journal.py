@@ -16,11 +16,12 @@ from contextlib import suppress
 from filestored.digest import Algorithm, Digest
 from filestored.storage.disk.aliases import CORRUPT, UNREADABLE, AliasFile, format_line, line_width
 from filestored.storage.disk.directory import StoreRoot
-from filestored.storage.disk.syscalls import Syscalls
+from filestored.storage.disk.syscalls import Syscalls, closed_after
 from filestored.storage.disk.temp_files import TempFile
 from filestored.storage.health import UNFIT
 
 _CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINES_AT_ONCE = 4096
 
 
@@ -109,9 +110,18 @@ class Journal:
             self._file.discard()
 
     def _open(self) -> None:
-        descriptor = self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
+        descriptor = self._open_file()
         self._file = TempFile(descriptor, self._calls)
         self._calls.ftruncate(descriptor, self._width * self._count_lines(descriptor))
+
+    def _open_file(self) -> int:
+        try:
+            return self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
+        except PermissionError:  # read-only, because `finish` was interrupted
+            descriptor = self._calls.open(self._unfinished, _READ, dir_fd=self._directory)
+            with closed_after(descriptor):
+                self._calls.fchmod(descriptor, 0o600)
+            return self._calls.open(self._unfinished, _CREATE, 0o600, dir_fd=self._directory)
 
     def _count_lines(self, descriptor: int) -> int:
         count, last = 0, b""

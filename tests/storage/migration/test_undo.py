@@ -118,11 +118,32 @@ def test_unreadable_journal_is_replaced_by_an_empty_one(filled, code, finish):
         is_as_before(filled, before)
 
 
+@pytest.mark.parametrize("finish", [move, abandon])
+def test_journal_that_is_read_only_after_a_crash_is_continued_without_root(filled, finish):
+    """The last step makes the journal read-only, then renames it; only root may write to it in between."""
+    before = read_record(filled)
+    stop_before_the_end(filled)
+    journal = filled + "/aliases/md5.unfinished"
+    os.chmod(journal, 0o440)
+
+    def refuse(name, args):
+        is_journal = name == "open" and args[0] == "md5.unfinished" and args[1] & os.O_RDWR
+        if is_journal and not os.stat(journal).st_mode & 0o200:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    finish(filled, calls=watched(refuse, UNFLUSHED))
+    if finish is move:
+        is_moved(filled)
+    else:
+        is_as_before(filled, before)
+
+
 @pytest.mark.parametrize("size", [0, 1, 97, 98, 150])
 @pytest.mark.parametrize("finish", [move, abandon])
 def test_truncated_journal_loses_no_file(filled, size, finish):
     before = read_record(filled)
     stop_before_the_end(filled)
+    os.chmod(filled + "/aliases/md5.unfinished", 0o600)
     os.truncate(filled + "/aliases/md5.unfinished", size)
     finish(filled, calls=UNFLUSHED)
     if finish is move:
