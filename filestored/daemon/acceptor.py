@@ -17,6 +17,7 @@ import socket
 from math import inf
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadDescriptor
@@ -42,20 +43,32 @@ def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acce
     proxied = listening.endpoint.startswith(PROXY_PREFIX)
     if listening.certificate is not None:
         return adopting.adopt_tls(factory, ServerTLS(listening.certificate), proxied=proxied)
-    if without_proxy(listening.endpoint).startswith("systemd:"):  # its number is that of the parent process
-        adopting.adopt(_behind_proxy(factory) if proxied else factory)
+    endpoint = without_proxy(listening.endpoint)
+    if proxied:
+        factory = _behind_proxy(factory)
+    if endpoint.startswith("systemd:"):  # its descriptor number is that of the parent process
+        adopting.adopt(factory)
     else:
-        serverFromString(adopting, listening.endpoint).listen(factory)
+        serverFromString(adopting, endpoint).listen(factory)
     if adopting.acceptor is None:
         raise ValueError(f"{listening.endpoint}: this endpoint cannot be shared between processes")
     return adopting.acceptor
 
 
 def _behind_proxy(factory: Any) -> Any:
-    """Return a factory that reads the header of the PROXY protocol before `factory` gets the connection."""
-    from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+    """Return a factory that reads the header of the PROXY protocol before `factory` gets the connection.
 
-    return HAProxyWrappingFactory(factory)
+    The connections have no local address: that in the header does not show that a client is on this machine.
+    """
+    from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+
+    class ProxiedConnection(HAProxyProtocolWrapper):
+        def getHost(self) -> IPv4Address:
+            return IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104  # nothing listens on it
+
+    wrapping: Any = HAProxyWrappingFactory(factory)
+    wrapping.protocol = ProxiedConnection
+    return wrapping
 
 
 class AdoptingReactor:

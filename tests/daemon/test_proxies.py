@@ -12,6 +12,14 @@ from tests.conftest import find_tool
 from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
 from tests.daemon_process import TIMEOUT
 
+PROXY_HEADERS = [
+    b"PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n",
+    b"PROXY TCP4 127.0.0.1 127.0.0.1 5555 80\r\n",
+    b"PROXY TCP6 ::1 ::1 5555 80\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+]
+"""Headers of the PROXY protocol, of versions 1 and 2, that name this machine or no client."""
+
 BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
 KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
 BARE_HAPROXY = """
@@ -130,3 +138,12 @@ def test_a_shipped_configuration_passes_files_and_images_but_no_token(front, dae
     local = requests.get(f"{daemon.url}imageapi/retrieve-token/victim/", timeout=TIMEOUT)
     assert {"victim": token} == local.json()
     assert [] == [name for name in os.listdir(os.path.dirname(path)) if name in ("proxied", "body")]
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_header_of_the_proxy_protocol_gets_no_token(start_daemon, header):
+    daemon = start_daemon("--workers", "1", listen="haproxy:tcp:0:interface=127.0.0.1")
+    for target, status in (("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")):
+        with daemon.connect() as connection:
+            connection.sendall(header + f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert b"HTTP/1.1 " + status == connection.recv(12)
