@@ -46,7 +46,7 @@ def content(path: str) -> bytes:
 
 def send_by_urllib(method: str, url: str, fields: Fields, body: object) -> Answer:
     fields = {"Content-Type": "application/octet-stream", **fields}
-    request = urllib.request.Request(url, body, fields, method=method)  # type: ignore[arg-type]
+    request = urllib.request.Request(url, body, fields, method=method)  # type: ignore[arg-type]  # any kind of body
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             return response.status, response.read().decode()
@@ -77,7 +77,7 @@ def rewound(file):
 
 
 def send_by_requests(method: str, url: str, fields: Fields, **body: object) -> Answer:
-    response = requests.request(method, url, headers=fields, timeout=TIMEOUT, **body)  # type: ignore[arg-type]
+    response = requests.request(method, url, headers=fields, timeout=TIMEOUT, **body)  # type: ignore[arg-type]  # any kind
     return response.status_code, response.text
 
 
@@ -103,7 +103,7 @@ def requests_form(method: str, url: str, fields: Fields, path: str) -> Answer:
 
 
 def send_by_httpx(method: str, url: str, fields: Fields, **body: object) -> Answer:
-    response = httpx.request(method, url, headers=fields, timeout=TIMEOUT, **body)  # type: ignore[arg-type]
+    response = httpx.request(method, url, headers=fields, timeout=TIMEOUT, **body)  # type: ignore[arg-type]  # any kind
     return response.status_code, response.text
 
 

@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 from tempfile import TemporaryDirectory
 
 import pytest
 import requests
 from twisted.scripts._twistd_unix import checkPID
 
+from tests.daemon.socket_activation import activation
 from tests.daemon_process import ROOT, read, run, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces")
@@ -226,23 +226,10 @@ def test_limit_of_open_files_that_is_too_low_is_one_line(tmp_path):
 
 # --- socket activation without names ---------------------------------------------------------
 
-ACTIVATE = """
-import os, socket, sys
-listening = socket.socket()
-listening.bind(("127.0.0.1", 0))
-listening.listen()
-os.dup2(listening.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.pop("LISTEN_FDNAMES", None)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_socket_without_a_name_is_accepted(start_daemon, workers):
-    wrap = (sys.executable, "-c", ACTIVATE)
-    daemon = start_daemon("--workers", workers, listen="systemd:domain=INET:index=0", wrap=wrap)
+    daemon = start_daemon("--workers", workers, listen="systemd:domain=INET:index=0", wrap=activation(None))
     assert 200 == upload(daemon)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from filestored.daemon.startup.endpoint_strings import with_unix_mode
 from tests.daemon.descriptor_limit import LIMIT_DESCRIPTORS, count_free_descriptors
+from tests.daemon.socket_activation import activation
 from tests.daemon_process import read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -123,24 +124,12 @@ def test_tls_connection_without_a_free_descriptor_is_closed(start_daemon, certif
         assert b"" == peers[-1].recv(1)
 
 
-ACTIVATE = """
-import os, socket, sys
-listening = socket.socket()
-listening.bind(("127.0.0.1", 0))
-listening.listen()
-os.dup2(listening.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 @WORKERS
 @pytest.mark.parametrize("which", ["index=0", "name=http"])
 def test_a_socket_of_systemd_serves(start_daemon, workers, which):
     """With a helper that hands a socket over as systemd does."""
     daemon = start_daemon(
-        "--workers", workers, listen=f"systemd:domain=INET:{which}", wrap=(sys.executable, "-c", ACTIVATE)
+        "--workers", workers, listen=f"systemd:domain=INET:{which}", wrap=activation("http")
     )
     with daemon.connect() as connection:
         assert answer(connection).startswith(b"HTTP/1.1 400 ")
@@ -192,13 +181,7 @@ def test_a_restart_keeps_a_socket_of_systemd(start_daemon, tmp_path):
         owner.listen()
         owner.set_inheritable(True)
         port = owner.getsockname()[1]
-        helper = ACTIVATE.replace(
-            "listening = socket.socket()", f"listening = socket.socket(fileno={owner.fileno()})"
-        )
-        helper = "\n".join(
-            line for line in helper.splitlines() if ".bind(" not in line and ".listen(" not in line
-        )
-        wrap = (sys.executable, "-c", helper)
+        wrap = activation("http", owner.fileno())
         for _ in range(2):
             daemon = start_daemon(
                 "--workers", "2", listen="systemd:domain=INET:index=0", wrap=wrap, inherit=(owner.fileno(),)

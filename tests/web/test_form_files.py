@@ -230,30 +230,23 @@ def test_files_of_a_form_have_together_16_kib_without_a_slot(make_wire):
     assert 503 == answer.status
 
 
-def test_form_of_files_that_each_arrive_quickly_is_evicted_for_its_rate(make_wire):
+@pytest.mark.parametrize(
+    ("size", "tenths", "seconds", "status"),
+    [
+        pytest.param(17_000, 5, 1.5, 200, id="slow, though each file arrives quickly"),
+        pytest.param(60_000, 9, 0.5, 503, id="fast, though each file is small"),
+    ],
+)
+def test_form_is_evicted_for_the_rate_of_all_its_files(make_wire, size, tenths, seconds, status):
     moments = [0.0]
     wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
-    files = [part(bytes(17_000)) for _ in range(10)]
-    body = form(*files)
+    body = form(*[part(bytes(size)) for _ in range(10)])
     wire.send(head(len(body)))
-    for number in range(5):
+    for number in range(tenths):
         wire.send(body[number * len(body) // 10 : (number + 1) * len(body) // 10])
-        moments[0] += 1.5
+        moments[0] += seconds
     wire.connect()
-    assert 200 == wire.ask("POST", "/", LARGE).status
-
-
-def test_form_of_small_files_of_a_fast_client_is_not_evicted(make_wire):
-    moments = [0.0]
-    wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
-    files = [part(bytes(60_000)) for _ in range(10)]
-    body = form(*files)
-    wire.send(head(len(body)))
-    for number in range(9):
-        wire.send(body[number * len(body) // 10 : (number + 1) * len(body) // 10])
-        moments[0] += 0.5
-    wire.connect()
-    assert 503 == wire.ask("POST", "/", LARGE).status
+    assert status == wire.ask("POST", "/", LARGE).status
 
 
 def test_held_file_is_written_to_disk_before_its_commit(make_wire):

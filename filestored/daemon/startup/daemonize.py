@@ -17,8 +17,9 @@ MAX_MESSAGE_BYTES = 4000
 
 def install() -> None:
     """Replace the methods of twistd's runner."""
-    UnixApplicationRunner.daemonize = _daemonize  # type: ignore[method-assign]
-    UnixApplicationRunner._formatChildException = _format_error  # type: ignore[method-assign]
+    # twistd has no option or hook for either.
+    UnixApplicationRunner.daemonize = _daemonize  # type: ignore[method-assign]  # replaced on purpose
+    UnixApplicationRunner._formatChildException = _format_error  # type: ignore[method-assign]  # likewise
 
 
 def open_standard_descriptors() -> None:
