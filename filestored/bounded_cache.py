@@ -1,9 +1,16 @@
-"""Bounded cache: a dictionary that evicts its oldest entry (first in, first out)."""
+"""Bounded cache: a dictionary that evicts its oldest entries (first in, first out)."""
 
+from itertools import islice
 from typing import TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+EVICTED_SHARE = 16
+"""A full cache evicts one entry of so many at once.
+
+Each search for the oldest key passes over those that were evicted since the dictionary was last resized.
+"""
 
 
 class BoundedCache(dict[K, V]):
@@ -14,7 +21,8 @@ class BoundedCache(dict[K, V]):
         self._max_entries = max_entries
 
     def add(self, key: K, value: V) -> None:
-        """Store a value; evict the oldest one if there are too many then."""
+        """Store a value; evict the oldest ones if there are too many then."""
         self[key] = value
         if len(self) > self._max_entries:
-            del self[next(iter(self))]
+            for oldest in list(islice(self, max(1, self._max_entries // EVICTED_SHARE))):
+                del self[oldest]

@@ -530,12 +530,14 @@ class IFileSender(Interface):
 class ICacheable(Interface):
     """Optional, of a request: its response can be cached."""
 
-    def cache_with(reopen: "Callable[[], IBlob]") -> None:
-        """Cache the response about to start, if it is a 200, for all requests with the same head.
+    def cache_with(reopen: "Callable[[], IBlob]", size: int) -> None:
+        """Cache the response about to start, a 200 or a single range of one, with all its ranges.
 
-        `reopen` is called for each hit and returns the body, `IInMemory` or `IFileSource`, which is then
-        closed. If it raises `FilestoredError` or `OSError`, or the size differs, the request is parsed and
-        routed as usual. Requests with a body are never served from the cache.
+        It is then sent to all requests whose heads differ only in headers that change no response
+        (`filestored.http.parser.cache_key`). `reopen` is called for each hit and returns the whole body of
+        `size` bytes, `IInMemory` or `IFileSource`, which is then closed. If it raises `FilestoredError` or
+        `OSError`, or the size differs, the request is parsed and routed as usual. Requests with a body are
+        never served from the cache.
         """
 
 

@@ -16,6 +16,7 @@ response to a reset.
 from collections.abc import Callable
 from math import inf
 from time import monotonic, time
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -32,13 +33,19 @@ from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
 from filestored.http.protocols import ActiveResponse, ChannelOwner, Rank
 from filestored.http.request import FileSendingRequest, Request
-from filestored.http.response import format_error
-from filestored.http.response_cache import MAX_HEAD_BYTES, CachedResponse, ResponseCache
+from filestored.http.response import PreformattedHeaders, format_error
+from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache
 from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
-from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
+from filestored.http.transport.output import (
+    FileOutput,
+    IStreamTransport,
+    Output,
+    SocketOutput,
+    make_output,
+)
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
-from filestored.interfaces import AccessEntry, IFileSource
+from filestored.interfaces import AccessEntry, IBlob, IFileSource
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
@@ -70,7 +77,8 @@ class HTTPChannel(Protocol):
         self._peer: str | None = None
         sends_files = isinstance(self._output, SocketOutput)
         self._request_class = FileSendingRequest if sends_files else Request
-        self._cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
+        cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
+        self._lookup = CacheLookup(cache, self._limits)
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
@@ -87,22 +95,17 @@ class HTTPChannel(Protocol):
     # --- input ----------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Append to the input and process it."""
+        """Append to the input and process it; answer a request whose response is cached at once."""
         buffer = self._input
+        if self._state is ConnectionState.IDLE and not buffer.data:
+            cached = self._lookup.find(data)
+            if cached is not None and self._send_cached(cached):
+                return
         buffer.data = buffer.data + data if buffer.data else data
         buffer.process()
 
     def _read(self) -> bool:
         return _READERS[self._state](self)
-
-    def _read_request(self) -> bool:
-        """Read the first bytes of a request, which may be the key of a cached response."""
-        data = self._input.data
-        if len(data) <= MAX_HEAD_BYTES:  # more would be hashed in vain
-            cached = self._cache.get(data)
-            if cached is not None and self._send_cached(cached):
-                return False
-        return self._read_head()
 
     def _read_head(self) -> bool:
         data, self._input.data = self._input.data, b""
@@ -152,16 +155,25 @@ class HTTPChannel(Protocol):
     # --- one request ----------------------------------------------------------------------------
 
     def _send_cached(self, cached: CachedResponse) -> bool:
-        """Send a cached response; False when it is stale."""
-        if not cached.send(self._output, self.abort):
-            self._cache.remove(cached)
+        """Send a cached response, or the requested range of it; False when it cannot be sent."""
+        span = self._lookup.span
+        log = self._server.access_log
+        began = 0.0 if log is None else monotonic()
+        output = cast("FileOutput", self._output)  # other connections have no cache
+        if not cached.send(output, span, self.abort):
             return False
-        self._input.data = b""
-        self._head, self._response, self._persistent = cached.head, cached, True
-        self._head_at = monotonic()
-        if self._state is not ConnectionState.CLOSED:  # sending may have failed, and aborted the connection
+        if self._state is ConnectionState.CLOSED:  # sending has failed, and aborted the connection
+            return True
+        description = None if log is None else cached.describe(log, span)
+        if output.pending:
+            self._persistent, self._head_at = True, began
+            self._response = SentFromCache(200 if span is None else 206, description)
             self._set_state(ConnectionState.RESPONSE)
             self.response_finished()
+            return True
+        self._state_since = self._server.now
+        if log is not None:
+            log.log(time(), self._peer_host(), description or "", monotonic() - began)
         return True
 
     def _start_request(self, head: RequestHead) -> None:
@@ -231,9 +243,9 @@ class HTTPChannel(Protocol):
         """See `ResponseWriter.pending`."""
         return self._output.pending
 
-    def cache_response(self, response: CachedResponse) -> None:
+    def cache_response(self, headers: PreformattedHeaders, reopen: Callable[[], IBlob], size: int) -> None:
         """See `ResponseWriter.cache_response`."""
-        self._cache.add_response(response)
+        self._lookup.add(self._head, headers, reopen, size)
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `ResponseWriter.keeps_alive`."""
@@ -402,7 +414,7 @@ _NO_CACHE = ResponseCache(0)
 """For connections that cannot send files: each head is parsed."""
 
 _READERS: dict[ConnectionState, Callable[[HTTPChannel], bool]] = {
-    ConnectionState.IDLE: HTTPChannel._read_request,
+    ConnectionState.IDLE: HTTPChannel._read_head,
     ConnectionState.HEAD: HTTPChannel._read_head,
     ConnectionState.BODY: HTTPChannel._read_body,
     ConnectionState.RESPONSE: HTTPChannel._wait,

@@ -24,7 +24,7 @@ from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
 from filestored.http.protocols import IRenderable, ManagedConnection
 from filestored.http.rendering import render_tree
-from filestored.http.response_cache import ResponseCache
+from filestored.http.response_cache import MAX_ENTRIES, ResponseCache
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.http.transport.tls import ALPN_PROTOCOLS
@@ -40,7 +40,8 @@ TIMEOUT_POLL_SECONDS = 0.5
 class HTTPFactory(Factory):
     """Serves a resource tree on all ports of a process.
 
-    `clock` gives monotonic seconds; `access_log` gets an entry for each response.
+    `clock` gives monotonic seconds; `access_log` gets an entry for each response; at most
+    `max_cached_responses` are cached.
     """
 
     noisy = False
@@ -51,13 +52,14 @@ class HTTPFactory(Factory):
         clock: IReactorTime,
         limits: Limits | None = None,
         access_log: IAccessLog | None = None,
+        max_cached_responses: int = MAX_ENTRIES,
     ) -> None:
         self.limits = limits or Limits()
         self.now = clock.seconds()
         self.draining = False
         self.receive_sizes = ReceiveSizes()
-        self._cache = ResponseCache()
-        self._loopback_cache = ResponseCache()
+        self._cache = ResponseCache(max_cached_responses)
+        self._loopback_cache = ResponseCache(max_cached_responses)
         self.render: Callable[[IRenderable], None] = partial(render_tree, root)
         self.access_log = access_log
         self._clock = clock

@@ -9,9 +9,10 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute
 
 from filestored.http.limits import Limits
-from filestored.http.response_cache import CachedResponse, ResponseCache
+from filestored.http.response import PreformattedHeaders
+from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.receive_size import ReceiveSizes
-from filestored.interfaces import IAccessLog, IFileSource, IStreamedRequest
+from filestored.interfaces import IAccessLog, IBlob, IFileSource, IStreamedRequest
 
 Rank = tuple[int, float]
 """The rank of a connection for `filestored.http.eviction`."""
@@ -28,8 +29,11 @@ class ResponseWriter(Protocol):
     def pending(self) -> bool:
         """True while the client has not taken all that was sent."""
 
-    def cache_response(self, response: CachedResponse) -> None:
-        """Store the response to this request in the response cache."""
+    def cache_response(self, headers: PreformattedHeaders, reopen: Callable[[], IBlob], size: int) -> None:
+        """Store the response to this request, which is about to start, in the response cache.
+
+        See `filestored.interfaces.ICacheable.cache_with`; `headers` are those of a 200 or 206.
+        """
 
     def keeps_alive(self, delimited: bool) -> bool:
         """Return whether another request may follow on the connection.

@@ -5,11 +5,8 @@ No resource can split a response: line breaks in header values are replaced. A r
 or longer than announced ends the connection, so that no client takes it for a whole one.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from errno import EIO
 from functools import cached_property
-from time import monotonic
 from typing import cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -24,13 +21,10 @@ from filestored.http.body import RequestBody
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.protocols import IRenderable, ResponseWriter
 from filestored.http.rendering import fail_request, render
-from filestored.http.response import CachedHead, format_head
-from filestored.http.response_cache import CachedResponse
+from filestored.http.response import format_head
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_inline
 from filestored.http.twisted_compat import PullToPush, TwistedRequest
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
-
-INLINE_FILE_MAX_BYTES = 16 * 1024
-"""File ranges up to this size are read and sent together with the head."""
 
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
@@ -54,7 +48,7 @@ class Request(TwistedRequest):
     _lost = False
     _producer: IPushProducer | None = None
     _finish_waiters: tuple[Deferred[None], ...] = ()
-    _reopen: Callable[[], IBlob] | None = None
+    _cacheable: tuple[Callable[[], IBlob], int] | None = None
     _left = False
     _on_left: Callable[[], None] | None = None
 
@@ -197,16 +191,13 @@ class Request(TwistedRequest):
             lines.append(b"Connection: close")
         elif not http11:
             lines.append(b"Connection: keep-alive")
-        elif self._reopen is not None:
-            self._cache_response(lines, self._reopen)
+        elif self._cacheable is not None and self._is_whole_or_range():
+            self._writer.cache_response(self._lines, *self._cacheable)
         return format_head(self.code, self.code_message, lines)
 
-    def _cache_response(self, lines: list[bytes], reopen: Callable[[], IBlob]) -> None:
-        """Cache the response if it is a whole one to a request without body."""
-        size, whole = self._announced, self.code == 200 and not self._bodiless
-        if whole and size is not None and not self._head.fields.has_body:
-            response = CachedHead(self.code, lines)
-            self._writer.cache_response(CachedResponse(self._head, response, size, reopen))
+    def _is_whole_or_range(self) -> bool:
+        """Return whether the response has a whole body, or a single range of it."""
+        return not self._bodiless and (self.code == 200 or (self.code == 206 and self.has(b"content-range")))
 
     # --- IConsumer ------------------------------------------------------------------------------
 
@@ -277,7 +268,7 @@ class FileSendingRequest(Request):
             self.write(b"")
             return None
         if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
-            self.write(_read(source, start, stop))
+            self.write(read_inline(source, start, stop))
             return None
         head = b"" if self.startedWriting else self._start_response()
         self.sent_length += stop - start
@@ -289,15 +280,6 @@ class FileSendingRequest(Request):
             self._writer.send(b"\r\n")
         return done
 
-    def cache_with(self, reopen: Callable[[], IBlob]) -> None:
+    def cache_with(self, reopen: Callable[[], IBlob], size: int) -> None:
         """See `ICacheable.cache_with`."""
-        self._reopen = reopen
-
-
-def _read(source: IFileSource, start: int, stop: int) -> bytes:
-    began = monotonic()
-    data = os.pread(source.fileno(), stop - start, start)
-    source.record_latency(monotonic() - began)
-    if len(data) < stop - start:
-        raise OSError(EIO, "the file is shorter than it was")
-    return data
+        self._cacheable = reopen, size

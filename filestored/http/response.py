@@ -89,17 +89,40 @@ def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
 
 
 class CachedHead:
-    """The head of a response that is sent several times: all of it but the date."""
+    """The head of a response 200 that is sent several times, in full or in ranges: all of it but the date.
 
-    __slots__ = ("_after", "_before")
+    `headers` have the length of the body. `has_ranges` is False for content without ranges.
+    """
 
-    def __init__(self, status: int, lines: list[bytes]) -> None:
-        self._before = _STATUS_LINES[status] + b"\r\n"
-        self._after = b"\r\n".join([b"", *lines, b"", b""])
+    __slots__ = ("_head", "_lines", "_partial_lines", "_second", "has_ranges")
+
+    def __init__(self, headers: PreformattedHeaders) -> None:
+        self._lines = b"\r\n".join([b"", *headers.values(), b"", b""])
+        partial = (line for name, line in headers.items() if name != b"content-length")
+        self._partial_lines = b"\r\n".join([b"", *partial, b"Content-Length: "])
+        self.has_ranges = headers.get(b"accept-ranges") == b"Accept-Ranges: bytes"
+        self._second = 0
+        self._head = b""
 
     def now(self) -> bytes:
         """Return the head with the present date."""
-        return self._before + _date_header.lines() + self._after
+        second = int(time())
+        if second != self._second:
+            self._second = second
+            self._head = b"%b\r\n%b%b" % (_STATUS_LINES[200], _date_header.lines(), self._lines)
+        return self._head
+
+    def partial(self, start: int, stop: int, size: int) -> bytes:
+        """Return the head of a 206 with a half-open range of `size` bytes (RFC 9110 section 15.3.7)."""
+        return b"%b\r\n%b%b%d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (
+            _STATUS_LINES[206],
+            _date_header.lines(),
+            self._partial_lines,
+            stop - start,
+            start,
+            stop - 1,
+            size,
+        )
 
 
 def format_error(status: int, reason: str, *extra: Field) -> bytes:

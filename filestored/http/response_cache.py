@@ -1,12 +1,17 @@
-"""Response cache, keyed by the raw bytes of the request head.
+"""Response cache, keyed by the request head without the header lines that cannot change the response.
 
 A resource declares that a response may be cached (`ICacheable.cache_with`). A hit skips parsing, routing and
 rendering: the stored head is sent with the current date. The body is reopened each time, so a deleted file is
-never served. A head that arrives in pieces, or with the next request behind it, is no hit.
+never served. A single byte range of a cached response is a hit, too. A head that arrives in pieces, or with
+the next request behind it, is no hit.
 
-A hit takes a quarter to a third of the time of a miss (docs/benchmarks.md).
+`parser.cache_key` makes the keys. Each connection has a `CacheLookup`, which keeps the key of its last header
+block: most clients repeat theirs.
 
-Rejected: storing whole responses with their bodies, which would outlive their files.
+A hit takes a fifth of the time of a miss (docs/benchmarks.md).
+
+Rejected: storing whole responses with their bodies, which would outlive their files. The raw head as the key:
+a proxy adds to each request what no other request has.
 """
 
 from collections.abc import Callable
@@ -18,81 +23,87 @@ from twisted.python.failure import Failure
 
 from filestored.bounded_cache import BoundedCache
 from filestored.errors import FilestoredError
+from filestored.http.limits import Limits
+from filestored.http.parser.cache_key import header_key
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.response import CachedHead
-from filestored.http.transport.output import Output, SocketOutput
-from filestored.interfaces import IBlob, IFileSource, IInMemory
+from filestored.http.response import CachedHead, PreformattedHeaders
+from filestored.http.transport.output import FileOutput
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_inline
+from filestored.interfaces import AccessEntry, IAccessLog, IBlob, IFileSource, IInMemory
 
-MAX_ENTRIES = 2048
-"""Entries of a cache; the oldest is evicted."""
+MAX_ENTRIES = 4096
+"""Entries of a cache; the oldest are evicted."""
 
-MAX_HEAD_BYTES = 1024
-"""Length of the longest request head that is a key."""
+MAX_HEAD_BYTES = 4096
+"""Length of the longest request head that is looked up."""
 
-MAX_HEADERS = 24
-"""Headers of a request whose response is cached: parsed, they take ten times the bytes. Browsers send 18."""
+MAX_KEY_BYTES = 1024
+"""Length of the longest key."""
+
+Span = tuple[int, int]
+"""The first and the last byte of a range."""
 
 _log = Logger()
 
 
 @dataclass(slots=True)
 class CachedResponse:
-    """A response 200 to the request `head`: its own head, and a body of `size` bytes from `reopen`.
+    """A response 200: its head, and a body of `size` bytes from `reopen`; also its single ranges (206).
 
-    `description` is its entry in the access log, which is the same each time; None before the first.
+    `entry` is that of the access log.
     """
 
-    head: RequestHead
-    response: CachedHead
+    head: CachedHead
     size: int
     reopen: Callable[[], IBlob]
-    description: str | None = None
+    entry: AccessEntry
+    _description: str | None = None
 
-    code = 200
-    startedWriting = True
+    def send(self, output: FileOutput, span: Span | None, abort: Callable[[], None]) -> bool:
+        """Send the response, or the range `span` of it.
 
-    @property
-    def sent_length(self) -> int:
-        """Return the bytes of the body, for the access log."""
-        return self.size
-
-    def send(self, output: Output, abort: Callable[[], None]) -> bool:
-        """Send the response; return False, without sending, if the body cannot be had as before.
-
+        Returns False, without sending, if the body cannot be had as before, or the range is not within it.
         `abort` is called when the body cannot be read to its end.
         """
-        blob = self.open()
-        if blob is None:
-            return False
-        if IInMemory.providedBy(blob):
-            output.write(self.response.now() + blob.data)
-            blob.close()
+        if span is None:
+            head, start, stop = self.head.now(), 0, self.size
+        elif span[0] <= span[1] and span[0] < self.size and self.head.has_ranges:
+            start, stop = span[0], min(span[1] + 1, self.size)
+            head = self.head.partial(start, stop, self.size)
         else:
-            output.write(self.response.now(), more=blob.size > 0)
-            self._send_file(output, blob, abort)
-        return True
-
-    def open(self) -> IBlob | None:
-        """Return the body, to be closed by the caller; None if it cannot be had as before."""
+            return False
         try:
             blob = self.reopen()
         except (FilestoredError, OSError):
-            return None
-        if blob.size == self.size:
-            return blob
-        blob.close()
-        return None
-
-    def _send_file(self, output: Output, blob: IBlob, abort: Callable[[], None]) -> None:
-        assert isinstance(output, SocketOutput)
-        try:
-            sending = output.write_file(IFileSource(blob), 0, blob.size) if blob.size else None
-        except OSError:
-            sending = fail()
-        if sending is None:
+            return False
+        if blob.size != self.size:
             blob.close()
-        else:
-            sending.addBoth(_file_sent, blob, abort)
+            return False
+        if IInMemory.providedBy(blob):
+            output.write_batched(head + (blob.data if span is None else blob.data[start:stop]))
+            blob.close()
+            return True
+        return _send_file(output, head, blob, start, stop, abort)
+
+    def describe(self, log: IAccessLog, span: Span | None) -> str:
+        """Return the entry of the access log."""
+        if span is not None:
+            sent = min(span[1] + 1, self.size) - span[0]
+            return log.format_entry(self.entry._replace(status=206, sent=sent))
+        if self._description is None:
+            self._description = log.format_entry(self.entry)
+        return self._description
+
+
+class SentFromCache:
+    """A cached response that the client has not taken yet: an `ActiveResponse` without a resource."""
+
+    startedWriting = True
+
+    def __init__(self, code: int, description: str | None) -> None:
+        self.code = code
+        self.sent_length = 0
+        self.description = description
 
     def resume(self) -> None:
         """Do nothing: no producer waits."""
@@ -107,6 +118,31 @@ class CachedResponse:
         """Do nothing: no resource waits."""
 
 
+def _send_file(
+    output: FileOutput, head: bytes, blob: IBlob, start: int, stop: int, abort: Callable[[], None]
+) -> bool:
+    """Send a head and a range of a file, and close it; return False if nothing is sent: it cannot be read."""
+    source = IFileSource(blob)
+    if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
+        try:
+            output.write_batched(head + read_inline(source, start, stop))
+        except OSError:
+            return False
+        finally:
+            blob.close()
+        return True
+    output.write(head, more=True)
+    try:
+        sending = output.write_file(source, start, stop)
+    except OSError:
+        sending = fail()
+    if sending is None:
+        blob.close()
+    else:
+        sending.addBoth(_file_sent, blob, abort)
+    return True
+
+
 def _file_sent(outcome: Failure | None, blob: IBlob, abort: Callable[[], None]) -> None:
     blob.close()
     if outcome is not None:
@@ -115,17 +151,65 @@ def _file_sent(outcome: Failure | None, blob: IBlob, abort: Callable[[], None]) 
 
 
 class ResponseCache(BoundedCache[bytes, CachedResponse]):
-    """The cached responses of one server, by the bytes of the request head."""
+    """The cached responses of one server, by key."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         super().__init__(max_entries)
 
-    def add_response(self, response: CachedResponse) -> None:
-        """Store a response, unless its request head is too large."""
-        head = response.head
-        if len(head.raw) <= MAX_HEAD_BYTES and len(head.fields.lines) <= MAX_HEADERS:
-            self.add(head.raw, response)
 
-    def remove(self, response: CachedResponse) -> None:
-        """Remove a stale response."""
-        self.pop(response.head.raw, None)
+class CacheLookup:
+    """The lookups of one connection. `span` is the range in the head that was looked up last."""
+
+    __slots__ = ("_block", "_cache", "_lines", "_max_bytes", "_max_fields", "span")
+
+    def __init__(self, cache: ResponseCache, limits: Limits) -> None:
+        self._cache = cache
+        self._max_bytes = min(MAX_HEAD_BYTES, limits.request_line, limits.field_line, limits.head)
+        self._max_fields = limits.fields
+        self._block = self._lines = b""
+        self.span: Span | None = None
+
+    def find(self, data: bytes) -> CachedResponse | None:
+        """Return the cached response to `data`, if that is exactly one request head."""
+        if len(data) > self._max_bytes:
+            return None
+        end = data.find(b"\r\n")
+        block = data[end:]
+        if block != self._block:
+            self._use(block)
+        return self._cache.get(data[:end] + self._lines)
+
+    def add(
+        self, head: RequestHead, headers: PreformattedHeaders, reopen: Callable[[], IBlob], size: int
+    ) -> None:
+        """Store the response to a request, a 200 or a single range of it; see `ICacheable.cache_with`.
+
+        Not stored are responses to requests with a body or a long head.
+        """
+        if head.fields.has_body or len(head.raw) > self._max_bytes:
+            return
+        end = head.raw.index(b"\r\n")
+        self._use(head.raw[end:])
+        key = head.raw[:end] + self._lines
+        if not self._lines or len(key) > MAX_KEY_BYTES:
+            return
+        headers = headers | {b"content-length": b"Content-Length: %d" % size}
+        if headers.pop(b"content-range", None) is not None and self.span is None:
+            return  # the key has a range of another form
+        fields = head.fields.last
+        entry = AccessEntry(
+            head.method,
+            head.target,
+            head.version,
+            200,
+            size,
+            fields.get(b"referer"),
+            fields.get(b"user-agent"),
+        )
+        self._cache.add(key, CachedResponse(CachedHead(headers), size, reopen, entry))
+
+    def _use(self, block: bytes) -> None:
+        """Use the key of a header block; one that no response has if it has none."""
+        found = header_key(block, self._max_fields)
+        self._lines, self.span = (b"", None) if found is None else found
+        self._block = block

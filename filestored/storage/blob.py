@@ -127,9 +127,9 @@ class InMemoryBlob:
 
     __slots__ = ("data", "digest", "size")
 
-    def __init__(self, digest: Digest, data: bytes) -> None:
+    def __init__(self, digest: Digest, data: bytes, size: int) -> None:
         self.digest = digest
-        self.size = len(data)
+        self.size = size
         self.data = data
 
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":

@@ -121,7 +121,7 @@ def _start_response(
             _set_status(request, 304, size, (b"ETag", tag))
             return None
         content = _selected_ranges(request, tag, size, representation)
-    elif reopen is not None and request.method == b"GET":
+    if reopen is not None and request.method == b"GET":
         _allow_caching(blob, request, reopen)
     _set_headers(request, tag, representation)
     if content is None:
@@ -136,7 +136,7 @@ def _start_response(
 
 def _allow_caching(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
     if ICacheable.providedBy(request) and (IInMemory.providedBy(blob) or IFileSource.providedBy(blob)):
-        request.cache_with(reopen)
+        request.cache_with(reopen, blob.size)
 
 
 def _selected_ranges(

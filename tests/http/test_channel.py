@@ -659,9 +659,7 @@ def test_abort_fails_running_requests(root):
 class AbortedResponse:
     """A cached response whose file cannot be sent, so that it aborts the connection."""
 
-    head = None
-
-    def send(self, output, abort):
+    def send(self, output, span, abort):
         abort()
         return True
 

@@ -19,14 +19,13 @@ from zope.interface import implementer
 from filestored.errors import NotFound, Overloaded
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
-from filestored.http.parser.headers import Headers
-from filestored.http.parser.request_head import RequestHead
-from filestored.http.response import CachedHead
+from filestored.http.parser.request_head import RequestHeadParser
+from filestored.http.response import preformat
 from filestored.http.response_cache import (
     MAX_ENTRIES,
     MAX_HEAD_BYTES,
-    MAX_HEADERS,
-    CachedResponse,
+    MAX_KEY_BYTES,
+    CacheLookup,
     ResponseCache,
 )
 from filestored.interfaces import IBlob, ICacheable, IInMemory
@@ -92,7 +91,7 @@ class FileResource(Resource):
     def render_GET(self, request):
         self.rendered += 1
         if ICacheable.providedBy(request):
-            request.cache_with(self.reopen)
+            request.cache_with(self.reopen, os.path.getsize(self.path))
         request.setResponseCode(self.status)
         with open(self.path, "rb") as file:
             content = file.read()
@@ -149,84 +148,115 @@ def resource(tmp_path, request):
     return FileResource(str(path), DiskFile)
 
 
-def entry(raw, reopen=None, size=0, fields=1):
-    head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", Headers([(b"host", b"h")] * fields), raw)
-    return CachedResponse(head, CachedHead(200, [b"Content-Length: %d" % size]), size, reopen)
+class Cache:
+    """A response cache and the lookup of one connection."""
+
+    def __init__(self, max_entries=MAX_ENTRIES, limits=None):
+        self.limits = limits or Limits()
+        self.responses = ResponseCache(max_entries)
+        self.lookup = CacheLookup(self.responses, self.limits)
+
+    def add(self, raw, headers=(), reopen=None, size=0):
+        """Store the response to a request, as a resource allows it."""
+        head, rest = RequestHeadParser(self.limits).feed(raw)
+        assert rest == b""
+        self.lookup.add(head, preformat(*headers), reopen, size)
+
+    def has(self, raw):
+        return self.lookup.find(raw) is not None
 
 
-# --- entries ----------------------------------------------------------------------------------
-
-
-def test_cache_hit_needs_the_same_bytes():
-    cache, answer = ResponseCache(), entry(b"a")
-    cache.add_response(answer)
-    assert [answer, None, None] == [cache.get(raw) for raw in (b"a", b"A", b"a ")]
+def test_cache_hit_needs_the_same_request_line_and_relevant_headers():
+    cache = Cache()
+    cache.add(request_head("/a"))
+    assert cache.has(request_head("/a"))
+    assert not cache.has(request_head("/A"))
+    assert not cache.has(request_head("/a", "Accept: */*"))
 
 
 def test_full_cache_evicts_the_oldest_entry():
-    cache = ResponseCache(max_entries=2)
-    for raw in (b"a", b"b", b"c"):
-        cache.add_response(entry(raw))
-    assert [False, True, True] == [cache.get(raw) is not None for raw in (b"a", b"b", b"c")]
+    cache = Cache(max_entries=2)
+    for path in ("/a", "/b", "/c"):
+        cache.add(request_head(path))
+    assert [False, True, True] == [cache.has(request_head(path)) for path in ("/a", "/b", "/c")]
+
+
+def test_full_large_cache_evicts_several_of_the_oldest_entries():
+    cache = Cache(max_entries=64)
+    for number in range(65):
+        cache.add(request_head(f"/{number}"))
+    kept = [number for number in range(65) if cache.has(request_head(f"/{number}"))]
+    assert list(range(4, 65)) == kept
 
 
 def test_replacing_an_entry_does_not_evict_another():
-    cache, again = ResponseCache(max_entries=2), entry(b"b")
-    for answer in (entry(b"a"), entry(b"b"), again):
-        cache.add_response(answer)
-    assert cache.get(b"a") is not None
-    assert cache.get(b"b") is again
+    cache = Cache(max_entries=2)
+    for path in ("/a", "/b", "/b"):
+        cache.add(request_head(path))
+    assert cache.has(request_head("/a"))
+    assert cache.has(request_head("/b"))
 
 
 def test_cache_of_size_zero_stores_nothing():
-    cache = ResponseCache(max_entries=0)
-    cache.add_response(entry(b"a"))
-    assert cache.get(b"a") is None
+    cache = Cache(max_entries=0)
+    cache.add(request_head("/a"))
+    assert not cache.has(request_head("/a"))
 
 
-def test_cache_stores_only_short_heads():
-    cache = ResponseCache()
-    cache.add_response(entry(b"x" * MAX_HEAD_BYTES))
-    cache.add_response(entry(b"x" * (MAX_HEAD_BYTES + 1)))
-    assert cache.get(b"x" * MAX_HEAD_BYTES) is not None
-    assert cache.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
+def test_cache_stores_only_responses_with_short_keys():
+    cache = Cache()
+    overhead = len(request_head("/")) - 1
+    for size, stored in ((MAX_KEY_BYTES, True), (MAX_KEY_BYTES + 1, False)):
+        raw = request_head("/".ljust(size - overhead, "x"))
+        assert size == len(raw)
+        cache.add(raw)
+        assert stored == cache.has(raw)
 
 
-def test_cache_stores_only_heads_of_few_headers():
-    cache = ResponseCache()
-    cache.add_response(entry(b"few", fields=MAX_HEADERS))
-    cache.add_response(entry(b"many", fields=MAX_HEADERS + 1))
-    assert cache.get(b"few") is not None
-    assert cache.get(b"many") is None
+@pytest.mark.parametrize("size", [MAX_HEAD_BYTES, MAX_HEAD_BYTES + 1])
+def test_only_short_heads_are_looked_up(size):
+    cache = Cache()
+    cache.add(request_head("/"))
+    raw = request_head("/", "X: ")
+    raw = raw.replace(b"X: ", b"X: ".ljust(3 + size - len(raw), b"x"))
+    assert size == len(raw)
+    assert (size == MAX_HEAD_BYTES) == cache.has(raw)
 
 
-def test_removing_twice_and_clearing_the_cache():
-    cache, answer = ResponseCache(), entry(b"a")
-    cache.remove(answer)
-    cache.add_response(answer)
-    cache.remove(answer)
-    assert cache.get(b"a") is None
-    cache.add_response(answer)
-    cache.clear()
-    assert cache.get(b"a") is None
+@pytest.mark.parametrize("limits", [Limits(fields=2), Limits(field_line=60), Limits(head=60)])
+def test_head_beyond_the_limits_is_a_cache_miss(limits):
+    cache = Cache(limits=limits)
+    cache.add(request_head("/"))
+    assert cache.has(request_head("/", "X: 1"))
+    assert not cache.has(request_head("/", "X: 1", f"Y: {'y' * 30}"))
 
 
-@pytest.mark.parametrize("error", [NotFound(), OSError(errno.EIO, "rotten"), Overloaded()])
-def test_entry_whose_body_cannot_be_opened_is_stale(error):
-    def fail():
-        raise error
+def test_range_is_found_without_its_line():
+    cache = Cache()
+    cache.add(request_head("/"))
+    assert cache.has(request_head("/", "Range: bytes=5-9"))
+    assert (5, 9) == cache.lookup.span
+    assert cache.has(request_head("/"))
+    assert cache.lookup.span is None
 
-    assert entry(b"a", fail).open() is None
+
+def test_response_206_is_stored_as_that_of_the_whole_file():
+    cache = Cache()
+    headers = [(b"Content-Range", b"bytes 5-9/100"), (b"Content-Length", b"5"), (b"Accept-Ranges", b"bytes")]
+    cache.add(request_head("/", "Range: bytes=5-9"), headers, size=100)
+    head = cache.lookup.find(request_head("/")).head.now()
+    assert b"HTTP/1.1 200 OK" in head
+    assert b"Content-Length: 100" in head
+    assert b"Content-Range" not in head
 
 
-def test_entry_whose_body_has_another_size_is_stale(tmp_path):
-    (tmp_path / "f").write_bytes(b"12345")
-    for kind in (InMemoryFile, DiskFile):
-        assert entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 6).open() is None
-        assert 0 == kind.now_open
-        blob = entry(b"a", lambda kind=kind: kind(tmp_path / "f"), 5).open()
-        assert 5 == blob.size
-        blob.close()
+@pytest.mark.parametrize("value", ["bytes=5-", "bytes=-5", "bytes=5-9,11-12", "lines=5-9"])
+def test_response_206_to_a_range_of_another_form_is_not_stored(value):
+    cache = Cache()
+    raw = request_head("/", f"Range: {value}")
+    cache.add(raw, [(b"Content-Range", b"bytes 5-9/100")], size=100)
+    assert not cache.has(raw)
+    assert not cache.has(request_head("/"))
 
 
 # --- on sockets -------------------------------------------------------------------------------
@@ -465,13 +495,13 @@ async def test_cached_file_shorter_than_its_size_aborts_the_connection(listen, t
     class ShortFile(DiskFile):
         def __init__(self, path):
             super().__init__(path)
-            self.size = 100
+            self.size = 100_000
 
-    (tmp_path / "content").write_bytes(b"x" * 100)
+    (tmp_path / "content").write_bytes(b"x" * 100_000)
     resource = FileResource(str(tmp_path / "content"), ShortFile)
     port = listen(resource)
     await request_in_thread(port, request_head("/"))
-    os.truncate(resource.path, 90)
+    os.truncate(resource.path, 90_000)
 
     def converse():
         with connect(port) as client, pytest.raises((EOFError, ConnectionError)):
@@ -545,11 +575,10 @@ async def test_cache_of_a_server_is_bounded(listen, resource):
     port, (factory, _) = listen(resource), listen.running[0]
     await request_in_thread(port, *(request_head(f"/{number}") for number in range(MAX_ENTRIES + 10)))
     assert MAX_ENTRIES + 10 == resource.rendered
-    entry = factory.cache_for(LOOPBACK)
-    assert MAX_ENTRIES == sum(
-        entry.get(request_head(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)
-    )
-    assert entry.get(request_head("/9")) is None
+    lookup = CacheLookup(factory.cache_for(LOOPBACK), factory.limits)
+    kept = [lookup.find(request_head(f"/{number}")) is not None for number in range(MAX_ENTRIES + 10)]
+    assert 0.9 * MAX_ENTRIES < sum(kept) <= MAX_ENTRIES
+    assert all(kept[-sum(kept) :])
 
 
 @pytest_twisted.ensureDeferred
@@ -557,25 +586,6 @@ async def test_long_request_head_is_not_cached(listen, resource):
     raw = request_head("/", f"X: {'x' * MAX_HEAD_BYTES}")
     await request_in_thread(listen(resource), raw, raw)
     assert 2 == resource.rendered
-
-
-@pytest_twisted.ensureDeferred
-async def test_cache_lookup_hashes_only_short_input(listen, resource):
-    """Each lookup would hash the rest of the input."""
-    with open(resource.path, "wb") as file:
-        file.write(b"little")
-    port, (factory, _) = listen(resource), listen.running[0]
-    looked_up = []
-    factory.cache_for(LOOPBACK).get = looked_up.append
-    count = 4 * MAX_HEAD_BYTES // len(request_head("/"))
-
-    def converse():
-        with connect(port) as client:
-            client.send(request_head("/") * count)
-            return [client.read_response().body for _ in range(count)]
-
-    assert [b"little"] * count == await deferToThread(converse)
-    assert MAX_HEAD_BYTES >= max(map(len, looked_up))
 
 
 @asynccontextmanager

@@ -12,15 +12,16 @@ reactor, and does not report when it is empty.
 
 from collections import deque
 from collections.abc import Callable
+from errno import EIO
 from socket import MSG_MORE, socket
 from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer, ISystemHandle, ITCPTransport
 from twisted.internet.tcp import Connection
-from zope.interface import implementer
+from zope.interface import Attribute, Interface, implementer
 
-from filestored.http.transport.sendfile import FileRange
+from filestored.http.transport.sendfile import FileRange, is_file_error, send_directly
 from filestored.interfaces import IFileSource
 
 
@@ -73,12 +74,22 @@ class TransportOutput:
         """Do nothing: the protocol is notified of a lost connection, too."""
 
 
+class IEventBatches(Interface):
+    """Optional, of the reactor of a transport: it dispatches the events of many connections together."""
+
+    call_after_events: Callable[[Callable[[], None]], None] = Attribute(
+        "Calls an action after the next few events, or when there are none left. It must not raise."
+    )
+
+
 @implementer(IPullProducer)
 class SocketOutput:
     """Output to a non-blocking plain socket; the transport only reports when it is writable.
 
     `taken` is the number of bytes sent.
     """
+
+    _batched = b""
 
     def __init__(self, transport: Connection, drained: Callable[[], None]) -> None:
         self._transport = transport
@@ -87,39 +98,59 @@ class SocketOutput:
         self._queue: deque[FileRange | _Bytes] = deque()
         self._waiting = False
         self.taken = 0
+        batches = getattr(transport, "reactor", None)
+        self._call_after_events = batches.call_after_events if IEventBatches.providedBy(batches) else None
 
     @property
     def pending(self) -> bool:
-        """True while output is queued."""
+        """True while output is queued; a batched write may still be queued."""
         return bool(self._queue)
 
     def write(self, data: bytes, more: bool = False) -> None:
         """Send bytes after all earlier output; `more` announces a file range."""
-        if not self._queue:
-            data = self._send(data, MSG_MORE if more else 0)
-        if data:
-            self._queue.append(_Bytes(data))
-            self._wait()
+        if self._batched:
+            self._send_batched()
+        self._write(data, MSG_MORE if more else 0)
+
+    def write_batched(self, data: bytes) -> None:
+        """Send bytes after all earlier output, together with the responses to other clients' events.
+
+        A client on this machine is then woken up once for many responses: 20 % of the time of a request.
+        """
+        if self._call_after_events is None or self._batched:
+            self.write(data)
+        else:
+            self._batched = data
+            self._call_after_events(self._send_batched)
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
+        if self._batched:
+            self._send_batched()
+        if not self._queue and not source.slow:
+            start += self._send_file(source, start, stop)
+            if start == stop:
+                return None
         piece = FileRange(source, start, stop, self._start_if_ready)
-        if not self._queue and self._push(piece):
-            return None
+        if not self._queue and source.slow:
+            self._push(piece)  # starts a read in a thread
         self._queue.append(piece)
         self._wait()
         return piece.wait()
 
     def finish(self) -> None:
         """Close the sending side of the connection; the peer may still send."""
+        self._send_batched()
         self._transport.loseWriteConnection()
 
     def close(self) -> None:
         """Close the connection after all output."""
+        self._send_batched()
         self._transport.loseConnection()
 
     def lost(self) -> None:
         """Drop the queue of a lost connection."""
+        self._batched = b""
         queue, self._queue = self._queue, deque()
         for piece in queue:
             piece.end()
@@ -139,17 +170,45 @@ class SocketOutput:
 
     # --- the queue ----------------------------------------------------------------------------
 
-    def _send(self, data: bytes, flags: int) -> bytes:
-        """Send as much as the socket accepts; return the rest, which is all of it if the connection fails."""
+    def _send_batched(self) -> None:
+        data, self._batched = self._batched, b""
+        if data:
+            self._write(data, 0)
+
+    def _write(self, data: bytes, flags: int) -> None:
+        if not self._queue:
+            try:
+                sent = self._socket.send(data, flags)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._transport.abortConnection()
+                sent = 0
+            self.taken += sent
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._queue.append(_Bytes(data))
+        self._wait()
+
+    def _send_file(self, source: IFileSource, start: int, stop: int) -> int:
+        """Send as much of a file range as the socket accepts now; return the number of bytes.
+
+        If the connection fails, that is 0. Raises `OSError` if the file cannot be read.
+        """
         try:
-            sent = self._socket.send(data, flags)
+            sent = send_directly(self._socket, source, start, stop)
         except BlockingIOError:
-            return data
-        except OSError:
+            return 0
+        except OSError as error:
+            if is_file_error(error, self._socket):
+                raise
             self._transport.abortConnection()
-            return data
+            return 0
+        if not sent:
+            raise OSError(EIO, "the file is shorter than it was")
         self.taken += sent
-        return data[sent:] if sent < len(data) else b""
+        return sent
 
     def _flush(self) -> None:
         while self._queue:
@@ -221,6 +280,9 @@ class _Bytes:
 
 
 Output = SocketOutput | TransportOutput
+
+FileOutput = SocketOutput
+"""An output that can send ranges of files."""
 
 
 def make_output(transport: IStreamTransport, drained: Callable[[], None]) -> Output:

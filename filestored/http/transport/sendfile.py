@@ -23,6 +23,9 @@ MAX_SEND_BYTES = 512 * 1024
 Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
 """
 
+INLINE_FILE_MAX_BYTES = 16 * 1024
+"""File ranges up to this size are read and sent together with the head."""
+
 _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 
 
@@ -68,32 +71,15 @@ class FileRange:
         if self._read or source.slow:
             sent = self._send_from_memory(to)
         else:
-            began = monotonic()
-            try:
-                sent = self._send_from_file(to, source.fileno())
-            finally:
-                source.record_latency(monotonic() - began)
+            sent = send_directly(to, source, self._position, self._stop)
         if sent == 0:
             raise OSError(EIO, "the file is shorter than it was")
         self._position += sent
         return sent
 
     def is_file_error(self, error: OSError, to: socket) -> bool:
-        """Return whether the file has failed, and not the socket: both raise the same errors.
-
-        A file on a network can time out, too. But a socket that has failed has no peer.
-        """
-        return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
-
-    def _send_from_file(self, to: socket, descriptor: int) -> int:
-        count = min(self._stop - self._position, MAX_SEND_BYTES)
-        try:
-            return os.sendfile(to.fileno(), descriptor, self._position, count)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-        data = os.pread(descriptor, min(count, MAX_SEND_BYTES // 4), self._position)
-        return to.send(data) if data else 0
+        """Return whether the file has failed, and not the socket."""
+        return error is self._error or is_file_error(error, to)
 
     def _send_from_memory(self, to: socket) -> int:
         if self.ready and not self._read:
@@ -123,9 +109,44 @@ class FileRange:
         self.ready = True
 
 
-def _has_peer(connection: socket) -> bool:
+def send_directly(to: socket, source: IFileSource, start: int, stop: int) -> int:
+    """Send a part of a half-open range; return its size in bytes, 0 at the end of the file.
+
+    Raises `BlockingIOError` if the socket is full, `OSError` for other errors of socket and file.
+    """
+    count = min(stop - start, MAX_SEND_BYTES)
+    descriptor = source.fileno()
+    began = monotonic()
     try:
-        connection.getpeername()
+        return os.sendfile(to.fileno(), descriptor, start, count)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        data = os.pread(descriptor, min(count, MAX_SEND_BYTES // 4), start)
+    finally:
+        source.record_latency(monotonic() - began)
+    return to.send(data) if data else 0
+
+
+def read_inline(source: IFileSource, start: int, stop: int) -> bytes:
+    """Return a small half-open range, read in the reactor's thread. Raises `OSError`."""
+    began = monotonic()
+    data = os.pread(source.fileno(), stop - start, start)
+    source.record_latency(monotonic() - began)
+    if len(data) < stop - start:
+        raise OSError(EIO, "the file is shorter than it was")
+    return data
+
+
+def is_file_error(error: OSError, to: socket) -> bool:
+    """Return whether a file has failed, and not the socket: both raise the same errors.
+
+    A file on a network can time out, too. But a socket that has failed has no peer.
+    """
+    if isinstance(error, ConnectionError):
+        return False
+    try:
+        to.getpeername()
     except OSError:
         return False
     return True

@@ -124,37 +124,35 @@ class DiskBackend:
 
     def open(self, digest: Digest) -> IStoredFile:
         """Open a regular file: one openat(2) and fstat(2), or one stat(2) for a cached file."""
-        if self._file_cache is None:
+        cache = self._file_cache
+        if cache is None:
             return self._open(digest)
-        return self._cached(self._file_cache, digest) or self._open_and_cache(self._file_cache, digest)
-
-    def _cached(self, file_cache: FileCache, digest: Digest) -> CachedFile | None:
-        """Return the cached file if it is unchanged, by stat(2); else evict it."""
-        file = file_cache.get(digest.hex)
-        if file is None:
-            return None
+        name = digest.hex
+        cached = cache.get(name)
+        if cached is None:
+            return self._open_and_cache(cache, digest)
         try:
-            status = self._calls.stat(digest.hex, dir_fd=self._shards[digest.shard], follow_symlinks=False)
+            status = self._calls.stat(name, dir_fd=self._shards[cached.shard], follow_symlinks=False)
         except OSError:
             status = None
-        if status is not None and file.is_unchanged(status):
-            return file
-        file_cache.evict(digest.hex)
-        return None
+        if status is not None and status.st_ino == cached.inode and status.st_ctime_ns == cached.changed:
+            return cached
+        cache.evict(name)
+        return self._open_and_cache(cache, digest)
 
-    def _open_and_cache(self, file_cache: FileCache, digest: Digest) -> IStoredFile:
+    def _open_and_cache(self, cache: FileCache, digest: Digest) -> IStoredFile:
         """Open the file; read, verify and cache a small one. Raises `ReadFailed` when it is corrupt."""
         file = self._open(digest)
         if file.size > MAX_FILE_BYTES:
             return file
         try:
-            small = CachedFile(file.read(0, file.size), file.status)
+            small = CachedFile(file.read(0, file.size), digest.shard, file.status)
         finally:
             file.close()
         if not self._is_digest_of(digest, small.data):
             reason = f"its bytes do not have the {digest.algorithm} of its name"
             raise ReadFailed(errno.EBADMSG, f"{digest.shard}/{digest} is damaged: {reason}")
-        file_cache.add(digest.hex, small)
+        cache.add(digest.hex, small)
         return small
 
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:

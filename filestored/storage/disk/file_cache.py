@@ -28,19 +28,16 @@ MAX_FILES = 1024
 
 @implementer(IStoredFile, IInMemory)
 class CachedFile:
-    """A cached file: `data`, and its `size` in bytes."""
+    """A cached file: `data`, its `size` in bytes, its `shard`, and its `inode` and ctime when it was read."""
 
-    __slots__ = ("_changed", "_inode", "data", "size")
+    __slots__ = ("changed", "data", "inode", "shard", "size")
 
-    def __init__(self, data: bytes, status: os.stat_result) -> None:
+    def __init__(self, data: bytes, shard: str, status: os.stat_result) -> None:
         self.data = data
         self.size = len(data)
-        self._inode = status.st_ino
-        self._changed = status.st_ctime_ns
-
-    def is_unchanged(self, status: os.stat_result) -> bool:
-        """Return whether `status` has the inode and ctime of the file that was read."""
-        return self._inode == status.st_ino and self._changed == status.st_ctime_ns
+        self.shard = shard
+        self.inode = status.st_ino
+        self.changed = status.st_ctime_ns
 
     def read(self, offset: int, count: int) -> bytes:
         """Return a slice of `data`."""

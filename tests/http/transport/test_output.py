@@ -345,7 +345,7 @@ def no_direct_reads(monkeypatch):
         raise AssertionError("read in the reactor's thread")
 
     monkeypatch.setattr(os, "sendfile", refuse)
-    monkeypatch.setattr("filestored.http.request._read", refuse)
+    monkeypatch.setattr("filestored.http.request.read_inline", refuse)
 
 
 @pytest.mark.parametrize("kind", [Later, partial(FileSource, slow=True)], ids=["later", "on the spot"])
