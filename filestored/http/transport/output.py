@@ -132,8 +132,8 @@ class SocketOutput:
             if start == stop:
                 return None
         piece = FileRange(source, start, stop, self._start_if_ready)
-        if not self._queue and source.slow:
-            self._push(piece)  # starts a read in a thread
+        if not self._queue and source.slow and self._push(piece):  # starts a read in a thread
+            return None
         self._queue.append(piece)
         self._wait()
         return piece.wait()

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from filestored.interfaces import IFileSource
 
-MAX_SEND_BYTES = 512 * 1024
+MAX_SEND_BYTES = 1024 * 1024
 """Bytes that one call sends; then other connections are served.
 
 Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
