@@ -1,8 +1,8 @@
 """The command: ``python -m bench``.
 
-It takes about a quarter of an hour with its defaults, three minutes with ``--quick``, and needs a machine
-that does nothing else. The report goes to stdout, progress to stderr; ``--write`` also puts report and
-chart into ``docs/``. Every server it starts listens on loopback and ends with it.
+It takes about twenty minutes with its defaults, four with ``--quick``, and needs a machine that does nothing
+else. The report goes to stdout, progress to stderr; ``--write`` also puts report and chart into
+``docs/``. Every server it starts listens on loopback and ends with it.
 """
 
 import argparse

@@ -16,6 +16,7 @@ Rejected: cProfile, which sees one thread; the minimum, which a late thread lowe
 
 import argparse
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import mode
 from types import CodeType, FrameType
@@ -51,6 +52,10 @@ HEADERS = {"User-Agent": "curl/8", "Accept": "*/*", "Content-Type": "application
 
 QUIET_SECONDS = 0.03
 """A request is over when no call of the package has been made for this time."""
+
+KINDS = ("post", "get-cached", "get-heads-differ", "get-uncached")
+"""Upload of a new file, and downloads: the same request again, the same file by a request of which
+`X-Request-Id` and `X-Forwarded-For` differ each time, a file that was not requested before."""
 
 reactor: Any = installed_reactor
 
@@ -110,6 +115,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._numbers = itertools.count(1)
 
     def post(self) -> str:
         """Upload new random bytes as they are; return their digest."""
@@ -120,12 +126,20 @@ class Client:
         """Download a file."""
         assert len(self._exchange("GET", f"/files/{digest}")) == SIZE_BYTES
 
+    def get_proxied(self, digest: str) -> None:
+        """Download a file with header fields that a reverse proxy adds; no two requests have the same."""
+        number = next(self._numbers)
+        fields = {"X-Request-Id": f"{number:032x}", "X-Forwarded-For": f"203.0.113.{number}"}
+        assert len(self._exchange("GET", f"/files/{digest}", fields=fields)) == SIZE_BYTES
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        self._connection.request(method, path, body, HEADERS)
+    def _exchange(
+        self, method: str, path: str, body: bytes | None = None, fields: Mapping[str, str] | None = None
+    ) -> bytes:
+        self._connection.request(method, path, body, {**HEADERS, **(fields or {})})
         response = self._connection.getresponse()
         content = response.read()
         if response.status not in (200, 201):
@@ -154,9 +168,10 @@ def measure(recorder: CallRecorder, port: int) -> dict[str, Calls]:
         uncached = count(recorder, lambda: client.get(next(digests)))
         digest = client.post()
         cached = count(recorder, lambda: client.get(digest))
+        proxied = count(recorder, lambda: client.get_proxied(digest))
     finally:
         client.close()
-    return {"post": post, "get-cached": cached, "get-uncached": uncached}
+    return dict(zip(KINDS, (post, cached, proxied, uncached), strict=True))
 
 
 def measure_daemon() -> dict[str, Calls]:
@@ -221,7 +236,7 @@ def figures(calls: Calls) -> dict[str, int]:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.calls", description=__doc__.partition("\n")[0])
-    parser.add_argument("name", nargs="*", help="post, get-cached, get-uncached; all of them by default")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(KINDS)}; all of them by default")
     parser.add_argument("--trace", action="store_true", help="list the calls in order")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     arguments = parser.parse_args()

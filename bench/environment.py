@@ -8,8 +8,10 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from types import TracebackType
 
+from bench import certificate
 from bench.cleanup import remove
 from bench.cpu_affinity import Cores, on
 from bench.files import FILE_KINDS, write_files
@@ -26,6 +28,8 @@ ALL: tuple[tuple[type[Server], int], ...] = (
     (twisted_web.TwistedWeb, 1),
     (filestored.Logging, 1),
     (filestored.Forms, 1),
+    (filestored.TLS, 1),
+    (nginx.TLS, 1),
     (filestored.Workers, 2),
     (nginx.Workers, 2),
 )
@@ -55,6 +59,11 @@ class Environment:
     ) -> None:
         self.clear()
         remove(self.path)
+
+    @cached_property
+    def certificate(self) -> certificate.Certificate:
+        """The certificate of all servers with TLS."""
+        return certificate.create(self.path)
 
     def create_store(self) -> None:
         """Make the store and its files."""
@@ -89,6 +98,8 @@ class Environment:
         """A server of this kind that answers, with the set to serve. The caller stops it."""
         self._homes += 1
         server = kind(os.path.join(self.path, f"home{self._homes}"), store or self.store, self.cores, workers)
+        if server.tls:
+            server.certificate = self.certificate
         started = time.monotonic()
         try:
             server.start()

@@ -3,15 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+EQUAL_HEADS = ("equal",)
+"""Requests for one target are the same to the byte."""
+
+PROXIED_HEADS = ("proxied",)
+"""Each request has its own X-Request-Id and X-Forwarded-For, as behind a reverse proxy."""
+
+
+def ranged_heads(length: int, file_bytes: int) -> tuple[str, ...]:
+    """Each request asks for another range of `length` bytes of a file of `file_bytes`."""
+    return "ranged", str(length), str(file_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestMix:
-    """A request mix: targets, number of connections, and bodies."""
+    """A request mix: targets, number of connections, bytes of each body and of each response's, and heads."""
 
     method: str
     paths: Sequence[str]
     connections: int
     body: int = 0
+    response: int = 0
+    heads: Sequence[str] = EQUAL_HEADS
 
 
 @dataclass(frozen=True, slots=True)

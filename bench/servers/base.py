@@ -10,12 +10,14 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from bench.certificate import Certificate
 from bench.cpu_affinity import Cores, on
 from bench.files import stored_path
 from bench.processes import ProcessTree
@@ -33,6 +35,8 @@ class Server:
     omits: ClassVar[str]
     """Sentence about features that it lacks."""
     ours: ClassVar[bool] = False
+    tls: ClassVar[bool] = False
+    """True if it speaks TLS with its `certificate`, which the caller sets before `start`."""
 
     def __init__(self, home: str, store: str, cores: Cores, workers: int = 1) -> None:
         self.home = home
@@ -42,6 +46,7 @@ class Server:
         self.port = 0
         self.started = 0.0
         self.served: Mapping[str, Sequence[str]] = {}
+        self.certificate: Certificate
         self._processes: list[subprocess.Popen[bytes]] = []
 
     # --- defined by each subclass -------------------------------------------------------------------
@@ -70,6 +75,11 @@ class Server:
         return Target(method, paths[0].replace("@", f"big{number}"))
 
     # --- common to all ------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The URL of its root."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/"
 
     @property
     def processes(self) -> ProcessTree:
@@ -104,7 +114,7 @@ class Server:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline and self._processes[-1].poll() is None:
             try:
-                get(port, "/")
+                get(port, "/", tls=self.tls)
             except OSError:
                 time.sleep(0.005)
             else:
@@ -113,9 +123,15 @@ class Server:
             raise RuntimeError(f"{self.name} does not answer: {file.read()[-2000:]}")
 
 
-def get(port: int, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
-    """One request on a connection of its own: status and body."""
+def get(
+    port: int, path: str, method: str = "GET", body: bytes | None = None, *, tls: bool = False
+) -> tuple[int, bytes]:
+    """One request on a connection of its own: status and body. TLS is 1.3, unverified."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    if tls:
+        context = ssl._create_unverified_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
     try:
         connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
         response = connection.getresponse()

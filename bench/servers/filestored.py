@@ -27,11 +27,15 @@ class Filestored(Server):
         self.port = free_port()
         self.run(
             *(sys.executable, program("twistd") or "twistd", "-n", "--pidfile=", "filestored"),
-            *("--listen", f"tcp:{self.port}:interface=127.0.0.1", "--store", self.store, "--hash", "sha256"),
+            *("--listen", self.endpoint(), "--store", self.store, "--hash", "sha256"),
             *("--workers", str(self.workers), "--max-connections", str(CONNECTIONS)),
             *("--max-uploads", str(UPLOADS), "--log", os.path.join(self.home, "log"), *self.options),
         )
         self.await_answer(self.port)
+
+    def endpoint(self) -> str:
+        """Return the address to listen on."""
+        return f"tcp:{self.port}:interface=127.0.0.1"
 
     def version(self) -> str:
         """The package's, with Twisted's and Python's."""
@@ -77,3 +81,16 @@ class Workers(Filestored):
 
     name: str = "filestored, 2 workers"
     omits: ClassVar[str] = "As filestored, in two processes on one socket."
+
+
+class TLS(Filestored):
+    """filestored with TLS of its own."""
+
+    name: str = "filestored, TLS"
+    omits: ClassVar[str] = "As filestored, with TLS by OpenSSL in Python."
+    tls: ClassVar[bool] = True
+
+    def endpoint(self) -> str:
+        """Return the endpoint with key and certificate."""
+        key, certificate = self.certificate.key, self.certificate.certificate
+        return f"ssl:{self.port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"

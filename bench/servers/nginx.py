@@ -24,7 +24,7 @@ http {{
     uwsgi_temp_path {home}/unused3; scgi_temp_path {home}/unused4;
     default_type application/octet-stream;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{listen};
         root {store};
         location /up/ {{ root {home}; dav_methods PUT; }}
     }}
@@ -44,12 +44,17 @@ class Nginx(Server):
         """Write its configuration and run it in the foreground; as root its workers stay root."""
         self.port = free_port()
         os.makedirs(os.path.join(self.home, "up"), exist_ok=True)
-        text = _CONFIGURATION.format(home=self.home, store=self.store, port=self.port, workers=self.workers)
+        places = {"home": self.home, "store": self.store, "listen": self.listen()}
+        text = _CONFIGURATION.format(port=self.port, workers=self.workers, **places)
         path = os.path.join(self.home, "nginx.conf")
         with open(path, "w") as file:
             file.write(("user root;\n" if os.geteuid() == 0 else "") + text)
         self.run(program("nginx") or "nginx", "-p", self.home, "-c", path)
         self.await_answer(self.port)
+
+    def listen(self) -> str:
+        """Return the text behind the address in `listen`: parameters, and other directives."""
+        return ""
 
     def version(self) -> str:
         """As it says itself."""
@@ -64,3 +69,16 @@ class Workers(Nginx):
     """The same with two worker processes."""
 
     name: str = "nginx, 2 workers"
+
+
+class TLS(Nginx):
+    """nginx with TLS 1.3; kernel TLS is off, as by default."""
+
+    name: str = "nginx, TLS"
+    omits: ClassVar[str] = "As nginx, with TLS by OpenSSL, therefore without `sendfile`."
+    tls: ClassVar[bool] = True
+
+    def listen(self) -> str:
+        """Return the directives of TLS."""
+        key, certificate = self.certificate.key, self.certificate.certificate
+        return f" ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3"
