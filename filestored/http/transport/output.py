@@ -4,7 +4,8 @@ All that the socket accepts is sent at once. The rest is queued: the output is `
 when the queue is empty. Producers are paused meanwhile.
 
 `SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual case, and
-``sendfile(2)`` for ranges. `TransportOutput` serves all other transports (TLS, memory).
+``sendfile(2)`` for ranges. A transport may have its own output, as TLS connections do (`tls_output`).
+`TransportOutput` serves all others (TLS behind a PROXY header or of a plugin, memory).
 
 Rejected: the transport's own buffer for plain sockets. It delays each response to the next iteration of the
 reactor, and does not report when it is empty.
@@ -18,9 +19,9 @@ from typing import cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer, ISystemHandle, ITCPTransport
 from twisted.internet.tcp import Connection
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
-from filestored.http.transport.sendfile import FileRange
+from filestored.http.transport.sendfile import FileRange, Sender
 from filestored.interfaces import IFileSource
 
 
@@ -80,9 +81,9 @@ class SocketOutput:
     `taken` is the number of bytes sent.
     """
 
-    def __init__(self, transport: Connection, drained: Callable[[], None]) -> None:
+    def __init__(self, transport: Connection, sender: Sender, drained: Callable[[], None]) -> None:
         self._transport = transport
-        self._socket: socket = transport.getHandle()
+        self._sender = sender
         self._drained = drained
         self._queue: deque[FileRange | _Bytes] = deque()
         self._waiting = False
@@ -103,7 +104,7 @@ class SocketOutput:
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
-        piece = FileRange(source, start, stop, self._start_if_ready)
+        piece = self._make_range(source, start, stop)
         if not self._queue and self._push(piece):
             return None
         self._queue.append(piece)
@@ -139,10 +140,13 @@ class SocketOutput:
 
     # --- the queue ----------------------------------------------------------------------------
 
+    def _make_range(self, source: IFileSource, start: int, stop: int) -> FileRange:
+        return FileRange(source, start, stop, self._start_if_ready)
+
     def _send(self, data: bytes, flags: int) -> bytes:
         """Send as much as the socket accepts; return the rest, which is all of it if the connection fails."""
         try:
-            sent = self._socket.send(data, flags)
+            sent = self._sender.send(data, flags)
         except BlockingIOError:
             return data
         except OSError:
@@ -169,11 +173,11 @@ class SocketOutput:
         If the connection fails, the piece waits for its end. Raises `OSError` if the file cannot be read.
         """
         try:
-            self.taken += piece.send(self._socket)
+            self.taken += piece.send(self._sender)
         except BlockingIOError:
             return False
         except OSError as error:
-            if piece.is_file_error(error, self._socket):
+            if piece.is_file_error(error, self._sender):
                 raise
             self._transport.abortConnection()
             return False
@@ -210,11 +214,11 @@ class _Bytes:
     def end(self, error: OSError | None = None) -> None:
         """Do nothing: no caller waits for bytes."""
 
-    def is_file_error(self, error: OSError, to: socket) -> bool:
+    def is_file_error(self, error: OSError, to: Sender) -> bool:
         """Return False: bytes in memory cannot fail."""
         return False
 
-    def send(self, to: socket) -> int:
+    def send(self, to: Sender) -> int:
         sent = to.send(self._data)
         self._data = self._data[sent:]
         return sent
@@ -223,8 +227,18 @@ class _Bytes:
 Output = SocketOutput | TransportOutput
 
 
+class IOutputTransport(Interface):
+    """A transport that has an output of its own."""
+
+    def make_output(drained: Callable[[], None]) -> SocketOutput:  # noqa: N805  # zope.interface has no self
+        """Return the output; it calls `drained` when its queue is empty."""
+
+
 def make_output(transport: IStreamTransport, drained: Callable[[], None]) -> Output:
-    """Return a `SocketOutput` for a plain socket, else a `TransportOutput`."""
-    if ISystemHandle.providedBy(transport) and isinstance(transport.getHandle(), socket):
-        return SocketOutput(cast("Connection", transport), drained)
+    """Return the transport's own output, else a `SocketOutput` of a plain socket or a `TransportOutput`."""
+    if IOutputTransport.providedBy(transport):
+        return transport.make_output(drained)
+    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    if isinstance(handle, socket):
+        return SocketOutput(cast("Connection", transport), handle, drained)
     return TransportOutput(transport, drained)
