@@ -195,6 +195,13 @@ class TLSConnection(Server):
         else:
             self.abortConnection()
 
+    def loseWriteConnection(self) -> None:
+        """Send close_notify after all output; close at once before the handshake is complete."""
+        if self._established:
+            super().loseWriteConnection()
+        else:
+            self.abortConnection()
+
     def connectionLost(self, reason: Failure) -> None:
         """Release OpenSSL's connection before the number of the descriptor is free for another one."""
         self._established = False

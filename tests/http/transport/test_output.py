@@ -1,4 +1,4 @@
-"""Over real sockets: files from the kernel, slow readers, resets, and answers that can be read.
+"""Over real sockets, plain and with TLS: files, slow readers, resets, and answers that can be read.
 
 The clients are blocking sockets in threads; the server runs in the reactor as it does in the daemon.
 """
@@ -6,8 +6,10 @@ The clients are blocking sockets in threads; the server runs in the reactor as i
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -19,14 +21,19 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from filestored.daemon.acceptor import accept_from
+from filestored.daemon.listeners import ListeningSocket, read_certificate
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
 from filestored.http.transport import sendfile
 from filestored.interfaces import IFileSender
 from tests.http.file_source import FileSource
 from tests.reactor_wait import until
+from tests.tls_files import TLSFiles
 
 CONTENT = os.urandom(1 << 20) * 5 + b"the end"
+BROKEN = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+"""Ends of a connection that no client takes for the end of a response."""
 
 
 class FileOf(Resource):
@@ -100,24 +107,58 @@ def root(tmp_path):
     return root
 
 
-@pytest.fixture
-def serve(root):
-    """A server of `root` on loopback; answers its port."""
-    factory = HTTPFactory(root, reactor, Limits(linger_timeout=0.5))
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    yield port.getHost().port
-    pytest_twisted.blockon(port.stopListening())
+@dataclass
+class Address:
+    """A server on loopback, and the context of its TLS."""
+
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+@contextlib.contextmanager
+def serving(root, files=None, **limits):
+    """Serve `root` on loopback, with TLS if there are files of it; yield the address."""
+    factory = HTTPFactory(root, reactor, Limits(linger_timeout=0.5, **limits))
+    endpoint = files.endpoint() if files else "tcp:0:interface=127.0.0.1"
+    context = ssl.create_default_context(cafile=files.root_file) if files else None
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        certificate = read_certificate(endpoint)
+        acceptor = accept_from(reactor, ListeningSocket(endpoint, listening.fileno(), certificate), factory)
+        yield Address(listening.getsockname()[1], context)
+    pytest_twisted.blockon(acceptor.stopListening())
     factory.abort()
     pytest_twisted.blockon(factory.drain())
 
 
-def connect(port: int, receive_buffer: int | None = None) -> socket.socket:
+@pytest.fixture
+def serve_plain(root):
+    """A server of `root` without TLS."""
+    with serving(root) as address:
+        yield address
+
+
+@pytest.fixture
+def serve_tls(root, tmp_path):
+    """A server of `root` with TLS."""
+    with serving(root, TLSFiles(tmp_path)) as address:
+        yield address
+
+
+@pytest.fixture(params=["plain", "tls"])
+def serve(request):
+    """A server of `root`, without TLS and with it."""
+    return request.getfixturevalue(f"serve_{request.param}")
+
+
+def connect(server: Address, receive_buffer: int | None = None) -> socket.socket:
     client = socket.socket()
     client.settimeout(20)
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.connect(("127.0.0.1", port))
-    return client
+    client.connect(("127.0.0.1", server.port))
+    if server.tls is None:
+        return client
+    return server.tls.wrap_socket(client, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
 def read_to_end(client: socket.socket, pause: float = 0) -> bytes:
@@ -135,8 +176,8 @@ def get_range(start: int, stop: int, length: bool = True) -> bytes:
     )
 
 
-def exchange(port: int, request: bytes, **options) -> bytes:
-    with connect(port, options.pop("receive_buffer", None)) as client:
+def exchange(server: Address, request: bytes, **options) -> bytes:
+    with connect(server, options.pop("receive_buffer", None)) as client:
         client.sendall(request)
         return read_to_end(client, **options)
 
@@ -168,12 +209,12 @@ async def test_slow_reader_gets_the_whole_file(serve):
 
 
 @pytest_twisted.ensureDeferred
-async def test_unsupported_sendfile_falls_back_to_pread(serve, monkeypatch):
+async def test_unsupported_sendfile_falls_back_to_pread(serve_plain, monkeypatch):
     def unsupported(*args):
         raise OSError(sendfile.EINVAL, "not on this file system")
 
     monkeypatch.setattr(os, "sendfile", unsupported)
-    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)))
+    answer = await deferToThread(exchange, serve_plain, get_range(0, len(CONTENT)))
     assert answer.endswith(b"\r\n\r\n" + CONTENT)
 
 
@@ -185,14 +226,14 @@ async def test_truncated_file_aborts_the_connection(serve, root):
     assert root.file.ends[0] is not None
 
 
-def try_exchange(port: int, request: bytes) -> bytes:
-    with connect(port) as client:
+def try_exchange(server: Address, request: bytes) -> bytes:
+    with connect(server) as client:
         client.sendall(request)
         pieces = []
         try:
             while piece := client.recv(1 << 20):
                 pieces.append(piece)
-        except ConnectionResetError:
+        except BROKEN:
             pass
         return b"".join(pieces)
 
@@ -207,8 +248,8 @@ async def test_reset_by_the_client_in_the_middle_of_a_file(serve, root):
     assert root.file.ends[0] is not None
 
 
-def reset_in_mid_file(port: int) -> None:
-    with connect(port, 8192) as client:
+def reset_in_mid_file(server: Address) -> None:
+    with connect(server, 8192) as client:
         client.sendall(get_range(0, len(CONTENT)))
         client.recv(100)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -232,9 +273,9 @@ async def test_lingering_close_lets_a_sending_client_read_the_refusal(serve):
     assert (await deferToThread(send_much, serve)).startswith(b"HTTP/1.1 413 ")
 
 
-def send_much(port: int) -> bytes:
+def send_much(server: Address) -> bytes:
     """Send all of a large body without reading; then read the answer, as plain clients do."""
-    with connect(port) as client:
+    with connect(server) as client:
         client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
         client.sendall(b"x" * 30_000_000)
         return read_to_end(client)
@@ -245,21 +286,21 @@ async def test_lingering_close_is_bounded(serve):
     await deferToThread(send_until_reset, serve)
 
 
-def send_until_reset(port: int) -> None:
-    with connect(port) as client:
+def send_until_reset(server: Address) -> None:
+    with connect(server) as client:
         client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        with contextlib.suppress(*BROKEN):
             while True:
                 client.sendall(b"x" * 64 * 1024)
 
 
 @pytest_twisted.ensureDeferred
-async def test_half_closed_client_is_answered(serve):
-    assert (await deferToThread(half_close, serve)).endswith(CONTENT[:200_000])
+async def test_half_closed_client_is_answered(serve_plain):
+    assert (await deferToThread(half_close, serve_plain)).endswith(CONTENT[:200_000])
 
 
-def half_close(port: int) -> bytes:
-    with connect(port) as client:
+def half_close(server: Address) -> bytes:
+    with connect(server) as client:
         client.sendall(get_range(0, 200_000))
         client.shutdown(socket.SHUT_WR)
         return read_to_end(client)
@@ -270,9 +311,9 @@ async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
     def converse():
         with connect(serve, receive_buffer=8192) as client:
             client.sendall(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
-            client.recv(1, socket.MSG_PEEK)
+            client.recv(1)
             os.truncate(root.hasty.path, 4 << 20)
-            with pytest.raises(ConnectionResetError):
+            with pytest.raises(BROKEN):
                 read_to_end(client)
 
     await deferToThread(converse)
@@ -280,12 +321,12 @@ async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
 
 
 @pytest_twisted.ensureDeferred
-async def test_notify_finish_fails_if_the_client_left(serve, root, monkeypatch):
+async def test_notify_finish_fails_if_the_client_left(serve_plain, root, monkeypatch):
     def reset(*args):
         raise ConnectionResetError
 
     monkeypatch.setattr(os, "sendfile", reset)
-    await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    await deferToThread(try_exchange, serve_plain, get_range(0, len(CONTENT)))
     assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
 
 
@@ -345,7 +386,9 @@ def no_direct_reads(monkeypatch):
         raise AssertionError("read in the reactor's thread")
 
     monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr(os, "preadv", refuse)
     monkeypatch.setattr("filestored.http.request._read", refuse)
+    monkeypatch.setattr("filestored.http.transport.tls_output.read_range", refuse)
 
 
 @pytest.mark.parametrize("kind", [Later, partial(FileSource, slow=True)], ids=["later", "on the spot"])
@@ -399,7 +442,7 @@ async def test_client_that_leaves_during_a_read_in_a_thread(serve, root):
         return made[-1]
 
     root.file.source = source
-    client = connect(serve)
+    client = await deferToThread(connect, serve)
     await deferToThread(client.sendall, get_range(0, len(CONTENT)))
     await until(lambda: made and made[0].reads)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
