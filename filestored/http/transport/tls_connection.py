@@ -210,6 +210,7 @@ class TLSConnection(Server):
 
     def _postLoseConnection(self) -> ConnectionDone:
         self._send_close_notify()
+        self._discard_input()
         return CONNECTION_DONE
 
     def _closeWriteConnection(self) -> None:
@@ -219,3 +220,8 @@ class TLSConnection(Server):
     def _send_close_notify(self) -> None:
         with suppress(SSL.Error):
             self._tls.shutdown()
+
+    def _discard_input(self) -> None:
+        """Discard what has arrived, such as close_notify: unread, it would reset the connection."""
+        with suppress(OSError):
+            self.socket.recv(self.bufferSize)

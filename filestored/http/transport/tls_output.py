@@ -51,13 +51,6 @@ class TLSOutput(SocketOutput):
             super().write(head)
         return super().write_file(source, start, stop) if start < stop else None
 
-    def close(self) -> None:
-        """Close the connection after all output; a client that still sends then can read the output first."""
-        if self.pending:
-            super().close()
-        else:
-            self.finish()
-
     def _take_head(self) -> bytes:
         head, self._head = self._head, b""
         return head
