@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 import pytest_twisted
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 
@@ -16,6 +17,7 @@ from filestored.daemon.listeners import read_certificate
 from filestored.http.transport.tls import ServerTLS
 from tests.http.transport.file_server import CONTENT, connect, get_range, read_to_end
 from tests.http_clients.openssl import OpenSSLClient
+from tests.reactor_wait import until
 from tests.tls_files import TLSFiles
 
 GET_ALL = get_range(0, len(CONTENT))
@@ -171,6 +173,26 @@ async def test_client_that_leaves_in_the_middle_of_its_handshake(serve_tls):
             return read_to_end(client)
 
     assert (await deferToThread(converse)).endswith(CONTENT[:5])
+
+
+@pytest.mark.parametrize("limits", [{"write_timeout": 1.0}])
+@pytest_twisted.ensureDeferred
+async def test_client_that_reads_nothing_is_aborted_and_one_that_reads_a_little_is_not(serve_tls, root):
+    def read_slowly():
+        with connect(serve_tls, receive_buffer=8192) as client:
+            client.sendall(GET_ALL)
+            return read_to_end(client, pause=0.005)
+
+    stalled = await deferToThread(connect, serve_tls, 8192)
+    with stalled:
+        await deferToThread(stalled.sendall, GET_ALL)
+        assert (await deferToThread(read_slowly)).endswith(CONTENT)
+        await until(lambda: len(root.file.ends) == 2)
+    assert [None, ConnectionAborted] == sorted(map(type_of_end, root.file.ends), key=bool)
+
+
+def type_of_end(end):
+    return end and type(end.value)
 
 
 @pytest.mark.parametrize("limits", [{"connections": 1}])
