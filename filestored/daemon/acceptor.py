@@ -14,6 +14,7 @@ the endpoint said; for TCP it raises the number of accepts per event on its own.
 
 import os
 import socket
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -35,6 +36,9 @@ RETRY_SECONDS = 0.1
 
 MIN_WARNING_INTERVAL_SECONDS = 10.0
 """Minimum time between two warnings about failed accepts."""
+
+Connect = Callable[[socket.socket, Any], None]
+"""Connects a protocol of a factory to a duplicate of an accepted socket. Raises `OSError`."""
 
 
 def accept_from(reactor: Any, listening: ListeningSocket, factory: Any) -> "Acceptor":
@@ -82,21 +86,36 @@ class AdoptingReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def adopt(self, factory: Any, *, encrypted: bool = False) -> "Acceptor":
-        """Start accepting for `factory`; `encrypted` if it uses TLS."""
+    def adopt(self, factory: Any, *, encrypted: bool = False, connect: Connect | None = None) -> "Acceptor":
+        """Start accepting for `factory`; `encrypted` if it uses TLS. `connect` makes other transports."""
         reserve = DescriptorReserve(self._reactor, encrypted=encrypted)
-        self.acceptor = Acceptor(self._reactor, self._listening, factory, reserve)
+        connect = connect or self._connect
+        self.acceptor = Acceptor(self._reactor, self._listening, factory, reserve, connect)
         self.acceptor.startListening()
         return self.acceptor
 
     def adopt_tls(self, factory: Any, tls: Any, *, proxied: bool = False) -> "Acceptor":
         """Start accepting TLS connections, which `tls` makes; `proxied` ones begin with a PROXY header."""
-        from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
+        if isinstance(tls, ServerTLS) and not proxied:
+            acceptor = self._adopt_own_tls(factory, tls)
+        else:
+            from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
 
-        encrypting = TLSMemoryBIOFactory(tls, False, factory)
-        acceptor = self.adopt(_behind_proxy(encrypting) if proxied else encrypting, encrypted=True)
+            encrypting = TLSMemoryBIOFactory(tls, False, factory)
+            acceptor = self.adopt(_behind_proxy(encrypting) if proxied else encrypting, encrypted=True)
         acceptor.tls = tls
         return acceptor
+
+    def _adopt_own_tls(self, factory: Any, tls: ServerTLS) -> "Acceptor":
+        from filestored.http.transport.tls_connection import accept_tls  # needs the extra "tls"
+
+        def connect(connection: socket.socket, factory: Any) -> None:
+            accept_tls(connection, factory, tls, self._reactor)
+
+        return self.adopt(factory, encrypted=True, connect=connect)
+
+    def _connect(self, connection: socket.socket, factory: Any) -> None:
+        self._reactor.adoptStreamConnection(connection.fileno(), connection.family, factory)
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "Acceptor":
         """Replace `IReactorTCP.listenTCP`."""
@@ -122,11 +141,17 @@ class Acceptor:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, listening: ListeningSocket, factory: Any, reserve: DescriptorReserve
+        self,
+        reactor: Any,
+        listening: ListeningSocket,
+        factory: Any,
+        reserve: DescriptorReserve,
+        connect: Connect,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._reserve = reserve
+        self._connect = connect
         self._warned = -inf
         self._socket = socket.socket(fileno=os.dup(listening.descriptor))
         self._socket.setblocking(False)
@@ -179,9 +204,9 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         try:
-            self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
+            self._connect(connection, self._factory)
         except OSError as error:
-            if error.errno in NO_DESCRIPTORS:  # it is duplicated for the reactor
+            if error.errno in NO_DESCRIPTORS:  # it is duplicated for its transport
                 self._warn(error)
                 self._reserve.refuse(connection)
                 return

@@ -38,7 +38,6 @@ from filestored.http.response_cache import CachedResponse, CacheLookup, Response
 from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import (
-    FileOutput,
     IStreamTransport,
     Output,
     SocketOutput,
@@ -159,7 +158,7 @@ class HTTPChannel(Protocol):
         span = self._lookup.span
         log = self._server.access_log
         began = 0.0 if log is None else monotonic()
-        output = cast("FileOutput", self._output)  # other connections have no cache
+        output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, self.abort):
             return False
         if self._state is ConnectionState.CLOSED:  # sending has failed, and aborted the connection

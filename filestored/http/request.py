@@ -22,7 +22,7 @@ from filestored.http.parser.request_head import RequestHead
 from filestored.http.protocols import IRenderable, ResponseWriter
 from filestored.http.rendering import fail_request, render
 from filestored.http.response import format_head
-from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_inline
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.http.twisted_compat import PullToPush, TwistedRequest
 from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
 
@@ -268,7 +268,7 @@ class FileSendingRequest(Request):
             self.write(b"")
             return None
         if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
-            self.write(read_inline(source, start, stop))
+            self.write(read_range(source, start, stop))
             return None
         head = b"" if self.startedWriting else self._start_response()
         self.sent_length += stop - start

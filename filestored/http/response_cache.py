@@ -27,8 +27,8 @@ from filestored.http.limits import Limits
 from filestored.http.parser.cache_key import header_key
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead, PreformattedHeaders
-from filestored.http.transport.output import FileOutput
-from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_inline
+from filestored.http.transport.output import SocketOutput
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.interfaces import AccessEntry, IAccessLog, IBlob, IFileSource, IInMemory
 
 MAX_ENTRIES = 4096
@@ -59,7 +59,7 @@ class CachedResponse:
     entry: AccessEntry
     _description: str | None = None
 
-    def send(self, output: FileOutput, span: Span | None, abort: Callable[[], None]) -> bool:
+    def send(self, output: SocketOutput, span: Span | None, abort: Callable[[], None]) -> bool:
         """Send the response, or the range `span` of it.
 
         Returns False, without sending, if the body cannot be had as before, or the range is not within it.
@@ -119,13 +119,13 @@ class SentFromCache:
 
 
 def _send_file(
-    output: FileOutput, head: bytes, blob: IBlob, start: int, stop: int, abort: Callable[[], None]
+    output: SocketOutput, head: bytes, blob: IBlob, start: int, stop: int, abort: Callable[[], None]
 ) -> bool:
     """Send a head and a range of a file, and close it; return False if nothing is sent: it cannot be read."""
     source = IFileSource(blob)
     if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
         try:
-            output.write_batched(head + read_inline(source, start, stop))
+            output.write_batched(head + read_range(source, start, stop))
         except OSError:
             return False
         finally:

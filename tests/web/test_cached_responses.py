@@ -15,6 +15,8 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from filestored.daemon.acceptor import accept_from
+from filestored.daemon.listeners import ListeningSocket, read_certificate
 from filestored.http.factory import HTTPFactory
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import MAX_FILE_BYTES, FileCache
@@ -24,6 +26,7 @@ from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread
 from tests.reactor_wait import until
+from tests.tls_files import TLSFiles
 
 CONTENT = os.urandom((1 << 20) + 7) * 5
 SIZES = [0, 4096, 16 * 1024, 16 * 1024 + 1, 64 * 1024, 5 << 20]
@@ -410,7 +413,7 @@ async def test_cache_never_confuses_many_files(served):
 
 @pytest.mark.needs("openssl")
 @pytest_twisted.ensureDeferred
-async def test_tls_connections_bypass_the_cache(served, tmp_path):
+async def test_connections_of_tls_plugins_bypass_the_cache(served, tmp_path):
     pem = str(tmp_path / "pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     subprocess.run([*command, "-keyout", pem, "-out", pem + ".cert"], check=True, capture_output=True)
@@ -430,3 +433,27 @@ async def test_tls_connections_bypass_the_cache(served, tmp_path):
     assert expected == [reply.body for reply in await deferToThread(converse)]
     assert len(SIZES) + len(asked) == served.factory.rendered
     await secure.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_connections_use_the_cache(served, tmp_path):
+    files = TLSFiles(tmp_path)
+    asked = [request_head(f"/files/{await served.keep(CONTENT[:size])}") for size in SIZES] * 3
+    context = ssl.create_default_context(cafile=files.root_file)
+
+    def converse(port):
+        with (
+            connect(port) as plain,
+            context.wrap_socket(plain.connection, server_hostname="localhost") as wrapped,
+        ):
+            client = BlockingClient(wrapped)
+            return [client.request(each) for each in asked]
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        certificate = read_certificate(files.endpoint())
+        shared = ListeningSocket(files.endpoint(), listening.fileno(), certificate)
+        acceptor = accept_from(reactor, shared, served.factory)
+        replies = await deferToThread(converse, listening.getsockname()[1])
+    assert [CONTENT[:size] for size in SIZES] * 3 == [reply.body for reply in replies]
+    assert len(SIZES) == served.factory.rendered
+    await acceptor.stopListening()

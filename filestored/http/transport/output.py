@@ -4,7 +4,8 @@ All that the socket accepts is sent at once. The rest is queued: the output is `
 when the queue is empty. Producers are paused meanwhile.
 
 `SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual case, and
-``sendfile(2)`` for ranges. `TransportOutput` serves all other transports (TLS, memory).
+``sendfile(2)`` for ranges. A transport may have its own output, as TLS connections do (`tls_output`).
+`TransportOutput` serves all others (TLS behind a PROXY header or of a plugin, memory).
 
 Rejected: the transport's own buffer for plain sockets. It delays each response to the next iteration of the
 reactor, and does not report when it is empty.
@@ -12,7 +13,6 @@ reactor, and does not report when it is empty.
 
 from collections import deque
 from collections.abc import Callable
-from errno import EIO
 from socket import MSG_MORE, socket
 from typing import cast
 
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer,
 from twisted.internet.tcp import Connection
 from zope.interface import Attribute, Interface, implementer
 
-from filestored.http.transport.sendfile import FileRange, is_file_error, send_directly
+from filestored.http.transport.sendfile import FileRange, Sender
 from filestored.interfaces import IFileSource
 
 
@@ -91,31 +91,31 @@ class SocketOutput:
 
     _batched = b""
 
-    def __init__(self, transport: Connection, drained: Callable[[], None]) -> None:
+    def __init__(self, transport: Connection, sender: Sender, drained: Callable[[], None]) -> None:
         self._transport = transport
-        self._socket: socket = transport.getHandle()
+        self._sender = sender
         self._drained = drained
         self._queue: deque[FileRange | _Bytes] = deque()
         self._waiting = False
         self.taken = 0
-        batches = getattr(transport, "reactor", None)
-        self._call_after_events = batches.call_after_events if IEventBatches.providedBy(batches) else None
+        reactor = getattr(transport, "reactor", None)
+        self._call_after_events = reactor.call_after_events if IEventBatches.providedBy(reactor) else None
 
     @property
     def pending(self) -> bool:
-        """True while output is queued; a batched write may still be queued."""
+        """True while output is queued, apart from a batched write."""
         return bool(self._queue)
 
     def write(self, data: bytes, more: bool = False) -> None:
         """Send bytes after all earlier output; `more` announces a file range."""
         if self._batched:
             self._send_batched()
-        self._write(data, MSG_MORE if more else 0)
+        self._send(data, MSG_MORE if more else 0)
 
     def write_batched(self, data: bytes) -> None:
-        """Send bytes after all earlier output, together with the responses to other clients' events.
+        """Send bytes after all earlier output, together with the responses to other clients' requests.
 
-        A client on this machine is then woken up once for many responses: 20 % of the time of a request.
+        A client on this machine is then woken once for many responses.
         """
         if self._call_after_events is None or self._batched:
             self.write(data)
@@ -127,12 +127,8 @@ class SocketOutput:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
         if self._batched:
             self._send_batched()
-        if not self._queue and not source.slow:
-            start += self._send_file(source, start, stop)
-            if start == stop:
-                return None
-        piece = FileRange(source, start, stop, self._start_if_ready)
-        if not self._queue and source.slow and self._push(piece):  # starts a read in a thread
+        piece = self._make_range(source, start, stop)
+        if not self._queue and self._push(piece):
             return None
         self._queue.append(piece)
         self._wait()
@@ -170,15 +166,19 @@ class SocketOutput:
 
     # --- the queue ----------------------------------------------------------------------------
 
+    def _make_range(self, source: IFileSource, start: int, stop: int) -> FileRange:
+        return FileRange(source, start, stop, self._start_if_ready)
+
     def _send_batched(self) -> None:
         data, self._batched = self._batched, b""
         if data:
-            self._write(data, 0)
+            self._send(data, 0)
 
-    def _write(self, data: bytes, flags: int) -> None:
+    def _send(self, data: bytes, flags: int) -> None:
+        """Send as much as the socket accepts, and queue the rest: all of it if the connection fails."""
         if not self._queue:
             try:
-                sent = self._socket.send(data, flags)
+                sent = self._sender.send(data, flags)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -190,25 +190,6 @@ class SocketOutput:
             data = data[sent:]
         self._queue.append(_Bytes(data))
         self._wait()
-
-    def _send_file(self, source: IFileSource, start: int, stop: int) -> int:
-        """Send as much of a file range as the socket accepts now; return the number of bytes.
-
-        If the connection fails, that is 0. Raises `OSError` if the file cannot be read.
-        """
-        try:
-            sent = send_directly(self._socket, source, start, stop)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if is_file_error(error, self._socket):
-                raise
-            self._transport.abortConnection()
-            return 0
-        if not sent:
-            raise OSError(EIO, "the file is shorter than it was")
-        self.taken += sent
-        return sent
 
     def _flush(self) -> None:
         while self._queue:
@@ -228,11 +209,11 @@ class SocketOutput:
         If the connection fails, the piece waits for its end. Raises `OSError` if the file cannot be read.
         """
         try:
-            self.taken += piece.send(self._socket)
+            self.taken += piece.send(self._sender)
         except BlockingIOError:
             return False
         except OSError as error:
-            if piece.is_file_error(error, self._socket):
+            if piece.is_file_error(error, self._sender):
                 raise
             self._transport.abortConnection()
             return False
@@ -269,11 +250,11 @@ class _Bytes:
     def end(self, error: OSError | None = None) -> None:
         """Do nothing: no caller waits for bytes."""
 
-    def is_file_error(self, error: OSError, to: socket) -> bool:
+    def is_file_error(self, error: OSError, to: Sender) -> bool:
         """Return False: bytes in memory cannot fail."""
         return False
 
-    def send(self, to: socket) -> int:
+    def send(self, to: Sender) -> int:
         sent = to.send(self._data)
         self._data = self._data[sent:]
         return sent
@@ -281,12 +262,19 @@ class _Bytes:
 
 Output = SocketOutput | TransportOutput
 
-FileOutput = SocketOutput
-"""An output that can send ranges of files."""
+
+class IOutputTransport(Interface):
+    """A transport that has an output of its own."""
+
+    def make_output(drained: Callable[[], None]) -> SocketOutput:  # noqa: N805  # zope.interface has no self
+        """Return the output; it calls `drained` when its queue is empty."""
 
 
 def make_output(transport: IStreamTransport, drained: Callable[[], None]) -> Output:
-    """Return a `SocketOutput` for a plain socket, else a `TransportOutput`."""
-    if ISystemHandle.providedBy(transport) and isinstance(transport.getHandle(), socket):
-        return SocketOutput(cast("Connection", transport), drained)
+    """Return the transport's own output, else a `SocketOutput` of a plain socket or a `TransportOutput`."""
+    if IOutputTransport.providedBy(transport):
+        return transport.make_output(drained)
+    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    if isinstance(handle, socket):
+        return SocketOutput(cast("Connection", transport), handle, drained)
     return TransportOutput(transport, drained)

@@ -9,8 +9,8 @@ the bytes are read in an I/O thread and written from memory, also in the middle 
 import os
 from collections.abc import Callable
 from errno import EAGAIN, EINVAL, EIO, ENOSYS, EOPNOTSUPP
-from socket import socket
 from time import monotonic
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -20,13 +20,36 @@ from filestored.interfaces import IFileSource
 MAX_SEND_BYTES = 1024 * 1024
 """Bytes that one call sends; then other connections are served.
 
-Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
+In the usual case a file of 1 MiB takes one call, as the socket has room for all of it.
 """
 
 INLINE_FILE_MAX_BYTES = 16 * 1024
 """File ranges up to this size are read and sent together with the head."""
 
 _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
+
+
+class Sender(Protocol):
+    """A connected non-blocking socket, or a connection that sends as one; `send` raises `OSError`."""
+
+    def send(self, data: bytes | memoryview, flags: int = 0, /) -> int:
+        """See `socket.socket.send`."""
+
+    def fileno(self) -> int:
+        """See `socket.socket.fileno`."""
+
+    def getpeername(self) -> Any:
+        """See `socket.socket.getpeername`."""
+
+
+def read_range(source: IFileSource, start: int, stop: int) -> bytes:
+    """Return a small range of a file, read in the reactor's thread. Raises `OSError`."""
+    began = monotonic()
+    data = os.pread(source.fileno(), stop - start, start)
+    source.record_latency(monotonic() - began)
+    if len(data) < stop - start:
+        raise OSError(EIO, "the file is shorter than it was")
+    return data
 
 
 class FileRange:
@@ -61,7 +84,7 @@ class FileRange:
         if done is not None:
             done.callback(None) if error is None else done.errback(error)
 
-    def send(self, to: socket) -> int:
+    def send(self, to: Sender) -> int:
         """Send a part of the range; return its size in bytes.
 
         Raises `BlockingIOError` if the socket is full or the range is not `ready`, `OSError` for other errors
@@ -71,17 +94,34 @@ class FileRange:
         if self._read or source.slow:
             sent = self._send_from_memory(to)
         else:
-            sent = send_directly(to, source, self._position, self._stop)
+            began = monotonic()
+            try:
+                sent = self._send_from_file(to, source.fileno())
+            finally:
+                source.record_latency(monotonic() - began)
         if sent == 0:
             raise OSError(EIO, "the file is shorter than it was")
         self._position += sent
         return sent
 
-    def is_file_error(self, error: OSError, to: socket) -> bool:
-        """Return whether the file has failed, and not the socket."""
-        return error is self._error or is_file_error(error, to)
+    def is_file_error(self, error: OSError, to: Sender) -> bool:
+        """Return whether the file has failed, and not the socket: both raise the same errors.
 
-    def _send_from_memory(self, to: socket) -> int:
+        A file on a network can time out, too. But a socket that has failed has no peer.
+        """
+        return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
+
+    def _send_from_file(self, to: Sender, descriptor: int) -> int:
+        count = min(self._stop - self._position, MAX_SEND_BYTES)
+        try:
+            return os.sendfile(to.fileno(), descriptor, self._position, count)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        data = os.pread(descriptor, min(count, MAX_SEND_BYTES // 4), self._position)
+        return to.send(data) if data else 0
+
+    def _send_from_memory(self, to: Sender) -> int:
         if self.ready and not self._read:
             self._start_reading()
         if self._error is not None:
@@ -109,44 +149,9 @@ class FileRange:
         self.ready = True
 
 
-def send_directly(to: socket, source: IFileSource, start: int, stop: int) -> int:
-    """Send a part of a half-open range; return its size in bytes, 0 at the end of the file.
-
-    Raises `BlockingIOError` if the socket is full, `OSError` for other errors of socket and file.
-    """
-    count = min(stop - start, MAX_SEND_BYTES)
-    descriptor = source.fileno()
-    began = monotonic()
+def _has_peer(connection: Sender) -> bool:
     try:
-        return os.sendfile(to.fileno(), descriptor, start, count)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        data = os.pread(descriptor, min(count, MAX_SEND_BYTES // 4), start)
-    finally:
-        source.record_latency(monotonic() - began)
-    return to.send(data) if data else 0
-
-
-def read_inline(source: IFileSource, start: int, stop: int) -> bytes:
-    """Return a small half-open range, read in the reactor's thread. Raises `OSError`."""
-    began = monotonic()
-    data = os.pread(source.fileno(), stop - start, start)
-    source.record_latency(monotonic() - began)
-    if len(data) < stop - start:
-        raise OSError(EIO, "the file is shorter than it was")
-    return data
-
-
-def is_file_error(error: OSError, to: socket) -> bool:
-    """Return whether a file has failed, and not the socket: both raise the same errors.
-
-    A file on a network can time out, too. But a socket that has failed has no peer.
-    """
-    if isinstance(error, ConnectionError):
-        return False
-    try:
-        to.getpeername()
+        connection.getpeername()
     except OSError:
         return False
     return True

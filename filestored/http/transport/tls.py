@@ -11,6 +11,7 @@ offers protocols, and does not send the chain that stands in the certificate's f
 """
 
 from dataclasses import dataclass, field
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -104,6 +105,15 @@ class ServerTLS:
 
         return Connection(self._context, None)
 
+    def connection_on(self, connection: socket) -> "Connection":
+        """Return a connection that reads and writes a non-blocking socket, and expects a handshake."""
+        from OpenSSL.SSL import Connection
+
+        tls = Connection(self._context, connection)
+        tls.set_accept_state()
+        _end_reads_after_each_record(tls)
+        return tls
+
 
 def _select_protocol(connection: "Connection", offered: list[bytes]) -> bytes:
     """Return the protocol of a connection. Raises `Error`: pyOpenSSL sends the alert, Twisted closes."""
@@ -113,6 +123,17 @@ def _select_protocol(connection: "Connection", offered: list[bytes]) -> bytes:
         if protocol in offered:
             return protocol
     raise Error([("SSL routines", "", "no application protocol")])
+
+
+def _end_reads_after_each_record(connection: Any) -> None:
+    """Have a read return after a record without content, such as a KeyUpdate.
+
+    By default OpenSSL reads on while the socket has bytes, which a client can send for ever.
+    """
+    from OpenSSL import SSL
+
+    library: Any = SSL._lib  # type: ignore[attr-defined]  # pyOpenSSL has no public function
+    library.SSL_clear_mode(connection._ssl, library.SSL_MODE_AUTO_RETRY)
 
 
 def _belongs(certificate: Any, private_key: Any) -> bool:

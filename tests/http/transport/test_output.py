@@ -1,4 +1,4 @@
-"""Over real sockets: files from the kernel, slow readers, resets, and answers that can be read.
+"""Over real sockets, plain and with TLS: files, slow readers, resets, and answers that can be read.
 
 The clients are blocking sockets in threads; the server runs in the reactor as it does in the daemon.
 """
@@ -16,127 +16,15 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
-from filestored.http.factory import HTTPFactory
-from filestored.http.limits import Limits
 from filestored.http.transport import sendfile
-from filestored.interfaces import IFileSender
 from tests.http.file_source import FileSource
+from tests.http.transport.file_server import BROKEN, CONTENT, Address, connect, get_range, read_to_end
 from tests.reactor_wait import until
 
-CONTENT = os.urandom(1 << 20) * 5 + b"the end"
 
-
-class FileOf(Resource):
-    """Sends a range of a file, and notes how that ended."""
-
-    isLeaf = True
-
-    def __init__(self, path, announced=None):
-        super().__init__()
-        self.path = path
-        self.announced = announced
-        self.ends = []
-        self.source = FileSource
-
-    def render_GET(self, request):
-        assert IFileSender.providedBy(request)
-        descriptor = os.open(self.path, os.O_RDONLY)
-        start, stop = (int(request.args[name][0]) for name in (b"start", b"stop"))
-        if request.args.get(b"length"):
-            request.setHeader(b"Content-Length", b"%d" % (stop - start))
-        request.notifyFinish().addBoth(lambda outcome: self.ends.append(outcome))
-
-        def done(outcome):
-            os.close(descriptor)
-            if outcome is None:
-                request.finish()
-            else:
-                request.abort()
-
-        sending = request.write_file(self.source(descriptor), start, stop)
-        if sending is None:
-            done(None)
-        else:
-            sending.addBoth(done)
-        return NOT_DONE_YET
-
-
-class Hasty(FileOf):
-    """Finishes before the file has gone out."""
-
-    def render_GET(self, request):
-        self.file = open(self.path, "rb")  # noqa: SIM115  # closed by `done`
-        request.setHeader(b"Content-Length", b"%d" % len(CONTENT))
-        request.notifyFinish().addBoth(self.ends.append)
-        sending = request.write_file(self.source(self.file.fileno()), 0, len(CONTENT))
-        request.finish()
-        sending.addErrback(lambda _: request.abort()).addBoth(lambda _: self.file.close())
-        return NOT_DONE_YET
-
-
-class Refuse(Resource):
-    """Refuses every upload at once."""
-
-    isLeaf = True
-
-    def render_POST(self, request):
-        request.setResponseCode(413)
-        return b"too large"
-
-
-@pytest.fixture
-def root(tmp_path):
-    path = tmp_path / "content"
-    path.write_bytes(CONTENT)
-    root = Resource()
-    root.file = FileOf(str(path))
-    root.putChild(b"file", root.file)
-    root.hasty = Hasty(str(path))
-    root.putChild(b"hasty", root.hasty)
-    root.putChild(b"refuse", Refuse())
-    return root
-
-
-@pytest.fixture
-def serve(root):
-    """A server of `root` on loopback; answers its port."""
-    factory = HTTPFactory(root, reactor, Limits(linger_timeout=0.5))
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    yield port.getHost().port
-    pytest_twisted.blockon(port.stopListening())
-    factory.abort()
-    pytest_twisted.blockon(factory.drain())
-
-
-def connect(port: int, receive_buffer: int | None = None) -> socket.socket:
-    client = socket.socket()
-    client.settimeout(20)
-    if receive_buffer:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.connect(("127.0.0.1", port))
-    return client
-
-
-def read_to_end(client: socket.socket, pause: float = 0) -> bytes:
-    pieces = []
-    while piece := client.recv(256 * 1024):
-        pieces.append(piece)
-        time.sleep(pause)
-    return b"".join(pieces)
-
-
-def get_range(start: int, stop: int, length: bool = True) -> bytes:
-    flag = "&length=1" if length else ""
-    return (
-        f"GET /file?start={start}&stop={stop}{flag} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-    )
-
-
-def exchange(port: int, request: bytes, **options) -> bytes:
-    with connect(port, options.pop("receive_buffer", None)) as client:
+def exchange(server: Address, request: bytes, **options) -> bytes:
+    with connect(server, options.pop("receive_buffer", None)) as client:
         client.sendall(request)
         return read_to_end(client, **options)
 
@@ -168,12 +56,12 @@ async def test_slow_reader_gets_the_whole_file(serve):
 
 
 @pytest_twisted.ensureDeferred
-async def test_unsupported_sendfile_falls_back_to_pread(serve, monkeypatch):
+async def test_unsupported_sendfile_falls_back_to_pread(serve_plain, monkeypatch):
     def unsupported(*args):
         raise OSError(sendfile.EINVAL, "not on this file system")
 
     monkeypatch.setattr(os, "sendfile", unsupported)
-    answer = await deferToThread(exchange, serve, get_range(0, len(CONTENT)))
+    answer = await deferToThread(exchange, serve_plain, get_range(0, len(CONTENT)))
     assert answer.endswith(b"\r\n\r\n" + CONTENT)
 
 
@@ -185,14 +73,14 @@ async def test_truncated_file_aborts_the_connection(serve, root):
     assert root.file.ends[0] is not None
 
 
-def try_exchange(port: int, request: bytes) -> bytes:
-    with connect(port) as client:
+def try_exchange(server: Address, request: bytes) -> bytes:
+    with connect(server) as client:
         client.sendall(request)
         pieces = []
         try:
             while piece := client.recv(1 << 20):
                 pieces.append(piece)
-        except ConnectionResetError:
+        except BROKEN:
             pass
         return b"".join(pieces)
 
@@ -207,8 +95,8 @@ async def test_reset_by_the_client_in_the_middle_of_a_file(serve, root):
     assert root.file.ends[0] is not None
 
 
-def reset_in_mid_file(port: int) -> None:
-    with connect(port, 8192) as client:
+def reset_in_mid_file(server: Address) -> None:
+    with connect(server, 8192) as client:
         client.sendall(get_range(0, len(CONTENT)))
         client.recv(100)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -232,9 +120,9 @@ async def test_lingering_close_lets_a_sending_client_read_the_refusal(serve):
     assert (await deferToThread(send_much, serve)).startswith(b"HTTP/1.1 413 ")
 
 
-def send_much(port: int) -> bytes:
+def send_much(server: Address) -> bytes:
     """Send all of a large body without reading; then read the answer, as plain clients do."""
-    with connect(port) as client:
+    with connect(server) as client:
         client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
         client.sendall(b"x" * 30_000_000)
         return read_to_end(client)
@@ -245,21 +133,21 @@ async def test_lingering_close_is_bounded(serve):
     await deferToThread(send_until_reset, serve)
 
 
-def send_until_reset(port: int) -> None:
-    with connect(port) as client:
+def send_until_reset(server: Address) -> None:
+    with connect(server) as client:
         client.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        with contextlib.suppress(*BROKEN):
             while True:
                 client.sendall(b"x" * 64 * 1024)
 
 
 @pytest_twisted.ensureDeferred
-async def test_half_closed_client_is_answered(serve):
-    assert (await deferToThread(half_close, serve)).endswith(CONTENT[:200_000])
+async def test_half_closed_client_is_answered(serve_plain):
+    assert (await deferToThread(half_close, serve_plain)).endswith(CONTENT[:200_000])
 
 
-def half_close(port: int) -> bytes:
-    with connect(port) as client:
+def half_close(server: Address) -> bytes:
+    with connect(server) as client:
         client.sendall(get_range(0, 200_000))
         client.shutdown(socket.SHUT_WR)
         return read_to_end(client)
@@ -270,9 +158,9 @@ async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
     def converse():
         with connect(serve, receive_buffer=8192) as client:
             client.sendall(b"GET /hasty HTTP/1.1\r\nHost: x\r\n\r\n")
-            client.recv(1, socket.MSG_PEEK)
+            client.recv(1)
             os.truncate(root.hasty.path, 4 << 20)
-            with pytest.raises(ConnectionResetError):
+            with pytest.raises(BROKEN):
                 read_to_end(client)
 
     await deferToThread(converse)
@@ -280,12 +168,12 @@ async def test_notify_finish_fails_if_the_file_ends_early(serve, root):
 
 
 @pytest_twisted.ensureDeferred
-async def test_notify_finish_fails_if_the_client_left(serve, root, monkeypatch):
+async def test_notify_finish_fails_if_the_client_left(serve_plain, root, monkeypatch):
     def reset(*args):
         raise ConnectionResetError
 
     monkeypatch.setattr(os, "sendfile", reset)
-    await deferToThread(try_exchange, serve, get_range(0, len(CONTENT)))
+    await deferToThread(try_exchange, serve_plain, get_range(0, len(CONTENT)))
     assert [ConnectionAborted] == [type(getattr(end, "value", end)) for end in root.file.ends]
 
 
@@ -345,7 +233,9 @@ def no_direct_reads(monkeypatch):
         raise AssertionError("read in the reactor's thread")
 
     monkeypatch.setattr(os, "sendfile", refuse)
-    monkeypatch.setattr("filestored.http.request.read_inline", refuse)
+    monkeypatch.setattr(os, "preadv", refuse)
+    monkeypatch.setattr("filestored.http.request.read_range", refuse)
+    monkeypatch.setattr("filestored.http.transport.tls_output.read_range", refuse)
 
 
 @pytest.mark.parametrize("kind", [Later, partial(FileSource, slow=True)], ids=["later", "on the spot"])
@@ -399,7 +289,7 @@ async def test_client_that_leaves_during_a_read_in_a_thread(serve, root):
         return made[-1]
 
     root.file.source = source
-    client = connect(serve)
+    client = await deferToThread(connect, serve)
     await deferToThread(client.sendall, get_range(0, len(CONTENT)))
     await until(lambda: made and made[0].reads)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
