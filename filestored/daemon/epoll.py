@@ -138,7 +138,7 @@ class EpollSet:
     def doRead(self) -> None:
         """Dispatch events until there are none, or at least `MAX_EVENTS` were dispatched."""
         count = 0
-        while count < MAX_EVENTS:
+        while count < MAX_EVENTS and not self._set.closed:
             events = self._set.poll(0, MAX_EVENTS)
             if not events:
                 break
