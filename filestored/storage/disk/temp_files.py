@@ -43,16 +43,19 @@ class TempFile:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`, with as many writes as needed. Raises `OSError`."""
-        rest = memoryview(data)
+        rest = data
         while rest:
             written = self._calls.write(self.descriptor, rest)
             if not written:
                 raise OSError(errno.EIO, "nothing was written")
-            rest = rest[written:]
             self._size += written
-        self._begin_write_back()
+            if written == len(rest):
+                break
+            rest = memoryview(rest)[written:]
+        if self._size - self._begun >= WRITEBACK_BYTES:
+            self._begin_write_back()
 
-    def seal(self, mode: int = MODE, *, flush: bool = True) -> None:
+    def seal(self, flush: bool = True, mode: int = MODE) -> None:
         """Set `mode`; fsync if `flush`. Raises `OSError`; the file must be discarded then."""
         self._calls.fchmod(self.descriptor, mode)
         if flush:
@@ -75,10 +78,9 @@ class TempFile:
             os.close(descriptor)
 
     def _begin_write_back(self) -> None:
-        if self._size - self._begun >= WRITEBACK_BYTES:
-            with suppress(OSError):  # the flush reports it
-                self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
-            self._begun = self._size
+        with suppress(OSError):  # the flush reports it
+            self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
+        self._begun = self._size
 
 
 class TempFiles:
