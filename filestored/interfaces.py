@@ -56,7 +56,7 @@ class IStore(Interface):
         in bytes, or None. Raises `UploadRefused` when the upload cannot succeed.
         """
 
-    def put(data: bytes, expected: Iterable[Digest] = ()) -> "Deferred[UploadResult]":
+    def put(data: bytes, expected: Sequence[Digest] = ()) -> "Deferred[UploadResult]":
         """Store content of at most `INLINE_HASH_MAX_BYTES`, as an upload with one `write` would.
 
         Raises `UploadRefused` when the content cannot be stored. Fails as `IUpload.commit`.

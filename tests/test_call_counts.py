@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MAX_MODULES = {"post": 28}
-MAX_CALLS = {"post": 170}
+MAX_MODULES = {"post": 26}
+MAX_CALLS = {"post": 120}
 
 
 @pytest.fixture(scope="module")

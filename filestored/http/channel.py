@@ -207,7 +207,8 @@ class HTTPChannel(Protocol):
         if length is None or len(data) < length:
             return None
         self._input.data = data[length:]
-        self._restore_receive_size()
+        if self._large_body:
+            self._restore_receive_size()
         self._set_state(ConnectionState.RESPONSE)
         return data[:length]
 

@@ -9,11 +9,14 @@ All files are sealed and flushed before the first is published.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
+from operator import attrgetter
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
 from filestored.storage.health import FlushFailed
 from filestored.storage.threads import clear_traceback_frames
+
+_DIGEST = attrgetter("digest")
 
 
 class PendingName:
@@ -71,16 +74,18 @@ class CommitBatch:
 
         Returns the free space in bytes, or None if unknown. Raises `FlushFailed`.
         """
-        together = self._flushes_together(len(self._uploads), self._names)
+        digests = list(map(_DIGEST, self._names))
+        together = self._flushes_together(len(self._uploads), digests)
         try:
             sealed = self._seal(flush=not together)
-            if sealed or self._names:
-                self._flush(self._names, together)
+            if sealed or digests:
+                self._flush(digests, together)
             published = self._publish(sealed)
             if has_pending():
                 self.unflushed = published
             elif published:
-                self._flush(published, self._flushes_together(0, published))
+                digests = list(map(_DIGEST, published))
+                self._flush(digests, self._flushes_together(0, digests))
         except OSError as error:
             raise FlushFailed(error.errno, f"the store could not be flushed: {error.strerror}") from error
         finally:
@@ -106,11 +111,9 @@ class CommitBatch:
                     clear_traceback_frames(member.error)
                 member.on_done(member)
 
-    def _flushes_together(self, files: int, names: Sequence[PendingName]) -> bool:
-        """Return whether one flush for these files and names is supported and cheaper."""
-        if self._batch_flush is None:
-            return False
-        return self._batch_flush.is_worthwhile(files, [name.digest for name in names])
+    def _flushes_together(self, files: int, digests: Sequence[Digest]) -> bool:
+        """Return whether one flush for so many files, and these names, is supported and cheaper."""
+        return self._batch_flush is not None and self._batch_flush.is_worthwhile(files, digests)
 
     def _seal(self, flush: bool) -> list[PendingUpload]:
         """Write each upload to a new sink and seal it; return those without an error."""
@@ -126,13 +129,13 @@ class CommitBatch:
                 sealed.append(upload)
         return sealed
 
-    def _flush(self, names: Sequence[PendingName], together: bool) -> None:
-        """Make `names` durable; if `together`, with all contents sealed before."""
+    def _flush(self, digests: Sequence[Digest], together: bool) -> None:
+        """Make these names durable; if `together`, with all contents sealed before."""
         if together:
             assert self._batch_flush is not None
             self._batch_flush.flush_all()
-        elif names:
-            self._backend.flush_names([name.digest for name in names])
+        elif digests:
+            self._backend.flush_names(digests)
 
     @staticmethod
     def _publish(uploads: Sequence[PendingUpload]) -> list[PendingUpload]:

@@ -12,7 +12,7 @@ Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception
 (`read_circuit_breaker`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from errno import EAGAIN
 from functools import partial
@@ -122,12 +122,14 @@ class Store:
         """See `IStore.upload`."""
         return self._start_upload(self._slots, expected, length)
 
-    def put(self, data: bytes, expected: Iterable[Digest] = ()) -> "Deferred[UploadResult]":
+    def put(self, data: bytes, expected: Sequence[Digest] = ()) -> "Deferred[UploadResult]":
         """See `IStore.put`."""
         self._admission.admit(len(data))
         done: Deferred[UploadResult] = Deferred()
         try:
-            digest = content_digest(self.algorithm, data, expected)
+            digest = (
+                content_digest(self.algorithm, data, expected) if expected else self.algorithm.digest(data)
+            )
             upload = PendingUpload(digest, data, partial(self._put_ended, done, len(data)))
             self._slots.acquire(upload)
         except UploadRefused:

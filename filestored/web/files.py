@@ -130,9 +130,11 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
 
 def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int) -> None:
     """Send the hash of a file, as text or JSON, and the headers that name it."""
-    _check_was_stored([file], request)
+    received = request.getAllHeaders()
+    if b"if-none-match" in received:
+        _check_was_stored([file], request)
     lines = _validators(file.digest)
-    if prefers_json(request):
+    if b"accept" in received and prefers_json(request):
         reply_json(request, status, _description(file), lines=lines)
     else:
         reply(request, status, file.digest.hex.encode("ascii"), lines=lines)

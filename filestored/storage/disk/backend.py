@@ -16,7 +16,7 @@ from contextlib import ExitStack
 
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest, algorithm
+from filestored.digest import SHARD_DIGITS, Algorithm, Digest, algorithm
 from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
     IAliases,
@@ -117,7 +117,7 @@ class DiskBackend:
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Return whether the number of single flushes reaches the minimum for `flush_all`."""
         least = self._batch_flush_min
-        return files >= least or files + len({digest.shard for digest in digests}) >= least
+        return files >= least or files + len({digest.hex[:SHARD_DIGITS] for digest in digests}) >= least
 
     def flush_all(self) -> None:
         """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""

@@ -101,7 +101,7 @@ class TempFiles:
         """Open a new empty file. Raises `OSError`."""
         tmp = self._probe() if self._tmp is None else self._tmp
         if tmp < 0:
-            return TempFile(self._open_unnamed(), self._calls)
+            return TempFile(self._calls.open(".", _UNNAMED, 0o600, dir_fd=self._root), self._calls)
         while True:
             try:
                 temp_file = self._open_named(tmp)
@@ -147,15 +147,12 @@ class TempFiles:
 
     def _supports_unnamed(self) -> bool:
         try:
-            os.close(self._open_unnamed())
+            os.close(self._calls.open(".", _UNNAMED, 0o600, dir_fd=self._root))
         except OSError as error:
             if error.errno in _NO_TMPFILE:
                 return False
             raise
         return True
-
-    def _open_unnamed(self) -> int:
-        return self._calls.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._root)
 
     def _open_tmp(self) -> int:
         with suppress(FileExistsError):
@@ -198,6 +195,7 @@ class TempFiles:
             os.close(descriptor)
 
 
+_UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 _NAME_BYTES = 16
 _NAME_PATTERN = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
