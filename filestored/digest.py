@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from filestored.errors import MalformedDigest, UnknownAlgorithm
 
@@ -48,12 +48,17 @@ class Algorithm:
         """Return the digest of `hasher`, which `new` has started."""
         return Digest(self.name, hasher.digest().hex())
 
+    def digest(self, data: bytes | bytearray) -> "Digest":
+        """Return the digest of `data`."""
+        hasher = self.new()
+        hasher.update(data)
+        return Digest(self.name, hasher.digest().hex())
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+
+class Digest(NamedTuple):
     """The hash of a byte string: algorithm name and lower-case hexadecimal text.
 
-    Only `Algorithm.parse` and `Algorithm.finish` create it, so `hex` is always a safe file name.
+    Only `Algorithm` creates it, so `hex` is always a safe file name.
     """
 
     algorithm: str

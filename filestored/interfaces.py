@@ -19,9 +19,11 @@ from zope.interface import Attribute, Interface
 
 from filestored.digest import Algorithm, Digest
 
+INLINE_HASH_MAX_BYTES = 64 * 1024
+"""Maximum size of content that is hashed in the reactor's thread."""
 
-@dataclass(frozen=True, slots=True)
-class UploadResult:
+
+class UploadResult(NamedTuple):
     """Result of an upload: digest, size in bytes, whether the content is new, and its `ISink.encoding`."""
 
     digest: Digest
@@ -52,6 +54,12 @@ class IStore(Interface):
 
         `expected` are digests of any algorithm, which the content must match; `length` is its announced size
         in bytes, or None. Raises `UploadRefused` when the upload cannot succeed.
+        """
+
+    def put(data: bytes, expected: Sequence[Digest] = ()) -> "Deferred[UploadResult]":
+        """Store content of at most `INLINE_HASH_MAX_BYTES`, as an upload with one `write` would.
+
+        Raises `UploadRefused` when the content cannot be stored. Fails as `IUpload.commit`.
         """
 
     def upload_series() -> "Callable[[], IUpload]":
@@ -475,6 +483,12 @@ class IBody(Interface):
 
     present: bool = Attribute("Whether the request has a body, which may be empty.")
     length: int | None = Attribute("The announced length in bytes; None for chunked bodies.")
+
+    def read() -> bytes | None:
+        """Return all of the body if its length is known and it has arrived; else None, and nothing is read.
+
+        A body that was read is not delivered.
+        """
 
     def deliver(consumer: IConsumer) -> "Deferred[None]":
         """Write the body to `consumer`, as its push producer, and unregister at the end.

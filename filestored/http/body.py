@@ -20,29 +20,44 @@ from filestored.interfaces import IBody
 class RequestBody:
     """The body of one request on its way to one consumer.
 
-    `on_wanted` is called whenever `wanting` becomes true because of the consumer.
+    `on_wanted` is called whenever `wanting` becomes true because of the consumer. `read_input` returns the
+    body if all of it is in the input. `unread` is true until the body is delivered or read.
     """
 
+    unread = True
     wanting = False
     _consumer: IConsumer | None = None
     _delivery: Deferred[None] | None = None
     _error: BodyError | None = None
 
-    def __init__(self, present: bool, length: int | None, on_wanted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        present: bool,
+        length: int | None,
+        on_wanted: Callable[[], None],
+        read_input: Callable[[], bytes | None],
+    ) -> None:
         self.present = present
         self.length = length
         self.complete = not present or length == 0
         self._on_wanted = on_wanted
+        self._read_input = read_input
 
-    @property
-    def unread(self) -> bool:
-        """True before `deliver` was called."""
-        return self._delivery is None
+    def read(self) -> bytes | None:
+        """See `IBody.read`."""
+        if not self.unread or self._error is not None:
+            return None
+        data = b"" if self.complete else self._read_input()
+        if data is not None:
+            self.unread = False
+            self.complete = True
+        return data
 
     def deliver(self, consumer: IConsumer) -> Deferred[None]:
         """See `IBody.deliver`."""
-        if self._delivery is not None:
+        if not self.unread:
             raise RuntimeError("a body is delivered once")
+        self.unread = False
         delivery = self._delivery = Deferred(lambda _: self.stopProducing())
         self._consumer = consumer
         consumer.registerProducer(self, True)

@@ -179,7 +179,7 @@ class HTTPChannel(Protocol):
         self._head = head
         self._head_at = monotonic()
         fields = head.fields
-        self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted)
+        self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted, self._read_whole_body)
         if self._body.complete:
             self._set_state(ConnectionState.RESPONSE)
         else:
@@ -211,6 +211,17 @@ class HTTPChannel(Protocol):
         if go_ahead and not self._input.data and response is not None and not response.startedWriting:
             self._output.write(go_ahead)
         self._input.process()
+
+    def _read_whole_body(self) -> bytes | None:
+        """Return the body if its length is known and all of it is in the input; no part was read before."""
+        length, data = self._body.length, self._input.data
+        if length is None or len(data) < length:
+            return None
+        self._input.data = data[length:]
+        if self._large_body:
+            self._restore_receive_size()
+        self._set_state(ConnectionState.RESPONSE)
+        return data[:length]
 
     def _fail_body(self, error: BodyError) -> None:
         """End a body that cannot be read to its end."""

@@ -3,17 +3,20 @@
 In: uploads, and names that were published or deleted before. Out: all of them done, except for uploads whose
 name the next batch flushes (`CommitBatch.unflushed`). See `group_commit` for the plan.
 
-Each step is done for all uploads before the next one: all files are sealed and flushed before the first is
-published.
+All files are sealed and flushed before the first is published.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
+from operator import attrgetter
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
 from filestored.storage.health import FlushFailed
 from filestored.storage.threads import clear_traceback_frames
+
+_DIGEST = attrgetter("digest")
 
 
 class PendingName:
@@ -28,13 +31,14 @@ class PendingName:
 
     def __init__(self, digest: Digest, on_done: "Callable[[PendingName], None]") -> None:
         self.digest = digest
-        self._on_done = on_done
+        self.on_done = on_done
 
-    def notify(self) -> None:
-        """Call `on_done`."""
-        if self.error is not None:
-            clear_traceback_frames(self.error)
-        self._on_done(self)
+    def rate(self, now: float) -> float:
+        """See `SlotHolder.rate`: it does not wait for a client."""
+        return inf
+
+    def evict(self) -> None:
+        """See `SlotHolder.evict`; not called, because of `rate`."""
 
 
 class PendingUpload(PendingName):
@@ -47,7 +51,7 @@ class PendingUpload(PendingName):
     ) -> None:
         self.digest = digest
         self.data = data
-        self._on_done = on_done
+        self.on_done = on_done
 
 
 class CommitBatch:
@@ -70,12 +74,18 @@ class CommitBatch:
 
         Returns the free space in bytes, or None if unknown. Raises `FlushFailed`.
         """
+        digests = list(map(_DIGEST, self._names))
+        together = self._flushes_together(len(self._uploads), digests)
         try:
-            published = self._publish(self._flush(self._write(), self._names))
+            sealed = self._seal(flush=not together)
+            if sealed or digests:
+                self._flush(digests, together)
+            published = self._publish(sealed)
             if has_pending():
                 self.unflushed = published
             elif published:
-                self._flush([], published)
+                digests = list(map(_DIGEST, published))
+                self._flush(digests, self._flushes_together(0, digests))
         except OSError as error:
             raise FlushFailed(error.errno, f"the store could not be flushed: {error.strerror}") from error
         finally:
@@ -97,48 +107,35 @@ class CommitBatch:
         waiting = set(self.unflushed)
         for member in (*self._names, *self._uploads):
             if member not in waiting:
-                member.notify()
+                if member.error is not None:
+                    clear_traceback_frames(member.error)
+                member.on_done(member)
 
-    def _write(self) -> list[PendingUpload]:
-        """Write each upload to a new sink; return those without an error."""
-        written = []
+    def _flushes_together(self, files: int, digests: Sequence[Digest]) -> bool:
+        """Return whether one flush for so many files, and these names, is supported and cheaper."""
+        return self._batch_flush is not None and self._batch_flush.is_worthwhile(files, digests)
+
+    def _seal(self, flush: bool) -> list[PendingUpload]:
+        """Write each upload to a new sink and seal it; return those without an error."""
+        sealed = []
         for upload in self._uploads:
             try:
-                upload.sink = self._backend.begin()
-                upload.sink.write(upload.data)
-            except Exception as error:
-                upload.error = error
-            else:
-                written.append(upload)
-        return written
-
-    def _flush(self, uploads: list[PendingUpload], names: Sequence[PendingName]) -> list[PendingUpload]:
-        """Make contents and names durable, with one flush if cheaper; return uploads without an error."""
-        if not (uploads or names):
-            return uploads
-        digests = [member.digest for member in names]
-        batch_flush = self._batch_flush
-        if batch_flush is not None and batch_flush.is_worthwhile(len(uploads), digests):
-            sealed = self._seal(uploads, flush=False)
-            batch_flush.flush_all()
-            return sealed
-        sealed = self._seal(uploads, flush=True)
-        if digests:
-            self._backend.flush_names(digests)
-        return sealed
-
-    @staticmethod
-    def _seal(uploads: Sequence[PendingUpload], flush: bool) -> list[PendingUpload]:
-        sealed = []
-        for upload in uploads:
-            try:
-                assert upload.sink is not None, "it was written"
-                upload.sink.seal(flush)
+                upload.sink = sink = self._backend.begin()
+                sink.write(upload.data)
+                sink.seal(flush)
             except Exception as error:
                 upload.error = error
             else:
                 sealed.append(upload)
         return sealed
+
+    def _flush(self, digests: Sequence[Digest], together: bool) -> None:
+        """Make these names durable; if `together`, with all contents sealed before."""
+        if together:
+            assert self._batch_flush is not None
+            self._batch_flush.flush_all()
+        elif digests:
+            self._backend.flush_names(digests)
 
     @staticmethod
     def _publish(uploads: Sequence[PendingUpload]) -> list[PendingUpload]:

@@ -97,16 +97,11 @@ class MemoryBackend:
             stored = self._files.get(digest)
             if stored == data:
                 return False
-            if stored is not None and self._digest(stored) == digest:
+            if stored is not None and self._algorithm.digest(stored) == digest:
                 raise Collision
             self._files[digest] = data
             self._changed[digest] = time.time()
             return True
-
-    def _digest(self, data: bytes) -> Digest:
-        hasher = self._algorithm.new()
-        hasher.update(data)
-        return self._algorithm.finish(hasher)
 
 
 @implementer(ISink)

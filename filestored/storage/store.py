@@ -3,6 +3,7 @@
 ::
 
     upload -> AdmissionControl -> Upload -> HashingWriter -> GroupCommit -> UploadResult
+    put    -> AdmissionControl -> GroupCommit -> UploadResult
     open   -> backend -> Blob
     delete -> backend -> GroupCommit -> True if it was stored
 
@@ -11,7 +12,7 @@ Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception
 (`read_circuit_breaker`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from errno import EAGAIN
 from functools import partial
@@ -21,7 +22,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Algorithm, Digest
-from filestored.errors import NotFound
+from filestored.errors import NotFound, UploadRefused
 from filestored.interfaces import (
     FileView,
     IAliases,
@@ -39,8 +40,9 @@ from filestored.interfaces import (
 from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
+from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
-from filestored.storage.hashing import HashingWriter
+from filestored.storage.hashing import HashingWriter, content_digest
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.threads import IOThreads, Run
@@ -119,6 +121,33 @@ class Store:
     def upload(self, expected: Iterable[Digest] = (), length: int | None = None) -> IUpload:
         """See `IStore.upload`."""
         return self._start_upload(self._slots, expected, length)
+
+    def put(self, data: bytes, expected: Sequence[Digest] = ()) -> "Deferred[UploadResult]":
+        """See `IStore.put`."""
+        self._admission.admit(len(data))
+        done: Deferred[UploadResult] = Deferred()
+        try:
+            digest = (
+                content_digest(self.algorithm, data, expected) if expected else self.algorithm.digest(data)
+            )
+            upload = PendingUpload(digest, data, partial(self._put_ended, done, len(data)))
+            self._slots.acquire(upload)
+        except UploadRefused:
+            self.statistics.failed_uploads += 1
+            raise
+        self.uploads_in_flight += 1
+        self._group.commit(upload)
+        return done
+
+    def _put_ended(self, done: "Deferred[UploadResult]", size: int, upload: PendingName) -> None:
+        self._slots.release(upload)
+        if upload.error is not None:
+            self._upload_ended(None)
+            done.errback(self._health.classify(upload.error))
+        else:
+            stored = UploadResult(upload.digest, size, upload.created, upload.encoding)
+            self._upload_ended(stored)
+            done.callback(stored)
 
     def upload_series(self) -> Callable[[], IUpload]:
         """See `IStore.upload_series`."""

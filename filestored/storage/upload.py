@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
-from filestored.interfaces import IUpload, UploadResult
+from filestored.interfaces import INLINE_HASH_MAX_BYTES, IUpload, UploadResult
 from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, SharedSlot, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import GroupCommit
@@ -46,9 +46,6 @@ CHUNK_BYTES = 256 * 1024
 
 COALESCE_BELOW_BYTES = 16 * 1024
 """Chunks below this size are joined."""
-
-INLINE_HASH_MAX_BYTES = 64 * 1024
-"""Maximum size of content that is hashed in the reactor's thread."""
 
 
 @implementer(IUpload)

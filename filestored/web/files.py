@@ -12,9 +12,10 @@ from twisted.internet.defer import Deferred
 
 from filestored.digest import Digest
 from filestored.errors import NotFound
+from filestored.http.response import PreformattedHeaders
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
 from filestored.web.download import send
-from filestored.web.errors import Field, HTTPError, precondition_failed
+from filestored.web.errors import HTTPError, precondition_failed
 from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
 from filestored.web.resource import AsyncResource, no_such_address, prefers_json, reply, reply_json
@@ -76,8 +77,10 @@ class FilesByQuery(StoredFile):
 
     def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
         """200 and the hashes; 412 when ``If-None-Match`` names a file that was stored before."""
-        receiving = receive_all(request.body, UploadHeaders.of(request), self._store)
-        return receiving.addCallback(_reply_stored, request, 200)
+        headers = UploadHeaders.of(request)
+        if headers.boundary is None:
+            return receive(request.body, headers, self._store).addCallback(_reply_stored, request, 200)
+        return receive_all(request.body, headers, self._store).addCallback(_reply_all_stored, request)
 
 
 class FilesByPath(StoredFile):
@@ -102,7 +105,7 @@ class FilesByPath(StoredFile):
             if _precondition_fails(request, tag):
                 raise precondition_failed()
         stored = await receive(request.body, headers, self._store, [digest])
-        _reply_stored([stored], request, 201 if stored.created else 200)
+        _reply_stored(stored, request, 201 if stored.created else 200)
 
 
 def _hash_in_query(request: IStreamedRequest) -> bytes:
@@ -125,18 +128,35 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
     return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is PreconditionResult.FAILED
 
 
-def _reply_stored(stored: Sequence[UploadResult], request: IStreamedRequest, status: int) -> None:
-    """Send the hash of a file; of several files the hashes, one in each line, or a list in JSON."""
-    if_none_match = request.header(b"if-none-match")
-    if if_none_match is not None and any(_was_excluded(file, if_none_match) for file in stored):
-        raise precondition_failed()
-    headers = _validators(stored[0].digest) if len(stored) == 1 else []
-    if prefers_json(request):
-        values = [_description(file) for file in stored]
-        reply_json(request, status, values[0] if len(values) == 1 else values, headers=headers)
+def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int) -> None:
+    """Send the hash of a file, as text or JSON, and the headers that name it."""
+    received = request.getAllHeaders()
+    if b"if-none-match" in received:
+        _check_was_stored([file], request)
+    lines = _validators(file.digest)
+    if b"accept" in received and prefers_json(request):
+        reply_json(request, status, _description(file), lines=lines)
     else:
-        lines = [file.digest.hex.encode() for file in stored]
-        reply(request, status, lines[0] if len(lines) == 1 else b"\n".join([*lines, b""]), headers=headers)
+        reply(request, status, file.digest.hex.encode("ascii"), lines=lines)
+
+
+def _reply_all_stored(files: Sequence[UploadResult], request: IStreamedRequest) -> None:
+    """Send the hashes of several files, one in each line, or a list in JSON."""
+    if len(files) == 1:
+        _reply_stored(files[0], request, 200)
+        return
+    _check_was_stored(files, request)
+    if prefers_json(request):
+        reply_json(request, 200, [_description(file) for file in files])
+    else:
+        reply(request, 200, b"".join(b"%b\n" % file.digest.hex.encode("ascii") for file in files))
+
+
+def _check_was_stored(files: Sequence[UploadResult], request: IStreamedRequest) -> None:
+    """Raise `HTTPError` (412) if ``If-None-Match`` names a file that was stored before."""
+    if_none_match = request.header(b"if-none-match")
+    if if_none_match is not None and any(_was_excluded(file, if_none_match) for file in files):
+        raise precondition_failed()
 
 
 def _was_excluded(file: UploadResult, if_none_match: bytes) -> bool:
@@ -146,12 +166,14 @@ def _was_excluded(file: UploadResult, if_none_match: bytes) -> bool:
     return not file.created and result is PreconditionResult.FAILED
 
 
-def _validators(digest: Digest) -> list[Field]:
-    headers = [(b"Location", _url(digest).encode()), (b"ETag", entity_tag(digest))]
+def _validators(digest: Digest) -> PreformattedHeaders:
+    """Return ``Location``, ``ETag`` and ``Repr-Digest``, whose values cannot contain line breaks."""
+    text = digest.hex.encode("ascii")
+    lines = {b"location": b"Location: /files/" + text, b"etag": b'ETag: "' + text + b'"'}
     integrity = repr_digest(digest)
     if integrity is not None:
-        headers.append((b"Repr-Digest", integrity))
-    return headers
+        lines[b"repr-digest"] = b"Repr-Digest: " + integrity
+    return lines
 
 
 def _description(file: UploadResult) -> dict[str, object]:
@@ -160,9 +182,5 @@ def _description(file: UploadResult) -> dict[str, object]:
         "algorithm": file.digest.algorithm,
         "size": file.size,
         "created": file.created,
-        "url": _url(file.digest),
+        "url": f"/files/{file.digest.hex}",
     }
-
-
-def _url(digest: Digest) -> str:
-    return f"/files/{digest.hex}"

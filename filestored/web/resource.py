@@ -35,6 +35,8 @@ JSON = b"application/json"
 
 NO_SNIFF: Field = (b"X-Content-Type-Options", b"nosniff")
 
+_NO_LINES: PreformattedHeaders = {}
+
 _log = Logger()
 
 
@@ -57,10 +59,11 @@ class AsyncResource(Resource):
         except Exception:
             self._fail(Failure(), request)
             return NOT_DONE_YET
-        if iscoroutine(result):
+        if not isinstance(result, Deferred):
+            if not iscoroutine(result):
+                return NOT_DONE_YET
             result = Deferred.fromCoroutine(result)
-        if isinstance(result, Deferred):
-            result.addErrback(self._fail, request)
+        result.addErrback(self._fail, request)
         return NOT_DONE_YET
 
     def send_error(self, request: IStreamedRequest, error: HTTPError) -> None:
@@ -130,11 +133,13 @@ def reply(
     body: bytes,
     content_type: bytes = TEXT,
     headers: Sequence[Field] = (),
+    lines: PreformattedHeaders = _NO_LINES,
 ) -> None:
-    """Send a complete small response, which caches do not store."""
+    """Send a complete small response, which caches do not store; `lines` are preformatted headers."""
     request.setResponseCode(status)
-    length = (b"Content-Length", b"%d" % len(body))
-    request.set_headers(_fixed_headers(content_type) | preformat(length, *headers))
+    fixed = _fixed_headers(content_type)
+    length = {b"content-length": b"Content-Length: %d" % len(body)}
+    request.set_headers({**fixed, **length, **lines, **(preformat(*headers) if headers else _NO_LINES)})
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
@@ -151,9 +156,10 @@ def reply_json(
     value: object,
     content_type: bytes = JSON,
     headers: Sequence[Field] = (),
+    lines: PreformattedHeaders = _NO_LINES,
 ) -> None:
-    """Send `value` as JSON."""
-    reply(request, status, json.dumps(value).encode("ascii") + b"\n", content_type, headers)
+    """Send `value` as JSON; see `reply`."""
+    reply(request, status, json.dumps(value).encode("ascii") + b"\n", content_type, headers, lines)
 
 
 def start_not_modified(request: IStreamedRequest, tag: bytes, headers: PreformattedHeaders) -> bool:

@@ -10,7 +10,7 @@ is the file itself, also ``application/x-www-form-urlencoded``, which ``curl --d
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IConsumer
@@ -18,7 +18,14 @@ from twisted.python.failure import Failure
 
 from filestored.digest import Digest
 from filestored.errors import TooLarge
-from filestored.interfaces import IBody, IStore, IStreamedRequest, IUpload, UploadResult
+from filestored.interfaces import (
+    INLINE_HASH_MAX_BYTES,
+    IBody,
+    IStore,
+    IStreamedRequest,
+    IUpload,
+    UploadResult,
+)
 from filestored.web.digest_check import DigestCheck
 from filestored.web.errors import HTTPError
 from filestored.web.forms.all_files import AllFiles
@@ -29,8 +36,7 @@ from filestored.web.headers.parameters import is_quoted, parse_parameters, witho
 from filestored.web.headers.values import single_header
 
 
-@dataclass(frozen=True, slots=True)
-class UploadHeaders:
+class UploadHeaders(NamedTuple):
     """The `boundary` of a form, None for other content; and the announced `digests` of the content."""
 
     boundary: bytes | None
@@ -100,6 +106,10 @@ def receive(
     Raises, or fails with, `UploadRefused`, `BodyError` or `HTTPError`; nothing is stored then.
     """
     if headers.boundary is None:
+        if body.length is not None and body.length <= INLINE_HASH_MAX_BYTES:
+            data = body.read()
+            if data is not None:
+                return store.put(data, (*expected, *headers.digests))
         upload = store.upload((*expected, *headers.digests), body.length)
         delivered = maybeDeferred(body.deliver, upload)
     else:
@@ -110,13 +120,11 @@ def receive(
 
 
 def receive_all(body: IBody, headers: UploadHeaders, store: IStore) -> Deferred[list[UploadResult]]:
-    """Store the body, or all files of a form; fire with the results in order.
+    """Store all files of a form; fire with the results in order.
 
     Raises and fails as `receive`. Of a form with more than `MAX_HELD_FILES` files, or of which one
     cannot be committed, other files may be stored then.
     """
-    if headers.boundary is None:
-        return receive(body, headers, store).addCallback(lambda stored: [stored])
     check_form_size(body, store.max_size)
     files = AllFiles(store.upload_series(), _parser(headers, store.max_size))
     return Deferred.fromCoroutine(_store_form(body, headers, files))

@@ -22,9 +22,7 @@ HELLO = b"hello"
 
 def digest_of(data: bytes, own: Algorithm = MD5) -> Digest:
     """The digest of `data`."""
-    hasher = own.new()
-    hasher.update(data)
-    return own.finish(hasher)
+    return own.digest(data)
 
 
 def put(backend: IBackend, data: bytes, name: Digest | None = None) -> bool:

@@ -38,7 +38,7 @@ def file_name(text):
 def cookies(text):
     fields = parse_headers(f"Host: h\r\nCookie: {text}\r\n\r\n".encode("latin-1"), b"HTTP/1.1", BOUNDLESS)
     head = RequestHead(b"GET", b"/", b"/", b"", b"HTTP/1.1", fields, b"")
-    return Request(head, RequestBody(False, 0, list), SimpleNamespace(transport=None)).received_cookies
+    return Request(head, RequestBody(False, 0, list, bytes), SimpleNamespace(transport=None)).received_cookies
 
 
 READERS = {

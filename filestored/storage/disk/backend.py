@@ -16,7 +16,7 @@ from contextlib import ExitStack
 
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest, algorithm
+from filestored.digest import SHARD_DIGITS, Algorithm, Digest, algorithm
 from filestored.errors import NotFound, StoreMissing
 from filestored.interfaces import (
     IAliases,
@@ -116,7 +116,8 @@ class DiskBackend:
 
     def is_worthwhile(self, files: int, digests: Collection[Digest]) -> bool:
         """Return whether the number of single flushes reaches the minimum for `flush_all`."""
-        return files + len({digest.shard for digest in digests}) >= self._batch_flush_min
+        least = self._batch_flush_min
+        return files >= least or files + len({digest.hex[:SHARD_DIGITS] for digest in digests}) >= least
 
     def flush_all(self) -> None:
         """Call syncfs(2) on a descriptor that is always open, so that it reports every error."""
@@ -158,9 +159,7 @@ class DiskBackend:
     def _is_digest_of(self, digest: Digest, data: bytes) -> bool:
         """Return whether `data` has this digest, which may be of a former algorithm."""
         named = self._algorithm if digest.algorithm == self._algorithm.name else algorithm(digest.algorithm)
-        hasher = named.new()
-        hasher.update(data)
-        return named.finish(hasher) == digest
+        return named.digest(data) == digest
 
     def _open(self, digest: Digest) -> "DiskFile":
         try:

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 
-from filestored.digest import Digest
+from filestored.digest import SHARD_DIGITS, Digest
 from filestored.errors import StoreMissing, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.syscalls import (
@@ -246,8 +246,8 @@ class StoreRoot:
 
     def flush_shards(self, descriptors: Mapping[str, int], digests: Iterable[Digest]) -> None:
         """Flush the shard of each digest once; `descriptors` maps shards. Raises `OSError`."""
-        names = sorted({digest.shard for digest in digests})
-        self.flush(*(descriptors[name] for name in names))
+        names = sorted({digest.hex[:SHARD_DIGITS] for digest in digests})
+        self.flush(*map(descriptors.__getitem__, names))
 
     def check(self) -> None:
         """Raise `StoreMissing` when the directory or its ``FORMAT`` was removed. May raise `OSError`."""

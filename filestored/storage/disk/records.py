@@ -213,7 +213,7 @@ class DiskRecords:
             raise
         try:
             temp_file.write(value)
-            temp_file.seal(RECORD_MODE)
+            temp_file.seal(mode=RECORD_MODE)
             yield temp_file
         finally:
             temp_file.discard()

@@ -20,7 +20,7 @@ import stat
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from filestored.digest import Algorithm, Digest
+from filestored.digest import SHARD_DIGITS, Algorithm, Digest
 from filestored.errors import Collision
 from filestored.interfaces import ISink
 from filestored.storage.disk.quarantine import Quarantine
@@ -35,7 +35,7 @@ _MAX_ATTEMPTS = 100
 
 @implementer(ISink)
 class DiskSink:
-    """The sink of an upload to the shards of one store."""
+    """The sink of an upload to the shards of one store; `write`, `seal` and `discard` are the temp file's."""
 
     encoding = None
     _log = Logger()
@@ -49,23 +49,18 @@ class DiskSink:
         calls: Syscalls,
     ) -> None:
         self._temp_file = temp_file
+        self.write = temp_file.write
+        self.seal = temp_file.seal
+        self.discard = temp_file.discard
         self._shards = shards
         self._quarantine = quarantine
         self._algorithm = algorithm
         self._calls = calls
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append to the temp file."""
-        self._temp_file.write(data)
-
-    def seal(self, flush: bool = True) -> None:
-        """Set mode 0440; fsync if `flush`."""
-        self._temp_file.seal(flush=flush)
-
     def publish(self, digest: Digest) -> bool:
         """Link the temp file to its digest; handle an existing file."""
         for _ in range(_MAX_ATTEMPTS):
-            shard = self._shards.descriptors[digest.shard]
+            shard = self._shards.descriptors[digest.hex[:SHARD_DIGITS]]
             try:
                 self._temp_file.link(digest.hex, shard)
                 return True
@@ -76,10 +71,6 @@ class DiskSink:
                 if self._already_stored(digest, shard):
                     return False
         raise OSError(errno.EBUSY, "the name is created and removed all the time")
-
-    def discard(self) -> None:
-        """Discard the temp file."""
-        self._temp_file.discard()
 
     def _already_stored(self, digest: Digest, shard: int) -> bool:
         """Return whether the existing file has the same bytes; if not, it was moved away."""

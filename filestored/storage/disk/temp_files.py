@@ -43,16 +43,19 @@ class TempFile:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`, with as many writes as needed. Raises `OSError`."""
-        rest = memoryview(data)
+        rest = data
         while rest:
             written = self._calls.write(self.descriptor, rest)
             if not written:
                 raise OSError(errno.EIO, "nothing was written")
-            rest = rest[written:]
             self._size += written
-        self._begin_write_back()
+            if written == len(rest):
+                break
+            rest = memoryview(rest)[written:]
+        if self._size - self._begun >= WRITEBACK_BYTES:
+            self._begin_write_back()
 
-    def seal(self, mode: int = MODE, *, flush: bool = True) -> None:
+    def seal(self, flush: bool = True, mode: int = MODE) -> None:
         """Set `mode`; fsync if `flush`. Raises `OSError`; the file must be discarded then."""
         self._calls.fchmod(self.descriptor, mode)
         if flush:
@@ -75,10 +78,9 @@ class TempFile:
             os.close(descriptor)
 
     def _begin_write_back(self) -> None:
-        if self._size - self._begun >= WRITEBACK_BYTES:
-            with suppress(OSError):  # the flush reports it
-                self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
-            self._begun = self._size
+        with suppress(OSError):  # the flush reports it
+            self._calls.sync_file_range(self.descriptor, self._begun, self._size - self._begun)
+        self._begun = self._size
 
 
 class TempFiles:
@@ -99,7 +101,7 @@ class TempFiles:
         """Open a new empty file. Raises `OSError`."""
         tmp = self._probe() if self._tmp is None else self._tmp
         if tmp < 0:
-            return TempFile(self._open_unnamed(), self._calls)
+            return TempFile(self._calls.open(".", _UNNAMED, 0o600, dir_fd=self._root), self._calls)
         while True:
             try:
                 temp_file = self._open_named(tmp)
@@ -145,15 +147,12 @@ class TempFiles:
 
     def _supports_unnamed(self) -> bool:
         try:
-            os.close(self._open_unnamed())
+            os.close(self._calls.open(".", _UNNAMED, 0o600, dir_fd=self._root))
         except OSError as error:
             if error.errno in _NO_TMPFILE:
                 return False
             raise
         return True
-
-    def _open_unnamed(self) -> int:
-        return self._calls.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._root)
 
     def _open_tmp(self) -> int:
         with suppress(FileExistsError):
@@ -196,6 +195,7 @@ class TempFiles:
             os.close(descriptor)
 
 
+_UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 _NAME_BYTES = 16
 _NAME_PATTERN = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}

@@ -11,7 +11,7 @@ Uploads have no content coding, so both headers cover the same bytes: the conten
 they cover the encoded form, not the file in it.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64, unhexlify
 from typing import cast
 
 import http_sf
@@ -37,7 +37,7 @@ def entity_tag(digest: Digest, suffix: bytes = b"") -> bytes:
 def repr_digest(digest: Digest) -> bytes | None:
     """Return the value of `Repr-Digest` for a stored file; None if the RFC lacks its algorithm."""
     key = _KEYS.get(digest.algorithm)
-    return b"%s=:%s:" % (key, b64encode(bytes.fromhex(digest.hex))) if key else None
+    return b"%b=:%b:" % (key, b2a_base64(unhexlify(digest.hex), newline=False)) if key else None
 
 
 def _digest(name: str, value: object) -> Digest:
