@@ -177,7 +177,10 @@ class EpollSet:
         actions = self._after_events.copy()
         self._after_events.clear()
         for action in actions:
-            action()
+            try:
+                action()
+            except BaseException:  # see `_dispatch`
+                _log.failure("an action after the events failed")
 
     def _read_and_write(self, selectable: Any, mask: int) -> None:
         """Call ``doRead`` or ``doWrite`` or both, or end a connection that has failed."""

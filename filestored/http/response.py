@@ -98,7 +98,7 @@ class CachedHead:
 
     def __init__(self, headers: PreformattedHeaders) -> None:
         self._lines = b"\r\n".join([b"", *headers.values(), b"", b""])
-        partial = (line for name, line in headers.items() if name != b"content-length")
+        partial = [line for name, line in headers.items() if name != b"content-length"]
         self._partial_lines = b"\r\n".join([b"", *partial, b"Content-Length: "])
         self.has_ranges = headers.get(b"accept-ranges") == b"Accept-Ranges: bytes"
         self._second = 0

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from filestored.daemon.acceptor import accept_from
-from filestored.daemon.epoll import MAX_EVENTS, EpollSet
+from filestored.daemon.epoll import MAX_BATCH, MAX_EVENTS, EpollSet
 from filestored.daemon.listeners import Listeners, parse_endpoint
 from tests.daemon_process import children
 from tests.daemon_process import until as wait_until
@@ -156,6 +156,59 @@ def test_epoll_set_provides_the_reactor_interfaces(epoll_set):
     assert verifyObject(IReadDescriptor, epoll_set)
     assert epoll_set in reactor.getReaders()
     assert epoll_set.seconds() <= reactor.seconds()
+
+
+class Batched(Peer):
+    """Answers after the events, and records the order in `order`."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def dataReceived(self, data):
+        super().dataReceived(data)
+        self.order.append("read")
+        self.transport.reactor.call_after_events(self.answer)
+
+    def answer(self):
+        self.order.append("answer")
+        self.transport.write(self.received)
+
+
+@pytest_twisted.ensureDeferred
+async def test_actions_after_events_are_called_behind_all_events_of_a_batch(join):
+    order = []
+    clients = [join(Batched(order)) for _ in range(3)]
+    for client in clients:
+        client.sendall(b"x")
+    await until(lambda: len(order) == 6)
+    assert ["read"] * 3 + ["answer"] * 3 == order
+    assert [b"x"] * 3 == [client.recv(10) for client in clients]
+
+
+@pytest_twisted.ensureDeferred
+async def test_actions_after_events_wait_for_a_bounded_number_of_events(join):
+    order = []
+    clients = [join(Batched(order)) for _ in range(MAX_BATCH + 1)]
+    for client in clients:
+        client.sendall(b"x")
+    await until(lambda: len(order) == 2 * len(clients))
+    assert ["read"] * MAX_BATCH + ["answer"] * MAX_BATCH + ["read", "answer"] == order
+
+
+@pytest_twisted.ensureDeferred
+async def test_failed_action_after_events_does_not_affect_others(join, failures):
+    class Failing(Batched):
+        def answer(self):
+            raise RuntimeError("cannot answer")
+
+    order = []
+    clients = [join(Failing(order)), join(Batched(order))]
+    for client in clients:
+        client.sendall(b"x")
+    await until(lambda: "answer" in order)
+    assert b"x" == clients[1].recv(10)
+    assert ["cannot answer"] == failures
 
 
 def test_close_is_idempotent():
