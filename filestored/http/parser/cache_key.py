@@ -67,9 +67,12 @@ def header_key(block: bytes, max_fields: int) -> HeaderKey | None:
     if not is_whole or block.count(b"\r\n") - 2 > max_fields:
         return None
     found = _RANGE_LINE.search(lines) if b"ange:" in lines else None
-    if found is None or _CONDITION.search(lines):
+    if found is None:
         return HeaderKey(lines, None)
-    return HeaderKey(lines[: found.start()] + lines[found.end() :], (int(found[1]), int(found[2])))
+    others = lines[: found.start()] + lines[found.end() :]
+    if _SELECTION.search(others):
+        return HeaderKey(lines, None)
+    return HeaderKey(others, (int(found[1]), int(found[2])))
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -92,5 +95,7 @@ _IRRELEVANT_LINE = re.compile(
     rf"\r\n(?<!\n\r\n)(?!{_any_of(name + ':' for name in RELEVANT_FIELDS)})"
     rf"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:{_VALUE}(?=\r\n)".encode()
 )
-_CONDITION = re.compile(rb"\r\n[Ii][Ff]-")
+_SELECTION = re.compile(rb"\r\n(?:if-|range:)", re.IGNORECASE)
+"""A condition, or another range: several lines are one list."""
+
 _RANGE_LINE = re.compile(rb"\r\n[Rr]ange:[\t ]*bytes=([0-9]{1,18})-([0-9]{1,18})[\t ]*(?=\r\n)")
