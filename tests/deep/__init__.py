@@ -18,6 +18,7 @@ status is 1 when one fails.
     reserve   P7: uploads at once, whose length is unknown, leave the reserve free (root)
     missing_directories  P6: each directory of the images is missing during a start: none lost (faketime)
     proxies   P41: nginx and the daemon agree on where each request ends
+    heads     P42: 100,000 random heads are answered from the response cache as without it
     framing   P10: 100,000 random chunked bodies are read as h11 reads them, or refused
     forms     P14: 100,000 random forms, cut at random: the contents that were sent, or 400 or 413
     slow_uploads  P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed

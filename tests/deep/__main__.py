@@ -25,7 +25,7 @@ NAMES = (
         "full",
         "reserve",
     ),
-    *("missing_directories", "proxies", "framing", "forms", "slow_uploads", "clock", "attacks"),
+    *("missing_directories", "proxies", "heads", "framing", "forms", "slow_uploads", "clock", "attacks"),
 )
 
 

@@ -145,3 +145,18 @@ MALFORMED: dict[str, bytes] = {
     "a trailer without a colon": CHUNKED + b"5\r\nhello\r\n0\r\nX\r\n\r\n",
     "a NUL in a trailer": CHUNKED + b"5\r\nhello\r\n0\r\nX: \0\r\n\r\n",
 }
+
+
+def malformed_heads(target: bytes) -> dict[str, bytes]:
+    """Return heads of `MALFORMED`, as reads of this target and without what follows the head.
+
+    Chunked bodies are left out, for they are malformed behind the head only.
+    """
+    heads = {}
+    for name, data in MALFORMED.items():
+        if not data.startswith(CHUNKED):
+            head, end, _ = data.partition(b"\r\n\r\n")
+            for other in (b"POST / ", b"GET / ", b"GET /files/" + b"0" * 64 + b" "):
+                head = head.replace(other, b"GET " + target + b" ", 1)
+            heads[name] = head + end
+    return heads

@@ -14,7 +14,7 @@ import h11
 import pytest
 
 from tests.http_clients.raw_socket import RawSocketClient, ask, head
-from tests.wire_contract.malformed import GOOD, MALFORMED
+from tests.wire_contract.malformed import GOOD, MALFORMED, malformed_heads
 from tests.wire_contract.random_requests import change, seeds
 
 COUNT = 5000
@@ -47,6 +47,23 @@ def test_malformed_request_after_a_valid_one_gets_an_error(port, data):
         answer = peer.read_response()
         assert answer.status == 505 or 400 <= answer.status < 500
         assert b"" == peer.remainder()
+
+
+@pytest.mark.parametrize("name", malformed_heads(b""))
+def test_malformed_head_after_a_cached_response_gets_an_error(port, stored, name):
+    """It differs from the head of the cached response in its defect only, and arrives alone."""
+    digest, content = stored
+    target = f"/files/{digest}"
+    with RawSocketClient(port) as peer:
+        for _ in range(3):
+            peer.send(head("GET", target))
+            assert content == peer.read_response().body
+        peer.send(malformed_heads(target.encode())[name])
+        answer = peer.read_response()
+        assert answer.status == 505 or 400 <= answer.status < 500
+        assert "close" == answer.fields["connection"].lower()
+        assert b"" == peer.remainder()
+    assert content == ask(port, "GET", target).body
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())

@@ -37,7 +37,9 @@ CARRIERS = {
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS.keys())
-def test_request_within_a_body_is_not_answered(port, stored, carrier, framing):
+@pytest.mark.parametrize("cached", [False, True], ids=["at once", "later, after a cached response"])
+def test_request_within_a_body_is_not_answered(port, stored, carrier, framing, cached):
+    """The head arrives with its body, or alone on a connection that has received a cached response."""
     digest, content = stored
     method, target, fields = carrier
     hidden = head("DELETE", f"/files/{digest}")
@@ -46,7 +48,15 @@ def test_request_within_a_body_is_not_answered(port, stored, carrier, framing):
     else:
         announced, body = "Transfer-Encoding: chunked", chunked(hidden)
     with RawSocketClient(port) as peer:
-        peer.send(head(method, target.format(digest), [*fields, announced]) + body)
+        if cached:
+            for _ in range(3):
+                peer.send(head("GET", f"/files/{digest}"))
+                assert content == peer.read_response().body
+            peer.send(head(method, target.format(digest), [*fields, announced]))
+            ask(port, "GET", "/health")  # its response proves that the head has been read
+            peer.send(body)
+        else:
+            peer.send(head(method, target.format(digest), [*fields, announced]) + body)
         peer.send(head("GET", f"/files/{digest}", ["Connection: close"]))
         first = peer.read_response(method)
         if first.fields.get("connection", "").lower() == "close":
