@@ -173,6 +173,19 @@ class IFileSource(IFileBacked):
         """
 
 
+class IRevalidatable(Interface):
+    """Optional, of a blob or stored file: it can stay open for several downloads.
+
+    Each stored file that provides `IFileBacked` provides this, too.
+    """
+
+    def is_current() -> bool:
+        """Return whether its name still leads to the open file. Takes microseconds.
+
+        False also while the disk is slow.
+        """
+
+
 # --- images, called by the image API --------------------------------------------------------
 
 

@@ -27,8 +27,10 @@ PER_UPLOAD = MAX_HELD_FILES
 PER_IMAGE_UPLOAD = 1
 """Descriptors of an upload of an image, besides those of its connection."""
 
-RESERVED = 768
-"""Descriptors of everything else: the directories of two stores, logs, pipes, libraries."""
+RESERVED = 1280
+"""Descriptors of everything else: the directories of two stores, files that two response caches keep open,
+logs, pipes, libraries.
+"""
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Thresholds of the garbage collector; that of generation 0 is some MiB of new objects."""

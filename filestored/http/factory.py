@@ -120,6 +120,8 @@ class HTTPFactory(Factory):
         if self._poll is not None:
             self._poll.cancel()
             self._poll = None
+        for cache in (self._cache, self._loopback_cache):
+            cache.files.drop_all()
         waiting, self._on_drained = self._on_drained, []
         for drained in waiting:
             drained.callback(None)
@@ -138,6 +140,8 @@ class HTTPFactory(Factory):
     def _check_timeouts(self) -> None:
         self.now = now = self._clock.seconds()
         self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
+        for cache in (self._cache, self._loopback_cache):
+            cache.files.drop_idle()
         for connection in list(self._connections):
             try:
                 connection.check_timeouts(now)

@@ -1,9 +1,9 @@
 """Response cache, keyed by the request head without the header lines that cannot change the response.
 
 A resource declares that a response may be cached (`ICacheable.cache_with`). A hit skips parsing, routing and
-rendering: the stored head is sent with the current date. The body is reopened each time, so a deleted file is
-never served. A single byte range of a cached response is a hit, too. A head that arrives in pieces, or with
-the next request behind it, is no hit.
+rendering: the stored head is sent with the current date. The body is reopened or validated each time, so a
+deleted file is never served. A single byte range of a cached response is a hit, too. A head that arrives in
+pieces, or with the next request behind it, is no hit.
 
 `parser.cache_key` makes the keys. Each connection has a `CacheLookup`, which keeps the key of its last header
 block: most clients repeat theirs.
@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from filestored.bounded_cache import BoundedCache
 from filestored.errors import FilestoredError
 from filestored.http.limits import Limits
+from filestored.http.open_files import OpenFile, OpenFiles
 from filestored.http.parser.cache_key import header_key
 from filestored.http.parser.request_head import RequestHead
 from filestored.http.response import CachedHead, PreformattedHeaders
@@ -56,7 +57,9 @@ class CachedResponse:
     head: CachedHead
     size: int
     reopen: Callable[[], IBlob]
+    files: OpenFiles
     entry: AccessEntry
+    _file: OpenFile | None = None
     _description: str | None = None
 
     def send(self, output: SocketOutput, span: Span | None, abort: Callable[[], None]) -> bool:
@@ -72,18 +75,21 @@ class CachedResponse:
             head = self.head.partial(start, stop, self.size)
         else:
             return False
-        try:
-            blob = self.reopen()
-        except (FilestoredError, OSError):
-            return False
-        if blob.size != self.size:
-            blob.close()
-            return False
-        if IInMemory.providedBy(blob):
-            output.write_batched(head + (blob.data if span is None else blob.data[start:stop]))
-            blob.close()
-            return True
-        return _send_file(output, head, blob, start, stop, abort)
+        file = self._file
+        if file is None or not file.acquire():
+            try:
+                blob = self.reopen()
+            except (FilestoredError, OSError):
+                return False
+            if blob.size != self.size:
+                blob.close()
+                return False
+            if IInMemory.providedBy(blob):
+                output.write_batched(head + (blob.data if span is None else blob.data[start:stop]))
+                blob.close()
+                return True
+            file = self._file = self.files.add(blob)
+        return _send_file(output, head, file, start, stop, abort)
 
     def describe(self, log: IAccessLog, span: Span | None) -> str:
         """Return the entry of the access log."""
@@ -119,17 +125,17 @@ class SentFromCache:
 
 
 def _send_file(
-    output: SocketOutput, head: bytes, blob: IBlob, start: int, stop: int, abort: Callable[[], None]
+    output: SocketOutput, head: bytes, file: OpenFile, start: int, stop: int, abort: Callable[[], None]
 ) -> bool:
-    """Send a head and a range of a file, and close it; return False if nothing is sent: it cannot be read."""
-    source = IFileSource(blob)
+    """Send a head and a range of a file, and release it; return False if it cannot be read."""
+    source = IFileSource(file.blob)
     if stop - start <= INLINE_FILE_MAX_BYTES and not source.slow:
         try:
             output.write_batched(head + read_range(source, start, stop))
         except OSError:
             return False
         finally:
-            blob.close()
+            file.release()
         return True
     output.write(head, more=True)
     try:
@@ -137,14 +143,14 @@ def _send_file(
     except OSError:
         sending = fail()
     if sending is None:
-        blob.close()
+        file.release()
     else:
-        sending.addBoth(_file_sent, blob, abort)
+        sending.addBoth(_file_sent, file, abort)
     return True
 
 
-def _file_sent(outcome: Failure | None, blob: IBlob, abort: Callable[[], None]) -> None:
-    blob.close()
+def _file_sent(outcome: Failure | None, file: OpenFile, abort: Callable[[], None]) -> None:
+    file.release()
     if outcome is not None:
         _log.failure("a file could not be sent to its end", outcome)
         abort()
@@ -155,6 +161,12 @@ class ResponseCache(BoundedCache[bytes, CachedResponse]):
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         super().__init__(max_entries)
+        self.files = OpenFiles()
+
+    def clear(self) -> None:
+        """Remove all responses."""
+        super().clear()
+        self.files.drop_all()
 
 
 class CacheLookup:
@@ -206,7 +218,7 @@ class CacheLookup:
             fields.get(b"referer"),
             fields.get(b"user-agent"),
         )
-        self._cache.add(key, CachedResponse(CachedHead(headers), size, reopen, entry))
+        self._cache.add(key, CachedResponse(CachedHead(headers), size, reopen, self._cache.files, entry))
 
     def _use(self, block: bytes) -> None:
         """Use the key of a header block; one that no response has if it has none."""

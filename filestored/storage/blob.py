@@ -9,6 +9,8 @@ A `RangeProducer` reads a chunk, waits while it is paused, writes, and continues
 
 import errno
 import os
+from collections.abc import Callable
+from time import monotonic
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -17,7 +19,7 @@ from zope.interface import implementer
 
 from filestored.digest import Digest
 from filestored.errors import Overloaded
-from filestored.interfaces import IBlob, IFileSource, IInMemory, IStoredFile
+from filestored.interfaces import IBlob, IFileSource, IInMemory, IRevalidatable, IStoredFile
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.threads import Run
@@ -33,7 +35,7 @@ CLOSE_IN_THREAD_MIN_BYTES = 1024 * 1024
 class Blob:
     """The content of `digest`, read from `file` by `run`; `breaker` measures reads."""
 
-    __slots__ = ("_breaker", "_closed", "_file", "_health", "_producer", "_reading", "_run", "digest", "size")
+    __slots__ = ("_breaker", "_closed", "_file", "_health", "_producer", "_reads", "_run", "digest", "size")
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Blob:
         self._health = health
         self._breaker = breaker or ReadCircuitBreaker()
         self._producer: RangeProducer | None = None
-        self._reading = False
+        self._reads = 0
         self._closed = False
 
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
@@ -68,14 +70,14 @@ class Blob:
 
     async def read(self, start: int, stop: int) -> bytes:
         """Read at least one byte of the half-open range. Raises `OSError`."""
-        self._reading = True
+        self._reads += 1
         try:
             data = await self._run(self._read_if_wanted, start, min(READ_CHUNK_BYTES, stop - start))
         except OSError as error:
             raise_classified(self._health.classify_read, error)
         finally:
-            self._reading = False
-            if self._closed:
+            self._reads -= 1
+            if self._closed and not self._reads:
                 self._release()
         if not data and self._is_stopped():
             raise CancelledError
@@ -90,7 +92,7 @@ class Blob:
         self._closed = True
         if self._producer is not None:
             self._producer.stopProducing()
-        if not self._reading:
+        if not self._reads:
             self._release()
 
     def _read_if_wanted(self, start: int, count: int) -> bytes:
@@ -141,11 +143,11 @@ class InMemoryBlob:
         """Do nothing: no descriptor is held."""
 
 
-@implementer(IBlob, IFileSource)
+@implementer(IBlob, IFileSource, IRevalidatable)
 class FileBlob(Blob):
     """The content of `digest` in a regular file."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_is_current")
 
     def __init__(
         self,
@@ -155,13 +157,24 @@ class FileBlob(Blob):
         health: Health,
         breaker: ReadCircuitBreaker,
         descriptor: int,
+        is_current: Callable[[], bool],
     ) -> None:
         super().__init__(digest, file, run, health, breaker)
         self._descriptor = descriptor
+        self._is_current = is_current
 
     def fileno(self) -> int:
         """Return the descriptor, valid until the blob is closed."""
         return self._descriptor
+
+    def is_current(self) -> bool:
+        """See `IRevalidatable.is_current`."""
+        if self._breaker.slow:
+            return False
+        began = monotonic()
+        current = self._is_current()
+        self.record_latency(monotonic() - began)
+        return current
 
     @property
     def slow(self) -> bool:

@@ -31,6 +31,7 @@ from filestored.interfaces import (
     IFileBacked,
     IInMemory,
     INonBlockingOpen,
+    IRevalidatable,
     IStore,
     IStoredFile,
     ISyncOpen,
@@ -243,7 +244,9 @@ class Store:
         if IInMemory.providedBy(file):
             return InMemoryBlob(digest, file.data, file.size)
         if IFileBacked.providedBy(file):
-            return FileBlob(digest, file, self._threads.read, self._health, self._read_breaker, file.fileno())
+            descriptor, is_current = file.fileno(), IRevalidatable(file).is_current
+            breaker = self._read_breaker
+            return FileBlob(digest, file, self._threads.read, self._health, breaker, descriptor, is_current)
         return Blob(digest, file, self._threads.read, self._health, self._read_breaker)
 
     def _open_error(self, error: Exception) -> Exception:

@@ -115,7 +115,8 @@ async def test_cached_response_equals_the_first_except_its_date(served, size, ta
     assert [first.undated] * 2 == [other.undated for other in others]
     assert [(b"GET", target.format(name).encode(), 200, size)] * 3 == served.lines
     assert 1 == served.factory.rendered
-    assert 3 == served.store.statistics.opened
+    in_memory = served.recent and size <= MAX_FILE_BYTES
+    assert (3 if in_memory else 2) == served.store.statistics.opened  # a file stays open for the next hit
 
 
 @pytest.mark.parametrize("size", SIZES)

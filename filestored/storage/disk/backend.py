@@ -11,7 +11,7 @@ symbolic links, FIFOs and directories are never served.
 import errno
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
 from zope.interface import implementer
@@ -25,6 +25,7 @@ from filestored.interfaces import (
     IFileBacked,
     INonBlockingOpen,
     IQuarantine,
+    IRevalidatable,
     ISink,
     IStoredFile,
 )
@@ -170,7 +171,9 @@ class DiskBackend:
             if error.errno in NO_FILE_ERRNOS:
                 raise NotFound from None
             raise ReadFailed.of(error, f"{digest.shard}/{digest}") from error
-        return DiskFile(digest, descriptor, regular_status(descriptor, self._calls), self._calls)
+        return DiskFile(
+            digest, descriptor, regular_status(descriptor, self._calls), self._calls, self._shards
+        )
 
     def _open_name(self, digest: Digest) -> int:
         """Open the name; again if the shard directory was replaced. Raises `OSError`."""
@@ -222,14 +225,22 @@ class DiskBackend:
         self._opened.close()
 
 
-@implementer(IStoredFile, IFileBacked)
+@implementer(IStoredFile, IFileBacked, IRevalidatable)
 class DiskFile:
     """An open stored file; `size` in bytes, `status` from fstat(2) at opening."""
 
-    __slots__ = ("_calls", "_descriptor", "_digest", "size", "status")
+    __slots__ = ("_calls", "_descriptor", "_digest", "_shards", "size", "status")
 
-    def __init__(self, digest: Digest, descriptor: int, status: os.stat_result, calls: Syscalls) -> None:
+    def __init__(
+        self,
+        digest: Digest,
+        descriptor: int,
+        status: os.stat_result,
+        calls: Syscalls,
+        shards: Mapping[str, int],
+    ) -> None:
         self._digest = digest
+        self._shards = shards
         self._descriptor = descriptor
         self._calls = calls
         self.size = status.st_size
@@ -245,6 +256,17 @@ class DiskFile:
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._descriptor
+
+    def is_current(self) -> bool:
+        """Return whether inode and ctime of the name are those of the open file, by stat(2)."""
+        try:
+            status = self._calls.stat(
+                self._digest.hex, dir_fd=self._shards[self._digest.shard], follow_symlinks=False
+            )
+        except OSError:
+            return False
+        opened = self.status
+        return status.st_ino == opened.st_ino and status.st_ctime_ns == opened.st_ctime_ns
 
     def close(self) -> None:
         """Close the descriptor."""
