@@ -127,7 +127,7 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     raise_open_file_limit(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
     recovery = Recovery(reactor, pools.make_run("recovery", 1))
-    store = _open_store(settings, pools, devices, recovery, must_exist)
+    store = _open_store(reactor, settings, pools, devices, recovery, must_exist)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     site = make_site(
         store,
@@ -158,7 +158,12 @@ def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccess
 
 
 def _open_store(
-    settings: Settings, pools: ThreadPools, devices: DeviceHealth, recovery: Recovery, must_exist: bool
+    reactor: Any,
+    settings: Settings,
+    pools: ThreadPools,
+    devices: DeviceHealth,
+    recovery: Recovery,
+    must_exist: bool,
 ) -> Store:
     health = devices.of(settings.store)
     report = recovery.add(health, partial(repair, settings.store))
@@ -170,6 +175,7 @@ def _open_store(
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         health=health,
+        call_soon=partial(reactor.callLater, 0),
     )
 
 

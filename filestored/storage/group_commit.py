@@ -1,7 +1,8 @@
 """Group commit: a queue of uploads and names that share flushes.
 
 Everything that ends with a durable name queues here. One batch runs at a time, in one job of an I/O thread;
-what queues meanwhile is the next batch. So a lone upload never waits for others, and many uploads share the
+what queues meanwhile is the next batch. While none runs, the next one starts after the iteration of the
+reactor that has read its first upload. So a lone upload never waits for others, and many uploads share the
 cost. A batch has one flush, for its own contents and for the names published by the batch before::
 
     batch     write A    | flush: content of A                | publish A |
@@ -38,12 +39,23 @@ from filestored.storage.commit_batch import CommitBatch, PendingName, PendingUpl
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
+CallSoon = Callable[[Callable[[], None]], object]
+"""Calls a function after the present iteration of the reactor, or at once."""
+
 
 class GroupCommit:
-    """The only way to durable names in a store. `on_free_space` receives the free space after each batch."""
+    """The only way to durable names in a store. `on_free_space` receives the free space after each batch.
+
+    `call_soon` starts a batch while none runs.
+    """
 
     def __init__(
-        self, backend: IBackend, run: Run, health: Health, on_free_space: Callable[[int | None], None]
+        self,
+        backend: IBackend,
+        run: Run,
+        health: Health,
+        on_free_space: Callable[[int | None], None],
+        call_soon: CallSoon,
     ) -> None:
         self._backend = backend
         self._run = run
@@ -51,21 +63,31 @@ class GroupCommit:
         self._on_free_space = on_free_space
         self._uploads: list[PendingUpload] = []
         self._names: list[PendingName] = []
-        self._busy = False
+        self._call_soon = call_soon
+        self._busy = self._scheduled = False
 
     def commit(self, upload: PendingUpload) -> None:
         """Store the content of `upload` durably; its `on_done` is called at the end."""
         self._uploads.append(upload)
-        if not self._busy:
-            self._start_batch()
+        if not (self._busy or self._scheduled):
+            self._schedule_batch()
 
     def flush_names(self, digest: Digest) -> "Deferred[None]":
         """Make a published or deleted name durable. Fails with `WritesSuspended` or `OSError`."""
         flushed: Deferred[None] = Deferred()
         self._names.append(PendingName(digest, partial(_fire, flushed)))
+        if not (self._busy or self._scheduled):
+            self._schedule_batch()
+        return flushed
+
+    def _schedule_batch(self) -> None:
+        self._scheduled = True
+        self._call_soon(self._start_scheduled_batch)
+
+    def _start_scheduled_batch(self) -> None:
+        self._scheduled = False
         if not self._busy:
             self._start_batch()
-        return flushed
 
     def _start_batch(self) -> None:
         """Run a batch of what has queued; fail it if an earlier batch has suspended writes."""

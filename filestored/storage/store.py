@@ -42,7 +42,7 @@ from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.commit_batch import PendingName, PendingUpload
-from filestored.storage.group_commit import GroupCommit
+from filestored.storage.group_commit import CallSoon, GroupCommit
 from filestored.storage.hashing import HashingWriter, content_digest
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
@@ -66,12 +66,22 @@ class Statistics:
     deleted: int = 0
 
 
+def _by_length(algorithms: Sequence[Algorithm]) -> dict[int, Algorithm]:
+    """Map the lengths of the texts of digests to their algorithms."""
+    return {2 * each.size: each for each in algorithms}
+
+
+def _call_now(function: Callable[[], None]) -> None:
+    function()
+
+
 @implementer(IStore)
 class Store:
     """The byte strings in `backend`, named by `algorithm`. Used in the reactor's thread only.
 
     `run` runs blocking calls. `max_size` in bytes; `max_uploads` may write to disk at once. `health` is
-    shared with other users of the disk. `seconds` is a monotonic clock.
+    shared with other users of the disk. `seconds` is a monotonic clock. `call_soon` calls a function in the
+    next iteration of the reactor.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class Store:
         max_uploads: int = MAX_UPLOADS,
         health: Health | None = None,
         seconds: Callable[[], float] = monotonic,
+        call_soon: CallSoon = _call_now,
     ) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
@@ -91,9 +102,7 @@ class Store:
         self.uploads_in_flight = 0
         self._backend = backend
         self._aliases = IAliases(backend, None)
-        self._alias_algorithms = (
-            {2 * each.size: each for each in self._aliases.alias_algorithms} if self._aliases else {}
-        )
+        self._alias_algorithms = _by_length(self._aliases.alias_algorithms if self._aliases else ())
         self._threads = threads = IOThreads.of(run)
         if INonBlockingOpen.providedBy(backend):
             alsoProvides(self, ISyncOpen)
@@ -103,7 +112,8 @@ class Store:
         self._admission = AdmissionControl(
             backend, threads.read, self._health, max_size=max_size, slots=self._slots
         )
-        self._group = GroupCommit(backend, threads.commit, self._health, self._admission.update_free_space)
+        on_free_space = self._admission.update_free_space
+        self._group = GroupCommit(backend, threads.commit, self._health, on_free_space, call_soon)
 
     @property
     def degraded(self) -> str | None:

@@ -96,6 +96,30 @@ def test_uploads_queued_during_a_batch_are_the_next_batch(store, diary, bench):
     assert ["settle 1", "settle 3"] == [event for event in diary.log if event.startswith("settle")]
 
 
+def test_uploads_of_one_iteration_of_the_reactor_are_one_batch(diary, bench):
+    soon = []
+    store = Store(diary, MD5, bench, call_soon=soon.append)
+    answers = [send(store, data) for data in (b"a", b"b")]
+    assert (1, 0) == (len(soon), len(bench.jobs))
+    soon.pop()()
+    answers.append(send(store, b"c"))
+    assert (0, 1) == (len(soon), len(bench.jobs))
+    bench.do_all()
+    assert ["seal a", "seal b", "publish a", "publish b", "seal c", "settle 2"] == diary.log[:6]
+    assert [1, 1, 1] == [outcome(answer).size for answer in answers]
+
+
+def test_batch_after_an_idle_time_starts_after_the_iteration_of_its_first_upload(diary, bench):
+    soon = []
+    store = Store(diary, MD5, bench, call_soon=soon.append)
+    for data in (b"a", b"b"):
+        answer = send(store, data)
+        soon.pop()()
+        bench.do_one()
+        assert outcome(answer).created
+    assert ["settle 1", "settle 1"] == [event for event in diary.log if event.startswith("settle")]
+
+
 def test_one_flush_covers_contents_of_a_batch_and_names_of_the_previous_one(store, diary, bench):
     send(store, b"x")
     answers = [send(store, data) for data in (b"a", b"b")]
