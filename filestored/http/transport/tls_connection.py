@@ -78,10 +78,11 @@ class TLSConnection(Server):
         """
         if not self._established:
             raise BlockingIOError
-        view, sent = memoryview(data)[:MAX_SEND_BYTES], 0
+        sent, size = 0, min(len(data), MAX_SEND_BYTES)
         try:
-            while sent < len(view):
-                sent += self._tls.send(view[sent:])  # one record
+            sent = self._tls.send(data)  # one record
+            while sent < size:
+                sent += self._tls.send(memoryview(data)[sent:size])
         except SSL.WantWriteError:
             if not sent:
                 raise BlockingIOError from None
