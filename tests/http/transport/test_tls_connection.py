@@ -245,13 +245,15 @@ class Echo(Resource):
         return True
 
 
-@pytest.mark.parametrize("receive_buffer", [None, 8192])
+@pytest.mark.parametrize(("receive_buffer", "pause"), [(None, 0), (8192, 0.005)])
 @pytest_twisted.ensureDeferred
-async def test_many_writes_arrive_complete_and_in_order(serve_tls, root, receive_buffer):
+async def test_many_writes_arrive_complete_and_in_order(serve_tls, root, receive_buffer, pause):
+    """Also when the client takes longer for the end than the server lingers."""
+
     def converse():
         with connect(serve_tls, receive_buffer) as client:
             client.sendall(b"GET /echo?writes=7 HTTP/1.0\r\nHost: x\r\n\r\n")
-            return read_to_end(client)
+            return read_to_end(client, pause)
 
     root.putChild(b"echo", Echo())
     assert (await deferToThread(converse)).endswith(b"\r\n\r\n" + CONTENT[: 7 * 700_000])
