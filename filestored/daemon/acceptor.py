@@ -96,21 +96,23 @@ class AdoptingReactor:
 
     def adopt_tls(self, factory: Any, tls: Any, *, proxied: bool = False) -> "Acceptor":
         """Start accepting TLS connections, which `tls` makes; `proxied` ones begin with a PROXY header."""
-        if isinstance(tls, ServerTLS) and not proxied:
-            acceptor = self._adopt_own_tls(factory, tls)
+        if isinstance(tls, ServerTLS):
+            acceptor = self._adopt_own_tls(factory, tls, proxied)
         else:
-            from twisted.protocols.tls import TLSMemoryBIOFactory  # needs the extra "tls"
+            from twisted.protocols.tls import TLSMemoryBIOFactory
 
-            encrypting = TLSMemoryBIOFactory(tls, False, factory)
-            acceptor = self.adopt(_behind_proxy(encrypting) if proxied else encrypting, encrypted=True)
+            acceptor = self.adopt(TLSMemoryBIOFactory(tls, False, factory), encrypted=True)
         acceptor.tls = tls
         return acceptor
 
-    def _adopt_own_tls(self, factory: Any, tls: ServerTLS) -> "Acceptor":
-        from filestored.http.transport.tls_connection import accept_tls  # needs the extra "tls"
+    def _adopt_own_tls(self, factory: Any, tls: ServerTLS, proxied: bool) -> "Acceptor":
+        from filestored.http.transport.proxied_tls import ProxiedTLSConnection  # needs the extra "tls"
+        from filestored.http.transport.tls_connection import TLSConnection, accept_tls
+
+        transport = ProxiedTLSConnection if proxied else TLSConnection
 
         def connect(connection: socket.socket, factory: Any) -> None:
-            accept_tls(connection, factory, tls, self._reactor)
+            accept_tls(connection, factory, tls, self._reactor, transport)
 
         return self.adopt(factory, encrypted=True, connect=connect)
 

@@ -1,6 +1,7 @@
 """Real reverse proxies in front of a daemon get no token; the configurations in deploy/ work."""
 
 import os
+import ssl
 import subprocess
 from contextlib import ExitStack
 from hashlib import sha256
@@ -11,6 +12,7 @@ import requests
 from tests.conftest import find_tool
 from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
 from tests.daemon_process import TIMEOUT
+from tests.tls_files import TLSFiles
 
 PROXY_HEADERS = [
     b"PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n",
@@ -147,3 +149,16 @@ def test_header_of_the_proxy_protocol_gets_no_token(start_daemon, header):
         with daemon.connect() as connection:
             connection.sendall(header + f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert b"HTTP/1.1 " + status == connection.recv(12)
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_header_of_the_proxy_protocol_before_tls_gets_no_token(start_daemon, tmp_path, header):
+    files = TLSFiles(tmp_path)
+    daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
+    context = ssl.create_default_context(cafile=files.root_file)
+    for target, status in (("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")):
+        with daemon.connect() as plain:
+            plain.sendall(header)
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert b"HTTP/1.1 " + status == connection.recv(12)

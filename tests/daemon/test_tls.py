@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 import requests
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from filestored.daemon.listeners import read_certificate
 from filestored.daemon.startup.endpoint_strings import with_absolute_paths
 from tests.daemon_process import run, until
+from tests.http_clients.blocking import BlockingClient, request_head
 from tests.tls_files import TLSFiles, write
 
 EXPECTING = (
@@ -304,6 +306,44 @@ def test_proxy_header_comes_before_tls(start_daemon, files, workers):
     files.renew()
     daemon.kill(signal.SIGHUP)
     until(lambda: all(old != proxied_certificate(daemon, files) for _ in range(8)), "every worker renews")
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("client", PROXY_HEADERS)
+@pytest.mark.parametrize("cut", [16, 20, 100])
+def test_proxy_header_in_two_pieces_and_a_large_file_behind_it(start_daemon, files, client, cut):
+    daemon = start_daemon("--workers", "1", "--access-log", "-", listen=f"haproxy:{files.endpoint()}")
+    context = ssl.create_default_context(cafile=files.root_file)
+    header, content = PROXY_HEADERS[client], os.urandom(5_000_000)
+    plain = daemon.connect()
+    plain.sendall(header[:cut])
+    time.sleep(0.1)
+    plain.sendall(header[cut:])
+    with BlockingClient(context.wrap_socket(plain, server_hostname="localhost")) as connection:
+        head = request_head("/", f"Content-Length: {len(content)}", "Content-Type: a/b", method="POST")
+        name = connection.request(head + content).body.decode()
+        assert content == connection.request(request_head(f"/files/{name}")).body
+    until(lambda: daemon.log.count(client) == 2, "the log has the client of both requests")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY NONSENSE\r\n",
+        b"PROXY TCP4 192.0.2.7" + b"x" * 200,
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c" + b"x" * 12,
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x01x",
+        b"PROXY",
+    ],
+)
+def test_malformed_proxy_header_ends_the_connection(start_daemon, files, header):
+    daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
+    with daemon.connect() as plain:
+        plain.sendall(header)
+        plain.shutdown(socket.SHUT_WR)
+        assert BlockingClient(plain).ended()
+    with connect_as_proxy(daemon, files) as connection:
+        assert health(connection).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in daemon.log
 
 

@@ -5,7 +5,7 @@ when the queue is empty. Producers are paused meanwhile.
 
 `SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual case, and
 ``sendfile(2)`` for ranges. A transport may have its own output, as TLS connections do (`tls_output`).
-`TransportOutput` serves all others (TLS behind a PROXY header or of a plugin, memory).
+`TransportOutput` serves all others (behind a PROXY header without TLS, TLS of a plugin, memory).
 
 Rejected: the transport's own buffer for plain sockets. It delays each response to the next iteration of the
 reactor, and does not report when it is empty.

@@ -30,7 +30,7 @@ class ReceiveSizes:
     def begin(self, transport: ITransport) -> None:
         """Enlarge the reads of a connection on which a large body is about to arrive.
 
-        Transports other than plain sockets (TLS, memory) keep their sizes.
+        Transports other than sockets (TLS of a plugin, memory) keep their sizes.
         """
         if isinstance(transport, Connection):
             self._arriving.add(transport)

@@ -33,16 +33,6 @@ End = ConnectionLost | ConnectionDone | None
 """The reason for which no input follows; None while some may."""
 
 
-def accept_tls(connection: socket.socket, factory: Any, tls: ServerTLS, reactor: Any) -> None:
-    """Connect a protocol of `factory` to an accepted socket, which is duplicated. Raises `OSError`."""
-    client = connection.getpeername()
-    address = IPv6Address if connection.family == socket.AF_INET6 else IPv4Address
-    protocol = factory.buildProtocol(address("TCP", *client))
-    if protocol is not None:
-        transport = TLSConnection(connection.dup(), protocol, client, reactor, tls)
-        protocol.makeConnection(transport)
-
-
 @implementer(ISSLTransport, IOutputTransport)
 class TLSConnection(Server):
     """The transport of an accepted socket on which the client speaks TLS."""
@@ -78,10 +68,11 @@ class TLSConnection(Server):
         """
         if not self._established:
             raise BlockingIOError
-        view, sent = memoryview(data)[:MAX_SEND_BYTES], 0
+        sent, size = 0, min(len(data), MAX_SEND_BYTES)
         try:
-            while sent < len(view):
-                sent += self._tls.send(view[sent:])  # one record
+            sent = self._tls.send(data)  # one record
+            while sent < size:
+                sent += self._tls.send(memoryview(data)[sent:size])
         except SSL.WantWriteError:
             if not sent:
                 raise BlockingIOError from None
@@ -225,3 +216,18 @@ class TLSConnection(Server):
         """Discard what has arrived, such as close_notify: unread, it would reset the connection."""
         with suppress(OSError):
             self.socket.recv(self.bufferSize)
+
+
+def accept_tls(
+    connection: socket.socket,
+    factory: Any,
+    tls: ServerTLS,
+    reactor: Any,
+    transport: type[TLSConnection] = TLSConnection,
+) -> None:
+    """Connect a protocol of `factory` to an accepted socket, which is duplicated. Raises `OSError`."""
+    client = connection.getpeername()
+    address = IPv6Address if connection.family == socket.AF_INET6 else IPv4Address
+    protocol = factory.buildProtocol(address("TCP", *client))
+    if protocol is not None:
+        protocol.makeConnection(transport(connection.dup(), protocol, client, reactor, tls))

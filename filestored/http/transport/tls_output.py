@@ -35,10 +35,12 @@ class TLSOutput(SocketOutput):
 
     def write(self, data: bytes, more: bool = False) -> None:
         """Send bytes after all earlier output; `more` announces a file range, which has to follow."""
+        if self._head:
+            data = self._take_head() + data
         if more and len(data) < MAX_RECORD_BYTES:
-            self._head += data
+            self._head = data
         else:
-            super().write(self._take_head() + data)
+            super().write(data)
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""

@@ -10,11 +10,16 @@ import pytest
 import pytest_twisted
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
 from filestored.daemon.listeners import read_certificate
+from filestored.http.transport.receive_size import MAX_READ_BYTES
 from filestored.http.transport.tls import ServerTLS
+from filestored.http.transport.tls_output import MAX_RECORD_BYTES
 from tests.http.transport.file_server import CONTENT, connect, get_range, read_to_end
 from tests.http_clients.openssl import OpenSSLClient
 from tests.reactor_wait import until
@@ -240,13 +245,15 @@ class Echo(Resource):
         return True
 
 
-@pytest.mark.parametrize("receive_buffer", [None, 8192])
+@pytest.mark.parametrize(("receive_buffer", "pause"), [(None, 0), (8192, 0.005)])
 @pytest_twisted.ensureDeferred
-async def test_many_writes_arrive_complete_and_in_order(serve_tls, root, receive_buffer):
+async def test_many_writes_arrive_complete_and_in_order(serve_tls, root, receive_buffer, pause):
+    """Also when the client takes longer for the end than the server lingers."""
+
     def converse():
         with connect(serve_tls, receive_buffer) as client:
             client.sendall(b"GET /echo?writes=7 HTTP/1.0\r\nHost: x\r\n\r\n")
-            return read_to_end(client)
+            return read_to_end(client, pause)
 
     root.putChild(b"echo", Echo())
     assert (await deferToThread(converse)).endswith(b"\r\n\r\n" + CONTENT[: 7 * 700_000])
@@ -272,3 +279,45 @@ async def test_head_and_the_begin_of_a_large_file_are_one_record(serve_tls):
     record = await deferToThread(converse)
     assert 16 * 1024 == len(record)
     assert CONTENT.startswith(record.partition(b"\r\n\r\n")[2])
+
+
+@implementer(IConsumer)
+class Sizes(Resource):
+    """Receives a body, and responds with the largest piece of it."""
+
+    isLeaf = True
+
+    def render_POST(self, request):
+        self.pieces = []
+        request.body.deliver(self).addCallback(self.respond, request)
+        return NOT_DONE_YET
+
+    def respond(self, _, request):
+        request.write(b"%d %d" % (max(self.pieces), sum(self.pieces)))
+        request.finish()
+
+    def write(self, data):
+        self.pieces.append(len(data))
+        time.sleep(0.01)  # meanwhile the client sends
+
+    def registerProducer(self, producer, streaming):
+        pass
+
+    def unregisterProducer(self):
+        pass
+
+
+@pytest.mark.parametrize(("size", "large"), [(200_000, False), (8_000_000, True)])
+@pytest_twisted.ensureDeferred
+async def test_records_of_a_large_body_are_read_together(serve_tls, root, size, large):
+    def converse():
+        with connect(serve_tls) as client:
+            client.sendall(b"POST /sizes HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+            client.sendall(CONTENT[:size].ljust(size))
+            return read_to_end(client)
+
+    root.putChild(b"sizes", Sizes())
+    answer = await deferToThread(converse)
+    max_piece, total = map(int, answer.rpartition(b"\r\n")[2].split())
+    assert (size, large) == (total, max_piece > 128 * 1024)
+    assert max_piece < MAX_READ_BYTES + MAX_RECORD_BYTES
