@@ -113,7 +113,7 @@ def test_block_of_too_many_lines_has_no_key():
         (b"Range: bytes=1-" + b"9" * 18, (1, int("9" * 18))),
     ],
 )
-def test_single_range_is_returned_apart_from_the_lines(line, span):
+def test_single_range_is_returned_without_its_line(line, span):
     assert HeaderKey(block(), span) == header_key(block(line), MAX_FIELDS)
     assert HeaderKey(block(b"Accept: x"), span) == header_key(block(b"Accept: x", line, b"X: y"), MAX_FIELDS)
 
