@@ -31,7 +31,7 @@ from filestored.http.transport.output import IEventBatches
 MAX_EVENTS = 256
 """Events after which the reactor continues: its timers, and results of threads."""
 
-MAX_BATCH = 32
+MAX_BATCH = 16
 """Actions after events that wait for further events."""
 
 _log = Logger()
