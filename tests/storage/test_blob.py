@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from twisted.internet.defer import CancelledError, fail, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
@@ -121,6 +121,46 @@ def test_a_descriptor_is_not_closed_under_a_read(disk, bench):
     bench.do_all()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(blob.fileno())
+
+
+def test_descriptor_is_not_closed_under_the_second_of_two_reads(disk, bench):
+    """Several downloads of a cached response read one blob."""
+    put(disk, DATA)
+    store = Store(disk, MD5, bench)
+    blob = store.open_sync(NAME)
+    reads = [Deferred.fromCoroutine(blob.read(start, start + 10)) for start in (0, 20)]
+    blob.close()
+    bench.do_one()
+    assert len(DATA) == os.fstat(blob.fileno()).st_size
+    bench.do_all()
+    assert [DATA[:10], DATA[20:30]] == [outcome(read) for read in reads]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(blob.fileno())
+
+
+def test_file_is_current_while_its_name_leads_to_it(disk):
+    put(disk, DATA)
+    store = Store(disk, MD5, maybeDeferred)
+    blob = store.open_sync(NAME)
+    assert blob.is_current()
+    disk.delete(NAME)
+    assert not blob.is_current()
+    put(disk, DATA)
+    assert not blob.is_current()
+    again = store.open_sync(NAME)
+    assert again.is_current()
+    blob.close()
+    again.close()
+
+
+def test_file_is_not_current_while_the_disk_is_slow(disk):
+    put(disk, DATA)
+    store = Store(disk, MD5, maybeDeferred)
+    blob = store.open_sync(NAME)
+    blob.record_latency(1.0)
+    assert store.slow
+    assert not blob.is_current()
+    blob.close()
 
 
 def test_truncated_file_is_an_error(disk, place):

@@ -12,12 +12,13 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from filestored.daemon.acceptor import accept_from
 from filestored.daemon.listeners import ListeningSocket, read_certificate
-from filestored.http.factory import HTTPFactory
+from filestored.http.factory import TIMEOUT_POLL_SECONDS, HTTPFactory
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import MAX_FILE_BYTES, FileCache
 from filestored.storage.disk.layout import prepare
@@ -117,6 +118,36 @@ async def test_cached_response_equals_the_first_except_its_date(served, size, ta
     assert 1 == served.factory.rendered
     in_memory = served.recent and size <= MAX_FILE_BYTES
     assert (3 if in_memory else 2) == served.store.statistics.opened  # a file stays open for the next hit
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 5 << 20])
+@pytest_twisted.ensureDeferred
+async def test_deleted_file_is_closed_while_its_connection_stays_open(served, size):
+    name = await served.keep(CONTENT[:size])
+    asked, delete = request_head(f"/files/{name}"), request_head(f"/files/{name}", method="DELETE")
+    with await deferToThread(connect, served.port) as client:
+        await deferToThread(client.request, request_head("/health"))
+        before = descriptors()
+        for _ in range(3):
+            assert 200 == (await deferToThread(client.request, asked)).status
+        assert before + 1 == descriptors()
+        assert 200 == (await deferToThread(client.request, delete)).status
+        await until(lambda: before == descriptors())
+        assert 404 == (await deferToThread(client.request, asked)).status
+
+
+@pytest_twisted.ensureDeferred
+async def test_file_stays_open_for_its_readers_after_its_cached_response_was_sent_to_others(served):
+    """One client reads slowly, others end; the file is deleted and no hit follows."""
+    name = await served.keep(CONTENT)
+    asked, delete = request_head(f"/files/{name}"), request_head(f"/files/{name}", method="DELETE")
+    await request_in_thread(served.port, asked)
+    with await deferToThread(connect, served.port, 8192) as slow:
+        await deferToThread(slow.send, asked)
+        replies = await request_in_thread(served.port, asked, asked, delete)
+        assert [200, 200, 200] == [reply.status for reply in replies]
+        await deferLater(reactor, 2.5 * TIMEOUT_POLL_SECONDS)
+        assert CONTENT == (await deferToThread(slow.read_response)).body
 
 
 @pytest.mark.parametrize("size", SIZES)
