@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from filestored.daemon.listeners import read_certificate
 from filestored.daemon.startup.endpoint_strings import with_absolute_paths
-from tests.daemon_process import run, until
+from tests.daemon_process import TIMEOUT, run, until
 from tests.http_clients.blocking import BlockingClient, request_head
 from tests.tls_files import TLSFiles, write
 
@@ -98,6 +98,18 @@ def test_both_tls_versions_are_served(start_daemon, files, version):
     context.minimum_version = context.maximum_version = version
     with context.wrap_socket(daemon.connect(), server_hostname="localhost") as connection:
         assert health(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_tls_on_an_ipv6_address(start_daemon, files):
+    endpoint = files.endpoint().replace("127.0.0.1", "\\:\\:1")
+    daemon = start_daemon("--workers", "1", "--access-log", "-", listen=endpoint)
+    context = ssl.create_default_context(cafile=files.root_file)
+    with (
+        socket.create_connection(("::1", daemon.port), timeout=TIMEOUT) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        assert health(connection).startswith(b"HTTP/1.1 200 ")
+    until(lambda: "::1 - - [" in daemon.log, "the log has the client")
 
 
 @WORKERS

@@ -5,11 +5,12 @@ import os
 import socket
 import ssl
 import subprocess
+from select import select
 
 import pytest
 
 from tests.daemon_process import memory, until
-from tests.http_clients.blocking import BlockingClient, request_head
+from tests.http_clients.blocking import TIMEOUT, BlockingClient, request_head
 from tests.tls_files import TLSFiles
 
 SIZE = 5 << 20
@@ -65,7 +66,8 @@ def test_many_downloads_at_once_take_bounded_memory(daemon, files):
     clients = [connect(daemon, files, receive_buffer=8192) for _ in range(DOWNLOADS)]
     for client in clients:
         client.send(request)
-    until(lambda: stored_files_open(daemon) == DOWNLOADS, "all have begun")
+    for client in clients:
+        assert select([client.connection], [], [], TIMEOUT)[0], "each response has begun"
     assert memory(daemon.pid, "VmHWM") - before < DOWNLOADS * MAX_DOWNLOAD_KIB
     for client in clients:
         with client:
