@@ -518,6 +518,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    received: Mapping[bytes, bytes] = Attribute("The last value of each header, by lower-case name.")
     clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
 
     def notifyFinish() -> "Deferred[None]":

@@ -34,7 +34,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 @implementer(IRenderable)
 class Request(TwistedRequest):
-    """A request that is answered through `write` and `finish`.
+    """A request that is answered through `write` and `finish`; `received` are the last values of its headers.
 
     Attributes that most requests never change are class attributes, which makes a request cheap to create.
     """
@@ -59,6 +59,7 @@ class Request(TwistedRequest):
         self.path = path
         self.clientproto = head.version
         self.body = body
+        self.received = head.fields.last
         self.transport = writer.transport
         self.prepath = []
         self.postpath = path[1:].split(b"/")

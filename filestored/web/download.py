@@ -116,7 +116,7 @@ def _start_response(
     """Set status and headers; return the content to send, or None for a response without content."""
     tag, size = entity_tag(blob.digest, representation.tag_suffix), blob.size
     content: Span | ByteRanges | None = None
-    if not _SELECTING_HEADERS.isdisjoint(request.getAllHeaders()):
+    if not _SELECTING_HEADERS.isdisjoint(request.received):
         if start_not_modified(request, tag, representation.not_modified):
             _set_status(request, 304, size, (b"ETag", tag))
             return None

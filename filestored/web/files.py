@@ -130,7 +130,7 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
 
 def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int) -> None:
     """Send the hash of a file, as text or JSON, and the headers that name it."""
-    received = request.getAllHeaders()
+    received = request.received
     if b"if-none-match" in received:
         _check_was_stored([file], request)
     lines = _validators(file.digest)

@@ -74,7 +74,7 @@ class OriginPolicy:
 
     def check_site(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) for a request that a web page of another site has sent."""
-        if _SITE_HEADERS.isdisjoint(request.getAllHeaders()):
+        if _SITE_HEADERS.isdisjoint(request.received):
             return
         sites = {site.strip(b" \t").lower() for site in request.header_values(b"sec-fetch-site")}
         if sites in _OWN_SITES:

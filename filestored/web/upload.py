@@ -45,7 +45,7 @@ class UploadHeaders(NamedTuple):
     @classmethod
     def of(cls, request: IStreamedRequest) -> "UploadHeaders":
         """Read the request headers. Raises `HTTPError` or `MalformedDigest`."""
-        headers = request.getAllHeaders()
+        headers = request.received
         if not _REJECTED_HEADERS.isdisjoint(headers):
             _check_encoding(request)
         if not request.body.present:

@@ -1,6 +1,5 @@
 """Pools of I/O threads: each kind of work waits for its own kind only, and is sent to the right one."""
 
-import errno
 import os
 import threading
 from dataclasses import fields
@@ -111,33 +110,6 @@ def test_a_stop_waits_for_jobs_under_way():
     run(lambda: threading.Event().wait(0.2) or done.set())
     assert pools.stop() is True
     assert done.is_set()
-
-
-def policy_of(pools, run):
-    """Return the scheduling policy of the thread that runs a job."""
-    found = []
-    run(lambda: found.append(os.sched_getscheduler(0)))
-    pools.stop()
-    return found
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_only_the_thread_of_the_group_commit_does_not_preempt_the_reactor(kind):
-    pools = ThreadPools(reactor)
-    run = getattr(pools.make("files"), kind)
-    pools.start()
-    assert [os.SCHED_BATCH if kind == "commit" else os.SCHED_OTHER] == policy_of(pools, run)
-
-
-def test_thread_runs_where_its_policy_cannot_be_set(monkeypatch):
-    def refuse(*arguments):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    pools = ThreadPools(reactor)
-    run = pools.make("files").commit
-    pools.start()
-    assert [os.SCHED_OTHER] == policy_of(pools, run)
 
 
 def test_interpreter_exit_waits_for_no_job():

@@ -23,7 +23,7 @@ from filestored.http.limits import Limits
 from filestored.http.parser.headers import HOST, BadRequest, Headers, parse_headers
 
 MAX_CACHED_BYTES = 1024
-"""Length of the longest header block that a connection caches."""
+"""Length of the longest head, or header block, that a connection caches."""
 
 _CRLF = b"\r\n"
 _END = b"\r\n\r\n"
@@ -42,7 +42,7 @@ _BAD_PATH = re.compile(rb"[^/]|.*?(?:%(?![0-9A-Fa-f]{2})|%00|%2[Ff]|/(?:\.|%2[Ee
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request line and its headers, and both as the bytes received, `raw`.
+    """A request line and its headers, and both as the bytes received, `raw`. Not changed after parsing.
 
     `target` as sent, or the origin form of an absolute one; `path` and `query` its parts, undecoded.
     `version` is that by which the request is served.
@@ -67,12 +67,16 @@ class RequestHeadParser:
         self._last_block = b""
         self._last_version = b""
         self._last_fields: Headers | None = None
+        self._last_head: RequestHead | None = None
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Add input; return a complete head and the bytes after it, or None.
 
         Raises `BadRequest` as soon as the input cannot become an acceptable head.
         """
+        last = self._last_head
+        if last is not None and not self._buffer and data.startswith(last.raw):
+            return last, data[len(last.raw) :]
         searched = 0
         if self._buffer:
             searched = max(len(self._buffer) - len(_END) + 1, 0)
@@ -88,7 +92,9 @@ class RequestHeadParser:
         end += len(_END)
         if end > self._unchecked_bytes:
             self._check_size(data, end)
-        return self._parse(data, end), data[end:]
+        head = self._parse(data, end)
+        self._last_head = head if end <= MAX_CACHED_BYTES else None
+        return head, data[end:]
 
     @property
     def began(self) -> bool:

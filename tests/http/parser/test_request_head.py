@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filestored.http.limits import Limits
 from filestored.http.parser.headers import BadRequest
-from filestored.http.parser.request_head import RequestHeadParser
+from filestored.http.parser.request_head import MAX_CACHED_BYTES, RequestHeadParser
 
 LIMITS = Limits()
 PLAIN = b"GET /a/b?c=d HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
@@ -283,3 +283,34 @@ def test_unfinished_bad_head_is_refused_early():
 def test_harmless_dots_and_escapes_are_accepted(target):
     head, _ = read(head_of(f"GET {target} HTTP/1.1", "Host: x"))
     assert target.encode() == head.target
+
+
+def test_head_that_comes_again_is_not_parsed_again():
+    parser = RequestHeadParser(Limits())
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    first, rest = parser.feed(post + b"abc")
+    again, next_rest = parser.feed(post + b"def")
+    assert (b"abc", b"def") == (rest, next_rest)
+    assert again is first
+
+
+@pytest.mark.parametrize("cut", [1, 20, 40])
+def test_head_that_comes_again_in_pieces_is_the_same(cut):
+    parser = RequestHeadParser(Limits())
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    first, _ = parser.feed(post)
+    assert parser.feed(post[:cut]) is None
+    assert (first, b"abc") == parser.feed(post[cut:] + b"abc")
+
+
+def test_another_head_is_parsed():
+    parser = RequestHeadParser(Limits())
+    targets = [b"/", b"/a", b"/a", b"/"]
+    heads = [parser.feed(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)[0] for target in targets]
+    assert targets == [head.target for head in heads]
+
+
+def test_long_head_is_not_kept():
+    parser = RequestHeadParser(Limits())
+    long = b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * MAX_CACHED_BYTES)
+    assert parser.feed(long)[0] is not parser.feed(long)[0]
