@@ -169,7 +169,7 @@ class IFileSource(IFileBacked):
     def read(start: int, stop: int) -> "Coroutine[Any, Any, bytes]":
         """Read at least one byte of the half-open range in an I/O thread.
 
-        Raises `OSError`. One read at a time. The blob may be closed meanwhile.
+        Raises `OSError`. Several downloads may read at a time. The blob may be closed meanwhile.
         """
 
 
@@ -562,8 +562,9 @@ class ICacheable(Interface):
         """Cache the response about to start, a 200 or a single range of one, with all its ranges.
 
         It is then sent to all requests whose heads differ only in headers that change no response
-        (`filestored.http.parser.cache_key`). `reopen` is called for each hit and returns the whole body of
-        `size` bytes, `IInMemory` or `IFileSource`, which is then closed. If it raises `FilestoredError` or
+        (`filestored.http.parser.cache_key`). `reopen` is called for a hit and returns the whole body of
+        `size` bytes, `IInMemory` or `IFileSource`. That is then closed; one that is `IRevalidatable` may stay
+        open for a second, and serve the next hits after `is_current`. If `reopen` raises `FilestoredError` or
         `OSError`, or the size differs, the request is parsed and routed as usual. Requests with a body are
         never served from the cache.
         """

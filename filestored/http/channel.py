@@ -37,12 +37,7 @@ from filestored.http.response import PreformattedHeaders, format_error
 from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache
 from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
-from filestored.http.transport.output import (
-    IStreamTransport,
-    Output,
-    SocketOutput,
-    make_output,
-)
+from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
 from filestored.interfaces import AccessEntry, IBlob, IFileSource
 
@@ -78,6 +73,7 @@ class HTTPChannel(Protocol):
         self._request_class = FileSendingRequest if sends_files else Request
         cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
         self._lookup = CacheLookup(cache, self._limits)
+        self._from_cache = SentFromCache()
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
@@ -155,25 +151,37 @@ class HTTPChannel(Protocol):
 
     def _send_cached(self, cached: CachedResponse) -> bool:
         """Send a cached response, or the requested range of it; False when it cannot be sent."""
-        span = self._lookup.span
-        log = self._server.access_log
-        began = 0.0 if log is None else monotonic()
+        span, log = self._lookup.span, self._server.access_log
+        response = self._response = self._from_cache
+        response.code = 200 if span is None else 206
+        if log is not None:
+            response.description = cached.describe(log, span)
+            self._head_at = monotonic()
+        self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, self.abort):
+            self._response = None
+            self._state = ConnectionState.IDLE
             return False
-        if self._state is ConnectionState.CLOSED:  # sending has failed, and aborted the connection
-            return True
-        description = None if log is None else cached.describe(log, span)
+        self._persistent = True
         if output.pending:
-            self._persistent, self._head_at = True, began
-            self._response = SentFromCache(200 if span is None else 206, description)
-            self._set_state(ConnectionState.RESPONSE)
-            self.response_finished()
-            return True
-        self._state_since = self._server.now
-        if log is not None:
-            log.log(time(), self._peer_host(), description or "", monotonic() - began)
+            self._on_drained = self._cached_sent
+        elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection
+            self._cached_sent()
         return True
+
+    def _cached_sent(self) -> None:
+        """Continue after a cached response: as `_response_done`, with fewer calls in the usual case."""
+        if self._input.data or self._input.ended or self._server.draining:
+            self._response_done()
+            return
+        log, self._response = self._server.access_log, None
+        if log is not None:
+            description = self._from_cache.description
+            assert description is not None, "it was described"
+            log.log(time(), self._peer_host(), description, monotonic() - self._head_at)
+        self._state = ConnectionState.IDLE
+        self._state_since = self._server.now
 
     def _start_request(self, head: RequestHead) -> None:
         self._head = head
@@ -243,8 +251,10 @@ class HTTPChannel(Protocol):
             self._input.process()
             if self._server.draining and not self._input.data:
                 self.close_if_idle()
-        else:
+        elif self._input.ended:
             self.close()
+        else:  # what the client may still send must not reset the connection before it has the response
+            self._linger()
 
     # --- ResponseWriter -------------------------------------------------------------------------
 
@@ -397,7 +407,7 @@ class HTTPChannel(Protocol):
         elif self._state is ConnectionState.LINGER:
             seconds = now - self._state_since
             if self._timeouts.linger_expired(now, seconds, self._input.discarded, self._server.draining):
-                self.abort()
+                self._output.end_linger()
         elif self._timeouts.is_expired(self._state, now - self._state_since):
             self.expire()
 

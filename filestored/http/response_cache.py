@@ -42,7 +42,7 @@ MAX_KEY_BYTES = 1024
 """Length of the longest key."""
 
 Span = tuple[int, int]
-"""The first and the last byte of a range."""
+"""A half-open range of bytes: the first, and the one after the last."""
 
 _log = Logger()
 
@@ -70,8 +70,8 @@ class CachedResponse:
         """
         if span is None:
             head, start, stop = self.head.now(), 0, self.size
-        elif span[0] <= span[1] and span[0] < self.size and self.head.has_ranges:
-            start, stop = span[0], min(span[1] + 1, self.size)
+        elif span[0] < min(span[1], self.size) and self.head.has_ranges:
+            start, stop = span[0], min(span[1], self.size)
             head = self.head.partial(start, stop, self.size)
         else:
             return False
@@ -94,7 +94,7 @@ class CachedResponse:
     def describe(self, log: IAccessLog, span: Span | None) -> str:
         """Return the entry of the access log."""
         if span is not None:
-            sent = min(span[1] + 1, self.size) - span[0]
+            sent = min(span[1], self.size) - span[0]
             return log.format_entry(self.entry._replace(status=206, sent=sent))
         if self._description is None:
             self._description = log.format_entry(self.entry)
@@ -102,14 +102,16 @@ class CachedResponse:
 
 
 class SentFromCache:
-    """A cached response that the client has not taken yet: an `ActiveResponse` without a resource."""
+    """The cached response that a connection sends: an `ActiveResponse` without a resource."""
+
+    __slots__ = ("code", "description")
 
     startedWriting = True
+    sent_length = 0
 
-    def __init__(self, code: int, description: str | None) -> None:
-        self.code = code
-        self.sent_length = 0
-        self.description = description
+    def __init__(self) -> None:
+        self.code = 200
+        self.description: str | None = None
 
     def resume(self) -> None:
         """Do nothing: no producer waits."""

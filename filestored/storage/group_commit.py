@@ -82,15 +82,11 @@ class GroupCommit:
 
     def _schedule_batch(self) -> None:
         self._scheduled = True
-        self._call_soon(self._start_scheduled_batch)
-
-    def _start_scheduled_batch(self) -> None:
-        self._scheduled = False
-        if not self._busy:
-            self._start_batch()
+        self._call_soon(self._start_batch)
 
     def _start_batch(self) -> None:
         """Run a batch of what has queued; fail it if an earlier batch has suspended writes."""
+        self._scheduled = False
         if not self._has_pending():
             return
         batch = CommitBatch(self._backend, self._uploads, self._names)

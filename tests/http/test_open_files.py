@@ -90,8 +90,9 @@ def test_blob_that_cannot_be_validated_is_closed_after_its_use(files):
     assert 1 == blob.closed
 
 
-def test_only_so_many_files_stay_open(files):
-    blobs = [RevalidatableBlob() for _ in range(MAX_OPEN_FILES + 2)]
+def test_only_so_many_files_stay_open():
+    files = OpenFiles(3)
+    blobs = [RevalidatableBlob() for _ in range(3 + 2)]
     for blob in blobs:
         files.add(blob).release()
     assert 2 == sum(blob.closed for blob in blobs)
@@ -99,3 +100,28 @@ def test_only_so_many_files_stay_open(files):
     assert [1] * len(blobs) == [blob.closed for blob in blobs]
     files.add(blobs[0]).release()
     assert 1 == blobs[0].closed
+
+
+def test_file_that_is_not_current_makes_room_for_another():
+    files = OpenFiles(1)
+    first, second = RevalidatableBlob(), RevalidatableBlob()
+    file = files.add(first)
+    file.release()
+    first.current = False
+    assert not file.acquire()
+    files.add(second).release()
+    assert (1, 0) == (first.closed, second.closed)
+    files.drop_all()
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(100, 6), (4096, MAX_OPEN_FILES), (10**6, MAX_OPEN_FILES), (-1, MAX_OPEN_FILES)]
+)
+def test_fewer_files_stay_open_where_descriptors_are_few(monkeypatch, limit, kept):
+    monkeypatch.setattr("resource.getrlimit", lambda which: (limit, limit))
+    files = OpenFiles()
+    blobs = [RevalidatableBlob() for _ in range(MAX_OPEN_FILES + 1)]
+    for blob in blobs:
+        files.add(blob).release()
+    assert kept == sum(not blob.closed for blob in blobs)
+    files.drop_all()

@@ -235,7 +235,7 @@ def test_range_is_found_without_its_line():
     cache = Cache()
     cache.add(request_head("/"))
     assert cache.has(request_head("/", "Range: bytes=5-9"))
-    assert (5, 9) == cache.lookup.span
+    assert (5, 10) == cache.lookup.span
     assert cache.has(request_head("/"))
     assert cache.lookup.span is None
 

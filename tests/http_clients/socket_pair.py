@@ -5,6 +5,7 @@ server waits for input, so two servers can be compared step by step.
 """
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 from twisted.internet.address import IPv4Address
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from filestored.http.factory import HTTPFactory
+from filestored.http.transport.output import IEventBatches
 from tests.http_clients.in_memory import InMemoryClient, MemoryTransport
 
 LOOPBACK = "127.0.0.1"
@@ -21,12 +23,27 @@ SEND_BUFFER_BYTES = 16 * 1024
 """So few bytes of a response are sent before the client reads."""
 
 
+@implementer(IEventBatches)
+class EventBatch:
+    """The reactor of a transport: the events of a batch, which the test ends."""
+
+    def __init__(self) -> None:
+        self._actions: list[Callable[[], None]] = []
+        self.call_after_events = self._actions.append
+
+    def end(self) -> None:
+        """Call the actions after the events."""
+        while self._actions:
+            self._actions.pop(0)()
+
+
 @implementer(ISystemHandle)
 class SocketTransport(MemoryTransport):
     """The server's end of a socket pair."""
 
     def __init__(self, connection: socket.socket, host: str) -> None:
         super().__init__(hostAddress=IPv4Address("TCP", host, 9000))
+        self.reactor = EventBatch()
         self._socket = connection
 
     def getHandle(self) -> socket.socket:
@@ -65,6 +82,11 @@ class SocketPairClient(InMemoryClient):
         for end in self._ends:
             end.close()
         self._ends = ()
+
+    def run_reactor(self) -> None:
+        """End the batch of events, and run delayed calls."""
+        self.transport.reactor.end()
+        super().run_reactor()
 
     @property
     def open(self) -> bool:

@@ -74,7 +74,7 @@ def test_redacted_text_is_not_cached():
 def test_redaction_cache_is_bounded():
     for number in range(MAX_CACHED_TEXTS + 10):
         format_entry(entry(target=b"/%d" % number, agent=b"%d" % number + b"a" * MAX_CACHED_BYTES))
-    assert MAX_CACHED_TEXTS == len(_redaction_cache)
+    assert 0.9 * MAX_CACHED_TEXTS < len(_redaction_cache) <= MAX_CACHED_TEXTS
     assert MAX_CACHED_BYTES >= max(map(len, _redaction_cache))
 
 

@@ -51,7 +51,7 @@ _END = b"\r\n\r\n"
 
 
 class HeaderKey(NamedTuple):
-    """The relevant lines of a header block, and the first and last byte of a single range."""
+    """The relevant lines of a header block, and the half-open span of bytes of a single range."""
 
     lines: bytes
     span: tuple[int, int] | None
@@ -72,7 +72,7 @@ def header_key(block: bytes, max_fields: int) -> HeaderKey | None:
     others = lines[: found.start()] + lines[found.end() :]
     if _SELECTION.search(others):
         return HeaderKey(lines, None)
-    return HeaderKey(others, (int(found[1]), int(found[2])))
+    return HeaderKey(others, (int(found[1]), int(found[2]) + 1))
 
 
 def _any_of(names: Iterable[str]) -> str:

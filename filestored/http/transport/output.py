@@ -1,7 +1,7 @@
 """Output of a connection: bytes and file ranges, in order, to the socket.
 
-All that the socket accepts is sent at once. The rest is queued: the output is `pending`, and calls `drained`
-when the queue is empty. Producers are paused meanwhile.
+All that the socket accepts is sent at once, or after the next few events if the write is batched. The rest is
+queued: the output is `pending`, and calls `drained` when the queue is empty. Producers are paused meanwhile.
 
 `SocketOutput` writes to a plain socket (TCP, Unix) itself: one ``send`` per response in the usual case, and
 ``sendfile(2)`` for ranges. A transport may have its own output, as TLS connections do (`tls_output`).
@@ -56,6 +56,10 @@ class TransportOutput:
         self._transport.unregisterProducer()
         self._transport.loseConnection()
 
+    def end_linger(self) -> None:
+        """Close the connection at once, after `finish`; `close` may wait for the peer."""
+        self._transport.abortConnection()
+
     def lost(self) -> None:
         """Note that the connection is lost."""
         self.pending = False
@@ -103,8 +107,8 @@ class SocketOutput:
 
     @property
     def pending(self) -> bool:
-        """True while output is queued, apart from a batched write."""
-        return bool(self._queue)
+        """True while output is queued, a batched write included."""
+        return bool(self._queue or self._batched)
 
     def write(self, data: bytes, more: bool = False) -> None:
         """Send bytes after all earlier output; `more` announces a file range."""
@@ -115,13 +119,13 @@ class SocketOutput:
     def write_batched(self, data: bytes) -> None:
         """Send bytes after all earlier output, together with the responses to other clients' requests.
 
-        A client on this machine is then woken once for many responses.
+        A client on this machine is then woken once for many responses. The output is `pending` until then.
         """
-        if self._call_after_events is None or self._batched:
+        if self._call_after_events is None or self.pending:
             self.write(data)
         else:
             self._batched = data
-            self._call_after_events(self._send_batched)
+            self._call_after_events(self._end_batch)
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""
@@ -136,12 +140,14 @@ class SocketOutput:
 
     def finish(self) -> None:
         """Close the sending side of the connection; the peer may still send."""
-        self._send_batched()
         self._transport.loseWriteConnection()
 
     def close(self) -> None:
         """Close the connection after all output."""
-        self._send_batched()
+        self._transport.loseConnection()
+
+    def end_linger(self) -> None:
+        """Close the connection after `finish` without a reset: the kernel still sends to a slow reader."""
         self._transport.loseConnection()
 
     def lost(self) -> None:
@@ -169,10 +175,16 @@ class SocketOutput:
     def _make_range(self, source: IFileSource, start: int, stop: int) -> FileRange:
         return FileRange(source, start, stop, self._start_if_ready)
 
+    def _end_batch(self) -> None:
+        """Send what was batched; report that the output is drained, or queue the rest."""
+        if self._batched:
+            self._send_batched()
+            if not self._queue:
+                self._drained()
+
     def _send_batched(self) -> None:
         data, self._batched = self._batched, b""
-        if data:
-            self._send(data, 0)
+        self._send(data, 0)
 
     def _send(self, data: bytes, flags: int) -> None:
         """Send as much as the socket accepts, and queue the rest: all of it if the connection fails."""
