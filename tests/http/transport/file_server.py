@@ -82,6 +82,10 @@ class Refuse(Resource):
         return b"too large"
 
 
+LINGER_SECONDS = 0.5
+"""Seconds that the server discards input behind a response that ends the connection."""
+
+
 @dataclass
 class Address:
     """A server on loopback, and the context of its TLS."""
@@ -93,7 +97,7 @@ class Address:
 @contextlib.contextmanager
 def serving(root, files=None, **limits):
     """Serve `root` on loopback, with TLS if there are files of it; yield the address."""
-    factory = HTTPFactory(root, reactor, Limits(linger_timeout=0.5, **limits))
+    factory = HTTPFactory(root, reactor, Limits(linger_timeout=LINGER_SECONDS, **limits))
     endpoint = files.endpoint() if files else "tcp:0:interface=127.0.0.1"
     context = ssl.create_default_context(cafile=files.root_file) if files else None
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -19,7 +19,15 @@ from twisted.internet.threads import deferToThread
 
 from filestored.http.transport import sendfile
 from tests.http.file_source import FileSource
-from tests.http.transport.file_server import BROKEN, CONTENT, Address, connect, get_range, read_to_end
+from tests.http.transport.file_server import (
+    BROKEN,
+    CONTENT,
+    LINGER_SECONDS,
+    Address,
+    connect,
+    get_range,
+    read_to_end,
+)
 from tests.reactor_wait import until
 
 
@@ -53,6 +61,33 @@ async def test_slow_reader_gets_the_whole_file(serve):
         exchange, serve, get_range(0, len(CONTENT)), receive_buffer=8192, pause=0.001
     )
     assert answer.endswith(CONTENT)
+
+
+@pytest.mark.parametrize("further", [b"", b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n", b"garbage" * 5000])
+@pytest_twisted.ensureDeferred
+async def test_closing_response_is_whole_if_the_client_sends_more_before_it_reads(serve, further):
+    """All of the response is in the kernel's buffers; a reset would drop it (RFC 9112 section 9.6)."""
+
+    def converse():
+        with connect(serve) as client:
+            client.sendall(get_range(0, 200_000))
+            time.sleep(0.2)
+            client.sendall(further)
+            time.sleep(0.2)
+            return read_to_end(client)
+
+    assert (await deferToThread(converse)).endswith(CONTENT[:200_000])
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_response_is_whole_if_its_reader_is_slower_than_the_linger_timeout(serve):
+    def converse():
+        with connect(serve, receive_buffer=8192) as client:
+            client.sendall(get_range(0, 100_000))
+            time.sleep(3 * LINGER_SECONDS)
+            return read_to_end(client)
+
+    assert (await deferToThread(converse)).endswith(CONTENT[:100_000])
 
 
 @pytest_twisted.ensureDeferred
