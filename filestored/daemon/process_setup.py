@@ -27,7 +27,7 @@ PER_UPLOAD = MAX_HELD_FILES
 PER_IMAGE_UPLOAD = 1
 """Descriptors of an upload of an image, besides those of its connection."""
 
-RESERVED = 1280
+RESERVED = 2816
 """Descriptors of everything else: the directories of two stores, files that two response caches keep open,
 logs, pipes, libraries.
 """

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from filestored.interfaces import IBlob, IRevalidatable
 
-MAX_OPEN_FILES = 256
+MAX_OPEN_FILES = 1024
 """Files of one response cache that stay open, unless there are few descriptors."""
 
-DESCRIPTORS_PER_OPEN_FILE = 16
+DESCRIPTORS_PER_OPEN_FILE = 8
 """One file stays open for so many descriptors that the process may have."""
 
 

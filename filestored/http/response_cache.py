@@ -16,8 +16,8 @@ a proxy adds to each request what no other request has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from twisted.internet.defer import fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -139,22 +139,14 @@ def _send_file(
         finally:
             file.release()
         return True
-    output.write(head, more=True)
-    try:
-        sending = output.write_file(source, start, stop)
-    except OSError:
-        sending = fail()
-    if sending is None:
-        file.release()
-    else:
-        sending.addBoth(_file_sent, file, abort)
+    output.write_head_and_file(head, source, start, stop, partial(_file_sent, file, abort))
     return True
 
 
-def _file_sent(outcome: Failure | None, file: OpenFile, abort: Callable[[], None]) -> None:
+def _file_sent(file: OpenFile, abort: Callable[[], None], error: OSError | None) -> None:
     file.release()
-    if outcome is not None:
-        _log.failure("a file could not be sent to its end", outcome)
+    if error is not None:
+        _log.failure("a file could not be sent to its end", Failure(error))
         abort()
 
 

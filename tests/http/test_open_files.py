@@ -115,7 +115,7 @@ def test_file_that_is_not_current_makes_room_for_another():
 
 
 @pytest.mark.parametrize(
-    ("limit", "kept"), [(100, 6), (4096, MAX_OPEN_FILES), (10**6, MAX_OPEN_FILES), (-1, MAX_OPEN_FILES)]
+    ("limit", "kept"), [(100, 12), (8192, MAX_OPEN_FILES), (10**6, MAX_OPEN_FILES), (-1, MAX_OPEN_FILES)]
 )
 def test_fewer_files_stay_open_where_descriptors_are_few(monkeypatch, limit, kept):
     monkeypatch.setattr("resource.getrlimit", lambda which: (limit, limit))

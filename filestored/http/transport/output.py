@@ -21,8 +21,11 @@ from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer,
 from twisted.internet.tcp import Connection
 from zope.interface import Attribute, Interface, implementer
 
-from filestored.http.transport.sendfile import FileRange, Sender
+from filestored.http.transport.sendfile import FileEnded, FileRange, Sender
 from filestored.interfaces import IFileSource
+
+MAX_BATCHED_BYTES = 256 * 1024
+"""Bytes of the longest range of a file that is sent together with responses to other clients."""
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -94,6 +97,7 @@ class SocketOutput:
     """
 
     _batched = b""
+    _in_batch = False
 
     def __init__(self, transport: Connection, sender: Sender, drained: Callable[[], None]) -> None:
         self._transport = transport
@@ -125,6 +129,22 @@ class SocketOutput:
             self.write(data)
         else:
             self._batched = data
+            self._in_batch = True
+            self._call_after_events(self._end_batch)
+
+    def write_head_and_file(
+        self, head: bytes, source: IFileSource, start: int, stop: int, ended: FileEnded
+    ) -> None:
+        """Send bytes and a range of a file after all earlier output; batched if it is short."""
+        piece = self._make_range(source, start, stop)
+        piece.ended = ended
+        self._queue += (_Bytes(head, MSG_MORE), piece)
+        if self._waiting:
+            return
+        if self._call_after_events is None or stop - start > MAX_BATCHED_BYTES:
+            self._flush()
+        elif not self._in_batch:
+            self._in_batch = True
             self._call_after_events(self._end_batch)
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
@@ -152,7 +172,7 @@ class SocketOutput:
 
     def lost(self) -> None:
         """Drop the queue of a lost connection."""
-        self._batched = b""
+        self._batched, self._in_batch = b"", False
         queue, self._queue = self._queue, deque()
         for piece in queue:
             piece.end()
@@ -177,10 +197,15 @@ class SocketOutput:
 
     def _end_batch(self) -> None:
         """Send what was batched; report that the output is drained, or queue the rest."""
+        if not self._in_batch:
+            return
+        self._in_batch = False
         if self._batched:
             self._send_batched()
-            if not self._queue:
-                self._drained()
+        else:
+            self._flush()
+        if not self._queue:
+            self._drained()
 
     def _send_batched(self) -> None:
         data, self._batched = self._batched, b""
@@ -252,8 +277,9 @@ class _Bytes:
 
     ready = True
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, flags: int = 0) -> None:
         self._data = memoryview(data)
+        self._flags = flags
 
     @property
     def finished(self) -> bool:
@@ -267,7 +293,7 @@ class _Bytes:
         return False
 
     def send(self, to: Sender) -> int:
-        sent = to.send(self._data)
+        sent = to.send(self._data, self._flags)
         self._data = self._data[sent:]
         return sent
 

@@ -29,6 +29,9 @@ MAX_REST_BYTES = 1024 * 1024
 INLINE_FILE_MAX_BYTES = 16 * 1024
 """File ranges up to this size are read and sent together with the head."""
 
+FileEnded = Callable[[OSError | None], None]
+"""Called when a descriptor is no longer needed, with an error if the file could not be read."""
+
 _UNSUPPORTED = frozenset([EINVAL, ENOSYS, EOPNOTSUPP])
 
 
@@ -65,6 +68,9 @@ class FileRange:
     _read: memoryview | bytes = b""
     _done: Deferred[None] | None = None
 
+    ended: FileEnded | None = None
+    """Called in place of the Deferred of `wait`."""
+
     def __init__(self, source: IFileSource, start: int, stop: int, wake: Callable[[], None]) -> None:
         self._source = source
         self._position = start
@@ -82,7 +88,10 @@ class FileRange:
         return self._done
 
     def end(self, error: OSError | None = None) -> None:
-        """Fire the Deferred of `wait`; `error` is an error of the file."""
+        """Fire the Deferred of `wait`, or call `ended`; `error` is an error of the file."""
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            ended(error)
         done, self._done = self._done, None
         if done is not None:
             done.callback(None) if error is None else done.errback(error)

@@ -12,7 +12,7 @@ import os
 from twisted.internet.defer import Deferred
 
 from filestored.http.transport.output import SocketOutput
-from filestored.http.transport.sendfile import FileRange, Sender, read_range
+from filestored.http.transport.sendfile import FileEnded, FileRange, Sender, read_range
 from filestored.interfaces import IFileSource
 
 MAX_RECORD_BYTES = 16 * 1024
@@ -41,6 +41,21 @@ class TLSOutput(SocketOutput):
             self._head = data
         else:
             super().write(data)
+
+    def write_head_and_file(
+        self, head: bytes, source: IFileSource, start: int, stop: int, ended: FileEnded
+    ) -> None:
+        """Send bytes and a range of a file after all earlier output, in common records."""
+        try:
+            self.write(head, more=True)
+            sending = self.write_file(source, start, stop)
+        except OSError as error:
+            ended(error)
+            return
+        if sending is None:
+            ended(None)
+        else:
+            sending.addCallbacks(ended, lambda failure: ended(failure.value))
 
     def write_file(self, source: IFileSource, start: int, stop: int) -> Deferred[None] | None:
         """Send a range of a file; see `filestored.interfaces.IFileSender`."""

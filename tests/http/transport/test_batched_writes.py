@@ -89,6 +89,61 @@ def test_file_is_sent_behind_a_batched_write(output, batch, ends, tmp_path):
     assert b"onetwo" == received(ends)
 
 
+@pytest.fixture
+def source(tmp_path):
+    """A file of ten bytes."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    with open(tmp_path / "f", "rb") as file:
+        yield FileSource(file.fileno())
+
+
+def test_head_and_short_file_are_sent_at_the_end_of_the_batch(output, batch, ends, drained, source):
+    ended = []
+    output.write_head_and_file(b"head", source, 2, 5, ended.append)
+    assert output.pending
+    assert (b"", []) == (received(ends), ended)
+    batch.end()
+    assert b"head234" == received(ends)
+    assert ([None], [True], False) == (ended, drained, output.pending)
+
+
+def test_head_and_file_of_a_lost_connection_are_dropped(output, batch, ends, drained, source):
+    ended = []
+    output.write_head_and_file(b"head", source, 0, 5, ended.append)
+    output.lost()
+    assert [None] == ended
+    batch.end()
+    assert (b"", [None], []) == (received(ends), ended, drained)
+
+
+def test_truncated_file_behind_a_head_is_an_error(output, batch, ends, source):
+    ended = []
+    output.write_head_and_file(b"head", source, 5, 20, ended.append)
+    batch.end()
+    assert b"head56789" == received(ends)
+    assert output.pending
+    output.resumeProducing()
+    assert [OSError] == list(map(type, ended))
+
+
+def test_head_and_file_are_sent_at_once_by_a_reactor_without_batches(ends, drained, source):
+    ended = []
+    output = SocketOutput(Transport(None), ends[0], lambda: drained.append(True))
+    output.write_head_and_file(b"head", source, 0, 5, ended.append)
+    assert b"head01234" == received(ends)
+    assert ([None], [], False) == (ended, drained, output.pending)
+
+
+def test_long_file_does_not_wait_for_other_events(output, batch, ends, tmp_path):
+    (tmp_path / "f").write_bytes(CONTENT * 20)
+    ended = []
+    with open(tmp_path / "f", "rb") as file:
+        output.write_head_and_file(b"head", FileSource(file.fileno()), 0, len(CONTENT) * 20, ended.append)
+        assert received(ends).startswith(b"head" + CONTENT)
+        output.lost()
+    assert [None] == ended
+
+
 def test_rest_of_a_batched_write_is_queued(output, batch, ends, drained):
     ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     output.write_batched(b"x" * 100_000)
