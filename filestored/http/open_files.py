@@ -2,7 +2,7 @@
 
 A hit validates the file by one stat(2), instead of open, fstat and close. A file without a hit between two
 polls of the timeouts is closed, so the space of a deleted file is free after a second, or with its last
-download. Measured with ranges of 4 KiB: 18 us of processor time instead of 26.
+download. Measured with ranges of 4 KiB: 13.5 us in the process instead of 16.4.
 
 Rejected: a cache of descriptors in the store, which has no clock to close them.
 """

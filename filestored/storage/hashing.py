@@ -4,7 +4,7 @@
 bytes, so a small upload, which needs no job, opens none. Content is hashed with the algorithm of the store
 and with those of all expected digests. Bytes are counted against the free space before they are written.
 
-`content_digest` does the same for content in memory, without writing. It does not block.
+`HashingWriter.digest` alone serves content in memory, which the group commit writes. It does not block.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,6 @@ from filestored.digest import Algorithm, Digest, Hasher, algorithm
 from filestored.errors import DigestMismatch
 from filestored.interfaces import IBackend, ISink
 from filestored.storage.admission import FreeSpace
-
-
-def content_digest(own: Algorithm, data: bytes, expected: Iterable[Digest]) -> Digest:
-    """Return the digest of `data` by the algorithm `own`. Raises `DigestMismatch`."""
-    digest = own.digest(data)
-    for each in expected:
-        if each != (digest if each.algorithm == own.name else algorithm(each.algorithm).digest(data)):
-            raise DigestMismatch
-    return digest
 
 
 class HashingWriter:

@@ -43,7 +43,7 @@ from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlo
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import CallSoon, GroupCommit
-from filestored.storage.hashing import HashingWriter, content_digest
+from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.threads import IOThreads, Run
@@ -138,9 +138,7 @@ class Store:
         self._admission.admit(len(data))
         done: Deferred[UploadResult] = Deferred()
         try:
-            digest = (
-                content_digest(self.algorithm, data, expected) if expected else self.algorithm.digest(data)
-            )
+            digest = self._hashing(expected).digest(data) if expected else self.algorithm.digest(data)
             upload = PendingUpload(digest, data, partial(self._put_ended, done, len(data)))
             self._slots.acquire(upload)
         except UploadRefused:
@@ -173,7 +171,7 @@ class Store:
         self._admission.admit(length)
         self.uploads_in_flight += 1
         return Upload(
-            HashingWriter(self._backend, self.algorithm, expected, self._admission.free_space),
+            self._hashing(expected),
             self._group,
             self._health,
             self._threads,
@@ -182,6 +180,9 @@ class Store:
             limit=self._admission.max_size,
             ended=self._upload_ended,
         )
+
+    def _hashing(self, expected: Iterable[Digest]) -> HashingWriter:
+        return HashingWriter(self._backend, self.algorithm, expected, self._admission.free_space)
 
     def open(self, digest: Digest, view: FileView | None = None) -> "Deferred[IBlob]":
         """See `IStore.open`; synchronous if the backend allows it and the disk is fast."""
