@@ -136,6 +136,8 @@ class SocketOutput:
         self, head: bytes, source: IFileSource, start: int, stop: int, ended: FileEnded
     ) -> None:
         """Send bytes and a range of a file after all earlier output; batched if it is short."""
+        if self._batched:
+            self._send_batched()
         piece = self._make_range(source, start, stop)
         piece.ended = ended
         self._queue += (_Bytes(head, MSG_MORE), piece)

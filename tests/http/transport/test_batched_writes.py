@@ -107,6 +107,15 @@ def test_head_and_short_file_are_sent_at_the_end_of_the_batch(output, batch, end
     assert ([None], [True], False) == (ended, drained, output.pending)
 
 
+def test_head_and_file_are_sent_behind_a_batched_write(output, batch, ends, source):
+    ended = []
+    output.write_batched(b"one")
+    output.write_head_and_file(b"head", source, 0, 5, ended.append)
+    batch.end()
+    assert b"onehead01234" == received(ends)
+    assert ([None], False) == (ended, output.pending)
+
+
 def test_head_and_file_of_a_lost_connection_are_dropped(output, batch, ends, drained, source):
     ended = []
     output.write_head_and_file(b"head", source, 0, 5, ended.append)
