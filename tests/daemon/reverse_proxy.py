@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.conftest import find_tool
 from tests.daemon_process import ROOT, read, until
 from tests.http_clients.blocking import BlockingClient
 from tests.http_clients.response import Response
+from tests.tools import find_tool
 
 NAME = "files.example.org"
 """Name of the server in the configurations of deploy/."""
