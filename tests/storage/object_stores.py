@@ -16,6 +16,7 @@ from tests.seaweedfs import NEEDS, Prefix
 if TYPE_CHECKING:
     from filestored.storage.object_store.backend import ObjectBackend
     from filestored.storage.object_store.client import ObjectStoreClient
+    from filestored.storage.object_store.records import ObjectRecords
 
 LOCAL = ["memory", "disk", "disk with a file cache", "disk without O_TMPFILE"]
 """Parameters of the fixture ``backend``: those of one machine."""
@@ -73,3 +74,12 @@ def open_backend(client: "ObjectStoreClient", algorithm: Algorithm, spool: str) 
 
     prepare(client, algorithm.name)
     return ObjectBackend(client, algorithm, Spool(spool, reserve=0))
+
+
+def open_object_records(client: "ObjectStoreClient") -> "ObjectRecords":
+    """Prepare the store of `client` and open it for records; the caller closes them."""
+    from filestored.storage.object_store.layout import prepare
+    from filestored.storage.object_store.records import ObjectRecords
+
+    prepare(client, "images")
+    return ObjectRecords(client)
