@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -146,7 +146,7 @@ def behind_engine(cores: Cores) -> Cores:
     return Cores(cores.all[1:] or cores.all)
 
 
-def store_files(server: Server) -> dict[str, Sequence[str]]:
+def store_files(server: Server) -> Mapping[str, Sequence[str]]:
     """Store the files of the set that the rows ask for; returns their digests by kind."""
     kinds = [kind for kind in FILE_KINDS if kind.name != "64 KiB"]
     with on(server.cores.for_client(1)):
@@ -170,4 +170,3 @@ def _store(server: Server, content: bytes) -> str:
     if status != 200:
         raise RuntimeError(f"{server.name} refused a file: {status} {answer!r}")
     return hashlib.sha256(content).hexdigest()
-

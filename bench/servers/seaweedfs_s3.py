@@ -91,7 +91,7 @@ class FilestoredOnEngine(Filestored):
     """filestored with one worker, whose store is a bucket of the `engine`."""
 
     name: str = "filestored on SeaweedFS"
-    omits: ClassVar[str] = "Hashes with SHA-256, spools large files to the disk, then puts them, then answers."
+    omits: ClassVar[str] = "Hashes with SHA-256, spools large files to the disk, puts them, answers."
     engine: Gateway
     """The engine, which the caller sets before `start`."""
 
