@@ -61,6 +61,8 @@ def test_uploads_without_disk_space_for_them_are_refused(tmp_path, monkeypatch):
     free = 2 * SIZE + engine_memory.RESERVE_BYTES - GIB
     usage = namedtuple("usage", "total used free")(free, 0, free)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with Environment(str(tmp_path), Cores.available()) as environment:
-        with pytest.raises(RuntimeError, match="GiB free"):
-            engine_memory.measure(environment, 1)
+    with (
+        Environment(str(tmp_path), Cores.available()) as environment,
+        pytest.raises(RuntimeError, match="GiB free"),
+    ):
+        engine_memory.measure(environment, 1)
