@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import engine, engine_memory, idle, large_store, machine, parallel_uploads, report
+from bench import engine, engine_memory, engine_requests, idle, large_store, machine, parallel_uploads, report
 from bench.chart import draw
 from bench.cpu_affinity import Cores
 from bench.environment import ALL, Environment, missing
@@ -140,6 +140,7 @@ def _print_engine(environment: Environment, chosen: argparse.Namespace) -> int:
         sections.append(f"- Rounds: {chosen.rounds}, of {chosen.seconds} s a run.")
         results = engine.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
         sections += [report.comparison(result) for result in results]
+        sections.append(f"### Requests to the engine for each call\n\n{engine_requests.measure(environment)}")
     if chosen.engine_memory:
         sections.append(report.engine_memory(engine_memory.measure(environment, chosen.uploads)))
     text = "\n\n".join(sections)

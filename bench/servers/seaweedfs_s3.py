@@ -43,16 +43,20 @@ class Gateway(Server):
     name: str = "SeaweedFS, S3"
     omits: ClassVar[str] = "Hashes with MD5, for the ETag; no flush. The client chooses the name."
 
+    metrics_port = 0
+    """The port of its counters."""
+
     def start(self) -> None:
         """Run it, and wait until an object can be put, which makes the bucket and the first volumes."""
-        self.port = free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         os.makedirs(self.home, exist_ok=True)
         with open(os.path.join(self.home, "s3.json"), "w") as file:
             json.dump(_IDENTITIES, file)
         self.run(
             *(program("weed") or "weed", "-logtostderr=true", "-v=0", "mini", "-dir=.", "-ip=127.0.0.1"),
             *("-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json", *self._ports()),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json"),
+            *(f"-metricsPort={self.metrics_port}", *self._ports()),
         )
         self.await_answer(self.port)
         self._await_put()

@@ -9,6 +9,7 @@ import pytest
 from bench import engine_memory
 from bench.cpu_affinity import Cores
 from bench.engine_memory import spool_bytes
+from bench.engine_requests import requests
 from bench.environment import Environment
 from bench.files import GIB, MIB
 from bench.parallel_uploads import SIZE
@@ -22,10 +23,12 @@ def test_gateway_stores_and_serves_without_a_signature(tmp_path):
     gateway = Gateway(str(tmp_path / "engine"), "", Cores.available())
     try:
         gateway.start()
+        before = requests(gateway)
         method, [target] = gateway.post()
         path = target.replace("@", "1")
         assert 200 == get(gateway.port, path, method, b"content")[0]
         assert (200, b"content") == get(gateway.port, path)
+        assert {"PUT": 1, "GET": 1} == requests(gateway) - before
     finally:
         gateway.stop()
 
