@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,20 +12,9 @@ import pytest
 from tests import reactor_timeouts
 from tests.daemon_process import Running, start
 from tests.inherited_signals import restore_signals
-from tests.leak_check import left_since, open_resources, run_reactor
-
-PACKAGES = {
-    "aria2c": "aria2",
-    "axios": "npm install --prefix tests/clients",
-    "http": "httpie, from PyPI",
-    "node": "nodejs",
-    "systemd-analyze": "systemd",
-    "systemd-socket-activate": "systemd",
-}
-"""The package that brings a tool, where it has another name."""
-
-NODE_PACKAGES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients", "node_modules")
-"""Packages that `tests/clients/package.json` names, once npm has installed them."""
+from tests.leak_check import left_since, open_resources, run_obstore, run_reactor
+from tests.seaweedfs import Prefix, SeaweedFS
+from tests.tools import advice, find_tool
 
 SLOW_FIXTURES = {"start_daemon", "script"}
 """Fixtures that start a daemon for one test, which takes a second or more."""
@@ -103,7 +91,9 @@ def _deselect_absent(config: pytest.Config, items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = _missing(item)
     if missing:
-        pytest.fail(f"this test needs {', '.join(map(_advice, missing))}", pytrace=False)
+        pytest.fail(f"this test needs {', '.join(map(advice, missing))}", pytrace=False)
+    if "obstore" in _needed(item):
+        run_obstore()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -120,23 +110,15 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for tool, count in sorted(config.stash[_deselected].items()):
-        terminalreporter.write_line(f"not run: {count} tests that need {_advice(tool)}", yellow=True)
+        terminalreporter.write_line(f"not run: {count} tests that need {advice(tool)}", yellow=True)
 
 
 def _missing(item: pytest.Item) -> list[str]:
-    tools = [tool for marker in item.iter_markers("needs") for tool in marker.args]
-    return [tool for tool in tools if find_tool(tool) is None]
+    return [tool for tool in _needed(item) if find_tool(tool) is None]
 
 
-def find_tool(name: str) -> str | None:
-    """Return the path of a tool, of the tests' virtual environment too, or of a package of Node."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
-    package = os.path.join(NODE_PACKAGES, name)
-    return shutil.which(name, path=path) or (package if os.path.isdir(package) else None)
-
-
-def _advice(tool: str) -> str:
-    return f"{tool} (install: {PACKAGES.get(tool, tool)})"
+def _needed(item: pytest.Item) -> list[str]:
+    return [tool for marker in item.iter_markers("needs") for tool in marker.args]
 
 
 # --- leak check ------------------------------------------------------------------------------
@@ -183,3 +165,21 @@ def start_daemon(tmp_path: os.PathLike[str]) -> Iterator[partial[Running]]:
 def daemon(start_daemon: partial[Running]) -> Running:
     """A daemon with one process, ready."""
     return start_daemon("--workers", "1")
+
+
+# --- a real object store ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS for all tests of this process, started for the first that asks; none may stop it."""
+    directory = str(tmp_path_factory.mktemp("seaweedfs"))
+    with SeaweedFS(directory) as server:
+        yield server
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def prefix(seaweedfs: SeaweedFS) -> Prefix:
+    """A prefix of the bucket of SeaweedFS, without objects."""
+    return seaweedfs.make_prefix()

@@ -28,6 +28,13 @@ def run_reactor() -> None:
     pytest_twisted.blockon(passed)
 
 
+def run_obstore() -> None:
+    """Start the threads of obstore, which open descriptors of their own and never end."""
+    import obstore
+
+    obstore.put(obstore.store.MemoryStore(), "started", b"")
+
+
 def left_since(before: Resources) -> list[str]:
     """Return descriptions of resources opened since `before`; wait up to 2 s for them to be closed."""
     deadline = time.monotonic() + MAX_CLOSING_SECONDS

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.conftest import find_tool
+from tests.tools import find_tool
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -8,8 +8,8 @@ import requests
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import ARGUMENTS
-from tests.conftest import find_tool
 from tests.daemon_process import TIMEOUT
+from tests.tools import find_tool
 
 pytestmark = pytest.mark.needs("chromium")
 

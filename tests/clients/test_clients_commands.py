@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import find_tool
+from tests.tools import find_tool
 
 CONTENT = os.urandom(3 << 20) + b"the end"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

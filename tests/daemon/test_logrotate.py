@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import requests
 
-from tests.conftest import find_tool
 from tests.daemon_process import ROOT, TIMEOUT, read, until
+from tests.tools import find_tool
 
 
 @pytest.mark.needs("logrotate")

@@ -9,10 +9,10 @@ from hashlib import sha256
 import pytest
 import requests
 
-from tests.conftest import find_tool
 from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
 from tests.daemon_process import TIMEOUT
 from tests.tls_files import TLSFiles
+from tests.tools import find_tool
 
 PROXY_HEADERS = [
     b"PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n",

@@ -11,9 +11,9 @@ import time
 import pytest
 import requests
 
-from tests.conftest import find_tool
 from tests.daemon_process import TIMEOUT, read, run, until
 from tests.images.decodable_images import SAMPLES
+from tests.tools import find_tool
 
 RECOVERY_SECONDS = 15.0
 CALLS = "linkat,mkdirat,mkdir"

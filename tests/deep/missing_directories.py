@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.conftest import find_tool
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError, Verdict
 from tests.images.missing_directories import LATER, Filled, fill, home_of, missing, swept
+from tests.tools import find_tool
 from tests.wall_clock import WallClock
 
 DIRECTORIES = (

@@ -48,12 +48,13 @@ def test_ci_installs_every_tool_that_a_test_needs():
         for name in [name for name in names if name.endswith(".py")]:
             tools |= set(re.findall(r'mark\.needs\("([^"]+)"', text(folder, name)))
     assert {"curl", "wget", "openssl"} <= tools
-    of_python = {"http"}  # httpie, from the extra "test"
+    of_python = {"http", "weed", "obstore"}  # httpie and SeaweedFS, from the extras "test" and "test-s3"
     of_node = set(json.loads(text("tests", "clients", "package.json"))["dependencies"])
     assert [] == sorted(
         tool for tool in tools - of_python - of_node if f"[{tool}]=" not in text(".ci", "run")
     )
     assert "npm install --prefix tests/clients " in text(".ci", "run")
+    assert "pip install -q -e '.[dev,test-s3]'" in text(".ci", "run")
 
 
 @pytest.mark.parametrize("page", PAGES)

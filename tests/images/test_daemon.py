@@ -9,11 +9,11 @@ import sys
 import pytest
 import requests
 
-from tests.conftest import find_tool
 from tests.daemon_process import memory, until
 from tests.images.decodable_images import CAMERA
 from tests.images.image_client import Client, bmp, png
 from tests.token_leaks import leaks
+from tests.tools import find_tool
 
 # --- the document's own lines ------------------------------------------------------------------------
 
