@@ -53,7 +53,7 @@ def connect(
         raise UnusableStore(f"its credentials or endpoint are not usable ({type(error).__name__})") from None
 
 
-def _options(url: ObjectStoreURL, timeout: float, retries: bool, values: Mapping[str, str]) -> dict[str, Any]:
+def _options(timeout: float, retries: bool, values: Mapping[str, str]) -> dict[str, Any]:
     endpoint = values.get("aws_endpoint_url", "") + values.get("azure_storage_endpoint", "")
     client = {
         "connect_timeout": timedelta(seconds=min(timeout, MAX_CONNECT_SECONDS)),
