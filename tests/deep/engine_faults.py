@@ -15,8 +15,9 @@ import requests
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict
 from tests.deep.clients import TIMEOUT, Memory, damage_served, png_of_one_pixel
-from tests.deep.engine import engine, partial_objects, spool_of, spooled, start_on
-from tests.deep.engine_load import Failure, Load, back, lost
+from tests.deep.engine import engine, spool_of, start_on
+from tests.engine_daemons import partial_objects, spooled
+from tests.engine_load import Failure, Load, back, lost
 from tests.engine_proxy import EngineRequest, Fault, FaultProxy
 
 CLIENTS = 6

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from tests.daemon.reverse_proxy import running_proxy
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict
-from tests.deep.engine import engine, free_port, partial_objects, spool_of, spooled, start_on
-from tests.deep.engine_load import Failure, Load, back, lost
+from tests.deep.engine import engine, spool_of, start_on
+from tests.engine_daemons import free_port, partial_objects, spooled
+from tests.engine_load import Failure, Load, back, lost
 from tests.seaweedfs import Prefix
 
 KILLS = 20

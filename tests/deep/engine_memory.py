@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 
 from tests.daemon_process import Running, memory, until
 from tests.deep.bench import Bench, NotRunError, Verdict, connection, read_all
-from tests.deep.engine import engine, spool_of, spooled, start_on
+from tests.deep.engine import engine, spool_of, start_on
+from tests.engine_daemons import spooled
 from tests.http_clients.blocking import request_head
 
 MIB = 1 << 20

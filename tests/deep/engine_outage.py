@@ -16,8 +16,9 @@ import requests
 
 from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict
-from tests.deep.engine import engine, partial_objects, s3_status, start_on
-from tests.deep.engine_load import Failure, Load, Record, back, lost
+from tests.deep.engine import engine, start_on
+from tests.engine_daemons import answers, partial_objects
+from tests.engine_load import Failure, Load, Record, back, lost
 from tests.seaweedfs import SeaweedFS
 
 PAUSE_SECONDS = 10.0
@@ -49,7 +50,7 @@ def _measure(
         time.sleep(LOAD_SECONDS)
         began = time.monotonic()
         outage(server)
-        until(lambda: s3_status(server), "the engine answers")
+        until(lambda: answers(server), "the engine answers")
         returned = time.monotonic()
         time.sleep(MAX_RECOVERY_SECONDS + LOAD_SECONDS)
         record = load.end()
