@@ -10,8 +10,15 @@ from tests.seaweedfs import BUCKET, Prefix, SeaweedFS
 NEEDS = pytest.mark.needs("rclone", "weed", "obstore")
 """Mark of a test that copies with rclone."""
 
-EXCLUDED = ("tmp/**", ".*", "thumbnails/**", "holders/**")
-"""Names that belong to running daemons: temp files, and caches."""
+OPTIONS = (
+    *("--no-unicode-normalization", "--exclude", ".*"),
+    *("--exclude", "/{tmp,blobs/tmp,thumbnails,holders}/**"),
+)
+"""Options of a copy: all but temp files, thumbnails and locks of daemons.
+
+The slash at the front is needed: an account may be called ``tmp``. No record has a name that begins with a
+dot.
+"""
 
 PRIVATE_UMASK = 0o077
 """umask of a copy to a directory: in a bucket files have no modes."""
@@ -32,8 +39,7 @@ def _remote(prefix: Prefix) -> str:
 
 
 def _copy(server: SeaweedFS, source: str, target: str) -> None:
-    excluded = [word for pattern in EXCLUDED for word in ("--exclude", pattern)]
-    run_rclone(server, "copy", *excluded, source, target)
+    run_rclone(server, "copy", *OPTIONS, source, target)
 
 
 def run_rclone(server: SeaweedFS, *words: str) -> str:

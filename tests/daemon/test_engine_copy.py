@@ -11,7 +11,10 @@ from tests.rclone import NEEDS, copy_to_bucket, copy_to_directory
 pytestmark = NEEDS
 
 CONTENTS = b"", b"small", random.Random(1).randbytes(3 << 20)
-IMAGES = {"a b.png": png(3), "é.png": png(5), "c.png": png(7)}
+IMAGES = {"a b.png": png(3), "é.png": png(5), "%41#?*.png": png(7), ".dot": png(8), "x\ny": png(10)}
+ACCOUNT = "tmp"
+"""A name that is also that of a directory which is not copied."""
+
 PARTS = ("store", "images")
 
 
@@ -40,7 +43,7 @@ def images(client):
 
 def put_images(daemon):
     """Make an account with `IMAGES`, and one image more that is deleted; return its client."""
-    client = Client(daemon)
+    client = Client(daemon, ACCOUNT)
     identity = client.upload("deleted.png", png(9)).json()["File ID"]
     for name, data in IMAGES.items():
         assert 201 == client.upload(name, data).status_code
