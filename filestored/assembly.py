@@ -7,6 +7,7 @@ Functions import what only they need: a supervisor goes without HTTP, a worker w
 loguru. That saves several MiB per process.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from filestored import engine_check
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
 from filestored.daemon.startup_errors import exit_with
+from filestored.digest import Algorithm, algorithm
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
-from filestored.images.directory import ImageDirectory
+from filestored.images.service import ImageService
+from filestored.interfaces import IBackend
 from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
 from filestored.logs.observer import LogObserver
@@ -27,17 +31,19 @@ from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import Settings
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
-from filestored.storage.disk.layout import check, prepare, repair
-from filestored.storage.health import DeviceHealth
-from filestored.storage.recovery import Recovery
+from filestored.storage.disk.layout import DEFAULT_HASH, check, prepare, repair
+from filestored.storage.health import DeviceHealth, Health
+from filestored.storage.object_store.url import is_url, parse_url
+from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.store import Store
-from filestored.storage.threads import ThreadPools
+from filestored.storage.threads import MAX_REMOTE_THREADS, MAX_THREADS, IOThreads, ThreadPools
 
 if TYPE_CHECKING:
     from filestored.daemon.lifecycle import Daemon, Runner
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
+    from filestored.storage.object_store.client import ObjectStoreClient
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
 WORKER_MODULE = "filestored.worker"
@@ -56,8 +62,7 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
 
     use_monotonic_clock(reactor)
     try:
-        algorithm = check(settings.store, settings.hash_name)
-        image_directory.check(settings.images)
+        settings = _check_stores(settings)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
     except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
@@ -66,13 +71,24 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     return Daemon(
         reactor,
         settings,
-        hash_name=algorithm.name,
+        hash_name=settings.hash_name or "",
         listeners=listeners,
         observer=observer,
         make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
         pid_file=pid_file,
     )
+
+
+def _check_stores(settings: Settings) -> Settings:
+    """Check both stores; return the settings with the algorithm of the store.
+
+    Raises `FilestoredError` or `OSError`.
+    """
+    if not is_url(settings.images):
+        image_directory.check(settings.images)
+    found = engine_check.check(settings) or check(settings.store, settings.hash_name).name
+    return dataclasses.replace(settings, hash_name=found)
 
 
 def _make_runner(
@@ -85,7 +101,7 @@ def _make_runner(
 
 
 def _make_only_server(reactor: Any, settings: Settings) -> "Runner":
-    image_directory.request_sweep(settings.images)
+    _request_sweep(settings)
     server = make_server(reactor, settings)
     tune_gc()
     return server
@@ -97,12 +113,19 @@ def _make_supervisor(
     """Return a supervisor. Raises the error that would keep each worker from starting."""
     from filestored.daemon.supervisor import Supervisor
 
-    prepare(settings.store, settings.hash_name, report=_report)
-    image_directory.prepare(settings.images, report=_report)
-    image_directory.request_sweep(settings.images)
+    if not is_url(settings.store):
+        prepare(settings.store, settings.hash_name, report=_report)
+    if not is_url(settings.images):
+        image_directory.prepare(settings.images, report=_report)
+    _request_sweep(settings)
     if access_log := _open_access_log(reactor, settings):
         access_log.close()
     return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE)
+
+
+def _request_sweep(settings: Settings) -> None:
+    if not is_url(settings.images):
+        image_directory.request_sweep(settings.images)
 
 
 def _report(error: OSError) -> None:
@@ -126,7 +149,9 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     devices = devices or DeviceHealth()
     raise_open_file_limit(settings.max_connections, settings.max_uploads)
     pools = ThreadPools(reactor)
-    recovery = Recovery(reactor, pools.make_run("recovery", 1))
+    remote = is_url(settings.store) or is_url(settings.images)
+    interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
+    recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
     store = _open_store(reactor, settings, pools, devices, recovery, must_exist)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     site = make_site(
@@ -166,12 +191,19 @@ def _open_store(
     must_exist: bool,
 ) -> Store:
     health = devices.of(settings.store)
-    report = recovery.add(health, partial(repair, settings.store))
-    algorithm = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
+    backend: IBackend
+    if is_url(settings.store):
+        client = _connect(settings, settings.store, health, recovery)
+        own = algorithm(settings.hash_name or DEFAULT_HASH)
+        backend = _open_bucket(client, own, settings)
+    else:
+        report = recovery.add(health, partial(repair, settings.store))
+        own = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
+        backend = DiskBackend(settings.store, own, reserve=settings.reserve, file_cache=FileCache())
     return Store(
-        DiskBackend(settings.store, algorithm, reserve=settings.reserve, file_cache=FileCache()),
-        algorithm,
-        pools.make("files"),
+        backend,
+        own,
+        _make_pools(pools, "files", settings.store),
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         health=health,
@@ -186,19 +218,47 @@ def _open_images(
     devices: DeviceHealth,
     recovery: Recovery,
     must_exist: bool,
-) -> ImageDirectory:
-    return ImageDirectory(
+) -> ImageService:
+    path, health = settings.images, devices.of(settings.images)
+    if is_url(path):
+        from filestored.images import bucket
+        from filestored.storage.object_store.spool import Spool
+
+        client = _connect(settings, path, health, recovery)
+        parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve))
+    else:
+        report = recovery.add(health, partial(image_directory.repair, path))
+        parts = image_directory.open_parts(path, report, must_exist, settings.reserve)
+    return ImageService(
         reactor,
-        settings.images,
-        pools.make("images"),
-        devices,
-        recovery,
+        parts,
+        _make_pools(pools, "images", path),
+        health,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         max_pixels=settings.max_pixels,
-        must_exist=must_exist,
         reserve=settings.reserve,
     )
+
+
+def _connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":
+    """Return the client of an object store, which `recovery` tries again after an outage."""
+    from filestored.storage.object_store.client import ObjectStoreClient
+
+    client = ObjectStoreClient(parse_url(url), settings.engine_timeout)
+    recovery.add(health, client.confirm_format)
+    return client
+
+
+def _open_bucket(client: "ObjectStoreClient", own: Algorithm, settings: Settings) -> IBackend:
+    from filestored.storage.object_store.backend import ObjectBackend
+    from filestored.storage.object_store.spool import Spool
+
+    return ObjectBackend(client, own, Spool(settings.spool, settings.reserve))
+
+
+def _make_pools(pools: ThreadPools, api: str, place: str) -> IOThreads:
+    return pools.make(api, MAX_REMOTE_THREADS if is_url(place) else MAX_THREADS)
 
 
 def _registration(settings: Settings) -> "RegistrationPolicy":

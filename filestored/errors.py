@@ -73,6 +73,19 @@ class StoreMissing(UploadRefused, OSError):
     """The directory of the store was removed; nothing can be read or written until a restart."""
 
 
+class EngineError(UploadRefused, OSError):
+    """The object store could not do this now; try again."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__()
+        self.reason = reason
+        """The reason for the operator, which names the store."""
+
+
+class EngineUnavailable(EngineError):
+    """The object store does not answer now; try again."""
+
+
 class InvalidFileName(UploadRefused):
     """The file has no name, or one that is too long."""
 

@@ -68,8 +68,10 @@ class IStore(Interface):
         The uploads share one upload slot, so that they may be held, and are evicted together.
         """
 
-    def open(digest: Digest, view: "FileView | None" = None) -> "Deferred[IBlob]":
+    def open(digest: Digest, view: "FileView | None" = None, *, to_read: bool = True) -> "Deferred[IBlob]":
         """Open the blob of `digest`; fails with `NotFound`. The caller closes the blob.
+
+        `to_read` says whether the caller expects to read all bytes, which may save a request.
 
         `view` wraps the stored file, for example to decompress it. It owns the file and must not read before
         it is read. A view may require reading in order, from the first byte.
@@ -351,6 +353,20 @@ class IBackend(Interface):
         """Return the free space in bytes, less the reserve."""
 
 
+class IOpenToRead(Interface):
+    """Optional, of a backend: opening a file and reading it from the start can be one request."""
+
+    def open_to_read(digest: Digest) -> "IStoredFile":
+        """As `IBackend.open`, for a caller that reads all bytes. Small files are `IInMemory`."""
+
+
+class IDurablePublish(Interface):
+    """Optional, of a backend: `ISink.publish` and `IBackend.delete` are durable when they return.
+
+    `IBackend.flush_names` does nothing then, and uploads are not batched: each waits for its own requests.
+    """
+
+
 class INonBlockingOpen(Interface):
     """Optional, of a backend: `open` takes microseconds and may be called in the reactor's thread."""
 
@@ -440,6 +456,13 @@ class IStoredFile(Interface):
 
     def close() -> None:
         """Close the file. Called exactly once."""
+
+
+class IReadAhead(Interface):
+    """Optional, of a stored file: it is read as a stream."""
+
+    def will_read(start: int, stop: int) -> None:
+        """Announce that this half-open range is read next, in order."""
 
 
 FileView = Callable[[IStoredFile], IStoredFile]

@@ -44,6 +44,9 @@ MAX_HELD_FILES = 16
 """Maximum number of files of a form that have arrived and are not committed. Each may have a descriptor."""
 
 
+ENGINE_TIMEOUT_SECONDS = 10.0
+"""Default maximum of seconds of one operation of an object store."""
+
 MAX_PIXELS = 100_000_000
 """Default maximum of pixels of a frame of an image."""
 
@@ -66,10 +69,11 @@ class LogSettings:
 class Settings:
     """Settings of the daemon.
 
-    `max_size` in bytes, `drain` and `keep_alive` in seconds; paths are absolute; `hash_name` None means that
-    of the store; `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and
-    `max_uploads` are those of each process. `hosts` are names of this server, see `parse_host`.
-    `reserve` is the free space to keep in bytes, None for the default.
+    `store` and `images` are directories, or URLs of object stores. `max_size` in bytes, `drain`, `keep_alive`
+    and `engine_timeout` in seconds; paths are absolute; `hash_name` None means that of the store;
+    `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and `max_uploads` are
+    those of each process. `hosts` are names of this server, see `parse_host`. `reserve` is the free space to
+    keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
     """
 
     listen: tuple[str, ...]
@@ -89,6 +93,8 @@ class Settings:
     hosts: tuple[str, ...] = ()
     keep_alive: float = KEEP_ALIVE_SECONDS
     reserve: int | None = None
+    spool: str = ""
+    engine_timeout: float = ENGINE_TIMEOUT_SECONDS
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

@@ -25,6 +25,7 @@ from filestored.digest import ALGORITHMS
 from filestored.logs.rotation import Retention
 from filestored.logs.rotation_schedule import RotationSchedule
 from filestored.settings import (
+    ENGINE_TIMEOUT_SECONDS,
     KEEP_ALIVE_SECONDS,
     MAX_CONNECTIONS,
     MAX_PIXELS,
@@ -41,6 +42,7 @@ from filestored.settings import (
 )
 from filestored.storage.disk.format_file import NAME
 from filestored.storage.disk.layout import DEFAULT_HASH
+from filestored.storage.object_store.url import is_url, parse_url
 
 DEFAULT_ENDPOINT = "tcp:9000:interface=127.0.0.1"
 """Default endpoint."""
@@ -61,8 +63,20 @@ class Options(usage.Options):
         "--rundir, else at the current directory."
     )
     optParameters: ClassVar[list[list[str | None]]] = [
-        ["store", None, "store", "Directory of the files; created if missing."],
-        ["images", None, "images", "Directory of accounts and images; created if missing."],
+        ["store", None, "store", "Directory of the files, created if missing; or URL of an object store."],
+        ["images", None, "images", "Directory of accounts and images, created if missing; or such a URL."],
+        [
+            "spool",
+            None,
+            None,
+            "Directory of temporary files beside an object store. [default: $TMPDIR, else /var/tmp]",
+        ],
+        [
+            "engine-timeout",
+            None,
+            f"{ENGINE_TIMEOUT_SECONDS:g}",
+            "Seconds for an operation of the object store, with repetitions; then it is 503.",
+        ],
         [
             "hash",
             None,
@@ -136,6 +150,7 @@ class Options(usage.Options):
         optActions={
             "store": usage.CompleteDirs(),
             "images": usage.CompleteDirs(),
+            "spool": usage.CompleteDirs(),
             "log": usage.CompleteFiles(),
         }
     )
@@ -213,8 +228,10 @@ class Options(usage.Options):
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
         return Settings(
             listen=self._listen(),
-            store=self._directory("store"),
-            images=self._directory("images"),
+            store=self._place("store"),
+            images=self._place("images"),
+            spool=self._spool(),
+            engine_timeout=self._parsed("engine-timeout", _parse_timeout),
             open_registration=bool(self["open-registration"]),
             no_registration=bool(self["no-registration"]),
             hosts=tuple(self._hosts),
@@ -263,6 +280,15 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: a path is needed")
         return os.path.abspath(os.path.join(self._rundir(), self[name]))
 
+    def _place(self, name: str) -> str:
+        """Return the path of a directory, or the URL of an object store."""
+        return str(self._parsed(name, parse_url)) if is_url(self[name]) else self._directory(name)
+
+    def _spool(self) -> str:
+        if self["spool"]:
+            return self._directory("spool")
+        return os.path.realpath(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108  # files have no name
+
     def _directory(self, name: str) -> str:
         """Return the path of a directory; symbolic links are followed once, for all processes."""
         return os.path.realpath(self._path(name))
@@ -295,16 +321,26 @@ def _unexpected(word: str) -> str:
 
 def _check_overlap(store: str, images: str) -> None:
     """Raise `UsageError` unless the directories are apart; an existing one inside the other is accepted."""
+    if is_url(store) != is_url(images):
+        return
     outer, inner = sorted((store, images), key=len)
     if outer == inner:
         raise usage.UsageError(f"--store and --images are both {outer}; name two directories")
-    if os.path.commonpath((outer, inner)) == outer and not os.path.exists(os.path.join(inner, NAME)):
+    if f"{inner}/".startswith(f"{outer.rstrip('/')}/") and not os.path.exists(os.path.join(inner, NAME)):
         raise usage.UsageError(f"--store and --images: {inner} is inside {outer}; name two directories")
 
 
 def _is_read_only(path: str) -> bool:
     """Return whether the file system is read-only; the daemon serves without a log file then."""
     return os.path.exists(path) and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _parse_timeout(text: str) -> float:
+    """Return a number of seconds from 1 to 3,600. Raises `ValueError`."""
+    seconds = parse_seconds(text)
+    if not 1 <= seconds <= 3600:
+        raise ValueError(f"{text!r} is not a number of seconds from 1 to 3600")
+    return seconds
 
 
 def _parse_reserve(text: str | None) -> int | None:

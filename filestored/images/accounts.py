@@ -51,9 +51,9 @@ class Account:
 
 
 class Accounts:
-    """The accounts in `records`, whose tokens derive from `key`."""
+    """The accounts in `records`, whose tokens derive from `key`; None reads the key when it is needed."""
 
-    def __init__(self, records: IRecords, key: bytes) -> None:
+    def __init__(self, records: IRecords, key: bytes | None = None) -> None:
         self._records = records
         self._key = key
 
@@ -144,6 +144,8 @@ class Accounts:
         return f"{TOKENS}/{self._hash(b'lookup', token.encode('ascii')).hex()}"
 
     def _hash(self, *parts: bytes) -> bytes:
+        if self._key is None:
+            self._key = read_key(self._records)
         return hmac.digest(self._key, b"\0".join(parts), "sha256")
 
 

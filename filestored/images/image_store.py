@@ -17,7 +17,7 @@ from filestored.storage.threads import IOThreads, RecordThreads, Run
 
 @implementer(IImageStore)
 class ImageStore:
-    """Accounts in `records`, with tokens derived from `key`; the bytes of images in `blobs`.
+    """The `accounts` in `records`; the bytes of images in `blobs`.
 
     `run` runs blocking work in I/O threads, separated by kind if it is `IOThreads`; `health` is that of
     `blobs`. `decoder` verifies images; `on_blob_deleted` is called with digests of deleted blobs; `recover`
@@ -27,7 +27,7 @@ class ImageStore:
     def __init__(
         self,
         records: IRecords,
-        key: bytes,
+        accounts: Accounts,
         blobs: IStore,
         run: Run | IOThreads,
         health: Health,
@@ -37,7 +37,7 @@ class ImageStore:
     ) -> None:
         self.max_size = blobs.max_size
         self._records = records
-        self._accounts = Accounts(records, key)
+        self._accounts = accounts
         self._blobs = blobs
         self._health = health
         self._threads = RecordThreads(IOThreads.of(run), health)

@@ -30,7 +30,7 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
-from filestored.errors import Overloaded, StorageFull, TooLarge, WritesSuspended
+from filestored.errors import Overloaded, StorageFull, TooLarge
 from filestored.interfaces import IBackend
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
@@ -74,7 +74,7 @@ class AdmissionControl:
         if length > self.max_size:
             raise TooLarge.than(self.max_size)
         if self._health.degraded is not None:
-            raise WritesSuspended
+            raise self._health.refusal
         if length > MAX_BYTES_WITHOUT_SLOT:
             self._slots.check()
         if self.free_space.free < max(length, 1):

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from filestored.digest import Digest
 from filestored.errors import Overloaded
-from filestored.interfaces import IBlob, IFileSource, IInMemory, IRevalidatable, IStoredFile
+from filestored.interfaces import IBlob, IFileSource, IInMemory, IReadAhead, IRevalidatable, IStoredFile
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.threads import Run
@@ -58,6 +58,8 @@ class Blob:
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
         """See `IBlob.produce`; one range at a time. Cancelling the Deferred stops it."""
         assert self._producer is None, "one range at a time"
+        if IReadAhead.providedBy(self._file):
+            self._file.will_read(start, stop)
         producer = self._producer = RangeProducer(self, consumer, start, stop)
         done: Deferred[None] = Deferred(lambda _: producer.stopProducing())
 

@@ -28,13 +28,13 @@ failed flush, which another process may have reported as stored.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from filestored.digest import Digest
-from filestored.errors import WritesSuspended
-from filestored.interfaces import IBackend
+from filestored.interfaces import IBackend, IDurablePublish
 from filestored.storage.commit_batch import CommitBatch, PendingName, PendingUpload
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
@@ -43,8 +43,62 @@ CallSoon = Callable[[Callable[[], None]], object]
 """Calls a function after the present iteration of the reactor, or at once."""
 
 
+OnFreeSpace = Callable[[int | None], None]
+"""Receives the free space in bytes; None if it is unknown."""
+
+
+class Commits(Protocol):
+    """The only way to durable names in a store."""
+
+    def commit(self, upload: PendingUpload) -> None:
+        """Store the content of `upload` durably; its `on_done` is called at the end."""
+
+    def flush_names(self, digest: Digest) -> "Deferred[None]":
+        """Make a published or deleted name durable. Fails with `WritesSuspended` or `OSError`."""
+
+
+def make_commits(
+    backend: IBackend, run: Run, health: Health, on_free_space: OnFreeSpace, call_soon: CallSoon
+) -> Commits:
+    """Return the commits of `backend`: in groups, or separate ones if it flushes no names."""
+    if IDurablePublish.providedBy(backend):
+        return SeparateCommits(backend, run, health, on_free_space)
+    return GroupCommit(backend, run, health, on_free_space, call_soon)
+
+
+class SeparateCommits:
+    """Commits each upload in a job of its own, for a backend with `IDurablePublish`."""
+
+    def __init__(self, backend: IBackend, run: Run, health: Health, on_free_space: OnFreeSpace) -> None:
+        self._backend = backend
+        self._run = run
+        self._health = health
+        self._on_free_space = on_free_space
+
+    def commit(self, upload: PendingUpload) -> None:
+        """See `Commits`."""
+        batch = CommitBatch(self._backend, [upload], [])
+        self._run(batch.run, _none_pending).addBoth(self._done, batch)
+
+    def flush_names(self, digest: Digest) -> "Deferred[None]":
+        """Return a result: there is nothing to flush."""
+        return succeed(None)
+
+    def _done(self, result: int | Failure | None, batch: CommitBatch) -> None:
+        if isinstance(result, Failure):
+            assert isinstance(result.value, Exception)
+            batch.fail(result.value)
+        else:
+            self._on_free_space(result)
+        batch.notify()
+
+
+def _none_pending() -> bool:
+    return False
+
+
 class GroupCommit:
-    """The only way to durable names in a store. `on_free_space` receives the free space after each batch.
+    """Commits uploads and names in batches. `on_free_space` receives the free space after each batch.
 
     `call_soon` starts a batch while none runs.
     """
@@ -54,7 +108,7 @@ class GroupCommit:
         backend: IBackend,
         run: Run,
         health: Health,
-        on_free_space: Callable[[int | None], None],
+        on_free_space: OnFreeSpace,
         call_soon: CallSoon,
     ) -> None:
         self._backend = backend
@@ -67,13 +121,13 @@ class GroupCommit:
         self._busy = self._scheduled = False
 
     def commit(self, upload: PendingUpload) -> None:
-        """Store the content of `upload` durably; its `on_done` is called at the end."""
+        """See `Commits`."""
         self._uploads.append(upload)
         if not (self._busy or self._scheduled):
             self._schedule_batch()
 
     def flush_names(self, digest: Digest) -> "Deferred[None]":
-        """Make a published or deleted name durable. Fails with `WritesSuspended` or `OSError`."""
+        """See `Commits`."""
         flushed: Deferred[None] = Deferred()
         self._names.append(PendingName(digest, partial(_fire, flushed)))
         if not (self._busy or self._scheduled):
@@ -92,7 +146,7 @@ class GroupCommit:
         batch = CommitBatch(self._backend, self._uploads, self._names)
         self._uploads, self._names = [], []
         if self._health.degraded is not None:
-            batch.fail(WritesSuspended())
+            batch.fail(self._health.refusal())
             batch.notify()
             return
         self._busy = True

@@ -6,6 +6,9 @@ file system suspends writes until a probe passes (`recovery`). EIO, other errors
 and a failed flush suspend them until a restart: the kernel drops the pages that it could not write, and the
 next flush would report success. Reads and starts continue in every case.
 
+An object store that does not answer suspends writes until a probe passes; another `EngineError` concerns
+one request.
+
 `ReadFailed` concerns one object: it is logged and counted. A removed directory, `StoreMissing`, suspends
 writes to that directory only; all other suspensions concern its whole device (`DeviceHealth`).
 
@@ -21,6 +24,8 @@ from typing import NoReturn
 from twisted.logger import Logger
 
 from filestored.errors import (
+    EngineError,
+    EngineUnavailable,
     FileTooLarge,
     Overloaded,
     StorageFull,
@@ -28,6 +33,7 @@ from filestored.errors import (
     UploadRefused,
     WritesSuspended,
 )
+from filestored.storage.object_store.url import is_url
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
@@ -57,15 +63,16 @@ class ShardUnusable(OSError):
 
 
 class Health:
-    """Health of one directory.
+    """Health of one directory or object store.
 
-    `degraded` is the reason why writes are suspended, or None. `unreadable` counts read errors of stored
-    objects.
+    `degraded` is the reason why writes are suspended, or None; `refusal` makes the error of those that are
+    refused meanwhile. `unreadable` counts read errors of stored objects.
     """
 
     _log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: type[UploadRefused] = WritesSuspended) -> None:
+        self.refusal = refusal
         self.degraded: str | None = None
         self.unreadable = 0
         self._until_restart = False
@@ -77,13 +84,13 @@ class Health:
         return self.degraded is not None and not self._until_restart
 
     def check(self) -> None:
-        """Raise `WritesSuspended` while writes are suspended."""
+        """Raise `WritesSuspended`, or another `refusal`, while writes are suspended."""
         if self.degraded is not None:
-            raise WritesSuspended
+            raise self.refusal
 
     def classify(self, error: Exception) -> Exception:
         """Return the error to report for `error`; suspend writes if it requires that."""
-        if isinstance(error, ReadFailed | StoreMissing) or not isinstance(error, OSError):
+        if isinstance(error, ReadFailed | StoreMissing | EngineError) or not isinstance(error, OSError):
             return self.classify_read(error)
         if isinstance(error, FlushFailed) or _is_fatal(error):
             self._suspend_and_report(str(error), until_restart=True)
@@ -99,6 +106,9 @@ class Health:
         if isinstance(error, StoreMissing):
             self._suspend_and_report(str(error), until_restart=True, of_device=False)
             return error
+        if isinstance(error, EngineError):
+            self._engine_failed(error)
+            return error
         if not isinstance(error, OSError):
             return error
         if error.errno in LACKING:
@@ -110,7 +120,15 @@ class Health:
     def suspend_until_probe(self, error: OSError) -> None:
         """Suspend writes until a probe passes, after a failed preparation; not for a full disk."""
         if error.errno not in FULL:
-            self._suspend_and_report(str(error), until_restart=False)
+            reason = error.reason if isinstance(error, EngineError) else str(error)
+            self._suspend_and_report(reason, until_restart=False)
+
+    def _engine_failed(self, error: EngineError) -> None:
+        """Log a failure of one object; suspend writes while the object store is away."""
+        if isinstance(error, EngineUnavailable):
+            self._suspend_and_report(error.reason, until_restart=False)
+        else:
+            self._log.error("the object store has failed: {reason}", reason=error.reason)
 
     def suspend(self, reason: str, *, until_restart: bool) -> None:
         """Suspend writes, for a reason found by another process. Idempotent; calls no callback."""
@@ -175,14 +193,18 @@ class DeviceHealth:
 
     def __init__(self) -> None:
         self._healths: dict[str, Health] = {}
-        self._devices: dict[str, int] = {}  # by path, as `_healths`
+        self._devices: dict[str, Scope] = {}  # by path, as `_healths`
         self._watchers: list[OnSuspension] = []
 
     def of(self, path: str) -> Health:
-        """Return the health of the directory `path`, which need not exist yet. Raises `OSError`."""
+        """Return the health of a directory, which need not exist yet, or of the URL of an object store.
+
+        Raises `OSError`.
+        """
         if path not in self._healths:
-            self._devices[path] = _device(path)
-            health = self._healths[path] = Health()
+            remote = is_url(path)
+            self._devices[path] = path if remote else _device(path)
+            health = self._healths[path] = Health(EngineUnavailable if remote else WritesSuspended)
             health.watch(partial(self._report, path))
         return self._healths[path]
 

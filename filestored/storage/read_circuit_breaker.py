@@ -36,12 +36,16 @@ _T = TypeVar("_T")
 
 
 class ReadCircuitBreaker:
-    """Measures the reads of one store; while `slow`, they must run in I/O threads. Thread-safe."""
+    """Measures the reads of one store; while `slow`, they must run in I/O threads. Thread-safe.
+
+    `max_seconds` is that of a fast read; infinite for a store whose reads are always made in threads.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, max_seconds: float = MAX_READ_SECONDS) -> None:
         self.slow = False
+        self._max_seconds = max_seconds
         self._clock = clock
         self._lock = Lock()
         self._running: dict[object, float] = {}  # when each began, the oldest first
@@ -51,7 +55,7 @@ class ReadCircuitBreaker:
 
     def record(self, seconds: float) -> None:
         """Record the duration of a read."""
-        if self.slow or seconds > MAX_READ_SECONDS:
+        if self.slow or seconds > self._max_seconds:
             with self._lock:
                 self._update(seconds)
 
@@ -69,7 +73,7 @@ class ReadCircuitBreaker:
 
     def _update(self, seconds: float) -> None:
         now = self._clock()
-        if seconds > MAX_READ_SECONDS:
+        if seconds > self._max_seconds:
             if not self.slow:
                 self._trip(now, seconds)
             self._fast_reads = 0
@@ -90,4 +94,4 @@ class ReadCircuitBreaker:
 
     def _is_hanging(self, now: float) -> bool:
         """Return whether a running read is slow already."""
-        return any(now - began > MAX_READ_SECONDS for began in self._running.values())
+        return any(now - began > self._max_seconds for began in self._running.values())

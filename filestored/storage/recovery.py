@@ -1,7 +1,7 @@
 """Recovery without a restart: retries the preparation of directories in the background.
 
 `Recovery.add` registers a directory with its `Health` and the function that prepares it. While a preparation
-is due, that function runs every `INTERVAL_SECONDS` in an I/O thread; when it succeeds, the health resumes. A
+is due, that function runs at an interval in an I/O thread; when it succeeds, the health resumes. A
 preparation is due after it failed at the start, and during a suspension that a probe may end.
 """
 
@@ -19,16 +19,20 @@ from filestored.storage.health import Health
 from filestored.storage.threads import Run
 
 INTERVAL_SECONDS = 5.0
-"""Interval of attempts."""
+"""Interval of attempts on a disk."""
+
+ENGINE_INTERVAL_SECONDS = 1.0
+"""Interval of attempts on an object store."""
 
 
 class Recovery:
-    """The preparations of one process. `run` runs them in an I/O thread."""
+    """The preparations of one process. `run` runs them in an I/O thread, every `interval` seconds."""
 
     _log = Logger()
 
-    def __init__(self, clock: Any, run: Run) -> None:
+    def __init__(self, clock: Any, run: Run, interval: float = INTERVAL_SECONDS) -> None:
         self._clock = clock
+        self._interval = interval
         self._run = run
         self._functions: dict[Health, list[Callable[[], None]]] = {}
         self._unprepared: set[Health] = set()
@@ -45,7 +49,7 @@ class Recovery:
 
     def start(self) -> None:
         """Start the attempts."""
-        self._next_attempt = self._clock.callLater(INTERVAL_SECONDS, self._try_all)
+        self._next_attempt = self._clock.callLater(self._interval, self._try_all)
 
     def stop(self) -> None:
         """Stop the attempts; a running one completes."""
@@ -58,7 +62,7 @@ class Recovery:
         self._log.error(
             "reading only: {reason}; writing is tried again every {seconds:g} s",
             reason=str(error),
-            seconds=INTERVAL_SECONDS,
+            seconds=self._interval,
         )
         health.suspend_until_probe(error)
 

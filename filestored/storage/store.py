@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from errno import EAGAIN
 from functools import partial
+from math import inf
 from time import monotonic
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -31,6 +32,7 @@ from filestored.interfaces import (
     IFileBacked,
     IInMemory,
     INonBlockingOpen,
+    IOpenToRead,
     IRevalidatable,
     IStore,
     IStoredFile,
@@ -42,7 +44,7 @@ from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
 from filestored.storage.commit_batch import PendingName, PendingUpload
-from filestored.storage.group_commit import CallSoon, GroupCommit
+from filestored.storage.group_commit import CallSoon, make_commits
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
@@ -69,6 +71,11 @@ class Statistics:
 def _by_length(algorithms: Sequence[Algorithm]) -> dict[int, Algorithm]:
     """Map the lengths of the texts of digests to their algorithms."""
     return {2 * each.size: each for each in algorithms}
+
+
+def _max_fast_read(backend: IBackend) -> float:
+    """Return the maximum seconds of a fast read; infinite where all reads are made in threads."""
+    return MAX_READ_SECONDS if INonBlockingOpen.providedBy(backend) else inf
 
 
 def _call_now(function: Callable[[], None]) -> None:
@@ -106,14 +113,14 @@ class Store:
         self._threads = threads = IOThreads.of(run)
         if INonBlockingOpen.providedBy(backend):
             alsoProvides(self, ISyncOpen)
-        self._health = health or Health()
-        self._read_breaker = ReadCircuitBreaker()
+        self._health = health = health or Health()
+        self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
         self._slots = UploadSlots(max_uploads, seconds)
         self._admission = AdmissionControl(
-            backend, threads.read, self._health, max_size=max_size, slots=self._slots
+            backend, threads.read, health, max_size=max_size, slots=self._slots
         )
         on_free_space = self._admission.update_free_space
-        self._group = GroupCommit(backend, threads.commit, self._health, on_free_space, call_soon)
+        self._commits = make_commits(backend, threads.commit, health, on_free_space, call_soon)
 
     @property
     def degraded(self) -> str | None:
@@ -145,7 +152,7 @@ class Store:
             self.statistics.failed_uploads += 1
             raise
         self.uploads_in_flight += 1
-        self._group.commit(upload)
+        self._commits.commit(upload)
         return done
 
     def _put_ended(self, done: "Deferred[UploadResult]", size: int, upload: PendingName) -> None:
@@ -172,7 +179,7 @@ class Store:
         self.uploads_in_flight += 1
         return Upload(
             self._hashing(expected),
-            self._group,
+            self._commits,
             self._health,
             self._threads,
             slots,
@@ -184,11 +191,13 @@ class Store:
     def _hashing(self, expected: Iterable[Digest]) -> HashingWriter:
         return HashingWriter(self._backend, self.algorithm, expected, self._admission.free_space)
 
-    def open(self, digest: Digest, view: FileView | None = None) -> "Deferred[IBlob]":
+    def open(
+        self, digest: Digest, view: FileView | None = None, *, to_read: bool = True
+    ) -> "Deferred[IBlob]":
         """See `IStore.open`; synchronous if the backend allows it and the disk is fast."""
         if ISyncOpen.providedBy(self) and not self._read_breaker.slow:
             return maybeDeferred(self.open_sync, digest, view)
-        return Deferred.fromCoroutine(self._open(digest, view))
+        return Deferred.fromCoroutine(self._open(digest, view, to_read))
 
     def open_sync(self, digest: Digest, view: FileView | None = None) -> IBlob:
         """See `ISyncOpen.open_sync`."""
@@ -240,13 +249,16 @@ class Store:
         finally:
             self._read_breaker.record(monotonic() - began)
 
-    def _open_resolved(self, digest: Digest) -> IStoredFile:
+    def _open_resolved(self, digest: Digest, to_read: bool) -> IStoredFile:
         """Open in an I/O thread. Raises `NotFound` or `OSError`."""
-        return self._backend.open(self._resolve(digest))
+        current = self._resolve(digest)
+        if to_read and IOpenToRead.providedBy(self._backend):
+            return self._backend.open_to_read(current)
+        return self._backend.open(current)
 
-    async def _open(self, digest: Digest, view: FileView | None) -> IBlob:
+    async def _open(self, digest: Digest, view: FileView | None, to_read: bool) -> IBlob:
         try:
-            file = await self._threads.read(self._read_breaker.call, self._open_resolved, digest)
+            file = await self._threads.read(self._read_breaker.call, self._open_resolved, digest, to_read)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._open_error(error) from None
@@ -272,7 +284,7 @@ class Store:
         try:
             current, deleted = await self._threads.write(self._unlink, digest)
             if deleted:
-                await self._group.flush_names(current)
+                await self._commits.flush_names(current)
         except NotFound:
             return False
         except OSError as error:

@@ -23,7 +23,7 @@ process from ending. Its data was not acknowledged.
 Rejected: one pool with a limit per kind, which needs a second queue.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from threading import Thread
 from traceback import clear_frames
@@ -78,6 +78,9 @@ MAX_THREADS = {
 }
 """Maximum number of threads per pool."""
 
+MAX_REMOTE_THREADS = {**MAX_THREADS, "read": 64, "commit": 32, "record": 32}
+"""The same for an object store: requests wait for the network, and uploads are not batched."""
+
 MAX_STOP_SECONDS = 3.0
 """Maximum seconds that a stop waits for running jobs."""
 
@@ -100,10 +103,10 @@ class ThreadPools:
         self._reactor = reactor
         self._pools: list[ThreadPool] = []
 
-    def make(self, api: str) -> IOThreads:
+    def make(self, api: str, max_threads: Mapping[str, int] = MAX_THREADS) -> IOThreads:
         """Return new pools; `api` prefixes the names of their threads."""
         return IOThreads(
-            **{kind: self.make_run(f"{api}-{kind}", count) for kind, count in MAX_THREADS.items()}
+            **{kind: self.make_run(f"{api}-{kind}", count) for kind, count in max_threads.items()}
         )
 
     def start(self) -> None:

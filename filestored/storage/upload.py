@@ -32,11 +32,11 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import LengthMismatch, Overloaded, TooLarge, WritesSuspended
+from filestored.errors import LengthMismatch, Overloaded, TooLarge
 from filestored.interfaces import INLINE_HASH_MAX_BYTES, IUpload, UploadResult
 from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, SharedSlot, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
-from filestored.storage.group_commit import GroupCommit
+from filestored.storage.group_commit import Commits
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.threads import IOThreads
@@ -70,7 +70,7 @@ class Upload:
     def __init__(
         self,
         writer: HashingWriter,
-        group: GroupCommit,
+        commits: Commits,
         health: Health,
         threads: IOThreads,
         slots: UploadSlots | SharedSlot,
@@ -80,7 +80,7 @@ class Upload:
         ended: Callable[[UploadResult | None], None],
     ) -> None:
         self._writer = writer
-        self._group = group
+        self._commits = commits
         self._health = health
         self._threads = threads
         self._slots = slots
@@ -176,7 +176,7 @@ class Upload:
             # The frames of the traceback hold the content, see `clear_traceback_frames`.
             done.errback(error.with_traceback(None))
         else:
-            self._group.commit(PendingUpload(digest, data, partial(self._committed, done)))
+            self._commits.commit(PendingUpload(digest, data, partial(self._committed, done)))
 
     def _committed(self, done: "Deferred[UploadResult]", name: PendingName) -> None:
         if name.error is not None:
@@ -207,12 +207,12 @@ class Upload:
         if self._length not in (None, self._size):
             raise LengthMismatch
         if self._health.degraded is not None:
-            raise WritesSuspended
+            raise self._health.refusal
 
     async def _store(self) -> UploadResult:
         self._check()
         digest, created, encoding = await self._threads.seal(self._writer.finish, self._pop_chunks())
-        await self._group.flush_names(digest)
+        await self._commits.flush_names(digest)
         return UploadResult(digest, self._size, created, encoding)
 
     def _ended(self, stored: UploadResult | None) -> None:

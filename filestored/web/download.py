@@ -78,6 +78,11 @@ FILE_REPRESENTATION = Representation(
 """A stored file: public, immutable bytes of unknown type."""
 
 
+def wants_all(request: IStreamedRequest) -> bool:
+    """Return whether a request is for the complete content, as far as its head tells."""
+    return request.method == b"GET" and _SELECTING_HEADERS.isdisjoint(request.received)
+
+
 def send(
     blob: IBlob,
     request: IStreamedRequest,

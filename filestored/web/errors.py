@@ -30,12 +30,14 @@ STATUSES: dict[type[Exception], int] = {
     errors.DigestMismatch: 422,
     errors.StoreMissing: 503,
     errors.WritesSuspended: 503,
+    errors.EngineError: 503,
     errors.Overloaded: 503,
     errors.StorageFull: 507,
 }
 """The status of each error and of its subclasses; any other error is a fault of the server: 500."""
 
 RETRY_AFTER_SECONDS: dict[type[Exception], bytes] = {
+    errors.EngineError: b"2",
     errors.Overloaded: b"1",
     errors.StoreMissing: b"60",
     errors.WritesSuspended: b"60",

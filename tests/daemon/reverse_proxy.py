@@ -30,7 +30,7 @@ UNIX_PREFIXES = {"nginx": "unix:", "haproxy": "unix@", "caddy": "unix/"}
 
 MAIN = """
 daemon off; master_process off; worker_processes 1; pid {directory}/pid; error_log {directory}/errors;
-events {{ worker_connections 64; }}
+events {{ worker_connections 1024; }}
 http {{
   access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxied;
   fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
@@ -51,11 +51,14 @@ def shipped(tool: str, upstream: str) -> str:
 
 
 @contextmanager
-def running_proxy(tool: str, configuration: str, directory: str) -> Iterator[str]:
-    """Run a proxy whose configuration says port 80; return the path or port that it listens on instead."""
+def running_proxy(tool: str, configuration: str, directory: str, tcp: bool = False) -> Iterator[str]:
+    """Run a proxy whose configuration says port 80; return the path or port that it listens on instead.
+
+    With `tcp` nginx listens on a port, too.
+    """
     os.makedirs(directory)
     conf = os.path.join(directory, "conf")
-    address = _free_port() if tool == "caddy" else os.path.join(directory, "socket")
+    address = _free_port() if tcp or tool == "caddy" else os.path.join(directory, "socket")
     with open(conf, "w", encoding="utf-8") as file:
         file.write(_listening_on(address, tool, configuration, directory))
     words = {
@@ -84,7 +87,8 @@ def _free_port() -> str:
 def _listening_on(address: str, tool: str, configuration: str, directory: str) -> str:
     """Return the configuration with this address in the place of port 80."""
     if tool == "nginx":
-        site = configuration.replace("listen 80;", f"listen unix:{address};")
+        here = f"127.0.0.1:{address}" if address.isdigit() else f"unix:{address}"
+        site = configuration.replace("listen 80;", f"listen {here};")
         return MAIN.format(directory=directory, site=site)
     if tool == "haproxy":
         return configuration.replace("bind :80", f"bind unix@{address}")

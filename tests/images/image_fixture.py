@@ -10,7 +10,7 @@ from filestored.images.accounts import Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GzipBackend
 from filestored.images.image_store import ImageStore
-from filestored.images.orphans import MIN_AGE_SECONDS, OrphanCleaner
+from filestored.images.orphans.cleaner import MIN_AGE_SECONDS, OrphanCleaner
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import Health
@@ -41,7 +41,7 @@ class ImageFixture:
         health = Health()
         self.store = Store(self.backend, UNIQUE_SHA256, maybeDeferred, health=health)
         self.image_store = ImageStore(
-            self.records, key, self.store, maybeDeferred, health, recover=self.blobs.restore
+            self.records, self.accounts, self.store, maybeDeferred, health, recover=self.blobs.restore
         )
 
     def gallery(self, token):

@@ -9,7 +9,7 @@ from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import Accounts
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.catalog import Catalog
-from filestored.images.orphans import MIN_AGE_SECONDS, OrphanCleaner
+from filestored.images.orphans.cleaner import MIN_AGE_SECONDS, OrphanCleaner
 from filestored.interfaces import Image
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from tests.images.catalog_samples import listing

@@ -8,7 +8,7 @@ import pytest
 
 from filestored.errors import NotFound, UnusableStore
 from filestored.images import directory as image_directory
-from filestored.images.orphans import MAX_ORPHANS
+from filestored.images.orphans.cleaner import MAX_ORPHANS
 from tests.daemon_process import read, until
 from tests.images.catalog_samples import BMP, PNG
 from tests.images.image_fixture import ImageFixture, done

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from filestored.images.blob_ids import UNIQUE_SHA256
-from filestored.images.orphans import OrphanCleaner
+from filestored.images.orphans.cleaner import OrphanCleaner
 from filestored.storage.memory import MemoryBackend
 from tests.images.catalog_samples import listing
 from tests.images.interleaved_changes import CHANGES, COMPOSED, DECOMPOSED, LENGTHS, Actor, Stage

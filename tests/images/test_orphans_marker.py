@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from filestored.images.orphans_thread import claimed_sweep, request_sweep
+from filestored.images.orphans.sweep_marker import claimed_sweep, request_sweep
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import shutil
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 from twisted.internet.task import Clock
 
 from filestored.images import directory as image_directory
-from filestored.images import orphans_thread
-from filestored.images.accounts import read_key
-from filestored.images.directory import ImageDirectory
-from filestored.images.orphans_thread import OrphanCleanerThread
+from filestored.images.orphans import sweep_marker
+from filestored.images.orphans import thread as orphans_thread
+from filestored.images.orphans.thread import OrphanCleanerThread
+from filestored.images.service import ImageService
 from filestored.storage.disk.records import DiskRecords
-from filestored.storage.health import DeviceHealth
-from filestored.storage.recovery import Recovery
+from filestored.storage.health import Health
 from filestored.storage.threads import IOThreads
 from tests.daemon_process import until
 from tests.images.image_fixture import ImageFixture, done, in_child
@@ -71,7 +71,11 @@ def open_thread(place):
     def open_it(reactor):
         fixture = ImageFixture(place)
         thread = OrphanCleanerThread(
-            reactor, place + "/.sweep-due", fixture.records, read_key(fixture.records), fixture.blobs
+            reactor,
+            partial(sweep_marker.claimed_sweep, place + "/.sweep-due"),
+            fixture.records,
+            fixture.accounts,
+            fixture.blobs,
         )
         opened.append((thread, fixture))
         return thread
@@ -96,8 +100,9 @@ def test_process_reads_no_account_before_it_serves(place, mark, reads):
     def start():
         reads.clear()
         reactor = Reactor()
-        threads, recovery = IOThreads.of(lambda *_: None), Recovery(reactor, lambda *_: None)
-        service = ImageDirectory(reactor, place, threads, DeviceHealth(), recovery, max_size=1, max_uploads=1)
+        parts = image_directory.open_parts(place, pytest.fail)
+        threads = IOThreads.of(lambda *_: None)
+        service = ImageService(reactor, parts, threads, Health(), max_size=1, max_uploads=1)
         assert {"KEY"} == set(reads)
         assert [orphans_thread.DELAY_SECONDS] == [call.getTime() for call in reactor.getDelayedCalls()]
         service.stop()
@@ -155,7 +160,7 @@ def test_failed_orphan_removal_is_logged_and_keeps_the_marker(place, mark, open_
     ((name, args),) = reactor.called
     assert ("failure", "orphans of images could not be removed") == (name, args[0])
     assert OSError is args[1].type
-    with orphans_thread.claimed_sweep(mark) as is_due:
+    with sweep_marker.claimed_sweep(mark) as is_due:
         assert is_due
 
 

@@ -73,7 +73,7 @@ def anna(records):
     """An account with an image: its accounts, the open account, a gallery, and the image's id."""
     room = ImageStore(
         records,
-        KEY,
+        Accounts(records, KEY),
         Store(MemoryBackend(UNIQUE_SHA256), UNIQUE_SHA256, maybeDeferred),
         maybeDeferred,
         Health(),

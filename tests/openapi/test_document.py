@@ -12,6 +12,7 @@ from twisted.internet.defer import maybeDeferred
 
 from filestored import __version__
 from filestored.digest import algorithm
+from filestored.images.accounts import Accounts
 from filestored.images.image_store import ImageStore
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
@@ -27,7 +28,8 @@ METHODS = {"get", "head", "post", "put", "patch", "delete"}
 def tree():
     sha256 = algorithm("sha256")
     store = Store(MemoryBackend(sha256), sha256, maybeDeferred)
-    return make_site(store, ImageStore(MemoryRecords(), bytes(32), store, maybeDeferred, Health()))
+    records = MemoryRecords()
+    return make_site(store, ImageStore(records, Accounts(records, bytes(32)), store, maybeDeferred, Health()))
 
 
 @pytest.fixture

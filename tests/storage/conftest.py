@@ -1,5 +1,6 @@
 """The backends, each of which passes one contract suite, and a store on disk to work with."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.memory import MemoryBackend
 from tests.storage.contract import MD5, without_tmpfile
+from tests.storage.object_stores import ENGINES, LOCAL, open_backend, opened_client
 
 
 @pytest.fixture
@@ -45,12 +47,17 @@ def disk(open_disk: Callable[..., DiskBackend]) -> DiskBackend:
     return open_disk()
 
 
-@pytest.fixture(params=["memory", "disk", "disk with a file cache", "disk without O_TMPFILE"])
-def backend(request: pytest.FixtureRequest) -> IBackend:
+@pytest.fixture(params=[*LOCAL, *ENGINES])
+def backend(request: pytest.FixtureRequest, tmp_path: os.PathLike[str]) -> Iterator[IBackend]:
     """Each backend in turn."""
     if request.param == "memory":
-        return MemoryBackend(MD5)
-    open_it = request.getfixturevalue("open_disk")
-    if request.param == "disk with a file cache":
-        return open_it(file_cache=FileCache())
-    return open_it() if request.param == "disk" else open_it(without_tmpfile())
+        yield MemoryBackend(MD5)
+    elif request.param == "disk":
+        yield request.getfixturevalue("disk")
+    elif request.param == "disk with a file cache":
+        yield request.getfixturevalue("open_disk")(file_cache=FileCache())
+    elif request.param == "disk without O_TMPFILE":
+        yield request.getfixturevalue("open_disk")(without_tmpfile())
+    else:
+        with opened_client(request) as client:
+            yield open_backend(client, MD5, str(tmp_path))

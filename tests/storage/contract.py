@@ -42,8 +42,11 @@ def put(backend: IBackend, data: bytes, name: Digest | None = None) -> bool:
 def read(backend: IBackend, digest: Digest) -> bytes:
     """All bytes stored under `digest`."""
     file = backend.open(digest)
+    data = b""
     try:
-        return file.read(0, file.size)
+        while piece := file.read(len(data), file.size - len(data)):
+            data += piece
+        return data
     finally:
         file.close()
 

@@ -9,6 +9,7 @@ from filestored.errors import Collision, NotFound
 from filestored.interfaces import IBackend, ISink, IStoredFile
 from tests.storage.contract import HELLO, digest_of, put, read
 from tests.storage.md5_collision import COLLIDING
+from tests.storage.object_stores import ENGINES, LOCAL
 
 SIZES = (0, 1, 4095, 65536, 1024 * 1024 + 1, 3 * 1024 * 1024)
 
@@ -83,11 +84,28 @@ def test_delete_returns_whether_it_was_stored(backend):
         backend.open(digest_of(HELLO))
 
 
+@pytest.mark.parametrize("backend", LOCAL, indirect=True)
 def test_open_file_stays_readable_after_a_delete(backend):
+    """An object store has no open files: a GET after the deletion finds nothing."""
     put(backend, HELLO)
     file = backend.open(digest_of(HELLO))
     backend.delete(digest_of(HELLO))
     assert file.read(0, 5) == HELLO
+    file.close()
+
+
+@pytest.mark.parametrize("backend", ENGINES, indirect=True)
+@pytest.mark.parametrize("again", [False, True])
+def test_deleted_object_raises_an_error_of_the_disk_and_no_not_found(backend, again):
+    """A download that has begun is broken off; `NotFound` would be an answer to another question."""
+    put(backend, HELLO)
+    file = backend.open(digest_of(HELLO))
+    backend.delete(digest_of(HELLO))
+    if again:
+        put(backend, b"other", name=digest_of(HELLO))
+    with pytest.raises(OSError, match="was deleted while it was read") as caught:
+        file.read(0, 5)
+    assert not isinstance(caught.value, NotFound | FileNotFoundError)
     file.close()
 
 

@@ -16,7 +16,9 @@ from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, outcome, put, watched
 from tests.storage.recording_consumer import RecordingConsumer
 
-DATA = bytes(range(256)) * 4096
+DATA = bytes(range(256)) * 4097
+"""Content that no backend holds in memory: it is read as a stream."""
+
 NAME = digest_of(DATA)
 
 

@@ -33,6 +33,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from tests.storage.contract import HELLO, MD5, Workbench, digest_of, outcome, read, send, watched
+from tests.storage.object_stores import LOCAL
 
 
 @pytest.fixture
@@ -49,6 +50,14 @@ def test_objects_provide_their_interfaces(store):
     outcome(send(store, HELLO))
     blob = outcome(store.open(digest_of(HELLO)))
     assert verifyObject(IBlob, blob)
+    blob.close()
+
+
+@pytest.mark.parametrize("backend", LOCAL, indirect=True)
+def test_blob_that_is_read_at_once_was_opened_at_once(store):
+    """A small object is in memory, too, but only after a request."""
+    outcome(send(store, HELLO))
+    blob = outcome(store.open(digest_of(HELLO)))
     at_once = IFileBacked.providedBy(blob) or IInMemory.providedBy(blob)
     assert at_once == INonBlockingOpen.providedBy(store._backend)
     blob.close()

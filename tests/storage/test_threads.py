@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
+from filestored.images.accounts import Accounts
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GunzippedFile, GzipBackend
 from filestored.images.image_store import ImageStore
@@ -205,7 +206,7 @@ def test_a_gzipped_file_is_read_by_the_pool_for_decompressing(ledger):
 def test_records_are_looked_up_changed_and_listed_in_three_pools(ledger):
     health, records = Health(), MemoryRecords()
     store = Store(GzipBackend(MemoryBackend(UNIQUE_SHA256)), UNIQUE_SHA256, ledger.threads, health=health)
-    room = ImageStore(records, b"k" * 32, store, ledger.threads, health)
+    room = ImageStore(records, Accounts(records, b"k" * 32), store, ledger.threads, health)
     token = outcome(room.register("anna"))
     assert [("record", "register")] == ledger.noted()
     assert token == outcome(room.get_token("anna"))

@@ -1,4 +1,7 @@
-"""Fixtures: one real daemon per module, for requests over raw sockets."""
+"""Fixtures: one real server per module, for requests over raw sockets.
+
+Modules choose servers by a mark: ``pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)``.
+"""
 
 import hashlib
 import itertools
@@ -7,25 +10,30 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.daemon_process import Running, start
+from tests.balanced_daemons import Balanced
+from tests.daemon_process import Running
 from tests.http_clients.raw_socket import RAW, ask
+from tests.wire_contract.servers import ONE_DAEMON, Served, serve
 
 MAX_SIZE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A daemon with one process that takes files of at most 1 MiB."""
-    started: list[Running] = []
+@pytest.fixture(scope="module", params=ONE_DAEMON)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that takes files of at most 1 MiB, and what it stores."""
     directory = str(tmp_path_factory.mktemp("daemon"))
     hosts = ("x", "h", "a-b.example", "x_y")
-    yield start(directory, started, "--workers", "1", "--max-size", str(MAX_SIZE), hosts=hosts)
-    for running in started:
-        running.end()
+    with serve(request, request.param, directory, "--max-size", str(MAX_SIZE), hosts=hosts) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
-def port(server: Running) -> int:
+def server(served: Served) -> Running | Balanced:
+    return served.server
+
+
+@pytest.fixture(scope="module")
+def port(server: Running | Balanced) -> int:
     return server.port
 
 
@@ -46,6 +54,6 @@ def stored(port: int, fresh: Callable[[], bytes]) -> tuple[str, bytes]:
 
 
 @pytest.fixture
-def files(server: Running) -> Callable[[], set[str]]:
+def files(served: Served) -> Callable[[], set[str]]:
     """The names of all files in the store, whole or not."""
-    return lambda: {name for _, _, names in os.walk(server.store) for name in names} - {"FORMAT"}
+    return lambda: served.names() - {"FORMAT"}

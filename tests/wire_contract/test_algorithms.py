@@ -7,9 +7,9 @@ import json
 import pytest
 
 from filestored.digest import ALGORITHMS, algorithm
-from tests.daemon_process import start
 from tests.http_clients.raw_socket import FORM, JSON, RAW, ask, form
 from tests.storage.md5_collision import COLLIDING
+from tests.wire_contract.servers import ONE_DAEMON, serve
 
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
 KEYS = {"sha256": "sha-256", "sha512": "sha-512"}
@@ -22,12 +22,11 @@ def own(request):
     return algorithm(request.param)
 
 
-@pytest.fixture(scope="module")
-def server(own, tmp_path_factory):
-    started = []
-    yield start(str(tmp_path_factory.mktemp(own.name)), started, "--workers", "1", "--hash", own.name)
-    for running in started:
-        running.end()
+@pytest.fixture(scope="module", params=ONE_DAEMON)
+def served(request, own, tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp(own.name))
+    with serve(request, request.param, directory, "--hash", own.name) as served:
+        yield served
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ import itertools
 import pytest
 
 from tests.http_clients.raw_socket import RawSocketClient, ask, head
+from tests.wire_contract.servers import ALL_SERVERS
+
+pytestmark = pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)
 
 UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])

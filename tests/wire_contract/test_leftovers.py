@@ -9,6 +9,10 @@ import pytest
 
 from tests.daemon_process import until
 from tests.http_clients.raw_socket import FORM, RAW, RawSocketClient, ask, chunked, form, head
+from tests.wire_contract.servers import ALL_SERVERS, DISK
+
+EVERYWHERE = pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)
+ON_DISK = pytest.mark.parametrize("served", [DISK], indirect=True)
 
 CONTENT = b"half of it never arrives" * 4000
 BODIES = {
@@ -43,36 +47,45 @@ OFFSETS = [
 ]
 
 
-def descriptors(server):
-    return len(os.listdir(f"/proc/{server.pid}/fd"))
+def descriptors(served):
+    """The number of descriptors of all daemons, without connections to the object store: those are kept."""
+    return sum(len(targets(daemon.pid) - served.engine_sockets()) for daemon in served.daemons)
 
 
+def targets(pid):
+    """The descriptors of a process: its sockets by their names, all others by their numbers."""
+    names = [(number, os.readlink(f"/proc/{pid}/fd/{number}")) for number in os.listdir(f"/proc/{pid}/fd")]
+    return {name if name.startswith("socket:") else number for number, name in names}
+
+
+@EVERYWHERE
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("framing", BODIES)
-def test_interrupted_upload_leaves_no_file_and_no_descriptor(server, files, framing, reset):
-    before, held = files(), descriptors(server)
+def test_interrupted_upload_leaves_no_file_and_no_descriptor(served, files, framing, reset):
+    before, held = files(), descriptors(served)
     whole = BODIES[framing]
     for offset in OFFSETS:
-        with RawSocketClient(server.port) as peer:
+        with RawSocketClient(served.server.port) as peer:
             peer.send(whole[:offset])
             if reset:
                 peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    until(lambda: descriptors(server) <= held, "all descriptors are closed")
+    until(lambda: descriptors(served) <= held, "all descriptors are closed")
     assert before == files()
-    assert "Traceback" not in server.log
+    assert "Traceback" not in served.server.log
 
 
-def test_interrupted_download_leaves_no_descriptor(server, port):
+@EVERYWHERE
+def test_interrupted_download_leaves_no_descriptor(served, port):
     content = os.urandom(1 << 20)
     digest = ask(port, "POST", "/", RAW, body=content).body.decode()
-    held = descriptors(server)
+    held = descriptors(served)
     for _ in range(20):
         with RawSocketClient(port) as peer:
             peer.send(head("GET", f"/files/{digest}") * 4)
             peer.socket.recv(100)
-    until(lambda: descriptors(server) <= held, "all descriptors are closed")
+    until(lambda: descriptors(served) <= held, "all descriptors are closed")
     assert content == ask(port, "GET", f"/files/{digest}").body
-    assert "Traceback" not in server.log
+    assert "Traceback" not in served.server.log
 
 
 PIECES = [
@@ -107,8 +120,9 @@ PIECES += [
 ]
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("spelling", ["/files/{}", "/?file_hash={}", "/{}"])
-def test_crafted_names_reach_no_file(server, port, spelling, files):
+def test_crafted_names_reach_no_file(served, server, port, spelling, files):
     before = files()
     dice = random.Random(46)
     for _ in range(20):
@@ -117,7 +131,7 @@ def test_crafted_names_reach_no_file(server, port, spelling, files):
             method = dice.choice(["GET", "HEAD", "DELETE"])
             assert ask(port, method, spelling.format(name)).status in {400, 404, 405}, name
     assert before == files()
-    assert os.path.exists(os.path.join(server.store, "FORMAT"))
+    assert "FORMAT" in served.names()
     assert "Traceback" not in server.log
 
 
@@ -126,6 +140,7 @@ def planted(server, digest):
     return os.path.join(server.store, digest[:2], digest)
 
 
+@ON_DISK
 @pytest.mark.parametrize("target", ["/etc/passwd", "../FORMAT", "/nonexistent", "/dev/zero"])
 def test_planted_symlink_is_not_followed(server, port, target):
     digest = "a" * 64
@@ -138,6 +153,7 @@ def test_planted_symlink_is_not_followed(server, port, target):
     assert "Traceback" not in answer.body.decode()
 
 
+@ON_DISK
 def test_planted_fifo_or_directory_does_not_block(server, port, fresh):
     digest = "b" * 64
     for make in os.mkfifo, os.mkdir:

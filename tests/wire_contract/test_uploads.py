@@ -7,6 +7,9 @@ import json
 import pytest
 
 from tests.http_clients.raw_socket import FORM, JSON, RAW, RawSocketClient, ask, chunked, form, head
+from tests.wire_contract.servers import ALL_SERVERS
+
+pytestmark = pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)
 
 UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 CHUNKED = "Transfer-Encoding: chunked"

@@ -50,7 +50,7 @@ def read(root: int, name: str = NAME) -> StoreFormat | None:
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
-        return _parse(file.read(_MAX_BYTES))
+        return parse(file.read(_MAX_BYTES))
 
 
 def create(root: int, temp_files: TempFiles, hash_name: str) -> None:
@@ -83,7 +83,8 @@ def _read_prepared(root: int) -> StoreFormat | None:
         return None
 
 
-def _parse(text: bytes) -> StoreFormat:
+def parse(text: bytes) -> StoreFormat:
+    """Parse the contents of ``FORMAT``. Raises `UnusableStore`."""
     try:
         record = json.loads(text)
         number, hash_name, identity = record["format"], record["hash"], record["id"]

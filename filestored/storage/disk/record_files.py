@@ -1,7 +1,7 @@
 """Files of records in an open directory: read, or locked if they have a certain value. Blocking.
 
-A symbolic link, directory, FIFO or socket raises `FileNotFoundError`, as a missing name does. An unreadable
-record raises `ReadFailed`.
+A symbolic link, directory, FIFO or socket raises `FileNotFoundError`, as a missing name does, and as does a
+removed record that was copied from an object store. An unreadable record raises `ReadFailed`.
 """
 
 import errno
@@ -9,6 +9,7 @@ import os
 
 from filestored.storage.disk.syscalls import FILE_FLAGS, NO_FILE_ERRNOS, Syscalls, closed_after
 from filestored.storage.health import ReadFailed
+from filestored.storage.removed_records import is_removed
 
 MAX_RECORD_BYTES = 64 * 1024
 
@@ -22,7 +23,19 @@ class RecordFiles:
     def read(self, name: str, directory: int) -> bytes:
         """Return the bytes of a file. Raises `FileNotFoundError` or `ReadFailed`."""
         with closed_after(self._open(name, directory)) as descriptor:
-            return self._value(descriptor, name)
+            value = self._value(descriptor, name)
+        if is_removed(value):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return value
+
+    def read_removed(self, name: str, directory: int) -> bytes | None:
+        """Return the value of a removed record; None for any other file, or none. Raises `ReadFailed`."""
+        try:
+            with closed_after(self._open(name, directory)) as descriptor:
+                value = self._value(descriptor, name)
+        except FileNotFoundError:
+            return None
+        return value if is_removed(value) else None
 
     def lock(self, name: str, directory: int, value: bytes, operation: int) -> int | None:
         """Return a descriptor of a file, locked by flock(2); None unless it has that value.

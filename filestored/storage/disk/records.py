@@ -120,7 +120,8 @@ class DiskRecords:
             try:
                 temp_file.link(last, directory)
             except FileExistsError:
-                return False
+                removed = self._files.read_removed(last, directory)
+                return removed is not None and self.replace(name, removed, value)
             self._directories.flush(directory)
             return True
 

@@ -6,6 +6,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
 
 from filestored.digest import algorithm
+from filestored.images.accounts import Accounts
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.gzip_backend import GzipBackend
 from filestored.images.image_store import ImageStore
@@ -36,7 +37,9 @@ class ImageWire(InMemoryClient):
         self.files = MemoryBackend(algorithm("sha256"))
         self.health = Health()
         self.blobs = Store(GzipBackend(self.backend), UNIQUE_SHA256, run, health=self.health)
-        self.images = ImageStore(self.records, b"k" * 32, self.blobs, run, self.health, decoder)
+        self.images = ImageStore(
+            self.records, Accounts(self.records, b"k" * 32), self.blobs, run, self.health, decoder
+        )
         store = Store(self.files, algorithm("sha256"), run)
         super().__init__(make_site(store, self.images, **site))
 

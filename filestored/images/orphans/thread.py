@@ -1,16 +1,12 @@
 """Background thread that removes orphans after the start of the service, with pauses.
 
-It runs once for each start, in one process of the service. `request_sweep` creates an empty marker file when
-the service starts. A process that finds and locks it (flock(2)) removes the orphans, then the marker
-(`claimed_sweep`). The kernel unlocks the marker of a process that dies; another process takes over. Requests
-are served meanwhile, and a stop ends the run at its next pause.
+It runs in the one process that claims the sweep (`sweep_marker`, `bucket`). Requests are served meanwhile,
+and a stop ends the run at its next pause.
 """
 
-import fcntl
-import os
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -18,11 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.images.accounts import Accounts
-from filestored.images.orphans import CleanupResult, OrphanCleaner
+from filestored.images.orphans.cleaner import CleanupResult, OrphanCleaner, Pause
 from filestored.interfaces import IBackend, IRecords
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+Claim = Callable[[], AbstractContextManager[bool]]
+"""Claims the sweep for a context; the context is whether that succeeded."""
+
+SweepRemoved = Callable[[Pause], None]
+"""Deletes what is left of removed records. Blocking."""
 
 DELAY_SECONDS = 0.5
 """Time between the start of the process and that of the run."""
@@ -35,16 +34,25 @@ PAUSE_SECONDS = 0.01
 
 
 class OrphanCleanerThread:
-    """Runs an `OrphanCleaner` in a thread, if the file `marker` requests it."""
+    """Runs an `OrphanCleaner`, then `sweep_removed`, in a thread, if it can `claim` the sweep."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, marker: str, records: IRecords, key: bytes, blobs: IBackend) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        claim: Claim,
+        records: IRecords,
+        accounts: Accounts,
+        blobs: IBackend,
+        sweep_removed: SweepRemoved | None = None,
+    ) -> None:
         self._reactor = reactor
-        self._marker = marker
+        self._claim = claim
         self._records = records
-        self._accounts = Accounts(records, key)
+        self._accounts = accounts
         self._blobs = blobs
+        self._sweep_removed = sweep_removed
         self._stopped = threading.Event()
         self._steps = 0
         self._delayed: IDelayedCall = reactor.callLater(DELAY_SECONDS, self._start)
@@ -60,10 +68,12 @@ class OrphanCleanerThread:
 
     def _run(self) -> None:
         try:
-            with claimed_sweep(self._marker) as is_claimed:
+            with self._claim() as is_claimed:
                 if is_claimed:
                     sweep = OrphanCleaner(self._records, self._accounts, self._blobs, pause=self._pause)
                     self._reactor.callFromThread(self._report, sweep.run())
+                    if self._sweep_removed is not None:
+                        self._sweep_removed(self._pause)
         except _Stopped:
             pass
         except Exception:
@@ -91,32 +101,3 @@ class OrphanCleanerThread:
 
 class _Stopped(Exception):
     """The process is stopping."""
-
-
-def request_sweep(path: str) -> None:
-    """Create the marker `path`. Without a writable directory there is no marker and no run."""
-    with suppress(OSError):
-        os.close(os.open(path, _CREATE, 0o600))
-
-
-@contextmanager
-def claimed_sweep(path: str) -> Iterator[bool]:
-    """Return whether the caller holds the marker `path`; remove it when the context succeeds.
-
-    Raises `OSError` when the marker cannot be removed.
-    """
-    with ExitStack() as opened:
-        is_claimed = _claim(path, opened)
-        yield is_claimed
-        if is_claimed:
-            os.unlink(path)
-
-
-def _claim(path: str, opened: ExitStack) -> bool:
-    try:
-        descriptor = os.open(path, _OPEN)
-        opened.callback(os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False  # no marker, or another process holds it
-    return os.fstat(descriptor).st_nlink > 0

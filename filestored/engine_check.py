@@ -1,0 +1,92 @@
+"""Check of object stores before the daemon starts: ``python -m filestored.engine_check``.
+
+In: one line of JSON on stdin with the `Settings`. Out: one line of JSON on stdout with the hash algorithm of
+the store, or with the reason why it cannot be used.
+
+It is a process of its own, because a process may not fork after it has used ``obstore``, and twistd forks to
+run in the background. It creates what is missing in the object stores, and probes them.
+"""
+
+import json
+import subprocess
+import sys
+
+from filestored.digest import Algorithm, algorithm
+from filestored.errors import FilestoredError, UnusableStore
+from filestored.settings import Settings
+from filestored.storage.disk.layout import DEFAULT_HASH
+from filestored.storage.object_store.url import is_url, parse_url
+
+MAX_SECONDS = 9.0
+"""Maximum duration of the check."""
+
+_MAX_TIMEOUT_SECONDS = 3.0
+
+
+def check(settings: Settings) -> str | None:
+    """Return the hash algorithm of the store, if that is an object store. Raises `UnusableStore`."""
+    if not (is_url(settings.store) or is_url(settings.images)):
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603  # this interpreter
+            [sys.executable, "-m", __name__],
+            input=settings.to_json().encode(),
+            stdout=subprocess.PIPE,
+            timeout=MAX_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnusableStore(f"the object store did not answer within {MAX_SECONDS:g} s") from None
+    except subprocess.CalledProcessError as error:
+        raise UnusableStore(f"the check of the object store failed with status {error.returncode}") from None
+    found = json.loads(done.stdout)
+    if found["error"]:
+        raise UnusableStore(found["error"])
+    hash_name: str | None = found["hash"]
+    return hash_name
+
+
+def main() -> None:
+    """Check the object stores of the settings on stdin."""
+    settings = Settings.from_json(sys.stdin.readline())
+    result: dict[str, str | None] = {"hash": None, "error": None}
+    try:
+        result["hash"] = _check(settings)
+    except (FilestoredError, OSError) as error:
+        result["error"] = str(error)
+    sys.stdout.write(json.dumps(result))
+
+
+def _check(settings: Settings) -> str | None:
+    """Prepare both object stores. Raises `UnusableStore`, `UnknownAlgorithm` or `OSError`."""
+    try:
+        from filestored.images import bucket
+        from filestored.storage.object_store import layout, spool
+        from filestored.storage.object_store.client import ObjectStoreClient
+    except ImportError as error:
+        raise UnusableStore(
+            f"object stores need the package {error.name}: in the checkout run pip install '.[s3]'"
+        ) from None
+    spool.check(settings.spool)
+    timeout = min(settings.engine_timeout, _MAX_TIMEOUT_SECONDS)
+    hash_name = None
+    if is_url(settings.store):
+        client = ObjectStoreClient(parse_url(settings.store), timeout)
+        with layout.error_context(client):
+            found = layout.prepare(client, algorithm(settings.hash_name or DEFAULT_HASH).name)
+            hash_name = _agreed(found.hash, settings.hash_name).name
+            layout.probe(client)
+    if is_url(settings.images):
+        bucket.prepare(ObjectStoreClient(parse_url(settings.images), timeout))
+    return hash_name
+
+
+def _agreed(found: str, wanted: str | None) -> Algorithm:
+    """Return the algorithm of the store. Raises `UnusableStore` or `UnknownAlgorithm`."""
+    if wanted not in (None, found):
+        raise UnusableStore(f"its files are named by {found}, not by {wanted} as --hash asks")
+    return algorithm(found)
+
+
+if __name__ == "__main__":
+    main()

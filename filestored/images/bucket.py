@@ -1,0 +1,91 @@
+"""Image bucket: accounts and images in an object store.
+
+In: the client of the URL given as ``--images``. Out: `ImageParts`. The layout is that of an image directory;
+thumbnails are cached on the local disk, each daemon's own.
+
+Any number of daemons use a bucket at once. One removes orphans, at its start, and no more than once in
+`SWEEP_INTERVAL_SECONDS`: the record ``sweep/last`` has the time of the last one.
+"""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from filestored.errors import UnusableStore
+from filestored.images.accounts import ACCOUNTS, TOKENS, Accounts, read_key
+from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.directory import FORMAT_NAME
+from filestored.images.orphans.cleaner import Pause
+from filestored.images.service import ImageParts
+from filestored.interfaces import IRecords
+from filestored.storage.object_store import layout
+from filestored.storage.object_store.backend import ObjectBackend
+from filestored.storage.object_store.client import ObjectStoreClient
+from filestored.storage.object_store.records import ObjectRecords
+from filestored.storage.object_store.spool import Spool
+
+SWEEP_INTERVAL_SECONDS = 24 * 60 * 60
+"""Minimum time between two removals of orphans."""
+
+BLOBS = "blobs"
+
+_LAST_SWEEP = "sweep/last"
+
+
+def prepare(client: ObjectStoreClient) -> None:
+    """Create what belongs in the bucket, or check an existing one. Blocking. Raises `UnusableStore`."""
+    with layout.error_context(client):
+        found = layout.prepare(client, FORMAT_NAME)
+        if found.hash != FORMAT_NAME:
+            raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for images")
+        layout.prepare(client.below(BLOBS), UNIQUE_SHA256.name)
+        layout.probe(client)
+        records = ObjectRecords(client)
+        read_key(records)
+        records.close()
+
+
+def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:
+    """Open a prepared bucket, for this process; makes no request. Raises `UnusableStore` or `OSError`."""
+    records = ObjectRecords(client)
+    return ImageParts(
+        records,
+        Accounts(records),
+        ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, spool),
+        _thumbnails(spool.directory),
+        partial(claimed_sweep, records),
+        partial(_sweep_removed, records),
+    )
+
+
+@contextmanager
+def claimed_sweep(records: IRecords) -> Iterator[bool]:
+    """Return whether the caller is the first to claim a sweep after the interval. Blocking."""
+    last = records.read(_LAST_SWEEP)
+    now = json.dumps({"at": time.time()}).encode()
+    if last is None:
+        yield records.create(_LAST_SWEEP, now)
+    elif abs(time.time() - json.loads(last)["at"]) < SWEEP_INTERVAL_SECONDS:
+        yield False
+    else:
+        yield records.replace(_LAST_SWEEP, last, now)
+
+
+def _sweep_removed(records: ObjectRecords, pause: Pause) -> None:
+    for prefix in (ACCOUNTS, TOKENS):
+        records.sweep_removed(prefix, pause)
+
+
+def _thumbnails(spool: str) -> str:
+    """Return the directory of thumbnails, made for this user alone. Raises `UnusableStore` or `OSError`."""
+    path = os.path.join(spool, f"filestored-thumbnails-{os.geteuid()}")
+    os.makedirs(path, 0o700, exist_ok=True)
+    status = os.lstat(path)
+    private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    if not (stat.S_ISDIR(status.st_mode) and private):
+        raise UnusableStore(f"{path} is not a directory of user {os.geteuid()} alone; remove it")
+    return path

@@ -1,0 +1,90 @@
+"""Connections of ``obstore`` to a service, and the reasons of its errors for the operator.
+
+An error of ``obstore`` holds the URL of its request, which for Azure may be signed. So a reason is put
+together from known parts: a status, a code of the service, a kind of failure.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Protocol
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from filestored.errors import UnusableStore
+from filestored.storage.object_store.credentials import read_credentials
+from filestored.storage.object_store.url import ObjectStoreURL
+
+MAX_CONNECT_SECONDS = 3.0
+"""Maximum seconds to connect."""
+
+MAX_REQUEST_SECONDS = 7 * 24 * 60 * 60
+"""Maximum seconds of one request with its body: a slow reader may take days for a large file."""
+
+_FIRST_RETRY_SECONDS = 0.1
+_MAX_RETRY_SECONDS = 1.0
+_MAX_RETRIES = 100
+
+
+class Connect(Protocol):
+    """Makes a store of ``obstore``."""
+
+    def __call__(self, url: ObjectStoreURL, timeout: float, *, retries: bool) -> Any:
+        """Return a store whose requests are answered within `timeout` seconds, or are repeated until then."""
+
+
+def connect(
+    url: ObjectStoreURL, timeout: float, *, retries: bool, environment: Mapping[str, str] = os.environ
+) -> Any:
+    """Return a store for the bucket of `url`; makes no request. Raises `UnusableStore`."""
+    values = read_credentials(url.scheme, environment)
+    options = _options(timeout, retries, values)
+    try:
+        if url.scheme == "s3":
+            # Signing the SHA-256 of each body would halve the rate of small uploads; TLS protects it.
+            values.setdefault("aws_unsigned_payload", environment.get("AWS_UNSIGNED_PAYLOAD", "true"))
+            return S3Store(url.bucket, config=values, **options)  # type: ignore[arg-type]
+        if url.scheme == "gs":
+            return GCSStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
+        return AzureStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
+    except (BaseError, ValueError) as error:
+        raise UnusableStore(f"its credentials or endpoint are not usable ({type(error).__name__})") from None
+
+
+def _options(timeout: float, retries: bool, values: Mapping[str, str]) -> dict[str, Any]:
+    endpoint = values.get("aws_endpoint_url", "") + values.get("azure_storage_endpoint", "")
+    client = {
+        "connect_timeout": timedelta(seconds=min(timeout, MAX_CONNECT_SECONDS)),
+        "read_timeout": timedelta(seconds=timeout),
+        "timeout": timedelta(seconds=MAX_REQUEST_SECONDS),
+        "allow_http": endpoint.startswith("http://"),
+    }
+    retry = {
+        "max_retries": _MAX_RETRIES if retries else 0,
+        "retry_timeout": timedelta(seconds=timeout),
+        "backoff": {
+            "init_backoff": timedelta(seconds=_FIRST_RETRY_SECONDS),
+            "max_backoff": timedelta(seconds=_MAX_RETRY_SECONDS),
+            "base": 2,
+        },
+    }
+    return {"client_options": client, "retry_config": retry}
+
+
+def describe(error: BaseError) -> str:
+    """Return the reason of an error, without URLs and credentials."""
+    text = str(error)
+    status = re.search(r"status code: (\d{3})", text)
+    code = re.search(r"<Code>([A-Za-z]{1,64})</Code>", text)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return f"it refuses the credentials{f' ({code[1]})' if code else ''}"
+    if status:
+        return f"it answered {status[1]}{f' {code[1]}' if code else ''}"
+    return "it does not answer" if "sending request" in text else f"it failed ({type(error).__name__})"
+
+
+def names_no_bucket(error: FileNotFoundError) -> bool:
+    """Return whether the bucket or container of a missing object is missing as well."""
+    return any(code in str(error) for code in ("NoSuchBucket", "ContainerNotFound"))

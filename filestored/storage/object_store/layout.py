@@ -1,0 +1,81 @@
+"""Layout of an object store: ``FORMAT``, as on a disk, and a probe of conditional writes. Blocking.
+
+`prepare` creates ``FORMAT`` in an empty prefix. A prefix with other objects is left alone. Any number of
+processes may prepare a store at once.
+
+Records need conditional writes (`records`). Some services accept the conditions and ignore them, so `probe`
+makes each write that must fail once.
+"""
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filestored.errors import EngineError, UnusableStore
+from filestored.storage.disk.format_file import StoreFormat, parse
+from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
+
+_PROBE = "tmp/probe-"
+
+
+@contextmanager
+def error_context(client: ObjectStoreClient) -> Iterator[None]:
+    """Convert errors within the context to `UnusableStore` with the URL of the store."""
+    try:
+        yield
+    except EngineError as error:
+        raise UnusableStore(f"the object store cannot be used: {error.reason}") from None
+    except UnusableStore as error:
+        raise UnusableStore(f"the object store {client.url} cannot be used: {error}") from None
+
+
+def prepare(client: ObjectStoreClient, contents: str) -> StoreFormat:
+    """Return the format of the store; create it with the text `contents` as ``hash`` in an empty prefix.
+
+    Raises `UnusableStore` or `EngineError`.
+    """
+    text = client.read_format()
+    if text is None:
+        for each in client.objects():
+            raise UnusableStore(
+                f"it has other objects, such as {each.key}, but no {FORMAT}; name another prefix"
+            )
+        client.create(FORMAT, StoreFormat(contents, str(uuid.uuid4())).to_json())
+        text = client.read_format()
+    if text is None:
+        raise UnusableStore(f"its {FORMAT} object cannot be created")
+    found = parse(text)
+    if found.moving_to:
+        raise UnusableStore("its migration is unfinished; finish it in the directory it was copied from")
+    if found.aliases:
+        raise UnusableStore(
+            "its files also have hashes of a former algorithm, which only a directory supports"
+        )
+    return found
+
+
+def probe(client: ObjectStoreClient) -> None:
+    """Check that the service writes, and honours the conditions of `create` and `replace`.
+
+    Raises `UnusableStore` or `EngineError`.
+    """
+    key = f"{_PROBE}{secrets.token_hex(8)}"
+    client.put(key, b"first\n")
+    try:
+        first = client.head(key)
+        if client.create(key, b"second\n"):
+            raise _ignored("If-None-Match: *")
+        if not client.replace(key, b"second\n", first.version):
+            raise UnusableStore("the service refuses a PUT with If-Match that should succeed")
+        if client.replace(key, b"third\n", first.version):
+            raise _ignored("If-Match")
+    finally:
+        client.delete(key)
+
+
+def _ignored(condition: str) -> UnusableStore:
+    return UnusableStore(
+        f"the service ignores {condition} of a PUT, so daemons could overwrite each other's accounts; "
+        "use one with conditional writes, such as SeaweedFS, Ceph or AWS"
+    )

@@ -1,0 +1,130 @@
+"""Sink of an object store: the content of one upload, from the spool to one PUT.
+
+The name decides what is written: an object is created only if there is none, by a conditional PUT. Content
+beyond `MAX_PUT_BYTES` is a multipart upload, which has no condition; it is begun after a HEAD.
+
+An existing object of the same size has the same content, because its name is its hash. Where the algorithm
+is broken (`COLLIDING`), its bytes are compared: a collision changes nothing and is an error. An object of
+another size, or whose bytes have another hash, is damaged: it is copied to quarantine, and replaced.
+
+Rejected: comparing the bytes for each algorithm. The service checks its own bytes, and the second upload of a
+large file would read it all.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import Collision, EngineError
+from filestored.interfaces import ISink
+from filestored.storage.object_store.client import (
+    MAX_PUT_BYTES,
+    Buffer,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectStoreClient,
+)
+from filestored.storage.object_store.spool import SpooledContent
+
+COLLIDING = frozenset({"md5", "sha1"})
+"""Algorithms for which different contents with one digest are known."""
+
+QUARANTINE = "quarantine"
+"""Directory of damaged files, and of blobs that no image refers to."""
+
+_READ_CHUNK_BYTES = 1024 * 1024
+_MAX_ATTEMPTS = 100
+
+
+def key_of(digest: Digest) -> str:
+    """Return the key of a file."""
+    return f"{digest.shard}/{digest.hex}"
+
+
+@implementer(ISink)
+class ObjectSink:
+    """The sink of one upload; `write` and `discard` are those of the spooled content."""
+
+    encoding = None
+    _log = Logger()
+
+    def __init__(self, client: ObjectStoreClient, content: SpooledContent, algorithm: Algorithm) -> None:
+        self._client = client
+        self._content = content
+        self._algorithm = algorithm
+        self.write = content.write
+        self.discard = content.discard
+
+    def seal(self, flush: bool = True) -> None:
+        """Do nothing: the answer to the PUT says that the content is durable."""
+
+    def publish(self, digest: Digest) -> bool:
+        """Write the object of `digest`, unless it is stored. Raises `Collision` or `EngineError`."""
+        key, data = key_of(digest), self._content.buffer()
+        if self._content.in_memory and self._client.create(key, data):
+            return True
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                existing = self._client.head(key)
+            except FileNotFoundError:
+                if self._create(key, data):
+                    return True
+                continue
+            if self._is_stored(existing, data, digest):
+                return False
+            if self._replace(existing, data):
+                return True
+        raise EngineError(f"{key} is created and removed all the time")
+
+    def _create(self, key: str, data: Buffer) -> bool:
+        if self._content.size <= MAX_PUT_BYTES:
+            return self._client.create(key, data)
+        self._client.put(key, data)
+        return True
+
+    def _is_stored(self, existing: ObjectInfo, data: Buffer, digest: Digest) -> bool:
+        """Return whether the object has the content; False if it is damaged. Raises `Collision`."""
+        same_size = existing.size == self._content.size
+        if same_size and (self._algorithm.name not in COLLIDING or self._has_content(existing, data)):
+            return True
+        if self._rehash(existing) != digest:
+            return False
+        self._log.critical("two contents with the digest {digest}", digest=digest.hex)
+        raise Collision
+
+    def _has_content(self, existing: ObjectInfo, data: Buffer) -> bool:
+        offset = 0
+        for chunk in self._chunks(existing):
+            if data[offset : offset + len(chunk)] != chunk:
+                return False
+            offset += len(chunk)
+        return offset == len(data)
+
+    def _rehash(self, existing: ObjectInfo) -> Digest:
+        hasher = self._algorithm.new()
+        for chunk in self._chunks(existing):
+            hasher.update(chunk)
+        return self._algorithm.finish(hasher)
+
+    def _chunks(self, existing: ObjectInfo) -> Iterator[bytes]:
+        """Yield the bytes of an existing object. Raises `EngineError` when it changes or disappears."""
+        try:
+            yield from self._client.get(existing.key, etag=existing.etag).chunks(_READ_CHUNK_BYTES)
+        except (FileNotFoundError, ObjectChanged):
+            raise EngineError(f"{existing.key} was changed while it was compared") from None
+
+    def _replace(self, existing: ObjectInfo, data: Buffer) -> bool:
+        """Copy a damaged object to quarantine and replace it; return False if it has changed meanwhile."""
+        name = f"{QUARANTINE}/{existing.key.rpartition('/')[2]}.{secrets.token_hex(4)}"
+        try:
+            self._client.copy(existing.key, name)
+        except FileNotFoundError:
+            return False
+        self._log.error("{key} copied to {name}: it is damaged", key=existing.key, name=name)
+        if self._content.size > MAX_PUT_BYTES:
+            self._client.put(existing.key, data)
+            return True
+        return self._client.replace(existing.key, data, existing.version)

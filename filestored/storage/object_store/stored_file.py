@@ -1,0 +1,105 @@
+"""Objects as stored files: whole in memory if they are small, else read as a stream. Blocking.
+
+A stream is one GET for one range, read as fast as the consumer takes the bytes: what the consumer has not
+asked for stays in the buffers of the connection. A GET that breaks off is resumed at the next byte, for the
+same version of the object. An object that is deleted or replaced meanwhile cannot be read to its end.
+"""
+
+import errno
+from collections.abc import Iterator
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from filestored.errors import EngineError, EngineUnavailable
+from filestored.interfaces import IInMemory, IReadAhead, IStoredFile
+from filestored.storage.health import ReadFailed
+from filestored.storage.object_store.client import (
+    ObjectBody,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectStoreClient,
+)
+
+CHUNK_BYTES = 512 * 1024
+"""Minimum size of a chunk of a stream. One is held by each download, and one more by its connection."""
+
+MAX_RESUMPTIONS = 5
+"""Maximum number of times that a GET is resumed without a byte in between."""
+
+
+@implementer(IStoredFile, IInMemory)
+class SmallObject:
+    """An object whose bytes are in memory: `data`, `size` bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return a slice."""
+        return self.data[offset : offset + count]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@implementer(IStoredFile, IReadAhead)
+class ObjectFile:
+    """The object of `info`, read as a stream. `body` is the answer to a GET of the whole object, if any."""
+
+    _log = Logger()
+
+    def __init__(self, client: ObjectStoreClient, info: ObjectInfo, body: ObjectBody | None = None) -> None:
+        self.size = info.size
+        self._client = client
+        self._info = info
+        self._chunks = body.chunks(CHUNK_BYTES) if body is not None else None
+        self._rest = memoryview(b"")
+        self._position = 0
+        self._stop = info.size
+
+    def will_read(self, start: int, stop: int) -> None:
+        """See `IReadAhead`."""
+        if (start, stop) != (self._position, self._stop):
+            self._chunks, self._rest = None, memoryview(b"")
+            self._position, self._stop = start, stop
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes of the stream; begin a new one unless `offset` is its position. Raises `OSError`."""
+        if offset != self._position:
+            self.will_read(offset, self.size)
+        if not self._rest and offset < self._stop:
+            self._rest = memoryview(self._next_chunk())
+        data = bytes(self._rest[:count])
+        self._rest = self._rest[count:]
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Drop the stream."""
+        self._chunks, self._rest = None, memoryview(b"")
+
+    def _next_chunk(self) -> bytes:
+        """Return the next bytes; resume a broken stream. Raises `ReadFailed` or `EngineError`."""
+        for _ in range(MAX_RESUMPTIONS + 1):
+            try:
+                if self._chunks is None:
+                    self._chunks = self._open()
+                chunk = next(self._chunks, b"")
+                if chunk:
+                    return chunk
+                error = EngineError(f"{self._info.key} ended at byte {self._position}")
+            except EngineUnavailable:
+                raise
+            except EngineError as failure:
+                error = failure
+            except (FileNotFoundError, ObjectChanged):
+                raise ReadFailed(errno.EIO, f"{self._info.key} was deleted while it was read") from None
+            self._chunks = None
+            self._log.info("a stream is resumed: {reason}", reason=error.reason)
+        raise error
+
+    def _open(self) -> Iterator[bytes]:
+        body = self._client.get(self._info.key, self._position, self._stop, self._info.etag)
+        return body.chunks(CHUNK_BYTES)
