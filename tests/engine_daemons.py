@@ -1,4 +1,4 @@
-"""Daemons on a bucket: their options, what is left in their spools, and the objects they wrote."""
+"""Checks of daemons on a bucket: files in their spools, objects that they wrote; ports to use again."""
 
 import hashlib
 import os
@@ -6,18 +6,12 @@ import random
 import socket
 from typing import Any
 
+from tests.balanced_daemons import FILES
 from tests.seaweedfs import Prefix, SeaweedFS
 
 BLOCK_BYTES = 1 << 20
 PORTS = range(22_000, 32_000)
 """Ports of daemons that are started again, below those that the kernel gives to connections."""
-
-
-def engine_options(prefix: Prefix, spool: str) -> tuple[str, ...]:
-    """Return the options of a daemon of one process, with files and images below a prefix; make the spool."""
-    os.makedirs(spool, exist_ok=True)
-    store, images = prefix.below("store").url, prefix.below("images").url
-    return "--workers", "1", "--spool", spool, "--store", store, "--images", images
 
 
 def spooled(directory: str) -> list[str]:
@@ -42,8 +36,8 @@ def _is_free(port: int) -> bool:
 
 def partial_objects(prefix: Prefix) -> tuple[int, list[str]]:
     """Count the stored files below a prefix, and name those whose content has another hash."""
-    store = prefix.below("store").open_store()
-    names = [name for name in prefix.below("store").names() if name[2:3] == "/"]
+    store = prefix.below(FILES).open_store()
+    names = [name for name in prefix.below(FILES).names() if name[2:3] == "/"]
     return len(names), [name for name in names if _hash_of(store, name) != name[3:]]
 
 

@@ -1,21 +1,33 @@
 """Copies of a store by rclone, from a disk to a bucket and back: the same bytes, names and absences."""
 
 import random
+from functools import partial
 
+import pytest
 import requests
 
-from tests.engine_daemons import engine_options
+from tests.balanced_daemons import FILES, IMAGES, start_on_engine
 from tests.images.image_client import Client, png
 from tests.rclone import NEEDS, copy_to_bucket, copy_to_directory
 
 pytestmark = NEEDS
 
 CONTENTS = b"", b"small", random.Random(1).randbytes(3 << 20)
-IMAGES = {"a b.png": png(3), "é.png": png(5), "%41#?*.png": png(7), ".dot": png(8), "x\ny": png(10)}
+PICTURES = {"a b.png": png(3), "é.png": png(5), "%41#?*.png": png(7), ".dot": png(8), "x\ny": png(10)}
 ACCOUNT = "tmp"
 """A name that is also that of a directory which is not copied."""
 
-PARTS = ("store", "images")
+PARTS = {"store": FILES, "images": IMAGES}
+"""Directories of a daemon, and their prefixes in the bucket."""
+
+
+@pytest.fixture
+def start_in_bucket(prefix, tmp_path):
+    """A function that starts a daemon on the bucket."""
+    started = []
+    yield partial(start_on_engine, prefix, str(tmp_path / "bucket"), started, "--workers", "1")
+    for running in started:
+        running.end()
 
 
 def put_files(daemon):
@@ -42,10 +54,10 @@ def images(client):
 
 
 def put_images(daemon):
-    """Make an account with `IMAGES`, and one image more that is deleted; return its client."""
+    """Make an account with `PICTURES`, and one image more that is deleted; return its client."""
     client = Client(daemon, ACCOUNT)
     identity = client.upload("deleted.png", png(9)).json()["File ID"]
-    for name, data in IMAGES.items():
+    for name, data in PICTURES.items():
         assert 201 == client.upload(name, data).status_code
     assert 200 == client.call("DELETE", f"delete-image/{identity}/").status_code
     return client
@@ -65,33 +77,28 @@ def assert_same(daemon, client, made, digests, deleted):
     assert made == images(client)
 
 
-def test_a_bucket_copied_from_a_disk_serves_the_same(start_daemon, prefix, tmp_path):
+def test_a_bucket_copied_from_a_disk_serves_the_same(start_daemon, start_in_bucket, prefix, tmp_path):
     disk = start_daemon("--workers", "1")
     digests, deleted = put_files(disk)
     client = put_images(disk)
     made = images(client)
-    assert set(IMAGES) == set(made)
-    for part in PARTS:
-        copy_to_bucket(str(tmp_path / part), prefix.below(part))
-    options = engine_options(prefix, str(tmp_path / "spool"))
-    bucket = start_daemon(*options, environment=prefix.server.environment, pid_file=False)
+    assert set(PICTURES) == set(made)
+    for part, name in PARTS.items():
+        copy_to_bucket(str(tmp_path / part), prefix.below(name))
+    bucket = start_in_bucket()
     assert_same(bucket, at(client, bucket), made, digests, deleted)
     assert 201 == at(client, bucket).upload("deleted.png", png(9)).status_code
 
 
-def test_a_disk_copied_from_a_bucket_serves_the_same(start_daemon, prefix, tmp_path):
-    options = engine_options(prefix, str(tmp_path / "spool"))
-    bucket = start_daemon(*options, environment=prefix.server.environment)
+def test_a_disk_copied_from_a_bucket_serves_the_same(start_daemon, start_in_bucket, prefix, tmp_path):
+    bucket = start_in_bucket()
     digests, deleted = put_files(bucket)
     client = put_images(bucket)
     made = images(client)
-    assert set(IMAGES) == set(made)
-    copy = tmp_path / "copy"
-    for part in PARTS:
-        copy_to_directory(prefix.below(part), str(copy / part))
-    disk = start_daemon(
-        *("--workers", "1", "--store", str(copy / "store"), "--images", str(copy / "images")), pid_file=False
-    )
+    assert set(PICTURES) == set(made)
+    for part, name in PARTS.items():
+        copy_to_directory(prefix.below(name), str(tmp_path / part))
+    disk = start_daemon("--workers", "1")
     assert_same(disk, at(client, disk), made, digests, deleted)
     assert 201 == at(client, disk).upload("deleted.png", png(9)).status_code
 

@@ -8,12 +8,14 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 import requests
 
+from tests.balanced_daemons import FILES, start_on_engine
 from tests.daemon_process import until
-from tests.engine_daemons import engine_options, partial_objects, spooled
+from tests.engine_daemons import partial_objects, spooled
 from tests.engine_load import Load, back, lost
 from tests.engine_proxy import Fault, FaultProxy
 from tests.http_clients.blocking import connect, request_head
@@ -28,8 +30,16 @@ TIMEOUT_SECONDS = "2"
 
 
 @pytest.fixture
-def spool(tmp_path):
-    return str(tmp_path / "spool")
+def start_on(tmp_path):
+    """A function that starts a daemon on a prefix: ``start_on(prefix, "--engine-timeout", "2")``."""
+    started = []
+
+    def start(prefix, *options, name="daemon", **more):
+        return start_on_engine(prefix, str(tmp_path / name), started, "--workers", "1", *options, **more)
+
+    yield start
+    for running in started:
+        running.end()
 
 
 @pytest.fixture
@@ -40,13 +50,20 @@ def proxy(seaweedfs):
 
 
 @pytest.fixture
-def start_behind(start_daemon, prefix, proxy, spool):
+def start_behind(start_on, prefix, proxy):
     """A function that starts a daemon behind the proxy."""
+    return partial(start_on, prefix, environment=proxy.environment)
 
-    def start(*options):
-        return start_daemon(*engine_options(prefix, spool), *options, environment=proxy.environment)
 
-    return start
+@pytest.fixture
+def assert_whole(prefix, tmp_path):
+    """A function that asserts that no object is partial, and no file is left in a spool."""
+
+    def check():
+        assert [] == partial_objects(prefix)[1]
+        assert [] == [path for spool in tmp_path.glob("*/spool") for path in spooled(str(spool))]
+
+    return check
 
 
 def upload(daemon, content):
@@ -128,7 +145,7 @@ LOST = {
 @pytest.mark.parametrize("case", LOST)
 @pytest.mark.parametrize("size", [1000, SIZE])
 def test_an_upload_whose_first_put_is_answered_by_a_fault_is_kept(
-    start_behind, proxy, prefix, spool, case, size
+    start_behind, proxy, prefix, assert_whole, case, size
 ):
     content = random.randbytes(size)
     digest = hashlib.sha256(content).hexdigest()
@@ -141,8 +158,8 @@ def test_an_upload_whose_first_put_is_answered_by_a_fault_is_kept(
     if answer.ok:
         assert digest == answer.text
     assert 200 == upload(daemon, content).status_code
-    assert content == prefix.read(f"store/{digest[:2]}/{digest}")
-    assert [] == spooled(spool)
+    assert content == prefix.read(f"{FILES}/{digest[:2]}/{digest}")
+    assert_whole()
 
 
 @pytest.mark.parametrize("case", LOST)
@@ -199,7 +216,7 @@ def test_refusals_of_the_engine_are_503_until_they_end(start_behind, proxy, faul
     assert 200 == upload(daemon, b"new").status_code
 
 
-def test_nothing_is_wrong_or_lost_under_random_faults(start_behind, proxy, prefix, spool):
+def test_nothing_is_wrong_or_lost_under_random_faults(start_behind, proxy, assert_whole):
     daemon = start_behind()
     dice = random.Random(12)
 
@@ -228,17 +245,15 @@ def test_nothing_is_wrong_or_lost_under_random_faults(start_behind, proxy, prefi
     assert record.kept
     assert [] == lost(str(daemon.port), record)
     assert [] == back(str(daemon.port), record)
-    assert [] == partial_objects(prefix)[1]
-    assert [] == spooled(spool)
+    assert_whole()
 
 
 # --- silence ---------------------------------------------------------------------------------
 
 
-def test_daemon_answers_503_while_the_engine_is_silent_and_recovers(start_daemon, tmp_path, spool):
+def test_daemon_answers_503_while_the_engine_is_silent_and_recovers(start_on, tmp_path):
     with SeaweedFS(str(tmp_path / "seaweedfs")) as server:
-        options = *engine_options(server.make_prefix(), spool), "--engine-timeout", TIMEOUT_SECONDS
-        daemon = start_daemon(*options, environment=server.environment)
+        daemon = start_on(server.make_prefix(), "--engine-timeout", TIMEOUT_SECONDS)
         kept = upload(daemon, b"kept").text
         os.kill(server.pid, signal.SIGSTOP)
         answers = [
@@ -269,7 +284,7 @@ def unfinished_uploads(server):
 
 @pytest.mark.needs("curl")
 def test_a_daemon_killed_in_a_multipart_upload_leaves_no_object(
-    start_behind, seaweedfs, proxy, prefix, spool
+    start_behind, seaweedfs, proxy, prefix, assert_whole
 ):
     """It leaves parts, which a lifecycle rule for unfinished uploads removes."""
     content = random.randbytes(1 << 20) * 70
@@ -291,13 +306,13 @@ def test_a_daemon_killed_in_a_multipart_upload_leaves_no_object(
     client.join()
     over.set()
     proxy.decide = lambda _: None
-    assert [] == [name for name in prefix.below("store").names() if digest in name]
+    assert [] == [name for name in prefix.below(FILES).names() if digest in name]
     assert digest in unfinished_uploads(seaweedfs)
-    assert [] == spooled(spool)
+    assert_whole()
     again = start_behind()
     assert 404 == requests.get(f"{again.url}files/{digest}", timeout=60).status_code
     assert 200 == upload(again, content).status_code
-    assert len(content) == len(prefix.read(f"store/{digest[:2]}/{digest}"))
+    assert len(content) == len(prefix.read(f"{FILES}/{digest[:2]}/{digest}"))
 
 
 def _upload_in_vain(daemon, content):
@@ -305,9 +320,8 @@ def _upload_in_vain(daemon, content):
         upload(daemon, content)
 
 
-def test_a_killed_daemon_fails_only_its_own_requests_and_loses_nothing(start_daemon, prefix, spool):
-    options, environment = engine_options(prefix, spool), prefix.server.environment
-    other, victim = (start_daemon(*options, environment=environment, pid_file=False) for _ in range(2))
+def test_a_killed_daemon_fails_only_its_own_requests_and_loses_nothing(start_on, prefix, assert_whole):
+    other, victim = (start_on(prefix, name=name) for name in ("other", "victim"))
     load = Load([str(other.port), str(victim.port)] * 3, seed=3, max_size=1 << 20)
     until(lambda: len(load.record.successes) > 200, "the load is on its way")
     victim.kill(signal.SIGKILL)
@@ -318,5 +332,4 @@ def test_a_killed_daemon_fails_only_its_own_requests_and_loses_nothing(start_dae
     assert [] == record.wrong
     assert [] == lost(str(other.port), record)
     assert [] == back(str(other.port), record)
-    assert [] == partial_objects(prefix)[1]
-    assert [] == spooled(spool)
+    assert_whole()

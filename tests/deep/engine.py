@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from tests.balanced_daemons import start_on_engine
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, NotRunError
-from tests.engine_daemons import engine_options
 from tests.seaweedfs import Prefix, SeaweedFS
 from tests.tools import advice, find_tool
 
@@ -30,12 +30,14 @@ def start_on(
     environment: Mapping[str, str] | None = None,
 ) -> Running:
     """Start a daemon of one process on a prefix: files and images. `environment` names the engine."""
-    return bench.start(
-        *engine_options(prefix, spool_of(bench, name)),
+    return start_on_engine(
+        prefix,
+        os.path.join(bench.directory, name),
+        bench.started,
+        *("--workers", "1"),
         *options,
-        name=name,
         listen=f"tcp:{port}:interface=127.0.0.1",
-        environment=environment or prefix.server.environment,
+        environment=environment or {},
         pid_file=False,
     )
 

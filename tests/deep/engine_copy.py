@@ -9,6 +9,7 @@ import time
 
 import requests
 
+from tests.balanced_daemons import FILES, IMAGES
 from tests.daemon_process import Running
 from tests.deep.bench import Bench, Verdict
 from tests.deep.clients import Damage, Memory, Mix, damage_served
@@ -17,8 +18,8 @@ from tests.rclone import copy_to_bucket, copy_to_directory
 
 FILE_CLIENTS = 3
 IMAGE_CLIENTS = 3
-PARTS = ("store", "images")
-"""Directories of a daemon, and prefixes in the bucket."""
+PARTS = {"store": FILES, "images": IMAGES}
+"""Directories of a daemon, and their prefixes in the bucket."""
 
 Thumbnails = dict[tuple[str, str], bytes]
 """Thumbnails by account and image id."""
@@ -32,13 +33,13 @@ def prove(bench: Bench) -> Verdict:
         disk, other = os.path.join(bench.directory, "disk"), os.path.join(bench.directory, "other")
         first = bench.start("--workers", "1", name="disk")
         thumbnails = _change(first, memory, 1, bench.seconds)
-        for part in PARTS:
-            copy_to_bucket(os.path.join(disk, part), prefix.below(part))
+        for part, name in PARTS.items():
+            copy_to_bucket(os.path.join(disk, part), prefix.below(name))
         second = start_on(bench, prefix, name="bucket")
         damage += _compare(second, memory, thumbnails, figures)
         thumbnails = _change(second, memory, 2, bench.seconds)
-        for part in PARTS:
-            copy_to_directory(prefix.below(part), os.path.join(other, part))
+        for part, name in PARTS.items():
+            copy_to_directory(prefix.below(name), os.path.join(other, part))
         third = bench.start("--workers", "1", name="other")
         damage += _compare(third, memory, thumbnails, figures)
         _change(third, memory, 3, 1.0)
