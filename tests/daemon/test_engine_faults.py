@@ -1,6 +1,7 @@
 """Faults of an object store: bodies that break off, lost answers, refusals, silence; killed daemons."""
 
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -89,8 +90,9 @@ def faulty(matches, fault, times=None):
 # --- downloads -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cut", [0, 1, 65_536, 1_500_001, SIZE - 1])
-@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    ("cut", "reset"), [(0, True), (1, False), (65_536, False), (1_500_001, True), (SIZE - 1, False)]
+)
 def test_a_body_that_breaks_off_is_resumed_at_its_byte(start_behind, proxy, cut, reset):
     content = random.Random(cut).randbytes(SIZE)
     daemon = start_behind()
@@ -102,14 +104,15 @@ def test_a_body_that_breaks_off_is_resumed_at_its_byte(start_behind, proxy, cut,
         answer.status_code,
         hashlib.sha256(answer.content).digest(),
     )
-    assert 3 <= sum(map(is_get_of(digest), proxy.requests))
+    assert 2 <= sum(map(is_get_of(digest), proxy.requests))
 
 
 @pytest.mark.parametrize("size", [100_000, SIZE])
-def test_a_body_that_always_breaks_off_has_no_clean_end(start_behind, proxy, size):
+def test_a_body_that_breaks_off_for_good_has_no_clean_end(start_behind, proxy, size):
     daemon = start_behind("--engine-timeout", TIMEOUT_SECONDS)
     digest = upload(daemon, random.randbytes(size)).text
-    proxy.decide = faulty(is_get_of(digest), Fault(cut=50_000, reset=True))
+    cuts = itertools.chain([50_000], itertools.repeat(0))
+    proxy.decide = lambda request: Fault(cut=next(cuts)) if is_get_of(digest)(request) else None
     with connect(daemon.port) as client:
         client.connection.settimeout(60)
         client.send(request_head(f"/files/{digest}"))
@@ -142,8 +145,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("case", LOST)
-@pytest.mark.parametrize("size", [1000, SIZE])
+@pytest.mark.parametrize(("case", "size"), [*((case, 1000) for case in LOST), ("lost", SIZE)])
 def test_an_upload_whose_first_put_is_answered_by_a_fault_is_kept(
     start_behind, proxy, prefix, assert_whole, case, size
 ):
@@ -175,7 +177,7 @@ def test_an_account_whose_creation_is_answered_by_a_fault_does_not_exist_already
         assert requests.get(url, timeout=60).status_code in {201, 503}
 
 
-@pytest.mark.parametrize("case", LOST)
+@pytest.mark.parametrize("case", ["lost", "a request to slow down"])
 def test_an_image_whose_claim_is_answered_by_a_fault_does_not_exist_already(start_behind, proxy, case):
     daemon = start_behind()
     client = Client(daemon)
