@@ -1,7 +1,8 @@
 """Real daemons on one object store: one by itself, or several behind an nginx, which picks one at random.
 
 nginx does not repeat a request that has failed, so a test sees each failure. It streams bodies in both
-directions, and opens a connection to a daemon for each request.
+directions, and opens a connection to a daemon for each request. A request of HTTP/1.0 without a host is
+passed on as one of HTTP/1.1, which needs a host: `tests.daemon_process.start` names it ``x``.
 """
 
 import os
@@ -19,6 +20,7 @@ from tests.seaweedfs import NEEDS, Prefix
 NEEDS_BALANCER = pytest.mark.needs("nginx")
 
 CONFIGURATION = """
+map $http_host $named_host {{ "" x; default $http_host; }}
 upstream daemons {{ random; {servers} }}
 server {{
   listen 80;
@@ -26,7 +28,7 @@ server {{
   location / {{
     proxy_pass http://daemons;
     proxy_http_version 1.1;
-    proxy_set_header Host $http_host;
+    proxy_set_header Host $named_host;
     proxy_next_upstream off;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;
