@@ -6,7 +6,8 @@ the ratios within rounds. Figures of another machine or another hour are not com
 
 Reading order: ``workloads`` are measured on ``servers``; ``rounds`` alternates between them; ``statistics``
 turns samples into ratios; ``report`` and ``chart`` show these. ``idle``, ``large_store`` and
-``parallel_uploads`` have one result instead of a rate.
+``parallel_uploads`` have one result instead of a rate. ``engine`` and ``engine_memory`` measure filestored on
+an object store, and ``engine_simulation`` computes what many daemons on one would do.
 
 Rejected: one server after the other (the machine drifts), means (one hiccup moves them), and
 comparing with published figures.

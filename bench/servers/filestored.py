@@ -20,7 +20,7 @@ class Filestored(Server):
     name: str = "filestored"
     omits: ClassVar[str] = "Hashes with SHA-256, flushes bytes and name, then answers."
     ours: ClassVar[bool] = True
-    options: ClassVar[tuple[str, ...]] = ()
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start twistd."""
@@ -30,12 +30,17 @@ class Filestored(Server):
             *("--listen", self.endpoint(), "--store", self.store, "--hash", "sha256"),
             *("--workers", str(self.workers), "--max-connections", str(CONNECTIONS)),
             *("--max-uploads", str(UPLOADS), "--log", os.path.join(self.home, "log"), *self.options),
+            environment=self.environment(),
         )
         self.await_answer(self.port)
 
     def endpoint(self) -> str:
         """Return the address to listen on."""
         return f"tcp:{self.port}:interface=127.0.0.1"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that it needs besides those of this process."""
+        return {}
 
     def version(self) -> str:
         """The package's, with Twisted's and Python's."""
@@ -62,7 +67,7 @@ class Logging(Filestored):
 
     name: str = "filestored, access log"
     omits: ClassVar[str] = "As filestored, and writes a line for each request."
-    options: ClassVar[tuple[str, ...]] = ("--access-log", "access.log")
+    options: tuple[str, ...] = ("--access-log", "access.log")
 
 
 class Forms(Filestored):

@@ -26,7 +26,7 @@ from filestored.storage.threads import IOThreads
 
 @dataclass(frozen=True, slots=True)
 class ImageParts:
-    """What accounts and images are kept in, opened by one process.
+    """Records, blobs and thumbnails of accounts and images, opened by one process.
 
     `blobs` is also an `IQuarantine`. `thumbnails` is the directory of their cache. The removal of orphans
     uses `claim_sweep` and `sweep_removed`.

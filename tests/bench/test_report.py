@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.engine_memory import EngineMemory
 from bench.idle import Footprint
 from bench.large_store import LargeStore
 from bench.parallel_uploads import ParallelUploads
@@ -9,6 +10,7 @@ from bench.report import (
     BEGIN,
     END,
     comparison,
+    engine_memory,
     footprints,
     group,
     large_store,
@@ -91,6 +93,23 @@ def test_large_store_start_time_has_a_goal_of_one_second():
 @pytest.mark.parametrize(("grown", "verdict"), [(64, "met"), (65, "missed")])
 def test_parallel_uploads_have_a_memory_goal_of_64_mib(grown, verdict):
     assert verdict in parallel_uploads(ParallelUploads(64, 10.0, 2**20, (grown + 1) * 2**20, 0))
+
+
+@pytest.mark.parametrize(("grown", "verdict"), [(64, "met"), (65, "missed")])
+def test_memory_on_an_engine_has_a_goal_of_64_mib_without_mapped_pages(grown, verdict):
+    found = EngineMemory(64, 10.0, 2, (2**20, 2**20), ((grown + 1) * 2**20, 2**33), 2**34, 0)
+    text = engine_memory(found)
+    assert f"{grown}.0 MiB more (goal: at most 64 MiB, {verdict})" in text
+    assert "64 uploads of 256 MiB at once on the engine" in text
+    assert "1,638 MiB/s, 2 refused" in text
+
+
+@pytest.mark.parametrize(("kept", "verdict"), [(0, "met"), (2**20, "missed")])
+def test_spool_space_that_is_kept_misses_the_goal(kept, verdict):
+    text = engine_memory(EngineMemory(1, 1.0, 0, (0, 0), (0, 0), 2**30, kept))
+    assert (
+        f"1,024.0 MiB of the disk at most and {kept / 2**20:.1f} MiB afterwards (goal: 0, {verdict})" in text
+    )
 
 
 def test_workload_is_a_group_of_bars():

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from bench import files, report
+from bench import engine, files, report
 from bench.__main__ import DOCUMENT, MEASURED_IDLE, OTHER_MEASUREMENTS, arguments
 from bench.cpu_affinity import Cores, on
 from bench.environment import ALL
@@ -19,7 +19,7 @@ NAMES = {kind.name for kind, _ in ALL}
 
 
 def test_workload_names_are_unique():
-    names = [*(workload.name for workload in WORKLOADS), *OTHER_MEASUREMENTS]
+    names = [*(workload.name for workload in (*WORKLOADS, *engine.WORKLOADS)), *OTHER_MEASUREMENTS]
     assert sorted(set(names)) == sorted(names)
 
 
@@ -29,20 +29,27 @@ def test_servers_and_goals_of_workloads_exist(workload):
     assert {*workload.goals, workload.ours} <= set(workload.servers)
 
 
+@pytest.mark.parametrize("workload", engine.WORKLOADS, ids=lambda workload: workload.name)
+def test_workloads_on_an_engine_compare_filestored_with_the_gateway(workload):
+    assert set(engine.NAMES) == {*workload.servers, workload.ours, *workload.goals, engine.GATEWAY}
+    assert engine.OURS == workload.ours
+
+
 def test_servers_with_measured_memory_exist():
     assert set(MEASURED_IDLE) <= NAMES
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in ALL], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*(kind for kind, _ in ALL), *engine.KINDS], ids=lambda kind: kind.name)
 def test_document_lists_what_each_server_omits(kind):
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
     assert kind.omits in document
 
 
-def test_document_has_marks_for_figures():
+@pytest.mark.parametrize("marks", [(report.BEGIN, report.END), (report.ENGINE_BEGIN, report.ENGINE_END)])
+def test_document_has_marks_for_figures(marks):
     with open(DOCUMENT, encoding="utf-8") as file:
-        assert "x" in report.replace_figures(file.read(), "x")
+        assert "x" in report.replace_figures(file.read(), "x", marks)
 
 
 def test_wrk_output_is_parsed():
@@ -79,6 +86,15 @@ def test_server_has_the_first_cores_and_client_the_others():
         *(cores.for_server(1), cores.for_client(1)),
         *(cores.for_server(2), cores.for_client(2)),
     )
+
+
+@pytest.mark.parametrize(
+    ("cores", "behind", "client"),
+    [((3,), (3,), (3,)), ((3, 5), (5,), (5,)), ((3, 5, 7, 9), (5,), (7, 9))],
+)
+def test_engine_has_the_first_core_and_filestored_the_second(cores, behind, client):
+    found = engine.behind_engine(Cores(cores))
+    assert (behind, client) == (found.for_server(1), found.for_client(1))
 
 
 def test_client_shares_all_cores_when_none_is_left():
