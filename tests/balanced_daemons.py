@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from tests.daemon.reverse_proxy import running_proxy
 from tests.daemon_process import Running, start
 from tests.seaweedfs import NEEDS, Prefix
+from tests.storage.object_stores import seaweedfs_client
+from tests.token_leaks import tokens_of
 
 NEEDS_BALANCER = pytest.mark.needs("nginx")
 
@@ -57,6 +60,11 @@ class Balanced:
         """All that the daemons have logged so far."""
         return "".join(daemon.log for daemon in self.daemons)
 
+    def end(self) -> None:
+        """End the daemons, but not the balancer."""
+        for daemon in self.daemons:
+            daemon.end()
+
 
 def start_on_engine(
     prefix: Prefix, directory: str, started: list[Running], *options: str, **more: Any
@@ -69,7 +77,22 @@ def start_on_engine(
     os.makedirs(spool, exist_ok=True)
     places = ["--store", prefix.below(FILES).url, "--images", prefix.below(IMAGES).url, "--spool", spool]
     environment = {**prefix.server.environment, **more.pop("environment", {})}
-    return start(directory, started, *places, *options, environment=environment, **more)
+    running = start(directory, started, *places, *options, environment=environment, **more)
+    running.tokens = partial(_tokens, prefix.below(IMAGES))
+    return running
+
+
+def _tokens(images: Prefix) -> list[bytes]:
+    """Return the tokens of all accounts; none if the object store has been stopped."""
+    if not images.server.is_running:
+        return []
+    from filestored.storage.object_store.records import ObjectRecords
+
+    records = ObjectRecords(seaweedfs_client(images))
+    try:
+        return tokens_of(records)
+    finally:
+        records.close()
 
 
 @contextmanager
