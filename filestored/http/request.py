@@ -29,6 +29,9 @@ from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
 
+MAX_JOINED_BYTES = 64 * 1024
+"""Maximum size of a piece that is joined with the head; copying a larger one takes longer than a call."""
+
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -129,7 +132,11 @@ class Request(TwistedRequest):
         if self._chunked and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if head or data:
-            self._writer.send(head + data)
+            if head and len(data) > MAX_JOINED_BYTES:
+                self._writer.send(head, more=True)
+                self._writer.send(data)
+            else:
+                self._writer.send(head + data)
             if self._producer is not None:
                 self._pause_if_behind()
 

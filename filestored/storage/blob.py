@@ -4,13 +4,15 @@ A `Blob` owns an `IStoredFile` and reads it in I/O threads. It may be closed at 
 when no read runs, and a running producer is stopped. A `FileBlob` is a regular file, which `IFileSource` lets
 a request send itself. An `InMemoryBlob` has its bytes in memory.
 
-A `RangeProducer` reads a chunk, waits while it is paused, writes, and continues. It holds at most one chunk.
+A `RangeProducer` reads a chunk, waits while it is paused, writes, and continues. It holds at most one chunk,
+or two of a stream (`IReadAhead`).
 """
 
 import errno
 import os
 from collections.abc import Callable
 from time import monotonic
+from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -27,6 +29,9 @@ from filestored.storage.threads import Run
 READ_CHUNK_BYTES = 256 * 1024
 """Maximum bytes per read."""
 
+STREAM_CHUNK_BYTES = 2 * READ_CHUNK_BYTES
+"""The same for a stream, whose chunks have a size of their own: they are not divided."""
+
 CLOSE_IN_THREAD_MIN_BYTES = 1024 * 1024
 """Size from which files are closed in a thread: freeing a deleted file takes time."""
 
@@ -35,7 +40,18 @@ CLOSE_IN_THREAD_MIN_BYTES = 1024 * 1024
 class Blob:
     """The content of `digest`, read from `file` by `run`; `breaker` measures reads."""
 
-    __slots__ = ("_breaker", "_closed", "_file", "_health", "_producer", "_reads", "_run", "digest", "size")
+    __slots__ = (
+        "_breaker",
+        "_closed",
+        "_file",
+        "_health",
+        "_producer",
+        "_reads",
+        "_run",
+        "_streams",
+        "digest",
+        "size",
+    )
 
     def __init__(
         self,
@@ -52,15 +68,16 @@ class Blob:
         self._health = health
         self._breaker = breaker or ReadCircuitBreaker()
         self._producer: RangeProducer | None = None
+        self._streams = IReadAhead.providedBy(file)
         self._reads = 0
         self._closed = False
 
     def produce(self, consumer: IConsumer, start: int, stop: int) -> "Deferred[None]":
         """See `IBlob.produce`; one range at a time. Cancelling the Deferred stops it."""
         assert self._producer is None, "one range at a time"
-        if IReadAhead.providedBy(self._file):
-            self._file.will_read(start, stop)
-        producer = self._producer = RangeProducer(self, consumer, start, stop)
+        if self._streams:
+            cast("IReadAhead", self._file).will_read(start, stop)
+        producer = self._producer = RangeProducer(self, consumer, start, stop, ahead=self._streams)
         done: Deferred[None] = Deferred(lambda _: producer.stopProducing())
 
         def finish(result: Failure | None) -> None:
@@ -74,7 +91,8 @@ class Blob:
         """Read at least one byte of the half-open range. Raises `OSError`."""
         self._reads += 1
         try:
-            data = await self._run(self._read_if_wanted, start, min(READ_CHUNK_BYTES, stop - start))
+            count = min(STREAM_CHUNK_BYTES if self._streams else READ_CHUNK_BYTES, stop - start)
+            data = await self._run(self._read_if_wanted, start, count)
         except OSError as error:
             raise_classified(self._health.classify_read, error)
         finally:
@@ -201,9 +219,14 @@ class FileBlob(Blob):
 
 @implementer(IPushProducer)
 class RangeProducer:
-    """Push producer of a half-open range of `blob`, until it is `stopped`."""
+    """Push producer of a half-open range of `blob`, until it is `stopped`.
 
-    def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int) -> None:
+    With `ahead` the next chunk is read while one is written.
+    """
+
+    def __init__(self, blob: Blob, consumer: IConsumer, start: int, stop: int, *, ahead: bool) -> None:
+        self._ahead = ahead
+        self._next: Deferred[bytes] | None = None
         self._blob = blob
         self._consumer = consumer
         self._start = start
@@ -217,12 +240,20 @@ class RangeProducer:
         try:
             while self._start < self._stop:
                 await self._wait_until_resumed()
-                chunk = await self._blob.read(self._start, self._stop)
-                await self._wait_until_resumed()
+                chunk = await (self._next or self._blob.read(self._start, self._stop))
                 self._start += len(chunk)
+                self._next = self._read_ahead()
+                await self._wait_until_resumed()
                 self._consumer.write(chunk)
         finally:
+            if self._next is not None:
+                self._next.addErrback(lambda _: None)  # a stopped producer does not wait for it
             self._consumer.unregisterProducer()
+
+    def _read_ahead(self) -> "Deferred[bytes] | None":
+        if not self._ahead or self._start >= self._stop:
+            return None
+        return Deferred.fromCoroutine(self._blob.read(self._start, self._stop))
 
     def pauseProducing(self) -> None:
         """Pause until `resumeProducing`."""

@@ -45,9 +45,10 @@ def opened_client(request: pytest.FixtureRequest) -> "Iterator[ObjectStoreClient
 
 def memory_client() -> "ObjectStoreClient":
     """Return a client of a new store in the memory of this process."""
+    from obstore.store import MemoryStore
+
     from filestored.storage.object_store.client import ObjectStoreClient
     from filestored.storage.object_store.url import parse_url
-    from obstore.store import MemoryStore
 
     store = MemoryStore()
     url = parse_url("s3://bucket/in/memory")

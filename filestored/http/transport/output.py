@@ -213,7 +213,7 @@ class SocketOutput:
         data, self._batched = self._batched, b""
         self._send(data, 0)
 
-    def _send(self, data: bytes, flags: int) -> None:
+    def _send(self, data: bytes | memoryview, flags: int) -> None:
         """Send as much as the socket accepts, and queue the rest: all of it if the connection fails."""
         if not self._queue:
             try:
@@ -226,7 +226,7 @@ class SocketOutput:
             self.taken += sent
             if sent == len(data):
                 return
-            data = data[sent:]
+            data = memoryview(data)[sent:]
         self._queue.append(_Bytes(data))
         self._wait()
 
@@ -279,7 +279,7 @@ class _Bytes:
 
     ready = True
 
-    def __init__(self, data: bytes, flags: int = 0) -> None:
+    def __init__(self, data: bytes | memoryview, flags: int = 0) -> None:
         self._data = memoryview(data)
         self._flags = flags
 

@@ -85,17 +85,19 @@ class ObjectBody:
 
     def read_all(self) -> bytes:
         """Return all bytes. Raises `EngineError`."""
-        return bytes(self._client.call(self.info.key, self._result.bytes))
+        chunks = list(self.chunks(self.info.size + 1))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes in chunks of at least `size`, except for the last. Raises `EngineError`."""
+        start, stop = self._result.range
         stream = self._result.stream(min_chunk_size=size)
-        while chunk := self._client.call(self.info.key, _next_chunk, stream):
+        while start < stop:
+            chunk: bytes = self._client.call(self.info.key, next, stream, b"")
+            if not chunk:
+                raise EngineError(f"{self._client.url}: {self.info.key} ended before its length")
+            start += len(chunk)
             yield chunk
-
-
-def _next_chunk(stream: Iterator[Any]) -> bytes:
-    return bytes(next(stream, b""))
 
 
 class ObjectStoreClient:
@@ -184,6 +186,16 @@ class ObjectStoreClient:
     def replace(self, key: str, data: Buffer, version: Mapping[str, str]) -> bool:
         """Replace this version of an object; return False if it is no longer that. Raises as `create`."""
         return self._put_conditionally(key, data, dict(version))
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return the metadata of an object; None if there seems to be none. Raises `EngineError`.
+
+        For a caller that writes the object then: that fails if the store itself is missing.
+        """
+        try:
+            return self._info(self.call(key, obstore.head, self._store, self._path(key)))
+        except FileNotFoundError:
+            return None
 
     def put(self, key: str, data: Buffer) -> None:
         """Write an object, whether it exists or not; in parts if it is large. Raises `EngineError`."""

@@ -67,15 +67,13 @@ class ObjectSink:
         if self._content.in_memory and self._client.create(key, data):
             return True
         for _ in range(_MAX_ATTEMPTS):
-            try:
-                existing = self._client.head(key)
-            except FileNotFoundError:
+            existing = self._client.find(key)
+            if existing is None:
                 if self._create(key, data):
                     return True
-                continue
-            if self._is_stored(existing, data, digest):
+            elif self._is_stored(existing, data, digest):
                 return False
-            if self._replace(existing, data):
+            elif self._replace(existing, data):
                 return True
         raise EngineError(f"{key} is created and removed all the time")
 

@@ -6,7 +6,6 @@ same version of the object. An object that is deleted or replaced meanwhile cann
 """
 
 import errno
-from collections.abc import Iterator
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -21,8 +20,8 @@ from filestored.storage.object_store.client import (
     ObjectStoreClient,
 )
 
-CHUNK_BYTES = 512 * 1024
-"""Minimum size of a chunk of a stream. One is held by each download, and one more by its connection."""
+CHUNK_BYTES = 256 * 1024
+"""Minimum size of a chunk of a stream. A download holds two, and its connection to the client one."""
 
 MAX_RESUMPTIONS = 5
 """Maximum number of times that a GET is resumed without a byte in between."""
@@ -55,51 +54,45 @@ class ObjectFile:
         self._client = client
         self._info = info
         self._chunks = body.chunks(CHUNK_BYTES) if body is not None else None
-        self._rest = memoryview(b"")
+        self._rest = b""
         self._position = 0
         self._stop = info.size
 
     def will_read(self, start: int, stop: int) -> None:
         """See `IReadAhead`."""
         if (start, stop) != (self._position, self._stop):
-            self._chunks, self._rest = None, memoryview(b"")
+            self._chunks, self._rest = None, b""
             self._position, self._stop = start, stop
 
     def read(self, offset: int, count: int) -> bytes:
         """Return bytes of the stream; begin a new one unless `offset` is its position. Raises `OSError`."""
         if offset != self._position:
             self.will_read(offset, self.size)
-        if not self._rest and offset < self._stop:
-            self._rest = memoryview(self._next_chunk())
-        data = bytes(self._rest[:count])
-        self._rest = self._rest[count:]
+        data, self._rest = self._rest, b""
+        if not data and offset < self._stop:
+            data = self._next_chunk()
+        if len(data) > count:
+            data, self._rest = data[:count], data[count:]
         self._position += len(data)
         return data
 
     def close(self) -> None:
         """Drop the stream."""
-        self._chunks, self._rest = None, memoryview(b"")
+        self._chunks, self._rest = None, b""
 
     def _next_chunk(self) -> bytes:
         """Return the next bytes; resume a broken stream. Raises `ReadFailed` or `EngineError`."""
-        for _ in range(MAX_RESUMPTIONS + 1):
+        for resumptions in range(MAX_RESUMPTIONS + 1):
             try:
                 if self._chunks is None:
-                    self._chunks = self._open()
-                chunk = next(self._chunks, b"")
-                if chunk:
-                    return chunk
-                error = EngineError(f"{self._info.key} ended at byte {self._position}")
-            except EngineUnavailable:
-                raise
-            except EngineError as failure:
-                error = failure
+                    body = self._client.get(self._info.key, self._position, self._stop, self._info.etag)
+                    self._chunks = body.chunks(CHUNK_BYTES)
+                return next(self._chunks)
             except (FileNotFoundError, ObjectChanged):
                 raise ReadFailed(errno.EIO, f"{self._info.key} was deleted while it was read") from None
-            self._chunks = None
-            self._log.info("a stream is resumed: {reason}", reason=error.reason)
-        raise error
-
-    def _open(self) -> Iterator[bytes]:
-        body = self._client.get(self._info.key, self._position, self._stop, self._info.etag)
-        return body.chunks(CHUNK_BYTES)
+            except EngineError as error:
+                self._chunks = None
+                if isinstance(error, EngineUnavailable) or resumptions == MAX_RESUMPTIONS:
+                    raise
+                self._log.info("a stream is resumed: {reason}", reason=error.reason)
+        raise AssertionError("the loop returns or raises")
