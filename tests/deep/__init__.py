@@ -28,6 +28,7 @@ status is 1 when one fails.
     engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
     engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each
     engine-copy    rclone copies files and images to a bucket and back: the same is served
+    engine-race    8 processes race for names, ids and accounts: one winner each, nothing lost
     engine-faults  lost, cut and refused answers of the engine at random: right, recognisably cut, or 503
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as

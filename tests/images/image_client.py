@@ -43,3 +43,6 @@ class Client:
 
     def list_images(self):
         return self.call("GET", "get-image-list/").json()
+
+    def retrieve(self, username):
+        return requests.get(f"{self.url}retrieve-token/{username}/", timeout=60).json()
