@@ -19,7 +19,7 @@ class HealthResource(AsyncResource):
         if all(store.degraded is None for store in self._stores):
             reply_json(request, 200, {"status": "ok"})
         else:
-            detail = "Writing is suspended; reading goes on."
+            detail = "Writing is suspended; the log has the reason."
             reply_json(request, 503, {"status": "degraded", "detail": detail})
 
     render_HEAD = render_GET
