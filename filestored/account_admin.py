@@ -1,19 +1,23 @@
-"""Accounts of the image API on disk, for the operator: the commands ``filestored account …``.
+"""Accounts of the image API, for the operator: the commands ``filestored account …``.
 
-In: the directory given to the daemon as ``--images``. It may be in use by a daemon at the same time, because
-each change of a record is atomic. Root becomes the owner of the directory first, so that the daemon can
-read what was made.
+In: the directory, or the URL of an object store, given to the daemon as ``--images``. It may be in use by
+daemons at the same time, because each change of a record is atomic. Root becomes the owner of the directory
+first, so that the daemon can read what was made.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from filestored.engine_check import connect
 from filestored.errors import InvalidFileName, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
+from filestored.interfaces import IRecords
+from filestored.settings import ENGINE_TIMEOUT_SECONDS
 from filestored.storage.disk.format_file import NAME
 from filestored.storage.disk.records import DiskRecords
+from filestored.storage.object_store.url import is_url
 
 
 def add(directory: str, username: str) -> str:
@@ -40,8 +44,26 @@ def names(directory: str) -> list[str]:
 
 
 @contextmanager
-def _opened(directory: str) -> Iterator[DiskRecords]:
-    """Open the records in the directory."""
+def _opened(place: str) -> Iterator[IRecords]:
+    """Open the records in a directory or an object store. Raises `UnusableStore` or `OSError`."""
+    with _opened_bucket(place) if is_url(place) else _opened_directory(place) as records:
+        yield records
+
+
+@contextmanager
+def _opened_bucket(url: str) -> Iterator[IRecords]:
+    client = connect(url, ENGINE_TIMEOUT_SECONDS)
+    from filestored.storage.object_store import layout
+    from filestored.storage.object_store.records import ObjectRecords
+
+    with layout.error_context(client):
+        if client.read_format() is None:
+            raise UnusableStore("it is not the --images of a daemon; name that with --images")
+        yield ObjectRecords(client)
+
+
+@contextmanager
+def _opened_directory(directory: str) -> Iterator[IRecords]:
     if os.path.isdir(directory):
         _become_owner(directory)
         image_directory.check(directory)

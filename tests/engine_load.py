@@ -43,11 +43,13 @@ class Content:
 class Failure:
     """A request without the expected response.
 
-    `opened` is the time at which its connection was begun. `response` is the response as far as it came; its
-    `status` is 0 if no head came. `complete` is False if the connection ended first.
+    `number` is its field ``X-Request``. `opened` is the time at which its connection was begun. `response` is
+    the response as far as it came; its `status` is 0 if no head came. `complete` is False if the connection
+    ended first.
     """
 
     address: str
+    number: str
     method: str
     opened: float
     began: float
@@ -154,7 +156,10 @@ class _Client:
     def _request(self, request: bytes, statuses: set[int]) -> Response | None:
         """Return the response if it has one of `statuses`; else record a failure."""
         method, began = request.partition(b" ")[0].decode(), time.monotonic()
-        response, complete = self._exchange(request, began)
+        number = f"{id(self)}-{began}"
+        line, rest = request.split(b"\r\n", 1)
+        numbered = b"\r\n".join([line, f"X-Request: {number}".encode(), rest])
+        response, complete = self._exchange(numbered, began)
         ended = time.monotonic()
         if not complete or response.fields.get("connection") == "close":
             self._drop()
@@ -163,7 +168,7 @@ class _Client:
             return response
         if complete and response.status == 404 and method == "GET":
             self._record.wrong.append("a GET of stored content is answered 404")
-        failure = Failure(self._address, method, self._opened, began, ended, response, complete)
+        failure = Failure(self._address, number, method, self._opened, began, ended, response, complete)
         self._record.failures.append(failure)
         time.sleep(PAUSE_SECONDS)
         return None

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tests.daemon.reverse_proxy import running_proxy
-from tests.daemon_process import Running
+from tests.daemon_process import Running, read
 from tests.deep.bench import Bench, Verdict
 from tests.deep.engine import engine, spool_of, start_on
 from tests.engine_daemons import free_port, partial_objects, spooled
@@ -24,12 +24,13 @@ CLIENTS = 4
 """Clients of each daemon, and of the balancer."""
 
 BALANCER = """
+log_format upstreams '$http_x_request $upstream_addr';
 upstream daemons {{ random; {servers} }}
 server {{
   listen 80; client_max_body_size 0; keepalive_requests 1000000;
   location / {{
     proxy_pass http://daemons; proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_set_header Host x; proxy_request_buffering off; add_header X-Upstream $upstream_addr always;
+    proxy_set_header Host x; proxy_request_buffering off; access_log {log} upstreams;
   }}
 }}
 """
@@ -51,15 +52,18 @@ def prove(bench: Bench) -> Verdict:
         daemons = {name: _start(bench, prefix, name, free_port()) for name in ("first", "second")}
         ports = [str(daemon.port) for daemon in daemons.values()]
         servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
-        proxy = os.path.join(bench.directory, "proxy")
-        with running_proxy("nginx", BALANCER.format(servers=servers), proxy) as balancer:
+        log = os.path.join(bench.directory, "upstreams")
+        configuration = BALANCER.format(servers=servers, log=log)
+        with running_proxy("nginx", configuration, os.path.join(bench.directory, "proxy")) as balancer:
             load = Load([*ports, balancer] * CLIENTS, seed=3)
             deaths = _kill_at_random(bench, prefix, daemons)
             record = load.end()
+        upstreams = dict(line.split(" ", 1) for line in read(log).splitlines())
         address = str(daemons["first"].port)
+        unexcused = [each for each in record.failures if not _is_excused(each, deaths, upstreams)]
         wrong = [
             *record.wrong,
-            *(f"{each} by {each.address}" for each in record.failures if not _is_excused(each, deaths)),
+            *(f"{each} by {each.address}" for each in unexcused),
             *(f"lost {digest}" for digest in lost(address, record)),
             *(f"back {digest}" for digest in back(address, record)),
             *(path for name in daemons for path in spooled(spool_of(bench, name))),
@@ -95,11 +99,14 @@ def _kill_at_random(bench: Bench, prefix: Prefix, daemons: dict[str, Running]) -
     return deaths
 
 
-def _is_excused(failure: Failure, deaths: list[Death]) -> bool:
-    """Return whether the request was on a connection of a daemon that was killed meanwhile."""
-    named = failure.response.fields.get("x-upstream", failure.address)
+def _is_excused(failure: Failure, deaths: list[Death], upstreams: dict[str, str]) -> bool:
+    """Return whether the request was on a connection of a daemon that was killed meanwhile.
+
+    `upstreams` are the addresses to which the balancer has passed each request, separated by commas.
+    """
+    named = upstreams.get(failure.number, failure.address)
     used = {address.strip().rpartition(":")[2] for address in named.split(",")}
-    is_broken = not failure.complete or (failure.response.status == 502) or len(named.split(",")) > 1
+    is_broken = not failure.complete or failure.response.status == 502 or len(used) > 1
     return is_broken and any(
         death.address in used and failure.opened <= death.replaced and failure.ended >= death.killed
         for death in deaths

@@ -21,8 +21,7 @@ from tests.engine_daemons import answers, partial_objects
 from tests.engine_load import Failure, Load, Record, back, lost
 from tests.seaweedfs import SeaweedFS
 
-PAUSE_SECONDS = 10.0
-STOP_SECONDS = 20.0
+PAUSE_SECONDS = 20.0
 MAX_RECOVERY_SECONDS = 5.0
 CLIENTS = 8
 LOAD_SECONDS = 5.0
@@ -120,11 +119,11 @@ def _paused(server: SeaweedFS) -> None:
 
 def _stopped(server: SeaweedFS) -> None:
     server.stop()
-    time.sleep(STOP_SECONDS)
+    time.sleep(PAUSE_SECONDS)
     server.start()
 
 
 def _killed(server: SeaweedFS) -> None:
     server.kill()
-    time.sleep(STOP_SECONDS)
+    time.sleep(PAUSE_SECONDS)
     server.start()
