@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -22,6 +23,8 @@ MAX_CONNECT_SECONDS = 3.0
 
 MAX_STREAM_SECONDS = 7 * 24 * 60 * 60
 """Maximum seconds of a stream: a slow reader may take days for a large file."""
+
+_ENDPOINTS = ("aws_endpoint_url", "azure_storage_endpoint")
 
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 1.0
@@ -51,6 +54,7 @@ def connect(
 ) -> Any:
     """Return a store for the bucket of `url`; makes no request. Raises `UnusableStore`."""
     values = read_credentials(url.scheme, environment)
+    _check_endpoint(values)
     options = _options(timeout, retries, streams, values)
     try:
         if url.scheme == "s3":
@@ -67,8 +71,25 @@ def connect(
         ) from None
 
 
+def _check_endpoint(values: dict[str, str]) -> None:
+    """Remove slashes at the end of an endpoint. Raises `UnusableStore` if ``obstore`` would panic."""
+    for name in _ENDPOINTS:
+        if name in values:
+            if not _is_endpoint(values[name]):
+                raise UnusableStore(f"{name.upper()} is not a URL: write it like https://host:port")
+            values[name] = values[name].rstrip("/")
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        port = urlsplit(text).port
+    except ValueError:
+        return False
+    return port != 0 and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[!$-~]*)?", text) is not None
+
+
 def _options(timeout: float, retries: bool, streams: bool, values: Mapping[str, str]) -> dict[str, Any]:
-    endpoint = values.get("aws_endpoint_url", "") + values.get("azure_storage_endpoint", "")
+    endpoint = "".join(values.get(name, "") for name in _ENDPOINTS)
     client = {
         "connect_timeout": timedelta(seconds=min(timeout, MAX_CONNECT_SECONDS)),
         "read_timeout": timedelta(seconds=timeout),
