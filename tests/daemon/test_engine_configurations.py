@@ -35,7 +35,7 @@ WRONG_URLS = {
     "images inside the store": ("--store s3://bucket/a --images s3://bucket/a/b", "inside .*; name two"),
     "no timeout": ("--store s3://bucket/a --engine-timeout never", "--engine-timeout: "),
     "a timeout of zero": ("--store s3://bucket/a --engine-timeout 0", "--engine-timeout: .* from 1 to 3600"),
-    "no spool": ("--store s3://bucket/a --spool ''", "--spool"),
+    "no spool": ("--store s3://bucket/a --spool ''", "--spool: a path is needed"),
 }
 
 
@@ -68,7 +68,7 @@ def silent():
 
 @pytest.fixture
 def refuse(seaweedfs, prefix, tmp_path):
-    """A function that starts a daemon on SeaweedFS, which must refuse a change of its options or variables."""
+    """A function that starts a daemon with other options or variables than those of SeaweedFS; it refuses."""
     (tmp_path / "run").mkdir()
 
     def refuse(twistd, pattern, *options, **changes):
@@ -104,9 +104,30 @@ def test_endpoint_without_an_address_is_one_line(refuse, twistd):
     refuse(twistd, "does not answer|did not answer", AWS_ENDPOINT_URL="http://nowhere.invalid:8333")
 
 
+ENDPOINTS = [
+    "nonsense",
+    "127.0.0.1:8333",
+    "s3://127.0.0.1:8333",
+    "http://",
+    "http:///",
+    "http://a b",
+    "http://ä",
+]
+ENDPOINTS += ["http://127.0.0.1:99999", "http://127.0.0.1:0", "http://key:secret@127.0.0.1:8333"]
+
+
 @NEEDS
-def test_endpoint_that_is_no_url_is_one_line(refuse):
-    refuse(("-n",), "endpoint|does not answer", AWS_ENDPOINT_URL="nonsense")
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_endpoint_that_is_no_url_is_one_line(refuse, endpoint):
+    refuse(("-n",), "AWS_ENDPOINT_URL is not a URL: write it like https://", AWS_ENDPOINT_URL=endpoint)
+
+
+@NEEDS
+def test_endpoint_may_end_in_a_slash(prefix, tmp_path):
+    environment = {"AWS_ENDPOINT_URL": f"{prefix.server.endpoint}/"}
+    running = start_on_engine(prefix, str(tmp_path), [], "--workers", "1", environment=environment)
+    running.end()
+    assert "FORMAT" in prefix.below("files").names()
 
 
 @NEEDS
