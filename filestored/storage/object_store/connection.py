@@ -27,6 +27,8 @@ MAX_STREAM_SECONDS = 7 * 24 * 60 * 60
 NO_ANSWER = "it does not answer"
 """Reason of a request without an answer."""
 
+_ENDPOINTS = ("aws_endpoint_url", "azure_storage_endpoint")
+
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 1.0
 _MAX_RETRIES = 100
@@ -56,7 +58,7 @@ def connect(
 ) -> Any:
     """Return a store for the bucket of `url`; makes no request. Raises `UnusableStore`."""
     values = read_credentials(url.scheme, environment)
-    _check_endpoint(url, values)
+    _check_endpoint(values)
     options = _options(timeout, retries, streams, values)
     try:
         if url.scheme == "s3":
@@ -72,15 +74,21 @@ def connect(
         ) from None
 
 
-def _check_endpoint(url: ObjectStoreURL, values: Mapping[str, str]) -> None:
-    """Raise `UnusableStore` for an endpoint that is no URL, which ends the process in ``obstore``."""
-    for name in ("aws_endpoint_url", "azure_storage_endpoint"):
-        endpoint = values.get(name)
-        if endpoint and not re.fullmatch(r"https?://[^/\s?#]+(/\S*)?", endpoint):
-            raise UnusableStore(
-                f"the object store {url} cannot be used: {name.upper()} is no URL of an endpoint; write it like "
-                "https://s3.example.org"
-            )
+def _check_endpoint(values: dict[str, str]) -> None:
+    """Remove slashes at the end of an endpoint. Raises `UnusableStore` if ``obstore`` would panic."""
+    for name in _ENDPOINTS:
+        if name in values:
+            if not _is_endpoint(values[name]):
+                raise UnusableStore(f"{name.upper()} is not a URL: write it like https://host:port")
+            values[name] = values[name].rstrip("/")
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        port = urlsplit(text).port
+    except ValueError:
+        return False
+    return port != 0 and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[!$-~]*)?", text) is not None
 
 
 def _unsigned(values: Mapping[str, str]) -> str:
@@ -93,7 +101,7 @@ def _unsigned(values: Mapping[str, str]) -> str:
 
 
 def _options(timeout: float, retries: bool, streams: bool, values: Mapping[str, str]) -> dict[str, Any]:
-    endpoint = values.get("aws_endpoint_url", "") + values.get("azure_storage_endpoint", "")
+    endpoint = "".join(values.get(name, "") for name in _ENDPOINTS)
     client = {
         "connect_timeout": timedelta(seconds=min(timeout, MAX_CONNECT_SECONDS)),
         "read_timeout": timedelta(seconds=timeout),
