@@ -9,7 +9,7 @@ Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfi
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -19,6 +19,7 @@ from filestored.daemon.startup_errors import one_line
 from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
 from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
+from filestored.storage.object_store.url import is_url, parse_url
 
 try:
     from rich.console import Console
@@ -94,7 +95,7 @@ def _parser() -> ArgumentParser:
         "still work for GET. Stop the daemon first. You can interrupt the command; run it again to continue. "
         "A file that cannot be read keeps its former name, and the exit status is 3.",
     )
-    migration.add_argument("store", metavar="STORE", type=os.path.realpath, help="directory of the store")
+    migration.add_argument("store", metavar="STORE", type=_directory, help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
     direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
     direction.add_argument("--abandon", action="store_true", help="undo an unfinished migration")
@@ -107,8 +108,8 @@ def _add_account_commands(commands: Any) -> None:
     account = commands.add_parser(
         "account",
         help="create accounts of the image API, and print their tokens",
-        description="Works on the --images directory itself, also beside a running daemon. Run it as the "
-        "owner of the directory, or as root.",
+        description="Works on the --images directory itself, or on the object store, also beside running "
+        "daemons. Run it as the owner of the directory, or as root.",
     )
     actions = account.add_subparsers(required=True, metavar="ACTION")
     for name, command, text in (
@@ -121,12 +122,27 @@ def _add_account_commands(commands: Any) -> None:
             action.add_argument("name", metavar="NAME", help="name of the account")
         action.add_argument(
             "--images",
-            metavar="DIR",
-            type=os.path.realpath,
+            metavar="PLACE",
+            type=_place,
             default="images",
-            help="the daemon's --images [default: images]",
+            help="the daemon's --images: a directory, or the URL of an object store [default: images]",
         )
         action.set_defaults(command=command)
+
+
+def _place(text: str) -> str:
+    """Return the path of a directory, or a URL. Raises `ArgumentTypeError`."""
+    try:
+        return str(parse_url(text)) if is_url(text) else os.path.realpath(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def _directory(text: str) -> str:
+    """Return the path of a directory. Raises `ArgumentTypeError` for a URL."""
+    if is_url(text):
+        raise ArgumentTypeError(f"{text!r} is not a directory; copy the object store into one first")
+    return os.path.realpath(text)
 
 
 def _print(line: str) -> None:

@@ -46,6 +46,13 @@ def check(settings: Settings) -> str | None:
     return hash_name
 
 
+def missing_package(error: ImportError) -> UnusableStore:
+    """Return the error to report when the extra ``s3`` is not installed."""
+    return UnusableStore(
+        f"object stores need the package {error.name}: in the checkout run pip install '.[s3]'"
+    )
+
+
 def main() -> None:
     """Check the object stores of the settings on stdin."""
     settings = Settings.from_json(sys.stdin.readline())
@@ -64,9 +71,7 @@ def _check(settings: Settings) -> str | None:
         from filestored.storage.object_store import layout, spool
         from filestored.storage.object_store.client import ObjectStoreClient
     except ImportError as error:
-        raise UnusableStore(
-            f"object stores need the package {error.name}: in the checkout run pip install '.[s3]'"
-        ) from None
+        raise missing_package(error) from None
     spool.check(settings.spool)
     timeout = min(settings.engine_timeout, _MAX_TIMEOUT_SECONDS)
     hash_name = None
