@@ -1,15 +1,15 @@
 """Accounts of the image API, for the operator: the commands ``filestored account …``.
 
-In: the directory or URL given to the daemon as ``--images``. It may be in use by daemons at the same time,
-because each change of a record is atomic. Root becomes the owner of a directory first, so that the daemon
-can read what was made.
+In: the directory, or the URL of an object store, given to the daemon as ``--images``. It may be in use by
+daemons at the same time, because each change of a record is atomic. Root becomes the owner of the directory
+first, so that the daemon can read what was made.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored.engine_check import missing_package
+from filestored.engine_check import connect
 from filestored.errors import InvalidFileName, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
@@ -17,57 +17,50 @@ from filestored.interfaces import IRecords
 from filestored.settings import ENGINE_TIMEOUT_SECONDS
 from filestored.storage.disk.format_file import NAME, parse
 from filestored.storage.disk.records import DiskRecords
-from filestored.storage.object_store.url import is_url, parse_url
+from filestored.storage.object_store.url import is_url
 
 
-def add(place: str, username: str) -> str:
+def add(directory: str, username: str) -> str:
     """Create an account; return its token.
 
     Raises `AlreadyExists`, `InvalidFileName`, `UnusableStore` or `OSError`.
     """
     if not USERNAME.fullmatch(username):
         raise InvalidFileName("A user name has 1 to 64 letters A to Z, a to z, digits and underscores")
-    with _opened(place) as records:
+    with _opened(directory) as records:
         return Accounts(records, read_key(records)).register(username)
 
 
-def token(place: str, username: str) -> str:
+def token(directory: str, username: str) -> str:
     """Return the token of an account. Raises `NotFound`, `UnusableStore` or `OSError`."""
-    with _opened(place) as records:
+    with _opened(directory) as records:
         return Accounts(records, read_key(records)).get_token(username)
 
 
-def names(place: str) -> list[str]:
+def names(directory: str) -> list[str]:
     """Return the names of all accounts in ascending order. Raises `UnusableStore` or `OSError`."""
-    with _opened(place) as records:
+    with _opened(directory) as records:
         return [name for name in records.entries(ACCOUNTS) if records.read(f"{ACCOUNTS}/{name}/account")]
 
 
 @contextmanager
 def _opened(place: str) -> Iterator[IRecords]:
-    """Open the records in a directory or object store."""
-    with _opened_url(place) if is_url(place) else _opened_directory(place) as records:
+    """Open the records in a directory or an object store. Raises `UnusableStore` or `OSError`."""
+    with _opened_bucket(place) if is_url(place) else _opened_directory(place) as records:
         yield records
 
 
 @contextmanager
-def _opened_url(url: str) -> Iterator[IRecords]:
-    try:
-        from filestored.storage.object_store.client import ObjectStoreClient
-        from filestored.storage.object_store.layout import error_context
-        from filestored.storage.object_store.records import ObjectRecords
-    except ImportError as error:
-        raise missing_package(error) from None
-    client = ObjectStoreClient(parse_url(url), ENGINE_TIMEOUT_SECONDS)
-    with error_context(client):
+def _opened_bucket(url: str) -> Iterator[IRecords]:
+    client = connect(url, ENGINE_TIMEOUT_SECONDS)
+    from filestored.storage.object_store import layout
+    from filestored.storage.object_store.records import ObjectRecords
+
+    with layout.error_context(client):
         text = client.read_format()
         if text is None or parse(text).hash != image_directory.FORMAT_NAME:
             raise UnusableStore("it is not the --images of a daemon; name that with --images")
-        records = ObjectRecords(client)
-        try:
-            yield records
-        finally:
-            records.close()
+        yield ObjectRecords(client)
 
 
 @contextmanager

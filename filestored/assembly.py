@@ -225,6 +225,7 @@ def _open_images(
         from filestored.storage.object_store.spool import Spool
 
         client = _connect(settings, path, health, recovery)
+        recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
         parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve))
     else:
         report = recovery.add(health, partial(image_directory.repair, path))
@@ -246,7 +247,7 @@ def _connect(settings: Settings, url: str, health: Health, recovery: Recovery) -
     from filestored.storage.object_store.client import ObjectStoreClient
 
     client = ObjectStoreClient(parse_url(url), settings.engine_timeout)
-    recovery.add(health, client.confirm_format)
+    recovery.monitor(health, client.confirm_format)
     return client
 
 

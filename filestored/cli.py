@@ -19,7 +19,7 @@ from filestored.daemon.startup_errors import one_line
 from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
 from filestored.storage.migration.migrate import MigrationProgress, abandon, migrate
-from filestored.storage.object_store.url import is_url, parse_url
+from filestored.storage.object_store.url import is_url
 
 try:
     from rich.console import Console
@@ -108,8 +108,8 @@ def _add_account_commands(commands: Any) -> None:
     account = commands.add_parser(
         "account",
         help="create accounts of the image API, and print their tokens",
-        description="Works on the --images directory itself, or on the object store, also beside running "
-        "daemons. Run it as the owner of the directory, or as root.",
+        description="Works on --images itself, also beside running daemons. Run it as the owner of the "
+        "directory, or as root; for an object store, with the variables of the daemon.",
     )
     actions = account.add_subparsers(required=True, metavar="ACTION")
     for name, command, text in (
@@ -125,21 +125,18 @@ def _add_account_commands(commands: Any) -> None:
             metavar="PLACE",
             type=_place,
             default="images",
-            help="the daemon's --images: a directory, or the URL of an object store [default: images]",
+            help="the daemon's --images, a directory or a URL [default: images]",
         )
         action.set_defaults(command=command)
 
 
 def _place(text: str) -> str:
-    """Return the path of a directory, or a URL. Raises `ArgumentTypeError`."""
-    try:
-        return str(parse_url(text)) if is_url(text) else os.path.realpath(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+    """Return the URL of an object store, or the path of a directory."""
+    return text if is_url(text) else os.path.realpath(text)
 
 
 def _directory(text: str) -> str:
-    """Return the path of a directory. Raises `ArgumentTypeError` for a URL."""
+    """Return the path of a directory. Raises `ArgumentTypeError` for the URL of an object store."""
     if is_url(text):
         raise ArgumentTypeError(f"{text!r} is not a directory; copy the object store into one first")
     return os.path.realpath(text)

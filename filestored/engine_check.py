@@ -10,6 +10,7 @@ run in the background. It creates what is missing in the object stores, and prob
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import FilestoredError, UnusableStore
@@ -17,7 +18,10 @@ from filestored.settings import Settings
 from filestored.storage.disk.layout import DEFAULT_HASH
 from filestored.storage.object_store.url import is_url, parse_url
 
-MAX_SECONDS = 9.0
+if TYPE_CHECKING:
+    from filestored.storage.object_store.client import ObjectStoreClient
+
+MAX_SECONDS = 8.0
 """Maximum duration of the check."""
 
 _MAX_TIMEOUT_SECONDS = 3.0
@@ -46,13 +50,6 @@ def check(settings: Settings) -> str | None:
     return hash_name
 
 
-def missing_package(error: ImportError) -> UnusableStore:
-    """Return the error to report when the extra ``s3`` is not installed."""
-    return UnusableStore(
-        f"object stores need the package {error.name}: in the checkout run pip install '.[s3]'"
-    )
-
-
 def main() -> None:
     """Check the object stores of the settings on stdin."""
     settings = Settings.from_json(sys.stdin.readline())
@@ -66,24 +63,36 @@ def main() -> None:
 
 def _check(settings: Settings) -> str | None:
     """Prepare both object stores. Raises `UnusableStore`, `UnknownAlgorithm` or `OSError`."""
-    try:
-        from filestored.images import bucket
-        from filestored.storage.object_store import layout, spool
-        from filestored.storage.object_store.client import ObjectStoreClient
-    except ImportError as error:
-        raise missing_package(error) from None
-    spool.check(settings.spool)
     timeout = min(settings.engine_timeout, _MAX_TIMEOUT_SECONDS)
+    clients = {url: connect(url, timeout) for url in (settings.store, settings.images) if is_url(url)}
+    from filestored.images import bucket
+    from filestored.storage.object_store import layout, spool
+
+    spool.check(settings.spool)
     hash_name = None
     if is_url(settings.store):
-        client = ObjectStoreClient(parse_url(settings.store), timeout)
+        client = clients[settings.store]
         with layout.error_context(client):
             found = layout.prepare(client, algorithm(settings.hash_name or DEFAULT_HASH).name)
             hash_name = _agreed(found.hash, settings.hash_name).name
             layout.probe(client)
     if is_url(settings.images):
-        bucket.prepare(ObjectStoreClient(parse_url(settings.images), timeout))
+        bucket.prepare(clients[settings.images])
     return hash_name
+
+
+def connect(url: str, timeout: float) -> "ObjectStoreClient":
+    """Return the client of an object store; makes no request. Raises `UnusableStore`."""
+    try:
+        from filestored.storage.object_store.client import ObjectStoreClient
+
+        return ObjectStoreClient(parse_url(url), timeout)
+    except ImportError as error:
+        raise UnusableStore(
+            f"object stores need the package {error.name}: in the checkout run pip install '.[s3]'"
+        ) from None
+    except ValueError as error:
+        raise UnusableStore(str(error)) from None
 
 
 def _agreed(found: str, wanted: str | None) -> Algorithm:

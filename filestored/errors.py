@@ -73,13 +73,24 @@ class StoreMissing(UploadRefused, OSError):
     """The directory of the store was removed; nothing can be read or written until a restart."""
 
 
-class EngineError(UploadRefused, OSError):
+class EngineError(OSError):
     """The object store could not do this now; try again."""
 
-    def __init__(self, reason: str = "") -> None:
+    # No `FilestoredError`: a change may have been made.
+
+    def __init__(self, reason: str = "", *, temporary: bool = True) -> None:
         super().__init__()
         self.reason = reason
         """The reason for the operator, which names the store."""
+        self.temporary = temporary
+        """False when a repetition would fail as well."""
+
+    def __str__(self) -> str:
+        return type(self).__doc__ or ""
+
+
+class OutcomeUnknown(EngineError):
+    """The object store did not tell whether it has done this."""
 
 
 class EngineUnavailable(EngineError):

@@ -1,13 +1,15 @@
 """Real daemons on one object store: one by itself, or several behind an nginx, which picks one at random.
 
 nginx does not repeat a request that has failed, so a test sees each failure. It streams bodies in both
-directions, and opens a connection to a daemon for each request.
+directions, and opens a connection to a daemon for each request. A request of HTTP/1.0 without a host is
+passed on as one of HTTP/1.1, which needs a host: `tests.daemon_process.start` names it ``x``.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ import pytest
 from tests.daemon.reverse_proxy import running_proxy
 from tests.daemon_process import Running, start
 from tests.seaweedfs import NEEDS, Prefix
+from tests.storage.object_stores import seaweedfs_client
+from tests.token_leaks import tokens_of
 
 NEEDS_BALANCER = pytest.mark.needs("nginx")
 
 CONFIGURATION = """
+map $http_host $named_host {{ "" x; default $http_host; }}
 upstream daemons {{ random; {servers} }}
 server {{
   listen 80;
@@ -26,7 +31,7 @@ server {{
   location / {{
     proxy_pass http://daemons;
     proxy_http_version 1.1;
-    proxy_set_header Host $http_host;
+    proxy_set_header Host $named_host;
     proxy_next_upstream off;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;
@@ -55,6 +60,11 @@ class Balanced:
         """All that the daemons have logged so far."""
         return "".join(daemon.log for daemon in self.daemons)
 
+    def end(self) -> None:
+        """End the daemons, but not the balancer."""
+        for daemon in self.daemons:
+            daemon.end()
+
 
 def start_on_engine(
     prefix: Prefix, directory: str, started: list[Running], *options: str, **more: Any
@@ -67,7 +77,22 @@ def start_on_engine(
     os.makedirs(spool, exist_ok=True)
     places = ["--store", prefix.below(FILES).url, "--images", prefix.below(IMAGES).url, "--spool", spool]
     environment = {**prefix.server.environment, **more.pop("environment", {})}
-    return start(directory, started, *places, *options, environment=environment, **more)
+    running = start(directory, started, *places, *options, environment=environment, **more)
+    running.tokens = partial(_tokens, prefix.below(IMAGES))
+    return running
+
+
+def _tokens(images: Prefix) -> list[bytes]:
+    """Return the tokens of all accounts; none if the object store has been stopped."""
+    if not images.server.is_running:
+        return []
+    from filestored.storage.object_store.records import ObjectRecords
+
+    records = ObjectRecords(seaweedfs_client(images))
+    try:
+        return tokens_of(records)
+    finally:
+        records.close()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.leak_check import left_since, open_resources, run_obstore, run_reacto
 from tests.seaweedfs import Prefix, SeaweedFS
 from tests.tools import advice, find_tool
 
-SLOW_FIXTURES = {"start_daemon", "script"}
+SLOW_FIXTURES = {"start_daemon", "script", "start_on"}
 """Fixtures that start a daemon for one test, which takes a second or more."""
 
 MEMORY_DIRECTORY = "/dev/shm"

@@ -35,6 +35,8 @@ class Running:
     address: str
     port: int
     statuses: list[str] = field(default_factory=list)
+    tokens: Callable[[], list[bytes]] = list
+    """Reads the tokens of its accounts, which it may not have logged, where they are not in its directory."""
 
     @property
     def url(self) -> str:
@@ -101,7 +103,7 @@ class Running:
         for pid in mine:
             _until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), 10.0)
         self.process.wait()
-        assert [] == leaks(self.directory)
+        assert [] == leaks(self.directory, self.tokens())
 
 
 def start(

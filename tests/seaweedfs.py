@@ -99,6 +99,11 @@ class SeaweedFS:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """True between `start` and `stop` or `kill`."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start it, and wait until a PUT succeeds."""
         if self.ports:

@@ -1,33 +1,46 @@
-"""No daemon of any test ever writes a token down: what each has written is searched when it has ended."""
+"""No daemon of any test ever writes a secret down: what each has written is searched when it has ended.
+
+Secrets are the tokens of its accounts, and the key of the object store.
+"""
 
 import gzip
 import os
+from collections.abc import Iterable
 
 from filestored.images.accounts import ACCOUNTS, Accounts, read_key
+from filestored.interfaces import IRecords
 from filestored.storage.disk.records import DiskRecords
+from tests.seaweedfs import SECRET_KEY
+
+KEY = "KEY"
+"""The record from which all tokens derive; there is none before the first start."""
 
 LOGS = ("log", "stderr", "access", "filestored.log")
 """Prefixes of the text files that a daemon under test writes, rotated ones included."""
 
 
-def leaks(directory: str) -> list[str]:
-    """The files in the directory of a daemon that hold a token of one of its accounts."""
-    tokens = _tokens(os.path.join(directory, "images"))
-    if not tokens:
-        return []
+def leaks(directory: str, tokens: Iterable[bytes] = ()) -> list[str]:
+    """The files in the directory of a daemon that hold a secret; `tokens` are of accounts elsewhere."""
+    secrets = [SECRET_KEY.encode(), *tokens, *_tokens_on_disk(os.path.join(directory, "images"))]
     logs = [name for name in os.listdir(directory) if name.startswith(LOGS)]
-    return [name for name in logs if any(token in _text(os.path.join(directory, name)) for token in tokens)]
+    return [name for name in logs if any(each in _text(os.path.join(directory, name)) for each in secrets)]
 
 
-def _tokens(images: str) -> list[bytes]:
+def tokens_of(records: IRecords) -> list[bytes]:
     """The tokens of all accounts, as the server itself would tell them."""
-    if not os.path.exists(os.path.join(images, "KEY")):
+    if records.read(KEY) is None:
+        return []
+    accounts = Accounts(records, read_key(records))
+    names = {name.split("/")[1] for name in records.names(ACCOUNTS) if name.endswith("/account")}
+    return [accounts.get_token(name).encode() for name in sorted(names)]
+
+
+def _tokens_on_disk(images: str) -> list[bytes]:
+    if not os.path.exists(os.path.join(images, KEY)):
         return []
     records = DiskRecords(images)
     try:
-        accounts = Accounts(records, read_key(records))
-        names = {name.split("/")[1] for name in records.names(ACCOUNTS) if name.endswith("/account")}
-        return [accounts.get_token(name).encode() for name in sorted(names)]
+        return tokens_of(records)
     finally:
         records.close()
 

@@ -336,10 +336,10 @@ def _is_read_only(path: str) -> bool:
 
 
 def _parse_timeout(text: str) -> float:
-    """Return a number of seconds from 1 to 3,600. Raises `ValueError`."""
+    """Return a number of seconds from 1 to 60. Raises `ValueError`."""
     seconds = parse_seconds(text)
-    if not 1 <= seconds <= 3600:
-        raise ValueError(f"{text!r} is not a number of seconds from 1 to 3600")
+    if not 1 <= seconds <= 60:
+        raise ValueError(f"{text!r} is not a number of seconds from 1 to 60")
     return seconds
 
 

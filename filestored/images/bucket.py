@@ -32,6 +32,7 @@ SWEEP_INTERVAL_SECONDS = 24 * 60 * 60
 """Minimum time between two removals of orphans."""
 
 BLOBS = "blobs"
+"""Prefix of the bytes of images."""
 
 _LAST_SWEEP = "sweep/last"
 
@@ -44,9 +45,7 @@ def prepare(client: ObjectStoreClient) -> None:
             raise UnusableStore(f"it is a store of files named by {found.hash}, and not a place for images")
         layout.prepare(client.below(BLOBS), UNIQUE_SHA256.name)
         layout.probe(client)
-        records = ObjectRecords(client)
-        read_key(records)
-        records.close()
+        read_key(ObjectRecords(client))
 
 
 def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:

@@ -20,7 +20,14 @@ from typing import Protocol
 from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Digest
-from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
+from filestored.interfaces import (
+    IBackend,
+    IDurablePublish,
+    INonBlockingOpen,
+    IOpenToRead,
+    ISink,
+    IStoredFile,
+)
 from filestored.storage.health import ReadFailed
 
 MAX_RATIO = 0.9
@@ -54,8 +61,9 @@ class GzipBackend:
 
     def __init__(self, inner: IBackend) -> None:
         self._inner = inner
-        if INonBlockingOpen.providedBy(inner):
-            alsoProvides(self, INonBlockingOpen)
+        for each in (INonBlockingOpen, IDurablePublish, IOpenToRead):
+            if each.providedBy(inner):
+                alsoProvides(self, each)
 
     def begin(self) -> ISink:
         """Return a `GzipSink`."""
@@ -68,6 +76,10 @@ class GzipBackend:
     def open(self, digest: Digest) -> IStoredFile:
         """Open a file as stored, compressed or not."""
         return self._inner.open(digest)
+
+    def open_to_read(self, digest: Digest) -> IStoredFile:
+        """See `IOpenToRead`, which this backend provides if `inner` does."""
+        return IOpenToRead(self._inner).open_to_read(digest)
 
     def delete(self, digest: Digest) -> bool:
         """Delete the file from `inner`."""

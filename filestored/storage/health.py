@@ -71,7 +71,7 @@ class Health:
 
     _log = Logger()
 
-    def __init__(self, refusal: type[UploadRefused] = WritesSuspended) -> None:
+    def __init__(self, refusal: type[Exception] = WritesSuspended) -> None:
         self.refusal = refusal
         self.degraded: str | None = None
         self.unreadable = 0

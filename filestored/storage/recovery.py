@@ -2,7 +2,8 @@
 
 `Recovery.add` registers a directory with its `Health` and the function that prepares it. While a preparation
 is due, that function runs at an interval in an I/O thread; when it succeeds, the health resumes. A
-preparation is due after it failed at the start, and during a suspension that a probe may end.
+preparation is due after it failed at the start, and during a suspension that a probe may end. An object
+store is also checked while it is healthy, so that an outage is known before a client meets it (`monitor`).
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from filestored.errors import UnusableStore
+from filestored.errors import EngineError, UnusableStore
 from filestored.storage.disk.directory import Report
 from filestored.storage.health import Health
 from filestored.storage.threads import Run
@@ -23,6 +24,9 @@ INTERVAL_SECONDS = 5.0
 
 ENGINE_INTERVAL_SECONDS = 1.0
 """Interval of attempts on an object store."""
+
+CHECK_SECONDS = 5.0
+"""Interval of checks of an object store that is healthy."""
 
 
 class Recovery:
@@ -35,6 +39,7 @@ class Recovery:
         self._interval = interval
         self._run = run
         self._functions: dict[Health, list[Callable[[], None]]] = {}
+        self._next_check: dict[Health, float] = {}
         self._unprepared: set[Health] = set()
         self._next_attempt: IDelayedCall | None = None
         self._stopped = False
@@ -46,6 +51,14 @@ class Recovery:
         """
         self._functions.setdefault(health, []).append(repair)
         return partial(self._report, health)
+
+    def monitor(self, health: Health, check: Callable[[], None]) -> None:
+        """Register an object store, which is also checked every `CHECK_SECONDS` while it is healthy.
+
+        `check` is blocking, and raises `EngineError`.
+        """
+        self._functions.setdefault(health, []).append(check)
+        self._next_check[health] = 0.0
 
     def start(self) -> None:
         """Start the attempts."""
@@ -77,6 +90,8 @@ class Recovery:
                 await self._run(_call_all, functions)
             except (UnusableStore, OSError) as error:
                 self._log.debug("writing is not possible yet: {reason}", reason=str(error))
+                if isinstance(error, EngineError):
+                    health.classify_read(error)
             else:
                 self._unprepared.discard(health)
                 health.resume()
@@ -84,6 +99,9 @@ class Recovery:
     def _is_due(self, health: Health) -> bool:
         if health.degraded is not None:
             return health.recoverable
+        if health in self._next_check and self._clock.seconds() >= self._next_check[health]:
+            self._next_check[health] = self._clock.seconds() + CHECK_SECONDS
+            return True
         return health in self._unprepared
 
     def _failed(self, failure: Any) -> None:

@@ -23,7 +23,7 @@ process from ending. Its data was not acknowledged.
 Rejected: one pool with a limit per kind, which needs a second queue.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from threading import Thread
 from traceback import clear_frames
@@ -40,6 +40,7 @@ from filestored.storage.health import Health, raise_classified
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_A = TypeVar("_A")
 
 
 class Run(Protocol):
@@ -78,8 +79,16 @@ MAX_THREADS = {
 }
 """Maximum number of threads per pool."""
 
-MAX_REMOTE_THREADS = {**MAX_THREADS, "read": 64, "commit": 32, "record": 32}
-"""The same for an object store: requests wait for the network, and uploads are not batched."""
+MAX_REMOTE_THREADS = {
+    "read": 64,
+    "write": 32,
+    "seal": 32,
+    "commit": 32,
+    "record": 32,
+    "decompress": 32,
+    "list": 4,
+}
+"""The same for an object store: all kinds wait for the network, and uploads are not batched."""
 
 MAX_STOP_SECONDS = 3.0
 """Maximum seconds that a stop waits for running jobs."""
@@ -90,6 +99,27 @@ class DaemonThread(Thread):
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(daemon=True, **fields)
+
+
+def in_parallel(function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
+    """Return the results for all arguments, each computed in a thread. Raises the first exception."""
+    results: dict[int, _T] = {}
+    errors: list[BaseException] = []
+
+    def call(number: int) -> None:
+        try:
+            results[number] = function(arguments[number])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [DaemonThread(target=call, args=(number,)) for number in range(len(arguments))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(arguments))]
 
 
 class _Pool(ThreadPool):

@@ -24,6 +24,12 @@ status is 1 when one fails.
     slow_uploads  P24: 200 slow uploads at once: >= 99 % of another client's uploads succeed
     clock     P29: the clock is set an hour ahead and back: requests go on, deadlines stay (faketime)
     attacks  P24: six attacks on CPU, memory and slots at once: others succeed in 99 %, p99 <= 250 ms
+    engine-kill    20 times kill -9 of either of two daemons on one bucket: nothing lost, nothing partial
+    engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
+    engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each
+    engine-copy    rclone copies files and images to a bucket and back: the same is served
+    engine-race    8 processes race for names, ids and accounts: one winner each, nothing lost
+    engine-faults  lost, cut and refused answers of the engine at random: right, recognisably cut, or 503
 
 What a proof needs and does not find (strace, root, loop devices, nginx) is said on its line as
 ``NOT RUN``, which is neither a pass nor a failure.

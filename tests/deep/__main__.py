@@ -26,6 +26,7 @@ NAMES = (
         "reserve",
     ),
     *("missing_directories", "proxies", "heads", "framing", "forms", "slow_uploads", "clock", "attacks"),
+    *("engine-kill", "engine-outage", "engine-memory", "engine-copy", "engine-faults", "engine-race"),
 )
 
 
@@ -53,7 +54,7 @@ def _run(name: str, options: argparse.Namespace) -> bool:
     bench = Bench(tempfile.mkdtemp(prefix=f"deep-{name}-"), options.seconds, options.rounds)
     began = time.monotonic()
     try:
-        verdict = importlib.import_module(f"tests.deep.{name}").prove(bench)
+        verdict = importlib.import_module(f"tests.deep.{name.replace('-', '_')}").prove(bench)
         word, figure, good = ("PASS" if verdict.holds else "FAIL"), verdict.figure, verdict.holds
     except NotRunError as error:
         word, figure, good = "NOT RUN", str(error), True

@@ -36,15 +36,15 @@ class Bench:
     directory: str
     seconds: float
     rounds: int = 30
-    _started: list[Running] = field(default_factory=list)
+    started: list[Running] = field(default_factory=list)
 
     def start(self, *options: str, name: str = "daemon", **more: Any) -> Running:
         """Start a daemon with these options of filestored; see `tests.daemon_process.start`."""
-        return start(os.path.join(self.directory, name), self._started, *options, **more)
+        return start(os.path.join(self.directory, name), self.started, *options, **more)
 
     def end(self) -> None:
         """End all daemons that were started."""
-        for running in self._started:
+        for running in self.started:
             running.end()
 
 

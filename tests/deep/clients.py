@@ -108,7 +108,7 @@ class Mix:
         self.memory.accounts[name] = token = answer.json()["token"]
         home = f"{self._url}imageapi/token/{token}/"
         for number in range(3):
-            data = _pixel(dice.randrange(256))
+            data = png_of_one_pixel(dice.randrange(256))
             files = {"image": (f"{number}.png", data)}
             answer = session.post(f"{home}upload-image/", files=files, timeout=TIMEOUT)
             if not answer.ok:
@@ -127,6 +127,23 @@ def damage_to(daemon: Running, store: str, memory: Memory) -> Damage:
         lost=sum(found.get(digest) != content for digest, content in memory.files.items()),
         back=len(memory.deleted_files & set(found)),
     )
+    return damage + _damage_to_images(daemon, memory)
+
+
+def damage_served(daemon: Running, memory: Memory) -> Damage:
+    """Compare the files and images that `daemon` serves with what was acknowledged."""
+    damage = Damage()
+    with requests.Session() as session:
+        for digest in {*memory.files, *memory.deleted_files}:
+            answer = session.get(f"{daemon.url}files/{digest}", timeout=TIMEOUT)
+            found = answer.content if answer.ok else None
+            damage.lost += digest in memory.files and found != memory.files[digest]
+            damage.back += digest in memory.deleted_files and answer.status_code != 404
+    return damage + _damage_to_images(daemon, memory)
+
+
+def _damage_to_images(daemon: Running, memory: Memory) -> Damage:
+    damage = Damage()
     with requests.Session() as session:
         for name, token in memory.accounts.items():
             home = f"{daemon.url}imageapi/token/{token}/"
@@ -141,8 +158,8 @@ def damage_to(daemon: Running, store: str, memory: Memory) -> Damage:
     return damage
 
 
-def _pixel(level: int) -> bytes:
-    """A PNG of one grey pixel."""
+def png_of_one_pixel(level: int) -> bytes:
+    """Return a PNG of one grey pixel."""
     data = BytesIO()
     Image.new("L", (1, 1), level).save(data, "PNG")
     return data.getvalue()

@@ -30,14 +30,14 @@ class BlockingClient:
         self.connection.sendall(data)
 
     def read_response(self, method: str = "GET") -> Response:
-        """Read the next response. Raises `EOFError` if the connection ends before, or `ConnectionError`."""
+        """Read the next response. Raises `ConnectionError`, or `EOFError` with the part that came."""
         parser = ResponseParser(method)
         data, self._rest = self._rest, b""
         response = parser.feed(data) if data else None
         while response is None:
             data = self.connection.recv(1 << 18)
             if not data:
-                raise EOFError
+                raise EOFError(parser.response)
             response = parser.feed(data)
         self._rest = parser.remainder
         return response

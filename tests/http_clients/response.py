@@ -25,13 +25,13 @@ class Response:
 
 
 class ResponseParser:
-    """Parses the response to one request with this method, by h11."""
+    """Parses the response to one request with this method, by h11; `response` is what came of it so far."""
 
     def __init__(self, method: str = "GET") -> None:
         self._connection = h11.Connection(h11.CLIENT)
         self._connection.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
         self._connection.send(h11.EndOfMessage())
-        self._response = Response()
+        self.response = Response()
         self._body: list[bytes] = []
 
     @property
@@ -45,19 +45,19 @@ class ResponseParser:
             self._connection.receive_data(data)
         while (event := self._connection.next_event()) is not h11.NEED_DATA:
             if isinstance(event, h11.EndOfMessage):
-                self._response.body = b"".join(self._body)
-                return self._response
+                self.response.body = b"".join(self._body)
+                return self.response
             self._handle(event)
         return None
 
     def _handle(self, event: object) -> None:
         match event:
             case h11.InformationalResponse():
-                self._response.interim.append(event.status_code)
+                self.response.interim.append(event.status_code)
             case h11.Response():
-                self._response.status = event.status_code
-                self._response.lines = event.headers.raw_items()
-                self._response.fields = {
+                self.response.status = event.status_code
+                self.response.lines = event.headers.raw_items()
+                self.response.fields = {
                     name.decode(): value.decode("latin-1") for name, value in event.headers
                 }
             case h11.Data():

@@ -35,6 +35,13 @@ class Client:
         assert 201 == answer.status_code
         self.token = answer.json()["token"]
 
+    @classmethod
+    def of(cls, daemon, token):
+        """A client of an account that exists."""
+        client = cls.__new__(cls)
+        client.url, client.token = f"{daemon.url}imageapi/", token
+        return client
+
     def call(self, method, path, **more):
         return requests.request(method, f"{self.url}token/{self.token}/{path}", timeout=60, **more)
 
@@ -43,3 +50,6 @@ class Client:
 
     def list_images(self):
         return self.call("GET", "get-image-list/").json()
+
+    def retrieve(self, username):
+        return requests.get(f"{self.url}retrieve-token/{username}/", timeout=60).json()

@@ -19,14 +19,14 @@ from tests.tools import find_tool
 
 
 @pytest.fixture
-def http(daemon, tmp_path):
+def http(server, tmp_path):
     """A function that types a line of the document: HTTPie's answer as status and JSON, or bytes."""
     (tmp_path / "cat.png").write_bytes(png())
     (tmp_path / "dog.png").write_bytes(png(9))
     (tmp_path / "note.txt").write_text("no image at all")
 
     def run(line):
-        words = line.replace("http://localhost:8000/", daemon.url.replace("127.0.0.1", "localhost")).split()
+        words = line.replace("http://localhost:8000/", server.url.replace("127.0.0.1", "localhost")).split()
         assert "http" == words.pop(0)
         environment = {**os.environ, "HTTPIE_CONFIG_DIR": str(tmp_path)}
         done = subprocess.run(
@@ -77,13 +77,13 @@ def test_errors_of_the_specification_have_its_statuses(http):
 # --- the daemon around it ----------------------------------------------------------------------------
 
 
-def test_images_and_tokens_survive_a_restart(start_daemon):
-    daemon = start_daemon("--workers", "2")
-    client = Client(daemon)
+def test_images_and_tokens_survive_a_restart(start_server):
+    server = start_server()
+    client = Client(server)
     data = png(200)
     identity = client.upload("Ёжик.png", data).json()["File ID"]
-    daemon.end()
-    again = start_daemon("--workers", "2")
+    server.end()
+    again = start_server()
     client.url = f"{again.url}imageapi/"
     assert {"Ёжик.png": identity} == client.list_images()
     assert data == client.call("GET", f"get-image/{identity}/").content
@@ -174,21 +174,21 @@ def test_thumbnail_is_made_cached_and_deleted_with_its_image(daemon):
     assert [] == os.listdir(thumbnails)
 
 
-def test_truncated_image_is_406(daemon):
-    client = Client(daemon)
+def test_truncated_image_is_406(server):
+    client = Client(server)
     data = png(300)
     assert 406 == client.upload("cat.png", data[: len(data) // 2]).status_code
     assert {} == client.list_images()
 
 
 @pytest.mark.parametrize("name", ["JPEG with a preview", "JPEG of a Samsung phone", "PNG with a line feed"])
-def test_image_with_a_trailer_comes_back_byte_for_byte(daemon, name):
+def test_image_with_a_trailer_comes_back_byte_for_byte(server, name):
     data = {
         "JPEG with a preview": CAMERA["preview"],
         "JPEG of a Samsung phone": CAMERA["blocks with a directory"],
         "PNG with a line feed": png() + b"\n",
     }[name]
-    client = Client(daemon)
+    client = Client(server)
     answer = client.upload("image", data)
     assert 201 == answer.status_code
     assert data == client.call("GET", f"get-image/{answer.json()['File ID']}/").content

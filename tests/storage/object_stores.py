@@ -52,7 +52,7 @@ def memory_client() -> "ObjectStoreClient":
 
     store = MemoryStore()
     url = parse_url("s3://bucket/in/memory")
-    return ObjectStoreClient(url, TIMEOUT_SECONDS, lambda *_, retries: store)
+    return ObjectStoreClient(url, TIMEOUT_SECONDS, lambda *_, **__: store)
 
 
 def seaweedfs_client(prefix: Prefix) -> "ObjectStoreClient":
@@ -78,7 +78,7 @@ def open_backend(client: "ObjectStoreClient", algorithm: Algorithm, spool: str) 
 
 
 def open_object_records(client: "ObjectStoreClient") -> "ObjectRecords":
-    """Prepare the store of `client` and open it for records; the caller closes them."""
+    """Prepare the store of `client` and open it for records."""
     from filestored.storage.object_store.layout import prepare
     from filestored.storage.object_store.records import ObjectRecords
 

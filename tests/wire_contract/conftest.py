@@ -1,6 +1,6 @@
 """Fixtures: one real server per module, for requests over raw sockets.
 
-Modules choose servers by a mark: ``pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)``.
+Tests choose servers by a mark: ``pytest.mark.servers(*ALL_SERVERS)``; without one these are `ONE_DAEMON`.
 """
 
 import hashlib
@@ -18,7 +18,14 @@ from tests.wire_contract.servers import ONE_DAEMON, Served, serve
 MAX_SIZE = 1 << 20
 
 
-@pytest.fixture(scope="module", params=ONE_DAEMON)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that use ``served`` once for each server of the closest mark."""
+    if "served" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("servers")
+        metafunc.parametrize("served", mark.args if mark else ONE_DAEMON, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that takes files of at most 1 MiB, and what it stores."""
     directory = str(tmp_path_factory.mktemp("daemon"))

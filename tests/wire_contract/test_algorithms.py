@@ -9,7 +9,7 @@ import pytest
 from filestored.digest import ALGORITHMS, algorithm
 from tests.http_clients.raw_socket import FORM, JSON, RAW, ask, form
 from tests.storage.md5_collision import COLLIDING
-from tests.wire_contract.servers import ONE_DAEMON, serve
+from tests.wire_contract.servers import serve
 
 SPELLINGS = pytest.mark.parametrize("spelling", ["/?file_hash={}", "/?hash={}", "/files/{}"])
 KEYS = {"sha256": "sha-256", "sha512": "sha-512"}
@@ -22,7 +22,7 @@ def own(request):
     return algorithm(request.param)
 
 
-@pytest.fixture(scope="module", params=ONE_DAEMON)
+@pytest.fixture(scope="module")
 def served(request, own, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp(own.name))
     with serve(request, request.param, directory, "--hash", own.name) as served:

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from tests.http_clients.raw_socket import FORM, JSON, RAW, RawSocketClient, ask, chunked, form, head
-from tests.wire_contract.servers import ALL_SERVERS
+from tests.wire_contract.servers import ALL_SERVERS, ONE_DAEMON
 
-pytestmark = pytest.mark.parametrize("served", ALL_SERVERS, indirect=True)
+pytestmark = pytest.mark.servers(*ALL_SERVERS)
 
 UNSTORED = hashlib.sha256(b"nobody ever stored this").hexdigest()
 CHUNKED = "Transfer-Encoding: chunked"
@@ -224,7 +224,9 @@ def test_chunk_size_with_leading_zeros_is_accepted(port, fresh, digits, like_chu
     "length",
     ["+5", "-5", "0x5", "5 5", "0" * 30 + "5", "9" * 19, "9" * 5000, str(1 << 63), str((1 << 64) + 5)],
 )
+@pytest.mark.servers(*ONE_DAEMON)
 def test_ambiguous_content_length_is_400(port, length):
+    """Nginx takes leading zeros, and passes the number on without them."""
     with RawSocketClient(port) as peer:
         peer.send(head("POST", "/", [RAW, f"Content-Length: {length}"]) + b"hello")
         assert 400 == peer.read_response("POST").status

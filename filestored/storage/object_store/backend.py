@@ -61,7 +61,7 @@ class ObjectBackend:
         return ObjectFile(self._client, body.info, body)
 
     def delete(self, digest: Digest) -> bool:
-        """Delete an object, durably."""
+        """Delete an object, durably. After an error it may still be deleted, also later."""
         try:
             self._client.head(key_of(digest))
         except FileNotFoundError:

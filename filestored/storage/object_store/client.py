@@ -27,13 +27,22 @@ from typing import Any, TypeVar
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
-from filestored.errors import EngineError, EngineUnavailable, UnusableStore
-from filestored.storage.object_store.connection import Connect, connect, describe, names_no_bucket
+from filestored.errors import EngineError, EngineUnavailable, OutcomeUnknown, UnusableStore
+from filestored.storage.object_store.connection import (
+    Connect,
+    connect,
+    describe,
+    is_temporary,
+    names_no_bucket,
+)
 from filestored.storage.object_store.outage import Outage
 from filestored.storage.object_store.url import ObjectStoreURL
 
 FORMAT = "FORMAT"
 """Key of the object that each store has."""
+
+MAX_PROBE_SECONDS = 3.0
+"""Maximum seconds of the request that confirms an outage."""
 
 PUT_BYTES_PER_SECOND = 1024 * 1024
 """Minimum rate of a PUT: its timeout is that of a request without a body, and a second for each MiB more."""
@@ -119,9 +128,11 @@ class ObjectStoreClient:
         self._connect = connect
         self._outage = outage or Outage()
         bulk_timeout = timeout + MAX_PUT_BYTES / PUT_BYTES_PER_SECOND
-        self._store = connect(url, timeout, retries=True)
+        self._streams = connect(url, timeout, streams=True)
+        self._store = connect(url, timeout)
         self._once = connect(url, timeout, retries=False)
-        self._bulk = connect(url, bulk_timeout, retries=True)
+        self._probe = connect(url, min(timeout, MAX_PROBE_SECONDS), retries=False)
+        self._bulk = connect(url, bulk_timeout)
         self._bulk_once = connect(url, bulk_timeout, retries=False)
 
     def below(self, name: str) -> "ObjectStoreClient":
@@ -146,14 +157,16 @@ class ObjectStoreClient:
             options["range"] = {"offset": start} if stop is None else (start, stop)
         with self._absence_confirmed():
             try:
-                result = self.call(key, obstore.get, self._store, self._path(key), options=options)
+                result = self.call(key, obstore.get, self._streams, self._path(key), options=options)
             except PreconditionError:
                 raise ObjectChanged(f"the object {key} was replaced while it was read") from None
             return ObjectBody(self, self._info(result.meta), result)
 
     def read(self, key: str) -> tuple[bytes, ObjectInfo]:
         """Return the bytes and metadata of a small object. Raises `FileNotFoundError` or `EngineError`."""
-        body = self.get(key)
+        with self._absence_confirmed():
+            result = self.call(key, obstore.get, self._store, self._path(key))
+        body = ObjectBody(self, self._info(result.meta), result)
         return body.read_all(), body.info
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
@@ -180,7 +193,11 @@ class ObjectStoreClient:
     # --- writing --------------------------------------------------------------------------------
 
     def create(self, key: str, data: Buffer) -> bool:
-        """Create an object; return False when it exists. The outcome of an `EngineError` is unknown."""
+        """Create an object; return False when it exists.
+
+        Raises `OutcomeUnknown` when it exists after a request without an answer, and `EngineError`, of which
+        the outcome is unknown, too.
+        """
         return self._put_conditionally(key, data, "create")
 
     def replace(self, key: str, data: Buffer, version: Mapping[str, str]) -> bool:
@@ -200,7 +217,11 @@ class ObjectStoreClient:
     def put(self, key: str, data: Buffer) -> None:
         """Write an object, whether it exists or not; in parts if it is large. Raises `EngineError`."""
         store = self._bulk if len(data) > PART_BYTES else self._store
-        self._put(key, data, store, "overwrite")
+        try:
+            self._put(key, data, store, "overwrite")
+        except FileNotFoundError:  # the bucket, or the upload in parts
+            self.confirm_format()
+            raise EngineError(f"{self.url}: {key} could not be written") from None
 
     def delete(self, key: str) -> None:
         """Delete an object, if it exists. Raises `EngineError`."""
@@ -219,7 +240,7 @@ class ObjectStoreClient:
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the service. Raises `FileNotFoundError` or `EngineError`."""
         with self._absence_confirmed():
-            self.call(source, obstore.copy, self._store, self._path(source), self._path(target))
+            self.call(source, obstore.copy, self._bulk, self._path(source), self._path(target))
 
     # --- outages --------------------------------------------------------------------------------
 
@@ -233,12 +254,16 @@ class ObjectStoreClient:
                 raise UnusableStore(f"the bucket {self.url.bucket} does not exist; create it") from None
             return None
 
-    def confirm_format(self) -> None:
-        """Read ``FORMAT`` with a single request. Raises `EngineUnavailable` when that fails."""
+    def confirm_format(self, reason: str = "") -> None:
+        """Read ``FORMAT`` with a single request. Raises `EngineUnavailable` when that fails.
+
+        `reason` is that of an earlier failure.
+        """
         try:
-            obstore.get(self._once, self._path(FORMAT)).bytes()
+            obstore.get(self._probe, self._path(FORMAT)).bytes()
         except FileNotFoundError:
-            raise self._outage.begin(f"{self.url} has no {FORMAT} object any more") from None
+            missing = f"{self.url} has no {FORMAT} object any more"
+            raise self._outage.begin(reason or missing) from None
         except BaseError as error:
             raise self._outage.begin(f"{self.url}: {describe(error)}") from None
         self._outage.end()
@@ -251,13 +276,17 @@ class ObjectStoreClient:
         except (FileNotFoundError, AlreadyExistsError, PreconditionError):
             raise
         except BaseError as error:
-            self.confirm_format()
-            raise EngineError(f"{self.url}: {key}: {describe(error)}") from None
+            self.confirm_format(f"{self.url}: {describe(error)}")
+            reason = f"{self.url}: {key}: {describe(error)}"
+            raise EngineError(reason, temporary=is_temporary(error)) from None
         self._outage.end()
         return result
 
     def _put_conditionally(self, key: str, data: Buffer, mode: Any) -> bool:
-        """Write if the condition holds. A failed request is repeated, and may meet its own effect."""
+        """Write if the condition holds. A failed request is repeated, and may meet its own effect.
+
+        That may even have been changed again by another process, which only the caller could tell.
+        """
         store = self._bulk_once if len(data) > PART_BYTES else self._once
         deadline, pause = time.monotonic() + self.timeout, _FIRST_PAUSE_SECONDS
         failed = False
@@ -266,12 +295,15 @@ class ObjectStoreClient:
                 self._put(key, data, store, mode)
                 return True
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
-                return failed and self._has(key, data)
-            except EngineUnavailable:
-                raise
-            except EngineError:
+                if not failed:
+                    return False
+                if self._has(key, data):
+                    return True
+                raise OutcomeUnknown(f"{self.url}: {key} was changed, by this request or another") from None
+            except EngineError as error:
                 failed = True
-                if time.monotonic() + pause > deadline:
+                outage = isinstance(error, EngineUnavailable)
+                if outage or not error.temporary or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, _MAX_PAUSE_SECONDS)

@@ -14,33 +14,44 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from filestored.errors import UnusableStore
-from filestored.storage.object_store.credentials import read_credentials
+from filestored.storage.object_store.credentials import NAMES, read_credentials
 from filestored.storage.object_store.url import ObjectStoreURL
 
 MAX_CONNECT_SECONDS = 3.0
 """Maximum seconds to connect."""
 
-MAX_REQUEST_SECONDS = 7 * 24 * 60 * 60
-"""Maximum seconds of one request with its body: a slow reader may take days for a large file."""
+MAX_STREAM_SECONDS = 7 * 24 * 60 * 60
+"""Maximum seconds of a stream: a slow reader may take days for a large file."""
 
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 1.0
 _MAX_RETRIES = 100
+_TEMPORARY = frozenset({"408", "409", "429"})
 
 
 class Connect(Protocol):
     """Makes a store of ``obstore``."""
 
-    def __call__(self, url: ObjectStoreURL, timeout: float, *, retries: bool) -> Any:
-        """Return a store whose requests are answered within `timeout` seconds, or are repeated until then."""
+    def __call__(
+        self, url: ObjectStoreURL, timeout: float, *, retries: bool = True, streams: bool = False
+    ) -> Any:
+        """Return a store whose requests end within `timeout` seconds, or are repeated until then.
+
+        With `streams` only the head of an answer, and each piece of its body, have to come in that time.
+        """
 
 
 def connect(
-    url: ObjectStoreURL, timeout: float, *, retries: bool, environment: Mapping[str, str] = os.environ
+    url: ObjectStoreURL,
+    timeout: float,
+    *,
+    retries: bool = True,
+    streams: bool = False,
+    environment: Mapping[str, str] = os.environ,
 ) -> Any:
     """Return a store for the bucket of `url`; makes no request. Raises `UnusableStore`."""
     values = read_credentials(url.scheme, environment)
-    options = _options(timeout, retries, values)
+    options = _options(timeout, retries, streams, values)
     try:
         if url.scheme == "s3":
             # Signing the SHA-256 of each body would halve the rate of small uploads; TLS protects it.
@@ -50,15 +61,18 @@ def connect(
             return GCSStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
         return AzureStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
     except (BaseError, ValueError) as error:
-        raise UnusableStore(f"its credentials or endpoint are not usable ({type(error).__name__})") from None
+        raise UnusableStore(
+            f"the object store {url} cannot be used: its variables are missing or not usable, such as "
+            f"{', '.join(NAMES[url.scheme][:2])} ({type(error).__name__})"
+        ) from None
 
 
-def _options(timeout: float, retries: bool, values: Mapping[str, str]) -> dict[str, Any]:
+def _options(timeout: float, retries: bool, streams: bool, values: Mapping[str, str]) -> dict[str, Any]:
     endpoint = values.get("aws_endpoint_url", "") + values.get("azure_storage_endpoint", "")
     client = {
         "connect_timeout": timedelta(seconds=min(timeout, MAX_CONNECT_SECONDS)),
         "read_timeout": timedelta(seconds=timeout),
-        "timeout": timedelta(seconds=MAX_REQUEST_SECONDS),
+        "timeout": timedelta(seconds=MAX_STREAM_SECONDS if streams else timeout),
         "allow_http": endpoint.startswith("http://"),
     }
     retry = {
@@ -83,6 +97,12 @@ def describe(error: BaseError) -> str:
     if status:
         return f"it answered {status[1]}{f' {code[1]}' if code else ''}"
     return "it does not answer" if "sending request" in text else f"it failed ({type(error).__name__})"
+
+
+def is_temporary(error: BaseError) -> bool:
+    """Return whether a repetition of the request may succeed."""
+    status = re.search(r"status code: (\d{3})", str(error))
+    return status is None or status[1].startswith("5") or status[1] in _TEMPORARY
 
 
 def names_no_bucket(error: FileNotFoundError) -> bool:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored.errors import EngineError, UnusableStore
+from filestored.errors import EngineError, EngineUnavailable, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.format_file import StoreFormat, parse
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
 
@@ -25,8 +25,9 @@ def error_context(client: ObjectStoreClient) -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        raise UnusableStore(f"the object store cannot be used: {error.reason}") from None
-    except UnusableStore as error:
+        advice = "; check its endpoint, and the network" if isinstance(error, EngineUnavailable) else ""
+        raise UnusableStore(f"the object store cannot be used: {error.reason}{advice}") from None
+    except (UnusableStore, UnknownAlgorithm) as error:
         raise UnusableStore(f"the object store {client.url} cannot be used: {error}") from None
 
 

@@ -6,12 +6,13 @@
 
 `held` writes an object below ``holders/`` for its context, then reads the record. A change writes first, then
 waits until the objects of that time are gone. So each context either began before the change, which waits for
-it, or has read the new value. Those of dead processes are deleted after `MAX_HELD_SECONDS`.
+it, or has read the new value. Those of dead processes are deleted after `HELD_TIMEOUTS`.
 
 `sweep_removed` deletes objects of removed records after a day. As a DELETE has no condition, it could remove
 a record that was created meanwhile. So the value is first replaced by one that only this process deletes,
-after `DELETE_AFTER_SECONDS`; `create` replaces that only in the first `REUSE_SECONDS`, and fails later. All
-these times are those of the service.
+between `DELETE_AFTER_SECONDS` and `DELETE_UNTIL_SECONDS`. `create` replaces that value only before
+`REUSE_UNTIL_SECONDS` or after `REUSE_AGAIN_SECONDS`, and fails in between. All these times are those of the
+service.
 
 Rejected: locks with a lifetime instead of conditions; a process that is stopped for longer would write
 without one.
@@ -20,7 +21,6 @@ without one.
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,19 +31,27 @@ from filestored.errors import EngineError
 from filestored.interfaces import IRecords
 from filestored.storage.disk.records import split
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
-from filestored.storage.removed_records import REMOVED, SIZES, being_deleted, is_being_deleted, is_removed
+from filestored.storage.removed_records import SIZES, being_deleted, is_being_deleted, is_removed, removed
+from filestored.storage.threads import in_parallel
 
-MAX_HELD_SECONDS = 30.0
-"""Maximum duration of a context of `ObjectRecords.held`; a change waits no longer for one."""
+HELD_TIMEOUTS = 6
+"""Maximum duration of a context of `ObjectRecords.held`, in timeouts; a change waits no longer for one."""
 
 MIN_REMOVED_SECONDS = 24 * 60 * 60
-"""Minimum age of a removed record before its object is deleted; also that of an abandoned deletion."""
+"""Minimum age of a removed record before its object is deleted."""
 
-REUSE_SECONDS = 60
-"""Time in which a record about to be deleted can still be created again."""
+REUSE_UNTIL_SECONDS = 60
+"""Time in which a record about to be deleted can be created again. No request takes as long as the next two
+differences."""
 
 DELETE_AFTER_SECONDS = 180
-"""Time after which it is deleted. The difference is longer than any request takes."""
+"""Time after which its object is deleted."""
+
+DELETE_UNTIL_SECONDS = 900
+"""Time after which it is not deleted any more: its process was stopped, or has died."""
+
+REUSE_AGAIN_SECONDS = 1800
+"""Time after which it can be created again."""
 
 _HOLDERS = "holders"
 _MAX_ATTEMPTS = 100
@@ -62,12 +70,12 @@ class _Found:
 
 @implementer(IRecords)
 class ObjectRecords:
-    """The records in `client`. The caller closes it. `sleep` waits, in seconds."""
+    """The records in `client`. `sleep` waits, in seconds."""
 
     def __init__(self, client: ObjectStoreClient, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client
         self._sleep = sleep
-        self._readers = ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="filestored-records")
+        self._max_held_seconds = HELD_TIMEOUTS * client.timeout
 
     def create(self, name: str, value: bytes) -> bool:
         """Create the object, or replace that of a removed record."""
@@ -99,7 +107,7 @@ class ObjectRecords:
 
     def remove(self, name: str, old: bytes) -> bool:
         """Replace the object by the value of a removed record."""
-        return self.replace(name, old, REMOVED)
+        return self.replace(name, old, removed())
 
     def read(self, name: str) -> bytes | None:
         """Read the object."""
@@ -108,7 +116,7 @@ class ObjectRecords:
 
     @contextmanager
     def held(self, name: str, value: bytes) -> Iterator[bool]:
-        """Write an object below ``holders/`` for the context, at most for `MAX_HELD_SECONDS`."""
+        """Write an object below ``holders/`` for the context, at most for `HELD_TIMEOUTS`."""
         holder = f"{_HOLDERS}/{_key(name)}/{secrets.token_hex(8)}"
         self._client.put(holder, b"\n")
         try:
@@ -125,7 +133,7 @@ class ObjectRecords:
         names = self.entries(prefix)
         for start in range(0, len(names), _PARALLEL_READS):
             some = names[start : start + _PARALLEL_READS]
-            values = self._readers.map(self.read, [f"{prefix}/{name}" for name in some])
+            values = in_parallel(self.read, [f"{prefix}/{name}" for name in some])
             yield from ((name, value) for name, value in zip(some, values, strict=True) if value is not None)
 
     def entries(self, prefix: str) -> list[str]:
@@ -136,10 +144,6 @@ class ObjectRecords:
         """List all objects below the prefix; those with the size of a removed record are read."""
         found = list(self._client.objects(_key(prefix)))
         return [each.key for each in found if each.size not in SIZES or self.read(each.key) is not None]
-
-    def close(self) -> None:
-        """Stop the threads."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def sweep_removed(self, prefix: str, pause: Callable[[float], None]) -> int:
         """Delete the objects of records below `prefix` that were removed a day ago; return their number.
@@ -169,16 +173,18 @@ class ObjectRecords:
         found = self._find(key)
         if found is None or found.value != marker:
             return False
+        if _age(found.info.changed, self._now()) > DELETE_UNTIL_SECONDS:
+            return False
         with suppress(EngineError):
             self._client.delete_once(key)
         return True
 
-    def _check_reusable(self, removed: _Found) -> None:
+    def _check_reusable(self, found: _Found) -> None:
         """Raise `EngineError` if the object may be deleted just now."""
-        if is_being_deleted(removed.value):
-            age = _age(removed.info.changed, self._now())
-            if REUSE_SECONDS < age < MIN_REMOVED_SECONDS:
-                raise EngineError(f"{removed.info.key} is being deleted")
+        if is_being_deleted(found.value):
+            age = _age(found.info.changed, self._now())
+            if REUSE_UNTIL_SECONDS < age < REUSE_AGAIN_SECONDS:
+                raise EngineError(f"{found.info.key} is being deleted")
 
     def _find(self, key: str) -> _Found | None:
         try:
@@ -189,7 +195,7 @@ class ObjectRecords:
     def _wait_for_holders(self, key: str) -> None:
         """Wait until the contexts of now have ended; delete the objects of those that did not."""
         holders = {each.key for each in self._client.objects(f"{_HOLDERS}/{key}")}
-        deadline, seconds = time.monotonic() + MAX_HELD_SECONDS, _FIRST_POLL_SECONDS
+        deadline, seconds = time.monotonic() + self._max_held_seconds, _FIRST_POLL_SECONDS
         while holders and time.monotonic() < deadline:
             self._sleep(seconds)
             seconds = min(2 * seconds, _MAX_POLL_SECONDS)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
-from filestored.errors import Collision, EngineError
+from filestored.errors import Collision, EngineError, OutcomeUnknown
 from filestored.interfaces import ISink
 from filestored.storage.object_store.client import (
     MAX_PUT_BYTES,
@@ -64,7 +64,7 @@ class ObjectSink:
     def publish(self, digest: Digest) -> bool:
         """Write the object of `digest`, unless it is stored. Raises `Collision` or `EngineError`."""
         key, data = key_of(digest), self._content.buffer()
-        if self._content.in_memory and self._client.create(key, data):
+        if self._content.in_memory and self._create(key, data):
             return True
         for _ in range(_MAX_ATTEMPTS):
             existing = self._client.find(key)
@@ -78,10 +78,14 @@ class ObjectSink:
         raise EngineError(f"{key} is created and removed all the time")
 
     def _create(self, key: str, data: Buffer) -> bool:
-        if self._content.size <= MAX_PUT_BYTES:
+        """Create the object; return False if it exists, perhaps by a request of this call without answer."""
+        if self._content.size > MAX_PUT_BYTES:
+            self._client.put(key, data)
+            return True
+        try:
             return self._client.create(key, data)
-        self._client.put(key, data)
-        return True
+        except OutcomeUnknown:
+            return False
 
     def _is_stored(self, existing: ObjectInfo, data: Buffer, digest: Digest) -> bool:
         """Return whether the object has the content; False if it is damaged. Raises `Collision`."""

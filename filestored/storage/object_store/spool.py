@@ -8,11 +8,14 @@ leaves nothing behind when its process dies. It is sent from a memory map, so it
 import mmap
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from filestored.errors import UnusableStore
+from filestored.errors import EngineError, UnusableStore
 from filestored.storage.admission import free_bytes
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFile
+from filestored.storage.health import FULL, LACKING
 
 MAX_MEMORY_BYTES = 1024 * 1024
 """Maximum size of content that is kept in memory."""
@@ -55,6 +58,16 @@ class Spool:
         """Return a new file without a name. Raises `OSError`."""
         return TempFile(self._calls.open(self.directory, _UNNAMED, 0o600), self._calls)
 
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Convert errors of a faulty disk within the context: the object store is not the cause."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL or error.errno in LACKING:
+                raise
+            raise EngineError(f"the spool {self.directory} failed: {error.strerror}") from None
+
     def hold(self, count: int) -> bool:
         """Count bytes of content in memory, if they are few enough; return whether they are."""
         with self._lock:
@@ -84,25 +97,23 @@ class SpooledContent:
         return self._file is None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append `data`. Raises `OSError`."""
+        """Append `data`. Raises `EngineError`, or `OSError` when space or descriptors are lacking."""
         count = len(data)
-        if self._file is None:
-            if self.size + count <= MAX_MEMORY_BYTES and self._spool.hold(count):
-                self._pieces.append(bytes(data))
-                self.size += count
-                return
-            self._move_to_file()
-        assert self._file is not None
-        self._file.write(data)
+        if self._file is None and self.size + count <= MAX_MEMORY_BYTES and self._spool.hold(count):
+            self._pieces.append(bytes(data))
+        else:
+            with self._spool.errors():
+                (self._file or self._move_to_file()).write(data)
         self.size += count
 
     def buffer(self) -> bytes | mmap.mmap:
-        """Return all bytes, or a map of the file. Raises `OSError`."""
+        """Return all bytes, or a map of the file. Raises as `write`."""
         if self._file is None:
             if len(self._pieces) != 1:
                 self._pieces = [b"".join(self._pieces)]
             return self._pieces[0]
-        return mmap.mmap(self._file.descriptor, self.size, prot=mmap.PROT_READ)
+        with self._spool.errors():
+            return mmap.mmap(self._file.descriptor, self.size, prot=mmap.PROT_READ)
 
     def discard(self) -> None:
         """Free memory and file. Does not raise; idempotent."""
@@ -112,7 +123,8 @@ class SpooledContent:
             self._spool.release(self.size)
         self.size, self._pieces = 0, []
 
-    def _move_to_file(self) -> None:
+    def _move_to_file(self) -> TempFile:
+        """Open the file, and write what is in memory to it. Raises `OSError`."""
         file = self._spool.open_file()
         try:
             for piece in self._pieces:
@@ -122,3 +134,4 @@ class SpooledContent:
             raise
         self._spool.release(self.size)
         self._file, self._pieces = file, []
+        return file

@@ -24,7 +24,7 @@ class ObjectStoreURL(NamedTuple):
 
 def is_url(text: str) -> bool:
     """Return whether an option names an object store, and not a directory."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text) is not None and "//" in text
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) is not None
 
 
 def parse_url(text: str) -> ObjectStoreURL:

@@ -49,9 +49,7 @@ def records(request):
         yield request.getfixturevalue("open_records")(without_tmpfile())
     else:
         with opened_client(request) as client:
-            records = open_object_records(client)
-            yield records
-            records.close()
+            yield open_object_records(client)
 
 
 # --- the contract --------------------------------------------------------------------------------
