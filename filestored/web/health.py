@@ -15,7 +15,7 @@ class HealthResource(AsyncResource):
         self._stores = stores
 
     def render_GET(self, request: IStreamedRequest) -> None:
-        """200, or 503 while writes are suspended; reading is still possible then."""
+        """200, or 503 while writes are suspended; a disk can still be read then."""
         if all(store.degraded is None for store in self._stores):
             reply_json(request, 200, {"status": "ok"})
         else:
