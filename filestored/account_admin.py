@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored.engine_check import connect
+from filestored.daemon.startup.engine_check import connect
 from filestored.errors import InvalidFileName, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
