@@ -88,11 +88,7 @@ def _tokens(images: Prefix) -> list[bytes]:
         return []
     from filestored.storage.object_store.records import ObjectRecords
 
-    records = ObjectRecords(seaweedfs_client(images))
-    try:
-        return tokens_of(records)
-    finally:
-        records.close()
+    return tokens_of(ObjectRecords(seaweedfs_client(images)))
 
 
 @contextmanager

@@ -167,18 +167,31 @@ def start(
 
 
 def run(
-    *args: str, cwd: str, timeout: float = TIMEOUT, wrap: tuple[str, ...] = ()
+    *args: str,
+    cwd: str,
+    timeout: float = TIMEOUT,
+    wrap: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it."""
     return subprocess.run(
         [*wrap, sys.executable, TWISTD, *args],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": ROOT},
+        env={**os.environ, "PYTHONPATH": ROOT, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def assert_one_line(done: "subprocess.CompletedProcess[str]", pattern: str) -> None:
+    """Check that a daemon has refused its configuration: one line on stderr, status 1."""
+    assert 1 == done.returncode, done.stderr
+    assert "" == done.stdout
+    assert 1 == done.stderr.count("\n"), done.stderr
+    assert done.stderr.startswith("filestored: ")
+    assert re.search(pattern, done.stderr), done.stderr
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -30,6 +30,9 @@ NEEDS = pytest.mark.needs("weed", "obstore")
 
 BUCKET = "filestored"
 ACCESS_KEY = "AKIAFILESTOREDTESTS1"
+LIMITED_ACCESS_KEY = "AKIAFILESTOREDTESTS2"
+"""Access key, with the same secret, for which no bucket is made."""
+
 SECRET_KEY = "marked+Secret/of+SeaweedFS/in+the+tests1"
 """Secret that no log, no argument and no error message may hold; see `tests.token_leaks`."""
 
@@ -39,7 +42,12 @@ IDENTITIES = {
             "name": "tests",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
+        },
+        {
+            "name": "limited",
+            "credentials": [{"accessKey": LIMITED_ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Read", "Write", "List"],
+        },
     ]
 }
 

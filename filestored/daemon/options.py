@@ -285,7 +285,7 @@ class Options(usage.Options):
         return str(self._parsed(name, parse_url)) if is_url(self[name]) else self._directory(name)
 
     def _spool(self) -> str:
-        if self["spool"]:
+        if self["spool"] is not None:
             return self._directory("spool")
         return os.path.realpath(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108  # files have no name
 

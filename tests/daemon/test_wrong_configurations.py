@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.daemon_process import ROOT, run
+from tests.daemon_process import ROOT, assert_one_line, run
 
 pytestmark = pytest.mark.slow
 
@@ -171,14 +170,6 @@ def used_port():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         yield taken.getsockname()[1]
-
-
-def assert_one_line(done, pattern):
-    assert 1 == done.returncode, done.stderr
-    assert "" == done.stdout
-    assert 1 == done.stderr.count("\n"), done.stderr
-    assert done.stderr.startswith("filestored: ")
-    assert re.search(pattern, done.stderr), done.stderr
 
 
 def words_of(options, port=0):
