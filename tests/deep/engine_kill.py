@@ -63,7 +63,7 @@ def prove(bench: Bench) -> Verdict:
         unexcused = [each for each in record.failures if not _is_excused(each, deaths, upstreams)]
         wrong = [
             *record.wrong,
-            *(f"{each} by {each.address}" for each in unexcused),
+            *(f"{each}, passed to {upstreams.get(each.number, each.address)}" for each in unexcused),
             *(f"lost {digest}" for digest in lost(address, record)),
             *(f"back {digest}" for digest in back(address, record)),
             *(path for name in daemons for path in spooled(spool_of(bench, name))),
