@@ -82,15 +82,19 @@ def _watch(pid: int, server: FilestoredOnEngine, answers: list[Future[int]]) -> 
 
 
 def spool_bytes(pid: int, directory: str) -> int:
-    """Return the disk space of the files without a name below `directory` that a process has open."""
-    total = 0
+    """Return the disk space of the files without a name below `directory` that a process has open.
+
+    A memory map has a descriptor of its own: each file counts once.
+    """
+    found: dict[int, int] = {}
     folder = f"/proc/{pid}/fd"
     for descriptor in os.listdir(folder):
         path = f"{folder}/{descriptor}"
         with suppress(FileNotFoundError):
             if os.readlink(path).startswith(f"{directory}/"):
-                total += os.stat(path).st_blocks * 512
-    return total
+                status = os.stat(path)
+                found[status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
 
 
 def _settled(read: Callable[[], int]) -> int:

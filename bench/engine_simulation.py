@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from bench.published_engines import ENGINES, READ, WRITE, Engine
 from bench.tables import number, table
+from filestored.storage.threads import MAX_REMOTE_THREADS
 
 WARM_UP = 0.4
 """Share of the simulated time that is not counted: the pools are filling."""
@@ -34,11 +35,11 @@ REQUESTS = 120_000
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Daemons, their worker processes, threads of each pool, seconds of CPU time a request by kind."""
+    """Daemons, worker processes of each, their threads and seconds of CPU time a request by kind."""
 
     daemons: int
     workers: int
-    threads: int
+    threads: tuple[int, int]
     cpu: tuple[float, float]
 
     @property
@@ -134,7 +135,7 @@ class Simulation:
         self._busy, self._inside = _Gauge(start), _Gauge(start)
         self._answered: list[float] = []
         self._pools = [
-            (_Pool(deployment.threads), _Pool(deployment.threads)) for _ in range(deployment.pools)
+            tuple(_Pool(threads) for threads in deployment.threads) for _ in range(deployment.pools)
         ]
         self._core_free = [0.0] * deployment.pools
         self._partition_free = [[0.0, 0.0] for _ in range(engine.partitions)]
@@ -202,10 +203,10 @@ class Simulation:
             pool.free += 1
 
 
-DAEMONS = (1, 10, 100)
-THREADS = (16, 64)
+DAEMONS = (1, 10, 30, 100)
 WORKERS = 8
-CPU = (500e-6, 700e-6)
+THREADS = MAX_REMOTE_THREADS["read"], MAX_REMOTE_THREADS["commit"]
+CPU = (300e-6, 510e-6)
 """Seconds of CPU time of filestored for a download and an upload of 4 KiB; ``python -m bench --engine``."""
 
 
@@ -213,10 +214,10 @@ def limits(engine: Engine, deployment: Deployment, load: Load) -> dict[str, floa
     """Return the maximum rate of a load that each resource can bear, by closed formulas."""
     shares = {kind: load.share(kind) for kind in (READ, WRITE) if load.share(kind)}
     cpu = sum(share * deployment.cpu[kind] for kind, share in shares.items())
-    threads = deployment.pools * deployment.threads
+    threads = [deployment.pools * count for count in deployment.threads]
     held = {kind: engine.latencies[kind].mean + deployment.cpu[kind] for kind in shares}
     return {
-        "threads": min(threads / held[kind] / share for kind, share in shares.items()),
+        "threads": min(threads[kind] / held[kind] / share for kind, share in shares.items()),
         "cores": deployment.pools / cpu if cpu else math.inf,
         "partitions": min(engine.partitions * engine.limits[kind] / share for kind, share in shares.items()),
     }
@@ -224,13 +225,13 @@ def limits(engine: Engine, deployment: Deployment, load: Load) -> dict[str, floa
 
 def row(engine: Engine, deployment: Deployment, load: Load, outcome: Outcome) -> list[str]:
     """Return the cells of one run."""
-    threads = 2 * deployment.pools * deployment.threads
+    threads = deployment.pools * sum(deployment.threads)
     maxima = limits(engine, deployment, load)
     lowest = min(maxima, key=lambda name: maxima[name])
     quantiles = (outcome.quantile(share) for share in (0.5, 0.99))
     return [
         engine.name,
-        *(f"{deployment.daemons:,}", f"{deployment.workers}", f"{deployment.threads}"),
+        f"{deployment.daemons:,}",
         number(outcome.throughput),
         *("grows" if outcome.saturated else f"{seconds * 1000:,.1f} ms" for seconds in quantiles),
         f"{outcome.busy:,.0f} of {threads:,}",
@@ -246,9 +247,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--rate", type=float, default=100_000.0, help="requests a second (100000)")
     add("--reads", type=float, default=0.9, help="share of downloads (0.9)")
-    add("--daemons", type=int, nargs="+", default=DAEMONS, help="numbers of daemons (1 10 100)")
+    add("--daemons", type=int, nargs="+", default=DAEMONS, help="numbers of daemons (1 10 30 100)")
     add("--workers", type=int, default=WORKERS, help="worker processes of each (8)")
-    add("--threads", type=int, nargs="+", default=THREADS, help="threads of each pool (16 64)")
+    add("--threads", type=int, nargs=2, default=THREADS, help="threads for downloads, for uploads (64 32)")
     add("--requests", type=int, default=REQUESTS, help="requests of each run (120000)")
     add("--cpu", type=float, nargs=2, default=CPU, help="seconds of CPU time of a download, of an upload")
     return parser.parse_args(words)
@@ -257,16 +258,20 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> None:
     """Print the table."""
     chosen = arguments(words)
-    load = Load(chosen.rate, chosen.reads)
-    head = ["engine", "daemons", "workers", "threads", "answered/s", "p50", "p99", "busy threads", "limit"]
+    load, threads = Load(chosen.rate, chosen.reads), tuple(chosen.threads)
+    head = ["engine", "daemons", "answered/s", "p50", "p99", "busy threads", "limit"]
     rows = []
     for engine in ENGINES:
         for daemons in chosen.daemons:
-            for threads in chosen.threads:
-                deployment = Deployment(daemons, chosen.workers, threads, tuple(chosen.cpu))
-                outcome = Simulation(engine, deployment, load, chosen.requests).run()
-                rows.append(row(engine, deployment, load, outcome))
-    print(f"{load.rate:,.0f} requests/s, {load.reads:.0%} of them downloads\n\n{table(head, rows)}")
+            deployment = Deployment(daemons, chosen.workers, threads, tuple(chosen.cpu))
+            outcome = Simulation(engine, deployment, load, chosen.requests).run()
+            rows.append(row(engine, deployment, load, outcome))
+    sentences = (
+        f"{load.rate:,.0f} requests/s, {load.reads:.0%} of them downloads.",
+        f"A daemon has {chosen.workers} workers, each with {threads[READ]} threads for downloads",
+        f"and {threads[WRITE]} for uploads.",
+    )
+    print(f"{' '.join(sentences)}\n\n{table(head, rows)}")
 
 
 if __name__ == "__main__":

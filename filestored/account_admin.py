@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filestored.engine_check import connect
+from filestored.daemon.startup.engine_check import connect
 from filestored.errors import InvalidFileName, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
 from filestored.interfaces import IRecords
 from filestored.settings import ENGINE_TIMEOUT_SECONDS
-from filestored.storage.disk.format_file import NAME
+from filestored.storage.disk.format_file import NAME, parse
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.object_store.url import is_url
 
@@ -57,7 +57,8 @@ def _opened_bucket(url: str) -> Iterator[IRecords]:
     from filestored.storage.object_store.records import ObjectRecords
 
     with layout.error_context(client):
-        if client.read_format() is None:
+        text = client.read_format()
+        if text is None or parse(text).hash != image_directory.FORMAT_NAME:
             raise UnusableStore("it is not the --images of a daemon; name that with --images")
         yield ObjectRecords(client)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from filestored import engine_check
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
+from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import FilestoredError
@@ -190,7 +190,7 @@ def _open_store(
     recovery: Recovery,
     must_exist: bool,
 ) -> Store:
-    health = devices.of(settings.store)
+    health = devices.of(settings.store, remote=is_url(settings.store))
     backend: IBackend
     if is_url(settings.store):
         client = _connect(settings, settings.store, health, recovery)
@@ -219,7 +219,8 @@ def _open_images(
     recovery: Recovery,
     must_exist: bool,
 ) -> ImageService:
-    path, health = settings.images, devices.of(settings.images)
+    path = settings.images
+    health = devices.of(path, remote=is_url(path))
     if is_url(path):
         from filestored.images import bucket
         from filestored.storage.object_store.spool import Spool

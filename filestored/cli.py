@@ -9,7 +9,7 @@ Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfi
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -95,7 +95,7 @@ def _parser() -> ArgumentParser:
         "still work for GET. Stop the daemon first. You can interrupt the command; run it again to continue. "
         "A file that cannot be read keeps its former name, and the exit status is 3.",
     )
-    migration.add_argument("store", metavar="STORE", type=os.path.realpath, help="directory of the store")
+    migration.add_argument("store", metavar="STORE", type=_directory, help="directory of the store")
     direction = migration.add_mutually_exclusive_group(required=True)
     direction.add_argument("--to", metavar="NAME", choices=ALGORITHMS, help=", ".join(ALGORITHMS))
     direction.add_argument("--abandon", action="store_true", help="undo an unfinished migration")
@@ -122,7 +122,7 @@ def _add_account_commands(commands: Any) -> None:
             action.add_argument("name", metavar="NAME", help="name of the account")
         action.add_argument(
             "--images",
-            metavar="DIR",
+            metavar="PLACE",
             type=_place,
             default="images",
             help="the daemon's --images, a directory or a URL [default: images]",
@@ -133,6 +133,13 @@ def _add_account_commands(commands: Any) -> None:
 def _place(text: str) -> str:
     """Return the URL of an object store, or the path of a directory."""
     return text if is_url(text) else os.path.realpath(text)
+
+
+def _directory(text: str) -> str:
+    """Return the path of a directory. Raises `ArgumentTypeError` for the URL of an object store."""
+    if is_url(text):
+        raise ArgumentTypeError(f"{text!r} is not a directory; copy the object store into one first")
+    return os.path.realpath(text)
 
 
 def _print(line: str) -> None:

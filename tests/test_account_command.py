@@ -11,8 +11,10 @@ import tempfile
 import pytest
 import requests
 
+from tests.balanced_daemons import IMAGES, start_on_engine
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT
+from tests.seaweedfs import NEEDS
 
 NOBODY = 65534
 
@@ -80,6 +82,40 @@ def test_a_directory_without_a_format_is_refused_and_left_alone(tmp_path):
         expected = f"{directory} is not the --images directory of a daemon; name that with --images"
         assert (1, "", f"filestored: {expected}\n") == (done.returncode, done.stdout, done.stderr)
     assert [] == os.listdir(tmp_path)
+
+
+@pytest.fixture
+def engine(prefix, monkeypatch):
+    """A prefix of an object store, whose credentials the command reads from the environment."""
+    for name, value in prefix.server.environment.items():
+        monkeypatch.setenv(name, value)
+    return prefix
+
+
+@NEEDS
+def test_accounts_in_an_object_store_work_at_once(engine, tmp_path):
+    started = []
+    running = start_on_engine(engine, str(tmp_path), started, "--workers", "1", "--no-registration")
+    try:
+        images = engine.below(IMAGES).url
+        done = account("add", "anna", images=images)
+        assert (0, "") == (done.returncode, done.stderr)
+        address = f"{running.url}imageapi/token/{done.stdout.strip()}/get-image-list/"
+        assert {} == requests.get(address, timeout=TIMEOUT).json()
+        assert done.stdout == account("token", "anna", images=images).stdout
+        assert "anna\n" == account("list", images=images).stdout
+    finally:
+        running.end()
+
+
+@NEEDS
+def test_an_object_store_without_images_is_refused_and_left_alone(engine):
+    expected = f"the object store {engine.url} cannot be used: it is not the --images of a daemon"
+    for _ in range(2):
+        done = account("add", "anna", images=engine.url)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert f"filestored: {expected}; name that with --images\n" == done.stderr
+    assert [] == engine.names()
 
 
 def test_a_store_of_files_is_refused(start_daemon):

@@ -26,7 +26,6 @@ FLOORS = {
     "images": 2,
     "web": 3,
     "daemon": 3,
-    "engine_check": 3,
     "assembly": 4,
     "service": 5,
     "worker": 5,

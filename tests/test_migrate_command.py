@@ -139,3 +139,9 @@ def test_progress_bar_is_drawn_on_a_terminal(store):
 
 def test_version_is_printed():
     assert run_filestored("--version").stdout.startswith("filestored ")
+
+
+def test_a_store_in_an_object_store_is_refused():
+    done = run_filestored("migrate", "s3://bucket/files", "--to", "sha256")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "'s3://bucket/files' is not a directory; copy the object store into one first\n" in done.stderr

@@ -102,7 +102,7 @@ class FilestoredOnEngine(Filestored):
     def start(self) -> None:
         """Start twistd with a spool directory."""
         os.makedirs(self.spool, exist_ok=True)
-        self.options = ("--spool", self.spool)
+        self.options = ("--spool", self.spool, "--images", f"s3://{BUCKET}/images")
         super().start()
 
     @property

@@ -86,7 +86,7 @@ class WorkerProcess(ProcessProtocol):
                 sys.executable,
                 # -P: nothing is imported from the working directory, which holds data.
                 [sys.executable, "-P", "-m", module],
-                env=_environment(),
+                env=child_environment(),
                 childFDs={0: "w", 1: "r", 2: "r", **descriptors},
             )
         self.send(worker_config)
@@ -176,7 +176,7 @@ class WorkerProcess(ProcessProtocol):
             self._listener.write(LogLine(**message))
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return the environment, with PYTHONPATH extended so that the worker imports the same sources."""
     sources = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     paths = [sources, *filter(None, [os.environ.get("PYTHONPATH")])]

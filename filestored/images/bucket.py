@@ -3,8 +3,8 @@
 In: the client of the URL given as ``--images``. Out: `ImageParts`. The layout is that of an image directory;
 thumbnails are cached on the local disk, each daemon's own.
 
-Any number of daemons use a bucket at once. One removes orphans, at its start, and no more than once in
-`SWEEP_INTERVAL_SECONDS`: the record ``sweep/last`` has the time of the last one.
+Any number of daemons use a bucket at once. One of them removes orphans, once in `SWEEP_INTERVAL_SECONDS`: the
+record ``sweep/last`` has the time of the last removal.
 """
 
 import json
@@ -20,6 +20,7 @@ from filestored.images.accounts import ACCOUNTS, TOKENS, Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.directory import FORMAT_NAME
 from filestored.images.orphans.cleaner import Pause
+from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
 from filestored.interfaces import IRecords
 from filestored.storage.object_store import layout
@@ -30,6 +31,9 @@ from filestored.storage.object_store.spool import Spool
 
 SWEEP_INTERVAL_SECONDS = 24 * 60 * 60
 """Minimum time between two removals of orphans."""
+
+CLAIM_INTERVAL_SECONDS = 60 * 60.0
+"""Time between two attempts of a daemon to claim a removal."""
 
 BLOBS = "blobs"
 """Prefix of the bytes of images."""
@@ -56,8 +60,7 @@ def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:
         Accounts(records),
         ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, spool),
         _thumbnails(spool.directory),
-        partial(claimed_sweep, records),
-        partial(_sweep_removed, records),
+        Sweep(partial(claimed_sweep, records), partial(_sweep_removed, records), CLAIM_INTERVAL_SECONDS),
     )
 
 

@@ -13,6 +13,7 @@ from filestored.images.accounts import Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
 from filestored.images.orphans import sweep_marker
 from filestored.images.orphans.sweep_marker import claimed_sweep
+from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
@@ -69,7 +70,7 @@ def open_parts(path: str, report: Report, must_exist: bool = False, reserve: int
         Accounts(kept, read_key(kept)),
         DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve),
         os.path.join(path, "thumbnails"),
-        partial(claimed_sweep, _marker(path)),
+        Sweep(partial(claimed_sweep, _marker(path))),
     )
 
 

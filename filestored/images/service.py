@@ -14,7 +14,7 @@ from filestored.images.decoder.pool import MAX_FILE_BYTES, DecoderPool, availabl
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.images.gzip_backend import GzipBackend
 from filestored.images.image_store import ImageStore
-from filestored.images.orphans.thread import Claim, OrphanCleanerThread, SweepRemoved
+from filestored.images.orphans.thread import OrphanCleanerThread, Sweep
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IBackend, IQuarantine, IRecords
@@ -28,16 +28,14 @@ from filestored.storage.threads import IOThreads
 class ImageParts:
     """Records, blobs and thumbnails of accounts and images, opened by one process.
 
-    `blobs` is also an `IQuarantine`. `thumbnails` is the directory of their cache. The removal of orphans
-    uses `claim_sweep` and `sweep_removed`.
+    `blobs` is also an `IQuarantine`. `thumbnails` is the directory of their cache.
     """
 
     records: IRecords
     accounts: Accounts
     blobs: IBackend
     thumbnails: str
-    claim_sweep: Claim
-    sweep_removed: SweepRemoved | None = None
+    sweep: Sweep
 
 
 class ImageService:
@@ -70,9 +68,7 @@ class ImageService:
             self.thumbnails.forget if self.thumbnails else None,
             IQuarantine(parts.blobs).restore,
         )
-        self._cleaner = OrphanCleanerThread(
-            reactor, parts.claim_sweep, parts.records, parts.accounts, parts.blobs, parts.sweep_removed
-        )
+        self._cleaner = OrphanCleanerThread(reactor, parts.records, parts.accounts, parts.blobs, parts.sweep)
 
     def stop(self) -> "Deferred[None]":
         """Stop the orphan cleaner and the decoder processes; fires when these have exited."""

@@ -33,7 +33,6 @@ from filestored.errors import (
     UploadRefused,
     WritesSuspended,
 )
-from filestored.storage.object_store.url import is_url
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a file system without free blocks or inodes."""
@@ -196,13 +195,12 @@ class DeviceHealth:
         self._devices: dict[str, Scope] = {}  # by path, as `_healths`
         self._watchers: list[OnSuspension] = []
 
-    def of(self, path: str) -> Health:
-        """Return the health of a directory, which need not exist yet, or of the URL of an object store.
+    def of(self, path: str, *, remote: bool = False) -> Health:
+        """Return the health of a directory, which need not exist yet, or of an object store if `remote`.
 
         Raises `OSError`.
         """
         if path not in self._healths:
-            remote = is_url(path)
             self._devices[path] = path if remote else _device(path)
             health = self._healths[path] = Health(EngineUnavailable if remote else WritesSuspended)
             health.watch(partial(self._report, path))

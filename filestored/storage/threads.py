@@ -101,18 +101,21 @@ class DaemonThread(Thread):
         super().__init__(daemon=True, **fields)
 
 
-def in_parallel(function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
-    """Return the results for all arguments, each computed in a thread. Raises the first exception."""
+def in_parallel(function: Callable[[_A], _T], arguments: Sequence[_A], max_threads: int) -> list[_T]:
+    """Return the results for all arguments, computed in threads of this call. Raises the first exception."""
     results: dict[int, _T] = {}
     errors: list[BaseException] = []
+    numbers = iter(range(len(arguments)))  # shared: each number is taken once
 
-    def call(number: int) -> None:
-        try:
-            results[number] = function(arguments[number])
-        except BaseException as error:
-            errors.append(error)
+    def call_each() -> None:
+        for number in numbers:
+            try:
+                results[number] = function(arguments[number])
+            except BaseException as error:
+                errors.append(error)
+                return
 
-    threads = [DaemonThread(target=call, args=(number,)) for number in range(len(arguments))]
+    threads = [DaemonThread(target=call_each) for _ in range(min(max_threads, len(arguments)))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -15,11 +15,11 @@ class HealthResource(AsyncResource):
         self._stores = stores
 
     def render_GET(self, request: IStreamedRequest) -> None:
-        """200, or 503 while writes are suspended; reading is still possible then."""
+        """200, or 503 while writes are suspended; a disk can still be read then."""
         if all(store.degraded is None for store in self._stores):
             reply_json(request, 200, {"status": "ok"})
         else:
-            detail = "Writing is suspended; reading goes on."
+            detail = "Writing is suspended; the log has the reason."
             reply_json(request, 503, {"status": "degraded", "detail": detail})
 
     render_HEAD = render_GET

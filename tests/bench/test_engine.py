@@ -1,5 +1,6 @@
 """Benchmark on an engine: SeaweedFS as it is started, memory and spool files of a process."""
 
+import mmap
 import os
 import shutil
 from collections import namedtuple
@@ -53,7 +54,8 @@ def test_spool_bytes_are_those_of_unnamed_files_of_the_directory(tmp_path):
         for descriptor in descriptors:
             os.write(descriptor, bytes(MIB))
             os.fsync(descriptor)
-        assert MIB == spool_bytes(os.getpid(), str(spool))
+        with mmap.mmap(descriptors[0], MIB, prot=mmap.PROT_READ):
+            assert MIB == spool_bytes(os.getpid(), str(spool))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -40,25 +40,27 @@ def simulate(tested, deployment, load, requests=60_000):
 
 @pytest.mark.parametrize("threads", [12, 20, 60], ids=["long queues", "short queues", "no queues"])
 def test_requests_inside_are_rate_times_latency_by_littles_law(threads):
-    found = simulate(engine(Exponential(0.1)), Deployment(1, 1, threads, NO_CPU), Load(100.0, 1.0))
+    found = simulate(engine(Exponential(0.1)), Deployment(1, 1, (threads, threads), NO_CPU), Load(100.0, 1.0))
     assert found.inside == pytest.approx(found.throughput * found.mean, rel=0.02)
 
 
 @pytest.mark.parametrize("tested", ENGINES, ids=lambda each: each.name)
 def test_littles_law_holds_on_published_engines(tested):
-    deployment, load = Deployment(4, 2, 64, (500e-6, 700e-6)), Load(2_000.0)
+    deployment, load = Deployment(4, 2, (64, 64), (500e-6, 700e-6)), Load(2_000.0)
     found = simulate(tested, deployment, load)
     assert found.inside == pytest.approx(found.throughput * found.mean, rel=0.02)
 
 
 def test_busy_threads_are_rate_times_time_that_each_is_held():
-    found = simulate(engine(Exponential(0.1)), Deployment(2, 2, 50, (0.001, 0.001)), Load(400.0))
+    found = simulate(engine(Exponential(0.1)), Deployment(2, 2, (50, 50), (0.001, 0.001)), Load(400.0))
     assert found.busy == pytest.approx(400 * 0.101, rel=0.02)
 
 
 def test_wait_for_a_thread_is_that_of_an_m_m_c_queue():
     threads, rate, held = 10, 80.0, 0.1
-    found = simulate(engine(Exponential(held)), Deployment(1, 1, threads, NO_CPU), Load(rate, 1.0), 200_000)
+    found = simulate(
+        engine(Exponential(held)), Deployment(1, 1, (threads, threads), NO_CPU), Load(rate, 1.0), 200_000
+    )
     assert found.mean - held == pytest.approx(erlang_wait(threads, rate, held), rel=0.1)
 
 
@@ -74,15 +76,18 @@ def erlang_wait(servers, rate, held):
 def test_wait_for_a_partition_is_that_of_an_m_d_1_queue(load):
     limit = 1000.0
     found = simulate(
-        engine(Constant(0.0), limit), Deployment(1, 1, 10_000, NO_CPU), Load(load * limit, 1.0), 200_000
+        engine(Constant(0.0), limit),
+        Deployment(1, 1, (10_000, 10_000), NO_CPU),
+        Load(load * limit, 1.0),
+        200_000,
     )
     assert found.mean == pytest.approx(load / (2 * limit * (1 - load)), rel=0.1)
 
 
 SATURATED = {
-    "threads": (engine(Constant(0.1)), Deployment(2, 3, 5, NO_CPU), 2 * 3 * 5 / 0.1),
-    "cores": (engine(Constant(0.001)), Deployment(2, 2, 100, (0.004, 0.004)), 2 * 2 / 0.004),
-    "partitions": (engine(Constant(0.001), 50.0, 8), Deployment(1, 4, 1000, NO_CPU), 8 * 50.0),
+    "threads": (engine(Constant(0.1)), Deployment(2, 3, (5, 5), NO_CPU), 2 * 3 * 5 / 0.1),
+    "cores": (engine(Constant(0.001)), Deployment(2, 2, (100, 100), (0.004, 0.004)), 2 * 2 / 0.004),
+    "partitions": (engine(Constant(0.001), 50.0, 8), Deployment(1, 4, (1000, 1000), NO_CPU), 8 * 50.0),
 }
 
 
@@ -103,19 +108,19 @@ def test_formula_of_the_limit_names_the_resource(resource):
 
 
 def test_unsaturated_daemons_answer_what_is_asked():
-    found = simulate(engine(Constant(0.01)), Deployment(4, 2, 16, NO_CPU), Load(1000.0))
+    found = simulate(engine(Constant(0.01)), Deployment(4, 2, (16, 16), NO_CPU), Load(1000.0))
     assert not found.saturated
     assert found.throughput == pytest.approx(1000, rel=0.02)
 
 
 def test_latency_without_queues_is_that_of_the_engine_and_of_the_core():
-    found = simulate(engine(Lognormal(0.1, 0.2)), Deployment(100, 8, 64, (0.002, 0.002)), Load(1000.0))
+    found = simulate(engine(Lognormal(0.1, 0.2)), Deployment(100, 8, (64, 64), (0.002, 0.002)), Load(1000.0))
     assert found.quantile(0.5) == pytest.approx(math.sqrt(0.1 * 0.2) + 0.002, rel=0.02)
     assert found.quantile(0.9) == pytest.approx(0.202, rel=0.02)
 
 
 def test_uploads_do_not_wait_for_threads_of_downloads():
-    deployment, load = Deployment(1, 1, 10, NO_CPU), Load(200.0, 0.9)
+    deployment, load = Deployment(1, 1, (10, 5), NO_CPU), Load(200.0, 0.9)
     found = simulate(engine(Constant(0.1)), deployment, load)
     assert found.throughput == pytest.approx(10 / 0.1 + load.rate * load.share(WRITE), rel=0.02)
     assert limits(engine(Constant(0.1)), deployment, load)["threads"] == pytest.approx(
@@ -132,7 +137,7 @@ def test_quantiles_of_a_lognormal_latency_are_those_it_was_made_of():
 
 
 def test_two_runs_with_one_seed_are_the_same():
-    case = (ENGINES[0], Deployment(2, 2, 16, (500e-6, 700e-6)), Load(500.0), 5_000)
+    case = (ENGINES[0], Deployment(2, 2, (16, 16), (500e-6, 700e-6)), Load(500.0), 5_000)
     first, second = Simulation(*case, seed=7).run(), Simulation(*case, seed=7).run()
     other = Simulation(*case, seed=8).run()
     assert (first.throughput, first.latencies) == (second.throughput, second.latencies)
@@ -140,7 +145,7 @@ def test_two_runs_with_one_seed_are_the_same():
 
 
 def test_command_prints_a_row_for_each_engine_and_deployment(capsys):
-    main(["--rate", "20000", "--daemons", "1", "10", "--threads", "16", "--requests", "5000"])
+    main(["--rate", "20000", "--daemons", "1", "10", "--threads", "16", "16", "--requests", "5000"])
     printed = capsys.readouterr().out
     assert "20,000 requests/s, 90% of them downloads" in printed
     assert len(ENGINES) * 2 == sum(line.startswith("| S3") for line in printed.splitlines())
@@ -149,4 +154,5 @@ def test_command_prints_a_row_for_each_engine_and_deployment(capsys):
 
 def test_options_have_the_defaults_of_the_document():
     chosen = arguments([])
-    assert (100_000.0, 0.9, (1, 10, 100)) == (chosen.rate, chosen.reads, tuple(chosen.daemons))
+    assert (100_000.0, 0.9, (1, 10, 30, 100)) == (chosen.rate, chosen.reads, tuple(chosen.daemons))
+    assert (64, 32) == tuple(chosen.threads)

@@ -36,7 +36,7 @@ def commands(page: str) -> list[str]:
 
 
 def drop_ins() -> list[str]:
-    """Return the files that the page on deployment adds to the unit: for other clients, and for TLS."""
+    """Return the files that the page on deployment adds to the unit: other clients, TLS, an object store."""
     return re.findall(r"^```ini\n(.*?)^```", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
 
 
@@ -134,8 +134,8 @@ def test_each_file_for_deployment_is_named(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_each_extra_is_named(page):
     _, _, rest = text("pyproject.toml").partition("\n[project.optional-dependencies]\n")
-    extras = set(re.findall(r"^(\w+) = ", rest.partition("\n[")[0], re.MULTILINE)) - {"bench", "dev"}
-    assert extras == set(re.findall(r"'\.\[(\w+)\]'", text(page)))
+    extras = set(re.findall(r"^([\w-]+) = ", rest.partition("\n[")[0], re.MULTILINE)) - {"bench", "dev"}
+    assert extras == set(re.findall(r"'\.\[([\w-]+)\]'", text(page)))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -205,14 +205,14 @@ def test_names_in_etc_default_are_those_that_the_unit_and_the_init_script_read()
 
 
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_systemd_accepts_the_drop_ins(number, tmp_path):
     unit = re.sub(
         r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
     )
     (tmp_path / "filestored.service").write_text(unit)
     (tmp_path / "filestored.service.d").mkdir()
-    assert 2 == len(drop_ins())
+    assert 3 == len(drop_ins())
     (tmp_path / "filestored.service.d" / "added.conf").write_text(drop_ins()[number])
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "filestored.service"],

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from filestored.images import directory as image_directory
 from filestored.images.orphans import sweep_marker
 from filestored.images.orphans import thread as orphans_thread
-from filestored.images.orphans.thread import OrphanCleanerThread
+from filestored.images.orphans.thread import OrphanCleanerThread, Sweep
 from filestored.images.service import ImageService
 from filestored.storage.disk.records import DiskRecords
 from filestored.storage.health import Health
@@ -72,10 +72,10 @@ def open_thread(place):
         fixture = ImageFixture(place)
         thread = OrphanCleanerThread(
             reactor,
-            partial(sweep_marker.claimed_sweep, place + "/.sweep-due"),
             fixture.records,
             fixture.accounts,
             fixture.blobs,
+            Sweep(partial(sweep_marker.claimed_sweep, place + "/.sweep-due")),
         )
         opened.append((thread, fixture))
         return thread

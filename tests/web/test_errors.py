@@ -200,7 +200,8 @@ def test_io_error_suspends_writes_and_health_reports_it(make_wire, logged):
     refused = wire.ask("POST", "/", b"hello")
     assert (refused.status, refused.fields["retry-after"]) == (503, "60")
     health = wire.ask("GET", "/health")
-    assert (health.status, json.loads(health.body)["status"]) == (503, "degraded")
+    detail = "Writing is suspended; the log has the reason."
+    assert (health.status, json.loads(health.body)) == (503, {"status": "degraded", "detail": detail})
     assert b"secret" not in health.body
     assert wire.ask("HEAD", "/health").status == 503
     assert wire.ask("GET", f"/files/{NAME}").status == 404

@@ -78,8 +78,8 @@ class ObjectBackend:
         return found
 
     def free_space(self) -> int:
-        """Return the free space of the spool: that of the object store is not known."""
-        return self._spool.free_space()
+        """Return the free space of the spool, and what needs none; that of the object store is not known."""
+        return max(self._spool.free_space(), MAX_MEMORY_BYTES)
 
     # --- quarantine -----------------------------------------------------------------------------
 

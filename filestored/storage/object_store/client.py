@@ -42,10 +42,10 @@ FORMAT = "FORMAT"
 """Key of the object that each store has."""
 
 MAX_PROBE_SECONDS = 3.0
-"""Maximum seconds of the request that confirms an outage."""
+"""Maximum seconds in which an outage, or the absence of an object, is confirmed."""
 
 PUT_BYTES_PER_SECOND = 1024 * 1024
-"""Minimum rate of a PUT: its timeout is that of a request without a body, and a second for each MiB more."""
+"""Minimum rate of the largest PUT: the timeout of those beyond `PART_BYTES` is longer by its duration."""
 
 PART_BYTES = 8 * 1024 * 1024
 """Minimum size of a part of a multipart upload."""
@@ -87,9 +87,9 @@ class ObjectInfo:
 class ObjectBody:
     """The body of a GET: `info` of the whole object, and an iterator over chunks of the range."""
 
-    def __init__(self, client: "ObjectStoreClient", info: ObjectInfo, result: Any) -> None:
+    def __init__(self, where: str, info: ObjectInfo, result: Any) -> None:
         self.info = info
-        self._client = client
+        self._where = where
         self._result = result
 
     def read_all(self) -> bytes:
@@ -102,9 +102,12 @@ class ObjectBody:
         start, stop = self._result.range
         stream = self._result.stream(min_chunk_size=size)
         while start < stop:
-            chunk: bytes = self._client.call(self.info.key, next, stream, b"")
+            try:
+                chunk: bytes = next(stream, b"")
+            except BaseError as error:
+                raise EngineError(f"{self._where}: {describe(error)}") from None
             if not chunk:
-                raise EngineError(f"{self._client.url}: {self.info.key} ended before its length")
+                raise EngineError(f"{self._where} ended at byte {start} of {stop}")
             start += len(chunk)
             yield chunk
 
@@ -131,7 +134,7 @@ class ObjectStoreClient:
         self._streams = connect(url, timeout, streams=True)
         self._store = connect(url, timeout)
         self._once = connect(url, timeout, retries=False)
-        self._probe = connect(url, min(timeout, MAX_PROBE_SECONDS), retries=False)
+        self._probe = connect(url, min(timeout, MAX_PROBE_SECONDS))
         self._bulk = connect(url, bulk_timeout)
         self._bulk_once = connect(url, bulk_timeout, retries=False)
 
@@ -160,13 +163,13 @@ class ObjectStoreClient:
                 result = self.call(key, obstore.get, self._streams, self._path(key), options=options)
             except PreconditionError:
                 raise ObjectChanged(f"the object {key} was replaced while it was read") from None
-            return ObjectBody(self, self._info(result.meta), result)
+            return self._body(result)
 
     def read(self, key: str) -> tuple[bytes, ObjectInfo]:
         """Return the bytes and metadata of a small object. Raises `FileNotFoundError` or `EngineError`."""
         with self._absence_confirmed():
             result = self.call(key, obstore.get, self._store, self._path(key))
-        body = ObjectBody(self, self._info(result.meta), result)
+        body = self._body(result)
         return body.read_all(), body.info
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
@@ -223,17 +226,10 @@ class ObjectStoreClient:
             self.confirm_format()
             raise EngineError(f"{self.url}: {key} could not be written") from None
 
-    def delete(self, key: str) -> None:
-        """Delete an object, if it exists. Raises `EngineError`."""
+    def delete(self, key: str, *, once: bool = False) -> None:
+        """Delete an object, if it exists; `once` does not repeat the request. Raises `EngineError`."""
         try:
-            self.call(key, obstore.delete, self._store, self._path(key))
-        except FileNotFoundError:
-            self.confirm_format()
-
-    def delete_once(self, key: str) -> None:
-        """Delete an object with a single request, which is not repeated. Raises `EngineError`."""
-        try:
-            self.call(key, obstore.delete, self._once, self._path(key))
+            self.call(key, obstore.delete, self._once if once else self._store, self._path(key))
         except FileNotFoundError:
             self.confirm_format()
 
@@ -255,7 +251,7 @@ class ObjectStoreClient:
             return None
 
     def confirm_format(self, reason: str = "") -> None:
-        """Read ``FORMAT`` with a single request. Raises `EngineUnavailable` when that fails.
+        """Read ``FORMAT`` within a short time. Raises `EngineUnavailable` when that fails.
 
         `reason` is that of an earlier failure.
         """
@@ -294,7 +290,9 @@ class ObjectStoreClient:
             try:
                 self._put(key, data, store, mode)
                 return True
-            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError) as met:
+                if isinstance(met, FileNotFoundError) and mode == "create":  # the bucket is missing
+                    self.confirm_format()
                 if not failed:
                     return False
                 if self._has(key, data):
@@ -340,6 +338,10 @@ class ObjectStoreClient:
 
     def _path(self, key: str) -> str:
         return self.url.prefix + key
+
+    def _body(self, result: Any) -> ObjectBody:
+        info = self._info(result.meta)
+        return ObjectBody(f"{self.url}: {info.key}", info, result)
 
     def _info(self, meta: Any) -> ObjectInfo:
         key = meta["path"].removeprefix(self.url.prefix)

@@ -24,11 +24,15 @@ MAX_CONNECT_SECONDS = 3.0
 MAX_STREAM_SECONDS = 7 * 24 * 60 * 60
 """Maximum seconds of a stream: a slow reader may take days for a large file."""
 
+NO_ANSWER = "it does not answer"
+"""Reason of a request without an answer."""
+
 _ENDPOINTS = ("aws_endpoint_url", "azure_storage_endpoint")
 
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 1.0
 _MAX_RETRIES = 100
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TEMPORARY = frozenset({"408", "409", "429"})
 
 
@@ -58,9 +62,8 @@ def connect(
     options = _options(timeout, retries, streams, values)
     try:
         if url.scheme == "s3":
-            # Signing the SHA-256 of each body would halve the rate of small uploads; TLS protects it.
-            values.setdefault("aws_unsigned_payload", environment.get("AWS_UNSIGNED_PAYLOAD", "true"))
-            return S3Store(url.bucket, config=values, **options)  # type: ignore[arg-type]
+            defaults = {"aws_disable_bulk_delete": "true", "aws_unsigned_payload": _unsigned(values)}
+            return S3Store(url.bucket, config={**defaults, **values}, **options)  # type: ignore[arg-type]
         if url.scheme == "gs":
             return GCSStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
         return AzureStore(url.bucket, config=values, **options)  # type: ignore[arg-type]
@@ -86,6 +89,15 @@ def _is_endpoint(text: str) -> bool:
     except ValueError:
         return False
     return port != 0 and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[!$-~]*)?", text) is not None
+
+
+def _unsigned(values: Mapping[str, str]) -> str:
+    """Return whether bodies of PUTs are left unsigned: where TLS protects them, or no network is involved.
+
+    The SHA-256 of each body would halve the rate of small uploads.
+    """
+    endpoint = urlsplit(values.get("aws_endpoint_url", ""))
+    return str(endpoint.scheme != "http" or endpoint.hostname in _LOOPBACK).lower()
 
 
 def _options(timeout: float, retries: bool, streams: bool, values: Mapping[str, str]) -> dict[str, Any]:
@@ -117,7 +129,7 @@ def describe(error: BaseError) -> str:
         return f"it refuses the credentials{f' ({code[1]})' if code else ''}"
     if status:
         return f"it answered {status[1]}{f' {code[1]}' if code else ''}"
-    return "it does not answer" if "sending request" in text else f"it failed ({type(error).__name__})"
+    return NO_ANSWER if "sending request" in text else f"it failed ({type(error).__name__})"
 
 
 def is_temporary(error: BaseError) -> bool:

@@ -33,6 +33,10 @@ NAMES = {
 """Variables of each service, by the scheme of its URLs."""
 
 
+_PATHS = frozenset({"GOOGLE_APPLICATION_CREDENTIALS"})
+"""Variables whose value is the path of a file."""
+
+
 def read_credentials(scheme: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the values of the variables of a service that are set, by lower-case name.
 
@@ -48,7 +52,9 @@ def _value(name: str, environment: Mapping[str, str]) -> str:
     if path := environment.get(f"{name}_FILE"):
         return _read(path)
     path = os.path.join(environment.get("CREDENTIALS_DIRECTORY", ""), name)
-    return _read(path) if os.path.isabs(path) and os.path.exists(path) else ""
+    if not (os.path.isabs(path) and os.path.exists(path)):
+        return ""
+    return path if name in _PATHS else _read(path)
 
 
 def _read(path: str) -> str:

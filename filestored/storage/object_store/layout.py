@@ -10,11 +10,12 @@ makes each write that must fail once.
 import secrets
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from filestored.errors import EngineError, EngineUnavailable, UnknownAlgorithm, UnusableStore
+from filestored.errors import EngineError, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.format_file import StoreFormat, parse
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
+from filestored.storage.object_store.connection import NO_ANSWER
 
 _PROBE = "tmp/probe-"
 
@@ -25,7 +26,7 @@ def error_context(client: ObjectStoreClient) -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        advice = "; check its endpoint, and the network" if isinstance(error, EngineUnavailable) else ""
+        advice = "; check its endpoint, and the network" if error.reason.endswith(NO_ANSWER) else ""
         raise UnusableStore(f"the object store cannot be used: {error.reason}{advice}") from None
     except (UnusableStore, UnknownAlgorithm) as error:
         raise UnusableStore(f"the object store {client.url} cannot be used: {error}") from None
@@ -72,7 +73,15 @@ def probe(client: ObjectStoreClient) -> None:
         if client.replace(key, b"third\n", first.version):
             raise _ignored("If-Match")
     finally:
-        client.delete(key)
+        with suppress(EngineError):
+            client.delete(key)
+    try:
+        client.head(key)
+    except FileNotFoundError:
+        return
+    except EngineError:
+        pass
+    raise UnusableStore("the service does not tell that an object is missing; allow to list the bucket")
 
 
 def _ignored(condition: str) -> UnusableStore:

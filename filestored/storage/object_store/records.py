@@ -54,6 +54,7 @@ REUSE_AGAIN_SECONDS = 1800
 """Time after which it can be created again."""
 
 _HOLDERS = "holders"
+_TEMPORARY = "tmp"
 _MAX_ATTEMPTS = 100
 _PARALLEL_READS = 16
 _FIRST_POLL_SECONDS = 0.02
@@ -101,7 +102,8 @@ class ObjectRecords:
             if found is None or found.value != old or is_removed(old):
                 return False
             if self._client.replace(key, new, found.info.version):
-                self._wait_for_holders(key)
+                if _can_be_held(name):
+                    self._wait_for_holders(key)
                 return True
         raise _contended(name)
 
@@ -116,10 +118,14 @@ class ObjectRecords:
 
     @contextmanager
     def held(self, name: str, value: bytes) -> Iterator[bool]:
-        """Write an object below ``holders/`` for the context, at most for `HELD_TIMEOUTS`."""
+        """Write an object below ``holders/`` for the context, at most for `HELD_TIMEOUTS`.
+
+        Only for the records of accounts, ``…/account``.
+        """
+        assert _can_be_held(name), "a change of other records does not look for holders"
         holder = f"{_HOLDERS}/{_key(name)}/{secrets.token_hex(8)}"
-        self._client.put(holder, b"\n")
         try:
+            self._client.put(holder, b"\n")
             if is_held := self.read(name) == value:
                 yield True
         finally:
@@ -133,7 +139,7 @@ class ObjectRecords:
         names = self.entries(prefix)
         for start in range(0, len(names), _PARALLEL_READS):
             some = names[start : start + _PARALLEL_READS]
-            values = in_parallel(self.read, [f"{prefix}/{name}" for name in some])
+            values = in_parallel(self.read, [f"{prefix}/{name}" for name in some], _PARALLEL_READS)
             yield from ((name, value) for name, value in zip(some, values, strict=True) if value is not None)
 
     def entries(self, prefix: str) -> list[str]:
@@ -143,14 +149,22 @@ class ObjectRecords:
     def names(self, prefix: str) -> list[str]:
         """List all objects below the prefix; those with the size of a removed record are read."""
         found = list(self._client.objects(_key(prefix)))
-        return [each.key for each in found if each.size not in SIZES or self.read(each.key) is not None]
+        doubtful = [each.key for each in found if each.size in SIZES]
+        values = dict(zip(doubtful, in_parallel(self.read, doubtful, _PARALLEL_READS), strict=True))
+        return [each.key for each in found if each.key not in values or values[each.key] is not None]
 
     def sweep_removed(self, prefix: str, pause: Callable[[float], None]) -> int:
         """Delete the objects of records below `prefix` that were removed a day ago; return their number.
 
+        Also deletes what processes that have died have left.
+
         `pause` waits for a number of seconds, and may raise to end the sweep.
         """
         now = self._now()
+        for left in (_HOLDERS, _TEMPORARY):
+            for info in self._client.objects(left):
+                if _age(info.changed, now) > MIN_REMOVED_SECONDS:
+                    self._client.delete(info.key)
         marker = being_deleted()
         marked = []
         for info in self._client.objects(prefix):
@@ -176,7 +190,7 @@ class ObjectRecords:
         if _age(found.info.changed, self._now()) > DELETE_UNTIL_SECONDS:
             return False
         with suppress(EngineError):
-            self._client.delete_once(key)
+            self._client.delete(key, once=True)
         return True
 
     def _check_reusable(self, found: _Found) -> None:
@@ -205,18 +219,23 @@ class ObjectRecords:
 
     def _now(self) -> datetime:
         """Return the time of the service: that of an object which is written for it."""
-        key = f"tmp/clock-{secrets.token_hex(8)}"
+        key = f"{_TEMPORARY}/clock-{secrets.token_hex(8)}"
         self._client.put(key, b"\n")
         try:
             return self._client.head(key).changed
         finally:
-            self._client.delete(key)
+            with suppress(EngineError):
+                self._client.delete(key)
 
 
 def _key(name: str) -> str:
     """Return the key of a record. Raises `ValueError` for an invalid name."""
     split(name)
     return name
+
+
+def _can_be_held(name: str) -> bool:
+    return name.endswith("/account")
 
 
 def _age(moment: datetime, now: datetime) -> float:

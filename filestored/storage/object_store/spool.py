@@ -2,26 +2,34 @@
 
 Content of up to `MAX_MEMORY_BYTES` stays in memory, as long as all uploads of the process together hold no
 more than `MAX_TOTAL_MEMORY_BYTES`. Other content is written to a file without a name (O_TMPFILE), which
-leaves nothing behind when its process dies. It is sent from a memory map, so it is not copied.
+leaves nothing behind when its process dies. It is sent from a memory map, so it is not copied. While files
+are mapped, a thread drops their pages from the memory of the process now and then: they count as its memory,
+though the kernel could take them back.
 """
 
+import errno
 import mmap
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from filestored.errors import EngineError, UnusableStore
-from filestored.storage.admission import free_bytes
+from filestored.storage.admission import CHECK_INTERVAL_BYTES, free_bytes
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFile
 from filestored.storage.health import FULL, LACKING
+from filestored.storage.threads import DaemonThread
 
 MAX_MEMORY_BYTES = 1024 * 1024
 """Maximum size of content that is kept in memory."""
 
 MAX_TOTAL_MEMORY_BYTES = 16 * 1024 * 1024
 """Maximum size of all content in memory, in one process."""
+
+DROP_INTERVAL_SECONDS = 0.25
+"""Interval at which mapped pages are dropped."""
 
 _UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 
@@ -45,6 +53,8 @@ class Spool:
         self._calls = calls or Syscalls()
         self._lock = threading.Lock()
         self._in_memory = 0
+        self._mapped: set[mmap.mmap] = set()
+        self._is_dropping = False
 
     def open(self) -> "SpooledContent":
         """Return new, empty content."""
@@ -54,9 +64,41 @@ class Spool:
         """Return the free space of the directory in bytes, less the reserve. Raises `OSError`."""
         return free_bytes(os.statvfs(self.directory), self._reserve)
 
+    def check_space(self) -> None:
+        """Raise `OSError` (ENOSPC) when only the reserve is free."""
+        if not self.free_space():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def open_file(self) -> TempFile:
         """Return a new file without a name. Raises `OSError`."""
+        self.check_space()
         return TempFile(self._calls.open(self.directory, _UNNAMED, 0o600), self._calls)
+
+    def map_file(self, descriptor: int, size: int) -> mmap.mmap:
+        """Return a map of a file, for `unmap`. Raises `OSError`."""
+        mapped = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+        with self._lock:
+            self._mapped.add(mapped)
+            if not self._is_dropping:
+                DaemonThread(target=self._drop_pages, name="filestored-spool").start()
+                self._is_dropping = True
+        return mapped
+
+    def unmap(self, mapped: mmap.mmap) -> None:
+        """Forget a map; it ends with the last reference to it."""
+        with self._lock:
+            self._mapped.discard(mapped)
+
+    def _drop_pages(self) -> None:
+        """Drop mapped pages from memory until no file is mapped."""
+        while True:
+            time.sleep(DROP_INTERVAL_SECONDS)
+            with self._lock:
+                for mapped in self._mapped:
+                    mapped.madvise(mmap.MADV_DONTNEED)
+                if not self._mapped:
+                    self._is_dropping = False
+                    return
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -90,6 +132,8 @@ class SpooledContent:
         self._spool = spool
         self._pieces: list[bytes] = []
         self._file: TempFile | None = None
+        self._map: mmap.mmap | None = None
+        self._unchecked = 0
 
     @property
     def in_memory(self) -> bool:
@@ -104,6 +148,7 @@ class SpooledContent:
         else:
             with self._spool.errors():
                 (self._file or self._move_to_file()).write(data)
+                self._check_space(count)
         self.size += count
 
     def buffer(self) -> bytes | mmap.mmap:
@@ -113,10 +158,21 @@ class SpooledContent:
                 self._pieces = [b"".join(self._pieces)]
             return self._pieces[0]
         with self._spool.errors():
-            return mmap.mmap(self._file.descriptor, self.size, prot=mmap.PROT_READ)
+            self._map = self._spool.map_file(self._file.descriptor, self.size)
+            return self._map
+
+    def _check_space(self, count: int) -> None:
+        """Check the free space once in `CHECK_INTERVAL_BYTES`. Raises `OSError`."""
+        self._unchecked += count
+        if self._unchecked >= CHECK_INTERVAL_BYTES:
+            self._unchecked = 0
+            self._spool.check_space()
 
     def discard(self) -> None:
         """Free memory and file. Does not raise; idempotent."""
+        if self._map is not None:
+            self._spool.unmap(self._map)
+            self._map = None
         if self._file is not None:
             self._file.discard()
         else:

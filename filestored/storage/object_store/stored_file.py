@@ -6,11 +6,12 @@ same version of the object. An object that is deleted or replaced meanwhile cann
 """
 
 import errno
+import time
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from filestored.errors import EngineError, EngineUnavailable
+from filestored.errors import EngineError
 from filestored.interfaces import IInMemory, IReadAhead, IStoredFile
 from filestored.storage.health import ReadFailed
 from filestored.storage.object_store.client import (
@@ -23,8 +24,8 @@ from filestored.storage.object_store.client import (
 CHUNK_BYTES = 256 * 1024
 """Minimum size of a chunk of a stream. A download holds two, and its connection to the client one."""
 
-MAX_RESUMPTIONS = 5
-"""Maximum number of times that a GET is resumed without a byte in between."""
+RESUME_SECONDS = 0.2
+"""Seconds before a broken GET is resumed; repeated until the timeout of the client without a byte."""
 
 
 @implementer(IStoredFile, IInMemory)
@@ -66,7 +67,7 @@ class ObjectFile:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return bytes of the stream; begin a new one unless `offset` is its position. Raises `OSError`."""
-        if offset != self._position:
+        if offset != self._position or offset >= self._stop:
             self.will_read(offset, self.size)
         data, self._rest = self._rest, b""
         if not data and offset < self._stop:
@@ -81,8 +82,12 @@ class ObjectFile:
         self._chunks, self._rest = None, b""
 
     def _next_chunk(self) -> bytes:
-        """Return the next bytes; resume a broken stream. Raises `ReadFailed` or `EngineError`."""
-        for resumptions in range(MAX_RESUMPTIONS + 1):
+        """Return the next bytes; resume a broken stream, also after a short outage.
+
+        Raises `ReadFailed` or `EngineError`.
+        """
+        deadline = time.monotonic() + self._client.timeout
+        while True:
             try:
                 if self._chunks is None:
                     body = self._client.get(self._info.key, self._position, self._stop, self._info.etag)
@@ -92,7 +97,7 @@ class ObjectFile:
                 raise ReadFailed(errno.EIO, f"{self._info.key} was deleted while it was read") from None
             except EngineError as error:
                 self._chunks = None
-                if isinstance(error, EngineUnavailable) or resumptions == MAX_RESUMPTIONS:
+                if time.monotonic() > deadline:
                     raise
                 self._log.info("a stream is resumed: {reason}", reason=error.reason)
-        raise AssertionError("the loop returns or raises")
+            time.sleep(RESUME_SECONDS)

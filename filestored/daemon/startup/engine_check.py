@@ -1,4 +1,4 @@
-"""Check of object stores before the daemon starts: ``python -m filestored.engine_check``.
+"""Check of object stores before the daemon starts: ``python -m filestored.daemon.startup.engine_check``.
 
 In: one line of JSON on stdin with the `Settings`. Out: one line of JSON on stdout with the hash algorithm of
 the store, or with the reason why it cannot be used.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from filestored.daemon.worker_process import child_environment
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import FilestoredError, UnusableStore
 from filestored.settings import Settings
@@ -33,9 +34,11 @@ def check(settings: Settings) -> str | None:
         return None
     try:
         done = subprocess.run(  # noqa: S603  # this interpreter
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-P", "-m", __name__],
+            env=child_environment(),
             input=settings.to_json().encode(),
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             timeout=MAX_SECONDS,
             check=True,
         )
@@ -58,6 +61,8 @@ def main() -> None:
         result["hash"] = _check(settings)
     except (FilestoredError, OSError) as error:
         result["error"] = str(error)
+    except BaseException as error:  # obstore panics, for some endpoints
+        result["error"] = f"the object stores could not be checked: {type(error).__name__}"
     sys.stdout.write(json.dumps(result))
 
 
