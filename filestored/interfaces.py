@@ -240,10 +240,12 @@ class IGallery(Interface):
     def list_images() -> "Deferred[dict[str, str]]":
         """Map the names of all images to their ids. May be cancelled."""
 
-    def open(identity: str, gzipped: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+    def open(
+        identity: str, gzipped: Callable[[Image], bool], *, to_read: bool = True
+    ) -> "Deferred[tuple[Image, IBlob]]":
         """Open an image: gzipped as it is stored if `gzipped` returns True for it, else the original.
 
-        Fails with `NotFound`. The caller closes the blob.
+        Fails with `NotFound`. The caller closes the blob. `to_read` is that of `IStore.open`.
         """
 
     def delete(identity: str) -> "Deferred[None]":

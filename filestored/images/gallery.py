@@ -83,9 +83,11 @@ class Gallery:
         """See `IGallery.list_images`."""
         return self._listings.list_images(self._catalog)
 
-    def open(self, identity: str, gzipped: Callable[[Image], bool]) -> "Deferred[tuple[Image, IBlob]]":
+    def open(
+        self, identity: str, gzipped: Callable[[Image], bool], *, to_read: bool = True
+    ) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""
-        return Deferred.fromCoroutine(self._open(identity, gzipped))
+        return Deferred.fromCoroutine(self._open(identity, gzipped, to_read))
 
     def delete(self, identity: str) -> "Deferred[None]":
         """See `IGallery.delete`."""
@@ -149,13 +151,15 @@ class Gallery:
 
     # --- open, delete ---------------------------------------------------------------------------
 
-    async def _open(self, identity: str, gzipped: Callable[[Image], bool]) -> tuple[Image, IBlob]:
+    async def _open(
+        self, identity: str, gzipped: Callable[[Image], bool], to_read: bool
+    ) -> tuple[Image, IBlob]:
         seen = None
         while True:
             image = await self._threads.read(self._catalog.read, identity)
             try:
                 view = None if image.gzipped and gzipped(image) else _original(image)
-                blob = await self._blobs.open(image.blob, view)
+                blob = await self._blobs.open(image.blob, view, to_read=to_read)
                 if view is None:
                     await _check_length(image, blob)
                 return image, blob

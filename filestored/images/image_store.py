@@ -12,7 +12,8 @@ from filestored.images.gallery import Gallery, OnBlobDeleted, Recover
 from filestored.images.listings import Listings
 from filestored.interfaces import IGallery, IImageDecoder, IImageStore, IRecords, IStore
 from filestored.storage.health import Health
-from filestored.storage.threads import IOThreads, RecordThreads, Run
+from filestored.storage.thread_pool import Run
+from filestored.storage.threads import IOThreads, RecordThreads
 
 
 @implementer(IImageStore)

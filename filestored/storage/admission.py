@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 from filestored.errors import Overloaded, StorageFull, TooLarge
 from filestored.interfaces import IBackend
 from filestored.storage.health import Health
-from filestored.storage.threads import Run
+from filestored.storage.thread_pool import Run
 
 MAX_BYTES_WITHOUT_SLOT = 16 * 1024
 """Maximum bytes of an upload, or a series of uploads, without a slot. 4,000 of them take 64 MiB."""

@@ -24,7 +24,7 @@ from filestored.errors import Overloaded
 from filestored.interfaces import IBlob, IFileSource, IInMemory, IReadAhead, IRevalidatable, IStoredFile
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
-from filestored.storage.threads import Run
+from filestored.storage.thread_pool import Run
 
 READ_CHUNK_BYTES = 256 * 1024
 """Maximum bytes per read."""

@@ -14,7 +14,7 @@ from operator import attrgetter
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
 from filestored.storage.health import FlushFailed
-from filestored.storage.threads import clear_traceback_frames
+from filestored.storage.thread_pool import clear_traceback_frames
 
 _DIGEST = attrgetter("digest")
 

@@ -37,7 +37,7 @@ from filestored.digest import Digest
 from filestored.interfaces import IBackend, IDurablePublish
 from filestored.storage.commit_batch import CommitBatch, PendingName, PendingUpload
 from filestored.storage.health import Health
-from filestored.storage.threads import Run
+from filestored.storage.thread_pool import Run
 
 CallSoon = Callable[[Callable[[], None]], object]
 """Calls a function after the present iteration of the reactor, or at once."""

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from filestored.errors import EngineError, UnusableStore
 from filestored.storage.disk.directory import Report
 from filestored.storage.health import Health
-from filestored.storage.threads import Run
+from filestored.storage.thread_pool import Run
 
 INTERVAL_SECONDS = 5.0
 """Interval of attempts on a disk."""

@@ -48,7 +48,8 @@ from filestored.storage.group_commit import CallSoon, make_commits
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
-from filestored.storage.threads import IOThreads, Run
+from filestored.storage.thread_pool import Run
+from filestored.storage.threads import IOThreads
 from filestored.storage.upload import Upload
 
 MAX_SIZE = 5 * 1024**3

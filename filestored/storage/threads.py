@@ -23,31 +23,17 @@ process from ending. Its data was not acknowledged.
 Rejected: one pool with a limit per kind, which needs a second queue.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from threading import Thread
-from traceback import clear_frames
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
-from filestored.errors import Overloaded
 from filestored.storage.health import Health, raise_classified
+from filestored.storage.thread_pool import DaemonThread, Run, ThreadPool, in_threads
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_A = TypeVar("_A")
-
-
-class Run(Protocol):
-    """Calls a function, perhaps in another thread."""
-
-    def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        """Fire with the result of the call; fail with `Overloaded` when no thread can be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,41 +80,6 @@ MAX_STOP_SECONDS = 3.0
 """Maximum seconds that a stop waits for running jobs."""
 
 
-class DaemonThread(Thread):
-    """A daemon thread: the end of the interpreter does not wait for it."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(daemon=True, **fields)
-
-
-def in_parallel(function: Callable[[_A], _T], arguments: Sequence[_A], max_threads: int) -> list[_T]:
-    """Return the results for all arguments, computed in threads of this call. Raises the first exception."""
-    results: dict[int, _T] = {}
-    errors: list[BaseException] = []
-    numbers = iter(range(len(arguments)))  # shared: each number is taken once
-
-    def call_each() -> None:
-        for number in numbers:
-            try:
-                results[number] = function(arguments[number])
-            except BaseException as error:
-                errors.append(error)
-                return
-
-    threads = [DaemonThread(target=call_each) for _ in range(min(max_threads, len(arguments)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(arguments))]
-
-
-class _Pool(ThreadPool):
-    threadFactory: type[Thread] = DaemonThread
-
-
 class ThreadPools:
     """All I/O thread pools of a process."""
 
@@ -163,53 +114,9 @@ class ThreadPools:
 
     def make_run(self, name: str, threads: int) -> Run:
         """Return a new pool of at most `threads` threads."""
-        pool = _Pool(minthreads=0, maxthreads=threads, name=name)
+        pool = ThreadPool(name, threads)
         self._pools.append(pool)
         return in_threads(self._reactor, pool)
-
-
-def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
-    """Return a `Run` that uses the threads of `pool`."""
-
-    def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        job: list[Any] = [(function, args, kwargs)]
-        try:
-            done: Deferred[_T] = deferToThreadPool(reactor, pool, _call, job)
-            return done.addErrback(_clear_frames)
-        except RuntimeError:  # "can't start new thread", as threading puts EAGAIN and ENOMEM
-            pool.threads[:] = filter(_started, pool.threads)
-            return fail(Overloaded())
-
-    return run
-
-
-def _call(job: list[Any]) -> Any:
-    """Call a function with arguments that only `job` holds, and empty `job`.
-
-    The frames of the thread pool may still run when the traceback is cleared, and keep what they hold.
-    """
-    function, args, kwargs = job.pop()
-    return function(*args, **kwargs)
-
-
-def clear_traceback_frames(error: BaseException) -> None:
-    """Clear the local variables of the frames in the traceback of `error`.
-
-    They hold upload buffers, in a reference cycle that the tuned garbage collector would free late. The lines
-    of the traceback stay; running frames are unaffected.
-    """
-    clear_frames(error.__traceback__)
-
-
-def _started(thread: Thread) -> bool:
-    """Return whether a thread was started; the pool cannot join one that was not."""
-    return thread.ident is not None
-
-
-def _clear_frames(failure: Failure) -> Failure:
-    assert failure.value is not None, "a failure has an exception"
-    clear_traceback_frames(failure.value)
-    return failure
 
 
 class RecordThreads:

@@ -174,5 +174,5 @@ from twisted.internet.defer import maybeDeferred
 from filestored.storage.threads import ThreadPools
 
 make = ThreadPools.make
-ThreadPools.make = lambda self, api: replace(make(self, api), {kind}=maybeDeferred)
+ThreadPools.make = lambda self, *words: replace(make(self, *words), {kind}=maybeDeferred)
 """

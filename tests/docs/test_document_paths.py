@@ -115,12 +115,12 @@ def test_test_folders_named_in_a_document_exist(document):
 
 @pytest.mark.parametrize("document", [*MODULE_DOCUMENTS, "docs/promises.md"])
 def test_proofs_named_in_a_document_exist(document):
-    runs = re.findall(r"`python -m tests\.deep((?: \w+)*)", text(document))
+    runs = re.findall(r"`python -m tests\.deep((?: \w[\w-]*)*)", text(document))
     assert set() == {name for run in runs for name in run.split()} - {*PROOFS, "NAME"}
 
 
 def test_each_proof_shows_a_promise():
-    runs = re.findall(r"`python -m tests\.deep((?: \w+)*)", text("docs/promises.md"))
+    runs = re.findall(r"`python -m tests\.deep((?: \w[\w-]*)*)", text("docs/promises.md"))
     assert set(PROOFS) == {name for run in runs for name in run.split()} - {"NAME"}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import requests
 from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TIMEOUT, Running, read
 from tests.images.decodable_images import SAMPLES
+from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
 PAGES = ("README.md", "README.ru.md")
 MAX_WORDS = 25
@@ -159,6 +161,22 @@ def test_examples_of_the_image_api_work(daemon):
     assert '{"File ID": ' in printed
     with open(os.path.join(daemon.directory, "copy.png"), "rb") as file:
         assert SAMPLES["png"] == file.read()
+
+
+@NEEDS
+def test_commands_for_an_object_store_start_a_daemon(prefix, start_daemon, tmp_path):
+    """With the service, the keys and the prefix of this test, on another port."""
+    script = block_with("AWS_").replace("http://10.0.0.5:8333", prefix.server.endpoint)
+    script = script.replace("s3://example-files", prefix.url).replace("\\\n  --listen 9000 ", "")
+    for name, key in (("key-id", ACCESS_KEY), ("secret-key", SECRET_KEY)):
+        (tmp_path / name).write_text(f"{key}\n")
+        script = script.replace(f"/etc/filestored/{name}", str(tmp_path / name))
+    words = shlex.split(script)
+    variables = dict(word.split("=", 1) for word in words if word.startswith("AWS_"))
+    assert {"AWS_ACCESS_KEY_ID_FILE", "AWS_SECRET_ACCESS_KEY_FILE"} < set(variables)
+    running = start_daemon(*words[words.index("filestored") + 1 :], environment=variables)
+    name = requests.post(running.url, data=b"kept", timeout=TIMEOUT).text
+    assert b"kept" == prefix.below("files").read(f"{name[:2]}/{name}")
 
 
 def test_commands_for_accounts_work_beside_the_daemon(daemon):

@@ -9,21 +9,20 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, maybeDeferred
-from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import StorageFull, UploadRefused
 from filestored.interfaces import UploadResult
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
-from filestored.storage.threads import in_threads
+from filestored.storage.thread_pool import ThreadPool, in_threads
 from tests.storage.contract import MD5, digest_of, files_below, outcome, read, send, watched
 
 
 @pytest.fixture
 def pool():
     """Real I/O threads."""
-    threads = ThreadPool(0, 8)
+    threads = ThreadPool("test", 8)
     threads.start()
     yield in_threads(reactor, threads)
     threads.stop()

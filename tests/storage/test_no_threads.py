@@ -5,15 +5,14 @@ import threading
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.python.threadpool import ThreadPool
 
 from filestored.errors import Overloaded
-from filestored.storage.threads import in_threads
+from filestored.storage.thread_pool import ThreadPool, in_threads
 
 
 @pytest_twisted.ensureDeferred
 async def test_job_is_refused_while_no_thread_can_be_started(monkeypatch):
-    pool = ThreadPool(0, 1)
+    pool = ThreadPool("test", 1)
     run = in_threads(reactor, pool)
     pool.start()
 

@@ -1,8 +1,8 @@
 """The pump: back-pressure, small bodies, and uploads that end in every other way."""
 
 import errno
+import threading
 import tracemalloc
-from threading import Thread
 
 import pytest
 import pytest_twisted
@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.interfaces import IPushProducer
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from filestored.errors import Overloaded, StorageFull
 from filestored.storage.memory import MemoryBackend, MemorySink
 from filestored.storage.store import Store
-from filestored.storage.threads import in_threads
+from filestored.storage.thread_pool import ThreadPool, in_threads
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome, read
 
 PIECE = b"p" * 65536
@@ -209,13 +208,13 @@ def test_bytes_after_an_error_are_dropped_and_the_producer_resumed(bench):
 
 @pytest.mark.parametrize("size", [10, 600_000])
 @pytest_twisted.ensureDeferred
-async def test_upload_without_a_thread_is_refused_and_blocks_no_other(size):
-    def no_thread(**_):
+async def test_upload_without_a_thread_is_refused_and_blocks_no_other(size, monkeypatch):
+    def no_thread(self):
         raise RuntimeError("can't start new thread")
 
-    pool = ThreadPool(minthreads=0, maxthreads=1)
-    pool.threadFactory = no_thread
+    pool = ThreadPool("test", 1)
     pool.start()
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
     store = Store(MemoryBackend(MD5), MD5, in_threads(reactor, pool))
     for _ in range(2):
         upload = store.upload()
@@ -223,7 +222,7 @@ async def test_upload_without_a_thread_is_refused_and_blocks_no_other(size):
         with pytest.raises(Overloaded):
             await upload.commit()
         assert 0 == store.uploads_in_flight
-    pool.threadFactory = Thread
+    monkeypatch.undo()
     upload = store.upload()
     upload.write(b"x" * size)
     assert digest_of(b"x" * size) == (await upload.commit()).digest

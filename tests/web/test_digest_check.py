@@ -19,7 +19,7 @@ from filestored.errors import DigestMismatch
 from filestored.http.factory import HTTPFactory
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from filestored.storage.threads import in_threads
+from filestored.storage.thread_pool import ThreadPool, in_threads
 from filestored.web.digest_check import CHUNK_BYTES, MAX_INLINE_BYTES, DigestCheck
 from filestored.web.site import make_site
 from tests.web.forms import FORM, form, part
@@ -192,12 +192,15 @@ def hashed(monkeypatch):
 @pytest.fixture
 def base(hashed):
     own = algorithm("md5")
-    store = Store(MemoryBackend(own), own, in_threads(reactor, reactor.getThreadPool()))
+    pool = ThreadPool("test", 4)
+    pool.start()
+    store = Store(MemoryBackend(own), own, in_threads(reactor, pool))
     factory = HTTPFactory(make_site(store), reactor)
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     yield f"http://127.0.0.1:{port.getHost().port}/"
     factory.abort()
     pytest_twisted.blockon(port.stopListening())
+    pool.stop()
     pytest_twisted.blockon(factory.drain())
 
 

@@ -10,13 +10,12 @@ import pytest_twisted
 import requests
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
-from twisted.python.threadpool import ThreadPool
 
 from filestored.http.factory import HTTPFactory
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
-from filestored.storage.threads import in_threads
+from filestored.storage.thread_pool import ThreadPool, in_threads
 from filestored.web.site import make_site
 from tests.reactor_wait import until
 
@@ -26,7 +25,7 @@ NAME = sha256(DATA).hexdigest()
 
 @pytest.fixture
 def store(tmp_path):
-    pool = ThreadPool(1, 4, name="test-io")
+    pool = ThreadPool("test-io", 4)
     pool.start()
     algorithm = prepare(str(tmp_path / "store"), "sha256")
     backend = DiskBackend(str(tmp_path / "store"), algorithm)

@@ -18,7 +18,8 @@ from filestored.errors import InvalidThumbnailSize
 from filestored.images.thumbnails.cache import ThumbnailCache, prefix
 from filestored.images.thumbnails.single_flight import SingleFlight
 from filestored.interfaces import IBlob, IImageDecoder, IThumbnails, Thumbnail
-from filestored.storage.threads import IOThreads, Run
+from filestored.storage.thread_pool import Run
+from filestored.storage.threads import IOThreads
 
 MAX_SIDE_PIXELS = 2048
 """Maximum width and height of a thumbnail."""

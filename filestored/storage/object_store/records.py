@@ -32,7 +32,7 @@ from filestored.interfaces import IRecords
 from filestored.storage.disk.records import split
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
 from filestored.storage.removed_records import SIZES, being_deleted, is_being_deleted, is_removed, removed
-from filestored.storage.threads import in_parallel
+from filestored.storage.thread_pool import in_parallel
 
 HELD_TIMEOUTS = 6
 """Maximum duration of a context of `ObjectRecords.held`, in timeouts; a change waits no longer for one."""

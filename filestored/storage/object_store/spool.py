@@ -20,7 +20,7 @@ from filestored.storage.admission import CHECK_INTERVAL_BYTES, free_bytes
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.disk.temp_files import TempFile
 from filestored.storage.health import FULL, LACKING
-from filestored.storage.threads import DaemonThread
+from filestored.storage.thread_pool import DaemonThread
 
 MAX_MEMORY_BYTES = 1024 * 1024
 """Maximum size of content that is kept in memory."""

@@ -17,7 +17,7 @@ from filestored.http.response import preformat
 from filestored.images.cancellation import Cancellation
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
 from filestored.interfaces import IBlob, IGallery, Image, IStreamedRequest, IThumbnails, Thumbnail
-from filestored.web.download import SANDBOX, Representation, send
+from filestored.web.download import SANDBOX, Representation, send, wants_all
 from filestored.web.errors import Field, HTTPError, client_disconnected
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.negotiation import codings
@@ -43,7 +43,7 @@ async def send_image(
     def gzipped(image: Image) -> bool:
         return image.gzipped and accepted.gzip and (accepted.preferred or not accepted.identity)
 
-    image, blob = await gallery.open(image_id, gzipped)
+    image, blob = await gallery.open(image_id, gzipped, to_read=wants_all(request))
     if not (accepted.identity or gzipped(image)):
         blob.close()
         raise HTTPError(406, "The image cannot be had in any of these codings", _VARY)
