@@ -8,13 +8,18 @@ import pytest
 from filestored.errors import AlreadyExists, NotFound, UnknownToken, UnusableStore
 from filestored.images.accounts import TOKEN, Accounts, read_key
 from filestored.storage.memory import MemoryRecords
+from tests.storage.object_stores import ENGINES, open_object_records, opened_client
 
 KEY = b"k" * 32
 
 
-@pytest.fixture
-def records():
-    return MemoryRecords()
+@pytest.fixture(params=["memory", *ENGINES])
+def records(request):
+    if request.param == "memory":
+        yield MemoryRecords()
+        return
+    with opened_client(request) as client:
+        yield open_object_records(client)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from filestored.images.gzip_backend import GunzippedFile, GzipBackend
 from filestored.interfaces import IBackend, INonBlockingOpen, ISink, IStoredFile
 from filestored.storage.memory import MemoryBackend, MemoryFile
 from tests.storage.contract import digest_of, put, read
+from tests.storage.object_stores import ENGINES, open_backend, opened_client
 
 SOFT = b"0123456789abcdef" * 70_000
 HARD = Random(1).randbytes(700_000)
@@ -28,9 +29,13 @@ def compressor(request, monkeypatch):
         monkeypatch.setattr(gzip_backend, "_new_compressor", gzip_backend._zlib)
 
 
-@pytest.fixture
-def inner():
-    return MemoryBackend(UNIQUE_SHA256)
+@pytest.fixture(params=["memory", *ENGINES])
+def inner(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryBackend(UNIQUE_SHA256)
+        return
+    with opened_client(request) as client:
+        yield open_backend(client, UNIQUE_SHA256, str(tmp_path))
 
 
 @pytest.mark.usefixtures("compressor")

@@ -23,6 +23,7 @@ from tests.images.concurrent_client import PNG
 from tests.images.image_client import Client
 from tests.images.image_fixture import done
 from tests.images.interleaved_changes import image
+from tests.storage.object_stores import ENGINES, open_object_records, opened_client
 
 KEY = b"k" * 32
 
@@ -47,10 +48,14 @@ class Watched:
         return call
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", *ENGINES])
 def records(request, place):
     if request.param == "memory":
         yield Watched(MemoryRecords())
+        return
+    if request.param != "disk":
+        with opened_client(request) as client:
+            yield Watched(open_object_records(client))
         return
     prepare(place, "images")
     records = DiskRecords(place)
@@ -106,6 +111,25 @@ def test_renewal_waits_for_a_change_in_progress(records, anna, change):
     assert ["changing", "renewed"] == order
 
 
+@pytest.mark.parametrize("records", ENGINES, indirect=True)
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_fails_at_once_while_a_renewal_waits_on_an_object_store(records, anna, change):
+    """The renewal is written first, and then waits for another change."""
+    accounts, account, gallery, identity = anna
+    name = "accounts/anna/account"
+    old = records.read(name)
+    renewal = threading.Thread(target=accounts.renew, args=(account,), daemon=True)
+    with accounts.holding(account):
+        renewal.start()
+        until(lambda: records.read(name) != old, "the renewal is written")
+        with pytest.raises(UnknownToken):
+            CHANGES[change](gallery, identity)
+        assert renewal.is_alive()
+    renewal.join()
+    assert {"cat.png": identity} == done(gallery.list_images())
+
+
+@pytest.mark.parametrize("records", ["memory", "disk"], indirect=True)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.slow
 def test_change_during_a_renewal_fails(records, anna, change):

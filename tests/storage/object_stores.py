@@ -39,6 +39,13 @@ def opened_client(request: pytest.FixtureRequest) -> "Iterator[ObjectStoreClient
         client = seaweedfs_client(request.getfixturevalue("prefix"))
     else:
         client = memory_client()
+    with dropped(client):
+        yield client
+
+
+@contextmanager
+def dropped(client: "ObjectStoreClient") -> "Iterator[ObjectStoreClient]":
+    """Let a client drop its stores in the end, see `opened_client`."""
     yield client
     vars(client).clear()
 

@@ -5,6 +5,9 @@ import gzip
 import pytest
 
 from tests.images.catalog_samples import BMP, PNG
+from tests.web.imageapi.image_wire import EVERYWHERE
+
+pytestmark = pytest.mark.servers(*EVERYWHERE)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from filestored.web.imageapi.tokens import RegistrationPolicy
 from tests.images.catalog_samples import BMP, PNG
 from tests.web.forms import FORM, form
-from tests.web.imageapi.image_wire import ImageWire, part, said, value
+from tests.web.imageapi.image_wire import EVERYWHERE, IN_MEMORY, ImageWire, part, said, value
+
+pytestmark = pytest.mark.servers(*EVERYWHERE)
 
 CALLS = {
     "regenerate-token/": ("POST", None),
@@ -96,12 +98,14 @@ def test_token_of_another_account_has_no_access(wire, anna, path):
         assert {} == value(answer)
 
 
+@pytest.mark.servers(*IN_MEMORY)
 def test_unknown_token_is_rejected_before_the_body(wire):
     wire.begin_upload("AAAAAAAAAA", 1000000, "Expect: 100-continue")
     received = wire.received()
     assert received.startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.servers(*IN_MEMORY)
 def test_token_revoked_during_an_upload_stores_nothing(wire, anna):
     body = form(part(BMP))
     head = (
@@ -184,6 +188,7 @@ def test_open_registration_gives_tokens_to_all_clients(here):
     assert 200 == wire.call("GET", "retrieve-token/anna/").status
 
 
+@pytest.mark.servers(*IN_MEMORY)
 def test_token_is_valid_from_any_address(wire, anna):
     wire.here = ELSEWHERE["a public address"]
     wire.connect()
@@ -212,6 +217,7 @@ def test_request_through_a_proxy_is_not_local(field, here):
         ("10.0.0.1", 403),
     ],
 )
+@pytest.mark.servers(*IN_MEMORY)
 def test_web_page_of_another_site_gets_no_token(wire, host, status):
     wire.send(f"GET /imageapi/generate-token/anna/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     (answer,) = wire.answers("GET")
