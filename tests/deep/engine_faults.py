@@ -26,6 +26,9 @@ CLIENTS = 3
 
 IMAGE_CLIENTS = 6
 FAULT_SHARE = 0.15
+RECORD_SHARE = 0.4
+"""Share of writes of records whose answers are lost: what they have done is not known then."""
+
 MAX_CUT_BYTES = 400_000
 MAX_DELAY_SECONDS = 0.5
 
@@ -34,8 +37,8 @@ def prove(bench: Bench) -> Verdict:
     """Count responses that are wrong, and acknowledged uploads that are lost."""
     dice, faulty, made = random.Random(12), threading.Event(), Counter[str]()
 
-    def decide(_: EngineRequest) -> Fault | None:
-        fault = _fault(dice) if faulty.is_set() else None
+    def decide(request: EngineRequest) -> Fault | None:
+        fault = _fault(dice, request) if faulty.is_set() else None
         made[str(fault and fault.kind)] += 1
         return fault
 
@@ -73,7 +76,9 @@ def prove(bench: Bench) -> Verdict:
     return Verdict(figure, not wrong)
 
 
-def _fault(dice: random.Random) -> Fault | None:
+def _fault(dice: random.Random, request: EngineRequest) -> Fault | None:
+    if request.method == "PUT" and "/images/accounts/" in request.target and dice.random() < RECORD_SHARE:
+        return dice.choice([Fault(status=500), Fault(reset=True)])
     if dice.random() > FAULT_SHARE:
         return None
     forwarded = dice.random() < 0.5
