@@ -71,7 +71,9 @@ class Outcome:
     inside: float
 
     def quantile(self, share: float) -> float:
-        """Return the latency that this share of the requests does not exceed."""
+        """Return the latency that this share of the requests does not exceed; infinite without answers."""
+        if not self.latencies:
+            return math.inf
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
 
     @property

@@ -43,13 +43,14 @@ class Content:
 class Failure:
     """A request without the expected response.
 
-    `number` is its field ``X-Request``. `opened` is the time at which its connection was begun. `response` is
-    the response as far as it came; its `status` is 0 if no head came. `complete` is False if the connection
-    ended first.
+    `number` is its field ``X-Request``, and `previous` that of the request before it on its connection, which
+    was begun at the time `opened`. `response` is the response as far as it came; its `status` is 0 if no head
+    came. `complete` is False if the connection ended first.
     """
 
     address: str
     number: str
+    previous: str
     method: str
     opened: float
     began: float
@@ -107,6 +108,7 @@ class _Client:
         self._number = 0
         self._connection: BlockingClient | None = None
         self._opened = 0.0
+        self._previous = ""
 
     def run(self, over: threading.Event) -> None:
         """Send requests until it is over."""
@@ -160,6 +162,7 @@ class _Client:
         line, rest = request.split(b"\r\n", 1)
         numbered = b"\r\n".join([line, f"X-Request: {number}".encode(), rest])
         response, complete = self._exchange(numbered, began)
+        previous, self._previous = self._previous, number
         ended = time.monotonic()
         if not complete or response.fields.get("connection") == "close":
             self._drop()
@@ -168,8 +171,12 @@ class _Client:
             return response
         if complete and response.status == 404 and method == "GET":
             self._record.wrong.append("a GET of stored content is answered 404")
-        failure = Failure(self._address, number, method, self._opened, began, ended, response, complete)
-        self._record.failures.append(failure)
+        self._record.failures.append(
+            Failure(
+                *(self._address, number, previous, method),
+                *(self._opened, began, ended, response, complete),
+            )
+        )
         time.sleep(PAUSE_SECONDS)
         return None
 
@@ -184,7 +191,7 @@ class _Client:
 
     def _client(self, now: float) -> BlockingClient:
         if self._connection is None:
-            self._opened = now
+            self._opened, self._previous = now, ""
             self._connection = connector(self._address)()
             self._connection.connection.settimeout(TIMEOUT_SECONDS)
         return self._connection

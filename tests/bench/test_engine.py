@@ -1,5 +1,6 @@
 """Benchmark on an engine: SeaweedFS as it is started, memory and spool files of a process."""
 
+import hashlib
 import mmap
 import os
 import shutil
@@ -9,6 +10,7 @@ import pytest
 
 from bench import engine_memory
 from bench.cpu_affinity import Cores
+from bench.engine import running
 from bench.engine_memory import spool_bytes
 from bench.engine_requests import requests
 from bench.environment import Environment
@@ -34,9 +36,17 @@ def test_gateway_stores_and_serves_without_a_signature(tmp_path):
         gateway.stop()
 
 
-def test_gateway_serves_the_objects_of_the_store():
-    digest = "ab" * 32
-    assert f"/bench/store/ab/{digest}" == Gateway("", "", Cores((0,))).path(digest)
+@pytest.mark.needs("obstore")
+@pytest.mark.needs("weed")
+def test_gateway_serves_what_filestored_has_stored(tmp_path):
+    digest = hashlib.sha256(b"content").hexdigest()
+    with (
+        Environment(str(tmp_path), Cores.available()) as environment,
+        running(environment) as (gateway, server),
+    ):
+        assert 200 == get(server.port, "/", "POST", b"content")[0]
+        assert (200, b"content") == get(gateway.port, gateway.path(digest))
+        assert (200, b"content") == get(server.port, server.path(digest))
 
 
 def test_memory_of_a_process_has_anonymous_and_mapped_pages():

@@ -152,6 +152,12 @@ def test_command_prints_a_row_for_each_engine_and_deployment(capsys):
     assert "partitions, 6,111/s" in printed
 
 
+def test_run_that_ends_before_the_first_answer_is_saturated():
+    found = simulate(engine(Constant(10.0)), Deployment(1, 1, (1, 1), NO_CPU), Load(1000.0), 100)
+    assert found.saturated
+    assert math.inf == found.quantile(0.5)
+
+
 def test_options_have_the_defaults_of_the_document():
     chosen = arguments([])
     assert (100_000.0, 0.9, (1, 10, 30, 100)) == (chosen.rate, chosen.reads, tuple(chosen.daemons))

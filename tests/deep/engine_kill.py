@@ -63,7 +63,7 @@ def prove(bench: Bench) -> Verdict:
         unexcused = [each for each in record.failures if not _is_excused(each, deaths, upstreams)]
         wrong = [
             *record.wrong,
-            *(f"{each} by {each.address}" for each in unexcused),
+            *(f"{each}, passed to {upstreams.get(each.number, each.address)}" for each in unexcused),
             *(f"lost {digest}" for digest in lost(address, record)),
             *(f"back {digest}" for digest in back(address, record)),
             *(path for name in daemons for path in spooled(spool_of(bench, name))),
@@ -102,9 +102,11 @@ def _kill_at_random(bench: Bench, prefix: Prefix, daemons: dict[str, Running]) -
 def _is_excused(failure: Failure, deaths: list[Death], upstreams: dict[str, str]) -> bool:
     """Return whether the request was on a connection of a daemon that was killed meanwhile.
 
-    `upstreams` are the addresses to which the balancer has passed each request, separated by commas.
+    `upstreams` are the addresses to which the balancer has passed each request, separated by commas. It also
+    ends the connection of a client after a whole response, if the daemon died just then; the next request
+    on that connection is not passed on.
     """
-    named = upstreams.get(failure.number, failure.address)
+    named = upstreams.get(failure.number) or upstreams.get(failure.previous) or failure.address
     used = {address.strip().rpartition(":")[2] for address in named.split(",")}
     is_broken = not failure.complete or failure.response.status == 502 or len(used) > 1
     return is_broken and any(

@@ -5,6 +5,7 @@ of all uploads. Half of them are forms. What they take has to be given back to t
 take 1 KiB/s each of an object of 64 MiB.
 """
 
+import contextlib
 import os
 import socket
 import threading
@@ -93,15 +94,14 @@ def _upload(daemon: Running, number: int, answers: list[bytes]) -> None:
 
 def _spool_bytes(daemon: Running) -> int:
     """Return the bytes of the nameless files that a daemon has open."""
-    total = 0
+    sizes = {}
     for number in os.listdir(f"/proc/{daemon.pid}/fd"):
         path = f"/proc/{daemon.pid}/fd/{number}"
-        try:
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             if "/spool/" in os.readlink(path):
-                total += os.stat(path).st_blocks * 512
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return total
+                found = os.stat(path)
+                sizes[found.st_ino] = found.st_blocks * 512
+    return sum(sizes.values())
 
 
 # --- slow readers ----------------------------------------------------------------------------

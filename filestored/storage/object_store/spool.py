@@ -25,7 +25,7 @@ from filestored.storage.thread_pool import DaemonThread
 MAX_MEMORY_BYTES = 1024 * 1024
 """Maximum size of content that is kept in memory."""
 
-MAX_TOTAL_MEMORY_BYTES = 16 * 1024 * 1024
+MAX_TOTAL_MEMORY_BYTES = 8 * 1024 * 1024
 """Maximum size of all content in memory, in one process."""
 
 DROP_INTERVAL_SECONDS = 0.25

@@ -92,7 +92,7 @@ class ObjectFile:
                 if self._chunks is None:
                     body = self._client.get(self._info.key, self._position, self._stop, self._info.etag)
                     self._chunks = body.chunks(CHUNK_BYTES)
-                return next(self._chunks)
+                return next(self._chunks, b"")
             except (FileNotFoundError, ObjectChanged):
                 raise ReadFailed(errno.EIO, f"{self._info.key} was deleted while it was read") from None
             except EngineError as error:
