@@ -1,0 +1,19 @@
+"""Fixtures: clients of empty object stores."""
+
+import pytest
+
+from tests.storage.object_stores import ENGINES, IN_MEMORY, opened_client
+
+
+@pytest.fixture(params=ENGINES)
+def client(request):
+    """A client of an empty prefix, in memory and on SeaweedFS."""
+    with opened_client(request) as client:
+        yield client
+
+
+@pytest.fixture(params=[IN_MEMORY])
+def memory(request):
+    """A client of an empty prefix in memory, whose clock is that of this process."""
+    with opened_client(request) as client:
+        yield client
