@@ -15,6 +15,7 @@ from filestored.storage.disk import layout
 from filestored.storage.disk.records import DiskRecords, check, prepare
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryRecords
+from filestored.storage.removed_records import being_deleted, removed
 from tests.storage.contract import watched, without_tmpfile
 from tests.storage.object_stores import ENGINES, open_object_records, opened_client
 
@@ -288,6 +289,15 @@ def test_non_regular_record_is_missing(open_records, place, planted):
     assert ["a/good"] == records.names("a")
 
 
+def test_removed_record_that_was_copied_from_an_object_store_is_absent(open_records):
+    records = open_records()
+    records.create(NAME, removed())
+    assert records.read(NAME) is None
+    assert [] == list(records.read_all("accounts/anna"))
+    assert records.create(NAME, b"new")
+    assert b"new" == records.read(NAME)
+
+
 def test_symbolic_link_to_a_directory_is_not_followed(open_records, place, tmp_path):
     records = open_records()
     (tmp_path / "secret").write_bytes(b"secret")
@@ -502,3 +512,14 @@ def test_directory_writable_by_others_is_refused_for_records(place, look):
     os.chmod(place, 0o770)
     with pytest.raises(UnusableStore, match="others may write"):
         look(place, "images")
+
+
+@pytest.mark.parametrize("value", [removed(), being_deleted()])
+def test_removed_record_copied_from_an_object_store_is_absent(open_records, value):
+    records = open_records()
+    records.create(NAME, value)
+    assert records.read(NAME) is None
+    assert [] == list(records.read_all("accounts/anna"))
+    assert records.create(NAME, b"new")
+    assert not records.create(NAME, b"newer")
+    assert b"new" == records.read(NAME)

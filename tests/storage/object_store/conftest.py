@@ -1,19 +1,23 @@
-"""Fixtures: clients of empty object stores."""
+"""A store in memory behind the client, prepared, and its requests."""
 
 import pytest
 
-from tests.storage.object_stores import ENGINES, IN_MEMORY, opened_client
+from tests.storage.object_stores import memory_client
 
 
-@pytest.fixture(params=ENGINES)
-def client(request):
-    """A client of an empty prefix, in memory and on SeaweedFS."""
-    with opened_client(request) as client:
-        yield client
+@pytest.fixture
+def client():
+    from filestored.storage.object_store import layout
+
+    made = memory_client()
+    layout.prepare(made, "sha256")
+    yield made
+    vars(made).clear()
 
 
-@pytest.fixture(params=[IN_MEMORY])
-def memory(request):
-    """A client of an empty prefix in memory, whose clock is that of this process."""
-    with opened_client(request) as client:
-        yield client
+@pytest.fixture
+def requests(monkeypatch, client):
+    from tests.storage.object_store.engine import watched_requests
+
+    with watched_requests(monkeypatch) as found:
+        yield found
