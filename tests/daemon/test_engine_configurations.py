@@ -34,7 +34,7 @@ WRONG_URLS = {
     ),
     "images inside the store": ("--store s3://bucket/a --images s3://bucket/a/b", "inside .*; name two"),
     "no timeout": ("--store s3://bucket/a --engine-timeout never", "--engine-timeout: "),
-    "a timeout of zero": ("--store s3://bucket/a --engine-timeout 0", "--engine-timeout: .* from 1 to 3600"),
+    "a timeout of zero": ("--store s3://bucket/a --engine-timeout 0", "--engine-timeout: .* from 1 to"),
     "no spool": ("--store s3://bucket/a --spool ''", "--spool: a path is needed"),
 }
 
