@@ -108,7 +108,7 @@ class Mix:
         self.memory.accounts[name] = token = answer.json()["token"]
         home = f"{self._url}imageapi/token/{token}/"
         for number in range(3):
-            data = png_of_one_pixel(dice.randrange(256))
+            data = _pixel(dice.randrange(256))
             files = {"image": (f"{number}.png", data)}
             answer = session.post(f"{home}upload-image/", files=files, timeout=TIMEOUT)
             if not answer.ok:
@@ -158,8 +158,8 @@ def _damage_to_images(daemon: Running, memory: Memory) -> Damage:
     return damage
 
 
-def png_of_one_pixel(level: int) -> bytes:
-    """Return a PNG of one grey pixel."""
+def _pixel(level: int) -> bytes:
+    """A PNG of one grey pixel."""
     data = BytesIO()
     Image.new("L", (1, 1), level).save(data, "PNG")
     return data.getvalue()

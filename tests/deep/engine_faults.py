@@ -12,16 +12,19 @@ from collections import Counter
 
 import requests
 
-from tests.daemon_process import Running
+from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, Verdict
-from tests.deep.clients import TIMEOUT, Memory, damage_served, png_of_one_pixel
 from tests.deep.engine import engine, spool_of, start_on
 from tests.engine_daemons import partial_objects, spooled
+from tests.engine_images import ImageLoad
 from tests.engine_load import Failure, Load, back, lost
 from tests.engine_proxy import EngineRequest, Fault, FaultProxy
 
-CLIENTS = 6
-IMAGE_CLIENTS = 3
+NAMES = "first", "second"
+CLIENTS = 3
+"""Clients of files of each daemon."""
+
+IMAGE_CLIENTS = 6
 FAULT_SHARE = 0.15
 MAX_CUT_BYTES = 400_000
 MAX_DELAY_SECONDS = 0.5
@@ -39,30 +42,32 @@ def prove(bench: Bench) -> Verdict:
     with engine(bench) as server:
         prefix = server.make_prefix()
         with FaultProxy(server, decide) as proxy:
-            daemon = start_on(bench, prefix, environment=proxy.environment)
+            daemons = [start_on(bench, prefix, name=name, environment=proxy.environment) for name in NAMES]
+            address = str(daemons[0].port)
+            images = ImageLoad([daemon.url for daemon in daemons], IMAGE_CLIENTS)
             faulty.set()
-            load = Load([str(daemon.port)] * CLIENTS, seed=12)
-            images = ImageClients(daemon, IMAGE_CLIENTS)
+            load = Load([str(daemon.port) for daemon in daemons] * CLIENTS, seed=12)
             time.sleep(bench.seconds)
-            record, memory = load.end(), images.end()
+            record = load.end()
+            images.end()
             faulty.clear()
-            time.sleep(2.0)
-            damage = damage_served(daemon, memory)
+            until(lambda: all(map(_is_healthy, daemons)), "all daemons have recovered")
             wrong = [
                 *record.wrong,
                 *images.wrong,
                 *(str(each) for each in record.failures if not _is_allowed(each)),
-                *(f"lost {digest}" for digest in lost(str(daemon.port), record)),
-                *(f"back {digest}" for digest in back(str(daemon.port), record)),
-                *([str(damage)] if damage else []),
+                *(f"lost {digest}" for digest in lost(address, record)),
+                *(f"back {digest}" for digest in back(address, record)),
+                *images.damage(),
             ]
-            daemon.end()
+            for daemon in daemons:
+                daemon.end()
         objects, partial = partial_objects(prefix)
-    wrong += [*partial, *spooled(spool_of(bench))]
+    wrong += [*partial, *(path for name in NAMES for path in spooled(spool_of(bench, name)))]
     figure = (
         f"requests to the engine {made.most_common()}, {objects} objects; "
-        f"{len(record.successes)} right, {memory.count()} accounts and images, "
-        f"{Counter(map(str, record.failures)).most_common()}: "
+        f"{len(record.successes)} right, {Counter(map(str, record.failures)).most_common()}, "
+        f"images {images.answers.most_common()}: "
         f"{Counter(wrong).most_common(5) or 'nothing wrong'}"
     )
     return Verdict(figure, not wrong)
@@ -83,53 +88,12 @@ def _fault(dice: random.Random) -> Fault | None:
     )
 
 
+def _is_healthy(daemon: Running) -> bool:
+    return requests.get(f"{daemon.url}health", timeout=60).status_code == 200
+
+
 def _is_allowed(failure: Failure) -> bool:
     """Return whether a response is a refusal for now, or cut so that the client notices."""
     if failure.complete:
         return failure.response.status == 503 and "retry-after" in failure.response.fields
     return failure.response.status in {200, 206}
-
-
-class ImageClients:
-    """Clients that make accounts and images under names that no other asks for, until `end`."""
-
-    def __init__(self, daemon: Running, count: int) -> None:
-        self.wrong: list[str] = []
-        self._memory = Memory()
-        self._url = f"{daemon.url}imageapi/"
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> Memory:
-        """Stop all clients; return the acknowledged accounts and images."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-        return self._memory
-
-    def _run(self, client: int) -> None:
-        with requests.Session() as session:
-            number = 0
-            while not self._over.is_set():
-                number += 1
-                self._make(session, f"user_{client}_{number}")
-
-    def _make(self, session: requests.Session, name: str) -> None:
-        answer = session.get(f"{self._url}generate-token/{name}/", timeout=TIMEOUT)
-        if not self._is_made(answer):
-            return
-        self._memory.accounts[name] = token = answer.json()["token"]
-        for number in range(3):
-            data = png_of_one_pixel(number)
-            url = f"{self._url}token/{token}/upload-image/"
-            answer = session.post(url, files={"image": (f"{number}.png", data)}, timeout=TIMEOUT)
-            if self._is_made(answer):
-                self._memory.images[name, answer.json()["File ID"]] = data
-
-    def _is_made(self, answer: requests.Response) -> bool:
-        """Return whether the request succeeded; record a response that is neither that nor 503."""
-        if answer.status_code not in {201, 503}:
-            self.wrong.append(f"{answer.status_code} {answer.text}")
-        return answer.status_code == 201

@@ -15,7 +15,6 @@ from filestored.storage.disk import layout
 from filestored.storage.disk.records import DiskRecords, check, prepare
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryRecords
-from filestored.storage.removed_records import being_deleted, removed
 from tests.storage.contract import watched, without_tmpfile
 from tests.storage.object_stores import ENGINES, open_object_records, opened_client
 
@@ -512,14 +511,3 @@ def test_directory_writable_by_others_is_refused_for_records(place, look):
     os.chmod(place, 0o770)
     with pytest.raises(UnusableStore, match="others may write"):
         look(place, "images")
-
-
-@pytest.mark.parametrize("value", [removed(), being_deleted()])
-def test_removed_record_copied_from_an_object_store_is_absent(open_records, value):
-    records = open_records()
-    records.create(NAME, value)
-    assert records.read(NAME) is None
-    assert [] == list(records.read_all("accounts/anna"))
-    assert records.create(NAME, b"new")
-    assert not records.create(NAME, b"newer")
-    assert b"new" == records.read(NAME)

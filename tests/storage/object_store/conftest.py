@@ -1,22 +1,36 @@
-"""A store in memory behind the client, prepared, and its requests."""
+"""Fixtures: clients of empty object stores."""
 
 import pytest
 
-from tests.storage.object_stores import memory_client
+from tests.storage.object_stores import ENGINES, IN_MEMORY, opened_client
+
+
+@pytest.fixture(params=ENGINES)
+def client(request):
+    """A client of an empty prefix, in memory and on SeaweedFS."""
+    with opened_client(request) as client:
+        yield client
+
+
+@pytest.fixture(params=[IN_MEMORY])
+def memory(request):
+    """A client of an empty prefix in memory, whose clock is that of this process."""
+    with opened_client(request) as client:
+        yield client
 
 
 @pytest.fixture
-def client():
+def prepared(memory):
+    """A client of an empty store in memory."""
     from filestored.storage.object_store import layout
 
-    made = memory_client()
-    layout.prepare(made, "sha256")
-    yield made
-    vars(made).clear()
+    layout.prepare(memory, "sha256")
+    return memory
 
 
 @pytest.fixture
-def requests(monkeypatch, client):
+def requests(monkeypatch, prepared):
+    """The requests of the client, which can be made to fail."""
     from tests.storage.object_store.engine import watched_requests
 
     with watched_requests(monkeypatch) as found:

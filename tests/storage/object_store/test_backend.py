@@ -25,8 +25,8 @@ def backend_of(client, tmp_path, own=SHA256):
 
 
 @pytest.fixture
-def backend(client, tmp_path):
-    return backend_of(client, tmp_path)
+def backend(prepared, tmp_path):
+    return backend_of(prepared, tmp_path)
 
 
 def verbs(requests):
@@ -69,7 +69,7 @@ def test_range_takes_one_get(backend, requests):
     assert ["head", "get"] == verbs(requests)
 
 
-def test_broken_stream_is_resumed_at_the_next_byte(backend, client, monkeypatch):
+def test_broken_stream_is_resumed_at_the_next_byte(backend, prepared, monkeypatch):
     from filestored.storage.object_store import client as client_module
 
     digest = SHA256.digest(LARGE)
@@ -91,11 +91,11 @@ def test_broken_stream_is_resumed_at_the_next_byte(backend, client, monkeypatch)
 
 
 @pytest.mark.parametrize("change", ["delete", "replace"])
-def test_object_that_changes_while_it_is_read_fails(backend, client, change):
+def test_object_that_changes_while_it_is_read_fails(backend, prepared, change):
     digest = SHA256.digest(LARGE)
     put(backend, LARGE, digest)
     file, key = backend.open(digest), f"{digest.shard}/{digest}"
-    client.delete(key) if change == "delete" else client.put(key, b"x")
+    prepared.delete(key) if change == "delete" else prepared.put(key, b"x")
     with pytest.raises(ReadFailed) as caught:
         file.read(0, 10)
     assert errno.EIO == caught.value.errno
@@ -109,31 +109,31 @@ def read_all(file):
 
 
 @pytest.mark.parametrize("size", [5, 3 * 1024 * 1024])
-def test_damaged_object_is_copied_to_quarantine_and_replaced(client, tmp_path, size):
+def test_damaged_object_is_copied_to_quarantine_and_replaced(prepared, tmp_path, size):
     data = b"h" * size
-    backend, digest = backend_of(client, tmp_path, MD5), MD5.digest(data)
-    client.put(f"{digest.shard}/{digest}", b"j" + data[1:])
+    backend, digest = backend_of(prepared, tmp_path, MD5), MD5.digest(data)
+    prepared.put(f"{digest.shard}/{digest}", b"j" + data[1:])
     assert put(backend, data, digest)
     assert data == read(backend, digest)[:size]
-    (name,) = client.entries("quarantine")
-    assert b"j" + data[1:] == client.read(f"quarantine/{name}")[0]
+    (name,) = prepared.entries("quarantine")
+    assert b"j" + data[1:] == prepared.read(f"quarantine/{name}")[0]
 
 
-def test_content_of_another_length_is_damaged_for_each_algorithm(backend, client):
+def test_content_of_another_length_is_damaged_for_each_algorithm(backend, prepared):
     digest = SHA256.digest(b"hello")
-    client.put(f"{digest.shard}/{digest}", b"hell")
+    prepared.put(f"{digest.shard}/{digest}", b"hell")
     assert put(backend, b"hello", digest)
     assert b"hello" == read(backend, digest)
 
 
-def test_collision_changes_nothing(client, tmp_path):
+def test_collision_changes_nothing(prepared, tmp_path):
     first, second = COLLIDING
-    backend, digest = backend_of(client, tmp_path, MD5), MD5.digest(first)
+    backend, digest = backend_of(prepared, tmp_path, MD5), MD5.digest(first)
     put(backend, first, digest)
     with pytest.raises(Collision):
         put(backend, second, digest)
     assert first == read(backend, digest)
-    assert [] == client.entries("quarantine")
+    assert [] == prepared.entries("quarantine")
 
 
 def test_upload_without_an_answer_that_was_applied_is_stored(backend, requests):
@@ -143,18 +143,18 @@ def test_upload_without_an_answer_that_was_applied_is_stored(backend, requests):
     assert LARGE == read_all(backend.open_to_read(digest))
 
 
-def test_listing_leaves_out_other_directories(backend, client):
+def test_listing_leaves_out_other_directories(backend, prepared):
     contents = [b"%d" % number for number in range(30)]
     for data in contents:
         put(backend, data, SHA256.digest(data))
     for name in ("buckets/x/ab/abc", "quarantine/ab", "tmp/x", "ab/junk", "00", "zz/top"):
-        client.put(name, b"x")
+        prepared.put(name, b"x")
     expected = sorted((SHA256.digest(data) for data in contents), key=str)
     assert expected == backend.digests(None, 1000)
     assert expected[7:12] == backend.digests(expected[6], 5)
 
 
-def test_orphan_moves_to_quarantine_and_back(backend, client):
+def test_orphan_moves_to_quarantine_and_back(backend, prepared):
     digest = SHA256.digest(b"hello")
     put(backend, b"hello", digest)
     assert backend.move_to_quarantine(digest, "no image")
@@ -163,13 +163,13 @@ def test_orphan_moves_to_quarantine_and_back(backend, client):
         backend.open(digest)
     assert [True, False] == [backend.restore(digest), backend.restore(digest)]
     assert b"hello" == read(backend, digest)
-    assert b"no image\n" == client.read(f"quarantine/{digest}.orphan.reason")[0]
+    assert b"no image\n" == prepared.read(f"quarantine/{digest}.orphan.reason")[0]
 
 
-def test_free_space_of_a_full_spool_is_that_of_memory(client, tmp_path):
+def test_free_space_of_a_full_spool_is_that_of_memory(prepared, tmp_path):
     from filestored.storage.object_store.backend import ObjectBackend
     from filestored.storage.object_store.spool import MAX_MEMORY_BYTES, Spool
 
-    full = ObjectBackend(client, SHA256, Spool(str(tmp_path), reserve=2**60))
+    full = ObjectBackend(prepared, SHA256, Spool(str(tmp_path), reserve=2**60))
     assert MAX_MEMORY_BYTES == full.free_space()
     assert put(full, b"hello", SHA256.digest(b"hello"))

@@ -1,59 +1,67 @@
-"""Credentials of object stores: variables, files that they name, and files of systemd."""
-
-import os
+"""Credentials: a variable, else the file that a variable names, else a credential of systemd."""
 
 import pytest
 
 from filestored.errors import UnusableStore
-from filestored.storage.object_store.credentials import read_credentials
+from filestored.storage.object_store.credentials import NAMES, read_credentials
 
 NAME = "AWS_SECRET_ACCESS_KEY"
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A file that a variable names, and a directory of systemd, each with another value."""
-    (tmp_path / "key").write_text("of a file\n")
-    (tmp_path / NAME).write_text("of systemd\n")
-    return {f"{NAME}_FILE": str(tmp_path / "key"), "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    """Two directories with a file of this name."""
+    for each in ("named", "systemd"):
+        (tmp_path / each).mkdir()
+        (tmp_path / each / NAME).write_text(f"{each}\n")
+    return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("dropped", "expected"),
+    ("given", "expected"),
     [
-        ((), "of a variable"),
-        ((NAME,), "of a file"),
-        ((NAME, f"{NAME}_FILE"), "of systemd"),
-        ((NAME, f"{NAME}_FILE", "CREDENTIALS_DIRECTORY"), None),
+        (("variable", "named", "systemd"), "variable"),
+        (("named", "systemd"), "named"),
+        (("systemd",), "systemd"),
+        ((), None),
     ],
 )
-def test_first_place_with_a_value_counts(files, dropped, expected):
-    environment = {NAME: "of a variable", **files}
-    for name in dropped:
-        del environment[name]
+def test_first_place_with_a_value_counts(files, given, expected):
+    environment = {
+        NAME: "variable" if "variable" in given else "",
+        f"{NAME}_FILE": str(files / "named" / NAME) if "named" in given else "",
+        "CREDENTIALS_DIRECTORY": str(files / "systemd") if "systemd" in given else "",
+    }
     assert expected == read_credentials("s3", environment).get(NAME.lower())
 
 
-def test_variables_of_other_services_are_left_out():
-    environment = {"AWS_REGION": "eu", "AZURE_STORAGE_ACCOUNT_NAME": "anna", "HOME": "/root"}
-    assert {"aws_region": "eu"} == read_credentials("s3", environment)
-    assert {"azure_storage_account_name": "anna"} == read_credentials("az", environment)
-    assert {} == read_credentials("gs", environment)
+@pytest.mark.parametrize("scheme", NAMES)
+def test_variables_of_a_service_are_read_and_others_are_not(scheme):
+    environment = {name: f"value of {name}" for names in NAMES.values() for name in names}
+    expected = {name.lower(): f"value of {name}" for name in NAMES[scheme]}
+    assert expected == read_credentials(scheme, {**environment, "AWS_PROFILE": "x", "HOME": "/"})
 
 
-def test_google_credentials_of_systemd_are_passed_as_a_path(tmp_path):
-    path = tmp_path / "GOOGLE_APPLICATION_CREDENTIALS"
-    path.write_text('{"type": "service_account"}')
-    found = read_credentials("gs", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
-    assert {"google_application_credentials": str(path)} == found
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe secret"])
-def test_unreadable_file_is_named_without_its_bytes(tmp_path, content):
-    path = tmp_path / "key"
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"\xff\xfe", "not text")])
+def test_file_that_cannot_be_read_is_named_without_its_bytes(tmp_path, content, reason):
+    path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UnusableStore) as caught:
-        read_credentials("s3", {f"{NAME}_FILE": os.fspath(path)})
-    assert os.fspath(path) in str(caught.value)
-    assert "secret" not in str(caught.value)
+    with pytest.raises(
+        UnusableStore, match=f"the credentials in {path} cannot be read: .*{reason}"
+    ) as caught:
+        read_credentials("s3", {f"{NAME}_FILE": str(path)})
+    assert r"\xff" not in str(caught.value)
+
+
+def test_path_of_a_credential_is_passed_on_where_the_service_takes_a_path(tmp_path):
+    (tmp_path / "GOOGLE_APPLICATION_CREDENTIALS").write_text("{}")
+    found = read_credentials("gs", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    path = str(tmp_path / "GOOGLE_APPLICATION_CREDENTIALS")
+    assert {"google_application_credentials": path} == found
+
+
+def test_relative_directory_of_credentials_is_ignored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME).write_text("x")
+    assert {} == read_credentials("s3", {"CREDENTIALS_DIRECTORY": "."})

@@ -1,93 +1,113 @@
-"""Layout of an object store, and the probe of conditional writes."""
+"""Layout of an object store: FORMAT in an empty prefix only; services that ignore conditions are refused."""
+
+import json
+import threading
 
 import pytest
 
 from filestored.errors import UnusableStore
-from filestored.storage.disk.format_file import StoreFormat
-from tests.storage.object_stores import memory_client
-
-pytestmark = pytest.mark.needs("obstore")
-
-
-@pytest.fixture
-def empty():
-    made = memory_client()
-    yield made
-    vars(made).clear()
 
 
 def prepare(client, contents="sha256"):
-    from filestored.storage.object_store import layout
+    from filestored.storage.object_store.layout import prepare
 
-    return layout.prepare(client, contents)
-
-
-def test_format_is_created_once(empty):
-    first = prepare(empty)
-    assert first == prepare(empty, "md5")
-    assert "sha256" == first.hash
+    return prepare(client, contents)
 
 
-def test_format_that_another_daemon_creates_meanwhile_is_taken(empty, monkeypatch):
-    objects = empty.objects
+def probe(client):
+    from filestored.storage.object_store.layout import probe
+
+    probe(client)
+
+
+def keys(client):
+    return [each.key for each in client.objects()]
+
+
+def test_format_of_an_empty_prefix_is_created_once(client):
+    first = prepare(client)
+    assert ("sha256", first) == (first.hash, prepare(client, "md5"))
+    assert ["FORMAT"] == keys(client)
+    assert {"format", "hash", "id"} == set(json.loads(client.read_format()))
+
+
+def test_many_processes_prepare_one_store(client):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(prepare(client).id)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (8, 1) == (len(found), len(set(found)))
+
+
+def test_prefix_with_other_objects_is_left_alone(client):
+    client.put("report.pdf", b"x")
+    with pytest.raises(UnusableStore, match=r"such as report\.pdf, but no FORMAT; name another prefix"):
+        prepare(client)
+    assert ["report.pdf"] == keys(client)
+
+
+def test_format_that_another_process_creates_meanwhile_is_taken(client, monkeypatch):
+    objects = client.objects
 
     def create_first():
-        monkeypatch.setattr(empty, "objects", objects)
-        prepare(empty, "md5")
+        monkeypatch.setattr(client, "objects", objects)
+        prepare(client, "md5")
         return objects()
 
-    monkeypatch.setattr(empty, "objects", create_first)
-    assert "md5" == prepare(empty).hash
+    monkeypatch.setattr(client, "objects", create_first)
+    assert "md5" == prepare(client).hash
 
 
-def test_prefix_with_other_objects_is_left_alone(empty):
-    empty.put("photo.jpg", b"x")
-    with pytest.raises(UnusableStore, match=r"photo\.jpg"):
-        prepare(empty)
-    assert ["photo.jpg"] == [each.key for each in empty.objects()]
+def test_prefixes_that_begin_alike_are_stores_of_their_own(client):
+    prepare(client.below("a"))
+    prepare(client.below("ab"))
+    assert ["FORMAT"] == keys(client.below("a")) == keys(client.below("ab"))
+    with pytest.raises(UnusableStore, match="a/FORMAT"):
+        prepare(client)
 
 
 @pytest.mark.parametrize(
-    "record",
-    [StoreFormat("sha256", "1", aliases=("md5",)), StoreFormat("md5", "1", moving_to="sha256")],
+    ("text", "reason"),
+    [
+        (b"{", "FORMAT file cannot be read"),
+        (b"", "FORMAT file cannot be read"),
+        (b'{"format": 9, "hash": "md5", "id": "x"}', "install a newer one"),
+        (b'{"format": 2, "hash": "md5", "id": "x", "moving_to": "sha256"}', "migration is unfinished"),
+        (b'{"format": 2, "hash": "sha256", "id": "x", "aliases": ["md5"]}', "only a directory supports"),
+    ],
 )
-def test_migrated_store_is_refused(empty, record):
-    empty.put("FORMAT", record.to_json())
-    with pytest.raises(UnusableStore, match="directory"):
-        prepare(empty)
-
-
-@pytest.mark.parametrize("text", [b"", b"{}", b"nonsense", b'{"format": 9, "hash": "md5", "id": "1"}'])
-def test_damaged_format_is_refused(empty, text):
-    empty.put("FORMAT", text)
-    with pytest.raises(UnusableStore):
-        prepare(empty)
+def test_format_that_a_bucket_cannot_have_is_refused(client, text, reason):
+    client.put("FORMAT", text)
+    with pytest.raises(UnusableStore, match=reason):
+        prepare(client)
+    assert text == client.read_format()
 
 
 def test_probe_leaves_nothing(client):
-    from filestored.storage.object_store import layout
+    prepare(client)
+    probe(client)
+    assert ["FORMAT"] == keys(client)
 
-    layout.probe(client)
-    assert ["FORMAT"] == [each.key for each in client.objects()]
+
+def test_service_that_ignores_if_none_match_is_refused(client, monkeypatch):
+    prepare(client)
+    monkeypatch.setattr(client, "create", lambda key, data: client.put(key, data) or True)
+    with pytest.raises(UnusableStore, match=r"ignores If-None-Match: \* .*use one with conditional writes"):
+        probe(client)
+    assert ["FORMAT"] == keys(client)
 
 
-@pytest.mark.parametrize(
-    ("ignored", "named"), [("create", "If-None-Match"), ("update", "If-Match"), ("both", "If-None-Match")]
-)
-def test_service_that_ignores_a_condition_is_refused(client, monkeypatch, ignored, named):
-    import obstore
+def test_service_that_ignores_if_match_is_refused(client, monkeypatch):
+    prepare(client)
+    monkeypatch.setattr(client, "replace", lambda key, data, version: client.put(key, data) or True)
+    with pytest.raises(UnusableStore, match=r"ignores If-Match .*use one with conditional writes"):
+        probe(client)
 
-    from filestored.storage.object_store import client as client_module
-    from filestored.storage.object_store import layout
 
-    class Ignoring:
-        def __getattr__(self, name):
-            return getattr(obstore, name)
-
-        def put(self, *args, mode, **kwargs):
-            kind = "create" if mode == "create" else "update" if isinstance(mode, dict) else mode
-            return obstore.put(*args, mode="overwrite" if ignored in (kind, "both") else mode, **kwargs)
-
-    monkeypatch.setattr(client_module, "obstore", Ignoring())
-    with pytest.raises(UnusableStore, match=named):
-        layout.probe(client)
+def test_service_that_never_replaces_is_refused(client, monkeypatch):
+    prepare(client)
+    monkeypatch.setattr(client, "replace", lambda key, data, version: False)
+    with pytest.raises(UnusableStore, match="refuses a PUT with If-Match that should succeed"):
+        probe(client)

@@ -1,67 +1,54 @@
-"""Outage: the circuit breaker of requests to an object store."""
+"""Outage of an object store: one request in a second may try it, and the first success ends it."""
 
 import pytest
+from twisted.internet.task import Clock
 
 from filestored.errors import EngineUnavailable
 from filestored.storage.object_store.outage import RETRY_SECONDS, Outage
 
 
-class Seconds:
-    """A clock that stands still."""
-
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Seconds()
+    return Clock()
 
 
 @pytest.fixture
 def outage(clock):
-    return Outage(clock)
+    return Outage(clock.seconds)
 
 
-def passes(outage):
-    try:
-        outage.check()
-    except EngineUnavailable:
-        return False
-    return True
+def test_requests_go_on_without_an_outage(outage):
+    assert [None] * 3 == [outage.check() for _ in range(3)]
 
 
-def test_requests_pass_while_there_is_none(outage):
-    assert [True] * 3 == [passes(outage) for _ in range(3)]
-
-
-def test_requests_fail_at_once_with_the_reason(outage):
-    assert "gone" == outage.begin("gone").reason
+def test_requests_of_an_outage_fail_with_its_reason(outage):
+    assert isinstance(outage.begin("it does not answer"), EngineUnavailable)
     with pytest.raises(EngineUnavailable) as caught:
         outage.check()
-    assert "gone" == caught.value.reason
+    assert "it does not answer" == caught.value.reason
 
 
-def test_one_request_passes_in_each_interval(outage, clock):
+def test_one_request_in_a_second_is_let_through(outage, clock):
     outage.begin("gone")
-    seen = []
     for _ in range(3):
-        clock.now += RETRY_SECONDS
-        seen += [passes(outage), passes(outage)]
-    assert [True, False] * 3 == seen
+        clock.advance(RETRY_SECONDS)
+        outage.check()
+        for _ in range(3):
+            with pytest.raises(EngineUnavailable):
+                outage.check()
 
 
-def test_failed_attempt_prolongs_it(outage, clock):
-    outage.begin("gone")
-    clock.now += RETRY_SECONDS
-    assert passes(outage)
-    outage.begin("still gone")
-    assert not passes(outage)
-
-
-def test_success_ends_it(outage):
+def test_first_success_ends_an_outage(outage):
     outage.begin("gone")
     outage.end()
-    assert [True] * 3 == [passes(outage) for _ in range(3)]
+    assert [None] * 3 == [outage.check() for _ in range(3)]
+
+
+def test_failed_attempt_prolongs_an_outage(outage, clock):
+    outage.begin("gone")
+    clock.advance(RETRY_SECONDS)
+    outage.check()
+    outage.begin("still gone")
+    clock.advance(RETRY_SECONDS / 2)
+    with pytest.raises(EngineUnavailable):
+        outage.check()
