@@ -288,15 +288,6 @@ def test_non_regular_record_is_missing(open_records, place, planted):
     assert ["a/good"] == records.names("a")
 
 
-def test_removed_record_that_was_copied_from_an_object_store_is_absent(open_records):
-    records = open_records()
-    records.create(NAME, removed())
-    assert records.read(NAME) is None
-    assert [] == list(records.read_all("accounts/anna"))
-    assert records.create(NAME, b"new")
-    assert b"new" == records.read(NAME)
-
-
 def test_symbolic_link_to_a_directory_is_not_followed(open_records, place, tmp_path):
     records = open_records()
     (tmp_path / "secret").write_bytes(b"secret")
