@@ -6,7 +6,7 @@ import pytest
 
 from filestored.digest import algorithm
 from filestored.errors import Collision, EngineError, NotFound
-from filestored.interfaces import IInMemory
+from filestored.interfaces import ALL_BYTES, IInMemory
 from filestored.storage.health import ReadFailed
 from tests.storage.contract import put, read
 from tests.storage.md5_collision import COLLIDING
@@ -49,7 +49,7 @@ def test_file_to_be_read_takes_one_request(backend, requests, data, in_memory):
     digest = SHA256.digest(data)
     put(backend, data, digest)
     verbs(requests)
-    file = backend.open_to_read(digest)
+    file = backend.open_to_read(digest, ALL_BYTES)
     assert in_memory == IInMemory.providedBy(file)
     found = b""
     while len(found) < file.size:
@@ -59,14 +59,26 @@ def test_file_to_be_read_takes_one_request(backend, requests, data, in_memory):
     file.close()
 
 
-def test_range_takes_one_get(backend, requests):
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop", "expected"),
+    [
+        ((1000, 2000), 1000, 2000, ["get"]),
+        ((len(LARGE) - 5, None), len(LARGE) - 5, len(LARGE), ["get"]),
+        ((len(LARGE) - 5, len(LARGE) + 5), len(LARGE) - 5, len(LARGE), ["get"]),
+        ((0, 10), 20, 30, ["get", "get"]),
+        ((len(LARGE), None), 0, 10, ["get", "head", "get"]),
+        ((2**40, 2**40 + 1), 0, 10, ["get", "head", "get"]),
+    ],
+)
+def test_wanted_range_takes_one_request(backend, requests, wanted, start, stop, expected):
     digest = SHA256.digest(LARGE)
     put(backend, LARGE, digest)
     verbs(requests)
-    file = backend.open(digest)
-    file.will_read(1000, 2000)
-    assert LARGE[1000:2000] == file.read(1000, 5000)
-    assert ["head", "get"] == verbs(requests)
+    file = backend.open_to_read(digest, wanted)
+    file.will_read(start, stop)
+    assert len(LARGE) == file.size
+    assert LARGE[start:stop] == file.read(start, 5000)
+    assert expected == verbs(requests)
 
 
 def test_broken_stream_is_resumed_at_the_next_byte(backend, prepared, monkeypatch):
@@ -86,7 +98,7 @@ def test_broken_stream_is_resumed_at_the_next_byte(backend, prepared, monkeypatc
 
     monkeypatch.setattr(client_module.ObjectBody, "chunks", cut)
     monkeypatch.setattr("filestored.storage.object_store.stored_file.RESUME_SECONDS", 0.0)
-    assert LARGE == read_all(backend.open_to_read(digest))
+    assert LARGE == read_all(backend.open_to_read(digest, ALL_BYTES))
     assert 4 == len(cuts)
 
 
@@ -140,7 +152,7 @@ def test_upload_without_an_answer_that_was_applied_is_stored(backend, requests):
     digest = SHA256.digest(LARGE)
     requests.fail("put", str(digest), applied=True)
     put(backend, LARGE, digest)
-    assert LARGE == read_all(backend.open_to_read(digest))
+    assert LARGE == read_all(backend.open_to_read(digest, ALL_BYTES))
 
 
 def test_listing_leaves_out_other_directories(backend, prepared):
