@@ -14,7 +14,9 @@ A job waits only for jobs of its own kind and API:
     decompress        4  reads of gzipped images
     list              2  lists of images
 
-The pools of an object store have more threads (`MAX_REMOTE_THREADS`). So while all flushes hang, everything without a flush continues. A hanging disk blocks only the pools of the
+The pools of an object store have more threads (`MAX_REMOTE_THREADS`).
+
+So while all flushes hang, everything without a flush continues. A hanging disk blocks only the pools of the
 API whose directory is on it. Threads are started on demand and kept.
 
 All are daemon threads, and a stop waits for a bounded time: a call that hangs in the kernel would prevent the
