@@ -91,7 +91,8 @@ def spool_bytes(pid: int, directory: str) -> int:
     for descriptor in os.listdir(folder):
         path = f"{folder}/{descriptor}"
         with suppress(FileNotFoundError):
-            if os.readlink(path).startswith(f"{directory}/"):
+            name = os.readlink(path)
+            if name.startswith(f"{directory}/") and name.endswith(" (deleted)"):
                 status = os.stat(path)
                 found[status.st_ino] = status.st_blocks * 512
     return sum(found.values())
