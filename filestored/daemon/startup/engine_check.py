@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_SECONDS = 7.0
 """Maximum duration of the check."""
 
-_MAX_TIMEOUT_SECONDS = 3.0
+_MAX_TIMEOUT_SECONDS = 2.0
 
 
 def check(settings: Settings) -> str | None:

@@ -166,7 +166,14 @@ class ObjectStoreClient:
             options["range"] = {"offset": start} if stop is None else (start, stop)
         with self._absence_confirmed():
             try:
-                result = self.call(key, obstore.get, self._streams, self._path(key), options=options)
+                result = self.call(
+                    key,
+                    obstore.get,
+                    self._streams,
+                    self._path(key),
+                    options=options,
+                    conditional=etag is not None,
+                )
             except PreconditionError:
                 raise ObjectChanged(f"the object {key} was replaced while it was read") from None
             return self._body(result)
@@ -270,14 +277,21 @@ class ObjectStoreClient:
             raise self._outage.begin(f"{self.url}: {describe(error)}") from None
         self._outage.end()
 
-    def call(self, key: str, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call a function of ``obstore``; translate its errors, except those of conditions and absence."""
+    def call(
+        self, key: str, function: Callable[..., _T], *args: Any, conditional: bool = False, **kwargs: Any
+    ) -> _T:
+        """Call a function of ``obstore``; translate its errors, except that of absence.
+
+        The error of a condition is raised as it is for a `conditional` request.
+        """
         self._outage.check()
         try:
             result = function(*args, **kwargs)
-        except (FileNotFoundError, AlreadyExistsError, PreconditionError):
+        except FileNotFoundError:
             raise
         except BaseError as error:
+            if conditional and isinstance(error, AlreadyExistsError | PreconditionError):
+                raise
             if is_unsatisfied_range(error):
                 raise NoSuchRange from None
             self.confirm_format(f"{self.url}: {describe(error)}")
@@ -330,6 +344,7 @@ class ObjectStoreClient:
             self._path(key),
             data,
             mode=mode,
+            conditional=mode != "overwrite",
             use_multipart=mode == "overwrite" and size > MAX_PUT_BYTES,
             chunk_size=max(PART_BYTES, -(-size // _MAX_PARTS)),
             max_concurrency=_PARALLEL_PARTS,

@@ -61,8 +61,9 @@ class Spool:
         return SpooledContent(self)
 
     def free_space(self) -> int:
-        """Return the free space of the directory in bytes, less the reserve. Raises `OSError`."""
-        return free_bytes(os.statvfs(self.directory), self._reserve)
+        """Return the free space of the directory in bytes, less the reserve. Raises `EngineError`."""
+        with self.errors():
+            return free_bytes(os.statvfs(self.directory), self._reserve)
 
     def check_space(self) -> None:
         """Raise `OSError` (ENOSPC) when only the reserve is free."""

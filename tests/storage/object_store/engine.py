@@ -19,13 +19,19 @@ class Requests:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, str]] = []
-        self._faults: list[tuple[str, str, bool, Callable[[], None]]] = []
+        self._faults: list[tuple[str, str, bool, Callable[[], None], type[Exception]]] = []
 
     def fail(
-        self, name: str, key: str = "", *, applied: bool = False, then: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        key: str = "",
+        *,
+        applied: bool = False,
+        then: Callable[[], None] = lambda: None,
+        error: type[Exception] = LostAnswer,
     ) -> None:
         """Make the next request `name` for a key that ends in `key` fail, `applied` or not; call `then`."""
-        self._faults.append((name, key, applied, then))
+        self._faults.append((name, key, applied, then, error))
 
     def count(self, name: str) -> int:
         return len([each for each, _ in self.made if each == name])
@@ -39,7 +45,7 @@ class Requests:
                 if fault[2]:
                     function(*args, **kwargs)
                 fault[3]()
-                raise LostAnswer("status code: 502")
+                raise fault[4]("status code: 502")
         return function(*args, **kwargs)
 
 

@@ -102,3 +102,13 @@ def test_objects_are_listed_in_order_after_a_key(prepared):
     assert ["b/2", "c"] == [each.key for each in prepared.objects(after="b/10")]
     assert ["b/10", "b/2"] == [each.key for each in prepared.objects("b")]
     assert ["10", "2"] == prepared.entries("b")
+
+
+@pytest.mark.parametrize("verb", ["head", "get", "read"])
+def test_condition_that_no_request_had_is_an_error_of_the_engine(prepared, requests, verb):
+    from obstore.exceptions import PreconditionError
+
+    prepared.create(KEY, b"x")
+    requests.fail("head" if verb == "head" else "get", KEY, error=PreconditionError)
+    with pytest.raises(EngineError):
+        getattr(prepared, verb)(KEY)

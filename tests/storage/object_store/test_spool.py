@@ -118,3 +118,16 @@ def test_directory_is_checked(tmp_path):
     check(str(tmp_path))
     with pytest.raises(UnusableStore, match="--spool"):
         check(str(tmp_path / "missing"))
+
+
+def test_missing_directory_is_an_error_of_the_engine(tmp_path):
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    spool = Spool(str(directory), reserve=0)
+    directory.rmdir()
+    with pytest.raises(EngineError):
+        spool.free_space()
+    content = filled(spool, 1)
+    with pytest.raises(EngineError):
+        content.write(b"x" * MAX_MEMORY_BYTES)
+    content.discard()
