@@ -70,7 +70,7 @@ MAX_THREADS = {
 MAX_REMOTE_THREADS = {
     "read": 64,
     "write": 32,
-    "seal": 32,
+    "seal": 16,
     "commit": 32,
     "record": 32,
     "decompress": 32,

@@ -28,7 +28,7 @@ MAX_MEMORY_BYTES = 1024 * 1024
 MAX_TOTAL_MEMORY_BYTES = 8 * 1024 * 1024
 """Maximum size of all content in memory, in one process."""
 
-DROP_INTERVAL_SECONDS = 0.25
+DROP_INTERVAL_SECONDS = 0.1
 """Interval at which mapped pages are dropped."""
 
 _UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
