@@ -140,6 +140,7 @@ def _print_engine(environment: Environment, chosen: argparse.Namespace) -> int:
         sections.append(f"- Rounds: {chosen.rounds}, of {chosen.seconds} s a run.")
         results = engine.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
         sections += [report.comparison(result) for result in results]
+        _print("requests of each call")
         sections.append(f"### Requests to the engine for each call\n\n{engine_requests.measure(environment)}")
     if chosen.engine_memory:
         sections.append(report.engine_memory(engine_memory.measure(environment, chosen.uploads)))

@@ -26,6 +26,9 @@ RESERVE_BYTES = 4 * GIB
 SAMPLE_SECONDS = 0.05
 """Interval of two readings."""
 
+ANSWER_SECONDS = 900.0
+"""Seconds until an answer: the last upload waits until the engine has stored all others."""
+
 SETTLE_SECONDS = 5.0
 """Maximum seconds after the last answer until all spool files are closed."""
 
@@ -62,7 +65,7 @@ def measure(environment: Environment, uploads: int) -> EngineMemory:
         before = memory(pid)
         started = time.monotonic()
         with on(server.cores.for_client(1)), ThreadPoolExecutor(uploads) as threads:
-            answers = [threads.submit(send, server.port) for _ in range(uploads)]
+            answers = [threads.submit(send, server.port, ANSWER_SECONDS) for _ in range(uploads)]
             peak, spooled = _watch(pid, server, answers)
             seconds = time.monotonic() - started
         refused = sum(answer.result() != 200 for answer in answers)
@@ -91,7 +94,8 @@ def spool_bytes(pid: int, directory: str) -> int:
     for descriptor in os.listdir(folder):
         path = f"{folder}/{descriptor}"
         with suppress(FileNotFoundError):
-            if os.readlink(path).startswith(f"{directory}/"):
+            name = os.readlink(path)
+            if name.startswith(f"{directory}/") and name.endswith(" (deleted)"):
                 status = os.stat(path)
                 found[status.st_ino] = status.st_blocks * 512
     return sum(found.values())

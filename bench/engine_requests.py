@@ -2,6 +2,7 @@
 
 SeaweedFS counts a HEAD as a GET, and providers charge the same for both. Each call is made once, by a client
 that waits for the answer. Work that the daemon does after an answer counts, and that of its start does not.
+The daemon also checks the engine every few seconds. So all calls are made `RUNS` times; the minimum is used.
 """
 
 import hashlib
@@ -27,7 +28,9 @@ from bench.upload_client import BOUNDARY
 
 KINDS = ("GET", "PUT", "POST", "DELETE", "LIST")
 
-START_SECONDS = 10.0
+RUNS = 3
+
+START_SECONDS = 1.5
 """Seconds without a request after which the daemon has started, with the first sweep of its images."""
 
 SETTLE_SECONDS = 0.5
@@ -68,9 +71,9 @@ def file_calls() -> Iterator[Call]:
         yield Call(f"{method} of a missing file", 404, method, f"/files/{'0' * 64}")
 
 
-def image_calls() -> Generator[Call, bytes, None]:
+def image_calls(user: str) -> Generator[Call, bytes, None]:
     """Yield the calls of the image API; each answer is sent to the generator."""
-    created = yield Call("image API: a new account", 201, "GET", "/imageapi/generate-token/anna/")
+    created = yield Call("image API: a new account", 201, "GET", f"/imageapi/generate-token/{user}/")
     account = f"/imageapi/token/{json.loads(created)['token']}"
     form = _form("one.png")
     stored = yield Call("image API: upload", 201, "POST", f"{account}/upload-image/", *form)
@@ -83,26 +86,27 @@ def image_calls() -> Generator[Call, bytes, None]:
 
 
 def measure(environment: Environment) -> str:
-    """Make each call once; returns the table. Raises `RuntimeError` for another status."""
-    rows: list[list[str]] = []
-
+    """Make all calls; returns the table. Raises `RuntimeError` for another status."""
+    found: dict[str, Counter[str]] = {}
     with running(environment) as (gateway, server):
 
         def count(call: Call) -> bytes:
             before = requests(gateway)
             answer = _answer(server.port, call)
-            rows.append([call.name, *_cells(_settled(gateway, SETTLE_SECONDS) - before)])
+            counted = _settled(gateway, SETTLE_SECONDS) - before
+            found[call.name] = found.get(call.name, counted) & counted
             return answer
 
         _settled(gateway, START_SECONDS)
-        for call in file_calls():
-            count(call)
-        images = image_calls()
-        call = next(images)
-        with suppress(StopIteration):
-            while True:
-                call = images.send(count(call))
-    return table(["call", *KINDS], rows)
+        for run in range(RUNS):
+            for call in file_calls():
+                count(call)
+            images = image_calls(f"user{run}")
+            call = next(images)
+            with suppress(StopIteration):
+                while True:
+                    call = images.send(count(call))
+    return table(["call", *KINDS], [[name, *_cells(counted)] for name, counted in found.items()])
 
 
 def _answer(port: int, call: Call) -> bytes:

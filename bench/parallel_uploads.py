@@ -14,7 +14,7 @@ from bench.cpu_affinity import on
 from bench.environment import Environment
 from bench.files import MIB
 from bench.servers.filestored import Filestored
-from bench.upload_client import Target, upload
+from bench.upload_client import TIMEOUT, Target, upload
 
 SIZE = 256 * MIB
 
@@ -52,9 +52,9 @@ def measure(environment: Environment, uploads: int) -> ParallelUploads:
         remove(store)
 
 
-def send(port: int) -> int:
+def send(port: int, timeout: float = TIMEOUT) -> int:
     """Upload one file; returns the status, or 0 when the connection fails."""
     try:
-        return upload(port, Target("POST", "/"), SIZE)
+        return upload(port, Target("POST", "/"), SIZE, timeout)
     except OSError:
         return 0

@@ -31,11 +31,11 @@ class Target:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def upload(port: int, target: Target, size: int) -> int:
+def upload(port: int, target: Target, size: int, timeout: float = TIMEOUT) -> int:
     """Send one file of so many bytes, a multiple of 1 MiB; returns the status of the answer."""
     first = (b"%032d" % next(_numbers) + os.urandom(32) + BLOCK)[: len(BLOCK)]
     before, after = _envelope(target)
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(_head(target, size + len(before) + len(after)) + before)
         for block in itertools.chain([first], itertools.repeat(BLOCK, size // len(BLOCK) - 1)):
             connection.sendall(block)

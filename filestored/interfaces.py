@@ -23,6 +23,13 @@ INLINE_HASH_MAX_BYTES = 64 * 1024
 """Maximum size of content that is hashed in the reactor's thread."""
 
 
+WantedRange = tuple[int, int | None]
+"""A half-open range of bytes; None is the end of the file, wherever that is."""
+
+ALL_BYTES: WantedRange = (0, None)
+"""The range of a whole file."""
+
+
 class UploadResult(NamedTuple):
     """Result of an upload: digest, size in bytes, whether the content is new, and its `ISink.encoding`."""
 
@@ -68,10 +75,12 @@ class IStore(Interface):
         The uploads share one upload slot, so that they may be held, and are evicted together.
         """
 
-    def open(digest: Digest, view: "FileView | None" = None, *, to_read: bool = True) -> "Deferred[IBlob]":
+    def open(
+        digest: Digest, view: "FileView | None" = None, *, wanted: "WantedRange | None" = ALL_BYTES
+    ) -> "Deferred[IBlob]":
         """Open the blob of `digest`; fails with `NotFound`. The caller closes the blob.
 
-        `to_read` says whether the caller expects to read all bytes, which may save a request.
+        `wanted` is the range that the caller expects to read first, or None; that may save a request.
 
         `view` wraps the stored file, for example to decompress it. It owns the file and must not read before
         it is read. A view may require reading in order, from the first byte.
@@ -241,11 +250,11 @@ class IGallery(Interface):
         """Map the names of all images to their ids. May be cancelled."""
 
     def open(
-        identity: str, gzipped: Callable[[Image], bool], *, to_read: bool = True
+        identity: str, gzipped: Callable[[Image], bool], *, wanted: "WantedRange | None" = ALL_BYTES
     ) -> "Deferred[tuple[Image, IBlob]]":
         """Open an image: gzipped as it is stored if `gzipped` returns True for it, else the original.
 
-        Fails with `NotFound`. The caller closes the blob. `to_read` is that of `IStore.open`.
+        Fails with `NotFound`. The caller closes the blob. `wanted` is that of `IStore.open`.
         """
 
     def delete(identity: str) -> "Deferred[None]":
@@ -356,10 +365,10 @@ class IBackend(Interface):
 
 
 class IOpenToRead(Interface):
-    """Optional, of a backend: opening a file and reading it from the start can be one request."""
+    """Optional, of a backend: opening a file and reading a range of it can be one request."""
 
-    def open_to_read(digest: Digest) -> "IStoredFile":
-        """As `IBackend.open`, for a caller that reads all bytes. Small files are `IInMemory`."""
+    def open_to_read(digest: Digest, wanted: "WantedRange") -> "IStoredFile":
+        """As `IBackend.open`, for a caller that reads this range first. Small files are `IInMemory`."""
 
 
 class IDurablePublish(Interface):

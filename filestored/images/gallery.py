@@ -27,6 +27,7 @@ from filestored.images.gzip_backend import GunzippedFile
 from filestored.images.listings import Listings
 from filestored.images.upload import ImageUpload
 from filestored.interfaces import (
+    ALL_BYTES,
     FileView,
     IBlob,
     IGallery,
@@ -35,6 +36,7 @@ from filestored.interfaces import (
     Image,
     IStore,
     UploadResult,
+    WantedRange,
 )
 from filestored.storage.health import ReadFailed
 from filestored.storage.threads import RecordThreads
@@ -84,10 +86,10 @@ class Gallery:
         return self._listings.list_images(self._catalog)
 
     def open(
-        self, identity: str, gzipped: Callable[[Image], bool], *, to_read: bool = True
+        self, identity: str, gzipped: Callable[[Image], bool], *, wanted: WantedRange | None = ALL_BYTES
     ) -> "Deferred[tuple[Image, IBlob]]":
         """See `IGallery.open`."""
-        return Deferred.fromCoroutine(self._open(identity, gzipped, to_read))
+        return Deferred.fromCoroutine(self._open(identity, gzipped, wanted))
 
     def delete(self, identity: str) -> "Deferred[None]":
         """See `IGallery.delete`."""
@@ -152,14 +154,14 @@ class Gallery:
     # --- open, delete ---------------------------------------------------------------------------
 
     async def _open(
-        self, identity: str, gzipped: Callable[[Image], bool], to_read: bool
+        self, identity: str, gzipped: Callable[[Image], bool], wanted: WantedRange | None
     ) -> tuple[Image, IBlob]:
         seen = None
         while True:
             image = await self._threads.read(self._catalog.read, identity)
             try:
                 view = None if image.gzipped and gzipped(image) else _original(image)
-                blob = await self._blobs.open(image.blob, view, to_read=to_read)
+                blob = await self._blobs.open(image.blob, view, wanted=wanted)
                 if view is None:
                     await _check_length(image, blob)
                 return image, blob

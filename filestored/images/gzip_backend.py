@@ -27,6 +27,7 @@ from filestored.interfaces import (
     IOpenToRead,
     ISink,
     IStoredFile,
+    WantedRange,
 )
 from filestored.storage.health import ReadFailed
 
@@ -77,9 +78,9 @@ class GzipBackend:
         """Open a file as stored, compressed or not."""
         return self._inner.open(digest)
 
-    def open_to_read(self, digest: Digest) -> IStoredFile:
+    def open_to_read(self, digest: Digest, wanted: WantedRange) -> IStoredFile:
         """See `IOpenToRead`, which this backend provides if `inner` does."""
-        return IOpenToRead(self._inner).open_to_read(digest)
+        return IOpenToRead(self._inner).open_to_read(digest, wanted)
 
     def delete(self, digest: Digest) -> bool:
         """Delete the file from `inner`."""

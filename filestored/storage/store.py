@@ -25,6 +25,7 @@ from zope.interface import alsoProvides, implementer
 from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UploadRefused
 from filestored.interfaces import (
+    ALL_BYTES,
     FileView,
     IAliases,
     IBackend,
@@ -39,6 +40,7 @@ from filestored.interfaces import (
     ISyncOpen,
     IUpload,
     UploadResult,
+    WantedRange,
 )
 from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
@@ -193,12 +195,12 @@ class Store:
         return HashingWriter(self._backend, self.algorithm, expected, self._admission.free_space)
 
     def open(
-        self, digest: Digest, view: FileView | None = None, *, to_read: bool = True
+        self, digest: Digest, view: FileView | None = None, *, wanted: WantedRange | None = ALL_BYTES
     ) -> "Deferred[IBlob]":
         """See `IStore.open`; synchronous if the backend allows it and the disk is fast."""
         if ISyncOpen.providedBy(self) and not self._read_breaker.slow:
             return maybeDeferred(self.open_sync, digest, view)
-        return Deferred.fromCoroutine(self._open(digest, view, to_read))
+        return Deferred.fromCoroutine(self._open(digest, view, wanted))
 
     def open_sync(self, digest: Digest, view: FileView | None = None) -> IBlob:
         """See `ISyncOpen.open_sync`."""
@@ -250,16 +252,16 @@ class Store:
         finally:
             self._read_breaker.record(monotonic() - began)
 
-    def _open_resolved(self, digest: Digest, to_read: bool) -> IStoredFile:
+    def _open_resolved(self, digest: Digest, wanted: WantedRange | None) -> IStoredFile:
         """Open in an I/O thread. Raises `NotFound` or `OSError`."""
         current = self._resolve(digest)
-        if to_read and IOpenToRead.providedBy(self._backend):
-            return self._backend.open_to_read(current)
+        if wanted is not None and IOpenToRead.providedBy(self._backend):
+            return self._backend.open_to_read(current, wanted)
         return self._backend.open(current)
 
-    async def _open(self, digest: Digest, view: FileView | None, to_read: bool) -> IBlob:
+    async def _open(self, digest: Digest, view: FileView | None, wanted: WantedRange | None) -> IBlob:
         try:
-            file = await self._threads.read(self._read_breaker.call, self._open_resolved, digest, to_read)
+            file = await self._threads.read(self._read_breaker.call, self._open_resolved, digest, wanted)
             return self._blob(digest, file, view)
         except (NotFound, OSError) as error:
             raise self._open_error(error) from None

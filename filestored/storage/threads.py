@@ -14,6 +14,8 @@ A job waits only for jobs of its own kind and API:
     decompress        4  reads of gzipped images
     list              2  lists of images
 
+The pools of an object store have more threads (`MAX_REMOTE_THREADS`).
+
 So while all flushes hang, everything without a flush continues. A hanging disk blocks only the pools of the
 API whose directory is on it. Threads are started on demand and kept.
 
@@ -68,7 +70,7 @@ MAX_THREADS = {
 MAX_REMOTE_THREADS = {
     "read": 64,
     "write": 32,
-    "seal": 32,
+    "seal": 16,
     "commit": 32,
     "record": 32,
     "decompress": 32,

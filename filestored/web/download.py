@@ -9,6 +9,7 @@ aborted, so that a truncated file is recognisable.
 This is the hot path: no coroutine runs for a complete file or a single range.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
@@ -18,7 +19,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.http.response import PreformattedHeaders, preformat
-from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource, IInMemory, IStreamedRequest
+from filestored.interfaces import (
+    ALL_BYTES,
+    IBlob,
+    ICacheable,
+    IFileSender,
+    IFileSource,
+    IInMemory,
+    IStreamedRequest,
+    WantedRange,
+)
 from filestored.web.errors import Field, HTTPError
 from filestored.web.headers.conditional import range_applies
 from filestored.web.headers.digests import entity_tag
@@ -44,6 +54,9 @@ SANDBOX: tuple[Field, ...] = (NO_SNIFF, (b"Content-Security-Policy", b"default-s
 
 _SELECTING_HEADERS = frozenset([b"if-match", b"if-none-match", b"range"])
 """Request headers that select less than the complete file; most requests have none."""
+
+_CONDITIONS = frozenset([b"if-match", b"if-none-match", b"if-range"])
+_SIMPLE_RANGE = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{0,15})")
 
 _log = Logger()
 
@@ -78,9 +91,19 @@ FILE_REPRESENTATION = Representation(
 """A stored file: public, immutable bytes of unknown type."""
 
 
-def wants_all(request: IStreamedRequest) -> bool:
-    """Return whether a request is for the complete content, as far as its head tells."""
-    return request.method == b"GET" and _SELECTING_HEADERS.isdisjoint(request.received)
+def wanted_range(request: IStreamedRequest) -> WantedRange | None:
+    """Return the range that the response will probably have, as far as the request tells; None for none."""
+    if request.method != b"GET":
+        return None
+    if _SELECTING_HEADERS.isdisjoint(request.received):
+        return ALL_BYTES
+    if not _CONDITIONS.isdisjoint(request.received):
+        return None
+    simple = _SIMPLE_RANGE.fullmatch(request.received[b"range"])
+    if simple is None:
+        return None
+    start, stop = int(simple[1]), int(simple[2]) + 1 if simple[2] else None
+    return (start, stop) if stop is None or start < stop else None
 
 
 def send(

@@ -14,7 +14,7 @@ from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.http.response import PreformattedHeaders
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
-from filestored.web.download import send, wants_all
+from filestored.web.download import send, wanted_range
 from filestored.web.errors import HTTPError, precondition_failed
 from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
@@ -38,7 +38,7 @@ class StoredFile(AsyncResource):
         if ISyncOpen.providedBy(self._store) and not self._store.slow:
             reopen = partial(self._store.reopen, digest)
             return send(self._store.open_sync(digest), request, reopen=reopen)
-        return self._store.open(digest, to_read=wants_all(request)).addCallback(send, request)
+        return self._store.open(digest, wanted=wanted_range(request)).addCallback(send, request)
 
     render_HEAD = render_GET
 
@@ -60,7 +60,7 @@ class StoredFile(AsyncResource):
 
     async def _is_stored(self, digest: Digest) -> bool:
         try:
-            blob = await self._store.open(digest, to_read=False)
+            blob = await self._store.open(digest, wanted=None)
         except NotFound:
             return False
         blob.close()

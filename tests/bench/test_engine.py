@@ -60,6 +60,7 @@ def test_spool_bytes_are_those_of_unnamed_files_of_the_directory(tmp_path):
     spool.mkdir()
     other.mkdir()
     descriptors = [os.open(each, os.O_TMPFILE | os.O_RDWR) for each in (spool, other)]
+    descriptors.append(os.open(spool / "named", os.O_CREAT | os.O_RDWR))
     try:
         for descriptor in descriptors:
             os.write(descriptor, bytes(MIB))

@@ -3,9 +3,9 @@
 import os
 import shlex
 import socket
-import subprocess
 
 import pytest
+import requests
 
 from tests.balanced_daemons import start_on_engine
 from tests.daemon_process import ROOT, TIMEOUT, assert_one_line, children, read, run
@@ -34,7 +34,7 @@ WRONG_URLS = {
     ),
     "images inside the store": ("--store s3://bucket/a --images s3://bucket/a/b", "inside .*; name two"),
     "no timeout": ("--store s3://bucket/a --engine-timeout never", "--engine-timeout: "),
-    "a timeout of zero": ("--store s3://bucket/a --engine-timeout 0", "--engine-timeout: .* from 1 to 3600"),
+    "a timeout of zero": ("--store s3://bucket/a --engine-timeout 0", "--engine-timeout: .* from 1 to"),
     "no spool": ("--store s3://bucket/a --spool ''", "--spool: a path is needed"),
 }
 
@@ -218,18 +218,15 @@ def test_secrets_are_in_no_argument_and_no_log(prefix, tmp_path, kept):
 
 
 @NEEDS
-def test_log_of_a_failing_engine_names_no_secret(prefix, tmp_path, seaweedfs):
+def test_log_of_a_failing_engine_names_no_secret(prefix, tmp_path):
     """Errors of the engine hold its answers, which repeat the access key."""
     directory = str(tmp_path / "daemon")
     running = start_on_engine(prefix, directory, [], "--workers", "1", "--log-level", "debug")
     try:
         prefix.below("files").delete("FORMAT")
-        answer = subprocess.run(
-            ["curl", "-s", "-o", "-", "-w", " %{http_code}", f"{running.url}files/{'0' * 64}"],
-            capture_output=True, text=True, timeout=TIMEOUT, check=True,
-        ).stdout  # fmt: skip
-        assert answer.endswith(" 503")
-        assert ACCESS_KEY not in running.log + answer
-        assert f"{BUCKET}/" not in answer
+        answer = requests.get(f"{running.url}files/{'0' * 64}", timeout=TIMEOUT)
+        assert 503 == answer.status_code
+        assert ACCESS_KEY not in running.log + answer.text
+        assert f"{BUCKET}/" not in answer.text
     finally:
         running.end()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import threading
 
 import pytest
 import requests
@@ -71,3 +72,26 @@ def test_daemonised_twistd_stops_and_starts_again(daemonised, prefix, tmp_path):
         assert 200 == requests.get(f"{again.url}files/{digest}", timeout=TIMEOUT).status_code
     finally:
         again.end()
+
+
+def test_daemons_that_start_at_once_on_an_empty_prefix_serve_one_store(prefix, tmp_path):
+    started = []
+
+    def start(number):
+        start_on_engine(prefix, str(tmp_path / f"{number}"), started, "--workers", "1")
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert 4 == len(started)
+        (digest, *_) = exchange(started[0])
+        client = Client(started[1])
+        for daemon in started:
+            assert 200 == requests.get(f"{daemon.url}files/{digest}", timeout=TIMEOUT).status_code
+            assert {} == Client.of(daemon, client.token).list_images()
+    finally:
+        for running in started:
+            running.end()

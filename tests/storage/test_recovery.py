@@ -8,12 +8,12 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
-from filestored.errors import StorageFull, UnusableStore, WritesSuspended
+from filestored.errors import EngineUnavailable, StorageFull, UnusableStore, WritesSuspended
 from filestored.storage.disk import records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare, repair
 from filestored.storage.health import UNFIT, Health
-from filestored.storage.recovery import INTERVAL_SECONDS, Recovery
+from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.store import Store
 from tests.storage.contract import (
     HELLO,
@@ -208,3 +208,31 @@ def test_repair_creates_a_missing_shard(place):
     os.rmdir(f"{place}/7f")
     repair(place)
     assert os.path.isdir(f"{place}/7f")
+
+
+def test_object_store_is_also_checked_while_it_is_healthy():
+    clock, failing, checked = Clock(), [], []
+
+    def check():
+        checked.append(clock.seconds())
+        if failing:
+            raise EngineUnavailable("it does not answer")
+
+    health = Health(EngineUnavailable)
+    recovery = Recovery(clock, maybeDeferred, ENGINE_INTERVAL_SECONDS)
+    recovery.monitor(health, check)
+    recovery.start()
+    clock.pump([1.0] * 12)
+    assert [1.0, 6.0, 11.0] == checked
+    assert health.degraded is None
+    failing.append(True)
+    clock.pump([1.0] * 4)
+    assert "it does not answer" == health.degraded
+    with pytest.raises(EngineUnavailable):
+        health.check()
+    clock.pump([1.0] * 3)
+    assert [16.0, 17.0, 18.0, 19.0] == checked[3:]
+    failing.clear()
+    clock.pump([1.0])
+    assert health.degraded is None
+    recovery.stop()

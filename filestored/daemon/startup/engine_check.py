@@ -22,10 +22,10 @@ from filestored.storage.object_store.url import is_url, parse_url
 if TYPE_CHECKING:
     from filestored.storage.object_store.client import ObjectStoreClient
 
-MAX_SECONDS = 8.0
+MAX_SECONDS = 7.0
 """Maximum duration of the check."""
 
-_MAX_TIMEOUT_SECONDS = 3.0
+_MAX_TIMEOUT_SECONDS = 2.0
 
 
 def check(settings: Settings) -> str | None:

@@ -3,7 +3,7 @@
 Requests of each operation:
 
 - upload: a conditional PUT; beyond 1 MiB a HEAD first; beyond 64 MiB a multipart upload instead
-- open: a GET, whose bytes are kept if they are at most `MAX_MEMORY_BYTES`; a HEAD, if few bytes are wanted
+- open: a GET of what is wanted first; a whole object of up to `MAX_MEMORY_BYTES` is kept; else a HEAD
 - delete: a HEAD, then a DELETE
 - digests: a LIST for each 1,000 objects
 
@@ -16,9 +16,17 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, NotFound
-from filestored.interfaces import IBackend, IDurablePublish, IOpenToRead, IQuarantine, ISink, IStoredFile
+from filestored.interfaces import (
+    IBackend,
+    IDurablePublish,
+    IOpenToRead,
+    IQuarantine,
+    ISink,
+    IStoredFile,
+    WantedRange,
+)
 from filestored.storage.disk.shards import SHARD_NAMES
-from filestored.storage.object_store.client import ObjectStoreClient
+from filestored.storage.object_store.client import NoSuchRange, ObjectStoreClient
 from filestored.storage.object_store.sink import QUARANTINE, ObjectSink, key_of
 from filestored.storage.object_store.spool import MAX_MEMORY_BYTES, Spool
 from filestored.storage.object_store.stored_file import ObjectFile, SmallObject
@@ -50,13 +58,15 @@ class ObjectBackend:
         except FileNotFoundError:
             raise NotFound from None
 
-    def open_to_read(self, digest: Digest) -> IStoredFile:
-        """See `IOpenToRead`."""
+    def open_to_read(self, digest: Digest, wanted: WantedRange) -> IStoredFile:
+        """See `IOpenToRead`. A range that the object does not have is left to `open`."""
         try:
-            body = self._client.get(key_of(digest))
+            body = self._client.get(key_of(digest), *wanted)
         except FileNotFoundError:
             raise NotFound from None
-        if body.info.size <= MAX_MEMORY_BYTES:
+        except NoSuchRange:
+            return self.open(digest)
+        if body.span == (0, body.info.size) and body.info.size <= MAX_MEMORY_BYTES:
             return SmallObject(body.read_all())
         return ObjectFile(self._client, body.info, body)
 

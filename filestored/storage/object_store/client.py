@@ -33,6 +33,7 @@ from filestored.storage.object_store.connection import (
     connect,
     describe,
     is_temporary,
+    is_unsatisfied_range,
     names_no_bucket,
 )
 from filestored.storage.object_store.outage import Outage
@@ -65,6 +66,10 @@ _T = TypeVar("_T")
 Buffer = bytes | bytearray | memoryview | mmap
 
 
+class NoSuchRange(EngineError):
+    """Raised when an object has no byte of a range."""
+
+
 class ObjectChanged(OSError):
     """Raised when an object was replaced while it was read."""
 
@@ -85,10 +90,11 @@ class ObjectInfo:
 
 
 class ObjectBody:
-    """The body of a GET: `info` of the whole object, and an iterator over chunks of the range."""
+    """The body of a GET: `info` of the whole object, the half-open range `span`, and its chunks."""
 
     def __init__(self, where: str, info: ObjectInfo, result: Any) -> None:
         self.info = info
+        self.span: tuple[int, int] = result.range
         self._where = where
         self._result = result
 
@@ -99,7 +105,7 @@ class ObjectBody:
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes in chunks of at least `size`, except for the last. Raises `EngineError`."""
-        start, stop = self._result.range
+        start, stop = self.span
         stream = self._result.stream(min_chunk_size=size)
         while start < stop:
             try:
@@ -150,17 +156,24 @@ class ObjectStoreClient:
             return self._info(self.call(key, obstore.head, self._store, self._path(key)))
 
     def get(self, key: str, start: int = 0, stop: int | None = None, etag: str | None = None) -> ObjectBody:
-        """Start to read a half-open range of an object, which has at least one byte, or all of it.
+        """Start to read a half-open range of an object, or all of it.
 
-        With `etag` it must be that version, else `ObjectChanged` is raised. Also raises `FileNotFoundError`
-        or `EngineError`.
+        With `etag` it must be that version, else `ObjectChanged` is raised. Raises `NoSuchRange` when no byte
+        of the range exists, `FileNotFoundError` or `EngineError`.
         """
         options: dict[str, Any] = {"if_match": etag} if etag else {}
         if start or stop is not None:
             options["range"] = {"offset": start} if stop is None else (start, stop)
         with self._absence_confirmed():
             try:
-                result = self.call(key, obstore.get, self._streams, self._path(key), options=options)
+                result = self.call(
+                    key,
+                    obstore.get,
+                    self._streams,
+                    self._path(key),
+                    options=options,
+                    conditional=etag is not None,
+                )
             except PreconditionError:
                 raise ObjectChanged(f"the object {key} was replaced while it was read") from None
             return self._body(result)
@@ -264,14 +277,23 @@ class ObjectStoreClient:
             raise self._outage.begin(f"{self.url}: {describe(error)}") from None
         self._outage.end()
 
-    def call(self, key: str, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call a function of ``obstore``; translate its errors, except those of conditions and absence."""
+    def call(
+        self, key: str, function: Callable[..., _T], *args: Any, conditional: bool = False, **kwargs: Any
+    ) -> _T:
+        """Call a function of ``obstore``; translate its errors, except that of absence.
+
+        The error of a condition is raised as it is for a `conditional` request.
+        """
         self._outage.check()
         try:
             result = function(*args, **kwargs)
-        except (FileNotFoundError, AlreadyExistsError, PreconditionError):
+        except FileNotFoundError:
             raise
         except BaseError as error:
+            if conditional and isinstance(error, AlreadyExistsError | PreconditionError):
+                raise
+            if is_unsatisfied_range(error):
+                raise NoSuchRange from None
             self.confirm_format(f"{self.url}: {describe(error)}")
             reason = f"{self.url}: {key}: {describe(error)}"
             raise EngineError(reason, temporary=is_temporary(error)) from None
@@ -322,6 +344,7 @@ class ObjectStoreClient:
             self._path(key),
             data,
             mode=mode,
+            conditional=mode != "overwrite",
             use_multipart=mode == "overwrite" and size > MAX_PUT_BYTES,
             chunk_size=max(PART_BYTES, -(-size // _MAX_PARTS)),
             max_concurrency=_PARALLEL_PARTS,

@@ -138,6 +138,11 @@ def is_temporary(error: BaseError) -> bool:
     return status is None or status[1].startswith("5") or status[1] in _TEMPORARY
 
 
+def is_unsatisfied_range(error: BaseError) -> bool:
+    """Return whether the object has no byte of the range of a GET (RFC 9110 section 15.5.17)."""
+    return any(text in str(error) for text in ("status code: 416", "Invalid range"))
+
+
 def names_no_bucket(error: FileNotFoundError) -> bool:
     """Return whether the bucket or container of a missing object is missing as well."""
     return any(code in str(error) for code in ("NoSuchBucket", "ContainerNotFound"))

@@ -38,16 +38,7 @@ def prepare(client: ObjectStoreClient, contents: str) -> StoreFormat:
     Raises `UnusableStore` or `EngineError`.
     """
     text = client.read_format()
-    if text is None:
-        for each in client.objects():
-            raise UnusableStore(
-                f"it has other objects, such as {each.key}, but no {FORMAT}; name another prefix"
-            )
-        client.create(FORMAT, StoreFormat(contents, str(uuid.uuid4())).to_json())
-        text = client.read_format()
-    if text is None:
-        raise UnusableStore(f"its {FORMAT} object cannot be created")
-    found = parse(text)
+    found = parse(_create(client, contents) if text is None else text)
     if found.moving_to:
         raise UnusableStore("its migration is unfinished; finish it in the directory it was copied from")
     if found.aliases:
@@ -55,6 +46,19 @@ def prepare(client: ObjectStoreClient, contents: str) -> StoreFormat:
             "its files also have hashes of a former algorithm, which only a directory supports"
         )
     return found
+
+
+def _create(client: ObjectStoreClient, contents: str) -> bytes:
+    """Create ``FORMAT`` in an empty prefix, unless another process creates it; return its value."""
+    other = next(client.objects(), None)
+    if other is None:
+        client.create(FORMAT, StoreFormat(contents, str(uuid.uuid4())).to_json())
+    text = client.read_format()
+    if text is not None:
+        return text
+    if other is None:
+        raise UnusableStore(f"its {FORMAT} object cannot be created")
+    raise UnusableStore(f"it has other objects, such as {other.key}, but no {FORMAT}; name another prefix")
 
 
 def probe(client: ObjectStoreClient) -> None:

@@ -28,7 +28,7 @@ MAX_MEMORY_BYTES = 1024 * 1024
 MAX_TOTAL_MEMORY_BYTES = 8 * 1024 * 1024
 """Maximum size of all content in memory, in one process."""
 
-DROP_INTERVAL_SECONDS = 0.25
+DROP_INTERVAL_SECONDS = 0.1
 """Interval at which mapped pages are dropped."""
 
 _UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
@@ -61,8 +61,9 @@ class Spool:
         return SpooledContent(self)
 
     def free_space(self) -> int:
-        """Return the free space of the directory in bytes, less the reserve. Raises `OSError`."""
-        return free_bytes(os.statvfs(self.directory), self._reserve)
+        """Return the free space of the directory in bytes, less the reserve. Raises `EngineError`."""
+        with self.errors():
+            return free_bytes(os.statvfs(self.directory), self._reserve)
 
     def check_space(self) -> None:
         """Raise `OSError` (ENOSPC) when only the reserve is free."""

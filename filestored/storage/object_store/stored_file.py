@@ -46,7 +46,7 @@ class SmallObject:
 
 @implementer(IStoredFile, IReadAhead)
 class ObjectFile:
-    """The object of `info`, read as a stream. `body` is the answer to a GET of the whole object, if any."""
+    """The object of `info`, read as a stream. `body` is the answer to a GET, if there was one."""
 
     _log = Logger()
 
@@ -56,8 +56,7 @@ class ObjectFile:
         self._info = info
         self._chunks = body.chunks(CHUNK_BYTES) if body is not None else None
         self._rest = b""
-        self._position = 0
-        self._stop = info.size
+        self._position, self._stop = body.span if body is not None else (0, info.size)
 
     def will_read(self, start: int, stop: int) -> None:
         """See `IReadAhead`."""

@@ -16,8 +16,16 @@ from filestored.errors import ImageRefused, InvalidThumbnailSize, Overloaded, To
 from filestored.http.response import preformat
 from filestored.images.cancellation import Cancellation
 from filestored.images.thumbnails.thumbnails import thumbnail_bounds
-from filestored.interfaces import IBlob, IGallery, Image, IStreamedRequest, IThumbnails, Thumbnail
-from filestored.web.download import SANDBOX, Representation, send, wants_all
+from filestored.interfaces import (
+    ALL_BYTES,
+    IBlob,
+    IGallery,
+    Image,
+    IStreamedRequest,
+    IThumbnails,
+    Thumbnail,
+)
+from filestored.web.download import SANDBOX, Representation, send, wanted_range
 from filestored.web.errors import Field, HTTPError, client_disconnected
 from filestored.web.headers.disposition import content_disposition
 from filestored.web.headers.negotiation import codings
@@ -43,7 +51,8 @@ async def send_image(
     def gzipped(image: Image) -> bool:
         return image.gzipped and accepted.gzip and (accepted.preferred or not accepted.identity)
 
-    image, blob = await gallery.open(image_id, gzipped, to_read=wants_all(request))
+    wanted = wanted_range(request)
+    image, blob = await gallery.open(image_id, gzipped, wanted=wanted if wanted == ALL_BYTES else None)
     if not (accepted.identity or gzipped(image)):
         blob.close()
         raise HTTPError(406, "The image cannot be had in any of these codings", _VARY)

@@ -120,7 +120,7 @@ class GetImage(GalleryResource):
         elif self._thumbnails is None:
             raise HTTPError(501, "This server makes no thumbnails; they need Pillow: pip install '.[images]'")
         else:
-            _, blob = await gallery.open(self._image_id, gzipped=lambda _: False, to_read=False)
+            _, blob = await gallery.open(self._image_id, gzipped=lambda _: False, wanted=None)
             await send_thumbnail(request, blob, self._thumbnails, gallery.owner)
 
     render_HEAD = render_GET
