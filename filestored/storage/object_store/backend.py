@@ -68,7 +68,9 @@ class ObjectBackend:
             return self.open(digest)
         if body.span == (0, body.info.size) and body.info.size <= MAX_MEMORY_BYTES:
             return SmallObject(body.read_all())
-        return ObjectFile(self._client, body.info, body)
+        file = ObjectFile(self._client, body.info, body)
+        file.read_first()
+        return file
 
     def delete(self, digest: Digest) -> bool:
         """Delete an object, durably. After an error it may still be deleted, also later."""

@@ -58,6 +58,10 @@ class ObjectFile:
         self._rest = b""
         self._position, self._stop = body.span if body is not None else (0, info.size)
 
+    def read_first(self) -> None:
+        """Read the first chunk, so that an error comes before the response. Raises as `read`."""
+        self._rest = self._next_chunk()
+
     def will_read(self, start: int, stop: int) -> None:
         """See `IReadAhead`."""
         if (start, stop) != (self._position, self._stop):

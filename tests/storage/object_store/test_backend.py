@@ -185,3 +185,19 @@ def test_free_space_of_a_full_spool_is_that_of_memory(prepared, tmp_path):
     full = ObjectBackend(prepared, SHA256, Spool(str(tmp_path), reserve=2**60))
     assert MAX_MEMORY_BYTES == full.free_space()
     assert put(full, b"hello", SHA256.digest(b"hello"))
+
+
+def test_file_whose_body_does_not_come_fails_before_it_is_open(backend, prepared, monkeypatch):
+    from filestored.storage.object_store import client as client_module
+
+    digest = SHA256.digest(LARGE)
+    put(backend, LARGE, digest)
+
+    def broken(self, size):
+        raise EngineError("cut")
+        yield b""
+
+    monkeypatch.setattr(client_module.ObjectBody, "chunks", broken)
+    prepared.timeout = 0.01
+    with pytest.raises(EngineError):
+        backend.open_to_read(digest, ALL_BYTES)
