@@ -22,7 +22,8 @@ LOGS = ("log", "stderr", "access", "filestored.log")
 def leaks(directory: str, tokens: Iterable[bytes] = ()) -> list[str]:
     """The files in the directory of a daemon that hold a secret; `tokens` are of accounts elsewhere."""
     secrets = [SECRET_KEY.encode(), *tokens, *_tokens_on_disk(os.path.join(directory, "images"))]
-    logs = [name for name in os.listdir(directory) if name.startswith(LOGS)]
+    files = [entry.name for entry in os.scandir(directory) if entry.is_file()]  # a log may be a FIFO
+    logs = [name for name in files if name.startswith(LOGS)]
     return [name for name in logs if any(each in _text(os.path.join(directory, name)) for each in secrets)]
 
 
