@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from filestored.errors import EngineError
 from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import (
     ALL_BYTES,
@@ -249,6 +250,9 @@ def _finish(result: Failure | None, blob: IBlob, request: IStreamedRequest) -> N
     blob.close()
     if result is None:
         request.finish()
+    elif result.check(EngineError):
+        _log.error("{digest} was not sent to its end: {why}", digest=blob.digest.hex, why=result.value.reason)
+        request.abort()
     elif not result.check(CancelledError):
         _log.failure("{digest} could not be sent to its end", result, digest=blob.digest.hex)
         request.abort()
