@@ -250,7 +250,7 @@ def _finish(result: Failure | None, blob: IBlob, request: IStreamedRequest) -> N
     blob.close()
     if result is None:
         request.finish()
-    elif result.check(EngineError):
+    elif isinstance(result.value, EngineError):
         _log.error("{digest} was not sent to its end: {why}", digest=blob.digest.hex, why=result.value.reason)
         request.abort()
     elif not result.check(CancelledError):
