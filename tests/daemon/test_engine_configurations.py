@@ -15,6 +15,7 @@ from tests.seaweedfs import ACCESS_KEY, BUCKET, LIMITED_ACCESS_KEY, NEEDS, SECRE
 pytestmark = pytest.mark.slow
 
 BOTH_WAYS = pytest.mark.parametrize("twistd", [(), ("-n",)], ids=["daemonised", "foreground"])
+FOREGROUND = pytest.mark.parametrize("twistd", [("-n",)], ids=["foreground"])
 
 WRONG_URLS = {
     # options of filestored, and a pattern of the line
@@ -39,7 +40,7 @@ WRONG_URLS = {
 }
 
 
-@BOTH_WAYS
+@FOREGROUND
 @pytest.mark.parametrize("name", WRONG_URLS)
 def test_wrong_url_is_one_line(tmp_path, twistd, name):
     options, pattern = WRONG_URLS[name]
@@ -93,13 +94,13 @@ def test_endpoint_that_refuses_connections_is_one_line(refuse, twistd):
 
 
 @NEEDS
-@BOTH_WAYS
+@FOREGROUND
 def test_endpoint_that_is_silent_is_one_line(refuse, silent, twistd):
     refuse(twistd, "does not answer|did not answer", AWS_ENDPOINT_URL=silent)
 
 
 @NEEDS
-@BOTH_WAYS
+@FOREGROUND
 def test_endpoint_without_an_address_is_one_line(refuse, twistd):
     refuse(twistd, "does not answer|did not answer", AWS_ENDPOINT_URL="http://nowhere.invalid:8333")
 
@@ -131,7 +132,7 @@ def test_endpoint_may_end_in_a_slash(prefix, tmp_path):
 
 
 @NEEDS
-@BOTH_WAYS
+@FOREGROUND
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_wrong_credentials_are_one_line(refuse, twistd, variable):
     refuse(twistd, "refuses the credentials", **{variable: "wrong"})
@@ -149,7 +150,7 @@ def test_credentials_in_a_missing_file_are_one_line(refuse):
 
 
 @NEEDS
-@BOTH_WAYS
+@FOREGROUND
 @pytest.mark.parametrize("option", ["--store", "--images"])
 def test_missing_bucket_is_one_line(refuse, twistd, option):
     pattern = "bucket no-such-bucket does not exist; create it"
