@@ -1,7 +1,7 @@
 """Spool: the content of an upload until it is sent to the object store. Blocking.
 
-Content of up to `MAX_MEMORY_BYTES` stays in memory, as long as all uploads of the process together hold no
-more than `MAX_TOTAL_MEMORY_BYTES`. Other content is written to a file without a name (O_TMPFILE), which
+Content of up to `MAX_MEMORY_BYTES` stays in memory, as long as all uploads of a `Spool` together hold no more
+than `MAX_TOTAL_MEMORY_BYTES`. Other content is written to a file without a name (O_TMPFILE), which
 leaves nothing behind when its process dies. It is sent from a memory map, so it is not copied. While files
 are mapped, a thread drops their pages from the memory of the process now and then: they count as its memory,
 though the kernel could take them back.
@@ -26,7 +26,7 @@ MAX_MEMORY_BYTES = 1024 * 1024
 """Maximum size of content that is kept in memory."""
 
 MAX_TOTAL_MEMORY_BYTES = 8 * 1024 * 1024
-"""Maximum size of all content in memory, in one process."""
+"""Maximum size of all content in memory, in one `Spool`; files and images have one each."""
 
 DROP_INTERVAL_SECONDS = 0.1
 """Interval at which mapped pages are dropped."""
