@@ -19,7 +19,6 @@ from filestored.errors import UnusableStore
 from filestored.images.accounts import ACCOUNTS, TOKENS, Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256
 from filestored.images.directory import FORMAT_NAME
-from filestored.images.orphans.cleaner import Pause
 from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
 from filestored.interfaces import IRecords
@@ -55,12 +54,13 @@ def prepare(client: ObjectStoreClient) -> None:
 def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:
     """Open a prepared bucket, for this process; makes no request. Raises `UnusableStore` or `OSError`."""
     records = ObjectRecords(client)
+    sweep_removed = partial(records.sweep_removed, (ACCOUNTS, TOKENS))
     return ImageParts(
         records,
         Accounts(records),
         ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, spool),
         _thumbnails(spool.directory),
-        Sweep(partial(claimed_sweep, records), partial(_sweep_removed, records), CLAIM_INTERVAL_SECONDS),
+        Sweep(partial(claimed_sweep, records), sweep_removed, CLAIM_INTERVAL_SECONDS),
     )
 
 
@@ -75,11 +75,6 @@ def claimed_sweep(records: IRecords) -> Iterator[bool]:
         yield False
     else:
         yield records.replace(_LAST_SWEEP, last, now)
-
-
-def _sweep_removed(records: ObjectRecords, pause: Pause) -> None:
-    for prefix in (ACCOUNTS, TOKENS):
-        records.sweep_removed(prefix, pause)
 
 
 def _thumbnails(spool: str) -> str:

@@ -13,10 +13,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from filestored.daemon.worker_process import child_environment
-from filestored.digest import Algorithm, algorithm
+from filestored.digest import algorithm
 from filestored.errors import FilestoredError, UnusableStore
 from filestored.settings import Settings
-from filestored.storage.disk.layout import DEFAULT_HASH
+from filestored.storage.disk.layout import DEFAULT_HASH, check_algorithm
 from filestored.storage.object_store.url import is_url, parse_url
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _check(settings: Settings) -> str | None:
         client = clients[settings.store]
         with layout.error_context(client):
             found = layout.prepare(client, algorithm(settings.hash_name or DEFAULT_HASH).name)
-            hash_name = _agreed(found.hash, settings.hash_name).name
+            hash_name = check_algorithm(found, settings.hash_name, algorithm).name
             layout.probe(client)
     if is_url(settings.images):
         bucket.prepare(clients[settings.images])
@@ -98,13 +98,6 @@ def connect(url: str, timeout: float) -> "ObjectStoreClient":
         ) from None
     except ValueError as error:
         raise UnusableStore(str(error)) from None
-
-
-def _agreed(found: str, wanted: str | None) -> Algorithm:
-    """Return the algorithm of the store. Raises `UnusableStore` or `UnknownAlgorithm`."""
-    if wanted not in (None, found):
-        raise UnusableStore(f"its files are named by {found}, not by {wanted} as --hash asks")
-    return algorithm(found)
 
 
 if __name__ == "__main__":

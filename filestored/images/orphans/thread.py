@@ -38,7 +38,7 @@ class Sweep:
     """
 
     claim: Callable[[], AbstractContextManager[bool]]
-    remove_more: Callable[[Pause], None] | None = None
+    remove_more: Callable[[Pause], object] | None = None
     interval: float | None = None
 
 

@@ -50,7 +50,7 @@ def check(path: str, hash_name: str | None = None) -> Algorithm:
     wanted = algorithm(hash_name or DEFAULT_HASH)
     with error_context(path, "store"):
         found = inspect(path, "store")
-        return _check_algorithm(found, hash_name, algorithm) if found else wanted
+        return check_algorithm(found, hash_name, algorithm) if found else wanted
 
 
 def prepare(
@@ -73,7 +73,7 @@ def prepare(
         error_context(path, "store"),
         initialized(path, "store", wanted.name, calls, must_exist=must_exist) as (root, found, existed),
     ):
-        agreed = _check_algorithm(found, hash_name, lookup)
+        agreed = check_algorithm(found, hash_name, lookup)
         with tolerated(report if existed else None):
             _prepare_open(root, calls)
         return agreed
@@ -92,7 +92,11 @@ def _prepare_open(root: int, calls: Syscalls) -> None:
         temp_files.remove_stale()
 
 
-def _check_algorithm(found: format_file.StoreFormat, hash_name: str | None, lookup: Lookup) -> Algorithm:
+def check_algorithm(found: format_file.StoreFormat, hash_name: str | None, lookup: Lookup) -> Algorithm:
+    """Return the algorithm of a store, if it is `hash_name` or that is None.
+
+    Raises `UnusableStore` or `UnknownAlgorithm`.
+    """
     if found.moving_to:
         raise UnusableStore(
             f"its migration is unfinished; finish it with filestored migrate STORE --to {found.moving_to}, "

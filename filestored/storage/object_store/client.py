@@ -19,6 +19,7 @@ A fork must not happen after the first request: the threads of ``obstore`` would
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from mmap import mmap
@@ -122,20 +123,13 @@ class ObjectStoreClient:
     """The objects below one URL. Thread-safe; makes no request before the first call.
 
     `timeout` is the maximum of seconds of one operation with its repetitions; `connect` makes the stores of
-    ``obstore``; `outage` is shared by the clients of one service.
+    ``obstore``.
     """
 
-    def __init__(
-        self,
-        url: ObjectStoreURL,
-        timeout: float,
-        connect: Connect = connect,
-        outage: Outage | None = None,
-    ) -> None:
+    def __init__(self, url: ObjectStoreURL, timeout: float, connect: Connect = connect) -> None:
         self.url = url
         self.timeout = timeout
-        self._connect = connect
-        self._outage = outage or Outage()
+        self._outage = Outage()
         bulk_timeout = timeout + MAX_PUT_BYTES / PUT_BYTES_PER_SECOND
         self._streams = connect(url, timeout, streams=True)
         self._store = connect(url, timeout)
@@ -145,8 +139,10 @@ class ObjectStoreClient:
         self._bulk_once = connect(url, bulk_timeout, retries=False)
 
     def below(self, name: str) -> "ObjectStoreClient":
-        """Return the client of the store with the prefix `name` within this one."""
-        return ObjectStoreClient(self.url.below(name), self.timeout, self._connect, self._outage)
+        """Return the client of the store with the prefix `name` within this one, by the same connections."""
+        client = copy(self)
+        client.url = self.url.below(name)
+        return client
 
     # --- reading --------------------------------------------------------------------------------
 

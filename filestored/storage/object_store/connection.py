@@ -123,24 +123,30 @@ def _options(timeout: float, retries: bool, streams: bool, values: Mapping[str, 
 def describe(error: BaseError) -> str:
     """Return the reason of an error, without URLs and credentials."""
     text = str(error)
-    status = re.search(r"status code: (\d{3})", text)
+    status = _status(error)
     code = re.search(r"<Code>([A-Za-z]{1,64})</Code>", text)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return f"it refuses the credentials{f' ({code[1]})' if code else ''}"
     if status:
-        return f"it answered {status[1]}{f' {code[1]}' if code else ''}"
+        return f"it answered {status}{f' {code[1]}' if code else ''}"
     return NO_ANSWER if "sending request" in text else f"it failed ({type(error).__name__})"
 
 
 def is_temporary(error: BaseError) -> bool:
     """Return whether a repetition of the request may succeed."""
-    status = re.search(r"status code: (\d{3})", str(error))
-    return status is None or status[1].startswith("5") or status[1] in _TEMPORARY
+    status = _status(error)
+    return status is None or status.startswith("5") or status in _TEMPORARY
 
 
 def is_unsatisfied_range(error: BaseError) -> bool:
     """Return whether the object has no byte of the range of a GET (RFC 9110 section 15.5.17)."""
-    return any(text in str(error) for text in ("status code: 416", "Invalid range"))
+    return _status(error) == "416" or "Invalid range" in str(error)
+
+
+def _status(error: BaseError) -> str | None:
+    """Return the status of the response that was an error; None if there was no response."""
+    found = re.search(r"status code: (\d{3})", str(error))
+    return found[1] if found else None
 
 
 def names_no_bucket(error: FileNotFoundError) -> bool:

@@ -20,10 +20,11 @@ without one.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from zope.interface import implementer
 
@@ -153,8 +154,8 @@ class ObjectRecords:
         values = dict(zip(doubtful, in_parallel(self.read, doubtful, _PARALLEL_READS), strict=True))
         return [each.key for each in found if each.key not in values or values[each.key] is not None]
 
-    def sweep_removed(self, prefix: str, pause: Callable[[float], None]) -> int:
-        """Delete the objects of records below `prefix` that were removed a day ago; return their number.
+    def sweep_removed(self, prefixes: Iterable[str], pause: Callable[[float], None]) -> int:
+        """Delete the objects of records below `prefixes` that were removed a day ago; return their number.
 
         Also deletes what processes that have died have left.
 
@@ -167,7 +168,7 @@ class ObjectRecords:
                     self._client.delete(info.key)
         marker = being_deleted()
         marked = []
-        for info in self._client.objects(prefix):
+        for info in chain.from_iterable(map(self._client.objects, prefixes)):
             pause(0.0)
             if info.size in SIZES and _age(info.changed, now) > MIN_REMOVED_SECONDS:
                 marked += [info.key] if self._mark(info.key, marker) else []

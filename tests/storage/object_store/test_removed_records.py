@@ -33,7 +33,7 @@ def sweep(records):
                 meanwhile()
 
         records.seconds = DAY_SECONDS
-        return records.sweep_removed("accounts", pause)
+        return records.sweep_removed(["accounts"], pause)
 
     return sweep
 
@@ -51,7 +51,7 @@ def remove(records):
 def test_object_of_a_removed_record_is_deleted_after_a_day(records, memory, sweep):
     remove(records)
     records.create("accounts/bert/account", b"kept")
-    assert 0 == records.sweep_removed("accounts", lambda _: None)
+    assert 0 == records.sweep_removed(["accounts"], lambda _: None)
     assert ["FORMAT", NAME, "accounts/bert/account"] == keys(memory)
     assert 1 == sweep()
     assert ["FORMAT", "accounts/bert/account"] == keys(memory)
