@@ -192,6 +192,14 @@ def parse_duration(text: str) -> float:
     return float(seconds)
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration for people, in the form of `parse_duration`: ``30 d``."""
+    for unit, count in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds % count == 0:
+            return f"{seconds / count:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def parse_level(text: str) -> str:
     """Parse a log level, in any case. Raises `ValueError`."""
     level = text.strip().upper()
