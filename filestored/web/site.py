@@ -27,7 +27,7 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allow_origin, is_preflight, origin_of
+from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -106,9 +106,8 @@ class Root(AsyncResource):
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
             return self._page
-        origin = origin_of(request)
-        if origin is not None and self._guard.allows_origin(name, origin):
-            allow_origin(request, origin)
+        cors = self._guard.cors(name)
+        if cors and allows_origin(request, cors):
             if is_preflight(request):
                 return Preflight()
         else:
