@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.parser.forwarded import TrustedProxies
     from filestored.storage.object_store.client import ObjectStoreClient
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
@@ -141,8 +143,6 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     `OSError`.
     """
     from filestored.daemon.server import Server
-    from filestored.http.factory import HTTPFactory
-    from filestored.http.limits import Limits
     from filestored.web.site import make_site
 
     must_exist = devices is not None
@@ -154,16 +154,17 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
     recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
     store = _open_store(reactor, settings, pools, devices, recovery, must_exist)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
+    proxies = _trusted_proxies(settings)
     site = make_site(
         store,
         images.images,
         registration=_registration(settings),
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
+        trusted_proxies=proxies,
     )
     access_log = _open_access_log(reactor, settings)
-    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    factory = HTTPFactory(site, reactor, limits, access_log)
+    factory = _make_factory(reactor, settings, site, access_log, proxies)
     recovery.start()
 
     def stop_background() -> "Deferred[None]":
@@ -171,6 +172,27 @@ def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None =
         return images.stop()
 
     return Server(reactor, factory, pools, access_log, settings.drain, stop_background)
+
+
+def _trusted_proxies(settings: Settings) -> "TrustedProxies | None":
+    """Return the trusted proxies, None for none."""
+    from filestored.http.parser.forwarded import TrustedProxies
+
+    return TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+
+
+def _make_factory(
+    reactor: Any,
+    settings: Settings,
+    site: Any,
+    access_log: AccessLog | JsonAccessLog | None,
+    trusted_proxies: "TrustedProxies | None",
+) -> "HTTPFactory":
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.limits import Limits
+
+    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=trusted_proxies)
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:

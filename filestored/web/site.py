@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 from twisted.web.resource import Resource
 
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.interfaces import IImageStore, IStore, IThumbnails
 from filestored.web.files import FilesByPath
 from filestored.web.health import HealthResource
@@ -34,10 +35,11 @@ def make_site(
     registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
+    trusted_proxies: TrustedProxies | None = None,
 ) -> Resource:
     """Return the tree that serves `store` and `images`.
 
-    See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
+    See `ImageApi` for `registration`, `thumbnails` and `trusted_proxies`, and `OriginPolicy` for `hosts`.
     """
     origins = OriginPolicy(hosts)
     root = ProtectedRoot(origins, {IMAGES: ImageApiError})
@@ -45,7 +47,13 @@ def make_site(
     root.putChild(b"files", FilesByPath(store))
     root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))
     if images is not None:
-        api = ImageApi(images, origins, registration=registration, thumbnails=thumbnails)
+        api = ImageApi(
+            images,
+            origins,
+            registration=registration,
+            thumbnails=thumbnails,
+            trusted_proxies=trusted_proxies,
+        )
         root.putChild(IMAGES, api)
     root.putChild(b"openapi.json", StaticFile("openapi.json"))
     root.putChild(b"static", make_static())
