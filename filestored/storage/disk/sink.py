@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from filestored.digest import SHARD_DIGITS, Algorithm, Digest
 from filestored.errors import Collision
-from filestored.interfaces import IRenewableSink
+from filestored.interfaces import IRenewableSink, ISink
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
@@ -36,7 +36,7 @@ _READ_CHUNK_BYTES = 1024 * 1024
 _MAX_ATTEMPTS = 100
 
 
-@implementer(IRenewableSink)
+@implementer(ISink, IRenewableSink)
 class DiskSink:
     """The sink of an upload to the shards of one store; `write`, `seal` and `discard` are the temp file's."""
 
