@@ -157,3 +157,7 @@ class InvalidThumbnailSize(FilestoredError):
 
 class UnusableStore(FilestoredError):
     """The directory cannot serve as a store; the message says why and what would help."""
+
+
+class AccessFileError(FilestoredError):
+    """The access file cannot be used; the message names the key, and contains no secret."""
