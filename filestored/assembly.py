@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
     from filestored.http.factory import HTTPFactory
-    from filestored.web.guard import Guard
     from filestored.http.parser.forwarded import TrustedProxies
+    from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
 WORKER_MODULE = "filestored.worker"
