@@ -10,11 +10,13 @@ return at once and are called in the reactor's thread only.
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import IntEnum, auto
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
 from filestored.digest import Algorithm, Digest
@@ -75,6 +77,7 @@ class IStore(Interface):
     algorithm: Algorithm = Attribute("The hash algorithm of stored digests.")
     max_size: int = Attribute("Maximum size of an upload in bytes.")
     degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
+    limits: BucketLimits = Attribute("The limits in force, see `set_limits`.")
 
     def parse(text: str) -> Digest:
         """Parse the digest of a stored file. Raises `MalformedDigest`.
@@ -138,6 +141,17 @@ class IStore(Interface):
         """Set the limits from now on, also of the uploads in progress; may be called at any time.
 
         Only a store with an `ILimitedBackend` can have limits.
+        """
+
+
+class IBuckets(Interface):
+    """The buckets besides the default one, each with a store of its own."""
+
+    def get(name: str, *, create: bool) -> "IStore | Deferred[IStore]":
+        """Return the store of a bucket; one that is not open fires when it is.
+
+        `create` makes a store if there is none, else an empty one is returned that takes no uploads. Fails
+        with `StoreMissing` or `OSError`.
         """
 
 
@@ -419,10 +433,27 @@ class IBackend(Interface):
 
 
 class ILimitedBackend(Interface):
-    """Optional, of a backend: it keeps `BucketLimits`. Does not block."""
+    """Optional, of a backend: it keeps `BucketLimits`.
+
+    Usage is recorded in a ledger while there is a quota.
+    """
+
+    needs_ledger: bool = Attribute("True while there is a quota, and the ledger is not open.")
 
     def set_limits(limits: BucketLimits) -> None:
-        """See `IStore.set_limits`."""
+        """See `IStore.set_limits`. Does not block."""
+
+    def admit(length: int | None) -> None:
+        """Raise `QuotaExceeded` if an upload of so many bytes does not fit now; None is unknown.
+
+        Does not block: a ledger that is not open admits all uploads.
+        """
+
+    def open_ledger() -> None:
+        """Open the ledger, which may count all files. Blocking; raises `OSError`. Idempotent."""
+
+    def recorded_usage() -> "Usage | None":
+        """Return the usage that the ledger records; None if it is not open. Blocking; raises `OSError`."""
 
 
 class IOpenToRead(Interface):
@@ -460,6 +491,24 @@ class IQuarantine(Interface):
 
     def restore(digest: Digest) -> bool:
         """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
+
+
+class IExpiringBackend(Interface):
+    """Optional, of a backend: deletes files whose last upload is long ago. Blocking."""
+
+    def claimed_sweep(interval: float) -> "AbstractContextManager[float | None]":
+        """Claim a search for old files, for the context; it is the time by the clock of `StoredFileInfo`.
+
+        It is None while another process searches, or if one did within the last `interval` seconds. Raises
+        `OSError`.
+        """
+
+    def delete_expired(digest: Digest, before: float) -> bool:
+        """Delete the file if its last upload was `before` that time; return whether it was deleted.
+
+        An upload that is acknowledged meanwhile is kept, see `IRenewableSink`. After a power failure the file
+        may be back. Raises `OSError`.
+        """
 
 
 class IAliases(Interface):
@@ -516,6 +565,12 @@ class ISink(Interface):
 
     def discard() -> None:
         """Free all resources. Does not raise."""
+
+
+class IRepairingSink(Interface):
+    """Optional, of a sink: `ISink.publish` may move damaged files to quarantine."""
+
+    displaced: Usage = Attribute("Number and size of the files that were moved, of the name it published.")
 
 
 class IRenewableSink(Interface):
@@ -593,6 +648,12 @@ class IRecords(Interface):
     def names(prefix: str) -> list[str]:
         """Return all names below `prefix` in ascending order."""
 
+    def is_empty(prefix: str) -> bool:
+        """Return whether all records below `prefix` were removed, and nothing else is there.
+
+        False if `prefix` never existed, or is a symbolic link.
+        """
+
 
 # --- streamed requests, provided by ``http/`` to ``web/`` -------------------------------------
 
@@ -617,6 +678,17 @@ class IBody(Interface):
         """
 
 
+class CacheScope(IntEnum):
+    """The caches that may store the response to a request, by what allows the request."""
+
+    PUBLIC = auto()
+    """Any client may do this: any cache."""
+    PRIVATE = auto()
+    """Credentials allow it: the caches of the client."""
+    LINK = auto()
+    """A signed link allows it: the caches of the client, which ask again each time."""
+
+
 class IStreamedRequest(IRequest, IConsumer):
     """A request that is rendered at the end of its headers, before its body has arrived.
 
@@ -624,6 +696,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    cache_scope: CacheScope = Attribute("The caches that may store the response.")
     received: Mapping[bytes, bytes] = Attribute("The last value of each header, by lower-case name.")
     clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
 
@@ -644,6 +717,9 @@ class IStreamedRequest(IRequest, IConsumer):
 
         A client that closes its sending side counts as disconnected: the server cannot tell them apart.
         """
+
+    def render(resource: IResource) -> None:
+        """Have another resource answer."""
 
     def abort() -> None:
         """Close the connection at once, so that the response is recognisably incomplete."""

@@ -27,6 +27,7 @@ FLOORS = {
     "images": 2,
     "web": 3,
     "daemon": 3,
+    "stores": 3,
     "assembly": 4,
     "service": 5,
     "worker": 5,
