@@ -18,9 +18,9 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "migrate",
-        "Move a store to another hash algorithm. Reads every file once, checks it, and names it by the other "
-        "algorithm. Former names still work for GET. Stop the daemon first. You can interrupt the command; "
-        "run it again to continue. A file that cannot be read keeps its former name, and the exit status is 3.",
+        "Move a store to another hash algorithm. Reads every file once, checks it, and names it by that "
+        "algorithm. Former names still work for GET. Stop the daemon first. The command can be interrupted; "
+        "run it again to continue. A file that cannot be read keeps its former name: exit status 3.",
         "filestored migrate store --to sha256",
     )
     parser.add_argument("store", metavar="STORE", type=_directory, help="directory of the store")
