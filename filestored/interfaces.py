@@ -39,6 +39,33 @@ class UploadResult(NamedTuple):
     encoding: str | None = None
 
 
+class StoredFileInfo(NamedTuple):
+    """A stored file: digest, size of the stored bytes, and last upload in seconds since the epoch."""
+
+    digest: Digest
+    size: int
+    modified: float
+
+
+class Usage(NamedTuple):
+    """Number of stored files, and the sum of their sizes in bytes."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLimits:
+    """Limits of a bucket: maximum sum of sizes, maximum number of files, lifetime of a file in seconds.
+
+    None is no limit.
+    """
+
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+    expire: float | None = None
+
+
 # --- the asynchronous store, called by ``web/`` ----------------------------------------------
 
 
@@ -94,6 +121,24 @@ class IStore(Interface):
 
     def digests(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """Return at most `limit` stored digests in ascending order, after `after`."""
+
+    def entries(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[StoredFileInfo]]":
+        """Return at most `limit` stored files in ascending order of their digests, after `after`.
+
+        Fewer than `limit` are the last ones. Fails with `OSError`.
+        """
+
+    def usage() -> "Deferred[Usage]":
+        """Return the usage: the recorded one of a bucket with a quota, else a count of all files.
+
+        The count begins after the call; concurrent calls share one. Fails with `OSError`.
+        """
+
+    def set_limits(limits: BucketLimits) -> None:
+        """Set the limits from now on, also of the uploads in progress; may be called at any time.
+
+        Only a store with an `ILimitedBackend` can have limits.
+        """
 
 
 class ISyncOpen(Interface):
@@ -360,8 +405,24 @@ class IBackend(Interface):
     def digests(after: Digest | None, limit: int) -> list[Digest]:
         """Return at most `limit` digests in ascending order, after `after`."""
 
+    def describe(digest: Digest) -> StoredFileInfo:
+        """Return size and time of a stored file. Raises `NotFound` or `OSError`."""
+
+    def entries(after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """Return at most `limit` stored files in ascending order of their digests, after `after`.
+
+        Fewer than `limit` are the last ones. Raises `OSError`.
+        """
+
     def free_space() -> int:
         """Return the free space in bytes, less the reserve."""
+
+
+class ILimitedBackend(Interface):
+    """Optional, of a backend: it keeps `BucketLimits`. Does not block."""
+
+    def set_limits(limits: BucketLimits) -> None:
+        """See `IStore.set_limits`."""
 
 
 class IOpenToRead(Interface):
@@ -455,6 +516,17 @@ class ISink(Interface):
 
     def discard() -> None:
         """Free all resources. Does not raise."""
+
+
+class IRenewableSink(Interface):
+    """Optional, of a sink: it starts the lifetime of a file anew, for a bucket with `BucketLimits.expire`."""
+
+    def renew(digest: Digest, created: bool) -> bool:
+        """Start the lifetime of a published file anew, durably; `created` is the result of `ISink.publish`.
+
+        Returns False when the file was deleted meanwhile: the caller publishes the content again. Called
+        between `ISink.publish` and `ISink.discard`. Blocking; raises `OSError`.
+        """
 
 
 class IStoredFile(Interface):
