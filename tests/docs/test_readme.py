@@ -4,14 +4,14 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 import requests
 
 from filestored.daemon.options import Options
-from tests.daemon_process import ROOT, TIMEOUT, Running, read
+from tests.daemon_process import ROOT, TIMEOUT
+from tests.docs.pages import code, commands, run, text
 from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
@@ -22,24 +22,14 @@ BANNED_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-_CODE_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NO_PROSE = re.compile(
     r"^```.*?^```|^ {4}.*?$|^#+ .*?$|^\| --- .*?$|<picture>.*?</picture>", re.MULTILINE | re.DOTALL
 )
 
 
-def text(*names: str) -> str:
-    return read(os.path.join(ROOT, *names))
-
-
-def commands(page: str) -> list[str]:
-    """Return the code blocks of a page, without comments."""
-    return [re.sub(r"^#.*\n", "", block, flags=re.MULTILINE) for block in _CODE_BLOCK.findall(text(page))]
-
-
 def drop_ins() -> list[str]:
-    """Return the files that the page on deployment adds to the unit: other clients, TLS, an object store."""
-    return re.findall(r"^```ini\n(.*?)^```", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
+    """Return the files that pages add to the unit: other clients, TLS, an object store, an access file."""
+    return code("docs/deployment.md", "ini") + code("docs/access.md", "ini")
 
 
 def first_cells(page: str) -> list[str]:
@@ -64,23 +54,6 @@ def sentences(page: str) -> Iterator[str]:
     prose = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]+`", "X", _NO_PROSE.sub("", text(page))))
     for block in re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)|(?<=\S) \| (?=\S)", prose):
         yield from re.split(r"(?<=[.:;!?])\*{0,2}\s+", block.strip("|- \n"))
-
-
-def run(script: str, daemon: Running) -> str:
-    """Run commands of the READMEs in the daemon's directory; return what they have printed."""
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    done = subprocess.run(
-        ["sh", "-exc", script.replace("http://localhost:9000/", daemon.url).replace(".venv/bin/", "")],
-        cwd=daemon.directory,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
 
 
 def block_with(part: str) -> str:
@@ -223,14 +196,14 @@ def test_names_in_etc_default_are_those_that_the_unit_and_the_init_script_read()
 
 
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_systemd_accepts_the_drop_ins(number, tmp_path):
     unit = re.sub(
         r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
     )
     (tmp_path / "filestored.service").write_text(unit)
     (tmp_path / "filestored.service.d").mkdir()
-    assert 3 == len(drop_ins())
+    assert 4 == len(drop_ins())
     (tmp_path / "filestored.service.d" / "added.conf").write_text(drop_ins()[number])
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "filestored.service"],
