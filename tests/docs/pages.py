@@ -25,7 +25,9 @@ def commands(page: str) -> list[str]:
 
 def run(script: str, daemon: Running) -> str:
     """Run commands of a page in the daemon's directory; return what they have printed."""
-    script = script.replace("http://localhost:9000/", daemon.url).replace("http://localhost:9000", daemon.url[:-1])
+    script = script.replace("http://localhost:9000/", daemon.url).replace(
+        "http://localhost:9000", daemon.url[:-1]
+    )
     return run_in(daemon.directory, script)
 
 

@@ -40,7 +40,10 @@ def test_example_of_the_access_file_gives_the_rights_that_it_shows():
 
 def test_example_of_the_access_file_has_each_key():
     keys = set(re.findall(r"^(\w+) = ", example(), re.MULTILINE))
-    assert {field.name for kind in (Token, BucketRules) for field in fields(kind)} - {"name", "buckets"} <= keys
+    assert {field.name for kind in (Token, BucketRules) for field in fields(kind)} - {
+        "name",
+        "buckets",
+    } <= keys
 
 
 @pytest.mark.needs("openssl")
