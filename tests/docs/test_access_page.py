@@ -1,18 +1,22 @@
 """The page on access: its example of an access file is valid, and its commands run."""
 
+import hashlib
+import json
 import re
 from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
+import requests
 
 from filestored.access.rules import AccessRules, BucketRules, Right, Token
 from filestored.access.signed_links import sign
-from filestored.access.tokens import make_secret
-from tests.docs.pages import code, commands, run_in
+from filestored.access.tokens import has_checksum, make_secret, sha256_of
+from tests.daemon_process import TIMEOUT
+from tests.docs.pages import code, commands, run, run_in
 
 PAGE = "docs/access.md"
-HASH = "a1725bba7370e40aa78d688cc99089fcdf3d7a9d85e11e430ab83a8dceb755dc"
+HASH = hashlib.sha256(b"Hello, bucket\n").hexdigest()
 
 
 def example() -> str:
@@ -54,3 +58,49 @@ def test_links_of_openssl_are_those_of_the_package(tmp_path):
     assert f"/buckets/builds/files/{HASH}" == path
     (expires,) = re.findall(r"&expires=(\d+)&", query)
     assert sign(secret, path.encode(), int(expires)) == query
+
+
+def first_line(block: str) -> str:
+    return block.splitlines()[0]
+
+
+def checked(block: str) -> str:
+    """Return the commands of a block, of which curl fails where the status is an error."""
+    return block.replace("curl ", "curl -sS --fail ")
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.needs("openssl")
+def test_commands_of_the_page_store_list_and_sign(start_daemon, tmp_path):
+    secret = run_in(str(tmp_path), f"{first_line(block_with('token add ci'))}\necho $TOKEN").strip()
+    daemon = start_daemon("--workers", "1", "--access", str(tmp_path / "access.toml"))
+    variables = f"TOKEN={secret} HASH={HASH}\n"
+    blocks = [block for block in commands(PAGE) if "http://localhost:9000" in block]
+    assert 4 == len(blocks)
+    printed = run(variables + "\n".join(map(checked, blocks)), daemon).splitlines()
+    assert HASH == printed[0]
+    assert "Hello, bucket\n" == (tmp_path / HASH).read_text()
+    listed, line, usage = map(json.loads, printed[1:4])
+    assert [line] == listed["files"]
+    assert (HASH, 14) == (line["hash"], line["size"])
+    assert ("builds", 1, 14) == (usage["bucket"], usage["files"], usage["bytes"])
+    links = printed[4:]
+    assert 2 == len(links)
+    for link in links:
+        assert b"Hello, bucket\n" == requests.get(link, timeout=TIMEOUT).content
+        assert 401 == requests.get(link.partition("?")[0], timeout=TIMEOUT).status_code
+
+
+def test_commands_of_the_page_add_list_and_revoke_tokens(tmp_path):
+    secret, *listed = run_in(
+        str(tmp_path), block_with("token revoke web --access access.toml\n")
+    ).splitlines()
+    assert has_checksum(secret)
+    assert any("web" in line for line in listed)
+    assert {} == AccessRules.parse((tmp_path / "access.toml").read_text()).tokens
+
+
+def test_hash_of_configuration_management_is_that_of_the_package(tmp_path):
+    secret = make_secret()
+    printed = run_in(str(tmp_path), f"TOKEN={secret}\n{block_with('sha256sum | cut')}")
+    assert sha256_of(secret).hex() == printed.strip()

@@ -11,7 +11,7 @@ import requests
 
 from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TIMEOUT
-from tests.docs.pages import code, commands, run, text
+from tests.docs.pages import code, commands, run, run_in, text
 from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
@@ -153,6 +153,19 @@ def test_commands_for_an_object_store_start_a_daemon(prefix, start_daemon, tmp_p
     running = start_daemon(*words[words.index("filestored") + 1 :], environment=variables)
     name = requests.post(running.url, data=b"kept", timeout=TIMEOUT).text
     assert b"kept" == prefix.below("files").read(f"{name[:2]}/{name}")
+
+
+@pytest.mark.needs("curl")
+def test_commands_for_access_store_read_and_sign(start_daemon, tmp_path):
+    make, _ = block_with("token add").splitlines()
+    secret = run_in(str(tmp_path), f"{make}\necho $TOKEN").strip()
+    daemon = start_daemon("--workers", "1", "--access", str(tmp_path / "access.toml"))
+    (tmp_path / "hello.txt").write_text("Hello, files\n")
+    script = block_with("filestored link").replace("curl ", "curl -sS --fail ")
+    content, usage, link = run(f"TOKEN={secret}\n{script}", daemon).splitlines()
+    assert "Hello, files" == content
+    assert '"bytes": 13' in usage
+    assert "Hello, files\n" == requests.get(link, timeout=TIMEOUT).text
 
 
 def test_commands_for_accounts_work_beside_the_daemon(daemon):
