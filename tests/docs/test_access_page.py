@@ -72,19 +72,19 @@ def checked(block: str) -> str:
 @pytest.mark.needs("curl")
 @pytest.mark.needs("openssl")
 def test_commands_of_the_page_store_list_and_sign(start_daemon, tmp_path):
-    secret = run_in(str(tmp_path), f"{first_line(block_with('token add ci'))}\necho $TOKEN").strip()
+    secret = run_in(str(tmp_path), f"{first_line(block_with('TOKEN=$(.venv'))}\necho $TOKEN").strip()
     daemon = start_daemon("--workers", "1", "--access", str(tmp_path / "access.toml"))
     variables = f"TOKEN={secret} HASH={HASH}\n"
     blocks = [block for block in commands(PAGE) if "http://localhost:9000" in block]
     assert 4 == len(blocks)
-    printed = run(variables + "\n".join(map(checked, blocks)), daemon).splitlines()
-    assert HASH == printed[0]
+    printed = run(variables + "\n".join(map(checked, blocks)), daemon)
+    assert printed.startswith(HASH)
     assert "Hello, bucket\n" == (tmp_path / HASH).read_text()
-    listed, line, usage = map(json.loads, printed[1:4])
-    assert [line] == listed["files"]
-    assert (HASH, 14) == (line["hash"], line["size"])
+    page, line, counted, *links = printed.removeprefix(HASH).splitlines()
+    listed, entry, usage = map(json.loads, (page, line, counted))
+    assert [entry] == listed["files"]
+    assert (HASH, 14) == (entry["hash"], entry["size"])
     assert ("builds", 1, 14) == (usage["bucket"], usage["files"], usage["bytes"])
-    links = printed[4:]
     assert 2 == len(links)
     for link in links:
         assert b"Hello, bucket\n" == requests.get(link, timeout=TIMEOUT).content
