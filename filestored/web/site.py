@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from twisted.web.resource import Resource
 
 from filestored.access.rules import DEFAULT_BUCKET
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.interfaces import IBuckets, IImageStore, IStore, IStreamedRequest, IThumbnails
 from filestored.web.buckets import BucketList, BucketSite
 from filestored.web.errors import HTTPError
@@ -27,7 +28,7 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allow_origin, is_preflight, origin_of
+from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -44,17 +45,24 @@ def make_site(
     registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
+    trusted_proxies: TrustedProxies | None = None,
 ) -> Resource:
     """Return the tree that serves `store`, the other `buckets` and `images`, as `guard` allows it.
 
-    See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
+    See `ImageApi` for `registration`, `thumbnails` and `trusted_proxies`, and `OriginPolicy` for `hosts`.
     """
     origins = OriginPolicy(hosts)
     guard = guard or Guard()
     root = Root(origins, guard, BucketSite(store, buckets, guard), {IMAGES: ImageApiError})
     root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))
     if images is not None:
-        api = ImageApi(images, origins, registration=registration, thumbnails=thumbnails)
+        api = ImageApi(
+            images,
+            origins,
+            registration=registration,
+            thumbnails=thumbnails,
+            trusted_proxies=trusted_proxies,
+        )
         root.putChild(IMAGES, api)
     root.putChild(b"openapi.json", StaticFile("openapi.json"))
     root.putChild(b"static", make_static())
@@ -106,9 +114,8 @@ class Root(AsyncResource):
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
             return self._page
-        origin = origin_of(request)
-        if origin is not None and self._guard.allows_origin(name, origin):
-            allow_origin(request, origin)
+        cors = self._guard.cors(name)
+        if cors and allows_origin(request, cors):
             if is_preflight(request):
                 return Preflight()
         else:
