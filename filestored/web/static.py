@@ -1,7 +1,7 @@
 """Static files: the page at ``/``, its scripts, style and icon, and the description of the API.
 
 In: a request, and files of this package. Out: a complete file, or 304. The files are read when the tree is
-made and take less than 100 kilobytes. Entity tags are hashes of the content.
+made and take less than 128 kilobytes. Entity tags are hashes of the content.
 
 The page shares its address with the API. It is the response to a GET that names no file and prefers
 ``text/html``, as browsers do and curl, wget and HTTPie do not; `FilesByQuery` handles all else. Inline
@@ -10,8 +10,10 @@ scripts and styles are absent, so that the content security policy forbids them.
 Rejected: URLs with the hash in them, and "immutable". It saves two responses of 304, and costs a build step.
 """
 
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
@@ -38,11 +40,17 @@ MEDIA_TYPES = {
 }
 """Media types by file name extension."""
 
-STATIC = sorted(
-    file.name
-    for file in files("filestored.web").joinpath("page").iterdir()
-    if file.name.rpartition(".")[2] in {"css", "js", "svg"}
-)
+
+def _assets(directory: Traversable, base: str = "") -> Iterator[str]:
+    """Yield the paths of the files in `directory` and its folders, except HTML."""
+    for file in directory.iterdir():
+        if file.is_dir():
+            yield from _assets(file, f"{file.name}/")
+        elif file.name.rpartition(".")[2] in {"css", "js", "svg"}:
+            yield base + file.name
+
+
+STATIC = sorted(_assets(files("filestored.web").joinpath("page")))
 """The files of the page: app.js, which the page loads, the modules that it imports, an icon and a style."""
 
 
@@ -99,10 +107,15 @@ class StaticDirectory(NotFoundResource):
 
 def make_static() -> Resource:
     """Return ``/static/``, with the files of the page as children."""
-    directory = StaticDirectory()
-    for name in STATIC:
-        directory.putChild(name.encode("ascii"), StaticFile(f"page/{name}"))
-    return directory
+    root = StaticDirectory()
+    folders: dict[str, Resource] = {"": root}
+    for path in STATIC:
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = StaticDirectory()
+            root.putChild(folder.encode("ascii"), folders[folder])
+        folders[folder].putChild(name.encode("ascii"), StaticFile(f"page/{path}"))
+    return root
 
 
 def _names_a_file(request: IStreamedRequest) -> bool:
