@@ -10,11 +10,13 @@ return at once and are called in the reactor's thread only.
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import IntEnum, auto
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
 from filestored.digest import Algorithm, Digest
@@ -75,6 +77,7 @@ class IStore(Interface):
     algorithm: Algorithm = Attribute("The hash algorithm of stored digests.")
     max_size: int = Attribute("Maximum size of an upload in bytes.")
     degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
+    limits: BucketLimits = Attribute("The limits in force, see `set_limits`.")
 
     def parse(text: str) -> Digest:
         """Parse the digest of a stored file. Raises `MalformedDigest`.
@@ -138,6 +141,17 @@ class IStore(Interface):
         """Set the limits from now on, also of the uploads in progress; may be called at any time.
 
         Only a store with an `ILimitedBackend` can have limits.
+        """
+
+
+class IBuckets(Interface):
+    """The buckets besides the default one, each with a store of its own."""
+
+    def get(name: str, *, create: bool) -> "IStore | Deferred[IStore]":
+        """Return the store of a bucket; one that is not open fires when it is.
+
+        `create` makes a store if there is none, else an empty one is returned that takes no uploads. Fails
+        with `StoreMissing` or `OSError`.
         """
 
 
@@ -617,6 +631,17 @@ class IBody(Interface):
         """
 
 
+class CacheScope(IntEnum):
+    """The caches that may store the response to a request, by what allows the request."""
+
+    PUBLIC = auto()
+    """Any client may do this: any cache."""
+    PRIVATE = auto()
+    """Credentials allow it: the caches of the client."""
+    LINK = auto()
+    """A signed link allows it: the caches of the client, which ask again each time."""
+
+
 class IStreamedRequest(IRequest, IConsumer):
     """A request that is rendered at the end of its headers, before its body has arrived.
 
@@ -624,6 +649,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    cache_scope: CacheScope = Attribute("The caches that may store the response.")
     received: Mapping[bytes, bytes] = Attribute("The last value of each header, by lower-case name.")
     clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
 
@@ -644,6 +670,9 @@ class IStreamedRequest(IRequest, IConsumer):
 
         A client that closes its sending side counts as disconnected: the server cannot tell them apart.
         """
+
+    def render(resource: IResource) -> None:
+        """Have another resource answer."""
 
     def abort() -> None:
         """Close the connection at once, so that the response is recognisably incomplete."""

@@ -103,6 +103,7 @@ class Store:
     """
 
     uploads_in_flight = 0
+    limits = BucketLimits()
 
     def __init__(
         self,
@@ -258,6 +259,7 @@ class Store:
 
     def set_limits(self, limits: BucketLimits) -> None:
         """See `IStore.set_limits`."""
+        self.limits = limits
         if limits != BucketLimits() or ILimitedBackend.providedBy(self._backend):
             ILimitedBackend(self._backend).set_limits(limits)
 
