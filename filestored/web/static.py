@@ -10,6 +10,7 @@ absent, so that the content security policy forbids them.
 Rejected: URLs with the hash in them, and "immutable". It saves two responses of 304, and costs a build step.
 """
 
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib.resources import files
@@ -53,13 +54,17 @@ STATIC = sorted(_assets(files("filestored.web").joinpath("page")))
 
 
 class StaticFile(AsyncResource):
-    """A file of this package, at `path` below ``filestored/web``, with further `headers`."""
+    """A file of this package, at `path` below ``filestored/web``, with further `headers`.
+
+    `base` is put before the links of a page.
+    """
 
     isLeaf = True
 
-    def __init__(self, path: str, *headers: Field) -> None:
+    def __init__(self, path: str, *headers: Field, base: bytes = b"") -> None:
         super().__init__()
-        self._body = files("filestored.web").joinpath(path).read_bytes()
+        body = files("filestored.web").joinpath(path).read_bytes()
+        self._body = _LINK.sub(rb"\g<0>" + base, body) if base else body
         self._content_type = MEDIA_TYPES[path.rpartition(".")[2]]
         self._tag = b'"%s"' % sha256(self._body).hexdigest()[:32].encode("ascii")
         self._headers = (
@@ -80,11 +85,10 @@ class StaticFile(AsyncResource):
     render_HEAD = render_GET
 
 
-def make_page() -> Resource:
-    """Return the page."""
-    return StaticFile(
-        "page/index.html", (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
-    )
+def make_page(base: bytes = b"") -> Resource:
+    """Return the page; `base` leads from its address to the root."""
+    headers = (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
+    return StaticFile("page/index.html", *headers, base=base)
 
 
 def wants_page(request: IStreamedRequest) -> bool:
@@ -113,6 +117,9 @@ def make_static() -> Resource:
             root.putChild(folder.encode("ascii"), folders[folder])
         folders[folder].putChild(name.encode("ascii"), StaticFile(f"page/{path}"))
     return root
+
+
+_LINK = re.compile(rb'\b(?:href|src)="')
 
 
 def _names_a_file(request: IStreamedRequest) -> bool:

@@ -34,11 +34,17 @@ export function remove(element, otherwise) {
 
 /** Save bytes as a file. */
 export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  download(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Have the browser download a URL. */
+export function download(url, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
+  link.href = url;
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 // --- dialogs ---------------------------------------------------------------------------------------

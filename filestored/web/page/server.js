@@ -30,8 +30,7 @@ export const is_reachable = async () => (await ask("health")).status !== NO_ANSW
 
 /**
  * Send a body. `on_progress` is called with the share that was sent. The promise has a method `cancel`, and its
- * value `retry_after`: the seconds that the server asks to wait, or null. X-Requested-With keeps the browser from
- * asking for a password after 401.
+ * value `retry_after`: the seconds that the server asks to wait, or null.
  */
 export function send(path, method, body, on_progress, headers = {}) {
   const request = new XMLHttpRequest();
@@ -47,7 +46,7 @@ export function send(path, method, body, on_progress, headers = {}) {
     request.onabort = end(CANCELLED);
     request.upload.onprogress = ({ loaded, total }) => on_progress(total ? loaded / total : 1);
     request.open(method, address(path));
-    const fields = { Accept: "application/json", "X-Requested-With": "XMLHttpRequest", ...headers };
+    const fields = { Accept: "application/json", ...headers };
     for (const [name, value] of Object.entries(fields)) request.setRequestHeader(name, value);
     if (!(body instanceof FormData)) request.setRequestHeader("Content-Type", "application/octet-stream");
     request.send(body);

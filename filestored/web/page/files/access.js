@@ -51,7 +51,7 @@ const rights_in = (buckets) => buckets.get(bucket) ?? [];
 export const is_visible = () => rights_in(mine).length > 0;
 export const bucket_names = () => [...mine.keys()];
 export const has_token = () => token !== null;
-export const can_use_token = () => takes_tokens || token !== null || mine.size === 0;
+export const can_use_token = () => takes_tokens || !is_visible();
 
 /** Call a function when the token or the rights have changed. */
 export const on_access_change = (listener) => listeners.push(listener);

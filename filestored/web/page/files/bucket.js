@@ -1,7 +1,7 @@
 // The head of the tab "Files": menu of buckets, token, usage of the bucket. It shows and hides what the rights allow.
 
 import { find, set_message } from "../elements.js";
-import { format_number, format_size, phrase, set_plain, set_text } from "../language.js";
+import { format_number, format_size, set_label, set_plain, set_text } from "../language.js";
 import * as access from "./access.js";
 import { on_stored_change } from "./file_actions.js";
 import { can_sign } from "./signed_links.js";
@@ -44,27 +44,23 @@ async function load_usage() {
   find("usage").hidden = answer.status !== 200;
   if (answer.status !== 200) return;
   const { files, bytes, quota_bytes, quota_files } = answer.value;
-  set_text(find("usage-text"), "just", { text: () => usage_text(answer.value) });
-  show_share(find("usage-bytes"), bytes, quota_bytes);
-  show_share(find("usage-files"), files, quota_files);
+  const sizes = { part: () => format_size(bytes), whole: () => format_size(quota_bytes) };
+  const counts = { part: () => format_number(files), count: () => quota_files };
+  if (quota_bytes === null) show_usage("usage-bytes", "just", { text: sizes.part });
+  else show_usage("usage-bytes", "bytes_of_quota", sizes, bytes / quota_bytes);
+  if (quota_files === null) show_usage("usage-files", "files_used", { count: () => files });
+  else show_usage("usage-files", "files_of_quota", counts, files / quota_files);
 }
 
-function usage_text({ files, bytes, quota_bytes, quota_files }) {
-  const size = () => format_size(bytes);
-  const used = quota_bytes === null ? size() : phrase("part_of", { part: size, whole: () => format_size(quota_bytes) });
-  const count = () => files;
-  const number =
-    quota_files === null
-      ? phrase("files_used", { count })
-      : phrase("files_of_quota", { part: () => format_number(files), count: () => quota_files });
-  return `${used} · ${number}`;
-}
-
-function show_share(meter, used, quota) {
-  meter.hidden = quota === null;
-  const share = quota ? Math.min(used / quota, 1) : 1;
+/** Show a figure by a text, and its share of the quota as a bar. */
+function show_usage(id, key, values, share = null) {
+  const [text, meter] = find(id).children;
+  set_text(text, key, values);
+  meter.hidden = share === null;
+  if (share === null) return;
+  set_label(meter, key, values);
   meter.value = share;
-  meter.classList.toggle("full", share >= FULL_SHARE);
+  meter.classList.toggle("full", !(share < FULL_SHARE));
 }
 
 export function begin_bucket() {

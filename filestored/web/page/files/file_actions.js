@@ -3,7 +3,7 @@
 // A link that everyone may open is the address of the file. Other links are signed, and valid for some time. A
 // download with a token is such a link, too: a link cannot send the token.
 
-import { announce, ask_for_validity, confirm_action, copy, save } from "../elements.js";
+import { announce, ask_for_validity, confirm_action, copy, download, save } from "../elements.js";
 import { address, failure_text, succeeded } from "../server.js";
 import { ask_bucket, can, has_token, is_public, path_of, signed_url } from "./access.js";
 import { can_sign } from "./signed_links.js";
@@ -53,7 +53,7 @@ function reading_actions(row, file) {
   if (!can_sign()) return { save: () => save_by_request(row, file, name) };
   return {
     copy_link: (button) => copy_signed_link(button, name, path, query),
-    save: async () => save(await signed_url(path, query, DOWNLOAD_SECONDS), name),
+    save: async () => download(await signed_url(path, query, DOWNLOAD_SECONDS), name),
   };
 }
 
