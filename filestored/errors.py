@@ -65,6 +65,20 @@ class StorageFull(UploadRefused):
     """There is no room left to store the body."""
 
 
+class QuotaExceeded(StorageFull):
+    """The quota of this bucket is used up."""
+
+    @classmethod
+    def of_bytes(cls, quota: int) -> "QuotaExceeded":
+        """Return the error that names a quota of `quota` bytes."""
+        return cls(f"The file does not fit into the quota of this bucket, which is {quota:,} bytes.")
+
+    @classmethod
+    def of_files(cls, quota: int) -> "QuotaExceeded":
+        """Return the error that names a quota of `quota` files."""
+        return cls(f"This bucket has as many files as its quota allows, which is {quota:,} files.")
+
+
 class WritesSuspended(UploadRefused):
     """Writing is suspended: the disk is read-only or faulty; reading goes on."""
 
@@ -143,3 +157,7 @@ class InvalidThumbnailSize(FilestoredError):
 
 class UnusableStore(FilestoredError):
     """The directory cannot serve as a store; the message says why and what would help."""
+
+
+class AccessFileError(FilestoredError):
+    """The access file cannot be used; the message names the key, and contains no secret."""

@@ -10,11 +10,13 @@ return at once and are called in the reactor's thread only.
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import IntEnum, auto
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
 from filestored.digest import Algorithm, Digest
@@ -39,6 +41,33 @@ class UploadResult(NamedTuple):
     encoding: str | None = None
 
 
+class StoredFileInfo(NamedTuple):
+    """A stored file: digest, size of the stored bytes, and last upload in seconds since the epoch."""
+
+    digest: Digest
+    size: int
+    modified: float
+
+
+class Usage(NamedTuple):
+    """Number of stored files, and the sum of their sizes in bytes."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLimits:
+    """Limits of a bucket: maximum sum of sizes, maximum number of files, lifetime of a file in seconds.
+
+    None is no limit.
+    """
+
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+    expire: float | None = None
+
+
 # --- the asynchronous store, called by ``web/`` ----------------------------------------------
 
 
@@ -48,6 +77,7 @@ class IStore(Interface):
     algorithm: Algorithm = Attribute("The hash algorithm of stored digests.")
     max_size: int = Attribute("Maximum size of an upload in bytes.")
     degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
+    limits: BucketLimits = Attribute("The limits in force, see `set_limits`.")
 
     def parse(text: str) -> Digest:
         """Parse the digest of a stored file. Raises `MalformedDigest`.
@@ -94,6 +124,35 @@ class IStore(Interface):
 
     def digests(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """Return at most `limit` stored digests in ascending order, after `after`."""
+
+    def entries(after: Digest | None = None, limit: int = 1000) -> "Deferred[list[StoredFileInfo]]":
+        """Return at most `limit` stored files in ascending order of their digests, after `after`.
+
+        Fewer than `limit` are the last ones. Fails with `OSError`.
+        """
+
+    def usage() -> "Deferred[Usage]":
+        """Return the usage: the recorded one of a bucket with a quota, else a count of all files.
+
+        The count begins after the call; concurrent calls share one. Fails with `OSError`.
+        """
+
+    def set_limits(limits: BucketLimits) -> None:
+        """Set the limits from now on, also of the uploads in progress; may be called at any time.
+
+        Only a store with an `ILimitedBackend` can have limits.
+        """
+
+
+class IBuckets(Interface):
+    """The buckets besides the default one, each with a store of its own."""
+
+    def get(name: str, *, create: bool) -> "IStore | Deferred[IStore]":
+        """Return the store of a bucket; one that is not open fires when it is.
+
+        `create` makes a store if there is none, else an empty one is returned that takes no uploads. Fails
+        with `StoreMissing` or `OSError`.
+        """
 
 
 class ISyncOpen(Interface):
@@ -360,8 +419,24 @@ class IBackend(Interface):
     def digests(after: Digest | None, limit: int) -> list[Digest]:
         """Return at most `limit` digests in ascending order, after `after`."""
 
+    def describe(digest: Digest) -> StoredFileInfo:
+        """Return size and time of a stored file. Raises `NotFound` or `OSError`."""
+
+    def entries(after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """Return at most `limit` stored files in ascending order of their digests, after `after`.
+
+        Fewer than `limit` are the last ones. Raises `OSError`.
+        """
+
     def free_space() -> int:
         """Return the free space in bytes, less the reserve."""
+
+
+class ILimitedBackend(Interface):
+    """Optional, of a backend: it keeps `BucketLimits`. Does not block."""
+
+    def set_limits(limits: BucketLimits) -> None:
+        """See `IStore.set_limits`."""
 
 
 class IOpenToRead(Interface):
@@ -457,6 +532,17 @@ class ISink(Interface):
         """Free all resources. Does not raise."""
 
 
+class IRenewableSink(Interface):
+    """Optional, of a sink: it starts the lifetime of a file anew, for a bucket with `BucketLimits.expire`."""
+
+    def renew(digest: Digest, created: bool) -> bool:
+        """Start the lifetime of a published file anew, durably; `created` is the result of `ISink.publish`.
+
+        Returns False when the file was deleted meanwhile: the caller publishes the content again. Called
+        between `ISink.publish` and `ISink.discard`. Blocking; raises `OSError`.
+        """
+
+
 class IStoredFile(Interface):
     """An open file of a backend. Blocking, except for `size`."""
 
@@ -545,6 +631,17 @@ class IBody(Interface):
         """
 
 
+class CacheScope(IntEnum):
+    """The caches that may store the response to a request, by what allows the request."""
+
+    PUBLIC = auto()
+    """Any client may do this: any cache."""
+    PRIVATE = auto()
+    """Credentials allow it: the caches of the client."""
+    LINK = auto()
+    """A signed link allows it: the caches of the client, which ask again each time."""
+
+
 class IStreamedRequest(IRequest, IConsumer):
     """A request that is rendered at the end of its headers, before its body has arrived.
 
@@ -552,6 +649,7 @@ class IStreamedRequest(IRequest, IConsumer):
     """
 
     body: "IBody" = Attribute("The body.")
+    cache_scope: CacheScope = Attribute("The caches that may store the response.")
     received: Mapping[bytes, bytes] = Attribute("The last value of each header, by lower-case name.")
     clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
 
@@ -572,6 +670,9 @@ class IStreamedRequest(IRequest, IConsumer):
 
         A client that closes its sending side counts as disconnected: the server cannot tell them apart.
         """
+
+    def render(resource: IResource) -> None:
+        """Have another resource answer."""
 
     def abort() -> None:
         """Close the connection at once, so that the response is recognisably incomplete."""

@@ -21,6 +21,18 @@ UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
 }
 """Bytes per unit of a size, by its name in lower case."""
 
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), 86_400),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800),
+}
+"""Seconds per unit of a duration, by its name in lower case."""
+
+MAX_DURATION_SECONDS = 36_525 * 86_400
+"""Maximum of a duration, a hundred years; more is a typing error."""
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """Log levels in ascending order of severity."""
 
@@ -161,6 +173,17 @@ def parse_seconds(text: str) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{text!r} is not a number of seconds; write it like 30 or 2.5")
     return seconds
+
+
+def parse_duration(text: str) -> float:
+    """Parse a duration, in seconds: ``30 days``, ``90d``, ``12h``, ``10 min``. Raises `ValueError`."""
+    match = re.fullmatch(r"([0-9]{1,10})\s*([a-z]+)", text.strip().lower(), re.ASCII)
+    if match is None or match[2] not in SECONDS:
+        raise ValueError(f"{text!r} is not a duration; write it like 30 days, 12h or 10 min")
+    seconds = int(match[1]) * SECONDS[match[2]]
+    if not 1 <= seconds <= MAX_DURATION_SECONDS:
+        raise ValueError(f"{text!r} is not from one second to a hundred years")
+    return float(seconds)
 
 
 def parse_level(text: str) -> str:

@@ -24,7 +24,7 @@ from filestored.http.rendering import fail_request, render
 from filestored.http.response import format_head
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.http.twisted_compat import PullToPush, TwistedRequest
-from filestored.interfaces import IBlob, ICacheable, IFileSender, IFileSource
+from filestored.interfaces import CacheScope, IBlob, ICacheable, IFileSender, IFileSource
 
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
@@ -52,6 +52,7 @@ class Request(TwistedRequest):
     _producer: IPushProducer | None = None
     _finish_waiters: tuple[Deferred[None], ...] = ()
     _cacheable: tuple[Callable[[], IBlob], int] | None = None
+    cache_scope = CacheScope.PUBLIC
     _left = False
     _on_left: Callable[[], None] | None = None
 

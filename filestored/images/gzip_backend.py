@@ -27,6 +27,7 @@ from filestored.interfaces import (
     IOpenToRead,
     ISink,
     IStoredFile,
+    StoredFileInfo,
     WantedRange,
 )
 from filestored.storage.health import ReadFailed
@@ -89,6 +90,14 @@ class GzipBackend:
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """Return digests of `inner`."""
         return self._inner.digests(after, limit)
+
+    def describe(self, digest: Digest) -> StoredFileInfo:
+        """Return size and time of a file of `inner`, as stored."""
+        return self._inner.describe(digest)
+
+    def entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """Return files of `inner`."""
+        return self._inner.entries(after, limit)
 
     def free_space(self) -> int:
         """Return the free space of `inner`; savings are unknown in advance."""

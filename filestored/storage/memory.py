@@ -14,7 +14,15 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest, algorithm
 from filestored.errors import Collision, NotFound
-from filestored.interfaces import IAliases, IBackend, IQuarantine, IRecords, ISink, IStoredFile
+from filestored.interfaces import (
+    IAliases,
+    IBackend,
+    IQuarantine,
+    IRecords,
+    ISink,
+    IStoredFile,
+    StoredFileInfo,
+)
 
 
 @implementer(IBackend, IAliases, IQuarantine)
@@ -57,6 +65,20 @@ class MemoryBackend:
         with self._lock:
             names = sorted(self._files, key=str)
         return [digest for digest in names if not after or digest.hex > after.hex][:limit]
+
+    def describe(self, digest: Digest) -> StoredFileInfo:
+        """Return size and time of a file."""
+        with self._lock:
+            if digest not in self._files:
+                raise NotFound
+            return StoredFileInfo(digest, len(self._files[digest]), self._changed[digest])
+
+    def entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """Return the files after `after` in order."""
+        with self._lock:
+            names = sorted(self._files, key=str)
+            found = [digest for digest in names if not after or digest.hex > after.hex][:limit]
+            return [StoredFileInfo(each, len(self._files[each]), self._changed[each]) for each in found]
 
     def free_space(self) -> int:
         """Return the unused capacity."""

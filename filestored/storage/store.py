@@ -18,6 +18,7 @@ from errno import EAGAIN
 from functools import partial
 from math import inf
 from time import monotonic
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import alsoProvides, implementer
@@ -26,12 +27,14 @@ from filestored.digest import Algorithm, Digest
 from filestored.errors import NotFound, UploadRefused
 from filestored.interfaces import (
     ALL_BYTES,
+    BucketLimits,
     FileView,
     IAliases,
     IBackend,
     IBlob,
     IFileBacked,
     IInMemory,
+    ILimitedBackend,
     INonBlockingOpen,
     IOpenToRead,
     IRevalidatable,
@@ -39,7 +42,9 @@ from filestored.interfaces import (
     IStoredFile,
     ISyncOpen,
     IUpload,
+    StoredFileInfo,
     UploadResult,
+    Usage,
     WantedRange,
 )
 from filestored.settings import MAX_UPLOADS
@@ -49,10 +54,13 @@ from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import CallSoon, make_commits
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
+from filestored.storage.limits.usage_count import UsageCount
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.thread_pool import Run
 from filestored.storage.threads import IOThreads
 from filestored.storage.upload import Upload
+
+_T = TypeVar("_T")
 
 MAX_SIZE = 5 * 1024**3
 """Default maximum size of an upload in bytes."""
@@ -94,6 +102,9 @@ class Store:
     next iteration of the reactor.
     """
 
+    uploads_in_flight = 0
+    limits = BucketLimits()
+
     def __init__(
         self,
         backend: IBackend,
@@ -109,7 +120,6 @@ class Store:
         self.algorithm = algorithm
         self.max_size = max_size
         self.statistics = Statistics()
-        self.uploads_in_flight = 0
         self._backend = backend
         self._aliases = IAliases(backend, None)
         self._alias_algorithms = _by_length(self._aliases.alias_algorithms if self._aliases else ())
@@ -123,6 +133,7 @@ class Store:
             backend, threads.read, health, max_size=max_size, slots=self._slots
         )
         on_free_space = self._admission.update_free_space
+        self._usage = UsageCount(backend, threads.list)
         self._commits = make_commits(backend, threads.commit, health, on_free_space, call_soon)
 
     @property
@@ -237,6 +248,27 @@ class Store:
     def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
         """See `IStore.digests`."""
         return self._threads.read(self._backend.digests, after, limit)
+
+    def entries(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[StoredFileInfo]]":
+        """See `IStore.entries`."""
+        return Deferred.fromCoroutine(self._list(self._threads.list(self._backend.entries, after, limit)))
+
+    def usage(self) -> "Deferred[Usage]":
+        """See `IStore.usage`."""
+        return Deferred.fromCoroutine(self._list(self._usage.count()))
+
+    def set_limits(self, limits: BucketLimits) -> None:
+        """See `IStore.set_limits`."""
+        self.limits = limits
+        if limits != BucketLimits() or ILimitedBackend.providedBy(self._backend):
+            ILimitedBackend(self._backend).set_limits(limits)
+
+    async def _list(self, listed: "Deferred[_T]") -> _T:
+        """Await a list or a count; classify its errors."""
+        try:
+            return await listed
+        except OSError as error:
+            raise_classified(self._health.classify_read, error)
 
     def _resolve(self, digest: Digest) -> Digest:
         """Resolve a former digest. Raises `NotFound` or `OSError`."""

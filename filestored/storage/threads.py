@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ParamSpec, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
 from filestored.storage.health import Health, raise_classified
@@ -54,6 +55,29 @@ class IOThreads:
     def of(cls, run: "Run | IOThreads") -> "IOThreads":
         """Return `run` if it is `IOThreads`, else use it for all kinds."""
         return run if isinstance(run, IOThreads) else cls(*[run] * len(fields(cls)))
+
+    def counted(self, jobs: "JobCount") -> "IOThreads":
+        """Return these threads, with the jobs of the caller counted in `jobs`."""
+        return IOThreads(**{each.name: jobs.counted(getattr(self, each.name)) for each in fields(self)})
+
+
+class JobCount:
+    """The number of jobs that are `running`, or wait for a thread."""
+
+    running = 0
+
+    def counted(self, run: Run) -> Run:
+        """Return `run` with its jobs counted."""
+
+        def run_counted(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+            self.running += 1
+            return run(function, *args, **kwargs).addBoth(self._ended)
+
+        return run_counted
+
+    def _ended(self, result: _T) -> _T:
+        self.running -= 1
+        return result
 
 
 MAX_THREADS = {

@@ -22,6 +22,7 @@ from filestored.errors import EngineError
 from filestored.http.response import PreformattedHeaders, preformat
 from filestored.interfaces import (
     ALL_BYTES,
+    CacheScope,
     IBlob,
     ICacheable,
     IFileSender,
@@ -47,8 +48,12 @@ from filestored.web.resource import NO_SNIFF, start_not_modified
 CONTENT_TYPE = b"application/octet-stream"
 """The media type of every stored file, which no browser renders."""
 
-CACHE_CONTROL = b"public, max-age=31536000, immutable"
-"""`Cache-Control` of files: the content under a hash never changes."""
+CACHE_CONTROL = {
+    CacheScope.PUBLIC: b"public, max-age=31536000, immutable",
+    CacheScope.PRIVATE: b"private, max-age=31536000, immutable",
+    CacheScope.LINK: b"private, no-cache",
+}
+"""`Cache-Control` of files: the content under a hash never changes, but a link ends."""
 
 SANDBOX: tuple[Field, ...] = (NO_SNIFF, (b"Content-Security-Policy", b"default-src 'none'; sandbox"))
 """Headers of all stored content: a browser neither guesses its type nor runs scripts in it."""
@@ -79,17 +84,20 @@ class Representation:
     disposition: bytes | None = None
 
 
-FILE_REPRESENTATION = Representation(
-    CONTENT_TYPE,
-    preformat(
-        (b"Content-Type", CONTENT_TYPE),
-        (b"Accept-Ranges", b"bytes"),
-        (b"Cache-Control", CACHE_CONTROL),
-        *SANDBOX,
-    ),
-    preformat((b"Cache-Control", CACHE_CONTROL)),
-)
-"""A stored file: public, immutable bytes of unknown type."""
+FILES = {
+    scope: Representation(
+        CONTENT_TYPE,
+        preformat(
+            (b"Content-Type", CONTENT_TYPE),
+            (b"Accept-Ranges", b"bytes"),
+            (b"Cache-Control", value),
+            *SANDBOX,
+        ),
+        preformat((b"Cache-Control", value)),
+    )
+    for scope, value in CACHE_CONTROL.items()
+}
+"""Stored files: immutable bytes of unknown type."""
 
 
 def wanted_range(request: IStreamedRequest) -> WantedRange | None:
@@ -110,7 +118,7 @@ def wanted_range(request: IStreamedRequest) -> WantedRange | None:
 def send(
     blob: IBlob,
     request: IStreamedRequest,
-    representation: Representation = FILE_REPRESENTATION,
+    representation: Representation,
     reopen: Callable[[], IBlob] | None = None,
 ) -> Deferred[None] | None:
     """Respond to a GET or HEAD with `blob`, and close it. Returns None when the response is finished.
@@ -164,6 +172,8 @@ def _start_response(
 
 
 def _allow_caching(blob: IBlob, request: IStreamedRequest, reopen: Callable[[], IBlob]) -> None:
+    if request.cache_scope is CacheScope.LINK:
+        return  # it ends by itself
     if ICacheable.providedBy(request) and (IInMemory.providedBy(blob) or IFileSource.providedBy(blob)):
         request.cache_with(reopen, blob.size)
 

@@ -1,4 +1,4 @@
-"""Stored files as resources: ``/?file_hash=H`` and ``/files/H``.
+"""Stored files as resources: ``/?file_hash=H`` and ``/files/H``, also in a bucket.
 
 `StoredFile` reads and deletes files. `FilesByQuery` adds uploads of any content, `FilesByPath` uploads under
 a known hash. The hash of a POST is known afterwards only, so its preconditions are evaluated after it was
@@ -14,7 +14,7 @@ from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.http.response import PreformattedHeaders
 from filestored.interfaces import IStore, IStreamedRequest, ISyncOpen, UploadResult
-from filestored.web.download import send, wanted_range
+from filestored.web.download import FILES, send, wanted_range
 from filestored.web.errors import HTTPError, precondition_failed
 from filestored.web.headers.conditional import PreconditionResult, evaluate_preconditions
 from filestored.web.headers.digests import entity_tag, repr_digest
@@ -23,22 +23,27 @@ from filestored.web.upload import UploadHeaders, receive, receive_all
 
 
 class StoredFile(AsyncResource):
-    """Reads and deletes a stored file; `hash_of` returns the text of the hash in a request."""
+    """Reads and deletes a stored file; `hash_of` returns the text of the hash in a request.
+
+    `base` is the path of the bucket, without a slash at its end.
+    """
 
     allowedMethods: Sequence[bytes] = (b"DELETE", b"GET", b"HEAD")
 
-    def __init__(self, store: IStore, hash_of: Callable[[IStreamedRequest], bytes]) -> None:
+    def __init__(self, store: IStore, hash_of: Callable[[IStreamedRequest], bytes], base: str) -> None:
         super().__init__()
         self._store = store
         self._hash_of = hash_of
+        self._url = f"{base}/files/"
 
     def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
         digest = self._digest(request)
         if ISyncOpen.providedBy(self._store) and not self._store.slow:
             reopen = partial(self._store.reopen, digest)
-            return send(self._store.open_sync(digest), request, reopen=reopen)
-        return self._store.open(digest, wanted=wanted_range(request)).addCallback(send, request)
+            return send(self._store.open_sync(digest), request, FILES[request.cache_scope], reopen)
+        opened = self._store.open(digest, wanted=wanted_range(request))
+        return opened.addCallback(send, request, FILES[request.cache_scope])
 
     render_HEAD = render_GET
 
@@ -72,15 +77,20 @@ class FilesByQuery(StoredFile):
 
     allowedMethods = (b"DELETE", b"GET", b"HEAD", b"POST")
 
-    def __init__(self, store: IStore) -> None:
-        super().__init__(store, _hash_in_query)
+    isLeaf = True
+
+    def __init__(self, store: IStore, base: str = "") -> None:
+        super().__init__(store, _hash_in_query, base)
 
     def render_POST(self, request: IStreamedRequest) -> Deferred[None]:
         """200 and the hashes; 412 when ``If-None-Match`` names a file that was stored before."""
         headers = UploadHeaders.of(request)
         if headers.boundary is None:
-            return receive(request.body, headers, self._store).addCallback(_reply_stored, request, 200)
-        return receive_all(request.body, headers, self._store).addCallback(_reply_all_stored, request)
+            return receive(request.body, headers, self._store).addCallback(
+                _reply_stored, request, 200, self._url
+            )
+        stored = receive_all(request.body, headers, self._store)
+        return stored.addCallback(_reply_all_stored, request, self._url)
 
 
 class FilesByPath(StoredFile):
@@ -90,8 +100,8 @@ class FilesByPath(StoredFile):
 
     allowedMethods = (b"DELETE", b"GET", b"HEAD", b"PUT")
 
-    def __init__(self, store: IStore) -> None:
-        super().__init__(store, _hash_in_path)
+    def __init__(self, store: IStore, base: str = "") -> None:
+        super().__init__(store, _hash_in_path, base)
 
     async def render_PUT(self, request: IStreamedRequest) -> None:
         """201 when it is new, 200 when it was stored before; 422 when the content has another hash.
@@ -105,7 +115,7 @@ class FilesByPath(StoredFile):
             if _precondition_fails(request, tag):
                 raise precondition_failed()
         stored = await receive(request.body, headers, self._store, [digest])
-        _reply_stored(stored, request, 201 if stored.created else 200)
+        _reply_stored(stored, request, 201 if stored.created else 200, self._url)
 
 
 def _hash_in_query(request: IStreamedRequest) -> bytes:
@@ -128,26 +138,26 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
     return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is PreconditionResult.FAILED
 
 
-def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int) -> None:
-    """Send the hash of a file, as text or JSON, and the headers that name it."""
+def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int, url: str) -> None:
+    """Send the hash of a file, as text or JSON, and the headers that name it; `url` is that of all files."""
     received = request.received
     if b"if-none-match" in received:
         _check_was_stored([file], request)
-    lines = _validators(file.digest)
+    lines = _validators(file.digest, url)
     if b"accept" in received and prefers_json(request):
-        reply_json(request, status, _description(file), lines=lines)
+        reply_json(request, status, _description(file, url), lines=lines)
     else:
         reply(request, status, file.digest.hex.encode("ascii"), lines=lines)
 
 
-def _reply_all_stored(files: Sequence[UploadResult], request: IStreamedRequest) -> None:
+def _reply_all_stored(files: Sequence[UploadResult], request: IStreamedRequest, url: str) -> None:
     """Send the hashes of several files, one in each line, or a list in JSON."""
     if len(files) == 1:
-        _reply_stored(files[0], request, 200)
+        _reply_stored(files[0], request, 200, url)
         return
     _check_was_stored(files, request)
     if prefers_json(request):
-        reply_json(request, 200, [_description(file) for file in files])
+        reply_json(request, 200, [_description(file, url) for file in files])
     else:
         reply(request, 200, b"".join(b"%b\n" % file.digest.hex.encode("ascii") for file in files))
 
@@ -166,21 +176,21 @@ def _was_excluded(file: UploadResult, if_none_match: bytes) -> bool:
     return not file.created and result is PreconditionResult.FAILED
 
 
-def _validators(digest: Digest) -> PreformattedHeaders:
+def _validators(digest: Digest, url: str) -> PreformattedHeaders:
     """Return ``Location``, ``ETag`` and ``Repr-Digest``, whose values cannot contain line breaks."""
     text = digest.hex.encode("ascii")
-    lines = {b"location": b"Location: /files/" + text, b"etag": b'ETag: "' + text + b'"'}
+    lines = {b"location": b"Location: %b%b" % (url.encode("ascii"), text), b"etag": b'ETag: "' + text + b'"'}
     integrity = repr_digest(digest)
     if integrity is not None:
         lines[b"repr-digest"] = b"Repr-Digest: " + integrity
     return lines
 
 
-def _description(file: UploadResult) -> dict[str, object]:
+def _description(file: UploadResult, url: str) -> dict[str, object]:
     return {
         "hash": file.digest.hex,
         "algorithm": file.digest.algorithm,
         "size": file.size,
         "created": file.created,
-        "url": f"/files/{file.digest.hex}",
+        "url": url + file.digest.hex,
     }

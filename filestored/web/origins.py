@@ -11,19 +11,22 @@ and a page can have its own host name resolve to this server's address. So:
 page is of the same registrable domain, or on another port of ``localhost``.
 
 Headers of proxies are no exception, because a page of a rebound name can send them.
+
+The access file may name origins whose pages may use a bucket; for these the Fetch standard's headers are sent
+(CORS). A browser asks for permission first with a preflight, an OPTIONS.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from twisted.web.resource import Resource
-
+from filestored.http.rendering import NOT_DONE_YET
+from filestored.http.response import preformat
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import HTTPError
-from filestored.web.resource import AsyncResource, ErrorResource
+from filestored.web.resource import AsyncResource
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
@@ -35,24 +38,6 @@ MAX_PORT_DIGITS = 5
 """Digits of the largest port; longer numbers are no port."""
 
 
-class ProtectedRoot(AsyncResource):
-    """The root of a tree, which checks each request; `error_resources` send the errors of some children."""
-
-    def __init__(self, origins: "OriginPolicy", error_resources: Mapping[bytes, type[ErrorResource]]) -> None:
-        super().__init__()
-        self._origins = origins
-        self._error_resources = error_resources
-
-    def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
-        """Return the child `path`, or a resource that answers 403 or 421."""
-        try:
-            self._origins.check(request)
-        except HTTPError as error:
-            return self._error_resources.get(path, ErrorResource)(error)
-        child: Resource | None = self.children.get(path)
-        return self.getChild(path, request) if child is None else child
-
-
 class OriginPolicy:
     """The checks of one site; `hosts` are names of this server, None disables the check of `Host`."""
 
@@ -61,14 +46,17 @@ class OriginPolicy:
         self._checks_host = hosts is not None
         self._is_admitted = lru_cache(MAX_CACHED_HOSTS)(self._names_this_server)
 
-    def check(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change requested by a foreign page."""
+    def check_host(self, request: IStreamedRequest) -> None:
+        """Raise `HTTPError` (421) for a foreign `Host`."""
         if (
             self._checks_host
             and not self._is_admitted(request.getRequestHostname())
             and is_on_loopback(request.getHost())
         ):
             raise HTTPError(421, _UNKNOWN_HOST)
+
+    def check_change(self, request: IStreamedRequest) -> None:
+        """Raise `HTTPError` (403) for a change requested by a foreign page."""
         if request.method not in SAFE_METHODS:
             self.check_site(request)
 
@@ -106,6 +94,52 @@ class OriginPolicy:
         _, _, port = (request.getHeader(b"host") or b"").strip(b" \t").rpartition(b"]")[2].partition(b":")
         return host, int(port[: MAX_PORT_DIGITS + 1]) if port else default
 
+
+def is_preflight(request: IStreamedRequest) -> bool:
+    """Return whether a browser asks if a page of another origin may send a request."""
+    return request.method == b"OPTIONS" and b"access-control-request-method" in request.received
+
+
+def origin_of(request: IStreamedRequest) -> str | None:
+    """Return the origin of the page that sends the request, in lower case; None without exactly one."""
+    values = request.header_values(b"origin") if b"origin" in request.received else ()
+    return values[0].strip(b" \t").lower().decode("latin-1") if len(values) == 1 else None
+
+
+def allow_origin(request: IStreamedRequest, origin: str) -> None:
+    """Let pages of `origin` read the response."""
+    request.set_headers(
+        preformat((b"Access-Control-Allow-Origin", origin.encode("latin-1")), (b"Vary", b"Origin"), _EXPOSED)
+    )
+
+
+class Preflight(AsyncResource):
+    """The positive answer to a preflight."""
+
+    isLeaf = True
+
+    def render(self, request: IStreamedRequest) -> int:
+        """Send 204."""
+        request.setResponseCode(204)
+        request.set_headers(_PREFLIGHT)
+        request.finish()
+        return NOT_DONE_YET
+
+
+_EXPOSED = (
+    b"Access-Control-Expose-Headers",
+    b"Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Location, Repr-Digest, "
+    b"Retry-After",
+)
+
+_PREFLIGHT = preformat(
+    (b"Access-Control-Allow-Methods", b"DELETE, GET, HEAD, POST, PUT"),
+    (
+        b"Access-Control-Allow-Headers",
+        b"Authorization, Content-Digest, Content-Type, If-Match, If-None-Match, If-Range, Range, Repr-Digest",
+    ),
+    (b"Access-Control-Max-Age", b"600"),
+)
 
 _SITE_HEADERS = frozenset([b"sec-fetch-site", b"origin"])
 

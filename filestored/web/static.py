@@ -4,8 +4,8 @@ In: a request, and files of this package. Out: a complete file, or 304. The file
 made and take less than 100 kilobytes. Entity tags are hashes of the content.
 
 The page shares its address with the API. It is the response to a GET that names no file and prefers
-``text/html``, as browsers do and curl, wget and HTTPie do not; `FilesByQuery` handles all else. Inline
-scripts and styles are absent, so that the content security policy forbids them.
+``text/html``, as browsers do and curl, wget and HTTPie do not (`wants_page`). Inline scripts and styles are
+absent, so that the content security policy forbids them.
 
 Rejected: URLs with the hash in them, and "immutable". It saves two responses of 304, and costs a build step.
 """
@@ -13,13 +13,11 @@ Rejected: URLs with the hash in them, and "immutable". It saves two responses of
 from hashlib import sha256
 from importlib.resources import files
 
-from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
 from filestored.http.response import preformat
-from filestored.interfaces import IStore, IStreamedRequest
+from filestored.interfaces import IStreamedRequest
 from filestored.web.errors import Field
-from filestored.web.files import FilesByQuery
 from filestored.web.headers.negotiation import wants_html
 from filestored.web.resource import AsyncResource, NotFoundResource, reply, start_not_modified
 
@@ -49,6 +47,8 @@ STATIC = sorted(
 class StaticFile(AsyncResource):
     """A file of this package, at `path` below ``filestored/web``, with further `headers`."""
 
+    isLeaf = True
+
     def __init__(self, path: str, *headers: Field) -> None:
         super().__init__()
         self._body = files("filestored.web").joinpath(path).read_bytes()
@@ -72,23 +72,20 @@ class StaticFile(AsyncResource):
     render_HEAD = render_GET
 
 
-class RootResource(FilesByQuery):
-    """``/``: the page for requests of browsers that name no file, the API for all others."""
+def make_page() -> Resource:
+    """Return the page."""
+    return StaticFile(
+        "page/index.html", (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
+    )
 
-    def __init__(self, store: IStore) -> None:
-        super().__init__(store)
-        self._page = StaticFile(
-            "page/index.html", (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
-        )
 
-    def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
-        """The page, or the response of `FilesByQuery`."""
-        if _names_a_file(request) or not wants_html(request.header(b"accept")):
-            return super().render_GET(request)
-        self._page.render_GET(request)
-        return None
-
-    render_HEAD = render_GET
+def wants_page(request: IStreamedRequest) -> bool:
+    """Return whether a request for the root of a bucket gets the page."""
+    return (
+        request.method in (b"GET", b"HEAD")
+        and wants_html(request.header(b"accept"))
+        and not _names_a_file(request)
+    )
 
 
 class StaticDirectory(NotFoundResource):

@@ -1,6 +1,7 @@
 """The contract that every backend keeps."""
 
 import threading
+import time
 
 import pytest
 from zope.interface.verify import verifyObject
@@ -157,3 +158,36 @@ def test_one_of_many_concurrent_creates_wins(backend):
         thread.join()
     assert [False] * 15 + [True] == sorted(created)
     assert HELLO == read(backend, digest_of(HELLO))
+
+
+def test_stored_file_is_described_by_size_and_time(backend):
+    before = time.time()
+    put(backend, HELLO)
+    found = backend.describe(digest_of(HELLO))
+    assert (digest_of(HELLO), len(HELLO)) == found[:2]
+    assert abs(found.modified - before) < 60
+    assert [found] == backend.entries(None, 10)
+
+
+def test_missing_file_is_not_described(backend):
+    with pytest.raises(NotFound):
+        backend.describe(digest_of(HELLO))
+    put(backend, HELLO)
+    backend.delete(digest_of(HELLO))
+    with pytest.raises(NotFound):
+        backend.describe(digest_of(HELLO))
+
+
+def test_entries_are_those_of_the_digests_page_by_page(backend):
+    contents = [bytes([number]) * number for number in range(7)]
+    for data in contents:
+        put(backend, data)
+    expected = sorted((digest_of(data).hex, len(data)) for data in contents)
+    for limit in (1, 2, 7, 8):
+        after, found = None, []
+        while page := backend.entries(after, limit):
+            assert len(page) <= limit
+            found += [(each.digest.hex, each.size) for each in page]
+            after = page[-1].digest
+        assert expected == found
+    assert [each.digest for each in backend.entries(None, 9)] == backend.digests(None, 9)

@@ -28,6 +28,7 @@ from filestored.interfaces import (
     IRevalidatable,
     ISink,
     IStoredFile,
+    StoredFileInfo,
 )
 from filestored.storage.admission import free_bytes
 from filestored.storage.disk.aliases import AliasChain
@@ -215,6 +216,14 @@ class DiskBackend:
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
         """List the regular files with names of digests, shard by shard."""
         return self._shard_directories.digests(self._algorithm, after, limit)
+
+    def describe(self, digest: Digest) -> StoredFileInfo:
+        """Return size and modification time of a regular file by stat(2)."""
+        return self._shard_directories.describe(digest)
+
+    def entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """List as `digests`; one stat(2) for each file of the page."""
+        return self._shard_directories.entries(self._algorithm, after, limit)
 
     def free_space(self) -> int:
         """Return the free space of fstatvfs(3) less the reserve; 0 without free inodes."""

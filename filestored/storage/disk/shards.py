@@ -14,14 +14,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from twisted.logger import Logger
 
 from filestored.digest import Algorithm, Digest
-from filestored.errors import MalformedDigest, UnusableStore
+from filestored.errors import MalformedDigest, NotFound, UnusableStore
+from filestored.interfaces import StoredFileInfo
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_after
-from filestored.storage.health import ShardUnusable
+from filestored.storage.health import ReadFailed, ShardUnusable
 
 SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
 
@@ -88,6 +90,37 @@ class Shards:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def describe(self, digest: Digest) -> StoredFileInfo:
+        """Return size and modification time of a regular file. Raises `NotFound` or `OSError`."""
+        while True:
+            try:
+                shard = self.descriptors[digest.shard]
+                status = self._calls.stat(digest.hex, dir_fd=shard, follow_symlinks=False)
+                break
+            except FileNotFoundError:
+                if not self.reopen(digest.shard):
+                    raise NotFound from None
+            except ShardUnusable:
+                raise
+            except OSError as error:
+                raise ReadFailed.of(error, f"{digest.shard}/{digest}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound
+        return StoredFileInfo(digest, status.st_size, status.st_mtime)
+
+    def entries(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """Return at most `limit` files as `digests` does; fewer are the last ones. Raises `OSError`."""
+        found: list[StoredFileInfo] = []
+        while wanted := limit - len(found):
+            page = self.digests(algorithm, after, wanted)
+            for digest in page:
+                with suppress(NotFound):  # deleted since it was listed
+                    found.append(self.describe(digest))
+            if len(page) < wanted:
+                break
+            after = page[-1]
+        return found
 
     def listed(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """Return the digests of the regular files in one shard. Raises `ShardUnusable`."""

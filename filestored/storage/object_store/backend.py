@@ -5,7 +5,7 @@ Requests of each operation:
 - upload: a conditional PUT; beyond 1 MiB a HEAD first; beyond 64 MiB a multipart upload instead
 - open: a GET of what is wanted first; a whole object of up to `MAX_MEMORY_BYTES` is kept; else a HEAD
 - delete: a HEAD, then a DELETE
-- digests: a LIST for each 1,000 objects
+- digests, entries: a LIST for each 1,000 objects
 
 A missing object takes one more GET, of ``FORMAT`` (`client`).
 """
@@ -23,10 +23,11 @@ from filestored.interfaces import (
     IQuarantine,
     ISink,
     IStoredFile,
+    StoredFileInfo,
     WantedRange,
 )
 from filestored.storage.disk.shards import SHARD_NAMES
-from filestored.storage.object_store.client import NoSuchRange, ObjectStoreClient
+from filestored.storage.object_store.client import NoSuchRange, ObjectInfo, ObjectStoreClient
 from filestored.storage.object_store.sink import QUARANTINE, ObjectSink, key_of
 from filestored.storage.object_store.spool import MAX_MEMORY_BYTES, Spool
 from filestored.storage.object_store.stored_file import ObjectFile, SmallObject
@@ -82,8 +83,19 @@ class ObjectBackend:
         return True
 
     def digests(self, after: Digest | None, limit: int) -> list[Digest]:
+        """List objects, as `entries`."""
+        return [each.digest for each in self.entries(after, limit)]
+
+    def describe(self, digest: Digest) -> StoredFileInfo:
+        """Return size and time of an object: a HEAD."""
+        try:
+            return _stored_file(digest, self._client.head(key_of(digest)))
+        except FileNotFoundError:
+            raise NotFound from None
+
+    def entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
         """List objects; other directories beside the shards are left out."""
-        found: list[Digest] = []
+        found: list[StoredFileInfo] = []
         offset: str | None = "" if after is None else key_of(after)
         while offset is not None and len(found) < limit:
             offset = self._list_some(offset, limit, found)
@@ -126,12 +138,12 @@ class ObjectBackend:
             return False
         return True
 
-    def _list_some(self, offset: str, limit: int, found: list[Digest]) -> str | None:
+    def _list_some(self, offset: str, limit: int, found: list[StoredFileInfo]) -> str | None:
         """Add objects after the key `offset`; return the key to continue after, or None at the end."""
         for info in self._client.objects(after=offset):
             digest = self._digest(info.key)
             if digest is not None:
-                found.append(digest)
+                found.append(_stored_file(digest, info))
                 if len(found) == limit:
                     return None
             elif "/" in info.key and info.key.partition("/")[0] not in SHARD_NAMES:
@@ -145,6 +157,10 @@ class ObjectBackend:
         except MalformedDigest:
             return None
         return digest if key_of(digest) == key else None
+
+
+def _stored_file(digest: Digest, info: ObjectInfo) -> StoredFileInfo:
+    return StoredFileInfo(digest, info.size, info.changed.timestamp())
 
 
 def _end_of_directory(key: str) -> str:

@@ -30,6 +30,14 @@ def wants_html(accept: bytes | None) -> bool:
     return 0.0 < weights.get(b"text/html", 0.0) >= others
 
 
+def wants_ndjson(accept: bytes | None) -> bool:
+    """Return whether ``application/x-ndjson`` is named, and JSON is not preferred to it."""
+    if accept is None or b"ndjson" not in accept.lower():
+        return False
+    weights = dict(_weighted(member) for member in accept.lower().split(b","))
+    return 0.0 < weights.get(b"application/x-ndjson", 0.0) >= weights.get(b"application/json", 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Codings:
     """Acceptable codings: `gzip` and `identity`, which is none; `preferred` if gzip is not the worse one."""

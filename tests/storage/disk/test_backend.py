@@ -287,3 +287,48 @@ def test_reserve_option_replaces_the_default(place, reserve, expected):
     disk = DiskBackend(place, prepare(place), calls, reserve)
     assert expected == disk.free_space()
     disk.close()
+
+
+def test_file_deleted_since_it_was_listed_does_not_end_the_page(open_disk):
+    """A page is filled from the files behind it: a shorter one would look like the last."""
+    contents = [bytes([number]) for number in range(9)]
+    digests = sorted(map(digest_of, contents), key=str)
+    deleted: list[str] = []
+
+    def delete_first(name, args):
+        if name == "stat" and args[0] == digests[1].hex and not deleted:
+            deleted.append(args[0])
+            backend.delete(digests[1])
+
+    backend = open_disk(watched(delete_first))
+    for data in contents:
+        put(backend, data)
+    found = [each.digest for each in backend.entries(None, 4)]
+    assert [digests[0], *digests[2:5]] == found
+    assert [digests[1].hex] == deleted
+
+
+def test_only_regular_files_are_described(disk, place):
+    digest = digest_of(HELLO)
+    os.mkdir(os.path.join(place, digest.shard, digest.hex))
+    with pytest.raises(NotFound):
+        disk.describe(digest)
+    assert [] == disk.entries(None, 9)
+
+
+def test_page_has_one_stat_for_each_of_its_files(open_disk):
+    calls: list[str] = []
+    backend = open_disk(watched(lambda name, _: calls.append(name)))
+    for number in range(20):
+        put(backend, bytes([number]))
+    calls.clear()
+    assert 5 == len(backend.entries(None, 5))
+    assert 5 == calls.count("stat")
+
+
+def test_shards_that_were_removed_are_empty(disk, place):
+    put(disk, HELLO)
+    for name in os.listdir(place):
+        if len(name) == 2 and name != digest_of(HELLO).shard:
+            os.rmdir(os.path.join(place, name))
+    assert [digest_of(HELLO)] == [each.digest for each in disk.entries(None, 9)]

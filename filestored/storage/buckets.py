@@ -1,0 +1,221 @@
+"""Buckets: a store for each, opened when it is first used and closed when it is idle.
+
+The store of a bucket has a directory of its own, ``buckets/<name>/`` in that of the default bucket, or such a
+prefix in an object store. It is made by the first upload; until then `EmptyStore` serves the bucket.
+
+The stores share threads, upload slots and health with the default bucket, which is always open. An open store
+on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when more than
+`MAX_OPEN_BUCKETS` are open; never while an upload or a job of it is under way. A bucket in which files expire
+stays open.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from filestored.digest import Algorithm, Digest
+from filestored.errors import NotFound, StoreMissing, UnusableStore
+from filestored.interfaces import (
+    ALL_BYTES,
+    BucketLimits,
+    FileView,
+    IBlob,
+    IBuckets,
+    IStore,
+    StoredFileInfo,
+    Usage,
+    WantedRange,
+)
+from filestored.storage.store import Store
+from filestored.storage.thread_pool import Run
+from filestored.storage.threads import JobCount
+
+BUCKETS = "buckets"
+"""Directory of the buckets besides the default one."""
+
+IDLE_SECONDS = 600.0
+"""Seconds without a request after which a bucket is closed."""
+
+CHECK_SECONDS = 30.0
+"""Interval of the search for idle buckets."""
+
+MAX_OPEN_BUCKETS = 64
+"""Number of open buckets beyond which idle ones are closed at once."""
+
+DESCRIPTORS_PER_BUCKET = 270
+"""Descriptors of an open bucket on a disk: its shards, and some files."""
+
+NO_LIMITS = BucketLimits()
+
+
+class OpenedStore(NamedTuple):
+    """The store of a bucket, the count of its running jobs, and the function that closes it. Blocking."""
+
+    store: Store
+    jobs: JobCount
+    close: Callable[[], None]
+
+
+class OpenStore(Protocol):
+    """Opens the store of a bucket. Blocking."""
+
+    def __call__(self, name: str, *, create: bool) -> OpenedStore:
+        """Open the store; `create` makes it if there is none.
+
+        Raises `NotFound` without a store, `UnusableStore` or `OSError`.
+        """
+
+
+class _Bucket:
+    """An open bucket; `used` is when it was asked for last, in seconds."""
+
+    def __init__(self, opened: OpenedStore, now: float) -> None:
+        self.store = opened.store
+        self.used = now
+        self._jobs = opened.jobs
+        self.close = opened.close
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it may be closed: nothing of it is under way, and nothing in it expires."""
+        store = self.store
+        return not (self._jobs.running or store.uploads_in_flight) and store.limits.expire is None
+
+
+@implementer(IBuckets)
+class Buckets:
+    """All buckets but the default one. Used in the reactor's thread only.
+
+    `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `closing` is called
+    before a store is closed, so that nothing keeps its files.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: Any, open_store: OpenStore, run: Run, empty: "EmptyStore", closing: Callable[[], None]
+    ) -> None:
+        self._clock = clock
+        self._open_store = open_store
+        self._run = run
+        self._empty = empty
+        self._closing = closing
+        self._open: dict[str, _Bucket] = {}
+        self._locks: defaultdict[str, DeferredLock] = defaultdict(DeferredLock)
+        self._limits: Mapping[str, BucketLimits] = {}
+
+    def get(self, name: str, *, create: bool) -> "IStore | Deferred[IStore]":
+        """See `IBuckets.get`."""
+        bucket = self._open.get(name)
+        if bucket is not None:
+            bucket.used = self._clock.seconds()
+            return bucket.store
+        return Deferred.fromCoroutine(self._open_or_empty(name, create=create))
+
+    def use_limits(self, limits: Mapping[str, BucketLimits]) -> None:
+        """Use these limits from now on, by the names of the buckets."""
+        self._limits = limits
+        for name, bucket in self._open.items():
+            bucket.store.set_limits(limits.get(name, NO_LIMITS))
+        for name, each in limits.items():
+            if each.expire is not None and name not in self._open:
+                opening = Deferred.fromCoroutine(self._open_or_empty(name, create=False))
+                opening.addErrback(self._not_opened, name)
+
+    def close_idle(self) -> None:
+        """Close the buckets that are idle for `IDLE_SECONDS`, or at once those that are too many."""
+        oldest_use = self._clock.seconds() - IDLE_SECONDS
+        by_use = sorted(self._open.items(), key=lambda item: item[1].used)
+        too_many = len(by_use) - MAX_OPEN_BUCKETS
+        closed = [
+            name
+            for at, (name, bucket) in enumerate(by_use)
+            if bucket.is_idle and (at < too_many or bucket.used <= oldest_use)
+        ]
+        if closed:
+            self._closing()
+        for name in closed:
+            self._run(self._open.pop(name).close).addErrback(self._not_closed, name)
+
+    async def _open_or_empty(self, name: str, *, create: bool) -> IStore:
+        lock = self._locks[name]
+        await lock.acquire()
+        try:
+            bucket = self._open.get(name) or await self._open_now(name, create=create)
+        except NotFound:
+            return self._empty
+        finally:
+            lock.release()
+        return bucket.store
+
+    async def _open_now(self, name: str, *, create: bool) -> _Bucket:
+        try:
+            opened = await self._run(self._open_store, name, create=create)
+        except UnusableStore as error:
+            self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(error))
+            raise StoreMissing(
+                "The files of this bucket cannot be reached; the log has the reason."
+            ) from None
+        opened.store.set_limits(self._limits.get(name, NO_LIMITS))
+        bucket = self._open[name] = _Bucket(opened, self._clock.seconds())
+        if len(self._open) > MAX_OPEN_BUCKETS:
+            self.close_idle()
+        return bucket
+
+    def _not_opened(self, failure: Failure, name: str) -> None:
+        self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(failure.value))
+
+    def _not_closed(self, failure: Failure, name: str) -> None:
+        self._log.failure("the bucket {name} could not be closed", failure, name=name)
+
+
+@implementer(IStore)
+class EmptyStore:
+    """A store without files, to which nothing is uploaded."""
+
+    degraded = None
+    limits = NO_LIMITS
+
+    def __init__(self, algorithm: Algorithm, max_size: int) -> None:
+        self.algorithm = algorithm
+        self.max_size = max_size
+
+    def parse(self, text: str) -> Digest:
+        """See `IStore.parse`."""
+        return self.algorithm.parse(text)
+
+    def upload(self, *args: object, **fields: object) -> NoReturn:
+        """Raise `StoreMissing`."""
+        raise StoreMissing
+
+    put = upload_series = upload
+
+    def open(
+        self, digest: Digest, view: FileView | None = None, *, wanted: WantedRange | None = ALL_BYTES
+    ) -> "Deferred[IBlob]":
+        """Fail with `NotFound`."""
+        return fail(NotFound())
+
+    def delete(self, digest: Digest) -> "Deferred[bool]":
+        """Return False."""
+        return succeed(False)
+
+    def digests(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[Digest]]":
+        """Return an empty list."""
+        return succeed([])
+
+    def entries(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[StoredFileInfo]]":
+        """Return an empty list."""
+        return succeed([])
+
+    def usage(self) -> "Deferred[Usage]":
+        """Return zeros."""
+        return succeed(Usage(0, 0))
+
+    def set_limits(self, limits: BucketLimits) -> None:
+        """Do nothing."""
