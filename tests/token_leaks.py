@@ -1,8 +1,9 @@
 """Search for secrets in all that a daemon of any test has written, when it has ended, and in its arguments.
 
-Secrets are the tokens of its accounts, the key of the object store, the secrets of access files and their hashes,
-which sign links, and the signatures of links. The last three are found by their form, so that no test has to name
-them: as they are, and with letters percent-encoded; secrets also within Base64, as Basic sends them.
+Secrets are the tokens of its accounts, the key of the object store, the secrets of access files, their
+hashes, which sign links, and the signatures of links. Secrets and signatures are found by their form, so no
+test has to name them: as they are, and with letters percent-encoded; secrets also within Base64, as Basic
+sends them.
 """
 
 import gzip
@@ -46,7 +47,7 @@ ARGUMENTS = "arguments"
 
 
 def leaks(directory: str, tokens: Iterable[bytes] = (), arguments: bytes = b"") -> list[str]:
-    """The files in the directory of a daemon that hold a secret, and `ARGUMENTS` if those of its processes do.
+    """The files of a daemon that hold a secret, and `ARGUMENTS` if those of its processes do.
 
     `tokens` are of accounts elsewhere.
     """

@@ -1,7 +1,7 @@
-"""Access files of tests, their tokens and links, made from the contract alone: nothing here imports filestored.
+"""Access files of tests, their tokens and links, made from the contract alone. Imports nothing of filestored.
 
-A secret is ``fst_``, 43 characters, and a checksum of 6. A link carries the first half of a hash of the token,
-and an HMAC-SHA-256.
+A secret is ``fst_``, 43 characters, and a checksum of 6. A link has an HMAC-SHA-256, keyed with the hash of
+the secret.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""The access matrix: credentials × addresses of buckets × calls × stored or not, compared with the model.
+"""Access matrix: all credentials, addresses of buckets and calls, with the file stored and missing.
 
-A `Matrix` keeps a model of what each bucket stores. Before a request it brings the bucket into the state that
-the request needs, with a token that may do everything; after all requests of an address it compares the listing
-of each bucket with the model. So a refused request that changed something is found.
+A `Matrix` keeps a model of the files of each bucket. Before a request it brings the bucket into the state
+that the request needs, with a token that has all rights. After all requests of an address it compares the
+listing of each bucket with the model, so a refused request that changed something is found.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ class Matrix:
         """Send all combinations; compare the model with the listings after each address."""
         for place in places:
             states = (True, False) if place.bucket else (False,)
-            for credential, call, stored in product(credentials, CALLS, states):
+            for stored, credential, call in product(states, credentials, CALLS):
                 if place.has(call) and (call.target == FILE or not credential.linked):
                     self._prepare(place, stored)
                     self._compare(credential, place, call, stored)

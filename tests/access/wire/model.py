@@ -1,4 +1,4 @@
-"""Expected responses, from the sentences of the contract alone: nothing here imports filestored.
+"""Expected responses, from the sentences of the contract alone. Imports nothing of filestored.
 
 `outcome` is the decision about one request. `Expected` is the status and the header fields of its response.
 """
@@ -76,7 +76,7 @@ CALLS = [
     Call("GET", FILE, "read", 200, 404, ("Accept: application/json",)),
     Call("GET", "/files/zz", "read", 400, 400),
     Call("GET", "/?file_hash=zz", "read", 400, 400),
-    Call("DELETE", FILE, "delete", 412, 412, ('If-Match: "x"',)),
+    Call("DELETE", FILE, "delete", 412, 404, ('If-Match: "x"',)),
     Call("DELETE", FILE, "delete", 200, 404, changes="delete"),
     Call("DELETE", "/?file_hash={hash}", "delete", 200, 404, changes="delete"),
     Call("DELETE", "/files/zz", "delete", 400, 400),
@@ -108,8 +108,11 @@ class Place:
     bucket: Bucket | None
 
     def has(self, call: Call) -> bool:
-        """Return whether a call is possible at this address: the usage of ``/`` has none."""
-        return bool(self.prefix) or call.target not in ("/usage", "/buckets/other/files/{hash}")
+        """Return whether the call is one in a bucket at this address: ``/`` serves other paths, too."""
+        return bool(self.prefix) or call.target not in NOT_AT_ROOT
+
+
+NOT_AT_ROOT = ("/usage", "/nothing", "/buckets/other/files/{hash}")
 
 
 @dataclass(frozen=True)
@@ -202,9 +205,10 @@ def _fields(status: int, call: Call) -> dict[str, str | None]:
 
 def _listing_fields(call: Call) -> dict[str, str | None]:
     if "Accept: application/x-ndjson" in call.lines:
-        streamed: dict[str, str | None] = {"transfer-encoding": "chunked"}
-        return {**SMALL, "content-type": "application/x-ndjson", **streamed} | {"content-length": ABSENT}
-    return SMALL | {"content-type": "application/json"}
+        streamed: dict[str, str | None] = {"transfer-encoding": "chunked", "content-length": ABSENT}
+        return SMALL | streamed | {"content-type": "application/x-ndjson", "vary": "Accept"}
+    negotiated: dict[str, str | None] = {} if call.target == "/usage" else {"vary": "Accept"}
+    return SMALL | negotiated | {"content-type": "application/json"}
 
 
 ABSENT = "(absent)"
@@ -212,7 +216,7 @@ ABSENT = "(absent)"
 
 
 def _caching(status: int, credential: Credential, call: Call) -> dict[str, str | None]:
-    """Return who may cache a download: nobody else if credentials were sent."""
+    """Return the caches that may store a download: no shared ones if credentials were sent."""
     if call.right != "read" or status not in (200, 206, 304):
         return {}
     if credential.is_link(call):

@@ -75,6 +75,13 @@ def test_named_origin_reads_and_changes_a_bucket(ask, app):
         assert "access-control-allow-credentials" not in answer.fields
 
 
+def test_list_varies_by_origin_and_by_form(ask):
+    answer = ask("GET", "/buckets/app/files/", (origin(APP), CROSS_SITE, LINE))
+    assert (200, APP) == (answer.status, answer.fields["access-control-allow-origin"])
+    vary = ",".join(value.decode() for name, value in answer.lines if name.lower() == b"vary")
+    assert {"Origin", "Accept"} == {each.strip() for each in vary.split(",")}
+
+
 def test_named_origin_sees_refusals(ask):
     lines = (origin(APP), CROSS_SITE)
     for method, target, status in (

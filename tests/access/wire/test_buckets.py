@@ -1,4 +1,4 @@
-"""Buckets over the wire: files of their own, addresses within the bucket, directories made at the first write."""
+"""Buckets over the wire: files of their own, addresses within the bucket, directories of the first write."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Forms of the field `Authorization`: which are the token's, and which are 401 even where the public may read."""
+"""Forms of the field `Authorization`: those of a token, and those that are 401 even in a public bucket."""
 
 import base64
 import hashlib

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, bearer
+from tests.access.wire.in_memory import InMemorySite
 from tests.http_clients.raw_socket import FORM, RAW, RawSocketClient, head
 
 READER = Token("reader", {"files": ["read"]})
@@ -65,6 +66,20 @@ def test_refusal_comes_after_half_of_the_body(served, stored, lines, status):
                 peer.send(head(method, target, [*lines, RAW, length]) + part)
                 assert status == peer.read_response(method).status
     assert before == stored()
+
+
+@every_refusal
+def test_refused_request_opens_no_bucket(lines, status):
+    site = InMemorySite(ACCESS)
+    for method, target in (
+        *UPLOADS,
+        ("DELETE", f"/buckets/files/files/{HASH}"),
+        ("GET", "/buckets/files/usage"),
+    ):
+        assert status == site(method, target, lines, BODY if method in ("POST", "PUT") else None).status
+    assert [] == site.opened
+    assert 200 == site("POST", "/buckets/files/", (bearer(ADMIN.secret),), BODY).status
+    assert ["files"] == site.opened
 
 
 @every_refusal

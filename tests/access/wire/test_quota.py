@@ -11,6 +11,7 @@ from tests.http_clients.raw_socket import FORM, RAW, RawSocketClient, chunked, f
 ADMIN = Token("admin", {"*": RIGHTS})
 READER = Token("reader", {"bytes": ["read"]})
 QUOTA = 100 << 10
+DAEMON_ONLY = "stores in memory have no limits"
 ACCESS = access_text(
     *(
         ADMIN,

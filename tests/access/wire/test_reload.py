@@ -1,7 +1,6 @@
-"""Changes of the access file while the daemon runs: in force in all workers, on kept connections, for cached answers.
+"""Changes of the access file of a running daemon: in all workers, on kept connections, for cached answers.
 
-No test asserts the 2 seconds of the contract, which a busy machine may exceed: ``python -m tests.deep access``
-does.
+The 2 seconds of the contract are asserted by ``python -m tests.deep access`` only: a busy machine needs more.
 """
 
 import datetime
@@ -14,10 +13,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, basic, bearer, write_access
-from tests.access.wire.conftest import access_path
-from tests.access.wire.workers import worker_of
-from tests.access.wire.kept_connection import KeptConnection
+from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, basic, bearer
+from tests.access.wire.clients import Clients
 from tests.daemon_process import Running, until
 
 ADMIN = Token("admin", {"*": RIGHTS})
@@ -27,48 +24,10 @@ ONE, TWO = Bucket("one"), Bucket("two", public=["read"])
 TEXT = access_text(ADMIN, ANNA, BERT, ONE, TWO)
 
 WORKERS = 4
-CONNECTIONS = 24
-REPETITIONS = 3
-"""Requests of each connection that are equal, so that the last ones are answered by the response cache."""
 
 FILE = b"a file that many read"
 HASH = hashlib.sha256(FILE).hexdigest()
 IN_ONE, IN_TWO = f"/buckets/one/files/{HASH}", f"/buckets/two/files/{HASH}"
-
-
-class Clients:
-    """Kept connections to all workers of a daemon, and its access file."""
-
-    def __init__(self, daemon: Running, stack: ExitStack) -> None:
-        self.daemon = daemon
-        self._stack = stack
-        self.connections: list[KeptConnection] = []
-        until(self._reaches_all_workers, "each worker has a connection")
-
-    def _reaches_all_workers(self) -> bool:
-        self.connections += [
-            self._stack.enter_context(KeptConnection(self.daemon.port)) for _ in range(CONNECTIONS)
-        ]
-        found = {worker_of(self.daemon, each.local_port) for each in self.connections}
-        return found >= set(self.daemon.workers() or [self.daemon.pid])
-
-    def statuses(self, target: str, *lines: str) -> set[int]:
-        """Return the statuses of equal requests on all connections."""
-        answers = [each("GET", target, lines) for each in self.connections for _ in range(REPETITIONS)]
-        return {answer.status for answer in answers}
-
-    def await_status(self, status: int, target: str, *lines: str) -> None:
-        """Wait until all connections get this status."""
-        until(lambda: {status} == self.statuses(target, *lines), f"{status} for {target} everywhere")
-
-    def write(self, text: str, mode: int = 0o600) -> None:
-        """Replace the access file."""
-        write_access(self.path, text, mode)
-
-    @property
-    def path(self) -> str:
-        """The path of the access file."""
-        return access_path(self.daemon.directory)
 
 
 @pytest.fixture(scope="module", params=[1, WORKERS])
@@ -85,7 +44,7 @@ def clients(daemon: Running) -> Iterator[Clients]:
         clients.write(TEXT)
         clients.await_status(200, IN_TWO.replace(HASH, "") + "?limit=1", bearer(ADMIN.secret))
         for target in (IN_ONE, IN_TWO):
-            assert clients.connections[0]("PUT", target, (bearer(ADMIN.secret),), FILE).status in (200, 201)
+            clients.put(target, FILE, bearer(ADMIN.secret))
         clients.await_status(200, IN_ONE, bearer(ANNA.secret))
         clients.await_status(200, IN_ONE, bearer(BERT.secret))
         clients.await_status(200, IN_TWO)

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, write_access
+from tests.access.wire.access_files import RIGHTS, Token, access_text, write_access
 from tests.access.wire.kept_connection import KeptConnection
 from tests.daemon.socket_activation import activation
 from tests.daemon_process import assert_one_line, run
@@ -83,8 +83,8 @@ def test_loopback_without_rules_has_all_rights_but_list(start_daemon, listen):
         assert 200 == ask("GET", f"/files/{digest}").status
         assert "public" in ask("GET", f"/files/{digest}").fields["cache-control"]
         assert 200 == ask("GET", f"/buckets/default/files/{digest}").status
-        assert [401, 401] == [ask("GET", target).status for target in ("/files/", "/buckets/default/usage")]
-        assert 401 == ask("GET", f"/buckets/other/files/{digest}").status
+        assert [404, 404] == [ask("GET", target).status for target in ("/files/", "/buckets/default/usage")]
+        assert 404 == ask("GET", f"/buckets/other/files/{digest}").status
         assert 200 == ask("DELETE", f"/files/{digest}").status
 
 
@@ -98,7 +98,7 @@ def test_open_daemon_gives_all_rights(start_daemon):
         digest = ask("POST", "/", (), b"x").body.decode()
         assert 200 == ask("GET", "/files/").status
         assert 200 == ask("GET", "/buckets/default/usage").status
-        assert 401 == ask("GET", "/buckets/other/usage").status
+        assert 404 == ask("GET", "/buckets/other/usage").status
         assert 200 == ask("DELETE", f"/files/{digest}").status
 
 
@@ -132,7 +132,7 @@ BROKEN = {
     "hash of another length": ('[tokens.anna]\nsha256 = "ab"\n', "tokens.anna.sha256"),
     "secret for its hash": (f'[tokens.anna]\nsha256 = "{ANNA.secret}"\n', "tokens.anna.sha256"),
     "no hash": ("[tokens.anna]\nexpires = 2027-03-01\n", "sha256"),
-    "text for a date": (TEXT + "[tokens.bert]\nsha256 = \"" + "0" * 64 + "\"\nexpires = 'soon'\n", "tokens.bert.expires"),
+    "text for a date": (access_text(Token("bert", {}, expires="'soon'")), "tokens.bert.expires"),
     "bad name of a bucket": (TEXT + "[buckets.No_Name]\n", "No_Name"),
     "bad quota": (TEXT + "[buckets.b]\nquota = 'much'\n", "buckets.b.quota"),
     "bad expiry": (TEXT + "[buckets.b]\nexpire = 'never'\n", "buckets.b.expire"),
