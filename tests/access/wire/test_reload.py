@@ -83,7 +83,7 @@ def test_change_of_the_file_is_in_force_on_kept_connections(clients):
     for status, target, *lines in before:
         clients.await_status(status, target, *lines)
     changed = Token("bert", {"one": ["write"]}), Token("carl", {"two": ["list"]})
-    text = access_text(ADMIN, *changed, DORA, Token("dora-too", {}), STRANGER, Bucket("one"), Bucket("two"))
+    text = access_text(ADMIN, *changed, DORA, STRANGER, Bucket("one"), Bucket("two"))
     new_secret = Token("another", {}).sha256.hex()
     clients.write(text.replace(DORA.sha256.hex(), new_secret))
     after = {
