@@ -97,9 +97,8 @@ def _call_now(function: Callable[[], None]) -> None:
 class Store:
     """The byte strings in `backend`, named by `algorithm`. Used in the reactor's thread only.
 
-    `run` runs blocking calls. `max_size` in bytes; `max_uploads` may write to disk at once. `health` is
-    shared with other users of the disk. `seconds` is a monotonic clock. `call_soon` calls a function in the
-    next iteration of the reactor.
+    `run` runs blocking calls. `max_size` in bytes. `slots` are shared with other stores, `health` with other
+    users of the disk. `call_soon` calls a function in the next iteration of the reactor.
     """
 
     uploads_in_flight = 0
@@ -112,9 +111,8 @@ class Store:
         run: Run | IOThreads,
         *,
         max_size: int = MAX_SIZE,
-        max_uploads: int = MAX_UPLOADS,
+        slots: UploadSlots | None = None,
         health: Health | None = None,
-        seconds: Callable[[], float] = monotonic,
         call_soon: CallSoon = _call_now,
     ) -> None:
         self.algorithm = algorithm
@@ -128,10 +126,8 @@ class Store:
             alsoProvides(self, ISyncOpen)
         self._health = health = health or Health()
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
-        self._slots = UploadSlots(max_uploads, seconds)
-        self._admission = AdmissionControl(
-            backend, threads.read, health, max_size=max_size, slots=self._slots
-        )
+        self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
+        self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
         on_free_space = self._admission.update_free_space
         self._usage = UsageCount(backend, threads.list)
         self._commits = make_commits(backend, threads.commit, health, on_free_space, call_soon)
