@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
     from filestored.http.factory import HTTPFactory
+    from filestored.http.parser.forwarded import TrustedProxies
     from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
@@ -153,8 +154,6 @@ def make_server(
     """
     from filestored.access.in_force import RulesInForce
     from filestored.daemon.server import Server
-    from filestored.http.factory import HTTPFactory
-    from filestored.http.limits import Limits
     from filestored.web.guard import Guard
     from filestored.web.site import make_site
 
@@ -169,6 +168,7 @@ def make_server(
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches())
+    proxies = _trusted_proxies(settings)
     site = make_site(
         stores.default,
         images.images,
@@ -177,10 +177,10 @@ def make_server(
         registration=_registration(settings),
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
+        trusted_proxies=proxies,
     )
     access_log = _open_access_log(reactor, settings)
-    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    factory = HTTPFactory(site, reactor, limits, access_log)
+    factory = _make_factory(reactor, settings, site, access_log, proxies)
     recovery.start()
     rules = RulesInForce(reactor, partial(_use_rules, guard, stores.default, buckets, factory))
     if access is not None:
@@ -207,6 +207,27 @@ def _use_rules(
     default.set_limits(limits[DEFAULT_BUCKET])
     buckets.use_limits(limits)
     factory.clear_caches()
+
+
+def _trusted_proxies(settings: Settings) -> "TrustedProxies | None":
+    """Return the trusted proxies, None for none."""
+    from filestored.http.parser.forwarded import TrustedProxies
+
+    return TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+
+
+def _make_factory(
+    reactor: Any,
+    settings: Settings,
+    site: Any,
+    access_log: AccessLog | JsonAccessLog | None,
+    trusted_proxies: "TrustedProxies | None",
+) -> "HTTPFactory":
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.limits import Limits
+
+    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=trusted_proxies)
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-from filestored.images.accounts import ACCOUNTS, Accounts, read_key
+from filestored.images.accounts import Accounts, read_key
 from filestored.interfaces import IRecords
 from filestored.storage.disk.records import DiskRecords
 from tests.seaweedfs import SECRET_KEY
@@ -83,8 +83,7 @@ def tokens_of(records: IRecords) -> list[bytes]:
     if records.read(KEY) is None:
         return []
     accounts = Accounts(records, read_key(records))
-    names = {name.split("/")[1] for name in records.names(ACCOUNTS) if name.endswith("/account")}
-    return [accounts.get_token(name).encode() for name in sorted(names)]
+    return [accounts.get_token(name).encode() for name in accounts.names()]
 
 
 def _tokens_on_disk(images: str) -> list[bytes]:
