@@ -46,18 +46,18 @@ class OriginPolicy:
         self._checks_host = hosts is not None
         self._is_admitted = lru_cache(MAX_CACHED_HOSTS)(self._names_this_server)
 
-    def check_host(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError` (421) for a foreign `Host`."""
+    def check(self, request: IStreamedRequest, *, changes: bool = True) -> None:
+        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change requested by a foreign page.
+
+        Without `changes` only the `Host` is checked.
+        """
         if (
             self._checks_host
             and not self._is_admitted(request.getRequestHostname())
             and is_on_loopback(request.getHost())
         ):
             raise HTTPError(421, _UNKNOWN_HOST)
-
-    def check_change(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError` (403) for a change requested by a foreign page."""
-        if request.method not in SAFE_METHODS:
+        if changes and request.method not in SAFE_METHODS:
             self.check_site(request)
 
     def check_site(self, request: IStreamedRequest) -> None:
