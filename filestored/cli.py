@@ -1,8 +1,9 @@
-"""Command ``filestored``: administration of a store or an images directory, without the daemon.
+"""Command ``filestored``: administration of stores, image accounts and access files, without the daemon.
 
-Each command is one function; results go to stdout. Exit status: 0 done; 1 failed, with one line on stderr; 2
-invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130 interrupted, and the same
-command continues. On a terminal a progress bar is drawn, if rich is installed (the extra ``cli``).
+Each command is one function, here or in `commands/`; results go to stdout. Exit status: 0 done; 1 failed,
+with one line on stderr; 2 invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130
+interrupted, and the same command continues. On a terminal a progress bar is drawn, if rich is installed (the
+extra ``cli``).
 
 Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfile for a loop over files.
 """
@@ -15,6 +16,10 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from filestored import __version__, account_admin
+from filestored.commands import buckets, links, tokens
+from filestored.commands.output import DONE, FAILED, INCOMPLETE, INTERRUPTED
+from filestored.commands.output import print_error as _print_error
+from filestored.commands.output import print_line as _print
 from filestored.daemon.startup_errors import one_line
 from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
@@ -30,9 +35,6 @@ except ImportError:
 else:
     HAS_RICH = True
 """Whether the extra ``cli`` is installed, which draws the progress bar."""
-
-DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
-"""Exit statuses; argparse uses 2 for invalid arguments."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -85,7 +87,9 @@ def _list_accounts(arguments: Namespace) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="filestored", description="Administration of a store of filestored.")
+    parser = ArgumentParser(
+        prog="filestored", description="Administration of filestored: stores, accounts, tokens and links."
+    )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     migration = commands.add_parser(
@@ -101,6 +105,8 @@ def _parser() -> ArgumentParser:
     direction.add_argument("--abandon", action="store_true", help="undo an unfinished migration")
     migration.set_defaults(command=_migrate)
     _add_account_commands(commands)
+    for module in (tokens, buckets, links):
+        module.add_parser(commands)
     return parser
 
 
@@ -140,14 +146,6 @@ def _directory(text: str) -> str:
     if is_url(text):
         raise ArgumentTypeError(f"{text!r} is not a directory; copy the object store into one first")
     return os.path.realpath(text)
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def _print_error(line: str) -> None:
-    sys.stderr.write(f"filestored: {line}\n")
 
 
 @contextmanager

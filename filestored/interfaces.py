@@ -433,10 +433,27 @@ class IBackend(Interface):
 
 
 class ILimitedBackend(Interface):
-    """Optional, of a backend: it keeps `BucketLimits`. Does not block."""
+    """Optional, of a backend: it keeps `BucketLimits`.
+
+    Usage is recorded in a ledger while there is a quota.
+    """
+
+    needs_ledger: bool = Attribute("True while there is a quota, and the ledger is not open.")
 
     def set_limits(limits: BucketLimits) -> None:
-        """See `IStore.set_limits`."""
+        """See `IStore.set_limits`. Does not block."""
+
+    def admit(length: int | None) -> None:
+        """Raise `QuotaExceeded` if an upload of so many bytes does not fit now; None is unknown.
+
+        Does not block: a ledger that is not open admits all uploads.
+        """
+
+    def open_ledger() -> None:
+        """Open the ledger, which may count all files. Blocking; raises `OSError`. Idempotent."""
+
+    def recorded_usage() -> "Usage | None":
+        """Return the usage that the ledger records; None if it is not open. Blocking; raises `OSError`."""
 
 
 class IOpenToRead(Interface):
@@ -548,6 +565,12 @@ class ISink(Interface):
 
     def discard() -> None:
         """Free all resources. Does not raise."""
+
+
+class IRepairingSink(Interface):
+    """Optional, of a sink: `ISink.publish` may move damaged files to quarantine."""
+
+    displaced: Usage = Attribute("Number and size of the files that were moved, of the name it published.")
 
 
 class IRenewableSink(Interface):

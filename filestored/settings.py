@@ -52,6 +52,9 @@ connection.
 MAX_UPLOADS = 64
 """Default maximum of uploads that write to disk at once in one process."""
 
+MAX_OPEN_BUCKETS = 64
+"""Number of open buckets of one process beyond which idle ones are closed at once."""
+
 MAX_HELD_FILES = 16
 """Maximum number of files of a form that have arrived and are not committed. Each may have a descriptor."""
 
@@ -86,6 +89,7 @@ class Settings:
     `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and `max_uploads` are
     those of each process. `hosts` are names of this server, see `parse_host`. `reserve` is the free space to
     keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
+    `access` is the path of the access file, empty for none; `open_access` gives all clients all rights.
     """
 
     listen: tuple[str, ...]
@@ -106,6 +110,8 @@ class Settings:
     keep_alive: float = KEEP_ALIVE_SECONDS
     reserve: int | None = None
     spool: str = ""
+    access: str = ""
+    open_access: bool = False
     engine_timeout: float = ENGINE_TIMEOUT_SECONDS
 
     def to_json(self) -> str:
@@ -184,6 +190,14 @@ def parse_duration(text: str) -> float:
     if not 1 <= seconds <= MAX_DURATION_SECONDS:
         raise ValueError(f"{text!r} is not from one second to a hundred years")
     return float(seconds)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration for people, in the form of `parse_duration`: ``30 d``."""
+    for unit, count in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds % count == 0:
+            return f"{seconds / count:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def parse_level(text: str) -> str:

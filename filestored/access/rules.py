@@ -10,9 +10,26 @@ from dataclasses import dataclass, field
 
 from filestored.access import access_toml
 from filestored.access.tokens import key_id, sha256_of
-from filestored.access.values import DEFAULT_BUCKET, NO_RIGHTS, OTHER_BUCKETS, BucketRules, Right, Token
+from filestored.access.values import (
+    DEFAULT_BUCKET,
+    NO_RIGHTS,
+    OTHER_BUCKETS,
+    BucketRules,
+    Right,
+    Token,
+    ordered,
+)
 
-__all__ = ["DEFAULT_BUCKET", "NO_RIGHTS", "OTHER_BUCKETS", "AccessRules", "BucketRules", "Right", "Token"]
+__all__ = [
+    "DEFAULT_BUCKET",
+    "NO_RIGHTS",
+    "OTHER_BUCKETS",
+    "AccessRules",
+    "BucketRules",
+    "Right",
+    "Token",
+    "ordered",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,12 @@ class Options(usage.Options):
             None,
             "Disk space that must stay free: 1GiB, or 0. [default: 256MiB, or 5 % of a smaller disk]",
         ],
+        [
+            "access",
+            None,
+            None,
+            "File of tokens, their rights, and buckets; filestored token writes it. [default: no tokens]",
+        ],
         ["workers", None, "auto", "Number of worker processes; auto is one for each usable processor."],
         ["log", None, None, "File of the log. [default: stderr; in the background filestored.log]"],
         ["log-level", None, "INFO", "Minimum level to log: debug info warning error critical."],
@@ -135,6 +141,11 @@ class Options(usage.Options):
     optFlags: ClassVar[list[list[str | None]]] = [
         ["log-json", None, "Log one JSON object in each line."],
         [
+            "open",
+            None,
+            "Give all clients all rights, also on addresses that other machines reach; instead of --access.",
+        ],
+        [
             "open-registration",
             None,
             "Allow generate-token and retrieve-token for all clients; otherwise only from the same machine.",
@@ -152,6 +163,7 @@ class Options(usage.Options):
             "images": usage.CompleteDirs(),
             "spool": usage.CompleteDirs(),
             "log": usage.CompleteFiles(),
+            "access": usage.CompleteFiles(),
         }
     )
 
@@ -226,7 +238,11 @@ class Options(usage.Options):
     def _read(self) -> Settings:
         if self["open-registration"] and self["no-registration"]:
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
+        if self["access"] is not None and self["open"]:
+            raise usage.UsageError("--access and --open exclude each other")
         return Settings(
+            access="" if self["access"] is None else self._path("access"),
+            open_access=bool(self["open"]),
             listen=self._listen(),
             store=self._place("store"),
             images=self._place("images"),

@@ -86,8 +86,7 @@ class HTTPFactory(Factory):
     def drain(self) -> Deferred[None]:
         """Close idle connections and let requests finish; fires when no connection is left."""
         self.draining = True
-        self._cache.clear()
-        self._loopback_cache.clear()
+        self.clear_caches()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:
@@ -95,6 +94,11 @@ class HTTPFactory(Factory):
         drained: Deferred[None] = Deferred()
         self._on_drained.append(drained)
         return drained
+
+    def clear_caches(self) -> None:
+        """Remove all cached responses, and close the files that were kept open for them."""
+        self._cache.clear()
+        self._loopback_cache.clear()
 
     def abort(self) -> None:
         """Close all connections at once."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,24 +32,16 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
+from filestored.settings import MAX_OPEN_BUCKETS
 from filestored.storage.store import Store
 from filestored.storage.thread_pool import Run
 from filestored.storage.threads import JobCount
-
-BUCKETS = "buckets"
-"""Directory of the buckets besides the default one."""
 
 IDLE_SECONDS = 600.0
 """Seconds without a request after which a bucket is closed."""
 
 CHECK_SECONDS = 30.0
 """Interval of the search for idle buckets."""
-
-MAX_OPEN_BUCKETS = 64
-"""Number of open buckets beyond which idle ones are closed at once."""
-
-DESCRIPTORS_PER_BUCKET = 270
-"""Descriptors of an open bucket on a disk: its shards, and some files."""
 
 NO_LIMITS = BucketLimits()
 
@@ -108,6 +101,17 @@ class Buckets:
         self._open: dict[str, _Bucket] = {}
         self._locks: defaultdict[str, DeferredLock] = defaultdict(DeferredLock)
         self._limits: Mapping[str, BucketLimits] = {}
+        self._next_check: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Begin to close idle buckets."""
+        self._next_check = self._clock.callLater(CHECK_SECONDS, self._check)
+
+    def stop(self) -> None:
+        """Close no more buckets."""
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
 
     def get(self, name: str, *, create: bool) -> "IStore | Deferred[IStore]":
         """See `IBuckets.get`."""
@@ -141,6 +145,10 @@ class Buckets:
             self._closing()
         for name in closed:
             self._run(self._open.pop(name).close).addErrback(self._not_closed, name)
+
+    def _check(self) -> None:
+        self.start()
+        self.close_idle()
 
     async def _open_or_empty(self, name: str, *, create: bool) -> IStore:
         lock = self._locks[name]

@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from filestored.digest import SHARD_DIGITS, Algorithm, Digest
 from filestored.errors import Collision
-from filestored.interfaces import IRenewableSink, ISink
+from filestored.interfaces import IRenewableSink, IRepairingSink, ISink, Usage
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
@@ -36,11 +36,12 @@ _READ_CHUNK_BYTES = 1024 * 1024
 _MAX_ATTEMPTS = 100
 
 
-@implementer(ISink, IRenewableSink)
+@implementer(ISink, IRenewableSink, IRepairingSink)
 class DiskSink:
     """The sink of an upload to the shards of one store; `write`, `seal` and `discard` are the temp file's."""
 
     encoding = None
+    displaced = Usage(0, 0)
     _log = Logger()
 
     def __init__(
@@ -164,6 +165,8 @@ class DiskSink:
 
     def _quarantine_file(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
         if self._quarantine.move_in(suspect, digest.hex, shard, reason):
+            if stat.S_ISREG(suspect.st_mode):
+                self.displaced = Usage(self.displaced.files + 1, self.displaced.bytes + suspect.st_size)
             self._log.error("{digest} moved to quarantine: {reason}", digest=digest.hex, reason=reason)
 
     def _same_content(self, existing: int, size: int) -> bool:

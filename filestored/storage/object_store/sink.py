@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import Collision, EngineError, OutcomeUnknown
-from filestored.interfaces import IRenewableSink, ISink
+from filestored.interfaces import IRenewableSink, IRepairingSink, ISink, Usage
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.client import (
     MAX_PUT_BYTES,
@@ -45,11 +45,12 @@ def key_of(digest: Digest) -> str:
     return f"{digest.shard}/{digest.hex}"
 
 
-@implementer(ISink, IRenewableSink)
+@implementer(ISink, IRenewableSink, IRepairingSink)
 class ObjectSink:
     """The sink of one upload; `write` and `discard` are those of the spooled content."""
 
     encoding = None
+    displaced = Usage(0, 0)
     _log = Logger()
 
     def __init__(
@@ -153,5 +154,7 @@ class ObjectSink:
         self._log.error("{key} copied to {name}: it is damaged", key=existing.key, name=name)
         if self._content.size > MAX_PUT_BYTES:
             self._client.put(existing.key, data)
-            return True
-        return self._client.replace(existing.key, data, existing.version)
+        elif not self._client.replace(existing.key, data, existing.version):
+            return False
+        self.displaced = Usage(1, existing.size)
+        return True
