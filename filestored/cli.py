@@ -8,6 +8,7 @@ extra ``cli``).
 Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfile for a loop over files.
 """
 
+import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -71,18 +72,28 @@ def _abandon(store: str) -> int:
 
 
 def _add_account(arguments: Namespace) -> int:
-    _print(account_admin.add(arguments.images, arguments.name))
-    return DONE
+    return _print_token(arguments, account_admin.add(arguments.images, arguments.name))
 
 
 def _show_token(arguments: Namespace) -> int:
-    _print(account_admin.token(arguments.images, arguments.name))
+    return _print_token(arguments, account_admin.token(arguments.images, arguments.name))
+
+
+def _print_token(arguments: Namespace, token: str) -> int:
+    _print(json.dumps({"account": arguments.name, "token": token}) if arguments.json else token)
     return DONE
 
 
 def _list_accounts(arguments: Namespace) -> int:
-    for name in account_admin.names(arguments.images):
-        _print(name)
+    names = account_admin.names(arguments.images)
+    for line in [json.dumps({"accounts": names})] if arguments.json else names:
+        _print(line)
+    return DONE
+
+
+def _delete_account(arguments: Namespace) -> int:
+    account_admin.delete(arguments.images, arguments.name)
+    _print(f"the account {arguments.name} and its images are deleted")
     return DONE
 
 
@@ -113,19 +124,17 @@ def _parser() -> ArgumentParser:
 def _add_account_commands(commands: Any) -> None:
     account = commands.add_parser(
         "account",
-        help="create accounts of the image API, and print their tokens",
+        help="create, list and delete accounts of the image API, and print their tokens",
         description="Works on --images itself, also beside running daemons. Run it as the owner of the "
         "directory, or as root; for an object store, with the variables of the daemon.",
     )
     actions = account.add_subparsers(required=True, metavar="ACTION")
-    for name, command, text in (
-        ("add", _add_account, "create an account, and print its token"),
-        ("token", _show_token, "print the token of an account"),
-        ("list", _list_accounts, "print the names of all accounts"),
-    ):
-        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+    for name, command, text, output in _ACCOUNT_ACTIONS:
+        action = actions.add_parser(name, help=text[0].lower() + text.partition(".")[0][1:], description=text)
         if command is not _list_accounts:
             action.add_argument("name", metavar="NAME", help="name of the account")
+        if output:
+            action.add_argument("--json", action="store_true", help=f"print one JSON document: {output}")
         action.add_argument(
             "--images",
             metavar="PLACE",
@@ -134,6 +143,21 @@ def _add_account_commands(commands: Any) -> None:
             help="the daemon's --images, a directory or a URL [default: images]",
         )
         action.set_defaults(command=command)
+
+
+_ACCOUNT_ACTIONS = (
+    ("add", _add_account, "Create an account, and print its token.", '{"account": NAME, "token": TOKEN}'),
+    ("token", _show_token, "Print the token of an account.", '{"account": NAME, "token": TOKEN}'),
+    ("list", _list_accounts, "Print the names of all accounts.", '{"accounts": [NAME, ...]}'),
+    (
+        "delete",
+        _delete_account,
+        "Delete an account with its images, without a question. Its token is invalid at once, and its name "
+        "can be registered again. If the command is interrupted, run it again; the name is taken until then.",
+        None,
+    ),
+)
+"""Actions of ``account``: name, function, description, and the form of the JSON output, if there is one."""
 
 
 def _place(text: str) -> str:

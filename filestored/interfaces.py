@@ -648,6 +648,12 @@ class IRecords(Interface):
     def names(prefix: str) -> list[str]:
         """Return all names below `prefix` in ascending order."""
 
+    def is_empty(prefix: str) -> bool:
+        """Return whether all records below `prefix` were removed, and nothing else is there.
+
+        False if `prefix` never existed, or is a symbolic link.
+        """
+
 
 # --- streamed requests, provided by ``http/`` to ``web/`` -------------------------------------
 

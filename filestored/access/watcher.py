@@ -22,7 +22,7 @@ CHECK_SECONDS = 1.0
 """Interval of the comparisons."""
 
 _Version = tuple[int, ...] | None
-"""What tells versions of the file apart; None for a missing file."""
+"""Device, inode, times and size of a version of the file; None for a missing file."""
 
 
 class AccessWatcher:
