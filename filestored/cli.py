@@ -1,12 +1,14 @@
-"""Command ``filestored``: administration of a store or an images directory, without the daemon.
+"""Command ``filestored``: administration of stores, image accounts and access files, without the daemon.
 
-Each command is one function; results go to stdout. Exit status: 0 done; 1 failed, with one line on stderr; 2
-invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130 interrupted, and the same
-command continues. On a terminal a progress bar is drawn, if rich is installed (the extra ``cli``).
+Each command is one function, here or in `commands/`; results go to stdout. Exit status: 0 done; 1 failed,
+with one line on stderr; 2 invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130
+interrupted, and the same command continues. On a terminal a progress bar is drawn, if rich is installed (the
+extra ``cli``).
 
 Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfile for a loop over files.
 """
 
+import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -15,6 +17,10 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from filestored import __version__, account_admin
+from filestored.commands import buckets, links, tokens
+from filestored.commands.output import DONE, FAILED, INCOMPLETE, INTERRUPTED
+from filestored.commands.output import print_error as _print_error
+from filestored.commands.output import print_line as _print
 from filestored.daemon.startup_errors import one_line
 from filestored.digest import ALGORITHMS
 from filestored.errors import FilestoredError
@@ -30,9 +36,6 @@ except ImportError:
 else:
     HAS_RICH = True
 """Whether the extra ``cli`` is installed, which draws the progress bar."""
-
-DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
-"""Exit statuses; argparse uses 2 for invalid arguments."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -69,23 +72,35 @@ def _abandon(store: str) -> int:
 
 
 def _add_account(arguments: Namespace) -> int:
-    _print(account_admin.add(arguments.images, arguments.name))
-    return DONE
+    return _print_token(arguments, account_admin.add(arguments.images, arguments.name))
 
 
 def _show_token(arguments: Namespace) -> int:
-    _print(account_admin.token(arguments.images, arguments.name))
+    return _print_token(arguments, account_admin.token(arguments.images, arguments.name))
+
+
+def _print_token(arguments: Namespace, token: str) -> int:
+    _print(json.dumps({"account": arguments.name, "token": token}) if arguments.json else token)
     return DONE
 
 
 def _list_accounts(arguments: Namespace) -> int:
-    for name in account_admin.names(arguments.images):
-        _print(name)
+    names = account_admin.names(arguments.images)
+    for line in [json.dumps({"accounts": names})] if arguments.json else names:
+        _print(line)
+    return DONE
+
+
+def _delete_account(arguments: Namespace) -> int:
+    account_admin.delete(arguments.images, arguments.name)
+    _print(f"the account {arguments.name} and its images are deleted")
     return DONE
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="filestored", description="Administration of a store of filestored.")
+    parser = ArgumentParser(
+        prog="filestored", description="Administration of filestored: stores, accounts, tokens and links."
+    )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     migration = commands.add_parser(
@@ -101,25 +116,25 @@ def _parser() -> ArgumentParser:
     direction.add_argument("--abandon", action="store_true", help="undo an unfinished migration")
     migration.set_defaults(command=_migrate)
     _add_account_commands(commands)
+    for module in (tokens, buckets, links):
+        module.add_parser(commands)
     return parser
 
 
 def _add_account_commands(commands: Any) -> None:
     account = commands.add_parser(
         "account",
-        help="create accounts of the image API, and print their tokens",
+        help="create, list and delete accounts of the image API, and print their tokens",
         description="Works on --images itself, also beside running daemons. Run it as the owner of the "
         "directory, or as root; for an object store, with the variables of the daemon.",
     )
     actions = account.add_subparsers(required=True, metavar="ACTION")
-    for name, command, text in (
-        ("add", _add_account, "create an account, and print its token"),
-        ("token", _show_token, "print the token of an account"),
-        ("list", _list_accounts, "print the names of all accounts"),
-    ):
-        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+    for name, command, text, output in _ACCOUNT_ACTIONS:
+        action = actions.add_parser(name, help=text[0].lower() + text.partition(".")[0][1:], description=text)
         if command is not _list_accounts:
             action.add_argument("name", metavar="NAME", help="name of the account")
+        if output:
+            action.add_argument("--json", action="store_true", help=f"print one JSON document: {output}")
         action.add_argument(
             "--images",
             metavar="PLACE",
@@ -128,6 +143,21 @@ def _add_account_commands(commands: Any) -> None:
             help="the daemon's --images, a directory or a URL [default: images]",
         )
         action.set_defaults(command=command)
+
+
+_ACCOUNT_ACTIONS = (
+    ("add", _add_account, "Create an account, and print its token.", '{"account": NAME, "token": TOKEN}'),
+    ("token", _show_token, "Print the token of an account.", '{"account": NAME, "token": TOKEN}'),
+    ("list", _list_accounts, "Print the names of all accounts.", '{"accounts": [NAME, ...]}'),
+    (
+        "delete",
+        _delete_account,
+        "Delete an account with its images, without a question. Its token is invalid at once, and its name "
+        "can be registered again. If the command is interrupted, run it again; the name is taken until then.",
+        None,
+    ),
+)
+"""Actions of ``account``: name, function, description, and the form of the JSON output, if there is one."""
 
 
 def _place(text: str) -> str:
@@ -140,14 +170,6 @@ def _directory(text: str) -> str:
     if is_url(text):
         raise ArgumentTypeError(f"{text!r} is not a directory; copy the object store into one first")
     return os.path.realpath(text)
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def _print_error(line: str) -> None:
-    sys.stderr.write(f"filestored: {line}\n")
 
 
 @contextmanager
