@@ -6,12 +6,12 @@ Addresses of clients, image tokens, credentials, early refusals, and secrets in 
 import os
 import re
 import signal
-import socket
 import struct
 import subprocess
 from base64 import b64encode
 from functools import partial
 from hashlib import sha256
+from ipaddress import ip_address
 from select import select
 
 import pytest
@@ -239,9 +239,11 @@ def test_only_fields_of_a_trusted_peer_count(site):
 
 
 def version_2(source):
-    """Return a header of version 2 of the PROXY protocol for a client over IPv4."""
-    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5555, 80)
-    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(addresses)) + addresses
+    """Return a header of version 2 of the PROXY protocol for a client with this address."""
+    packed = ip_address(source).packed
+    addresses = packed * 2 + struct.pack("!HH", 5555, 80)
+    form = b"\x11" if len(packed) == 4 else b"\x21"
+    return b"\r\n\r\n\0\r\nQUIT\n\x21" + form + struct.pack("!H", len(addresses)) + addresses
 
 
 PROXIED = [
@@ -252,6 +254,9 @@ PROXIED = [
     (b"PROXY TCP6 2001:db8::9 ::1 5555 80\r\n", FORGED[:1], "2001:db8::9"),
     (version_2("203.0.113.9"), FORGED[:1], "203.0.113.9"),
     (version_2("10.0.0.5"), FORGED[1:], "203.0.113.8"),
+    (version_2("2001:db8::9"), FORGED[:1], "2001:db8::9"),
+    (b"PROXY UNKNOWN\r\n", FORGED[:1], "-"),
+    (b"PROXY UNKNOWN 1 2\r\n", FORGED[:1], "-"),
     (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", FORGED[:1], "-"),
 ]
 
