@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from secrets import token_hex
 
-from filestored.access.editing import with_token, without_token
 from filestored.access.rules import AccessRules, Right
 from filestored.access.tokens import make_secret, sha256_of
 from filestored.errors import AccessFileError
@@ -52,12 +51,16 @@ def add_token(path: str, name: str, buckets: Mapping[str, Set[Right]], expires: 
     Creates a missing file. Raises `AccessFileError`, which names the path, or `OSError`.
     """
     secret = make_secret()
+    from filestored.access.editing import with_token  # it imports an editor, which no server needs
+
     _edit(path, lambda text: with_token(text, name, sha256_of(secret), buckets, expires), create=True)
     return secret
 
 
 def revoke_token(path: str, name: str) -> None:
     """Remove a token. Raises `AccessFileError`, which names the path, or `OSError`."""
+    from filestored.access.editing import without_token
+
     _edit(path, lambda text: without_token(text, name), create=False)
 
 
