@@ -120,7 +120,7 @@ REFUSED_MODES = [0o604, 0o602, 0o601, 0o644, 0o666]
 
 @pytest.fixture
 def fault_in(tmp_path):
-    """A function that reads an access file, which cannot work, as the daemon does; returns the line about it."""
+    """A function that reads an access file, which cannot work, as the daemon does; returns the fault."""
 
     def read(content: bytes, mode: int = 0o600) -> str:
         path = tmp_path / "rules.toml"
@@ -139,7 +139,7 @@ def fault_in(tmp_path):
 
 @pytest.mark.parametrize("mode", REFUSED_MODES)
 def test_access_file_that_others_may_use_is_refused(fault_in, mode):
-    assert "others" in fault_in(TEXT.encode(), mode)
+    assert "other users" in fault_in(TEXT.encode(), mode)
 
 
 @pytest.mark.parametrize("mode", ACCEPTED_MODES)
@@ -177,7 +177,7 @@ def test_access_file_that_cannot_work_names_the_fault(fault_in, case):
 STARTS = [
     (BROKEN["unknown key"][0], 0o600, "rules.toml: buckets.b.qouta"),
     (BROKEN["secret for its hash"][0], 0o600, "rules.toml: tokens.anna.sha256"),
-    (TEXT, 0o604, "rules.toml.*others"),
+    (TEXT, 0o604, "rules.toml: other users"),
     (None, None, "none.toml"),
 ]
 
