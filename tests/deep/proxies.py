@@ -4,8 +4,8 @@ nginx passes requests on, over one connection that it keeps. Odd requests go thr
 but not so that it minds; behind each, another client asks for a file. Were the two of different minds
 about where a request ends, that client would get the response of another one.
 
-An upload of 3 GiB passes nginx, HAProxy and Caddy with the configurations in deploy/. The proxy keeps it neither
-in memory nor in files, and the access log has the address of the client.
+An upload of 3 GiB passes nginx, HAProxy and Caddy with the configurations in deploy/. The proxy keeps it
+neither in memory nor in files, and the access log has the address of the client.
 """
 
 import itertools
