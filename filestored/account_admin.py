@@ -7,12 +7,13 @@ first, so that the daemon can read what was made.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from filestored.daemon.startup.engine_check import connect
-from filestored.errors import InvalidFileName, UnusableStore
+from filestored.errors import InvalidFileName, UnknownToken, UnusableStore
 from filestored.images import directory as image_directory
-from filestored.images.accounts import ACCOUNTS, USERNAME, Accounts, read_key
+from filestored.images.accounts import USERNAME, Accounts, read_key
+from filestored.images.catalog import Catalog, DeleteBlobs
 from filestored.interfaces import IRecords
 from filestored.settings import ENGINE_TIMEOUT_SECONDS
 from filestored.storage.disk.format_file import NAME, parse
@@ -33,14 +34,39 @@ def add(directory: str, username: str) -> str:
 
 def token(directory: str, username: str) -> str:
     """Return the token of an account. Raises `NotFound`, `UnusableStore` or `OSError`."""
-    with _opened(directory) as records:
+    with _opened(directory) as records, _damage_reported(username):
         return Accounts(records, read_key(records)).get_token(username)
 
 
 def names(directory: str) -> list[str]:
     """Return the names of all accounts in ascending order. Raises `UnusableStore` or `OSError`."""
     with _opened(directory) as records:
-        return [name for name in records.entries(ACCOUNTS) if records.read(f"{ACCOUNTS}/{name}/account")]
+        return Accounts(records).names()
+
+
+def delete(directory: str, username: str) -> None:
+    """Delete an account with its images, or continue an interrupted deletion.
+
+    Raises `NotFound`, `UnusableStore` or `OSError`.
+    """
+    with _opened(directory) as records, _opened_to_delete(directory) as delete_blobs:
+        accounts = Accounts(records, read_key(records))
+        with _damage_reported(username):
+            account = accounts.begin_deletion(username)
+        with suppress(UnknownToken):  # another process has finished the deletion
+            for step in Catalog(records, username).removal_steps(delete_blobs):
+                with accounts.holding(account):
+                    step()
+        accounts.finish_deletion(account)
+
+
+@contextmanager
+def _damage_reported(username: str) -> Iterator[None]:
+    """Raise `UnusableStore` for a damaged account record."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError):
+        raise UnusableStore(f"the record of {username} is damaged; restore it from a copy") from None
 
 
 @contextmanager
@@ -48,6 +74,15 @@ def _opened(place: str) -> Iterator[IRecords]:
     """Open the records in a directory or an object store. Raises `UnusableStore` or `OSError`."""
     with _opened_bucket(place) if is_url(place) else _opened_directory(place) as records:
         yield records
+
+
+def _opened_to_delete(place: str) -> AbstractContextManager[DeleteBlobs]:
+    """Open the blobs in a directory or an object store for deletions. Raises `UnusableStore` or `OSError`."""
+    if not is_url(place):
+        return image_directory.opened_to_delete(place)
+    from filestored.images import bucket
+
+    return bucket.opened_to_delete(connect(place, ENGINE_TIMEOUT_SECONDS))
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from filestored.access.values import DEFAULT_BUCKET
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
 from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
@@ -34,7 +33,6 @@ from filestored.storage.disk.layout import check, prepare
 from filestored.storage.health import DeviceHealth
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
-from filestored.storage.store import Store
 from filestored.storage.threads import ThreadPools
 from filestored.stores import FileStores, connect, make_pools
 
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
     from filestored.http.factory import HTTPFactory
+    from filestored.http.parser.forwarded import TrustedProxies
     from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
@@ -153,10 +152,7 @@ def make_server(
     """
     from filestored.access.in_force import RulesInForce
     from filestored.daemon.server import Server
-    from filestored.http.factory import HTTPFactory
-    from filestored.http.limits import Limits
     from filestored.web.guard import Guard
-    from filestored.web.site import make_site
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
@@ -169,7 +165,35 @@ def make_server(
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches())
-    site = make_site(
+    proxies = _trusted_proxies(settings)
+    site = _make_site(settings, stores, buckets, guard, images, proxies)
+    access_log = _open_access_log(reactor, settings)
+    factory = _make_factory(reactor, settings, site, access_log, proxies)
+    recovery.start()
+    rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
+    if access is not None:
+        rules.use(access)
+        buckets.start()
+
+    def stop_background() -> "Deferred[Any]":
+        recovery.stop()
+        rules.stop()
+        return gatherResults([buckets.stop(), images.stop()])
+
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
+
+
+def _make_site(
+    settings: Settings,
+    stores: FileStores,
+    buckets: Buckets,
+    guard: "Guard",
+    images: ImageService,
+    proxies: "TrustedProxies | None",
+) -> Any:
+    from filestored.web.site import make_site
+
+    return make_site(
         stores.default,
         images.images,
         buckets=buckets,
@@ -177,36 +201,38 @@ def make_server(
         registration=_registration(settings),
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
+        trusted_proxies=proxies,
     )
-    access_log = _open_access_log(reactor, settings)
-    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    factory = HTTPFactory(site, reactor, limits, access_log)
-    recovery.start()
-    rules = RulesInForce(reactor, partial(_use_rules, guard, stores.default, buckets, factory))
-    if access is not None:
-        rules.use(access)
-        buckets.start()
-
-    def stop_background() -> "Deferred[None]":
-        recovery.stop()
-        rules.stop()
-        buckets.stop()
-        return images.stop()
-
-    return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
 
 
-def _use_rules(
-    guard: "Guard", default: Store, buckets: Buckets, factory: "HTTPFactory", rules: "AccessRules"
-) -> None:
+def _use_rules(guard: "Guard", buckets: Buckets, factory: "HTTPFactory", rules: "AccessRules") -> None:
     """Use rules of access for all requests and responses that follow."""
     guard.rules = rules
-    limits = {
-        name: BucketLimits(each.quota, each.max_files, each.expire) for name, each in rules.buckets.items()
-    }
-    default.set_limits(limits[DEFAULT_BUCKET])
-    buckets.use_limits(limits)
+    buckets.use_limits(
+        {name: BucketLimits(each.quota, each.max_files, each.expire) for name, each in rules.buckets.items()}
+    )
     factory.clear_caches()
+
+
+def _trusted_proxies(settings: Settings) -> "TrustedProxies | None":
+    """Return the trusted proxies, None for none."""
+    from filestored.http.parser.forwarded import TrustedProxies
+
+    return TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+
+
+def _make_factory(
+    reactor: Any,
+    settings: Settings,
+    site: Any,
+    access_log: AccessLog | JsonAccessLog | None,
+    trusted_proxies: "TrustedProxies | None",
+) -> "HTTPFactory":
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.limits import Limits
+
+    limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=trusted_proxies)
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:

@@ -493,6 +493,24 @@ class IQuarantine(Interface):
         """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
 
 
+class IExpiringBackend(Interface):
+    """Optional, of a backend: deletes files whose last upload is long ago. Blocking."""
+
+    def claimed_sweep(interval: float) -> "AbstractContextManager[float | None]":
+        """Claim a search for old files, for the context; it is the time by the clock of `StoredFileInfo`.
+
+        It is None while another process searches, or if one did within the last `interval` seconds. Raises
+        `OSError`.
+        """
+
+    def delete_expired(digest: Digest, before: float) -> bool:
+        """Delete the file if its last upload was `before` that time; return whether it was deleted.
+
+        An upload that is acknowledged meanwhile is kept, see `IRenewableSink`. After a power failure the file
+        may be back. Raises `OSError`.
+        """
+
+
 class IAliases(Interface):
     """Optional, of a backend: resolves digests of former algorithms."""
 
@@ -629,6 +647,12 @@ class IRecords(Interface):
 
     def names(prefix: str) -> list[str]:
         """Return all names below `prefix` in ascending order."""
+
+    def is_empty(prefix: str) -> bool:
+        """Return whether all records below `prefix` were removed, and nothing else is there.
+
+        False if `prefix` never existed, or is a symbolic link.
+        """
 
 
 # --- streamed requests, provided by ``http/`` to ``web/`` -------------------------------------

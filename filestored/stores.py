@@ -6,6 +6,7 @@ Both are on the same backend, a disk or an object store, and share threads, uplo
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
 from filestored.interfaces import IBackend
 from filestored.settings import Settings
@@ -15,6 +16,10 @@ from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import BUCKETS, DEFAULT_HASH, prepare, prepare_bucket, repair
 from filestored.storage.health import DeviceHealth, Health
+from filestored.storage.limits.disk_usage import DiskUsage
+from filestored.storage.limits.expiry import ExpirySweeper
+from filestored.storage.limits.ledger import MakeLedger
+from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.object_store.url import is_url, parse_url
 from filestored.storage.recovery import Recovery
 from filestored.storage.store import Store
@@ -23,6 +28,7 @@ from filestored.storage.threads import MAX_REMOTE_THREADS, MAX_THREADS, IOThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filestored.storage.object_store.backend import ObjectBackend
     from filestored.storage.object_store.client import ObjectStoreClient
 
 MAX_CACHED_FILES_OF_BUCKET = 128
@@ -56,13 +62,25 @@ class FileStores:
             self._algorithm = prepare(
                 settings.store, settings.hash_name, report=report, must_exist=must_exist
             )
-        self.default = self._make_default()
+        self._default = self._make_default()
+
+    @property
+    def default(self) -> Store:
+        """The store of the default bucket."""
+        return self._default.store
 
     def buckets(self, closing: "Callable[[], None]") -> Buckets:
         """Return the buckets besides the default one; see `Buckets` for `closing`."""
         open_bucket = self._open_object_bucket if is_url(self._settings.store) else self._open_disk_bucket
-        empty = EmptyStore(self._algorithm, self._settings.max_size)
-        return Buckets(self._reactor, open_bucket, self._threads.read, empty, closing)
+        return Buckets(
+            self._reactor,
+            open_bucket,
+            self._threads.read,
+            EmptyStore(self._algorithm, self._settings.max_size),
+            sweeper=ExpirySweeper(self._reactor),
+            default=(DEFAULT_BUCKET, self._default),
+            closing=closing,
+        )
 
     def _open_client(self, recovery: Recovery) -> None:
         from filestored.storage.object_store.spool import Spool
@@ -71,19 +89,30 @@ class FileStores:
         self._spool = Spool(self._settings.spool, self._settings.reserve)
         self._algorithm = algorithm(self._settings.hash_name or DEFAULT_HASH)
 
-    def _make_default(self) -> Store:
+    def _make_default(self) -> OpenedStore:
+        backend: IBackend
         if is_url(self._settings.store):
-            from filestored.storage.object_store.backend import ObjectBackend
-
-            backend: IBackend = ObjectBackend(self._client, self._algorithm, self._spool)
+            backend, make_ledger = self._object_backend(self._client, self._algorithm)
         else:
-            backend = DiskBackend(
-                self._settings.store,
-                self._algorithm,
-                reserve=self._settings.reserve,
-                file_cache=FileCache(),
-            )
-        return self._make_store(backend, self._algorithm, self._threads)
+            backend, make_ledger = self._disk_backend(self._settings.store, self._algorithm, FileCache())
+        if self._settings.access:
+            backend = LimitedBackend(backend, make_ledger)
+        store = self._make_store(backend, self._algorithm, self._threads)
+        return OpenedStore(store, backend, JobCount(), None)
+
+    def _disk_backend(
+        self, path: str, own: Algorithm, file_cache: FileCache
+    ) -> tuple[DiskBackend, MakeLedger]:
+        backend = DiskBackend(path, own, reserve=self._settings.reserve, file_cache=file_cache)
+        return backend, partial(DiskUsage, path)
+
+    def _object_backend(
+        self, client: "ObjectStoreClient", own: Algorithm
+    ) -> tuple["ObjectBackend", MakeLedger]:
+        from filestored.storage.limits.object_usage import ObjectUsage
+        from filestored.storage.object_store.backend import ObjectBackend
+
+        return ObjectBackend(client, own, self._spool), partial(ObjectUsage, client)
 
     def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads) -> Store:
         return Store(
@@ -98,20 +127,28 @@ class FileStores:
 
     def _open_disk_bucket(self, name: str, *, create: bool) -> OpenedStore:
         path, own = prepare_bucket(self._settings.store, name, self._algorithm, create=create)
-        cache = FileCache(MAX_CACHED_FILES_OF_BUCKET)
-        backend = DiskBackend(path, own, reserve=self._settings.reserve, file_cache=cache)
-        jobs = JobCount()
-        return OpenedStore(self._make_store(backend, own, self._threads.counted(jobs)), jobs, backend.close)
+        backend, make_ledger = self._disk_backend(path, own, FileCache(MAX_CACHED_FILES_OF_BUCKET))
+        return self._opened(LimitedBackend(backend, make_ledger), own, backend.close)
 
     def _open_object_bucket(self, name: str, *, create: bool) -> OpenedStore:
         from filestored.storage.object_store import layout
-        from filestored.storage.object_store.backend import ObjectBackend
 
         client = self._client.below(f"{BUCKETS}/{name}", confirms=False)
         own = layout.prepare_bucket(client, self._algorithm, create=create)
-        backend = ObjectBackend(client, own, self._spool)
+        backend, make_ledger = self._object_backend(client, own)
+        return self._opened(LimitedBackend(backend, make_ledger), own)
+
+    def _opened(
+        self, backend: LimitedBackend, own: Algorithm, close_files: "Callable[[], None] | None" = None
+    ) -> OpenedStore:
+        def close() -> None:
+            backend.close()
+            if close_files is not None:
+                close_files()
+
         jobs = JobCount()
-        return OpenedStore(self._make_store(backend, own, self._threads.counted(jobs)), jobs, _do_nothing)
+        store = self._make_store(backend, own, self._threads.counted(jobs))
+        return OpenedStore(store, backend, jobs, close)
 
 
 def connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":
@@ -126,7 +163,3 @@ def connect(settings: Settings, url: str, health: Health, recovery: Recovery) ->
 def make_pools(pools: ThreadPools, api: str, place: str) -> IOThreads:
     """Return the threads for a directory or an object store; `api` prefixes their names."""
     return pools.make(api, MAX_REMOTE_THREADS if is_url(place) else MAX_THREADS)
-
-
-def _do_nothing() -> None:
-    """Close a bucket of an object store, which holds nothing."""

@@ -1,5 +1,6 @@
 """``filestored account``, as an operator runs it, beside a real daemon and without one."""
 
+import json
 import os
 import re
 import shutil
@@ -7,13 +8,18 @@ import stat
 import subprocess
 import sys
 import tempfile
+from glob import glob
 
 import pytest
 import requests
 
+from filestored import account_admin
+from filestored.errors import UnusableStore
+from filestored.images import directory as image_directory
 from tests.balanced_daemons import IMAGES, start_on_engine
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT
+from tests.images.image_client import Client, png
 from tests.seaweedfs import NEEDS
 
 NOBODY = 65534
@@ -43,6 +49,56 @@ def test_account_created_by_the_command_works_at_once(images):
     assert "anna\n" == account("list", images=directory).stdout
 
 
+def status(client, path):
+    """The status of a GET with the token of a client, each time on a connection of its own."""
+    return client.call("GET", path).status_code
+
+
+def test_deleted_account_is_gone_at_once_for_all_workers_and_other_accounts_keep_theirs(images):
+    running, directory = images
+    anna, bert = (
+        Client.of(running, account("add", name, images=directory).stdout.strip()) for name in ("anna", "bert")
+    )
+    identity, other = (client.upload("cat.png", png()).json()["File ID"] for client in (anna, bert))
+    paths = ["get-image-list/", f"get-image/{identity}/", f"get-image/{identity}/?width=5"]
+    for _ in range(4):
+        assert {200} == {status(anna, path) for path in paths}
+    done = account("delete", "anna", images=directory)
+    assert (0, "the account anna and its images are deleted\n", "") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
+    for _ in range(4):
+        assert {401} == {status(anna, path) for path in paths}
+        assert png() == bert.call("GET", f"get-image/{other}/").content
+    blobs = [name for shard in glob(f"{directory}/blobs/[0-9a-f][0-9a-f]") for name in os.listdir(shard)]
+    assert (1, []) == (len(blobs), os.listdir(f"{directory}/thumbnails"))
+    assert "bert\n" == account("list", images=directory).stdout
+    again = Client.of(running, account("add", "anna", images=directory).stdout.strip())
+    assert anna.token != again.token
+    assert {} == again.list_images()
+    assert 404 == status(again, f"get-image/{identity}/")
+    assert 201 == again.upload("cat.png", png()).status_code
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """An images directory without a daemon, with the account anna."""
+    directory = str(tmp_path / "images")
+    image_directory.prepare(directory)
+    account_admin.add(directory, "anna")
+    return directory
+
+
+def test_json_output_is_one_document(prepared):
+    added = json.loads(account("add", "bert", "--json", images=prepared).stdout)
+    assert {"account": "bert", "token": account_admin.token(prepared, "bert")} == added
+    assert added == json.loads(account("token", "bert", "--json", images=prepared).stdout)
+    listed = json.loads(account("list", "--json", images=prepared).stdout)
+    assert {"accounts": ["anna", "bert"]} == listed
+
+
 def test_an_account_made_over_http_is_known_to_the_command(start_daemon, tmp_path):
     running = start_daemon("--workers", "1")
     made = requests.get(f"{running.url}imageapi/generate-token/anna/", timeout=TIMEOUT).json()["token"]
@@ -67,13 +123,25 @@ def test_no_registration_refuses_both_calls(images):
         (["token", "bert"], "User does not exist"),
         (["add", "../x"], "A user name has 1 to 64 letters A to Z, a to z, digits and underscores"),
         (["token", "../x"], "User does not exist"),
+        (["delete", "bert"], "User does not exist"),
+        (["delete", "../x"], "User does not exist"),
     ],
 )
-def test_a_refused_command_is_one_line(images, words, reason):
-    _, directory = images
-    account("add", "anna", images=directory)
-    done = account(*words, images=directory)
+def test_a_refused_command_is_one_line(prepared, words, reason):
+    done = account(*words, images=prepared)
     assert (1, "", f"filestored: {reason}\n") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b"{}", b"5"])
+def test_a_damaged_account_is_listed_and_reported_in_one_line(prepared, record):
+    path = f"{prepared}/accounts/anna/account"
+    os.unlink(path)
+    with open(path, "wb") as file:
+        file.write(record)
+    assert ["anna"] == account_admin.names(prepared)
+    for command in (account_admin.token, account_admin.delete):
+        with pytest.raises(UnusableStore, match="the record of anna is damaged; restore it from a copy"):
+            command(prepared, "anna")
 
 
 def test_a_directory_without_a_format_is_refused_and_left_alone(tmp_path):
@@ -104,6 +172,14 @@ def test_accounts_in_an_object_store_work_at_once(engine, tmp_path):
         assert {} == requests.get(address, timeout=TIMEOUT).json()
         assert done.stdout == account("token", "anna", images=images).stdout
         assert "anna\n" == account("list", images=images).stdout
+        anna = Client.of(running, done.stdout.strip())
+        assert 201 == anna.upload("cat.png", png()).status_code
+        assert 0 == account("delete", "anna", images=images).returncode
+        assert 401 == status(anna, "get-image-list/")
+        assert "" == account("list", images=images).stdout
+        assert [] == [name for name in engine.below(IMAGES).names() if re.match("blobs/[0-9a-f]{2}/", name)]
+        again = Client.of(running, account("add", "anna", images=images).stdout.strip())
+        assert {} == again.list_images()
     finally:
         running.end()
 

@@ -12,6 +12,7 @@ from filestored.settings import (
     parse_duration,
     parse_level,
     parse_pixels,
+    parse_proxy,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -138,6 +139,34 @@ def test_an_unknown_level_is_refused():
         parse_level("loud")
 
 
+PROXIES = {
+    "127.0.0.1": "127.0.0.1/32",
+    " 10.0.0.0/8 ": "10.0.0.0/8",
+    "10.0.0.0/255.0.0.0": "10.0.0.0/8",
+    "::1": "::1/128",
+    "2001:DB8::/32": "2001:db8::/32",
+    "::ffff:10.0.0.1": "10.0.0.1/32",
+    "::ffff:10.0.0.0/104": "10.0.0.0/8",
+    "unix": "unix",
+    "Unix": "unix",
+}
+
+
+@pytest.mark.parametrize("text", PROXIES)
+def test_trusted_proxy_is_an_address_or_a_network_or_unix(text):
+    assert PROXIES[text] == parse_proxy(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "localhost", "10.0.0", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.1:80", "[::1]", "010.0.0.1",
+     "0.0.0.0/0", "::/0", "unix:/run/x", "fe80::1%eth0/64"],
+)  # fmt: skip
+def test_invalid_trusted_proxy_is_refused(text):
+    with pytest.raises(ValueError, match=r"is neither an address|are all addresses"):
+        parse_proxy(text)
+
+
 def test_settings_round_trip_through_json():
     settings = Settings(
         listen=("tcp:1", 'unix:/a "b"'),
@@ -154,6 +183,7 @@ def test_settings_round_trip_through_json():
         max_pixels=5,
         keep_alive=20.5,
         reserve=0,
+        trusted_proxies=("10.0.0.0/8", "unix"),
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()

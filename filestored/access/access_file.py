@@ -1,8 +1,8 @@
 """The access file on disk: read it, add a token, revoke one. Blocking.
 
-A change replaces the file atomically; mode, owner and comments stay. The new text is parsed before. Commands
-that run at the same time wait for the lock on the file. A lock belongs to one version of the file, so a
-command that had to wait opens the new version and starts again.
+A change replaces the file atomically; mode and owner stay. The new text is parsed before. Commands that run
+at the same time wait for the lock on the file. A lock belongs to one version of the file, so a command that
+had to wait opens the new version and starts again.
 
 Rejected: a lock on the directory, which each user who can open it could hold.
 """
@@ -10,17 +10,12 @@ Rejected: a lock on the directory, which each user who can open it could hold.
 import fcntl
 import os
 import stat
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from datetime import date
-from itertools import takewhile
 from secrets import token_hex
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
-from filestored.access.rules import OTHER_BUCKETS, AccessRules, Right, ordered
+from filestored.access.rules import AccessRules, Right
 from filestored.access.tokens import make_secret, sha256_of
 from filestored.errors import AccessFileError
 
@@ -39,13 +34,15 @@ def read_text(path: str) -> str:
 
     Raises `AccessFileError`, which names the path, if other users may read it, or `OSError`.
     """
-    with _opened(path) as descriptor:
-        return _read(descriptor, path)
+    with naming(path), _opened(path) as descriptor:
+        return _read(descriptor)
 
 
 def read_rules(path: str) -> AccessRules:
     """Return the rules in an access file. Raises `AccessFileError`, which names the path, or `OSError`."""
-    return _parse(path, read_text(path))
+    text = read_text(path)
+    with naming(path):
+        return AccessRules.parse(text)
 
 
 def add_token(path: str, name: str, buckets: Mapping[str, Set[Right]], expires: date | None = None) -> str:
@@ -54,86 +51,24 @@ def add_token(path: str, name: str, buckets: Mapping[str, Set[Right]], expires: 
     Creates a missing file. Raises `AccessFileError`, which names the path, or `OSError`.
     """
     secret = make_secret()
+    from filestored.access.editing import with_token  # it imports an editor, which no server needs
 
-    def change(text: str) -> str:
-        if name in _parse(path, text).tokens:
-            raise AccessFileError(
-                f"{path}: there is a token {name} already; choose another name, or revoke it"
-            )
-        declared = tomllib.loads(text).get("buckets", {})
-        missing = [bucket for bucket in buckets if bucket not in {OTHER_BUCKETS, *declared}]
-        added = _tables(name, sha256_of(secret), expires, buckets, missing)
-        return "\n\n".join(filter(None, (text.rstrip("\n"), added)))
-
-    _edit(path, change, create=True)
+    _edit(path, lambda text: with_token(text, name, sha256_of(secret), buckets, expires), create=True)
     return secret
 
 
 def revoke_token(path: str, name: str) -> None:
     """Remove a token. Raises `AccessFileError`, which names the path, or `OSError`."""
+    from filestored.access.editing import without_token
 
-    def change(text: str) -> str:
-        if name not in _parse(path, text).tokens:
-            raise AccessFileError(f"{path}: there is no token {name}")
-        shorter = _without(text, name)
-        if name in _parse(path, shorter).tokens:
-            raise AccessFileError(f"{path}: this command cannot remove tokens.{name}; remove it by hand")
-        return shorter
-
-    _edit(path, change, create=False)
+    _edit(path, lambda text: without_token(text, name), create=False)
 
 
-def _tables(
-    name: str,
-    sha256: bytes,
-    expires: date | None,
-    buckets: Mapping[str, Set[Right]],
-    missing: list[str],
-) -> str:
-    """Return the TOML of a token, and of empty tables for missing buckets."""
-    rights = {bucket: ordered(found) for bucket, found in buckets.items()}
-    lifetime = {} if expires is None else {"expires": expires}
-    token = {"sha256": sha256.hex(), **lifetime, "buckets": rights}
-    tables: dict[str, object] = {"buckets": {bucket: {} for bucket in missing}} if missing else {}
-    return tomlkit.dumps({"tokens": {name: token}, **tables})
-
-
-def _without(text: str, name: str) -> str:
-    """Return the text without a token.
-
-    tomlkit counts the comments behind a table as a part of it. They describe the next table, so they stay.
-    """
-    document = tomlkit.parse(text.rstrip("\n") + "\n")
-    lines = document.as_string().split("\n")
-    del document["tokens"][name]
-    left = document.as_string().split("\n")
-    kept: list[str] = []
-    removed: list[str] = []
-    matched = 0
-    for line in lines:
-        if [line] == left[matched : matched + 1]:
-            kept += [*_last_comments(removed), line]
-            removed = []
-            matched += 1
-        else:
-            removed.append(line)
-    kept += _last_comments(removed)
-    return "\n".join(kept if matched == len(left) else left)
-
-
-def _last_comments(lines: list[str]) -> list[str]:
-    """Return the comments and blank lines at the end of some lines."""
-    return list(takewhile(_is_comment, reversed(lines)))[::-1]
-
-
-def _is_comment(line: str) -> bool:
-    """Return whether a line is a comment, or blank."""
-    return line.strip()[:1] in ("", "#")
-
-
-def _parse(path: str, text: str) -> AccessRules:
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Add the path to the message of an `AccessFileError`."""
     try:
-        return AccessRules.parse(text)
+        yield
     except AccessFileError as error:
         raise AccessFileError(f"{path}: {error}") from None
 
@@ -141,8 +76,9 @@ def _parse(path: str, text: str) -> AccessRules:
 def _edit(path: str, change: _Change, *, create: bool) -> None:
     """Replace the file by a changed one. Raises `AccessFileError` or `OSError`; then nothing has changed."""
     target = os.path.realpath(path)
-    while not _edit_once(target, change, create):
-        pass  # another command was faster
+    with naming(path):
+        while not _edit_once(target, change, create):
+            pass  # another command was faster
 
 
 def _edit_once(path: str, change: _Change, create: bool) -> bool:
@@ -153,28 +89,23 @@ def _edit_once(path: str, change: _Change, create: bool) -> bool:
             status = os.fstat(descriptor)
             if not os.path.samestat(status, os.stat(path)):
                 return False
-            _write(path, _changed(path, _read(descriptor, path), change), status)
+            _write(path, _changed(_read(descriptor), change), status)
             return True
     except FileNotFoundError:
         if not create:
             raise
     try:
-        _write(path, _changed(path, "", change), None)
+        _write(path, _changed("", change), None)
     except FileExistsError:
         return False
     return True
 
 
-def _changed(path: str, text: str, change: _Change) -> str:
-    """Return the changed text, which is a valid access file. Raises `AccessFileError`."""
-    try:
-        result = change(text)
-    except TOMLKitError:
-        raise AccessFileError(f"{path}: this command cannot change it; change it by hand") from None
-    try:
-        AccessRules.parse(result)
-    except AccessFileError as error:
-        raise AccessFileError(f"{path}: changed by this command it would be broken: {error}") from None
+def _changed(text: str, change: _Change) -> str:
+    """Return the changed text. Raises `AccessFileError`."""
+    result = change(text)
+    if len(result.encode()) > MAX_BYTES:
+        raise AccessFileError(_TOO_LARGE)
     return result
 
 
@@ -215,9 +146,7 @@ def _give_to(descriptor: int, replaced: os.stat_result) -> None:
     try:
         os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
     except PermissionError:
-        reason = (
-            f"the access file belongs to user {replaced.st_uid}; run the command as that user, or as root"
-        )
+        reason = f"it belongs to user {replaced.st_uid}; run the command as that user, or as root"
         raise AccessFileError(reason) from None
 
 
@@ -231,17 +160,20 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read(descriptor: int, path: str) -> str:
+def _read(descriptor: int) -> str:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise AccessFileError(f"{path}: it is not a file")
+        raise AccessFileError("it is not a file")
     if status.st_mode & stat.S_IRWXO:
-        raise AccessFileError(f"{path}: other users have permissions on it; run chmod o= on it")
+        raise AccessFileError("other users have permissions on it; run chmod o= on it")
     with open(descriptor, "rb", closefd=False) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise AccessFileError(f"{path}: it is larger than {MAX_BYTES} bytes")
+        raise AccessFileError(_TOO_LARGE)
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise AccessFileError(f"{path}: it is not UTF-8") from None
+        raise AccessFileError("it is not UTF-8") from None
+
+
+_TOO_LARGE = f"it is larger than {MAX_BYTES} bytes"

@@ -12,6 +12,10 @@ finds the account; the salt decides. So a new salt, one atomic change, replaces 
 
 A token record without an account is harmless and may stay. A lost one is restored from the account and the
 key (`restore_token`): by the orphan cleaner, and before a token is returned.
+
+Deletion: the date ``deleted`` in the account record ends the account, and keeps its name taken. Its images
+and token record are removed next, and the account record last. So an interrupted deletion can be continued,
+and a new account of the same name has no images.
 """
 
 import base64
@@ -64,6 +68,10 @@ class Accounts:
             raise AlreadyExists("User exists")
         return self._add_token(username, record)
 
+    def names(self) -> list[str]:
+        """Return the names of all accounts in ascending order."""
+        return [name for name in self._records.entries(ACCOUNTS) if self._read(name) is not None]
+
     def get_token(self, username: str) -> str:
         """Return the token of an account, with or without a token record. Raises `NotFound`."""
         return self._token(username, self._record_of(username))
@@ -89,7 +97,7 @@ class Accounts:
         if owner is None:
             raise UnknownToken("Unknown token")
         name = owner.decode("ascii").strip()
-        record = self._records.read(_account_record(name))
+        record = self._read(name)
         if record is None or not hmac.compare_digest(self._token(name, record), token):
             raise UnknownToken("Unknown token")
         return Account(name, record)
@@ -115,12 +123,43 @@ class Accounts:
         self._remove_token(account.name, self._token(account.name, account.record))
         return token
 
+    def begin_deletion(self, username: str) -> Account:
+        """End an account for good, after all changes in progress; return it for `holding`.
+
+        Also returns one whose deletion was interrupted. Raises `NotFound`; for a damaged record `ValueError`,
+        `LookupError` or `TypeError`.
+        """
+        place = _account_record(username)
+        while USERNAME.fullmatch(username) and (record := self._records.read(place)) is not None:
+            if _is_deleted(record):
+                return Account(username, record)
+            self._token(username, record)  # a damaged record has none, and is kept
+            ended = _to_json({**json.loads(record), "deleted": _now()})
+            if self._records.replace(place, record, ended):
+                return Account(username, ended)
+        raise _unknown_user()
+
+    def finish_deletion(self, account: Account) -> None:
+        """Remove the token record of an account without images, then its record: the name is free."""
+        self._remove_token(account.name, self._token(account.name, account.record))
+        self._records.remove(_account_record(account.name), account.record)
+
+    def is_being_deleted(self, username: str) -> bool:
+        """Return whether the deletion of an account has begun, and not ended."""
+        record = self._records.read(_account_record(username))
+        return record is not None and _is_deleted(record)
+
     def _record_of(self, username: str) -> bytes:
         """Return the record of an account. Raises `NotFound`."""
-        record = self._records.read(_account_record(username)) if USERNAME.fullmatch(username) else None
+        record = self._read(username) if USERNAME.fullmatch(username) else None
         if record is None:
-            raise NotFound("User does not exist")
+            raise _unknown_user()
         return record
+
+    def _read(self, username: str) -> bytes | None:
+        """Return the record of an account; None if there is none, or it is being deleted."""
+        record = self._records.read(_account_record(username))
+        return None if record is None or _is_deleted(record) else record
 
     def _add_token(self, username: str, record: bytes) -> str:
         """Write the record that leads from the token to the account; return the token."""
@@ -177,9 +216,24 @@ def _account_record(username: str) -> str:
 
 
 def _new_record(generation: int) -> bytes:
-    value = {
-        "salt": secrets.token_hex(_SALT_BYTES),
-        "generation": generation,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return _to_json({"salt": secrets.token_hex(_SALT_BYTES), "generation": generation, "created": _now()})
+
+
+def _is_deleted(record: bytes) -> bool:
+    """Return whether an account is being deleted; False for a damaged record, which is still that of one."""
+    try:
+        return "deleted" in json.loads(record)
+    except (ValueError, TypeError):
+        return False
+
+
+def _to_json(value: dict[str, object]) -> bytes:
     return json.dumps(value, indent=2).encode("ascii") + b"\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _unknown_user() -> NotFound:
+    return NotFound("User does not exist")

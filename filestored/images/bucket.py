@@ -12,12 +12,14 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from tempfile import gettempdir
 
 from filestored.errors import UnusableStore
 from filestored.images.accounts import ACCOUNTS, TOKENS, Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256
+from filestored.images.catalog import DeleteBlobs
 from filestored.images.directory import FORMAT_NAME
 from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
@@ -27,6 +29,7 @@ from filestored.storage.object_store.backend import ObjectBackend
 from filestored.storage.object_store.client import ObjectStoreClient
 from filestored.storage.object_store.records import ObjectRecords
 from filestored.storage.object_store.spool import Spool
+from filestored.storage.thread_pool import in_parallel
 
 SWEEP_INTERVAL_SECONDS = 24 * 60 * 60
 """Minimum time between two removals of orphans."""
@@ -37,6 +40,7 @@ CLAIM_INTERVAL_SECONDS = 60 * 60.0
 BLOBS = "blobs"
 """Prefix of the bytes of images."""
 
+_PARALLEL_DELETIONS = 16
 _LAST_SWEEP = "sweep/last"
 
 
@@ -62,6 +66,12 @@ def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:
         _thumbnails(spool.directory),
         Sweep(partial(claimed_sweep, records), sweep_removed, CLAIM_INTERVAL_SECONDS),
     )
+
+
+def opened_to_delete(client: ObjectStoreClient) -> AbstractContextManager[DeleteBlobs]:
+    """Open the blobs for deletions; makes no request."""
+    blobs = ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, Spool(gettempdir()))
+    return nullcontext(partial(in_parallel, blobs.delete, max_threads=_PARALLEL_DELETIONS))
 
 
 @contextmanager

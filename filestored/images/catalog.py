@@ -12,6 +12,8 @@ step:
 - replace under the same name: the record alone
 - replace under a new name: first the new claim, then the record, which decides; the old claim goes last
 - remove: the record, which decides; the claim goes last
+- remove all images of an account that is being deleted: first all claims. The record of an image goes after
+  its blob, so that a deletion that is continued finds every blob.
 
 Names are compared in NFC; the path of a claim has that form. Before 0.4.0 it had the form of the name, so
 claims are also looked for there. An account may hold an image in each form from that time. A crash, or a
@@ -28,16 +30,19 @@ import errno
 import re
 import secrets
 import unicodedata
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from filestored.digest import Digest
 from filestored.errors import AlreadyExists, NotFound
 from filestored.images.accounts import ACCOUNTS
 from filestored.images.catalog_records import ImageRecord, claim_for, claimed_by, read_claim, with_new_nonce
 from filestored.images.filenames import canonical, escape
 from filestored.interfaces import Image, IRecords
 from filestored.storage.health import LACKING, ReadFailed
+from filestored.storage.thread_pool import in_parallel
 
 IMAGE_ID = re.compile("[A-Za-z0-9_-]{4}")
 """The form of an image id."""
@@ -45,6 +50,13 @@ IMAGE_ID = re.compile("[A-Za-z0-9_-]{4}")
 IMAGES = "images"
 NAMES = "names"
 
+STEP_RECORDS = 100
+"""Number of records that one step of `Catalog.removal_steps` removes."""
+
+DeleteBlobs = Callable[[list[Digest]], object]
+"""Deletes blobs durably, and ignores missing ones. Blocking. Raises `OSError`."""
+
+_PARALLEL_CHANGES = 16
 _MAX_ATTEMPTS = 100
 _ID_BYTES = 3
 
@@ -142,6 +154,38 @@ class Catalog:
                 self._release(old.place, old.claim)
                 return old.image
         raise _contended()
+
+    def removal_steps(self, delete_blobs: DeleteBlobs) -> Iterator[Callable[[], None]]:
+        """Yield the steps of a removal of all images with their blobs. Each raises `OSError`."""
+        for names in self._steps(NAMES):
+            yield partial(self._remove_records, names)
+        for names in self._steps(IMAGES):
+            yield partial(self._remove_images, names, delete_blobs)
+
+    def _remove_images(self, names: list[str], delete_blobs: DeleteBlobs) -> None:
+        found = in_parallel(self._blob_of, names, _PARALLEL_CHANGES)
+        delete_blobs([digest for digest in found if digest is not None])
+        self._remove_records(names)
+
+    def _remove_records(self, names: list[str]) -> None:
+        in_parallel(self._remove_record, names, _PARALLEL_CHANGES)
+
+    def _steps(self, folder: str) -> Iterator[list[str]]:
+        """Return the names of all records in a folder, `STEP_RECORDS` at a time."""
+        names = self._records.names(f"{self._home}/{folder}")
+        return (names[start : start + STEP_RECORDS] for start in range(0, len(names), STEP_RECORDS))
+
+    def _remove_record(self, name: str) -> None:
+        value = self._records.read(name)
+        if value is not None:
+            self._records.remove(name, value)
+
+    def _blob_of(self, name: str) -> Digest | None:
+        """Return the blob of an image record; None if it is damaged, or was removed meanwhile."""
+        try:
+            return ImageRecord.from_record(self._records.read(name) or b"").image.blob
+        except (ValueError, LookupError):
+            return None
 
     def _create(self, image: Image) -> tuple[str, bytes]:
         """Create a record under an unused id; return both. It is invisible without a claim."""

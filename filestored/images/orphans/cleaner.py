@@ -92,6 +92,7 @@ class OrphanCleaner:
         self._newest_orphan = (time.time() if now is None else now) - MIN_AGE_SECONDS
         self._referenced: set[int] = set()
         self._unreadable: list[str] = []
+        self._deleted = 0
 
     def run(self) -> CleanupResult:
         """Remove orphans. Raises `OSError` when `blobs` cannot be read."""
@@ -104,7 +105,7 @@ class OrphanCleaner:
             result.refusal = self._unreadable_accounts()
             return result
         total, orphans = self._orphans()
-        result.refusal = _doubt_reason(len(usernames), total, len(orphans))
+        result.refusal = _doubt_reason(len(usernames) - self._deleted, total, len(orphans))
         if orphans and result.refusal is None:
             self._pause(DELETE_GRACE_SECONDS)
             result.moved = sum(self._move_to_quarantine(digest) for digest in orphans)
@@ -121,8 +122,9 @@ class OrphanCleaner:
         """Collect the blobs of an account; return whether its token record was restored."""
         place = f"{ACCOUNTS}/{username}"
         try:
-            self._referenced.update(map(_key, self._blobs_of(place)))
-            return self._accounts.restore_token(username)
+            is_being_deleted = self._accounts.is_being_deleted(username)
+            self._referenced.update(map(_key, self._blobs_of(place, is_being_deleted)))
+            return not is_being_deleted and self._restore_token(username)
         except NotFound:
             self._unreadable.append(f"{place} (it has no account record)")
         except OSError as error:
@@ -131,13 +133,30 @@ class OrphanCleaner:
             self._unreadable.append(f"{place} (a record is damaged)")
         return False
 
-    def _blobs_of(self, place: str) -> Iterator[str]:
-        """Yield the blobs of all records that are claimed, or too young to have a claim already."""
+    def _restore_token(self, username: str) -> bool:
+        """Restore a lost token record. Raises `NotFound` for records without an account.
+
+        Nothing is left of a deleted account but empty directories, or objects of removed records.
+        """
+        try:
+            return self._accounts.restore_token(username)
+        except NotFound:
+            if not self._records.is_empty(f"{ACCOUNTS}/{username}"):
+                raise
+            self._deleted += 1
+            return False
+
+    def _blobs_of(self, place: str, is_being_deleted: bool) -> Iterator[str]:
+        """Yield the blobs of all records that are claimed, or too young to have a claim already.
+
+        The blobs of an account that is being deleted are left to that.
+        """
         claimed = {read_claim(claim) for _, claim in self._paused(f"{place}/{NAMES}")}
         claims = {(identity, canonical(name)) for identity, name in claimed}
         for identity, record in self._paused(f"{place}/{IMAGES}"):
             entry = ImageRecord.from_record(record)
-            if (identity, canonical(entry.image.name)) in claims or not self._is_old(_moment(entry.created)):
+            is_claimed = is_being_deleted or (identity, canonical(entry.image.name)) in claims
+            if is_claimed or not self._is_old(_moment(entry.created)):
                 yield entry.image.blob.hex
 
     def _paused(self, prefix: str) -> Iterator[tuple[str, bytes]]:

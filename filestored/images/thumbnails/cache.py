@@ -100,10 +100,11 @@ class ThumbnailCache:
         finally:
             os.close(replacement)
 
-    def forget(self, digest: Digest) -> None:
-        """Remove all thumbnails of an image. Raises `OSError`."""
+    def forget(self, *digests: Digest) -> None:
+        """Remove all thumbnails of these images. Raises `OSError`."""
+        prefixes = {prefix(digest) for digest in digests}
         with suppress(FileNotFoundError), self._scan() as entries:  # of a removed directory
-            names = [entry.name for entry in entries if entry.name.startswith(prefix(digest))]
+            names = [entry.name for entry in entries if _prefix_of(entry.name) in prefixes]
             for name in names:
                 self._remove(name)
 
@@ -179,3 +180,8 @@ class ThumbnailCache:
 def prefix(digest: Digest) -> str:
     """Return the prefix of the names of all thumbnails of an image."""
     return f"{digest.algorithm}-{digest.hex}-"
+
+
+def _prefix_of(name: str) -> str:
+    """Return the part of the name of a file that is `prefix` of its image."""
+    return name[: name.rfind("-") + 1]

@@ -182,6 +182,15 @@ class DiskRecords:
             return sorted(self._directories.walk(directory, prefix))
         return []
 
+    def is_empty(self, prefix: str) -> bool:
+        """Return whether the directory holds empty directories and files of removed records only."""
+        with self._missing_allowed(), self._directories.opened(split(prefix)) as directory:
+            return all(
+                self._files.read_removed(encode_name(last), directory) or self.is_empty(f"{prefix}/{last}")
+                for last in self._directories.entries(directory, prefix)
+            )
+        return False
+
     def close(self) -> None:
         """Close the directory. No call may be running."""
         self._opened.close()

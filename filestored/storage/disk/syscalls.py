@@ -81,6 +81,7 @@ class Syscalls:
     fstatvfs: Callable[..., os.statvfs_result] = os.fstatvfs
     scandir: Callable[..., Any] = os.scandir
     fchmod: Callable[..., None] = os.fchmod
+    utime: Callable[..., None] = os.utime
     fsync: Callable[..., None] = os.fsync
     ftruncate: Callable[..., None] = os.ftruncate
     syncfs: Callable[[int], None] = syncfs

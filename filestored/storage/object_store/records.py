@@ -154,6 +154,10 @@ class ObjectRecords:
         values = dict(zip(doubtful, in_parallel(self.read, doubtful, _PARALLEL_READS), strict=True))
         return [each.key for each in found if each.key not in values or values[each.key] is not None]
 
+    def is_empty(self, prefix: str) -> bool:
+        """Return whether there are objects below the prefix, all of removed records."""
+        return bool(self.entries(prefix)) and not self.names(prefix)
+
     def sweep_removed(self, prefixes: Iterable[str], pause: Callable[[float], None]) -> int:
         """Delete the objects of records below `prefixes` that were removed a day ago; return their number.
 

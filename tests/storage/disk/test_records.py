@@ -15,6 +15,7 @@ from filestored.storage.disk import layout
 from filestored.storage.disk.records import DiskRecords, check, prepare
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryRecords
+from filestored.storage.removed_records import removed
 from tests.storage.contract import watched, without_tmpfile
 from tests.storage.object_stores import ENGINES, open_object_records, opened_client
 
@@ -140,6 +141,13 @@ def test_entries_are_the_next_segments_each_once(records):
         records.create(name, b"")
     assert ["b", "c"] == records.entries("a")
     assert [] == records.entries("nothing")
+
+
+def test_prefix_is_not_empty_while_it_has_a_record_or_never_existed(records):
+    for name in ("a/b/1", "a/2"):
+        records.create(name, b"x")
+    assert records.remove("a/2", b"x")
+    assert [False, False] == [records.is_empty(prefix) for prefix in ("a", "nothing")]
 
 
 # --- the contract of `held` ----------------------------------------------------------------------
@@ -330,6 +338,20 @@ def test_entries_include_links_and_empty_directories(open_records, place):
     os.mkdir(place + "/a/.hidden")
     assert ["b", "empty", "link"] == records.entries("a")
     assert [] == list(records.read_all("a"))
+
+
+def test_directory_is_empty_after_its_last_record_unless_another_entry_is_there(open_records, place):
+    records = open_records()
+    records.create("a/b/c", b"x")
+    records.create("a/removed", removed())
+    records.remove("a/b/c", b"x")
+    assert records.is_empty("a")
+    os.symlink(place + "/a", place + "/link")
+    assert not records.is_empty("link")
+    for make in (lambda path: os.symlink("/", path), os.mkfifo, lambda path: records.create("a/b/c", b"y")):
+        make(place + "/a/b/c")
+        assert not records.is_empty("a")
+        os.unlink(place + "/a/b/c")
 
 
 def test_read_all_opens_each_record_and_directory_once(open_records):

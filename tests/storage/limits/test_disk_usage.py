@@ -355,6 +355,7 @@ def test_several_processes_keep_one_quota(disk, place):
         with suppress(QuotaExceeded):
             for number in range(100):
                 put(limited, f"{name} {number:02}".encode())
+            raise AssertionError("the quota has no effect")
 
     start = os.pipe()
     children = [fork(partial(use_up, name)) for name in range(4)]
