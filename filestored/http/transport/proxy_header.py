@@ -1,7 +1,7 @@
 """Parsers of the header of the PROXY protocol, of version 1 or 2: those of Twisted, with two corrections.
 
-``PROXY UNKNOWN`` may end there (section 2.1 of the specification), as in the health checks of HAProxy. An IPv6
-address in version 2 is in the short form (RFC 5952), as everywhere else.
+``PROXY UNKNOWN`` may end there (section 2.1 of the specification), as in the health checks of HAProxy. An
+IPv6 address in version 2 is in the short form (RFC 5952), as everywhere else.
 """
 
 from ipaddress import IPv6Address
