@@ -13,10 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from filestored.access.values import DEFAULT_BUCKET
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
 from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
@@ -34,7 +33,6 @@ from filestored.storage.disk.layout import check, prepare
 from filestored.storage.health import DeviceHealth
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
-from filestored.storage.store import Store
 from filestored.storage.threads import ThreadPools
 from filestored.stores import FileStores, connect, make_pools
 
@@ -155,7 +153,6 @@ def make_server(
     from filestored.access.in_force import RulesInForce
     from filestored.daemon.server import Server
     from filestored.web.guard import Guard
-    from filestored.web.site import make_site
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
@@ -169,7 +166,34 @@ def make_server(
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches())
     proxies = _trusted_proxies(settings)
-    site = make_site(
+    site = _make_site(settings, stores, buckets, guard, images, proxies)
+    access_log = _open_access_log(reactor, settings)
+    factory = _make_factory(reactor, settings, site, access_log, proxies)
+    recovery.start()
+    rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
+    if access is not None:
+        rules.use(access)
+        buckets.start()
+
+    def stop_background() -> "Deferred[Any]":
+        recovery.stop()
+        rules.stop()
+        return gatherResults([buckets.stop(), images.stop()])
+
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
+
+
+def _make_site(
+    settings: Settings,
+    stores: FileStores,
+    buckets: Buckets,
+    guard: "Guard",
+    images: ImageService,
+    proxies: "TrustedProxies | None",
+) -> Any:
+    from filestored.web.site import make_site
+
+    return make_site(
         stores.default,
         images.images,
         buckets=buckets,
@@ -179,33 +203,14 @@ def make_server(
         hosts=settings.hosts,
         trusted_proxies=proxies,
     )
-    access_log = _open_access_log(reactor, settings)
-    factory = _make_factory(reactor, settings, site, access_log, proxies)
-    recovery.start()
-    rules = RulesInForce(reactor, partial(_use_rules, guard, stores.default, buckets, factory))
-    if access is not None:
-        rules.use(access)
-        buckets.start()
-
-    def stop_background() -> "Deferred[None]":
-        recovery.stop()
-        rules.stop()
-        buckets.stop()
-        return images.stop()
-
-    return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
 
 
-def _use_rules(
-    guard: "Guard", default: Store, buckets: Buckets, factory: "HTTPFactory", rules: "AccessRules"
-) -> None:
+def _use_rules(guard: "Guard", buckets: Buckets, factory: "HTTPFactory", rules: "AccessRules") -> None:
     """Use rules of access for all requests and responses that follow."""
     guard.rules = rules
-    limits = {
-        name: BucketLimits(each.quota, each.max_files, each.expire) for name, each in rules.buckets.items()
-    }
-    default.set_limits(limits[DEFAULT_BUCKET])
-    buckets.use_limits(limits)
+    buckets.use_limits(
+        {name: BucketLimits(each.quota, each.max_files, each.expire) for name, each in rules.buckets.items()}
+    )
     factory.clear_caches()
 
 

@@ -6,6 +6,7 @@ Both are on the same backend, a disk or an object store, and share threads, uplo
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
 from filestored.interfaces import IBackend
 from filestored.settings import Settings
@@ -16,6 +17,7 @@ from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import BUCKETS, DEFAULT_HASH, prepare, prepare_bucket, repair
 from filestored.storage.health import DeviceHealth, Health
 from filestored.storage.limits.disk_usage import DiskUsage
+from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.limits.ledger import MakeLedger
 from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.object_store.url import is_url, parse_url
@@ -60,13 +62,25 @@ class FileStores:
             self._algorithm = prepare(
                 settings.store, settings.hash_name, report=report, must_exist=must_exist
             )
-        self.default = self._make_default()
+        self._default = self._make_default()
+
+    @property
+    def default(self) -> Store:
+        """The store of the default bucket."""
+        return self._default.store
 
     def buckets(self, closing: "Callable[[], None]") -> Buckets:
         """Return the buckets besides the default one; see `Buckets` for `closing`."""
         open_bucket = self._open_object_bucket if is_url(self._settings.store) else self._open_disk_bucket
-        empty = EmptyStore(self._algorithm, self._settings.max_size)
-        return Buckets(self._reactor, open_bucket, self._threads.read, empty, closing)
+        return Buckets(
+            self._reactor,
+            open_bucket,
+            self._threads.read,
+            EmptyStore(self._algorithm, self._settings.max_size),
+            sweeper=ExpirySweeper(self._reactor),
+            default=(DEFAULT_BUCKET, self._default),
+            closing=closing,
+        )
 
     def _open_client(self, recovery: Recovery) -> None:
         from filestored.storage.object_store.spool import Spool
@@ -75,7 +89,7 @@ class FileStores:
         self._spool = Spool(self._settings.spool, self._settings.reserve)
         self._algorithm = algorithm(self._settings.hash_name or DEFAULT_HASH)
 
-    def _make_default(self) -> Store:
+    def _make_default(self) -> OpenedStore:
         backend: IBackend
         if is_url(self._settings.store):
             backend, make_ledger = self._object_backend(self._client, self._algorithm)
@@ -83,7 +97,8 @@ class FileStores:
             backend, make_ledger = self._disk_backend(self._settings.store, self._algorithm, FileCache())
         if self._settings.access:
             backend = LimitedBackend(backend, make_ledger)
-        return self._make_store(backend, self._algorithm, self._threads)
+        store = self._make_store(backend, self._algorithm, self._threads)
+        return OpenedStore(store, backend, JobCount(), None)
 
     def _disk_backend(
         self, path: str, own: Algorithm, file_cache: FileCache
@@ -132,7 +147,8 @@ class FileStores:
                 close_files()
 
         jobs = JobCount()
-        return OpenedStore(self._make_store(backend, own, self._threads.counted(jobs)), jobs, close)
+        store = self._make_store(backend, own, self._threads.counted(jobs))
+        return OpenedStore(store, backend, jobs, close)
 
 
 def connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":

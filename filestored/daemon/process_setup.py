@@ -86,6 +86,11 @@ def required_descriptors(connections: int, uploads: int) -> int:
     return PER_CONNECTION * connections + (PER_UPLOAD + PER_IMAGE_UPLOAD) * uploads + RESERVED
 
 
+def forbid_core_files() -> None:
+    """Have this process and its children write no core files, which would contain tokens and stored data."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 # --- garbage collector ------------------------------------------------------------------------
 
 

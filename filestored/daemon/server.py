@@ -36,7 +36,7 @@ class Server:
         pools: ThreadPools,
         access_log: AccessLog | JsonAccessLog | None,
         drain: float,
-        stop_background: "Callable[[], Deferred[None]] | None" = None,
+        stop_background: "Callable[[], Deferred[Any]] | None" = None,
         use_access: Callable[[str], None] | None = None,
     ) -> None:
         self._reactor = reactor

@@ -107,12 +107,12 @@ class BucketList(AsyncResource):
         self._guard = guard
 
     def render_GET(self, request: IStreamedRequest) -> None:
-        """200 and the names, with the rights; 401 for credentials that are not valid."""
+        """200 and the names, with the rights; 401 for credentials that are not valid.
+
+        ``tokens`` tells whether the server has an access file, so that a token may have further rights.
+        """
         found = self._guard.visible(request)
-        reply_json(
-            request,
-            200,
-            {"buckets": [{"bucket": name, "rights": sorted(rights)} for name, rights in found.items()]},
-        )
+        buckets = [{"bucket": name, "rights": sorted(rights)} for name, rights in found.items()]
+        reply_json(request, 200, {"buckets": buckets, "tokens": self._guard.rules is not None})
 
     render_HEAD = render_GET

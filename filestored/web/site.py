@@ -86,6 +86,7 @@ class Root(AsyncResource):
         self._bucket_list = BucketList(guard)
         self._error_resources = error_resources
         self._page = make_page()
+        self._page_of_bucket = make_page(b"../../")
 
     def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
         """Return the resource of the path, or one that answers 401, 403, 404 or 421."""
@@ -120,7 +121,7 @@ class Root(AsyncResource):
     def _in_bucket(self, name: str, path: Sequence[bytes], request: IStreamedRequest) -> Resource:
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
-            return self._page
+            return self._page if request.path == b"/" else self._page_of_bucket
         cors = self._guard.cors(name)
         if cors and allows_origin(request, cors):
             if is_preflight(request):

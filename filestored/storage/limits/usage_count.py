@@ -17,12 +17,12 @@ PAGE_FILES = 10_000
 """Files of one page, which is held in memory."""
 
 
-def all_entries(backend: IBackend) -> Iterator[StoredFileInfo]:
-    """Yield all stored files in ascending order. Blocking; raises `OSError`."""
+def all_entries(backend: IBackend, page_files: int = PAGE_FILES) -> Iterator[StoredFileInfo]:
+    """Yield all stored files in ascending order, `page_files` at once. Blocking; raises `OSError`."""
     after: Digest | None = None
-    while page := backend.entries(after, PAGE_FILES):
+    while page := backend.entries(after, page_files):
         yield from page
-        if len(page) < PAGE_FILES:
+        if len(page) < page_files:
             return
         after = page[-1].digest
 
