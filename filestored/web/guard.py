@@ -20,7 +20,10 @@ CHALLENGES: Field = (
     b"WWW-Authenticate",
     b'Bearer realm="filestored", Basic realm="filestored", charset="UTF-8"',
 )
-"""Both ways to send a token (RFC 9110 section 11.6.1)."""
+"""Both ways to send a token (RFC 9110 section 11.6.1).
+
+One field that begins with Bearer: Chromium does not ask for a password of its own then, over the page.
+"""
 
 _RIGHTS_AT_ROOT = {
     b"GET": Right.READ,

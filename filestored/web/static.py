@@ -1,7 +1,7 @@
 """Static files: the page at ``/``, its scripts, style and icon, and the description of the API.
 
 In: a request, and files of this package. Out: a complete file, or 304. The files are read when the tree is
-made and take less than 128 kilobytes. Entity tags are hashes of the content.
+made and take less than 140 kilobytes. Entity tags are hashes of the content.
 
 The page shares its address with the API. It is the response to a GET that names no file and prefers
 ``text/html``, as browsers do and curl, wget and HTTPie do not (`wants_page`). Inline scripts and styles are
@@ -59,8 +59,6 @@ class StaticFile(AsyncResource):
     `base` is put before the links of a page.
     """
 
-    isLeaf = True
-
     def __init__(self, path: str, *headers: Field, base: bytes = b"") -> None:
         super().__init__()
         body = files("filestored.web").joinpath(path).read_bytes()
@@ -88,7 +86,9 @@ class StaticFile(AsyncResource):
 def make_page(base: bytes = b"") -> Resource:
     """Return the page; `base` leads from its address to the root."""
     headers = (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
-    return StaticFile("page/index.html", *headers, base=base)
+    page = StaticFile("page/index.html", *headers, base=base)
+    page.isLeaf = True
+    return page
 
 
 def wants_page(request: IStreamedRequest) -> bool:

@@ -11,7 +11,7 @@ import { sign } from "./signed_links.js";
 const KEY = "filestored.token";
 const TOKEN = /^[\x21-\x7e]{1,1024}$/;
 const DEFAULT_BUCKET = "default";
-const WITHOUT_ACCESS_FILE = new Map([[DEFAULT_BUCKET, ["read", "write", "delete"]]]);
+const WITHOUT_ACCESS_FILE = new Map([[DEFAULT_BUCKET, ["delete", "read", "write"]]]);
 
 /** The bucket of this page. */
 export const bucket = bucket_of_page() ?? DEFAULT_BUCKET;
@@ -56,7 +56,12 @@ export const can_use_token = () => takes_tokens || !is_visible();
 /** Call a function when the token or the rights have changed. */
 export const on_access_change = (listener) => listeners.push(listener);
 
+const summary = () => JSON.stringify([token, takes_tokens, [...mine], [...everyones]]);
+let reported = summary();
+
 function report() {
+  if (summary() === reported) return;
+  reported = summary();
   for (const listener of listeners) listener();
 }
 
