@@ -11,7 +11,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import engine, engine_memory, engine_requests, idle, large_store, machine, parallel_uploads, report
+from bench import (
+    access,
+    engine,
+    engine_memory,
+    engine_requests,
+    idle,
+    large_store,
+    machine,
+    parallel_uploads,
+    report,
+)
 from bench.chart import draw
 from bench.cpu_affinity import Cores
 from bench.environment import ALL, Environment, missing
@@ -46,6 +56,8 @@ def main(words: Sequence[str] | None = None) -> int:
     with Environment(chosen.directory, Cores.available()) as environment:
         if chosen.engine or chosen.engine_memory:
             return _print_engine(environment, chosen)
+        if chosen.access:
+            return _print_access(environment, chosen)
         sections, results = _measure(environment, chosen)
         text = "\n\n".join(sections)
         print(text, flush=True)
@@ -84,6 +96,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         type=_directory,
         help="where to work, on the disk to be measured (the directory for temporary files)",
     )
+    add("--access", action="store_true", help="only the cost of access control, quotas and expiry")
     _add_engine_options(parser)
     add("--write", action="store_true", help="put report and chart into docs/")
     chosen = parser.parse_args(words)
@@ -148,6 +161,21 @@ def _print_engine(environment: Environment, chosen: argparse.Namespace) -> int:
     print(text, flush=True)
     if chosen.write:
         _write(text, (report.ENGINE_BEGIN, report.ENGINE_END))
+    return 0
+
+
+def _print_access(environment: Environment, chosen: argparse.Namespace) -> int:
+    """Run the measurements of access control and print them; returns the exit status."""
+    results = access.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
+    sections = [
+        f"- {machine.machine()}; {machine.date()}.\n- {machine.load_warning()}",
+        f"- Rounds: {chosen.rounds}, of {chosen.seconds} s a run.",
+        *(report.access(each, access.MAX_RATIOS.get(each.workload.name)) for each in results),
+    ]
+    text = "\n\n".join(sections)
+    print(text, flush=True)
+    if chosen.write:
+        _write(text, (report.ACCESS_BEGIN, report.ACCESS_END))
     return 0
 
 

@@ -7,7 +7,7 @@ and at the end stops all of them and removes everything.
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from types import TracebackType
 
@@ -71,10 +71,12 @@ class Environment:
         self.served = {kind.name: write_files(self.store, kind.contents()) for kind in FILE_KINDS}
         os.sync()
 
-    def start_servers(self, names: Iterable[str]) -> list[str]:
+    def start_servers(
+        self, names: Iterable[str], kinds: Sequence[tuple[type[Server], int]] = ALL
+    ) -> list[str]:
         """Start the servers of these names; returns a sentence for each that cannot be started."""
         absent = []
-        for kind, workers in ALL:
+        for kind, workers in kinds:
             if kind.name not in names:
                 continue
             if missing(kind.name):

@@ -4,6 +4,7 @@
 -- Without a body (SIZE 0) each request asks for one of them, drawn at random. HEADS is what else a head has:
 --   equal    nothing; requests for one target are the same to the byte
 --   proxied  X-Request-Id and X-Forwarded-For, as a reverse proxy adds them; no two requests are the same
+--   agent    a User-Agent; no two requests are the same
 --   ranged   a Range of LENGTH bytes of a file of FILE_SIZE bytes; no two requests are the same
 -- All that does not differ is made beforehand. With a body, the targets take turns, and each body of SIZE
 -- bytes begins with the number and goes on with bytes that nobody can compress.
@@ -41,6 +42,14 @@ local function proxied()
   end
 end
 
+local function agent()
+  open_heads("User-Agent: ")
+  return function()
+    number = number + 1
+    return requests[math.random(#requests)] .. string.format("client/%012x\r\n\r\n", number)
+  end
+end
+
 local function ranged(length, file_size)
   open_heads("Range: bytes=")
   local last = file_size - length
@@ -71,6 +80,8 @@ function init(args)
     body, make = noise(size - 16), with_body
   elseif args[5] == "proxied" then
     make = proxied()
+  elseif args[5] == "agent" then
+    make = agent()
   elseif args[5] == "ranged" then
     make = ranged(tonumber(args[6]), tonumber(args[7]))
   else

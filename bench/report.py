@@ -12,12 +12,15 @@ from bench.idle import Footprint
 from bench.large_store import LargeStore
 from bench.parallel_uploads import ParallelUploads
 from bench.rounds import Result
-from bench.statistics import Series, costs, cpu_ratio, rates, ratios
+from bench.statistics import Series, costs, cpu_ratios, rates, ratios
 from bench.tables import mib, number, spread, table, times
 
 OURS = "filestored"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Lines of the document between which a run writes."""
+
+ACCESS_BEGIN, ACCESS_END = "<!-- access: begin -->", "<!-- access: end -->"
+"""The same for runs with an access file."""
 
 ENGINE_BEGIN, ENGINE_END = "<!-- engine: begin -->", "<!-- engine: end -->"
 """The same for runs on an engine."""
@@ -43,6 +46,26 @@ def comparison(result: Result) -> str:
     rows = [_row(result, name, series, ours) for name, series in result.samples.items()]
     failures = [f"\n{name} failed: {reason}" for name, reason in result.failures.items()]
     return "\n".join([f"### {workload.title}\n", table(head, rows), *failures])
+
+
+def access(result: Result, max_ratio: float | None) -> str:
+    """One row of the measurement of access control: CPU time per request, beside that of one server.
+
+    `max_ratio` is the goal of all others.
+    """
+    workload = result.workload
+    ours = result.samples[workload.ours]
+    rows = []
+    for name, series in result.samples.items():
+        ratio = goal = ""
+        if name != workload.ours:
+            span = cpu_ratios(ours, series)
+            ratio = times(span)
+            goal = f"≤ {max_ratio:g} {_verdict(span.median <= max_ratio)}" if max_ratio else ""
+        errors = sum(sample.errors for sample in series)
+        rows.append([name, spread(costs(series)), ratio, goal, f"{errors:,}"])
+    head = ["server", "CPU µs/request", f"its CPU / that of {workload.ours}", "goal", "errors"]
+    return f"### {workload.title}\n\n{table(head, rows)}"
 
 
 def footprints(found: Sequence[Footprint]) -> str:
@@ -134,7 +157,7 @@ def replace_figures(document: str, figures: str, marks: tuple[str, str] = (BEGIN
 def _row(result: Result, name: str, series: Series, ours: Series | None) -> list[str]:
     ratio, goal, cpu = "", "", ""
     if ours and name != result.workload.ours and (span := ratios(ours, series)):
-        ratio, cpu = times(span), f"{cpu_ratio(ours, series):.2f}"
+        ratio, cpu = times(span), f"{cpu_ratios(ours, series).median:.2f}"
         wanted = result.workload.goals.get(name)
         goal = f"≥ {wanted:g} {_verdict(span.median >= wanted)}" if wanted else ""
     busy = sum(sample.busy for sample in series) / len(series)

@@ -73,6 +73,6 @@ def ratios(ours: Series, theirs: Series) -> Span | None:
     return Span.of(found) if found else None
 
 
-def cpu_ratio(ours: Series, theirs: Series) -> float:
-    """Return the median ratio of CPU time per unit."""
-    return median([b.cost / a.cost for a, b in zip(ours, theirs, strict=True)])
+def cpu_ratios(ours: Series, theirs: Series) -> Span:
+    """Return the ratio of the CPU time per unit of `theirs` to that of `ours`, paired by round."""
+    return Span.of([b.cost / a.cost for a, b in zip(ours, theirs, strict=True)])

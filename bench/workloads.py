@@ -62,7 +62,8 @@ def download_requests(
 
     def run(server: Server, seconds: float) -> Sample:
         paths = [server.path(digest) for digest in server.served[kind]]
-        load = RequestMix("GET", paths, connections, response=length, heads=heads)
+        fields = server.fields()
+        load = RequestMix("GET", paths, connections, response=length, heads=heads, fields=fields)
         count, cpu = _run_wrk(server, load, seconds)
         return Sample(count.requests, count.seconds, cpu, count.errors)
 

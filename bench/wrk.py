@@ -31,6 +31,7 @@ def run(url: str, load: RequestMix, seconds: int) -> Count:
         done = subprocess.run(
             [
                 *("wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"),
+                *(word for name, value in load.fields.items() for word in ("-H", f"{name}: {value}")),
                 *("-s", SCRIPT, url, "--", *words),
             ],
             capture_output=True,

@@ -13,37 +13,38 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from filestored.daemon.process_setup import raise_open_file_limit, tune_gc, use_monotonic_clock
 from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
-from filestored.digest import Algorithm, algorithm
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
 from filestored.images.service import ImageService
-from filestored.interfaces import IBackend
+from filestored.interfaces import BucketLimits
 from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
 from filestored.logs.observer import LogObserver
 from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import Settings
-from filestored.storage.disk.backend import DiskBackend
-from filestored.storage.disk.file_cache import FileCache
-from filestored.storage.disk.layout import DEFAULT_HASH, check, prepare, repair
-from filestored.storage.health import DeviceHealth, Health
-from filestored.storage.object_store.url import is_url, parse_url
+from filestored.storage.buckets import Buckets
+from filestored.storage.disk.layout import check, prepare
+from filestored.storage.health import DeviceHealth
+from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
-from filestored.storage.store import Store
-from filestored.storage.threads import MAX_REMOTE_THREADS, MAX_THREADS, IOThreads, ThreadPools
+from filestored.storage.threads import ThreadPools
+from filestored.stores import FileStores, connect, make_pools
 
 if TYPE_CHECKING:
+    from filestored.access.rules import AccessRules
     from filestored.daemon.lifecycle import Daemon, Runner
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
-    from filestored.storage.object_store.client import ObjectStoreClient
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.parser.forwarded import TrustedProxies
+    from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
 WORKER_MODULE = "filestored.worker"
@@ -93,22 +94,29 @@ def _check_stores(settings: Settings) -> Settings:
 
 def _make_runner(
     reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
-) -> "Callable[[], Runner]":
-    """Return the function that makes the server of this process, or the supervisor of several workers."""
+) -> "Callable[[str | None], Runner]":
+    """Return the function that makes the server of this process, or the supervisor of several workers.
+
+    It gets the text of the access file.
+    """
     if settings.workers > 1:
         return partial(_make_supervisor, reactor, settings, observer, notifier)
     return partial(_make_only_server, reactor, settings)
 
 
-def _make_only_server(reactor: Any, settings: Settings) -> "Runner":
+def _make_only_server(reactor: Any, settings: Settings, access: str | None) -> "Runner":
     _request_sweep(settings)
-    server = make_server(reactor, settings)
+    server = make_server(reactor, settings, access=access)
     tune_gc()
     return server
 
 
 def _make_supervisor(
-    reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
+    reactor: Any,
+    settings: Settings,
+    observer: LogObserver,
+    notifier: "SystemdNotifier",
+    access: str | None,
 ) -> "Supervisor":
     """Return a supervisor. Raises the error that would keep each worker from starting."""
     from filestored.daemon.supervisor import Supervisor
@@ -120,7 +128,7 @@ def _make_supervisor(
     _request_sweep(settings)
     if access_log := _open_access_log(reactor, settings):
         access_log.close()
-    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE)
+    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE, access)
 
 
 def _request_sweep(settings: Settings) -> None:
@@ -133,44 +141,98 @@ def _report(error: OSError) -> None:
     _log.error("the workers start without a disk to write to: {reason}", reason=str(error))
 
 
-def make_server(reactor: Any, settings: Settings, devices: DeviceHealth | None = None) -> "Server":
+def make_server(
+    reactor: Any, settings: Settings, devices: DeviceHealth | None = None, access: str | None = None
+) -> "Server":
     """Return what one process serves. Blocking: prepares both directories.
 
     `devices` shares the health of disks with other processes. The directories must exist then: a missing
-    one was removed or is not mounted, and is not replaced by an empty one. Raises `FilestoredError` or
-    `OSError`.
+    one was removed or is not mounted, and is not replaced by an empty one. `access` is the text of the access
+    file. Raises `FilestoredError` or `OSError`.
     """
+    from filestored.access.in_force import RulesInForce
     from filestored.daemon.server import Server
-    from filestored.http.factory import HTTPFactory
-    from filestored.http.limits import Limits
-    from filestored.web.site import make_site
+    from filestored.web.guard import Guard
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
-    raise_open_file_limit(settings.max_connections, settings.max_uploads)
+    raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets=access is not None)
     pools = ThreadPools(reactor)
     remote = is_url(settings.store) or is_url(settings.images)
     interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
     recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
-    store = _open_store(reactor, settings, pools, devices, recovery, must_exist)
+    stores = FileStores(reactor, settings, pools, devices, recovery, must_exist)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
-    site = make_site(
-        store,
+    guard = Guard(lists=settings.open_access)
+    buckets = stores.buckets(lambda: factory.clear_caches())
+    proxies = _trusted_proxies(settings)
+    site = _make_site(settings, stores, buckets, guard, images, proxies)
+    access_log = _open_access_log(reactor, settings)
+    factory = _make_factory(reactor, settings, site, access_log, proxies)
+    recovery.start()
+    rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
+    if access is not None:
+        rules.use(access)
+        buckets.start()
+
+    def stop_background() -> "Deferred[Any]":
+        recovery.stop()
+        rules.stop()
+        return gatherResults([buckets.stop(), images.stop()])
+
+    return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
+
+
+def _make_site(
+    settings: Settings,
+    stores: FileStores,
+    buckets: Buckets,
+    guard: "Guard",
+    images: ImageService,
+    proxies: "TrustedProxies | None",
+) -> Any:
+    from filestored.web.site import make_site
+
+    return make_site(
+        stores.default,
         images.images,
+        buckets=buckets,
+        guard=guard,
         registration=_registration(settings),
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
+        trusted_proxies=proxies,
     )
-    access_log = _open_access_log(reactor, settings)
+
+
+def _use_rules(guard: "Guard", buckets: Buckets, factory: "HTTPFactory", rules: "AccessRules") -> None:
+    """Use rules of access for all requests and responses that follow."""
+    guard.rules = rules
+    buckets.use_limits(
+        {name: BucketLimits(each.quota, each.max_files, each.expire) for name, each in rules.buckets.items()}
+    )
+    factory.clear_caches()
+
+
+def _trusted_proxies(settings: Settings) -> "TrustedProxies | None":
+    """Return the trusted proxies, None for none."""
+    from filestored.http.parser.forwarded import TrustedProxies
+
+    return TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+
+
+def _make_factory(
+    reactor: Any,
+    settings: Settings,
+    site: Any,
+    access_log: AccessLog | JsonAccessLog | None,
+    trusted_proxies: "TrustedProxies | None",
+) -> "HTTPFactory":
+    from filestored.http.factory import HTTPFactory
+    from filestored.http.limits import Limits
+
     limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    factory = HTTPFactory(site, reactor, limits, access_log)
-    recovery.start()
-
-    def stop_background() -> "Deferred[None]":
-        recovery.stop()
-        return images.stop()
-
-    return Server(reactor, factory, pools, access_log, settings.drain, stop_background)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=trusted_proxies)
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:
@@ -180,35 +242,6 @@ def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccess
     if settings.access_log != "-":
         return AccessLog(reactor, FileWriter(settings.access_log, settings.log))
     return JsonAccessLog() if settings.log.json else AccessLog(reactor, LogWriter())
-
-
-def _open_store(
-    reactor: Any,
-    settings: Settings,
-    pools: ThreadPools,
-    devices: DeviceHealth,
-    recovery: Recovery,
-    must_exist: bool,
-) -> Store:
-    health = devices.of(settings.store, remote=is_url(settings.store))
-    backend: IBackend
-    if is_url(settings.store):
-        client = _connect(settings, settings.store, health, recovery)
-        own = algorithm(settings.hash_name or DEFAULT_HASH)
-        backend = _open_bucket(client, own, settings)
-    else:
-        report = recovery.add(health, partial(repair, settings.store))
-        own = prepare(settings.store, settings.hash_name, report=report, must_exist=must_exist)
-        backend = DiskBackend(settings.store, own, reserve=settings.reserve, file_cache=FileCache())
-    return Store(
-        backend,
-        own,
-        _make_pools(pools, "files", settings.store),
-        max_size=settings.max_size,
-        max_uploads=settings.max_uploads,
-        health=health,
-        call_soon=partial(reactor.callLater, 0),
-    )
 
 
 def _open_images(
@@ -225,7 +258,7 @@ def _open_images(
         from filestored.images import bucket
         from filestored.storage.object_store.spool import Spool
 
-        client = _connect(settings, path, health, recovery)
+        client = connect(settings, path, health, recovery)
         recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
         parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve))
     else:
@@ -234,33 +267,13 @@ def _open_images(
     return ImageService(
         reactor,
         parts,
-        _make_pools(pools, "images", path),
+        make_pools(pools, "images", path),
         health,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         max_pixels=settings.max_pixels,
         reserve=settings.reserve,
     )
-
-
-def _connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":
-    """Return the client of an object store, which `recovery` tries again after an outage."""
-    from filestored.storage.object_store.client import ObjectStoreClient
-
-    client = ObjectStoreClient(parse_url(url), settings.engine_timeout)
-    recovery.monitor(health, client.confirm_format)
-    return client
-
-
-def _open_bucket(client: "ObjectStoreClient", own: Algorithm, settings: Settings) -> IBackend:
-    from filestored.storage.object_store.backend import ObjectBackend
-    from filestored.storage.object_store.spool import Spool
-
-    return ObjectBackend(client, own, Spool(settings.spool, settings.reserve))
-
-
-def _make_pools(pools: ThreadPools, api: str, place: str) -> IOThreads:
-    return pools.make(api, MAX_REMOTE_THREADS if is_url(place) else MAX_THREADS)
 
 
 def _registration(settings: Settings) -> "RegistrationPolicy":

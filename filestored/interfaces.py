@@ -433,10 +433,27 @@ class IBackend(Interface):
 
 
 class ILimitedBackend(Interface):
-    """Optional, of a backend: it keeps `BucketLimits`. Does not block."""
+    """Optional, of a backend: it keeps `BucketLimits`.
+
+    Usage is recorded in a ledger while there is a quota.
+    """
+
+    needs_ledger: bool = Attribute("True while there is a quota, and the ledger is not open.")
 
     def set_limits(limits: BucketLimits) -> None:
-        """See `IStore.set_limits`."""
+        """See `IStore.set_limits`. Does not block."""
+
+    def admit(length: int | None) -> None:
+        """Raise `QuotaExceeded` if an upload of so many bytes does not fit now; None is unknown.
+
+        Does not block: a ledger that is not open admits all uploads.
+        """
+
+    def open_ledger() -> None:
+        """Open the ledger, which may count all files. Blocking; raises `OSError`. Idempotent."""
+
+    def recorded_usage() -> "Usage | None":
+        """Return the usage that the ledger records; None if it is not open. Blocking; raises `OSError`."""
 
 
 class IOpenToRead(Interface):
@@ -474,6 +491,24 @@ class IQuarantine(Interface):
 
     def restore(digest: Digest) -> bool:
         """Move the file back, durably. Return False when it is not in quarantine. Raises `OSError`."""
+
+
+class IExpiringBackend(Interface):
+    """Optional, of a backend: deletes files whose last upload is long ago. Blocking."""
+
+    def claimed_sweep(interval: float) -> "AbstractContextManager[float | None]":
+        """Claim a search for old files, for the context; it is the time by the clock of `StoredFileInfo`.
+
+        It is None while another process searches, or if one did within the last `interval` seconds. Raises
+        `OSError`.
+        """
+
+    def delete_expired(digest: Digest, before: float) -> bool:
+        """Delete the file if its last upload was `before` that time; return whether it was deleted.
+
+        An upload that is acknowledged meanwhile is kept, see `IRenewableSink`. After a power failure the file
+        may be back. Raises `OSError`.
+        """
 
 
 class IAliases(Interface):
@@ -530,6 +565,12 @@ class ISink(Interface):
 
     def discard() -> None:
         """Free all resources. Does not raise."""
+
+
+class IRepairingSink(Interface):
+    """Optional, of a sink: `ISink.publish` may move damaged files to quarantine."""
+
+    displaced: Usage = Attribute("Number and size of the files that were moved, of the name it published.")
 
 
 class IRenewableSink(Interface):

@@ -7,13 +7,14 @@ SIGUSR1 and SIGHUP no longer end the process from `makeService` on.
 from twisted.application.service import Service
 
 from filestored.daemon.options import Options
-from filestored.daemon.process_setup import hold_reopen, skip_unused_tls
+from filestored.daemon.process_setup import forbid_core_files, hold_reopen, skip_unused_tls
 from filestored.daemon.startup import daemonize
 
 
 def makeService(options: Options) -> Service:
     """Return the service that twistd runs. A setting that cannot work ends the process with one line."""
     hold_reopen()
+    forbid_core_files()
     daemonize.install()
     if options.owns_process:
         skip_unused_tls(options.settings.listen)

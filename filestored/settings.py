@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
     "kib": 2**10,
@@ -52,6 +52,9 @@ connection.
 MAX_UPLOADS = 64
 """Default maximum of uploads that write to disk at once in one process."""
 
+MAX_OPEN_BUCKETS = 64
+"""Number of open buckets of one process beyond which idle ones are closed at once."""
+
 MAX_HELD_FILES = 16
 """Maximum number of files of a form that have arrived and are not committed. Each may have a descriptor."""
 
@@ -86,6 +89,8 @@ class Settings:
     `access_log` is a path, ``-`` for the log, or empty for none. `max_connections` and `max_uploads` are
     those of each process. `hosts` are names of this server, see `parse_host`. `reserve` is the free space to
     keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
+    `access` is the path of the access file, empty for none; `open_access` gives all clients all rights.
+    `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`.
     """
 
     listen: tuple[str, ...]
@@ -106,7 +111,10 @@ class Settings:
     keep_alive: float = KEEP_ALIVE_SECONDS
     reserve: int | None = None
     spool: str = ""
+    access: str = ""
+    open_access: bool = False
     engine_timeout: float = ENGINE_TIMEOUT_SECONDS
+    trusted_proxies: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
@@ -116,7 +124,7 @@ class Settings:
     def from_json(cls, text: str) -> "Settings":
         """Return the settings that `to_json` wrote."""
         found = json.loads(text)
-        lists = {name: tuple(found[name]) for name in ("listen", "hosts")}
+        lists = {name: tuple(found[name]) for name in ("listen", "hosts", "trusted_proxies")}
         return cls(**{**found, **lists, "log": LogSettings(**found["log"])})
 
 
@@ -186,6 +194,14 @@ def parse_duration(text: str) -> float:
     return float(seconds)
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration for people, in the form of `parse_duration`: ``30 d``."""
+    for unit, count in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds % count == 0:
+            return f"{seconds / count:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def parse_level(text: str) -> str:
     """Parse a log level, in any case. Raises `ValueError`."""
     level = text.strip().upper()
@@ -200,6 +216,30 @@ def parse_host(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", name, re.ASCII) and not _is_ipv6(name):
         raise ValueError(f"{text!r} is not a host name; write it like files.example.org, without a port")
     return name
+
+
+def parse_proxy(text: str) -> str:
+    """Parse an address, a network, or ``unix``; return an address as a network. Raises `ValueError`."""
+    name = text.strip().lower()
+    if name == "unix":
+        return name
+    try:
+        network = _unmapped(ip_network(name))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither an address, nor a network like 10.0.0.0/8 without further bits, nor unix"
+        ) from None
+    if network.prefixlen == 0:
+        raise ValueError(f"{text!r} are all addresses: every client could name another one as its own")
+    return str(network)
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return a network of IPv4-mapped addresses as one of IPv4."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _is_ipv6(text: str) -> bool:

@@ -89,7 +89,7 @@ def run_worker(
 
     devices = DeviceHealth()
     devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
-    server = make_server(reactor, settings, devices)
+    server = make_server(reactor, settings, devices, configuration["access"])
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
     listening = [
@@ -124,6 +124,8 @@ def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callab
     def execute_json(message: dict[str, Any]) -> None:
         if "certificates" in message:
             server.renew_certificates([_certificate(pem) for pem in message["certificates"]])
+        elif "access" in message:
+            server.use_access(message["access"])
         else:
             devices.suspend(*message["suspended"])
 

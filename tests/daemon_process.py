@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.token_leaks import leaks
+from tests.token_leaks import arguments_of, leaks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
@@ -96,6 +96,7 @@ class Running:
     def end(self) -> None:
         """End it with its workers, if it runs: SIGTERM, then SIGKILL."""
         mine = self.workers()
+        arguments = arguments_of([self.pid, *mine])
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             if not self.ended():
                 self.kill(number)
@@ -103,7 +104,7 @@ class Running:
         for pid in mine:
             _until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), 10.0)
         self.process.wait()
-        assert [] == leaks(self.directory, self.tokens())
+        assert [] == leaks(self.directory, self.tokens(), arguments)
 
 
 def start(
@@ -172,12 +173,17 @@ def run(
     timeout: float = TIMEOUT,
     wrap: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
+    inherit: tuple[int, ...] = (),
 ) -> "subprocess.CompletedProcess[str]":
-    """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it."""
+    """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it.
+
+    It gets the descriptors `inherit`.
+    """
     return subprocess.run(
         [*wrap, sys.executable, TWISTD, *args],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": ROOT, **(environment or {})},
+        pass_fds=inherit,
         capture_output=True,
         text=True,
         timeout=timeout,

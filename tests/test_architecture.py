@@ -27,15 +27,17 @@ FLOORS = {
     "images": 2,
     "web": 3,
     "daemon": 3,
+    "stores": 3,
     "assembly": 4,
     "service": 5,
     "worker": 5,
     "cli": 5,
+    "commands": 5,
     "account_admin": 5,
 }
 """The floor of each module and folder at the top of the package. A newcomer has none and is a fault."""
 
-FOLDERS = {"access", "storage", "http", "logs", "images", "web", "daemon"}
+FOLDERS = {"access", "commands", "storage", "http", "logs", "images", "web", "daemon"}
 """Folders. Those of one floor do not import each other."""
 
 FILE_MODULES = {"pathlib", "shutil", "tempfile", "io", "mmap", "glob"}

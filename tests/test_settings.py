@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from filestored.settings import (
     LogSettings,
     Settings,
+    format_duration,
     parse_count,
+    parse_duration,
     parse_level,
     parse_pixels,
+    parse_proxy,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -50,6 +53,46 @@ def test_any_text_parses_as_a_size_or_raises_value_error(text):
         assert parse_size(text) > 0
     except ValueError as error:
         assert str(error)  # noqa: PT017  # either is right, depending on the text
+
+
+DURATIONS = {
+    "30 days": 2_592_000.0,
+    "1 day": 86_400.0,
+    "90d": 7_776_000.0,
+    "2 weeks": 1_209_600.0,
+    "12h": 43_200.0,
+    "10 min": 600.0,
+    "10m": 600.0,
+    "45 s": 45.0,
+    " 1 Hour ": 3600.0,
+    "100000000 s": 100_000_000.0,
+}
+NO_DURATIONS = [
+    "", "30", "0 s", "-1 s", "1.5 h", "5 months", "d", "1 d 2 h", "1 d\n2", "٣ d", "9" * 40 + " s", "36526 d",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DURATIONS)
+def test_duration_is_a_number_of_seconds(text):
+    assert DURATIONS[text] == parse_duration(text)
+
+
+@pytest.mark.parametrize("text", NO_DURATIONS)
+def test_invalid_duration_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_duration(text)
+
+
+@given(st.integers(1, 36_525 * 86_400))
+def test_formatted_duration_is_parsed_to_the_same(seconds):
+    assert seconds == parse_duration(format_duration(seconds))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2_592_000, "30 d"), (43_200, "12 h"), (600, "10 min"), (61, "61 s")]
+)
+def test_duration_is_formatted_in_its_largest_unit(seconds, text):
+    assert text == format_duration(seconds)
 
 
 def test_auto_is_one_worker_for_each_usable_processor():
@@ -96,6 +139,34 @@ def test_an_unknown_level_is_refused():
         parse_level("loud")
 
 
+PROXIES = {
+    "127.0.0.1": "127.0.0.1/32",
+    " 10.0.0.0/8 ": "10.0.0.0/8",
+    "10.0.0.0/255.0.0.0": "10.0.0.0/8",
+    "::1": "::1/128",
+    "2001:DB8::/32": "2001:db8::/32",
+    "::ffff:10.0.0.1": "10.0.0.1/32",
+    "::ffff:10.0.0.0/104": "10.0.0.0/8",
+    "unix": "unix",
+    "Unix": "unix",
+}
+
+
+@pytest.mark.parametrize("text", PROXIES)
+def test_trusted_proxy_is_an_address_or_a_network_or_unix(text):
+    assert PROXIES[text] == parse_proxy(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "localhost", "10.0.0", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.1:80", "[::1]", "010.0.0.1",
+     "0.0.0.0/0", "::/0", "unix:/run/x", "fe80::1%eth0/64"],
+)  # fmt: skip
+def test_invalid_trusted_proxy_is_refused(text):
+    with pytest.raises(ValueError, match=r"is neither an address|are all addresses"):
+        parse_proxy(text)
+
+
 def test_settings_round_trip_through_json():
     settings = Settings(
         listen=("tcp:1", 'unix:/a "b"'),
@@ -112,6 +183,7 @@ def test_settings_round_trip_through_json():
         max_pixels=5,
         keep_alive=20.5,
         reserve=0,
+        trusted_proxies=("10.0.0.0/8", "unix"),
     )
     assert settings == Settings.from_json(settings.to_json())
     assert "\n" not in settings.to_json()

@@ -63,6 +63,10 @@ class Server:
         """Return the path of a file of the set."""
         return f"/{stored_path(digest)}"
 
+    def fields(self) -> Mapping[str, str]:
+        """Return the header fields of each download besides those of the client."""
+        return {}
+
     def post(self) -> tuple[str, Sequence[str]]:
         """Method and targets of a raw upload; an ``@`` in a target stands for a fresh number."""
         raise NotImplementedError

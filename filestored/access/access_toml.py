@@ -105,7 +105,7 @@ def _token(name: str, value: object) -> Token:
     for bucket, rights in table.buckets.items():
         _checked(f"{key}.buckets", check_bucket_of_token, bucket)
         buckets[bucket] = _converted(f"{key}.buckets.{bucket}", rights, frozenset[Right])
-    expires = _checked(f"{key}.expires", _seconds_of, table.expires)
+    expires = None if table.expires is None else _checked(f"{key}.expires", expiry_seconds, table.expires)
     return Token(name, bytes.fromhex(table.sha256), expires, buckets)
 
 
@@ -125,10 +125,8 @@ def _bucket(name: str, value: object) -> BucketRules:
     )
 
 
-def _seconds_of(value: object) -> float | None:
-    """Return the seconds since the epoch of a TOML date or time. Raises `ValueError`."""
-    if value is None:
-        return None
+def expiry_seconds(value: object) -> float:
+    """Return the seconds since the epoch of a date or a time; UTC if it has no zone. Raises `ValueError`."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):

@@ -8,11 +8,27 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from filestored.access import access_toml
 from filestored.access.tokens import key_id, sha256_of
-from filestored.access.values import DEFAULT_BUCKET, NO_RIGHTS, OTHER_BUCKETS, BucketRules, Right, Token
+from filestored.access.values import (
+    DEFAULT_BUCKET,
+    NO_RIGHTS,
+    OTHER_BUCKETS,
+    BucketRules,
+    Right,
+    Token,
+    ordered,
+)
 
-__all__ = ["DEFAULT_BUCKET", "NO_RIGHTS", "OTHER_BUCKETS", "AccessRules", "BucketRules", "Right", "Token"]
+__all__ = [
+    "DEFAULT_BUCKET",
+    "NO_RIGHTS",
+    "OTHER_BUCKETS",
+    "AccessRules",
+    "BucketRules",
+    "Right",
+    "Token",
+    "ordered",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,8 @@ class AccessRules:
     @classmethod
     def parse(cls, text: str) -> "AccessRules":
         """Parse the text of an access file. Raises `AccessFileError`, which names the key, in one line."""
+        from filestored.access import access_toml  # it imports a parser, which no server without a file needs
+
         return cls(*access_toml.parse(text))
 
     def find_secret(self, secret: str) -> Token | None:

@@ -1,6 +1,6 @@
 """Values of the access rules: `Right`, `Token`, `BucketRules`. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -20,6 +20,11 @@ class Right(StrEnum):
     WRITE = "write"
     DELETE = "delete"
     LIST = "list"
+
+
+def ordered(rights: Set[Right]) -> list[Right]:
+    """Return rights in the order of `Right`."""
+    return [right for right in Right if right in rights]
 
 
 NO_RIGHTS: frozenset[Right] = frozenset()

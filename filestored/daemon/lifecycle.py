@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from filestored import __version__
+from filestored.access.watcher import AccessWatcher
 from filestored.daemon.listeners import Listeners, ListeningSocket
 from filestored.daemon.process_setup import on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
@@ -53,6 +54,9 @@ class Runner(Protocol):
     def reopen(self) -> None:
         """Reopen all log files."""
 
+    def use_access(self, text: str) -> None:
+        """Use the rules in this text of an access file, which can be parsed."""
+
     def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
         """Use these certificates, in the order of the listening sockets, for new connections."""
 
@@ -71,7 +75,7 @@ class Daemon(Service):
         hash_name: str,
         listeners: Listeners,
         observer: LogObserver,
-        make_runner: Callable[[], Runner],
+        make_runner: Callable[[str | None], Runner],
         notifier: SystemdNotifier,
         pid_file: str = "",
     ) -> None:
@@ -84,6 +88,7 @@ class Daemon(Service):
         self._notifier = notifier
         self._pid_file = pid_file
         self._runner: Runner | None = None
+        self._access = AccessWatcher(reactor, settings.access, self._use_access) if settings.access else None
         self._initial_pid = os.getpid()
         self._log_is_open = False
         self._store = settings.store
@@ -102,6 +107,7 @@ class Daemon(Service):
             pid_file.hold(self._pid_file)
         with self._failure_reported():
             self._listeners.open()
+            self._check_reachable()
 
     def startService(self) -> None:
         """Start serving. Raises `CannotStart`."""
@@ -110,13 +116,15 @@ class Daemon(Service):
             if self._log_file():
                 self._open_log()
             self._log.info("filestored {version} starts", version=__version__)
-            self._runner = self._make_runner()
+            self._runner = self._make_runner(None if self._access is None else self._access.read())
             # Not in the reactor, where a hung disk would keep a daemon that serves from being ready.
             self._store = self._with_reserve(self._settings.store)
             self._images = self._with_reserve(self._settings.images)
             started = self._runner.start(self._listeners.listening())
         if not self._log_file():
             self._open_log()
+        if self._access is not None:
+            self._access.start()
         on_reopen(self._reactor, self._reopen)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
@@ -130,6 +138,8 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         self._notifier.stopping()
+        if self._access is not None:
+            self._access.stop()
         closed = self._listeners.close()
         if self._runner is not None:
             await self._runner.stop()
@@ -150,6 +160,19 @@ class Daemon(Service):
             workers=self._settings.workers,
         )
 
+    def _check_reachable(self) -> None:
+        """Raise `CannotStart` if other machines reach the files, and nothing says what they may do."""
+        found = self._listeners.reachable()
+        if found and not (self._settings.access or self._settings.open_access):
+            raise CannotStart(
+                f"--listen {found[0]}: other machines may reach this; name an access file with --access, "
+                "or let all clients read, write and delete with --open"
+            )
+
+    def _use_access(self, text: str) -> None:
+        if self._runner is not None:
+            self._runner.use_access(text)
+
     def _force_stop(self) -> None:
         self._log.warn("a second signal: ending at once")
         if self._runner is not None:
@@ -162,6 +185,8 @@ class Daemon(Service):
         self._log.info("log files reopened")
         if not self.running:  # no new connections
             return
+        if self._access is not None:
+            self._access.check()
         if self._listeners.renew_certificates() and self._runner is not None:
             self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
             self._log.info("new connections get the new certificate")

@@ -38,6 +38,7 @@ from filestored.daemon.startup.endpoint_strings import (
     without_proxy,
 )
 from filestored.daemon.startup_errors import CannotStart, describe, one_line
+from filestored.http.transport.loopback import is_loopback
 from filestored.http.transport.tls import Certificate
 
 BACKLOG = 1024
@@ -121,6 +122,10 @@ class Listeners:
     def addresses(self) -> list[str]:
         """Return the addresses for people, such as ``127.0.0.1:9000``."""
         return [_format_address(port.socket.getsockname()) for _, port in self._ports]
+
+    def reachable(self) -> list[str]:
+        """Return the endpoint strings of sockets that other machines may reach."""
+        return [text for text, port in self._ports if not _is_local(port.socket)]
 
     def urls(self) -> list[str]:
         """Return the URLs of TCP sockets, and the addresses of others as ``unix:/run/f.sock``."""
@@ -249,6 +254,11 @@ def _format_address(address: Any) -> str:
         host, port, *_ = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return address.decode("utf-8", "backslashreplace") if isinstance(address, bytes) else str(address)
+
+
+def _is_local(listening: socket.socket) -> bool:
+    """Return whether only this machine reaches a listening socket."""
+    return listening.family == socket.AF_UNIX or is_loopback(listening.getsockname()[0])
 
 
 def _format_url(endpoint: str, listening: socket.socket) -> str:

@@ -36,6 +36,7 @@ from filestored.settings import (
     parse_host,
     parse_level,
     parse_pixels,
+    parse_proxy,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -108,6 +109,12 @@ class Options(usage.Options):
             None,
             "Disk space that must stay free: 1GiB, or 0. [default: 256MiB, or 5 % of a smaller disk]",
         ],
+        [
+            "access",
+            None,
+            None,
+            "File of tokens, their rights, and buckets; filestored token writes it. [default: no tokens]",
+        ],
         ["workers", None, "auto", "Number of worker processes; auto is one for each usable processor."],
         ["log", None, None, "File of the log. [default: stderr; in the background filestored.log]"],
         ["log-level", None, "INFO", "Minimum level to log: debug info warning error critical."],
@@ -135,6 +142,11 @@ class Options(usage.Options):
     optFlags: ClassVar[list[list[str | None]]] = [
         ["log-json", None, "Log one JSON object in each line."],
         [
+            "open",
+            None,
+            "Give all clients all rights, also on addresses that other machines reach; instead of --access.",
+        ],
+        [
             "open-registration",
             None,
             "Allow generate-token and retrieve-token for all clients; otherwise only from the same machine.",
@@ -142,8 +154,8 @@ class Options(usage.Options):
         [
             "no-registration",
             None,
-            "Refuse generate-token and retrieve-token to all clients, as needed behind a proxy; create "
-            "accounts with filestored account.",
+            "Refuse generate-token and retrieve-token to all clients; create accounts with filestored "
+            "account. Behind a proxy this or --trusted-proxy is necessary.",
         ],
     ]
     compData = usage.Completions(
@@ -152,6 +164,7 @@ class Options(usage.Options):
             "images": usage.CompleteDirs(),
             "spool": usage.CompleteDirs(),
             "log": usage.CompleteFiles(),
+            "access": usage.CompleteFiles(),
         }
     )
 
@@ -159,6 +172,7 @@ class Options(usage.Options):
         super().__init__()
         self._endpoints: list[str] = []
         self._hosts: list[str] = []
+        self._trusted_proxies: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Port, address or Twisted endpoint to listen on, repeatable: 80 on all addresses, 127.0.0.1:80,
@@ -176,6 +190,15 @@ class Options(usage.Options):
             self._hosts.append(parse_host(name))
         except ValueError as error:
             raise usage.UsageError(f"--host: {error}") from None
+
+    def opt_trusted_proxy(self, place: str) -> None:
+        """Address or network of a reverse proxy, or unix for Unix sockets, repeatable: its X-Forwarded-For or
+        Forwarded names the client. With it no TCP client counts as one of this machine.
+        """  # noqa: D205  # twistd shows this whole text as help
+        try:
+            self._trusted_proxies.append(parse_proxy(place))
+        except ValueError as error:
+            raise usage.UsageError(f"--trusted-proxy: {error}") from None
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -226,7 +249,11 @@ class Options(usage.Options):
     def _read(self) -> Settings:
         if self["open-registration"] and self["no-registration"]:
             raise usage.UsageError("--open-registration and --no-registration exclude each other")
+        if self["access"] is not None and self["open"]:
+            raise usage.UsageError("--access and --open exclude each other")
         return Settings(
+            access="" if self["access"] is None else self._path("access"),
+            open_access=bool(self["open"]),
             listen=self._listen(),
             store=self._place("store"),
             images=self._place("images"),
@@ -235,6 +262,7 @@ class Options(usage.Options):
             open_registration=bool(self["open-registration"]),
             no_registration=bool(self["no-registration"]),
             hosts=tuple(self._hosts),
+            trusted_proxies=tuple(self._trusted_proxies),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", partial(parse_workers, processors=usable_processors)),

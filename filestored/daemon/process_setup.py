@@ -16,13 +16,16 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from filestored.settings import MAX_HELD_FILES
+from filestored.settings import MAX_HELD_FILES, MAX_OPEN_BUCKETS
 
 PER_CONNECTION = 2
 """Descriptors of a connection: its socket, and the file that is sent."""
 
 PER_UPLOAD = MAX_HELD_FILES
 """Descriptors of an upload of files, besides those of its connection: a form may have several files open."""
+
+PER_BUCKET = 270
+"""Descriptors of an open bucket on a disk: its shards, and some files."""
 
 PER_IMAGE_UPLOAD = 1
 """Descriptors of an upload of an image, besides those of its connection."""
@@ -53,8 +56,10 @@ _log = Logger()
 # --- open files -------------------------------------------------------------------------------
 
 
-def raise_open_file_limit(connections: int, uploads: int) -> None:
+def raise_open_file_limit(connections: int, uploads: int, *, buckets: bool = False) -> None:
     """Raise the soft limit of open files to `required_descriptors`, at most to the hard limit (getrlimit(2)).
+
+    `buckets` adds those of the open buckets, which are no reason for a warning: fewer can be open.
 
     Shells and inits often set 1,024 for programs that use ``select``. A hard limit that is too low is logged
     once; connections beyond it wait in the socket's queue.
@@ -69,6 +74,9 @@ def raise_open_file_limit(connections: int, uploads: int) -> None:
             wanted=wanted,
         )
         wanted = hard
+    elif buckets:
+        wanted += MAX_OPEN_BUCKETS * PER_BUCKET
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -76,6 +84,11 @@ def raise_open_file_limit(connections: int, uploads: int) -> None:
 def required_descriptors(connections: int, uploads: int) -> int:
     """Return the number of descriptors for so many connections, uploads of files, and uploads of images."""
     return PER_CONNECTION * connections + (PER_UPLOAD + PER_IMAGE_UPLOAD) * uploads + RESERVED
+
+
+def forbid_core_files() -> None:
+    """Have this process and its children write no core files, which would contain tokens and stored data."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 # --- garbage collector ------------------------------------------------------------------------

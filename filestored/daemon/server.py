@@ -23,7 +23,8 @@ from filestored.storage.threads import ThreadPools
 class Server:
     """Serves HTTP on listening sockets.
 
-    `drain` is the drain timeout in seconds; `stop_background` stops decoders and other background work.
+    `drain` is the drain timeout in seconds; `stop_background` stops decoders and other background work;
+    `use_access` replaces the rules of access.
     """
 
     _log = Logger()
@@ -35,7 +36,8 @@ class Server:
         pools: ThreadPools,
         access_log: AccessLog | JsonAccessLog | None,
         drain: float,
-        stop_background: "Callable[[], Deferred[None]] | None" = None,
+        stop_background: "Callable[[], Deferred[Any]] | None" = None,
+        use_access: Callable[[str], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
@@ -43,6 +45,7 @@ class Server:
         self._access_log = access_log
         self._drain = drain
         self._stop_background = stop_background
+        self._use_access = use_access
         self._acceptors: list[Acceptor] = []
         self._epoll_set: EpollSet | None = None
 
@@ -70,6 +73,11 @@ class Server:
         """Reopen the access log."""
         if self._access_log is not None:
             self._access_log.reopen()
+
+    def use_access(self, text: str) -> None:
+        """Use the rules in this text of an access file."""
+        assert self._use_access is not None, "there was an access file at the start"
+        self._use_access(text)
 
     def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
         """Use these certificates, in the order of the listening sockets, for new connections."""

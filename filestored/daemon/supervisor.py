@@ -45,8 +45,8 @@ FIRST_DESCRIPTOR = 3
 class Supervisor:
     """Keeps ``settings.workers`` processes running.
 
-    `log` writes their lines. `status` receives a sentence whenever the number of serving workers changes.
-    `worker_module` is run with ``python -m``.
+    `access` is the text of the access file. `log` writes their lines. `status` receives a sentence whenever
+    the number of serving workers changes. `worker_module` is run with ``python -m``.
     """
 
     _log = Logger()
@@ -58,10 +58,12 @@ class Supervisor:
         log: Callable[[LogLine], None],
         status: Callable[[str], None],
         worker_module: str,
+        access: str | None = None,
     ) -> None:
         self.worker_module = worker_module
         self._reactor = reactor
         self._settings = settings
+        self._access = access
         self._status = status
         self._listening: Sequence[ListeningSocket] = ()
         self._slots: list[WorkerSlot] = []
@@ -105,6 +107,11 @@ class Supervisor:
         self._listening = [replace(each, certificate=certificate) for each, certificate in pairs]
         self._send_all(json.dumps({"certificates": [_to_json(each) for each in certificates]}))
 
+    def use_access(self, text: str) -> None:
+        """Let all workers, also later ones, use the rules in this text of an access file."""
+        self._access = text
+        self._send_all(json.dumps({"access": text}))
+
     def alive(self) -> bool:
         """Return whether any worker serves and answered a recent ping; True while stopping."""
         return self._stopped or any(slot.is_answering for slot in self._slots)
@@ -120,6 +127,7 @@ class Supervisor:
         return json.dumps(
             {
                 "settings": self._settings.to_json(),
+                "access": self._access,
                 "listening": sockets,
                 "reactor": type(self._reactor).__module__,
                 "suspensions": list(self._suspensions.values()),

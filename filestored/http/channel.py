@@ -28,6 +28,7 @@ from filestored.errors import BodyError, BodyMalformed, BodyStalled
 from filestored.http.body import RequestBody
 from filestored.http.eviction import rank
 from filestored.http.input_buffer import InputBuffer
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.parser.framing import ChunkedReader, LengthReader
 from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
@@ -69,6 +70,7 @@ class HTTPChannel(Protocol):
         self._input = InputBuffer(self.transport, self._read, self._input_ended, self._server.call_soon)
         self._output = make_output(self.transport, self._output_drained)
         self._peer: str | None = None
+        self._proxies: TrustedProxies | None = None
         sends_files = isinstance(self._output, SocketOutput)
         self._request_class = FileSendingRequest if sends_files else Request
         cache = self._server.cache_for(self.transport.getHost()) if sends_files else _NO_CACHE
@@ -77,11 +79,17 @@ class HTTPChannel(Protocol):
         if not self._server.opened(self):
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
-    def _peer_host(self) -> str:
-        """Return the address of the client; a PROXY header before the first request names it."""
+    def _client_host(self, head: bytes) -> str:
+        """Return the address of the client of a request, whose header lines are in `head`.
+
+        It is that of the peer, which a PROXY header before the first request may name, unless the peer is a
+        trusted proxy.
+        """
         if self._peer is None:
-            self._peer = getattr(self.transport.getPeer(), "host", "-")
-        return self._peer
+            peer, proxies = self.transport.getPeer(), self._server.trusted_proxies
+            self._peer = getattr(peer, "host", "-")
+            self._proxies = proxies if proxies is not None and proxies.trusts(peer) else None
+        return self._peer if self._proxies is None else self._proxies.client_of(head, self._peer)
 
     def _set_state(self, state: ConnectionState) -> None:
         self._state = state
@@ -179,7 +187,8 @@ class HTTPChannel(Protocol):
         if log is not None:
             description = self._from_cache.description
             assert description is not None, "it was described"
-            log.log(time(), self._peer_host(), description, monotonic() - self._head_at)
+            client = self._client_host(self._lookup.block)
+            log.log(time(), client, description, monotonic() - self._head_at)
         self._state = ConnectionState.IDLE
         self._state_since = self._server.now
 
@@ -325,7 +334,8 @@ class HTTPChannel(Protocol):
             size = response.sent_length
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
-        log.log(time(), self._peer_host(), response.description, monotonic() - self._head_at)
+        client = self._client_host(self._lookup.block if response is self._from_cache else self._head.raw)
+        log.log(time(), client, response.description, monotonic() - self._head_at)
 
     # --- end of the connection ------------------------------------------------------------------
 
@@ -336,7 +346,7 @@ class HTTPChannel(Protocol):
         log = self._server.access_log
         if log is not None:
             entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
-            log.log(time(), self._peer_host(), log.format_entry(entry), 0.0)
+            log.log(time(), self._client_host(b""), log.format_entry(entry), 0.0)
         self._output.write(format_error(status, reason, *fields))
         self._when_drained(self._linger)
 

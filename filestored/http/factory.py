@@ -22,6 +22,7 @@ from zope.interface import implementer
 from filestored.http.channel import HTTPChannel
 from filestored.http.eviction import Eviction
 from filestored.http.limits import Limits
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.protocols import IRenderable, ManagedConnection
 from filestored.http.rendering import render_tree
 from filestored.http.response_cache import MAX_ENTRIES, ResponseCache
@@ -40,8 +41,8 @@ TIMEOUT_POLL_SECONDS = 0.5
 class HTTPFactory(Factory):
     """Serves a resource tree on all ports of a process.
 
-    `clock` gives monotonic seconds; `access_log` gets an entry for each response; at most
-    `max_cached_responses` are cached.
+    `clock` gives monotonic seconds; `access_log` gets an entry for each response, with the client that one of
+    `trusted_proxies` names; at most `max_cached_responses` are cached.
     """
 
     noisy = False
@@ -53,6 +54,7 @@ class HTTPFactory(Factory):
         limits: Limits | None = None,
         access_log: IAccessLog | None = None,
         max_cached_responses: int = MAX_ENTRIES,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.now = clock.seconds()
@@ -62,6 +64,7 @@ class HTTPFactory(Factory):
         self._loopback_cache = ResponseCache(max_cached_responses)
         self.render: Callable[[IRenderable], None] = partial(render_tree, root)
         self.access_log = access_log
+        self.trusted_proxies = trusted_proxies
         self._clock = clock
         self._connections: set[ManagedConnection] = set()
         self._poll: IDelayedCall | None = None
@@ -86,8 +89,7 @@ class HTTPFactory(Factory):
     def drain(self) -> Deferred[None]:
         """Close idle connections and let requests finish; fires when no connection is left."""
         self.draining = True
-        self._cache.clear()
-        self._loopback_cache.clear()
+        self.clear_caches()
         for connection in list(self._connections):
             connection.close_if_idle()
         if not self._connections:
@@ -95,6 +97,11 @@ class HTTPFactory(Factory):
         drained: Deferred[None] = Deferred()
         self._on_drained.append(drained)
         return drained
+
+    def clear_caches(self) -> None:
+        """Remove all cached responses, and close the files that were kept open for them."""
+        self._cache.clear()
+        self._loopback_cache.clear()
 
     def abort(self) -> None:
         """Close all connections at once."""

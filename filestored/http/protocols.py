@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute
 
 from filestored.http.limits import Limits
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.response import PreformattedHeaders
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.receive_size import ReceiveSizes
@@ -119,6 +120,7 @@ class ChannelOwner(Protocol):
     now: float
     draining: bool
     access_log: IAccessLog | None
+    trusted_proxies: TrustedProxies | None
     render: Callable[[IRenderable], None]
 
     def cache_for(self, address: IAddress) -> ResponseCache:

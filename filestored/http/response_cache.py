@@ -164,15 +164,18 @@ class ResponseCache(BoundedCache[bytes, CachedResponse]):
 
 
 class CacheLookup:
-    """The lookups of one connection. `span` is the range in the head that was looked up last."""
+    """The lookups of one connection.
 
-    __slots__ = ("_block", "_cache", "_lines", "_max_bytes", "_max_fields", "span")
+    `block` are the header lines that were looked up last, and `span` is the range in them.
+    """
+
+    __slots__ = ("_cache", "_lines", "_max_bytes", "_max_fields", "block", "span")
 
     def __init__(self, cache: ResponseCache, limits: Limits) -> None:
         self._cache = cache
         self._max_bytes = min(MAX_HEAD_BYTES, limits.request_line, limits.field_line, limits.head)
         self._max_fields = limits.fields
-        self._block = self._lines = b""
+        self.block = self._lines = b""
         self.span: Span | None = None
 
     def find(self, data: bytes) -> CachedResponse | None:
@@ -181,7 +184,7 @@ class CacheLookup:
             return None
         end = data.find(b"\r\n")
         block = data[end:]
-        if block != self._block:
+        if block != self.block:
             self._use(block)
         return self._cache.get(data[:end] + self._lines)
 
@@ -218,4 +221,4 @@ class CacheLookup:
         """Use the key of a header block; one that no response has if it has none."""
         found = header_key(block, self._max_fields)
         self._lines, self.span = (b"", None) if found is None else found
-        self._block = block
+        self.block = block

@@ -19,6 +19,7 @@ from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IBackend, IQuarantine, IRecords
 from filestored.settings import MAX_PIXELS
+from filestored.storage.admission import UploadSlots
 from filestored.storage.health import Health
 from filestored.storage.store import Store
 from filestored.storage.threads import IOThreads
@@ -86,7 +87,7 @@ def _make_blobs(
         threads,
         health=health,
         max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
-        max_uploads=max_uploads,
+        slots=UploadSlots(max_uploads),
     )
 
 

@@ -1,4 +1,7 @@
-"""Redaction of secrets in logged text: tokens in URLs of the image API, values of Authorization fields. Pure.
+"""Redaction of secrets in logged text. Pure.
+
+Redacted are tokens (``fst_...``), signatures of links, values of Authorization fields, and the tokens in URLs
+of the image API.
 
 Below ``/imageapi`` each segment of a URL is replaced by `MASK`, unless it is a word of the API, or a user
 name in its place. The same holds after a segment ``token``. So tokens in wrong URLs are redacted as well:
@@ -26,7 +29,8 @@ def redact(text: str) -> str:
     """Return `text` with all secrets replaced by `MASK`. Idempotent."""
     if _BEGIN.search(text):
         text = _WORD.sub(_redact_word, text)
-    return _AUTHORIZATION.sub(rf"\1{MASK}", text)
+    text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
+    return _SIGNATURE.sub(rf"\1{MASK}", _TOKEN.sub(MASK, text))
 
 
 def _redact_word(word: re.Match[str]) -> str:
@@ -78,4 +82,6 @@ _BEGIN = re.compile(rf"{_encodable('imageapi')}|{_encodable('/token')}(?=[{_DELI
 # As `filestored.images.accounts.USERNAME`, but not of the length of a token.
 _USERNAME = re.compile(r"(?![A-Za-z0-9_]{10}\Z)[A-Za-z0-9_]{1,64}")
 _NUMBER = re.compile("[0-9]{1,9}", re.ASCII)
+_TOKEN = re.compile(rf"{_encodable('fst')}(?:_|%(?:25)*5f)[\w%-]+", re.IGNORECASE | re.ASCII)
+_SIGNATURE = re.compile(rf"({_encodable('signature')}(?:=|%(?:25)*3d))[^&#\s\"']+", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"(authorization\b[^\w\n]{0,8})\w[^\n]*", re.IGNORECASE)

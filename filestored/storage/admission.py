@@ -1,8 +1,8 @@
 """Admission control for uploads: limits on size, count and free space.
 
 `AdmissionControl.admit` decides before the first byte, without blocking. Refused are uploads that are too
-large, for which there is no space, and all uploads while writes are suspended. Those that need an upload
-slot are refused when none can become free.
+large, for which there is no space, that exceed the quota of their bucket, and all uploads while writes are
+suspended. Those that need an upload slot are refused when none can become free.
 
 Upload slots bound the uploads that write to disk at once. An upload needs none for its first
 `MAX_BYTES_WITHOUT_SLOT`, which wait in memory. It acquires a slot for the next byte, or to be committed, and
@@ -31,7 +31,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded, StorageFull, TooLarge
-from filestored.interfaces import IBackend
+from filestored.interfaces import IBackend, ILimitedBackend
 from filestored.storage.health import Health
 from filestored.storage.thread_pool import Run
 
@@ -67,10 +67,11 @@ class AdmissionControl:
         self._health = health
         self._slots = slots
         self._refreshing = False
+        self._quota = ILimitedBackend(backend, None)
 
     def admit(self, length: int | None) -> None:
         """Admit an upload of `length` bytes; None is unknown. Raises `UploadRefused`."""
-        length = length or 0
+        announced, length = length, length or 0
         if length > self.max_size:
             raise TooLarge.than(self.max_size)
         if self._health.degraded is not None:
@@ -80,6 +81,8 @@ class AdmissionControl:
         if self.free_space.free < max(length, 1):
             self._refresh_free_space()
             raise StorageFull
+        if self._quota is not None:
+            self._quota.admit(announced)
 
     def update_free_space(self, free: int | None) -> None:
         """Set the free space in bytes; None if it is unknown."""

@@ -1,4 +1,4 @@
-"""Buckets: a store for each, opened when it is first used and closed when it is idle.
+"""Buckets: a store for each, opened when it is first used and closed when it is idle; and their limits.
 
 The store of a bucket has a directory of its own, ``buckets/<name>/`` in that of the default bucket, or such a
 prefix in an object store. It is made by the first upload; until then `EmptyStore` serves the bucket.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,6 +25,7 @@ from filestored.interfaces import (
     ALL_BYTES,
     BucketLimits,
     FileView,
+    IBackend,
     IBlob,
     IBuckets,
     IStore,
@@ -31,12 +33,11 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
+from filestored.settings import MAX_OPEN_BUCKETS
+from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.store import Store
 from filestored.storage.thread_pool import Run
 from filestored.storage.threads import JobCount
-
-BUCKETS = "buckets"
-"""Directory of the buckets besides the default one."""
 
 IDLE_SECONDS = 600.0
 """Seconds without a request after which a bucket is closed."""
@@ -44,21 +45,19 @@ IDLE_SECONDS = 600.0
 CHECK_SECONDS = 30.0
 """Interval of the search for idle buckets."""
 
-MAX_OPEN_BUCKETS = 64
-"""Number of open buckets beyond which idle ones are closed at once."""
-
-DESCRIPTORS_PER_BUCKET = 270
-"""Descriptors of an open bucket on a disk: its shards, and some files."""
-
 NO_LIMITS = BucketLimits()
 
 
 class OpenedStore(NamedTuple):
-    """The store of a bucket, the count of its running jobs, and the function that closes it. Blocking."""
+    """The store of a bucket over `backend`, the count of its running jobs, and the function that closes it.
+
+    `close` is blocking, and None if the store stays open.
+    """
 
     store: Store
+    backend: IBackend
     jobs: JobCount
-    close: Callable[[], None]
+    close: Callable[[], None] | None
 
 
 class OpenStore(Protocol):
@@ -76,38 +75,64 @@ class _Bucket:
 
     def __init__(self, opened: OpenedStore, now: float) -> None:
         self.store = opened.store
+        self.backend = opened.backend
+        self.close = opened.close
         self.used = now
         self._jobs = opened.jobs
-        self.close = opened.close
 
     @property
     def is_idle(self) -> bool:
         """True if it may be closed: nothing of it is under way, and nothing in it expires."""
         store = self.store
-        return not (self._jobs.running or store.uploads_in_flight) and store.limits.expire is None
+        return (
+            self.close is not None
+            and not (self._jobs.running or store.uploads_in_flight)
+            and store.limits.expire is None
+        )
 
 
 @implementer(IBuckets)
 class Buckets:
-    """All buckets but the default one. Used in the reactor's thread only.
+    """All buckets, with the default one named `default_name`. Used in the reactor's thread only.
 
-    `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `closing` is called
-    before a store is closed, so that nothing keeps its files.
+    `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `sweeper` deletes
+    expired files. `closing` is called before a store is closed, so that nothing keeps its files.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: Any, open_store: OpenStore, run: Run, empty: "EmptyStore", closing: Callable[[], None]
+        self,
+        clock: Any,
+        open_store: OpenStore,
+        run: Run,
+        empty: "EmptyStore",
+        *,
+        sweeper: ExpirySweeper,
+        default: tuple[str, OpenedStore],
+        closing: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._open_store = open_store
         self._run = run
         self._empty = empty
+        self._sweeper = sweeper
         self._closing = closing
-        self._open: dict[str, _Bucket] = {}
+        self._open = {default[0]: _Bucket(default[1], clock.seconds())}
         self._locks: defaultdict[str, DeferredLock] = defaultdict(DeferredLock)
         self._limits: Mapping[str, BucketLimits] = {}
+        self._next_check: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Begin to close idle buckets."""
+        self._next_check = self._clock.callLater(CHECK_SECONDS, self._check)
+
+    def stop(self) -> "Deferred[None]":
+        """Close no more buckets, and delete no more files; fires when no deletion runs."""
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
+        return self._sweeper.stop()
 
     def get(self, name: str, *, create: bool) -> "IStore | Deferred[IStore]":
         """See `IBuckets.get`."""
@@ -121,7 +146,7 @@ class Buckets:
         """Use these limits from now on, by the names of the buckets."""
         self._limits = limits
         for name, bucket in self._open.items():
-            bucket.store.set_limits(limits.get(name, NO_LIMITS))
+            self._limit(name, bucket)
         for name, each in limits.items():
             if each.expire is not None and name not in self._open:
                 opening = Deferred.fromCoroutine(self._open_or_empty(name, create=False))
@@ -140,7 +165,14 @@ class Buckets:
         if closed:
             self._closing()
         for name in closed:
-            self._run(self._open.pop(name).close).addErrback(self._not_closed, name)
+            bucket = self._open.pop(name)
+            assert bucket.close is not None, "it is idle"
+            closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
+            closing.addErrback(self._not_closed, name)
+
+    def _check(self) -> None:
+        self.start()
+        self.close_idle()
 
     async def _open_or_empty(self, name: str, *, create: bool) -> IStore:
         lock = self._locks[name]
@@ -161,11 +193,20 @@ class Buckets:
             raise StoreMissing(
                 "The files of this bucket cannot be reached; the log has the reason."
             ) from None
-        opened.store.set_limits(self._limits.get(name, NO_LIMITS))
         bucket = self._open[name] = _Bucket(opened, self._clock.seconds())
+        self._limit(name, bucket)
         if len(self._open) > MAX_OPEN_BUCKETS:
             self.close_idle()
         return bucket
+
+    def _limit(self, name: str, bucket: _Bucket) -> None:
+        """Use the limits in force for an open bucket."""
+        limits = self._limits.get(name, NO_LIMITS)
+        bucket.store.set_limits(limits)
+        if limits.expire is None:
+            self._sweeper.remove(name)
+        else:
+            self._sweeper.set(name, bucket.backend, limits.expire)
 
     def _not_opened(self, failure: Failure, name: str) -> None:
         self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(failure.value))

@@ -56,6 +56,9 @@ class Commits(Protocol):
     def flush_names(self, digest: Digest) -> "Deferred[None]":
         """Make a published or deleted name durable. Fails with `WritesSuspended` or `OSError`."""
 
+    def prepare(self) -> "Deferred[None] | None":
+        """Return None if content can be published now, else fire when it can. Fails with `OSError`."""
+
 
 def make_commits(
     backend: IBackend, run: Run, health: Health, on_free_space: OnFreeSpace, call_soon: CallSoon
@@ -83,6 +86,9 @@ class SeparateCommits:
     def flush_names(self, digest: Digest) -> "Deferred[None]":
         """Return a result: there is nothing to flush."""
         return succeed(None)
+
+    def prepare(self) -> None:
+        """See `Commits`."""
 
     def _done(self, result: int | Failure | None, batch: CommitBatch) -> None:
         if isinstance(result, Failure):
@@ -133,6 +139,9 @@ class GroupCommit:
         if not (self._busy or self._scheduled):
             self._schedule_batch()
         return flushed
+
+    def prepare(self) -> None:
+        """See `Commits`."""
 
     def _schedule_batch(self) -> None:
         self._scheduled = True

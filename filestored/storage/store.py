@@ -21,6 +21,7 @@ from time import monotonic
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from filestored.digest import Algorithm, Digest
@@ -54,6 +55,7 @@ from filestored.storage.commit_batch import PendingName, PendingUpload
 from filestored.storage.group_commit import CallSoon, make_commits
 from filestored.storage.hashing import HashingWriter
 from filestored.storage.health import Health, raise_classified
+from filestored.storage.limits.limited_commits import limited_commits
 from filestored.storage.limits.usage_count import UsageCount
 from filestored.storage.read_circuit_breaker import MAX_READ_SECONDS, ReadCircuitBreaker
 from filestored.storage.thread_pool import Run
@@ -89,6 +91,10 @@ def _max_fast_read(backend: IBackend) -> float:
     return MAX_READ_SECONDS if INonBlockingOpen.providedBy(backend) else inf
 
 
+def _ignore(failure: Failure) -> None:
+    """Handle a failure that is reported elsewhere."""
+
+
 def _call_now(function: Callable[[], None]) -> None:
     function()
 
@@ -97,9 +103,8 @@ def _call_now(function: Callable[[], None]) -> None:
 class Store:
     """The byte strings in `backend`, named by `algorithm`. Used in the reactor's thread only.
 
-    `run` runs blocking calls. `max_size` in bytes; `max_uploads` may write to disk at once. `health` is
-    shared with other users of the disk. `seconds` is a monotonic clock. `call_soon` calls a function in the
-    next iteration of the reactor.
+    `run` runs blocking calls. `max_size` in bytes. `slots` are shared with other stores, `health` with other
+    users of the disk. `call_soon` calls a function in the next iteration of the reactor.
     """
 
     uploads_in_flight = 0
@@ -112,9 +117,8 @@ class Store:
         run: Run | IOThreads,
         *,
         max_size: int = MAX_SIZE,
-        max_uploads: int = MAX_UPLOADS,
+        slots: UploadSlots | None = None,
         health: Health | None = None,
-        seconds: Callable[[], float] = monotonic,
         call_soon: CallSoon = _call_now,
     ) -> None:
         self.algorithm = algorithm
@@ -128,13 +132,11 @@ class Store:
             alsoProvides(self, ISyncOpen)
         self._health = health = health or Health()
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
-        self._slots = UploadSlots(max_uploads, seconds)
-        self._admission = AdmissionControl(
-            backend, threads.read, health, max_size=max_size, slots=self._slots
-        )
-        on_free_space = self._admission.update_free_space
+        self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
+        self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
         self._usage = UsageCount(backend, threads.list)
-        self._commits = make_commits(backend, threads.commit, health, on_free_space, call_soon)
+        commits = make_commits(backend, threads.commit, health, self._admission.update_free_space, call_soon)
+        self._commits = limited_commits(backend, commits, threads.list)
 
     @property
     def degraded(self) -> str | None:
@@ -190,6 +192,8 @@ class Store:
         length: int | None = None,
     ) -> IUpload:
         self._admission.admit(length)
+        if (preparation := self._commits.prepare()) is not None:
+            preparation.addErrback(_ignore)  # the commit reports it
         self.uploads_in_flight += 1
         return Upload(
             self._hashing(expected),
@@ -258,7 +262,7 @@ class Store:
         return Deferred.fromCoroutine(self._list(self._usage.count()))
 
     def set_limits(self, limits: BucketLimits) -> None:
-        """See `IStore.set_limits`."""
+        """See `IStore.set_limits`. Raises `TypeError` if the backend has no limits."""
         self.limits = limits
         if limits != BucketLimits() or ILimitedBackend.providedBy(self._backend):
             ILimitedBackend(self._backend).set_limits(limits)
@@ -316,6 +320,8 @@ class Store:
 
     async def _delete(self, digest: Digest) -> bool:
         self._health.check()
+        if (preparation := self._commits.prepare()) is not None:
+            await preparation.addErrback(_ignore)  # a full disk must not prevent deletions
         try:
             current, deleted = await self._threads.write(self._unlink, digest)
             if deleted:

@@ -32,7 +32,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from filestored.errors import LengthMismatch, Overloaded, TooLarge
+from filestored.errors import LengthMismatch, Overloaded, QuotaExceeded, TooLarge
 from filestored.interfaces import INLINE_HASH_MAX_BYTES, IUpload, UploadResult
 from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, SharedSlot, UploadSlots
 from filestored.storage.commit_batch import PendingName, PendingUpload
@@ -105,7 +105,10 @@ class Upload:
         self._paused = False
 
     def write(self, data: bytes) -> None:
-        """Buffer `data`. Raises `TooLarge` or `Overloaded`; bytes after an error or the end are dropped."""
+        """Buffer `data`. Raises `TooLarge`, `QuotaExceeded` or `Overloaded`.
+
+        Bytes after another error, or the end, are dropped.
+        """
         self._size += len(data)
         window = self._window
         window.received += len(data)
@@ -114,6 +117,8 @@ class Upload:
             raise TooLarge.than(self._limit)
         if self._evicted:
             raise Overloaded
+        if isinstance(self._error, QuotaExceeded):
+            raise self._error
         if self._error is None and not (self._aborted or self._committing):
             if window.total > MAX_BYTES_WITHOUT_SLOT:
                 self._slots.acquire(self)
@@ -211,6 +216,8 @@ class Upload:
 
     async def _store(self) -> UploadResult:
         self._check()
+        if (preparation := self._commits.prepare()) is not None:
+            await preparation
         digest, created, encoding = await self._threads.seal(self._writer.finish, self._pop_chunks())
         await self._commits.flush_names(digest)
         return UploadResult(digest, self._size, created, encoding)

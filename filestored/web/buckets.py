@@ -27,8 +27,8 @@ class BucketResources:
 
     def __init__(self, store: IStore, name: str, base: str) -> None:
         self.store = store
-        self._root = FilesByQuery(store, base)
-        self._files = FilesByPath(store, base)
+        self.root = FilesByQuery(store, base)
+        self.files = FilesByPath(store, base)
         self._list = FileList(store)
         self._usage = BucketUsage(store, name)
 
@@ -36,12 +36,12 @@ class BucketResources:
         """Return the resource of a path within the bucket; the request has the rest of it to read."""
         match path:
             case [b""]:
-                return self._root
+                return self.root
             case [b"files", b""]:
                 return self._list
             case [b"files", *rest]:
                 request.postpath = rest
-                return self._files
+                return self.files
             case [b"usage"]:
                 return self._usage
         return NotFoundResource()
@@ -51,7 +51,7 @@ class BucketSite:
     """All buckets: the default one over `store`, and those of `buckets`, if there are others."""
 
     def __init__(self, store: IStore, buckets: IBuckets | None, guard: Guard) -> None:
-        self._default = BucketResources(store, DEFAULT_BUCKET, "")
+        self.default = BucketResources(store, DEFAULT_BUCKET, "")
         self._buckets = buckets
         self._guard = guard
         self._resources: dict[str, BucketResources] = {}
@@ -60,7 +60,7 @@ class BucketSite:
         """Return the resource of a path in a bucket, if the request is allowed. Raises `HTTPError`."""
         self._guard.check(request, name, path)
         if name == DEFAULT_BUCKET:
-            return self._default.find(path, request)
+            return self.default.find(path, request)
         assert self._buckets is not None, "the guard knows no other bucket then"
         creates = request.method in _CREATING_METHODS
         store = self._buckets.get(name, create=creates)
@@ -107,12 +107,12 @@ class BucketList(AsyncResource):
         self._guard = guard
 
     def render_GET(self, request: IStreamedRequest) -> None:
-        """200 and the names, with the rights; 401 for credentials that are not valid."""
+        """200 and the names, with the rights; 401 for credentials that are not valid.
+
+        ``tokens`` tells whether the server has an access file, so that a token may have further rights.
+        """
         found = self._guard.visible(request)
-        reply_json(
-            request,
-            200,
-            {"buckets": [{"bucket": name, "rights": sorted(rights)} for name, rights in found.items()]},
-        )
+        buckets = [{"bucket": name, "rights": sorted(rights)} for name, rights in found.items()]
+        reply_json(request, 200, {"buckets": buckets, "tokens": self._guard.rules is not None})
 
     render_HEAD = render_GET

@@ -34,7 +34,7 @@ class StoredFile(AsyncResource):
         super().__init__()
         self._store = store
         self._hash_of = hash_of
-        self._url = f"{base}/files/"
+        self._url = f"{base}/files/".encode("ascii")
 
     def render_GET(self, request: IStreamedRequest) -> Deferred[None] | None:
         """200, 206 or 304 and the file; 404; 400 for a malformed hash; 412, 416."""
@@ -138,7 +138,7 @@ def _precondition_fails(request: IStreamedRequest, tag: bytes | None) -> bool:
     return evaluate_preconditions(tag, if_match, if_none_match, reading=False) is PreconditionResult.FAILED
 
 
-def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int, url: str) -> None:
+def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int, url: bytes) -> None:
     """Send the hash of a file, as text or JSON, and the headers that name it; `url` is that of all files."""
     received = request.received
     if b"if-none-match" in received:
@@ -150,7 +150,7 @@ def _reply_stored(file: UploadResult, request: IStreamedRequest, status: int, ur
         reply(request, status, file.digest.hex.encode("ascii"), lines=lines)
 
 
-def _reply_all_stored(files: Sequence[UploadResult], request: IStreamedRequest, url: str) -> None:
+def _reply_all_stored(files: Sequence[UploadResult], request: IStreamedRequest, url: bytes) -> None:
     """Send the hashes of several files, one in each line, or a list in JSON."""
     if len(files) == 1:
         _reply_stored(files[0], request, 200, url)
@@ -176,21 +176,21 @@ def _was_excluded(file: UploadResult, if_none_match: bytes) -> bool:
     return not file.created and result is PreconditionResult.FAILED
 
 
-def _validators(digest: Digest, url: str) -> PreformattedHeaders:
+def _validators(digest: Digest, url: bytes) -> PreformattedHeaders:
     """Return ``Location``, ``ETag`` and ``Repr-Digest``, whose values cannot contain line breaks."""
     text = digest.hex.encode("ascii")
-    lines = {b"location": b"Location: %b%b" % (url.encode("ascii"), text), b"etag": b'ETag: "' + text + b'"'}
+    lines = {b"location": b"Location: " + url + text, b"etag": b'ETag: "' + text + b'"'}
     integrity = repr_digest(digest)
     if integrity is not None:
         lines[b"repr-digest"] = b"Repr-Digest: " + integrity
     return lines
 
 
-def _description(file: UploadResult, url: str) -> dict[str, object]:
+def _description(file: UploadResult, url: bytes) -> dict[str, object]:
     return {
         "hash": file.digest.hex,
         "algorithm": file.digest.algorithm,
         "size": file.size,
         "created": file.created,
-        "url": url + file.digest.hex,
+        "url": url.decode("ascii") + file.digest.hex,
     }

@@ -6,7 +6,7 @@ request needs, `access.decide` whether its credentials have it.
 Without an access file there is only the default bucket, and all clients have the same rights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import time
 
 from filestored.access.decisions import Outcome, decide
@@ -20,7 +20,10 @@ CHALLENGES: Field = (
     b"WWW-Authenticate",
     b'Bearer realm="filestored", Basic realm="filestored", charset="UTF-8"',
 )
-"""Both ways to send a token (RFC 9110 section 11.6.1)."""
+"""Both ways to send a token (RFC 9110 section 11.6.1).
+
+One field that begins with Bearer: Chromium does not ask for a password of its own then, over the page.
+"""
 
 _RIGHTS_AT_ROOT = {
     b"GET": Right.READ,
@@ -73,10 +76,10 @@ class Guard:
         if decision.private:
             request.cache_scope = CacheScope.LINK if credentials.link else CacheScope.PRIVATE
 
-    def allows_origin(self, bucket: str, origin: str) -> bool:
-        """Return whether web pages of `origin` may use the bucket."""
+    def cors(self, bucket: str) -> Collection[str]:
+        """Return the origins whose web pages may use the bucket."""
         rules = self.rules.buckets.get(bucket) if self.rules is not None else None
-        return rules is not None and origin in rules.cors
+        return () if rules is None else rules.cors
 
     def visible(self, request: IStreamedRequest) -> dict[str, frozenset[Right]]:
         """Map the buckets in which the request has any right to these rights. Raises `HTTPError` (401)."""
@@ -93,7 +96,7 @@ class Guard:
     def _check_open(self, request: IStreamedRequest, bucket: str, path: Sequence[bytes]) -> None:
         if bucket != DEFAULT_BUCKET:
             raise _refusal(Outcome.UNKNOWN_BUCKET)
-        if path[-1] in (b"", b"usage") and path != [b""] and Right.LIST not in self._open_rights:
+        if path in ([b"files", b""], [b"usage"]) and Right.LIST not in self._open_rights:
             raise no_such_address(request)
 
 

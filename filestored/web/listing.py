@@ -28,7 +28,7 @@ MAX_PAGE_FILES = 1000
 
 NDJSON = b"application/x-ndjson"
 
-_VARY = ((b"Vary", b"Accept"),)
+_VARY = ((b"Vary", b"Accept, Origin"),)
 _STREAM_HEADERS = preformat((b"Content-Type", NDJSON), (b"Cache-Control", b"no-store"), NO_SNIFF, *_VARY)
 
 _log = Logger()

@@ -46,18 +46,18 @@ class OriginPolicy:
         self._checks_host = hosts is not None
         self._is_admitted = lru_cache(MAX_CACHED_HOSTS)(self._names_this_server)
 
-    def check_host(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError` (421) for a foreign `Host`."""
+    def check(self, request: IStreamedRequest, *, changes: bool = True) -> None:
+        """Raise `HTTPError`: 421 for a foreign `Host`, 403 for a change requested by a foreign page.
+
+        Without `changes` only the `Host` is checked.
+        """
         if (
             self._checks_host
             and not self._is_admitted(request.getRequestHostname())
             and is_on_loopback(request.getHost())
         ):
             raise HTTPError(421, _UNKNOWN_HOST)
-
-    def check_change(self, request: IStreamedRequest) -> None:
-        """Raise `HTTPError` (403) for a change requested by a foreign page."""
-        if request.method not in SAFE_METHODS:
+        if changes and request.method not in SAFE_METHODS:
             self.check_site(request)
 
     def check_site(self, request: IStreamedRequest) -> None:
@@ -100,17 +100,18 @@ def is_preflight(request: IStreamedRequest) -> bool:
     return request.method == b"OPTIONS" and b"access-control-request-method" in request.received
 
 
-def origin_of(request: IStreamedRequest) -> str | None:
-    """Return the origin of the page that sends the request, in lower case; None without exactly one."""
+def allows_origin(request: IStreamedRequest, cors: Collection[str]) -> bool:
+    """Return whether the page that sends the request is of one of the origins; let it read the response then.
+
+    Any cache is told that the response differs by origin.
+    """
+    request.set_headers(_VARY)
     values = request.header_values(b"origin") if b"origin" in request.received else ()
-    return values[0].strip(b" \t").lower().decode("latin-1") if len(values) == 1 else None
-
-
-def allow_origin(request: IStreamedRequest, origin: str) -> None:
-    """Let pages of `origin` read the response."""
-    request.set_headers(
-        preformat((b"Access-Control-Allow-Origin", origin.encode("latin-1")), (b"Vary", b"Origin"), _EXPOSED)
-    )
+    origin = values[0].strip(b" \t").lower().decode("latin-1") if len(values) == 1 else ""
+    if origin not in cors:
+        return False
+    request.set_headers(preformat((b"Access-Control-Allow-Origin", origin.encode("latin-1")), _EXPOSED))
+    return True
 
 
 class Preflight(AsyncResource):
@@ -125,6 +126,8 @@ class Preflight(AsyncResource):
         request.finish()
         return NOT_DONE_YET
 
+
+_VARY = preformat((b"Vary", b"Origin"))
 
 _EXPOSED = (
     b"Access-Control-Expose-Headers",

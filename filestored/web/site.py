@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from twisted.web.resource import Resource
 
 from filestored.access.rules import DEFAULT_BUCKET
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.interfaces import IBuckets, IImageStore, IStore, IStreamedRequest, IThumbnails
 from filestored.web.buckets import BucketList, BucketSite
 from filestored.web.errors import HTTPError
@@ -27,7 +28,7 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allow_origin, is_preflight, origin_of
+from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -44,17 +45,24 @@ def make_site(
     registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
     thumbnails: IThumbnails | None = None,
     hosts: Collection[str] | None = None,
+    trusted_proxies: TrustedProxies | None = None,
 ) -> Resource:
     """Return the tree that serves `store`, the other `buckets` and `images`, as `guard` allows it.
 
-    See `ImageApi` for `registration` and `thumbnails`, and `OriginPolicy` for `hosts`.
+    See `ImageApi` for `registration`, `thumbnails` and `trusted_proxies`, and `OriginPolicy` for `hosts`.
     """
     origins = OriginPolicy(hosts)
     guard = guard or Guard()
     root = Root(origins, guard, BucketSite(store, buckets, guard), {IMAGES: ImageApiError})
     root.putChild(b"health", HealthResource(*([store, images] if images is not None else [store])))
     if images is not None:
-        api = ImageApi(images, origins, registration=registration, thumbnails=thumbnails)
+        api = ImageApi(
+            images,
+            origins,
+            registration=registration,
+            thumbnails=thumbnails,
+            trusted_proxies=trusted_proxies,
+        )
         root.putChild(IMAGES, api)
     root.putChild(b"openapi.json", StaticFile("openapi.json"))
     root.putChild(b"static", make_static())
@@ -78,16 +86,24 @@ class Root(AsyncResource):
         self._bucket_list = BucketList(guard)
         self._error_resources = error_resources
         self._page = make_page()
+        self._page_of_bucket = make_page(b"../../")
 
     def getChildWithDefault(self, path: bytes, request: IStreamedRequest) -> Resource:
         """Return the resource of the path, or one that answers 401, 403, 404 or 421."""
         try:
-            self._origins.check_host(request)
+            if self._guard.rules is None:  # as `_in_bucket`, with fewer calls
+                self._origins.check(request)
+                if path == b"files" and request.postpath != [b""]:
+                    return self._buckets.default.files
+                if path == b"" and request.method == b"POST" and not request.postpath:
+                    return self._buckets.default.root
+            else:
+                self._origins.check(request, changes=False)
             if path in (b"", b"files"):
                 return self._in_bucket(DEFAULT_BUCKET, [path, *request.postpath], request)
             if path == b"buckets":
                 return self._bucket(request.postpath, request)
-            self._origins.check_change(request)
+            self._origins.check(request)
         except HTTPError as error:
             return self._error_resources.get(path, ErrorResource)(error)
         child: Resource | None = self.children.get(path)
@@ -99,18 +115,17 @@ class Root(AsyncResource):
                 return self._bucket_list
             case [name, _, *_]:
                 return self._in_bucket(name.decode("latin-1"), path[1:], request)
-        self._origins.check_change(request)
+        self._origins.check(request)
         return ErrorResource(HTTPError(404, "The address of a bucket ends with a slash: /buckets/NAME/"))
 
     def _in_bucket(self, name: str, path: Sequence[bytes], request: IStreamedRequest) -> Resource:
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
-            return self._page
-        origin = origin_of(request)
-        if origin is not None and self._guard.allows_origin(name, origin):
-            allow_origin(request, origin)
+            return self._page if request.path == b"/" else self._page_of_bucket
+        cors = self._guard.cors(name)
+        if cors and allows_origin(request, cors):
             if is_preflight(request):
                 return Preflight()
         else:
-            self._origins.check_change(request)
+            self._origins.check(request)
         return self._buckets.find(name, path, request)

@@ -1,7 +1,7 @@
 """Static files: the page at ``/``, its scripts, style and icon, and the description of the API.
 
 In: a request, and files of this package. Out: a complete file, or 304. The files are read when the tree is
-made and take less than 100 kilobytes. Entity tags are hashes of the content.
+made and take less than 140 kilobytes. Entity tags are hashes of the content.
 
 The page shares its address with the API. It is the response to a GET that names no file and prefers
 ``text/html``, as browsers do and curl, wget and HTTPie do not (`wants_page`). Inline scripts and styles are
@@ -10,8 +10,11 @@ absent, so that the content security policy forbids them.
 Rejected: URLs with the hash in them, and "immutable". It saves two responses of 304, and costs a build step.
 """
 
+import re
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from twisted.web.resource import Resource
 
@@ -36,22 +39,30 @@ MEDIA_TYPES = {
 }
 """Media types by file name extension."""
 
-STATIC = sorted(
-    file.name
-    for file in files("filestored.web").joinpath("page").iterdir()
-    if file.name.rpartition(".")[2] in {"css", "js", "svg"}
-)
+
+def _assets(directory: Traversable, base: str = "") -> Iterator[str]:
+    """Yield the paths of the files in `directory` and its folders, except HTML."""
+    for file in directory.iterdir():
+        if file.is_dir():
+            yield from _assets(file, f"{file.name}/")
+        elif file.name.rpartition(".")[2] in {"css", "js", "svg"}:
+            yield base + file.name
+
+
+STATIC = sorted(_assets(files("filestored.web").joinpath("page")))
 """The files of the page: app.js, which the page loads, the modules that it imports, an icon and a style."""
 
 
 class StaticFile(AsyncResource):
-    """A file of this package, at `path` below ``filestored/web``, with further `headers`."""
+    """A file of this package, at `path` below ``filestored/web``, with further `headers`.
 
-    isLeaf = True
+    `base` is put before the links of a page.
+    """
 
-    def __init__(self, path: str, *headers: Field) -> None:
+    def __init__(self, path: str, *headers: Field, base: bytes = b"") -> None:
         super().__init__()
-        self._body = files("filestored.web").joinpath(path).read_bytes()
+        body = files("filestored.web").joinpath(path).read_bytes()
+        self._body = _LINK.sub(rb"\g<0>" + base, body) if base else body
         self._content_type = MEDIA_TYPES[path.rpartition(".")[2]]
         self._tag = b'"%s"' % sha256(self._body).hexdigest()[:32].encode("ascii")
         self._headers = (
@@ -72,11 +83,12 @@ class StaticFile(AsyncResource):
     render_HEAD = render_GET
 
 
-def make_page() -> Resource:
-    """Return the page."""
-    return StaticFile(
-        "page/index.html", (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
-    )
+def make_page(base: bytes = b"") -> Resource:
+    """Return the page; `base` leads from its address to the root."""
+    headers = (b"Content-Security-Policy", CONTENT_SECURITY_POLICY), (b"Vary", b"Accept")
+    page = StaticFile("page/index.html", *headers, base=base)
+    page.isLeaf = True
+    return page
 
 
 def wants_page(request: IStreamedRequest) -> bool:
@@ -96,10 +108,18 @@ class StaticDirectory(NotFoundResource):
 
 def make_static() -> Resource:
     """Return ``/static/``, with the files of the page as children."""
-    directory = StaticDirectory()
-    for name in STATIC:
-        directory.putChild(name.encode("ascii"), StaticFile(f"page/{name}"))
-    return directory
+    root = StaticDirectory()
+    folders: dict[str, Resource] = {"": root}
+    for path in STATIC:
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = StaticDirectory()
+            root.putChild(folder.encode("ascii"), folders[folder])
+        folders[folder].putChild(name.encode("ascii"), StaticFile(f"page/{path}"))
+    return root
+
+
+_LINK = re.compile(rb'\b(?:href|src)="')
 
 
 def _names_a_file(request: IStreamedRequest) -> bool:

@@ -9,6 +9,7 @@ from bench.parallel_uploads import ParallelUploads
 from bench.report import (
     BEGIN,
     END,
+    access,
     comparison,
     engine_memory,
     footprints,
@@ -66,6 +67,22 @@ def test_report_without_filestored_has_no_ratios():
 def test_server_without_requests_has_no_ratio():
     text = comparison(result({"filestored": [Sample(50, 1, 0.5)], "nginx": [Sample(0, 1, 0.5)]}))
     assert ["", "missed" in text] == [cells(text, "nginx")[2], False]
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [(1.1, "met"), (1.2, "missed")])
+def test_cpu_time_with_a_token_is_compared_with_a_goal(cpu, verdict):
+    ours, other = (
+        [Sample(1000, 1, 1.0)] * 3,
+        [Sample(1000, 1, cpu), Sample(1000, 1, 1.0), Sample(1000, 1, 2.0)],
+    )
+    text = access(result({"filestored": ours, "nginx": other}), 1.1)
+    assert [f"{cpu:.2f} (1.00-2.00)", f"≤ 1.1 {verdict}", "0"] == cells(text, "nginx")[2:]
+    assert ["1,000", "", "", "0"] == cells(text, "filestored")[1:]
+
+
+def test_cpu_time_without_a_goal_has_no_verdict():
+    samples = {"filestored": [Sample(1000, 1, 1.0)], "nginx": [Sample(1000, 1, 2.0)]}
+    assert ["2.00", ""] == cells(access(result(samples), None), "nginx")[2:4]
 
 
 def test_missing_connections_have_a_footnote():

@@ -2,12 +2,13 @@
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from bench import download_client, wrk
-from bench.request_mixes import EQUAL_HEADS, PROXIED_HEADS, Count, RequestMix, ranged_heads
+from bench.request_mixes import AGENT_HEADS, EQUAL_HEADS, PROXIED_HEADS, Count, RequestMix, ranged_heads
 
 LENGTH = 3000
 BODY = bytes(LENGTH)
@@ -85,6 +86,15 @@ def test_proxied_heads_have_request_ids_of_their_own_and_many_addresses(run):
     assert {32} == {len(each) for each in ids}
     assert len(server.requests) / 2 < len({headers["X-Forwarded-For"] for _, headers in server.requests})
     assert set(PATHS) == {path for path, _ in server.requests}
+
+
+@pytest.mark.needs("wrk")
+def test_agents_differ_and_other_fields_are_sent():
+    with serving() as server:
+        run_wrk(server, replace(mix(AGENT_HEADS), fields={"Authorization": "Bearer x"}))
+    agents = {headers["User-Agent"] for _, headers in server.requests}
+    assert len(server.requests) == len(agents)
+    assert {"Bearer x"} == {headers["Authorization"] for _, headers in server.requests}
 
 
 @pytest.mark.needs("wrk")

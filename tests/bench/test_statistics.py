@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.statistics import Sample, Span, costs, cpu_ratio, rates, ratios
+from bench.statistics import Sample, Span, costs, cpu_ratios, rates, ratios
 from bench.tables import mib, number, spread, table, times
 
 
@@ -39,8 +39,8 @@ def test_ratios_without_any_requests_are_none():
     assert None is ratios(samples(2000), samples(0))
 
 
-def test_cpu_ratio_is_the_median_ratio_of_costs():
-    assert 3.0 == cpu_ratio(samples(10, 10), samples(10, 10, cpu=3.0))
+def test_cpu_ratios_are_those_of_costs_paired_by_round():
+    assert Span(2.0, 3.0, 6.0) == cpu_ratios(samples(10, 10, 10), samples(10, 5, 15, cpu=3.0))
 
 
 NUMBERS = {

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from bench import engine, files, report
+from bench import access, engine, files, report
 from bench.__main__ import DOCUMENT, MEASURED_IDLE, OTHER_MEASUREMENTS, arguments
 from bench.cpu_affinity import Cores, on
 from bench.environment import ALL
@@ -19,7 +19,10 @@ NAMES = {kind.name for kind, _ in ALL}
 
 
 def test_workload_names_are_unique():
-    names = [*(workload.name for workload in (*WORKLOADS, *engine.WORKLOADS)), *OTHER_MEASUREMENTS]
+    names = [
+        *(workload.name for workload in (*WORKLOADS, *engine.WORKLOADS, *access.WORKLOADS)),
+        *OTHER_MEASUREMENTS,
+    ]
     assert sorted(set(names)) == sorted(names)
 
 
@@ -35,18 +38,37 @@ def test_workloads_on_an_engine_compare_filestored_with_the_gateway(workload):
     assert engine.OURS == workload.ours
 
 
+@pytest.mark.parametrize("workload", access.WORKLOADS, ids=lambda workload: workload.name)
+def test_servers_of_workloads_with_an_access_file_exist(workload):
+    assert {*workload.servers, workload.ours} <= {kind.name for kind, _ in access.KINDS}
+    assert workload.ours in workload.servers
+
+
+def test_goals_of_access_control_are_those_of_workloads():
+    assert set(access.MAX_RATIOS) <= {workload.name for workload in access.WORKLOADS}
+
+
 def test_servers_with_measured_memory_exist():
     assert set(MEASURED_IDLE) <= NAMES
 
 
-@pytest.mark.parametrize("kind", [*(kind for kind, _ in ALL), *engine.KINDS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [*(kind for kind, _ in (*ALL, *access.KINDS[1:])), *engine.KINDS], ids=lambda kind: kind.name
+)
 def test_document_lists_what_each_server_omits(kind):
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
     assert kind.omits in document
 
 
-@pytest.mark.parametrize("marks", [(report.BEGIN, report.END), (report.ENGINE_BEGIN, report.ENGINE_END)])
+@pytest.mark.parametrize(
+    "marks",
+    [
+        (report.BEGIN, report.END),
+        (report.ENGINE_BEGIN, report.ENGINE_END),
+        (report.ACCESS_BEGIN, report.ACCESS_END),
+    ],
+)
 def test_document_has_marks_for_figures(marks):
     with open(DOCUMENT, encoding="utf-8") as file:
         assert "x" in report.replace_figures(file.read(), "x", marks)

@@ -26,6 +26,15 @@ UPSTREAMS = {
 }
 """The line of each configuration that names the daemon."""
 
+LOGS = {
+    "nginx": ("/var/log/nginx/access.log", "{directory}/access"),
+    "haproxy": ("log /dev/log local0", "log stdout format raw local0"),
+    "caddy": ("", ""),
+}
+"""The place of the log in each configuration, and another one in the directory of the proxy."""
+
+LOG_FILES = ("access", "errors", "output")
+
 UNIX_PREFIXES = {"nginx": "unix:", "haproxy": "unix@", "caddy": "unix/"}
 
 MAIN = """
@@ -54,7 +63,7 @@ def shipped(tool: str, upstream: str) -> str:
 def running_proxy(tool: str, configuration: str, directory: str, tcp: bool = False) -> Iterator[str]:
     """Run a proxy whose configuration says port 80; return the path or port that it listens on instead.
 
-    With `tcp` nginx listens on a port, too.
+    With `tcp` nginx and HAProxy listen on a port, too. All logs are in `directory`, see `read_logs`.
     """
     os.makedirs(directory)
     conf = os.path.join(directory, "conf")
@@ -78,6 +87,11 @@ def running_proxy(tool: str, configuration: str, directory: str, tcp: bool = Fal
         process.wait()
 
 
+def read_logs(directory: str) -> str:
+    """Return all that the proxy in a directory has logged so far."""
+    return "".join(read(os.path.join(directory, name)) for name in LOG_FILES)
+
+
 def _free_port() -> str:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -85,13 +99,16 @@ def _free_port() -> str:
 
 
 def _listening_on(address: str, tool: str, configuration: str, directory: str) -> str:
-    """Return the configuration with this address in the place of port 80."""
+    """Return the configuration with this address in the place of port 80, and a log in `directory`."""
+    place, here = LOGS[tool]
+    configuration = configuration.replace(place, here.format(directory=directory))
+    is_port = address.isdigit()
     if tool == "nginx":
-        here = f"127.0.0.1:{address}" if address.isdigit() else f"unix:{address}"
-        site = configuration.replace("listen 80;", f"listen {here};")
-        return MAIN.format(directory=directory, site=site)
+        listen = f"listen 127.0.0.1:{address};" if is_port else f"listen unix:{address};"
+        return MAIN.format(directory=directory, site=configuration.replace("listen 80;", listen))
     if tool == "haproxy":
-        return configuration.replace("bind :80", f"bind unix@{address}")
+        bind = f"bind 127.0.0.1:{address}" if is_port else f"bind unix@{address}"
+        return configuration.replace("bind :80", bind)
     site = configuration.replace("admin off\n", f"admin off\n\thttp_port {address}\n")
     return re.sub(r"^http://.*{$", r"\g<0>\n\tbind 127.0.0.1", site, flags=re.MULTILINE)
 
@@ -104,13 +121,15 @@ def _accepts(address: str) -> bool:
     return True
 
 
-def connector(address: str) -> Connect:
-    """Return a function that connects to a port of loopback, or to a Unix socket."""
+def connector(address: str, source: str = "127.0.0.1") -> Connect:
+    """Return a function that connects to a port of loopback, from an address there, or to a Unix socket."""
     is_port = address.isdigit()
 
     def connect() -> BlockingClient:
         connection = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
         try:
+            if is_port:
+                connection.bind((source, 0))
             connection.connect(("127.0.0.1", int(address)) if is_port else address)
         except OSError:
             connection.close()

@@ -30,6 +30,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
     assert 100_000_000 == settings.max_pixels
     assert (False, False, ()) == (settings.open_registration, settings.no_registration, settings.hosts)
+    assert () == settings.trusted_proxies
     assert (None, "INFO", None, None, False) == (
         settings.log.file,
         settings.log.level,
@@ -48,6 +49,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
         *("--max-connections", "10000", "--max-uploads", "256", "--max-pixels", "250M", "--no-registration"),
         *("--reserve", "0"),
         *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
+        *("--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1", "--trusted-proxy", "unix"),
         *(
             "--log",
             log,
@@ -66,6 +68,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
     assert (False, True) == (settings.open_registration, settings.no_registration)
     assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts
+    assert ("10.0.0.0/8", "::1/128", "unix") == settings.trusted_proxies
     assert settings == Settings.from_json(settings.to_json())
     assert (10000, 256, 20.5) == (settings.max_connections, settings.max_uploads, settings.keep_alive)
     assert 250_000_000 == settings.max_pixels
@@ -98,6 +101,14 @@ BAD = {
     "--host, URL": (["--host", "http://files.example.org/"], "--host: "),
     "--host, pattern": (["--host", "*.example.org"], "--host: "),
     "--host, empty": (["--host", ""], "--host: "),
+    "--trusted-proxy, name": (["--trusted-proxy", "localhost"], "--trusted-proxy: 'localhost' is neither"),
+    "--trusted-proxy, empty": (["--trusted-proxy", ""], "--trusted-proxy: '' is neither"),
+    "--trusted-proxy, bits": (["--trusted-proxy", "10.0.0.1/8"], "--trusted-proxy: '10.0.0.1/8' is neither"),
+    "--trusted-proxy, port": (
+        ["--trusted-proxy", "10.0.0.1:80"],
+        "--trusted-proxy: '10.0.0.1:80' is neither",
+    ),
+    "--trusted-proxy, all": (["--trusted-proxy", "::/0"], "--trusted-proxy: '::/0' are all addresses"),
     "registration": (["--no-registration", "--open-registration"], "exclude each other"),
     "no value": (["--store"], "option --store requires argument"),
     "unknown": (["--colour", "red"], "option --colour not recognized"),
@@ -155,7 +166,18 @@ def test_unsupported_option_of_twistd_is_refused(name, tmp_path):
 def test_help_names_every_option(tmp_path):
     done = run("filestored", "--help", cwd=str(tmp_path))
     assert 0 == done.returncode
-    for name in ("listen", "store", "images", "hash", "max-size", "workers", "access-log", "drain", "host"):
+    for name in (
+        "listen",
+        "store",
+        "images",
+        "hash",
+        "max-size",
+        "workers",
+        "access-log",
+        "drain",
+        "host",
+        "trusted-proxy",
+    ):
         assert f"--{name}=" in done.stdout
     for name in ("log", "log-level", "log-rotation", "log-retention", "log-json"):
         assert f"--{name}" in done.stdout

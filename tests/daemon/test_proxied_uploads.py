@@ -14,7 +14,7 @@ from tests.daemon.reverse_proxy import NAME, ask, connector, curl_options, runni
 pytestmark = pytest.mark.slow
 
 SIZE = 30_000_000
-HOST = ("--host", NAME, "--no-registration")
+HOST = ("--host", NAME, "--trusted-proxy", "127.0.0.1")
 BUFFERING = {
     "nginx": ("proxy_request_buffering off;", "proxy_request_buffering on;"),
     "haproxy": ("mode http\n", "mode http\n    option http-buffer-request\n"),

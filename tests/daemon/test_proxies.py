@@ -18,6 +18,7 @@ PROXY_HEADERS = [
     b"PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n",
     b"PROXY TCP4 127.0.0.1 127.0.0.1 5555 80\r\n",
     b"PROXY TCP6 ::1 ::1 5555 80\r\n",
+    b"PROXY UNKNOWN\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
 ]
 """Headers of the PROXY protocol, of versions 1 and 2, that name this machine or no client."""

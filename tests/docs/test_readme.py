@@ -4,14 +4,14 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 import requests
 
 from filestored.daemon.options import Options
-from tests.daemon_process import ROOT, TIMEOUT, Running, read
+from tests.daemon_process import ROOT, TIMEOUT
+from tests.docs.pages import code, commands, run, run_in, text
 from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
@@ -22,24 +22,14 @@ BANNED_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-_CODE_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NO_PROSE = re.compile(
     r"^```.*?^```|^ {4}.*?$|^#+ .*?$|^\| --- .*?$|<picture>.*?</picture>", re.MULTILINE | re.DOTALL
 )
 
 
-def text(*names: str) -> str:
-    return read(os.path.join(ROOT, *names))
-
-
-def commands(page: str) -> list[str]:
-    """Return the code blocks of a page, without comments."""
-    return [re.sub(r"^#.*\n", "", block, flags=re.MULTILINE) for block in _CODE_BLOCK.findall(text(page))]
-
-
 def drop_ins() -> list[str]:
-    """Return the files that the page on deployment adds to the unit: other clients, TLS, an object store."""
-    return re.findall(r"^```ini\n(.*?)^```", text("docs/deployment.md"), re.MULTILINE | re.DOTALL)
+    """Return the files that pages add to the unit: other clients, TLS, an object store, an access file."""
+    return code("docs/deployment.md", "ini") + code("docs/access.md", "ini")
 
 
 def first_cells(page: str) -> list[str]:
@@ -66,23 +56,6 @@ def sentences(page: str) -> Iterator[str]:
         yield from re.split(r"(?<=[.:;!?])\*{0,2}\s+", block.strip("|- \n"))
 
 
-def run(script: str, daemon: Running) -> str:
-    """Run commands of the READMEs in the daemon's directory; return what they have printed."""
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    done = subprocess.run(
-        ["sh", "-exc", script.replace("http://localhost:9000/", daemon.url).replace(".venv/bin/", "")],
-        cwd=daemon.directory,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
-
-
 def block_with(part: str) -> str:
     (block,) = [block for block in commands("README.md") if part in block]
     return block
@@ -103,9 +76,9 @@ def test_both_readmes_have_the_same_headings_and_links():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_table_of_options_has_exactly_the_options_of_the_daemon(page):
-    assert {"listen", "host"} | {name for name, *_ in Options.optParameters + Options.optFlags} == set(
-        options(page)
-    )
+    repeatable = {name[4:].replace("_", "-") for name in vars(Options) if name.startswith("opt_")}
+    others = {name for name, *_ in Options.optParameters + Options.optFlags}
+    assert repeatable - {"version"} | others == set(options(page))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -168,8 +141,11 @@ def test_commands_for_an_object_store_start_a_daemon(prefix, start_daemon, tmp_p
     """With the service, the keys and the prefix of this test, on another port."""
     script = block_with("AWS_").replace("http://10.0.0.5:8333", prefix.server.endpoint)
     script = script.replace("s3://example-files", prefix.url).replace("\\\n  --listen 9000 ", "")
-    for name, key in (("key-id", ACCESS_KEY), ("secret-key", SECRET_KEY)):
-        (tmp_path / name).write_text(f"{key}\n")
+    access = '[buckets.default]\npublic = ["write"]\n'
+    files = {"key-id": f"{ACCESS_KEY}\n", "secret-key": f"{SECRET_KEY}\n", "access.toml": access}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o600)
         script = script.replace(f"/etc/filestored/{name}", str(tmp_path / name))
     words = shlex.split(script)
     variables = dict(word.split("=", 1) for word in words if word.startswith("AWS_"))
@@ -177,6 +153,19 @@ def test_commands_for_an_object_store_start_a_daemon(prefix, start_daemon, tmp_p
     running = start_daemon(*words[words.index("filestored") + 1 :], environment=variables)
     name = requests.post(running.url, data=b"kept", timeout=TIMEOUT).text
     assert b"kept" == prefix.below("files").read(f"{name[:2]}/{name}")
+
+
+@pytest.mark.needs("curl")
+def test_commands_for_access_store_read_and_sign(start_daemon, tmp_path):
+    make, _ = block_with("token add").splitlines()
+    secret = run_in(str(tmp_path), f"{make}\necho $TOKEN").strip()
+    daemon = start_daemon("--workers", "1", "--access", str(tmp_path / "access.toml"))
+    (tmp_path / "hello.txt").write_text("Hello, files\n")
+    script = block_with("filestored link").replace("curl ", "curl -sS --fail ")
+    content, usage, link = run(f"TOKEN={secret}\n{script}", daemon).splitlines()
+    assert "Hello, files" == content
+    assert '"bytes": 13' in usage
+    assert "Hello, files\n" == requests.get(link, timeout=TIMEOUT).text
 
 
 def test_commands_for_accounts_work_beside_the_daemon(daemon):
@@ -223,14 +212,14 @@ def test_names_in_etc_default_are_those_that_the_unit_and_the_init_script_read()
 
 
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_systemd_accepts_the_drop_ins(number, tmp_path):
     unit = re.sub(
         r"^ExecStart=\S+", "ExecStart=/bin/true", text("deploy", "filestored.service"), flags=re.MULTILINE
     )
     (tmp_path / "filestored.service").write_text(unit)
     (tmp_path / "filestored.service.d").mkdir()
-    assert 3 == len(drop_ins())
+    assert 4 == len(drop_ins())
     (tmp_path / "filestored.service.d" / "added.conf").write_text(drop_ins()[number])
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "filestored.service"],

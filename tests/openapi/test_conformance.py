@@ -4,6 +4,7 @@ Whatever it asks, no answer may be a 5xx, or one that the document does not fore
 type, fields and form. The last test removes a promise from the document, and must then fail.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import urllib.request
 
 import pytest
 import requests
+
+from filestored.access.tokens import make_secret, sha256_of
 
 MAX_SECONDS = 240
 """Seconds that a run may take on a busy machine."""
@@ -30,6 +33,19 @@ CHECKS = (
 )
 DOT = bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b")
 """A GIF of one white pixel."""
+
+SECRET = make_secret()
+AUTHORIZATION = {"Authorization": f"Bearer {SECRET}"}
+ACCESS = f"""
+[tokens.all]
+sha256 = "{sha256_of(SECRET).hex()}"
+[tokens.all.buckets]
+"*" = ["read", "write", "delete", "list"]
+[buckets.builds]
+quota = "1 GiB"
+public = ["read"]
+"""
+HELLO = hashlib.sha256(b"hello").hexdigest()
 
 EXAMPLES = 12
 """Requests that are made up for each operation, beside those that follow from the document."""
@@ -57,9 +73,47 @@ def assert_agrees(outcome, daemon):
     assert "Traceback" not in daemon.log
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html,*/*;q=0.8"])
+@pytest.fixture
+def daemon(start_daemon):
+    """A daemon that lists its files to all clients."""
+    return start_daemon("--workers", "1", "--open")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
 def test_responses_conform_to_the_document(tmp_path, daemon, accept):
-    assert_agrees(run(tmp_path, daemon, accept=accept), daemon)
+    assert_agrees(run(tmp_path, daemon, "--exclude-tag", "buckets", accept=accept), daemon)
+
+
+def test_responses_to_a_browser_conform_to_the_document(tmp_path, daemon):
+    only = ("--exclude-tag", "images", "--exclude-tag", "buckets")
+    assert_agrees(run(tmp_path, daemon, *only, accept="text/html,*/*;q=0.8"), daemon)
+
+
+@pytest.fixture
+def guarded(start_daemon, tmp_path):
+    """A daemon with an access file, and a file in the bucket ``builds``."""
+    access = tmp_path / "access.toml"
+    access.write_text(ACCESS)
+    access.chmod(0o600)
+    running = start_daemon("--workers", "1", "--access", str(access))
+    requests.post(f"{running.url}buckets/builds/", b"hello", headers=AUTHORIZATION).raise_for_status()
+    return running
+
+
+def test_responses_to_a_token_conform_to_the_document(tmp_path, guarded):
+    fields = [f"--header={name}: {value}" for name, value in AUTHORIZATION.items()]
+    known = {"path.bucket": "builds", "path.hash": HELLO}
+    only = ("--include-tag", "buckets", "--exclude-method", "DELETE")
+    assert_agrees(run(tmp_path, guarded, *only, *fields, accept="application/json", known=known), guarded)
+
+
+def test_responses_without_credentials_conform_to_the_document(tmp_path, guarded):
+    assert_agrees(
+        run(tmp_path, guarded, "--include-tag", "buckets", known={"path.bucket": "builds"}), guarded
+    )
+    assert (
+        requests.get(f"{guarded.url}buckets/builds/files/{HELLO}", headers=AUTHORIZATION).content == b"hello"
+    )
 
 
 def test_responses_for_a_stored_file_conform_to_the_document(tmp_path, daemon):

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from filestored.digest import algorithm
 from filestored.errors import DigestMismatch, Overloaded, StorageFull, TooLarge, WritesSuspended
 from filestored.interfaces import UploadResult
+from filestored.storage.admission import UploadSlots
 from filestored.storage.health import FlushFailed
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
@@ -68,7 +69,7 @@ def test_put_is_refused_by_admission_control(disk, bench):
 
 
 def test_put_needs_a_slot_until_its_end(disk, bench):
-    store = Store(disk, MD5, bench, max_uploads=1)
+    store = Store(disk, MD5, bench, slots=UploadSlots(1))
     waiting = store.put(b"a")
     with pytest.raises(Overloaded):
         store.put(b"b")
@@ -84,7 +85,7 @@ def test_put_needs_a_slot_until_its_end(disk, bench):
 
 def test_put_evicts_the_slowest_upload(disk, bench):
     clock = Clock()
-    store = Store(disk, MD5, bench, max_uploads=1, seconds=clock.seconds)
+    store = Store(disk, MD5, bench, slots=UploadSlots(1, clock.seconds))
     slow = store.upload()
     slow.write(b"x" * 30_000)
     clock.advance(2)

@@ -28,6 +28,7 @@ from filestored.interfaces import (
     IUpload,
     UploadResult,
 )
+from filestored.storage.admission import UploadSlots
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.memory import MemoryBackend
@@ -129,7 +130,7 @@ def test_bytes_beyond_the_limit_are_refused_as_soon_as_they_come(backend):
 
 
 def test_too_many_uploads_at_once_are_refused_until_one_ends(store):
-    store = Store(MemoryBackend(MD5), MD5, maybeDeferred, max_uploads=3)
+    store = Store(MemoryBackend(MD5), MD5, maybeDeferred, slots=UploadSlots(3))
     uploads = [store.upload() for _ in range(3)]
     for upload in uploads:
         upload.write(b"x" * 20_000)

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from filestored.errors import Overloaded
-from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, MIN_RATE
+from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, MIN_RATE, UploadSlots
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from tests.storage.contract import MD5, Workbench, digest_of, files_below, outcome
@@ -29,7 +29,7 @@ def bench():
 @pytest.fixture
 def store(disk, bench, clock):
     """A store on disk with two slots."""
-    return Store(disk, MD5, bench, max_uploads=2, seconds=clock.seconds)
+    return Store(disk, MD5, bench, slots=UploadSlots(2, clock.seconds))
 
 
 def started(store, size=PLACED):
@@ -161,7 +161,7 @@ def test_new_upload_slower_than_all_others_is_refused(store, bench, clock):
 
 
 def test_a_slot_is_released_once_however_an_upload_ends(clock):
-    store = Store(MemoryBackend(MD5, capacity=100), MD5, bench := Workbench(), max_uploads=1)
+    store = Store(MemoryBackend(MD5, capacity=100), MD5, bench := Workbench(), slots=UploadSlots(1))
     for _ in range(3):
         upload = started(store)
         answer = upload.commit()

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from filestored.http.factory import HTTPFactory
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.response_cache import MAX_ENTRIES
 from filestored.interfaces import AccessEntry
 from filestored.storage.disk.backend import DiskBackend
@@ -45,8 +46,12 @@ MAX_READ_SECONDS = "filestored.storage.read_circuit_breaker.MAX_READ_SECONDS"
 _DATE = re.compile(rb"\r\nDate: [^\r]+")
 _BOUNDARY = re.compile(rb"boundary=([0-9a-f]+)")
 
-Seen = tuple[bytes, bool, list[AccessEntry]]
-"""Bytes received, without dates and boundaries; whether the connection is open; entries of the access log."""
+Seen = tuple[bytes, bool, list[tuple[str, AccessEntry]]]
+"""Bytes received, without dates and boundaries; whether the connection is open; clients and entries in the
+access log."""
+
+TRUSTED_PROXIES = TrustedProxies(["192.168.1.1/32"])
+"""The peer of each connection, whose headers name the client."""
 
 
 class ComparedServer:
@@ -55,11 +60,15 @@ class ComparedServer:
     def __init__(self, store: Store, max_cached_responses: int) -> None:
         clock = Clock()
         self.factory = HTTPFactory(
-            make_site(store, hosts=HOSTS), clock, access_log=self, max_cached_responses=max_cached_responses
+            make_site(store, hosts=HOSTS),
+            clock,
+            access_log=self,
+            max_cached_responses=max_cached_responses,
+            trusted_proxies=TRUSTED_PROXIES,
         )
         self.answered = self.rendered = 0
         self._render, self.factory.render = self.factory.render, self._count
-        self._entries: list[AccessEntry] = []
+        self._entries: list[tuple[str, AccessEntry]] = []
         self.client = SocketPairClient(self.factory, clock)
 
     def format_entry(self, entry: AccessEntry) -> AccessEntry:
@@ -68,7 +77,7 @@ class ComparedServer:
 
     def log(self, moment: float, peer: str, description: AccessEntry, seconds: float) -> None:
         """See `IAccessLog.log`."""
-        self._entries.append(description)
+        self._entries.append((peer, description))
         self.answered += description.method != b"-"
 
     def _count(self, request: object) -> None:

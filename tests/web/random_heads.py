@@ -29,6 +29,7 @@ VALUES: dict[bytes, list[bytes]] = {
     b"Content-Type": [b"text/plain", b"multipart/form-data; boundary=b"],
     b"Cookie": [b"a=b", b"session=0123; theme=dark", b"a=b; Range: bytes=0-1"],
     b"Expect": [b"100-continue", b"100-Continue", b"200-ok", b"100-continue, x"],
+    b"Forwarded": [b"for=203.0.113.9", b'for="[2001:db8::9]:1";by=_x', b"for=unknown", b"x", b""],
     b"Host": [b"h", b"H", b"h.", b"h:1", b"localhost", b"127.0.0.1:9000", b"[::1]", b"y.example", b"x y"],
     b"If-Match": [TAG, b'"x"', b"*", b"W/" + TAG, b"x", b'"x", ' + TAG],
     b"If-Modified-Since": [DATE, b"x"],
@@ -51,13 +52,21 @@ VALUES: dict[bytes, list[bytes]] = {
     b"Transfer-Encoding": [b"chunked", b"gzip, chunked", b"identity", b"Chunked", b"x", b"\x0bchunked"],
     b"Upgrade": [b"websocket", b"h2c", b"HTTP/2.0"],
     b"User-Agent": [b"curl/8", b"Mozilla/5.0 (X11; Linux)", b'a "quoted" name', b"\xe9\xff"],
+    b"X-Forwarded-For": [b"203.0.113.9", b"198.51.100.1, 192.168.1.1", b"192.168.1.1", b"unknown", b""],
     b"X-HTTP-Method-Override": [b"DELETE", b"HEAD"],
 }
 """Values of fields that have a meaning here, or are often believed to have one."""
 
-MEANINGFUL = [b"Connection", b"If-Match", b"If-None-Match", b"If-Range", b"Range", b"Range", b"Host"] * 3 + [
-    *VALUES
-]
+MEANINGFUL = [
+    b"Connection",
+    b"X-Forwarded-For",
+    b"If-Match",
+    b"If-None-Match",
+    b"If-Range",
+    b"Range",
+    b"Range",
+    b"Host",
+] * 3 + [*VALUES]
 
 ANY_VALUE = [
     *(b"1", b"0", b"x", b"close", b"no-cache", b"chunked", b"100-continue", b"bytes=0-9", b"true", b"?1"),

@@ -8,6 +8,7 @@ import pytest
 from filestored import errors
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
+from filestored.storage.admission import UploadSlots
 from filestored.storage.memory import MemoryBackend
 from filestored.web.errors import STATUSES, HTTPError, http_error_for
 
@@ -210,7 +211,7 @@ def test_io_error_suspends_writes_and_health_reports_it(make_wire, logged):
 
 
 def test_upload_over_the_limit_is_503_with_retry_after(make_wire):
-    wire = make_wire(max_uploads=1)
+    wire = make_wire(slots=UploadSlots(1))
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20002\r\n\r\n" + b"x" * 20_000)
     busy = wire.channel, wire.transport
     wire.connect()

@@ -9,6 +9,7 @@ import pytest
 
 from filestored.digest import algorithm
 from filestored.settings import MAX_HELD_FILES
+from filestored.storage.admission import UploadSlots
 from filestored.storage.memory import MemoryBackend
 from tests.web.deferred_jobs import DeferredJobs
 from tests.web.forms import BOUNDARY, FORM, form, name_of, part
@@ -184,14 +185,14 @@ def test_file_without_space_fails_the_form(make_wire, before):
 
 
 def test_held_files_of_a_form_share_one_slot(make_wire):
-    wire = make_wire(max_uploads=1)
+    wire = make_wire(slots=UploadSlots(1))
     files = numbered(2 * MAX_HELD_FILES, 20_000)
     assert list(map(name_of, files)) == post(wire, form(*map(part, files))).body.splitlines()
     assert 200 == wire.ask("POST", "/", LARGE).status
 
 
 def test_slot_of_a_form_is_held_until_its_last_file(make_wire):
-    wire = make_wire(max_uploads=1, seconds=lambda: 0.0)
+    wire = make_wire(slots=UploadSlots(1, lambda: 0.0))
     body = form(part(LARGE), part(LARGE))
     wire.send(head(len(body)) + body[: len(LARGE) + 1000])
     first, channel, transport = wire, wire.channel, wire.transport
@@ -206,7 +207,7 @@ def test_slot_of_a_form_is_held_until_its_last_file(make_wire):
 @pytest.mark.parametrize("arrived", [300, 30_000])
 def test_slow_form_is_evicted_with_all_of_its_files(make_wire, arrived):
     moments = [0.0]
-    wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
+    wire = make_wire(slots=UploadSlots(1, lambda: moments[0]))
     body = form(part(LARGE), part(LARGE))
     wire.send(head(len(body)) + body[: len(LARGE) + arrived])
     moments[0] = 60.0
@@ -221,7 +222,7 @@ def test_slow_form_is_evicted_with_all_of_its_files(make_wire, arrived):
 
 
 def test_files_of_a_form_have_together_16_kib_without_a_slot(make_wire):
-    wire = make_wire(max_uploads=1)
+    wire = make_wire(slots=UploadSlots(1))
     wire.send(head(2 * len(LARGE)).replace(FORM.encode(), b"text/plain") + LARGE)
     wire.connect()
     body = form(part(b"a" * 10_000), part(b"b" * 10_000))
@@ -239,7 +240,7 @@ def test_files_of_a_form_have_together_16_kib_without_a_slot(make_wire):
 )
 def test_form_is_evicted_for_the_rate_of_all_its_files(make_wire, size, tenths, seconds, status):
     moments = [0.0]
-    wire = make_wire(max_uploads=1, seconds=lambda: moments[0])
+    wire = make_wire(slots=UploadSlots(1, lambda: moments[0]))
     body = form(*[part(bytes(size)) for _ in range(10)])
     wire.send(head(len(body)))
     for number in range(tenths):

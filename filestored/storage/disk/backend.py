@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 from zope.interface import implementer
 
@@ -22,6 +22,7 @@ from filestored.interfaces import (
     IAliases,
     IBackend,
     IBatchFlush,
+    IExpiringBackend,
     IFileBacked,
     INonBlockingOpen,
     IQuarantine,
@@ -48,12 +49,13 @@ from filestored.storage.disk.syscalls import (
 )
 from filestored.storage.disk.temp_files import TempFiles
 from filestored.storage.health import ReadFailed, ShardUnusable
+from filestored.storage.limits import disk_expiry
 
 BATCH_FLUSH_MIN = 6
 """Number of flushes from which one `syncfs` is cheaper."""
 
 
-@implementer(IBackend, IBatchFlush, IAliases, INonBlockingOpen, IQuarantine)
+@implementer(IBackend, IBatchFlush, IAliases, IExpiringBackend, INonBlockingOpen, IQuarantine)
 class DiskBackend:
     """The store in the directory `path`, whose files are named by `algorithm`.
 
@@ -188,14 +190,24 @@ class DiskBackend:
     def delete(self, digest: Digest) -> bool:
         """Unlink the file; a directory of that name stays. Raises `StoreMissing` or `OSError`."""
         while True:
+            shard = self._shards[digest.shard]
             try:
-                self._calls.unlink(digest.hex, dir_fd=self._shards[digest.shard])
-                return True
+                with disk_expiry.locked_name(digest.hex, shard, self._calls):
+                    self._calls.unlink(digest.hex, dir_fd=shard)
+                    return True
             except IsADirectoryError:
                 return False
             except FileNotFoundError:
                 if not self._shard_directories.reopen(digest.shard):
                     return False
+
+    def claimed_sweep(self, interval: float) -> AbstractContextManager[float | None]:
+        """Lock the file of sweeps; see `IExpiringBackend`."""
+        return disk_expiry.claimed_sweep(self._root, interval, self._calls)
+
+    def delete_expired(self, digest: Digest, before: float) -> bool:
+        """Unlink an old file under its lock; see `IExpiringBackend`."""
+        return disk_expiry.unlink_expired(digest.hex, self._shards[digest.shard], before, self._calls)
 
     def changed_at(self, digest: Digest) -> float:
         """Return the later of ``st_mtime`` and ``st_ctime``, for files copied from a backup."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 
 from filestored.digest import Algorithm, algorithm
-from filestored.errors import UnusableStore
+from filestored.errors import NotFound, UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import (
     Report,
@@ -38,6 +38,9 @@ DEFAULT_HASH = "sha256"
 
 Lookup = Callable[[str], Algorithm]
 """Finds an algorithm by name; raises `UnknownAlgorithm`."""
+
+BUCKETS = "buckets"
+"""Directory of the buckets besides the default one, which is the store itself."""
 
 _PROBE = ".probe-"
 
@@ -77,6 +80,28 @@ def prepare(
         with tolerated(report if existed else None):
             _prepare_open(root, calls)
         return agreed
+
+
+def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tuple[str, Algorithm]:
+    """Prepare the directory of a bucket in the store at `store`; return its path and its algorithm. Blocking.
+
+    `own` is the algorithm of a new one. Raises `NotFound` if there is none and it is not to be created,
+    `UnusableStore` or `OSError`.
+    """
+    path = os.path.join(store, BUCKETS, name)
+    exists = os.path.lexists(os.path.join(path, format_file.NAME))
+    if not exists:
+        if not create:
+            raise NotFound
+        with error_context(store, "store"), opened(store) as root:
+            with suppress(FileExistsError):
+                os.mkdir(BUCKETS, 0o700, dir_fd=root)
+            flush_root(root, Syscalls())
+    return path, prepare(path, None if exists else own.name, report=_ignore)
+
+
+def _ignore(error: OSError) -> None:
+    """Do nothing: the bucket can be read, and the health of the store tells about its disk."""
 
 
 def repair(path: str, calls: Syscalls | None = None) -> None:

@@ -14,30 +14,34 @@ Rejected: comparing only name and size. Comparing the content costs one read, an
 """
 
 import errno
+import fcntl
 import os
 import stat
+from contextlib import suppress
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.digest import SHARD_DIGITS, Algorithm, Digest
 from filestored.errors import Collision
-from filestored.interfaces import ISink
+from filestored.interfaces import IRenewableSink, IRepairingSink, ISink, Usage
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
 from filestored.storage.disk.temp_files import MODE, TempFile
 from filestored.storage.health import LACKING, ReadFailed
+from filestored.storage.limits import disk_expiry
 
 _READ_CHUNK_BYTES = 1024 * 1024
 _MAX_ATTEMPTS = 100
 
 
-@implementer(ISink)
+@implementer(ISink, IRenewableSink, IRepairingSink)
 class DiskSink:
     """The sink of an upload to the shards of one store; `write`, `seal` and `discard` are the temp file's."""
 
     encoding = None
+    displaced = Usage(0, 0)
     _log = Logger()
 
     def __init__(
@@ -72,6 +76,26 @@ class DiskSink:
                     return False
         raise OSError(errno.EBUSY, "the name is created and removed all the time")
 
+    def renew(self, digest: Digest, created: bool) -> bool:
+        """See `IRenewableSink`; a new file has the time of its last write.
+
+        A file of another user goes to quarantine, because its time cannot be set.
+        """
+        if created:
+            return True
+        shard = self._shards.descriptors[digest.shard]
+        try:
+            return disk_expiry.renew(digest.hex, shard, self._calls)
+        except PermissionError as error:
+            self._quarantine_foreign(error, digest, shard)
+            return False
+
+    def _quarantine_foreign(self, error: PermissionError, digest: Digest, shard: int) -> None:
+        with suppress(FileNotFoundError), disk_expiry.locked_name(digest.hex, shard, self._calls):
+            status = self._calls.stat(digest.hex, dir_fd=shard, follow_symlinks=False)
+            reason = f"its time cannot be set: {error.strerror}; it belongs to user {status.st_uid}"
+            self._quarantine_file(status, digest, shard, reason)
+
     def _already_stored(self, digest: Digest, shard: int) -> bool:
         """Return whether the existing file has the same bytes; if not, it was moved away."""
         try:
@@ -98,6 +122,7 @@ class DiskSink:
         except ReadFailed as error:
             reason = error.strerror
         if reason is not None:
+            self._calls.flock(descriptor, fcntl.LOCK_SH)  # see `disk_expiry`
             self._quarantine_file(status, digest, shard, reason)
         return reason
 
@@ -140,6 +165,8 @@ class DiskSink:
 
     def _quarantine_file(self, suspect: os.stat_result, digest: Digest, shard: int, reason: str) -> None:
         if self._quarantine.move_in(suspect, digest.hex, shard, reason):
+            if stat.S_ISREG(suspect.st_mode):
+                self.displaced = Usage(self.displaced.files + 1, self.displaced.bytes + suspect.st_size)
             self._log.error("{digest} moved to quarantine: {reason}", digest=digest.hex, reason=reason)
 
     def _same_content(self, existing: int, size: int) -> bool:

@@ -75,11 +75,13 @@ class Syscalls:
     open: Callable[..., int] = os.open
     write: Callable[..., int] = os.write
     pread: Callable[..., bytes] = os.pread
+    pwrite: Callable[..., int] = os.pwrite
     fstat: Callable[..., os.stat_result] = os.fstat
     stat: Callable[..., os.stat_result] = os.stat
     fstatvfs: Callable[..., os.statvfs_result] = os.fstatvfs
     scandir: Callable[..., Any] = os.scandir
     fchmod: Callable[..., None] = os.fchmod
+    utime: Callable[..., None] = os.utime
     fsync: Callable[..., None] = os.fsync
     ftruncate: Callable[..., None] = os.ftruncate
     syncfs: Callable[[int], None] = syncfs

@@ -2,7 +2,8 @@
 
 `TempFiles` opens files without a name (O_TMPFILE), so a process that dies leaves nothing behind. Where the
 file system does not support that, files get a random name in ``tmp/`` and a lock (flock(2)) of their process;
-`TempFiles.remove_stale` removes files of that form without a lock.
+`TempFiles.remove_stale` removes files of that form without a lock. The lock is shared, because the file is
+also locked under its final name (`disk_expiry`).
 
 Both kinds are linked through ``/proc/self/fd`` by linkat(2), which never replaces an existing name.
 
@@ -170,7 +171,7 @@ class TempFiles:
         descriptor = self._calls.open(name, CREATE_FLAGS, 0o600, dir_fd=tmp)
         temp_file = TempFile(descriptor, self._calls, name, tmp)
         try:
-            self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._calls.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if self._calls.fstat(descriptor).st_nlink:
                 return temp_file
         except BlockingIOError:

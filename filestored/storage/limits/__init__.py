@@ -1,1 +1,1 @@
-"""Limits of buckets: quotas and usage."""
+"""Limits of buckets: quotas, usage, expiry."""

@@ -10,19 +10,19 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from filestored.digest import Digest
-from filestored.interfaces import IBackend, StoredFileInfo, Usage
+from filestored.interfaces import IBackend, ILimitedBackend, StoredFileInfo, Usage
 from filestored.storage.thread_pool import Run
 
 PAGE_FILES = 10_000
 """Files of one page, which is held in memory."""
 
 
-def all_entries(backend: IBackend) -> Iterator[StoredFileInfo]:
-    """Yield all stored files in ascending order. Blocking; raises `OSError`."""
+def all_entries(backend: IBackend, page_files: int = PAGE_FILES) -> Iterator[StoredFileInfo]:
+    """Yield all stored files in ascending order, `page_files` at once. Blocking; raises `OSError`."""
     after: Digest | None = None
-    while page := backend.entries(after, PAGE_FILES):
+    while page := backend.entries(after, page_files):
         yield from page
-        if len(page) < PAGE_FILES:
+        if len(page) < page_files:
             return
         after = page[-1].digest
 
@@ -36,8 +36,15 @@ def count_usage(backend: IBackend) -> Usage:
     return Usage(files, size)
 
 
+def find_usage(backend: IBackend) -> Usage:
+    """Return the usage that a ledger records, else a count. Blocking; raises `OSError`."""
+    limited = ILimitedBackend(backend, None)
+    recorded = limited.recorded_usage() if limited is not None else None
+    return count_usage(backend) if recorded is None else recorded
+
+
 class UsageCount:
-    """Counts the files of `backend`, by jobs of `run`. Used in the reactor's thread only."""
+    """Finds the usage of `backend`, by jobs of `run`. Used in the reactor's thread only."""
 
     def __init__(self, backend: IBackend, run: Run) -> None:
         self._backend = backend
@@ -56,7 +63,7 @@ class UsageCount:
         if self._waiting and not self._counting:
             self._counting = True
             waiting, self._waiting = self._waiting, []
-            self._run(count_usage, self._backend).addBoth(self._counted, waiting)
+            self._run(find_usage, self._backend).addBoth(self._counted, waiting)
 
     def _counted(self, usage: Usage | Failure, waiting: "list[Deferred[Usage]]") -> None:
         self._counting = False

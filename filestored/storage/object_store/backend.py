@@ -6,11 +6,13 @@ Requests of each operation:
 - open: a GET of what is wanted first; a whole object of up to `MAX_MEMORY_BYTES` is kept; else a HEAD
 - delete: a HEAD, then a DELETE
 - digests, entries: a LIST for each 1,000 objects
+- renewal: a conditional PUT if it was stored, a LIST, a HEAD
 
 A missing object takes one more GET, of ``FORMAT`` (`client`).
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from zope.interface import implementer
 
@@ -19,6 +21,7 @@ from filestored.errors import MalformedDigest, NotFound
 from filestored.interfaces import (
     IBackend,
     IDurablePublish,
+    IExpiringBackend,
     IOpenToRead,
     IQuarantine,
     ISink,
@@ -27,6 +30,7 @@ from filestored.interfaces import (
     WantedRange,
 )
 from filestored.storage.disk.shards import SHARD_NAMES
+from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.client import NoSuchRange, ObjectInfo, ObjectStoreClient
 from filestored.storage.object_store.sink import QUARANTINE, ObjectSink, key_of
 from filestored.storage.object_store.spool import MAX_MEMORY_BYTES, Spool
@@ -36,7 +40,7 @@ _ASIDE = ".orphan"
 _REASON = ".reason"
 
 
-@implementer(IBackend, IDurablePublish, IOpenToRead, IQuarantine)
+@implementer(IBackend, IDurablePublish, IExpiringBackend, IOpenToRead, IQuarantine)
 class ObjectBackend:
     """The files of one store in `client`, named by `algorithm`; uploads wait in `spool`."""
 
@@ -44,10 +48,11 @@ class ObjectBackend:
         self._client = client
         self._algorithm = algorithm
         self._spool = spool
+        self._markers = ExpiryMarkers(client)
 
     def begin(self) -> ISink:
         """Return a sink that spools."""
-        return ObjectSink(self._client, self._spool.open(), self._algorithm)
+        return ObjectSink(self._client, self._spool.open(), self._algorithm, self._markers)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Do nothing: see `IDurablePublish`."""
@@ -104,6 +109,14 @@ class ObjectBackend:
     def free_space(self) -> int:
         """Return the free space of the spool, and what needs none; that of the object store is not known."""
         return max(self._spool.free_space(), MAX_MEMORY_BYTES)
+
+    def claimed_sweep(self, interval: float) -> AbstractContextManager[float | None]:
+        """See `IExpiringBackend`; by the clock of the service."""
+        return self._markers.claimed_sweep(interval)
+
+    def delete_expired(self, digest: Digest, before: float) -> bool:
+        """See `IExpiringBackend`. After an error it may still be deleted, also later."""
+        return self._markers.delete_expired(key_of(digest), before)
 
     # --- quarantine -----------------------------------------------------------------------------
 

@@ -129,6 +129,7 @@ class ObjectStoreClient:
     def __init__(self, url: ObjectStoreURL, timeout: float, connect: Connect = connect) -> None:
         self.url = url
         self.timeout = timeout
+        self._confirmed = self._path(FORMAT)
         self._outage = Outage()
         bulk_timeout = timeout + MAX_PUT_BYTES / PUT_BYTES_PER_SECOND
         self._streams = connect(url, timeout, streams=True)
@@ -138,10 +139,15 @@ class ObjectStoreClient:
         self._bulk = connect(url, bulk_timeout)
         self._bulk_once = connect(url, bulk_timeout, retries=False)
 
-    def below(self, name: str) -> "ObjectStoreClient":
-        """Return the client of the store with the prefix `name` within this one, by the same connections."""
+    def below(self, name: str, *, confirms: bool = True) -> "ObjectStoreClient":
+        """Return the client of the store with the prefix `name` within this one, by the same connections.
+
+        If it `confirms`, its own ``FORMAT`` tells whether the store is there, else that of this one.
+        """
         client = copy(self)
         client.url = self.url.below(name)
+        if confirms:
+            client._confirmed = client._path(FORMAT)
         return client
 
     # --- reading --------------------------------------------------------------------------------
@@ -265,7 +271,7 @@ class ObjectStoreClient:
         `reason` is that of an earlier failure.
         """
         try:
-            obstore.get(self._probe, self._path(FORMAT)).bytes()
+            obstore.get(self._probe, self._confirmed).bytes()
         except FileNotFoundError:
             missing = f"{self.url} has no {FORMAT} object any more"
             raise self._outage.begin(reason or missing) from None

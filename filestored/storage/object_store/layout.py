@@ -12,8 +12,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from filestored.errors import EngineError, UnknownAlgorithm, UnusableStore
+from filestored.digest import Algorithm, algorithm
+from filestored.errors import EngineError, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.format_file import StoreFormat, parse
+from filestored.storage.disk.layout import check_algorithm
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
 from filestored.storage.object_store.connection import NO_ANSWER
 
@@ -46,6 +48,17 @@ def prepare(client: ObjectStoreClient, contents: str) -> StoreFormat:
             "its files also have hashes of a former algorithm, which only a directory supports"
         )
     return found
+
+
+def prepare_bucket(client: ObjectStoreClient, own: Algorithm, *, create: bool) -> Algorithm:
+    """Return the algorithm of a bucket, which `client` is below; `own` is that of a new one.
+
+    Raises `NotFound` if there is none and it is not to be created, `UnusableStore` or `EngineError`.
+    """
+    if not create and client.read_format() is None:
+        raise NotFound
+    with error_context(client):
+        return check_algorithm(prepare(client, own.name), None, algorithm)
 
 
 def _create(client: ObjectStoreClient, contents: str) -> bytes:

@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from filestored.digest import Algorithm, Digest
 from filestored.errors import Collision, EngineError, OutcomeUnknown
-from filestored.interfaces import ISink
+from filestored.interfaces import IRenewableSink, IRepairingSink, ISink, Usage
+from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.client import (
     MAX_PUT_BYTES,
     Buffer,
@@ -44,15 +45,24 @@ def key_of(digest: Digest) -> str:
     return f"{digest.shard}/{digest.hex}"
 
 
-@implementer(ISink)
+@implementer(ISink, IRenewableSink, IRepairingSink)
 class ObjectSink:
     """The sink of one upload; `write` and `discard` are those of the spooled content."""
 
     encoding = None
+    displaced = Usage(0, 0)
     _log = Logger()
 
-    def __init__(self, client: ObjectStoreClient, content: SpooledContent, algorithm: Algorithm) -> None:
+    def __init__(
+        self,
+        client: ObjectStoreClient,
+        content: SpooledContent,
+        algorithm: Algorithm,
+        markers: ExpiryMarkers,
+    ) -> None:
         self._client = client
+        self._markers = markers
+        self._stored: ObjectInfo | None = None
         self._content = content
         self._algorithm = algorithm
         self.write = content.write
@@ -72,10 +82,26 @@ class ObjectSink:
                 if self._create(key, data):
                     return True
             elif self._is_stored(existing, data, digest):
+                self._stored = existing
                 return False
             elif self._replace(existing, data):
                 return True
         raise EngineError(f"{key} is created and removed all the time")
+
+    def renew(self, digest: Digest, created: bool) -> bool:
+        """Write a stored object again, if it was not replaced meanwhile; confirm that no sweep deletes it."""
+        return (created or self._rewrite()) and self._markers.confirm(key_of(digest))
+
+    def _rewrite(self) -> bool:
+        assert self._stored is not None, "publish has found it"
+        key, data = self._stored.key, self._content.buffer()
+        if self._content.size > MAX_PUT_BYTES:
+            self._client.put(key, data)
+            return True
+        try:
+            return self._client.replace(key, data, self._stored.version)
+        except OutcomeUnknown:
+            return False
 
     def _create(self, key: str, data: Buffer) -> bool:
         """Create the object; return False if it exists, perhaps by a request of this call without answer."""
@@ -128,5 +154,7 @@ class ObjectSink:
         self._log.error("{key} copied to {name}: it is damaged", key=existing.key, name=name)
         if self._content.size > MAX_PUT_BYTES:
             self._client.put(existing.key, data)
-            return True
-        return self._client.replace(existing.key, data, existing.version)
+        elif not self._client.replace(existing.key, data, existing.version):
+            return False
+        self.displaced = Usage(1, existing.size)
+        return True

@@ -158,9 +158,10 @@ class SpooledContent:
             if len(self._pieces) != 1:
                 self._pieces = [b"".join(self._pieces)]
             return self._pieces[0]
-        with self._spool.errors():
-            self._map = self._spool.map_file(self._file.descriptor, self.size)
-            return self._map
+        if self._map is None:
+            with self._spool.errors():
+                self._map = self._spool.map_file(self._file.descriptor, self.size)
+        return self._map
 
     def _check_space(self, count: int) -> None:
         """Check the free space once in `CHECK_INTERVAL_BYTES`. Raises `OSError`."""

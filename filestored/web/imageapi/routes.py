@@ -14,6 +14,7 @@ Each path ends with a slash; everything else is 404.
 
 from twisted.web.resource import Resource
 
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.interfaces import IImageStore, IStreamedRequest, IThumbnails
 from filestored.web.imageapi.images import (
     DeleteImage,
@@ -30,7 +31,10 @@ from filestored.web.origins import OriginPolicy
 
 
 class ImageApi(Resource):
-    """The tree below ``/imageapi/``; `registration` and `origins` restrict the calls that return tokens."""
+    """The tree below ``/imageapi/``; `registration` and `origins` restrict the calls that return tokens.
+
+    So do `trusted_proxies`, whose clients are not on this machine.
+    """
 
     isLeaf = True
 
@@ -41,10 +45,11 @@ class ImageApi(Resource):
         *,
         registration: RegistrationPolicy = RegistrationPolicy.LOCAL,
         thumbnails: IThumbnails | None = None,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         super().__init__()
         self._images = images
-        self._access = TokenAccess(origins, registration)
+        self._access = TokenAccess(origins, registration, trusted_proxies)
         self._thumbnails = thumbnails
         self._streams = StreamLimit()
 

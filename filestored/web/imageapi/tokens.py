@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from twisted.internet.address import UNIXAddress
 
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.transport.loopback import is_loopback, is_on_loopback
 from filestored.images.accounts import USERNAME
 from filestored.interfaces import IImageStore, IStreamedRequest
@@ -41,16 +42,23 @@ class RegistrationPolicy(Enum):
 class TokenAccess:
     """Access control of token requests. Web pages of other sites are always rejected."""
 
-    def __init__(self, origins: OriginPolicy, registration: RegistrationPolicy) -> None:
+    def __init__(
+        self,
+        origins: OriginPolicy,
+        registration: RegistrationPolicy,
+        trusted_proxies: TrustedProxies | None = None,
+    ) -> None:
         self._origins = origins
         self._registration = registration
+        self._trusted_proxies = trusted_proxies
 
     def check(self, request: IStreamedRequest) -> None:
         """Raise `HTTPError` (403) unless the client may get a token."""
         if self._registration is RegistrationPolicy.OFF:
             raise HTTPError(403, "This server gives no tokens over HTTP. Ask its operator for one.")
         self._origins.check_site(request)
-        if self._registration is RegistrationPolicy.LOCAL and not is_local(request):
+        is_limited = self._registration is RegistrationPolicy.LOCAL
+        if is_limited and not is_local(request, self._trusted_proxies):
             raise HTTPError(
                 403,
                 "Only requests from the server's own machine can get tokens, and none through a proxy. The"
@@ -59,11 +67,16 @@ class TokenAccess:
             )
 
 
-def is_local(request: IStreamedRequest) -> bool:
-    """Return whether the client is on this machine, as far as the request shows; False through a proxy."""
+def is_local(request: IStreamedRequest, trusted_proxies: TrustedProxies | None = None) -> bool:
+    """Return whether the client is on this machine, as far as the request shows; False through a proxy.
+
+    With a trusted proxy no TCP client is; clients of a Unix socket are, if these are not trusted proxies.
+    """
+    address = request.getHost()
+    if trusted_proxies is not None and (trusted_proxies.trusts_unix or not isinstance(address, UNIXAddress)):
+        return False
     if request.clientproto == b"HTTP/1.0" or any(map(_is_proxy_header, request.getAllHeaders())):
         return False
-    address = request.getHost()
     host = request.getRequestHostname().decode("latin-1").lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost") or is_loopback(host):
         return isinstance(address, UNIXAddress) or is_on_loopback(address)

@@ -7,18 +7,21 @@
 //   storage.js, server.js     access to the browser's storage and to the server
 //   elements.js, row.js       parts of the page
 //   queue.js, speed.js        uploads; summary.js shows their total
-//   uploaded.js, files.js     the tab "Files" and its list
-//   account.js, gallery.js, images.js   the tab "Images"
 //   dropped.js                files and folders that are dropped or chosen
+//   files/                    the tab "Files": access.js has token, bucket and rights; bucket.js is its head,
+//                             files.js and uploaded.js the list of this browser, stored.js that of the server
+//   images/                   the tab "Images": account.js, gallery.js, images.js
 
-import { begin_account } from "./account.js";
 import { files_of_input, files_of_transfer, looks_like_image } from "./dropped.js";
 import { find, set_message } from "./elements.js";
-import { begin_files, upload_files } from "./files.js";
-import { begin_images, upload_images } from "./images.js";
+import { can, enter_token, has_token, is_visible, load_access } from "./files/access.js";
+import { begin_bucket } from "./files/bucket.js";
+import { begin_files, upload_files } from "./files/files.js";
+import { begin_stored } from "./files/stored.js";
+import { begin_account } from "./images/account.js";
+import { begin_images, upload_images } from "./images/images.js";
 import { choose_language, set_plain, translate } from "./language.js";
 import { is_uploading } from "./queue.js";
-import { address } from "./server.js";
 import { begin_summary } from "./summary.js";
 
 // --- tabs ------------------------------------------------------------------------------------------
@@ -33,6 +36,7 @@ function select_tab(tab) {
     find(each.getAttribute("aria-controls")).hidden = each !== tab;
   }
   history.replaceState(null, "", tab.id === "tab-images" ? "#images" : location.pathname + location.search);
+  ask_for_first_token();
 }
 
 function move_between_tabs(event) {
@@ -44,11 +48,21 @@ function move_between_tabs(event) {
   tab.focus();
 }
 
+let was_asked = false;
+
+/** Ask for a token, once, when the tab of files has nothing to show without one. */
+async function ask_for_first_token() {
+  if (was_asked || shows_images() || has_token() || is_visible()) return;
+  was_asked = true;
+  await enter_token();
+}
+
 // --- files -----------------------------------------------------------------------------------------
 
 /** Upload files to the tab that is shown. Of a folder only images go to the images. */
 function upload({ files, unreadable = 0, has_folder = false }) {
   const images = shows_images();
+  if (!images && !can("write")) return set_message(find("chosen-state"), "no_write", {}, true);
   const chosen = images && has_folder ? files.filter(looks_like_image) : files;
   show_left_out(files.length - chosen.length, unreadable, chosen.length);
   if (images) upload_images(chosen);
@@ -109,16 +123,18 @@ function begin() {
     tab.onclick = () => select_tab(tab);
     tab.onkeydown = move_between_tabs;
   }
-  find("curl-line").textContent = `curl -F file=@photo.jpg ${address("./").split(/[?#]/)[0]}`;
   listen_to_drops();
   listen_to_inputs();
   addEventListener("beforeunload", (event) => is_uploading() && event.preventDefault());
   begin_summary();
+  begin_bucket();
   begin_files();
+  begin_stored();
   begin_account();
   begin_images();
   if (location.hash === "#images") select_tab(find("tab-images"));
   translate();
+  load_access().then(ask_for_first_token);
 }
 
 begin();

@@ -4,6 +4,8 @@ import { set_text } from "./language.js";
 
 const COPIED_SECONDS = 2;
 
+let validity = "86400";
+
 export const find = (id) => document.getElementById(id);
 
 /** Return a copy of the element in a template, in the present language. */
@@ -32,11 +34,17 @@ export function remove(element, otherwise) {
 
 /** Save bytes as a file. */
 export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  download(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Have the browser download a URL. */
+export function download(url, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
+  link.href = url;
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 // --- dialogs ---------------------------------------------------------------------------------------
@@ -71,6 +79,36 @@ export async function ask_for_name(name, proposed) {
   input.focus();
   input.setSelectionRange(0, proposed.lastIndexOf(".") > 0 ? proposed.lastIndexOf(".") : proposed.length);
   return (await closed).returnValue === "yes" && input.value.trim() ? input.value.trim() : null;
+}
+
+/**
+ * Ask for a token until `check` accepts it. Of a refused token it returns the key and the values of a text. `reason`
+ * is the key of the first text. Return true when a token was accepted.
+ */
+export async function ask_for_token(reason, check) {
+  const dialog = clone("access-dialog");
+  const [input, state] = [dialog.querySelector("input"), dialog.querySelector(".state")];
+  if (reason) set_message(state, reason, {}, true);
+  dialog.firstElementChild.onsubmit = async (event) => {
+    if (event.submitter?.value === "no") return;
+    event.preventDefault();
+    const refusal = await check(input.value.trim());
+    if (!refusal) return dialog.close("yes");
+    set_message(state, ...refusal, true);
+    input.select();
+  };
+  return (await open_dialog(dialog)).returnValue === "yes";
+}
+
+/** Ask for how long a link shall be valid. Return the seconds, or null. */
+export async function ask_for_validity(name) {
+  const dialog = clone("link-dialog");
+  set_text(dialog.querySelector("p"), "link_to", { name: () => name });
+  const select = dialog.querySelector("select");
+  select.value = validity;
+  if ((await open_dialog(dialog)).returnValue !== "yes") return null;
+  validity = select.value;
+  return Number(validity);
 }
 
 // --- copying ---------------------------------------------------------------------------------------

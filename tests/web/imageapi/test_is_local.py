@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from filestored.http.parser.forwarded import TrustedProxies
 from filestored.web.imageapi.tokens import is_local
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9000)
@@ -62,3 +63,15 @@ def test_request_with_a_proxy_header_is_not_local(name):
 @pytest.mark.parametrize("name", [b"user-agent", b"x-forward", b"viable", b"ip"])
 def test_request_with_another_header_is_local(name):
     assert is_local(Request(LOOPBACK, b"localhost", headers=[name]))
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1", "203.0.113.0/24", "unix"])
+@pytest.mark.parametrize("address", [LOOPBACK, LOOPBACK_6])
+def test_with_a_trusted_proxy_no_tcp_client_is_local(address, place):
+    assert not is_local(Request(address, b"localhost"), TrustedProxies([place]))
+
+
+@pytest.mark.parametrize(("place", "expected"), [("127.0.0.1", True), ("unix", False)])
+def test_client_of_a_unix_socket_is_local_unless_that_is_a_trusted_proxy(place, expected):
+    assert expected == is_local(Request(UNIX, b"localhost"), TrustedProxies([place]))
+    assert not is_local(Request(UNIX, b"localhost", headers=[b"x-forwarded-for"]), TrustedProxies([place]))

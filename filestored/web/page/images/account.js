@@ -3,10 +3,10 @@
 // The token is in sessionStorage, so it ends with the tab, or in localStorage if the user asks for that. It is in no
 // URL of the page, nor in the document until "Show" is pressed.
 
-import { confirm_action, copy, find, set_message } from "./elements.js";
-import { set_plain, set_text } from "./language.js";
-import { ask, failure_text, succeeded } from "./server.js";
-import { read_json, write_json } from "./storage.js";
+import { confirm_action, copy, find, set_message } from "../elements.js";
+import { set_plain, set_text } from "../language.js";
+import { ask, failure_text, succeeded } from "../server.js";
+import { read_json, write_json } from "../storage.js";
 
 const KEY = "filestored.account";
 const TOKEN_LENGTH = 10;

@@ -1,9 +1,9 @@
 // The images of an account. Their bytes come by `fetch`, so that no URL with the token is in the document.
 
 import { account_path, ask_account, is_open } from "./account.js";
-import { announce, clone, confirm_action, find, remove, save, set_message } from "./elements.js";
-import { compare_names, label_action, set_label, set_plain } from "./language.js";
-import { failure_text, succeeded } from "./server.js";
+import { announce, clone, confirm_action, find, remove, save, set_message } from "../elements.js";
+import { compare_names, label_action, set_label, set_plain } from "../language.js";
+import { failure_text, succeeded } from "../server.js";
 
 const THUMBNAIL = 480;
 const RELOAD_MILLISECONDS = 500;

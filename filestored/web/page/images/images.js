@@ -1,12 +1,12 @@
 // The tab "Images": uploads of images, and files that wait until an account is open.
 
 import { account_path, close_account, is_open, on_account_change } from "./account.js";
-import { announce, ask_for_name, confirm_action, find } from "./elements.js";
+import { announce, ask_for_name, confirm_action, find } from "../elements.js";
 import { begin_gallery, clear_gallery, id_of_name, load_gallery, refresh_gallery, reload_tile } from "./gallery.js";
-import { set_text } from "./language.js";
-import { Upload, dismiss, enqueue, withdraw } from "./queue.js";
-import { listen_to_rows, new_batch } from "./row.js";
-import { send } from "./server.js";
+import { set_text } from "../language.js";
+import { Upload, dismiss, enqueue, withdraw } from "../queue.js";
+import { listen_to_rows, new_batch } from "../row.js";
+import { send } from "../server.js";
 
 let waiting = [];
 

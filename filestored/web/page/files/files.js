@@ -1,10 +1,12 @@
 // The tab "Files": uploads, the list of uploaded files, and the search by hash.
 
-import { announce, confirm_action, copy, find, remove, set_message } from "./elements.js";
-import { set_text } from "./language.js";
-import { Upload, enqueue } from "./queue.js";
-import { Row, listen_to_rows, new_batch } from "./row.js";
-import { address, ask, failure_text, send, succeeded } from "./server.js";
+import { confirm_action, find, remove, set_message } from "../elements.js";
+import { set_text } from "../language.js";
+import { Upload, enqueue } from "../queue.js";
+import { Row, listen_to_rows, new_batch } from "../row.js";
+import { failure_text } from "../server.js";
+import { ask_bucket, on_access_change, send_to_bucket } from "./access.js";
+import { actions_of, on_delete, report_change } from "./file_actions.js";
 import * as uploaded from "./uploaded.js";
 
 const rows = new Map();
@@ -14,9 +16,10 @@ export function upload_files(files) {
   const order = new_batch();
   enqueue(files.map(({ file, name }, index) => new Upload({
     file, name, order: order(index), list: find("file-list"), subject: "file",
-    send: (on_progress) => send("./", "POST", file, on_progress),
+    send: (on_progress) => send_to_bucket(file, on_progress),
     on_stored: ({ hash, created }, { row }) => {
       add(row, { ...row.order, hash, name, size: file.size, date: Date.now() }, created ? "stored" : "stored_before");
+      if (created) report_change();
     },
   })));
 }
@@ -45,33 +48,11 @@ function show_entry(entry, original, state = "stored") {
   if (entry.deleted) row.set_state("deleted", "deleted");
   else if (is_original) row.set_state("stored", state);
   else row.set_state("stored", "same_content", { name: () => original.name });
-  row.set_actions(entry.deleted ? { forget: () => forget(entry) } : actions_of(row, entry));
+  show_actions(row, entry);
 }
 
-function actions_of(row, entry) {
-  const name = entry.name.split("/").pop();
-  const url = address(`files/${entry.hash}?name=${encodeURIComponent(name)}`);
-  const link = row.part(".download");
-  link.href = url;
-  link.download = name;
-  return {
-    copy_link: (button) => copy(button, url),
-    copy_hash: (button) => copy(button, entry.hash),
-    download: () => {},
-    delete: () => delete_file(row, entry),
-    forget: () => forget(entry),
-  };
-}
-
-async function delete_file(row, { hash, name }) {
-  if (!(await confirm_action("delete_file_question", "delete", { name: () => name }))) return;
-  const answer = await ask(`files/${hash}`, "DELETE");
-  if (!succeeded(answer.status) && answer.status !== 404) {
-    return row.set_state("failed", ...failure_text(answer, "file"));
-  }
-  uploaded.mark_deleted(hash);
-  show_entries();
-  announce("file_deleted", { name: () => name });
+function show_actions(row, entry) {
+  row.set_actions({ ...(entry.deleted ? {} : actions_of(row, entry)), forget: () => forget(entry) });
 }
 
 function forget(entry) {
@@ -118,7 +99,7 @@ function show_list_line() {
 async function find_file(event) {
   event.preventDefault();
   const hash = find("fetch-hash").value.trim().toLowerCase();
-  const answer = await ask(`files/${encodeURIComponent(hash)}`, "HEAD");
+  const answer = await ask_bucket(`files/${encodeURIComponent(hash)}`, "HEAD");
   if (answer.status === 404) uploaded.mark_deleted(hash);
   if (answer.status !== 200) {
     show_entries();
@@ -137,5 +118,12 @@ export function begin_files() {
   find("forget-all").onclick = forget_all;
   find("fetch-form").onsubmit = find_file;
   uploaded.on_change(show_entries);
+  on_delete((hash) => {
+    uploaded.mark_deleted(hash);
+    show_entries();
+  });
+  on_access_change(() => {
+    for (const entry of uploaded.list_entries()) show_actions(rows.get(uploaded.key_of(entry)), entry);
+  });
   show_entries();
 }

@@ -1,0 +1,1 @@
+"""Commands of ``filestored``, each in one module with its arguments; `cli` dispatches to them."""

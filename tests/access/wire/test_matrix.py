@@ -1,0 +1,79 @@
+"""The access matrix over the wire: in memory, and of a real daemon."""
+
+import pytest
+
+from filestored.access.decisions import Credentials, Decision, Outcome, decide
+from tests.access.wire.in_memory import InMemorySite
+from tests.access.wire.kept_connection import KeptConnection
+from tests.access.wire.matrix import ACCESS_TEXT, BASIC, BEARER, PLACES, UNKNOWN_PLACES, Matrix
+from tests.access.wire.model import Credential
+
+ACCESS = ACCESS_TEXT
+
+MIN_REQUESTS = 10_000
+
+
+def test_matrix_with_bearer_credentials_holds_in_memory():
+    check(InMemorySite(ACCESS), BEARER)
+
+
+def test_matrix_with_basic_credentials_holds_for_a_daemon(served):
+    with KeptConnection(served.port) as ask:
+        check(ask, BASIC)
+
+
+def check(ask, credentials: list[Credential]) -> None:
+    """Run the matrix; fail with the first differences, and how many there are."""
+    matrix = Matrix(ask)
+    matrix.run(credentials, PLACES)
+    matrix.run(at_unknown_places(credentials), UNKNOWN_PLACES)
+    assert [] == matrix.differences[:20], f"{len(matrix.differences)} differences in {matrix.count} requests"
+    assert MIN_REQUESTS < matrix.count
+
+
+def at_unknown_places(credentials: list[Credential]) -> list[Credential]:
+    """Return the credentials that are tried at addresses without a bucket."""
+    names = ("none", "subset-rwdl-", "elsewhere", "star", "stranger", "malformed", "link of star")
+    return [each for each in credentials if each.name in names]
+
+
+# --- planted faults ----------------------------------------------------------------------------------------
+
+FEW_CREDENTIALS = [each for each in BEARER if each.name in ("none", "subset-r-", "elsewhere", "stranger")]
+FEW_PLACES = [PLACES[2], PLACES[3], UNKNOWN_PLACES[0]]
+
+
+def allow_all(rules, credentials, bucket, right, now):
+    return Decision(Outcome.ALLOWED, private=True)
+
+
+def tell_forbidden_from_unknown(rules, credentials, bucket, right, now):
+    found = decide(rules, credentials, bucket, right, now)
+    known = bucket in rules.buckets and found.outcome is Outcome.UNKNOWN_BUCKET
+    return found._replace(outcome=Outcome.FORBIDDEN) if known else found
+
+
+def take_wrong_credentials_for_none(rules, credentials, bucket, right, now):
+    found = decide(rules, credentials, bucket, right, now)
+    return found if found.outcome is Outcome.ALLOWED else decide(rules, Credentials(), bucket, right, now)
+
+
+def let_caches_share(rules, credentials, bucket, right, now):
+    return decide(rules, credentials, bucket, right, now)._replace(private=False)
+
+
+FAULTS = [allow_all, tell_forbidden_from_unknown, take_wrong_credentials_for_none, let_caches_share]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_matrix_finds_a_planted_fault(monkeypatch, fault):
+    monkeypatch.setattr("filestored.web.guard.decide", fault)
+    matrix = Matrix(InMemorySite(ACCESS))
+    matrix.run(FEW_CREDENTIALS, FEW_PLACES[:2])
+    assert [] != matrix.differences
+
+
+def test_matrix_finds_none_without_a_planted_fault():
+    matrix = Matrix(InMemorySite(ACCESS))
+    matrix.run(FEW_CREDENTIALS, FEW_PLACES)
+    assert [] == matrix.differences
