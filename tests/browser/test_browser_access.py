@@ -162,9 +162,7 @@ def test_page_shows_only_what_the_rights_allow(open_page, guarded):
     page.wait_for_url("**/buckets/open/")
     expect(page.locator("#file-list > li")).to_have_count(0)
     page.goto(f"{guarded.url}buckets/secret/")
-    expect(page.locator("#access-state")).to_have_text(
-        "There is no such bucket here, or it is not for you."
-    )
+    expect(page.locator("#access-state")).to_have_text("There is no such bucket here, or it is not for you.")
     page.goto(guarded.url)  # the default bucket is not for this token, so another one is shown
     page.wait_for_url("**/buckets/builds/")
 
@@ -218,7 +216,7 @@ def test_stored_files_are_listed_searched_linked_downloaded_and_deleted(open_pag
 
 
 def check_link(page, entry, daemon, target):
-    """Copy a signed link, and open it without a token; neither an altered path nor an altered time is valid."""
+    """Copy a signed link, and open it without a token; no altered path and no altered time is valid."""
     before = int(time.time())
     entry.get_by_role("button", name="Copy link").click()
     dialog = page.get_by_role("dialog")

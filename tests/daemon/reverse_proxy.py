@@ -114,7 +114,7 @@ def _listening_on(address: str, tool: str, configuration: str, directory: str) -
 
 
 def _accepts(address: str) -> bool:
-    """Return whether a connection to the address succeeds, except one that TCP makes of a socket to itself."""
+    """Return whether a connection to the address succeeds, except one of a socket to itself."""
     try:
         with connector(address)() as client:
             return client.connection.getsockname() != client.connection.getpeername() or address[0] == "/"
