@@ -56,10 +56,11 @@ def prove(bench: Bench) -> Verdict:
             inexact += _inexact(daemon)
     figure = (
         f"{total.stored} uploads, {total.refused} refused, {total.deleted} deletions, {total.others} others: "
-        f"at most {total.highest:,} of {QUOTA:,} bytes, {ROUNDS} kills, {len(inexact)} figures not exact {inexact}"
+        f"at most {total.highest:,} of {QUOTA:,} bytes, {ROUNDS} kills, {len(inexact)} figures not exact"
     )
     busy = min(total.stored, total.refused, total.deleted) > 100
-    return Verdict(figure.rstrip(" []"), busy and not inexact and total.highest <= QUOTA and not total.others)
+    holds = busy and not inexact and total.highest <= QUOTA and not total.others
+    return Verdict(": ".join([figure, *inexact]), holds)
 
 
 class Counts:
@@ -139,6 +140,8 @@ def _post(connection: http.client.HTTPConnection, content: bytes, announced: boo
     body = content if announced else _pieces(content)
     with suppress(BrokenPipeError, ConnectionResetError):  # an answer came before the end of the body
         connection.request("POST", BASE, body, encode_chunked=not announced, headers=_framing(announced))
+    if connection.sock is None:
+        raise ConnectionResetError
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
