@@ -114,10 +114,10 @@ def _listening_on(address: str, tool: str, configuration: str, directory: str) -
 
 
 def _accepts(address: str) -> bool:
-    """Return whether a connection to the address succeeds, except one that TCP makes of a socket to itself."""
+    """Return whether a connection to the address succeeds; not one of a socket to itself, as TCP allows."""
     try:
         with connector(address)() as client:
-            return client.connection.getsockname() != client.connection.getpeername() or address[0] == "/"
+            return client.connection.getsockname() != client.connection.getpeername()
     except OSError:
         return False
 

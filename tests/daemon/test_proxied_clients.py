@@ -19,7 +19,7 @@ import pytest
 from filestored.access.signed_links import sign
 from filestored.access.tokens import make_secret, sha256_of
 from tests.daemon.reverse_proxy import NAME, UPSTREAMS, ask, connector, read_logs, running_proxy, shipped
-from tests.daemon_process import TIMEOUT, read, start, until
+from tests.daemon_process import ROOT, TIMEOUT, read, start, until
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.slow
@@ -223,6 +223,14 @@ def test_log_of_a_proxy_has_no_signature_and_no_token(site, front):
     until(lambda: last in front.log(), "the proxy has logged")
     assert [] == [each for each in (*SECRETS, site.token) if each in front.log()]
     assert front.log().count("***") >= 6
+
+
+def test_nginx_for_several_daemons_has_the_same_log_and_the_same_fields():
+    texts = [read(os.path.join(ROOT, "deploy", name)) for name in ("nginx.conf", "nginx-balancer.conf")]
+    pattern = r"^(?:map|log_format)(?:.|\n)*?\n\n|^ +(?:access_log|proxy_set_header).*\n"
+    one, several = ("".join(re.findall(pattern, text, re.MULTILINE)) for text in texts)
+    assert one.count("\n") > 15
+    assert one == several
 
 
 def test_direct_client_of_this_machine_gets_no_token_with_a_trusted_proxy(site):
