@@ -9,7 +9,16 @@ from hashlib import sha256
 import pytest
 import requests
 
-from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
+from tests.daemon.reverse_proxy import (
+    BARE_HAPROXY,
+    NAME,
+    UNIX_PREFIXES,
+    UPSTREAMS,
+    ask,
+    connector,
+    running_proxy,
+    shipped,
+)
 from tests.daemon_process import TIMEOUT
 from tests.tls_files import TLSFiles
 from tests.tools import find_tool
@@ -25,18 +34,6 @@ PROXY_HEADERS = [
 
 BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
 KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
-BARE_HAPROXY = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend public
-    bind :80
-    default_backend filestored
-backend filestored
-    server daemon {server}
-"""
 
 
 @pytest.fixture
