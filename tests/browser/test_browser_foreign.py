@@ -7,6 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import sync_playwright
 
+from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, write_access
 from tests.browser.conftest import ARGUMENTS
 from tests.daemon_process import TIMEOUT
 from tests.tools import find_tool
@@ -26,6 +27,24 @@ TRIES = """async (target) => {
     const form = new FormData();
     form.append("file", new Blob(["stored by a foreign form"]), "x");
     await quiet(target, { method: "POST", body: form });
+}"""
+ASK_AS_PAGE = """async ([target, hash, headers]) => {
+    const ask = (path, options) =>
+        fetch(target + path, { headers, ...options }).then(({ status }) => status, () => "refused");
+    return [
+        await ask(`files/${hash}`),
+        await ask("files/?limit=1"),
+        await ask("usage"),
+        await ask("", { method: "POST", body: "stored by a page of another origin" }),
+        await ask(`files/${hash}`, { method: "DELETE" }),
+    ];
+}"""
+SEND_SIMPLY = """async ([target, hash]) => {
+    const send = (path, options) => fetch(target + path, { mode: "no-cors", ...options });
+    return [
+        (await send(`files/${hash}`)).type,
+        (await send("", { method: "POST", body: "stored without a preflight" })).type,
+    ];
 }"""
 REBOUND = """async (hash) => {
     const ask = async (path, options) => (await fetch(path, options)).status;
@@ -63,12 +82,12 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 
 def in_browser(work):
-    """Run `work` with a page of a browser for which evil.example is this machine, in a thread of its own."""
+    """Run `work` with a page of a browser for which *.example is this machine, in a thread of its own."""
     outcome = []
 
     def run():
         with sync_playwright() as playwright:
-            rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+            rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
             browser = playwright.chromium.launch(
                 executable_path=find_tool("chromium"), args=[*ARGUMENTS, rules]
             )
@@ -123,3 +142,71 @@ def test_links_and_images_from_elsewhere_go_on(address, foreign):
         return shown, page.title()
 
     assert (True, "filestored") == in_browser(work)
+
+
+# --- with an access file -------------------------------------------------------------------------
+
+ANNA = Token("anna", {"builds": RIGHTS})
+HEADERS = {"Authorization": f"Bearer {ANNA.secret}"}
+
+
+@pytest.fixture
+def guarded(start_daemon, tmp_path, foreign):
+    """The URL of a daemon with a bucket for pages of friend.example, and one for everybody but no page."""
+    friend = Bucket("builds", options=[f'cors = ["http://friend.example:{foreign}"]'])
+    path = write_access(str(tmp_path / "rules.toml"), access_text(ANNA, friend, Bucket("open", RIGHTS)))
+    daemon = start_daemon("--workers", "1", "--access", path, hosts=())
+    return daemon.url.replace("127.0.0.1", "localhost")
+
+
+def stored_in(address, bucket):
+    """Store a file in a bucket; return the address of the bucket, and the hash."""
+    target = f"{address}buckets/{bucket}/"
+    return target, requests.post(target, data=b"hello", headers=HEADERS, timeout=TIMEOUT).text
+
+
+def listed(target):
+    """Return the number of files in a bucket."""
+    answer = requests.get(f"{target}files/", headers=HEADERS, timeout=TIMEOUT)
+    return len(answer.json()["files"])
+
+
+def test_only_pages_of_the_origin_that_cors_names_use_a_bucket_with_a_token(guarded, foreign):
+    builds, stored = stored_in(guarded, "builds")
+    other, public = stored_in(guarded, "open")
+
+    def work(page):
+        page.goto(f"http://evil.example:{foreign}/")
+        evil = page.evaluate(ASK_AS_PAGE, [builds, stored, HEADERS])
+        evil += page.evaluate(ASK_AS_PAGE, [other, public, {}])
+        simple = page.evaluate(SEND_SIMPLY, [other, public])
+        link = page.evaluate(
+            "(url) => fetch(url).then(({ status }) => status, () => 'refused')",
+            f"{builds}files/{stored}?{ANNA.sign(f'/buckets/builds/files/{stored}')}",
+        )
+        left = listed(builds), listed(other)
+        page.goto(f"http://friend.example:{foreign}/")
+        friend = page.evaluate(ASK_AS_PAGE, [builds, stored, HEADERS])
+        return evil, simple, link, left, friend, page.evaluate(ASK_AS_PAGE, [other, public, {}])
+
+    evil, simple, link, left, friend, friend_elsewhere = in_browser(work)
+    assert ["refused"] * 10 == evil
+    assert (["opaque"] * 2, "refused") == (simple, link)
+    assert (1, 1) == left
+    assert [200] * 5 == friend
+    assert ["refused"] * 5 == friend_elsewhere
+    assert (1, 1) == (listed(builds), listed(other))
+
+
+def test_a_rebound_name_gets_nothing_with_a_token_either(guarded):
+    _, stored = stored_in(guarded, "builds")
+    rebound = f"{guarded.replace('localhost', 'evil.example')}buckets/builds/"
+    signed = f"files/{stored}?{ANNA.sign(f'/buckets/builds/files/{stored}')}"
+
+    def work(page):
+        status = page.goto(f"{rebound}{signed}").status
+        buckets = page.evaluate("() => fetch('/buckets/').then(({ status }) => status)")
+        return [status, buckets, *page.evaluate(ASK_AS_PAGE, [rebound, stored, HEADERS])]
+
+    assert [421] * 7 == in_browser(work)
+    assert 1 == listed(f"{guarded}buckets/builds/")

@@ -128,7 +128,7 @@ def _listening_on(address: str, tool: str, configuration: str, directory: str) -
 
 
 def _accepts(address: str) -> bool:
-    """Return whether a connection to the address succeeds; not one of a socket to itself, as TCP allows."""
+    """Return whether a connection to the address succeeds, except one of a socket to itself."""
     try:
         with connector(address)() as client:
             return client.connection.getsockname() != client.connection.getpeername()

@@ -44,7 +44,7 @@ def test_file_is_kept_while_it_is_uploaded_again_and_deleted_afterwards(start_da
         end = time.monotonic() + RENEWED_SECONDS
         while time.monotonic() < end:
             assert kept == upload(builds, HELLO)
-            assert 200 == status(kept)
+            assert HELLO == requests.get(kept, timeout=30).content
             time.sleep(0.2)
         until(lambda: 404 == status(large), "the file that was not uploaded again has expired")
         assert DOWNLOADED == received + download.raw.read()

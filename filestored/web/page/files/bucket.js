@@ -17,7 +17,7 @@ function show() {
   find("fetch-form").hidden = !access.can("read") || access.can("list");
   const user = access.has_token() ? "-u token " : "";
   find("curl-line").textContent = `curl ${user}-F file=@photo.jpg ${access.bucket_address()}`;
-  find("access").hidden = [...find("access").querySelectorAll("label, button, p")].every((each) => each.hidden);
+  find("access").hidden = [...find("access").querySelectorAll("#bucket-choice, button, p")].every((each) => each.hidden);
 }
 
 function show_menu() {
