@@ -9,6 +9,7 @@ import requests
 from playwright.sync_api import expect
 
 from tests.access.wire.access_files import Bucket, Token, access_text, make_secret, write_access
+from tests.browser.axe_checks import LOOKS, RULES, Checks
 from tests.browser.page_actions import button_names, choose, drop, named, row, sha256, status
 from tests.daemon_process import TIMEOUT
 
@@ -162,9 +163,7 @@ def test_page_shows_only_what_the_rights_allow(open_page, guarded):
     page.wait_for_url("**/buckets/open/")
     expect(page.locator("#file-list > li")).to_have_count(0)
     page.goto(f"{guarded.url}buckets/secret/")
-    expect(page.locator("#access-state")).to_have_text(
-        "There is no such bucket here, or it is not for you."
-    )
+    expect(page.locator("#access-state")).to_have_text("There is no such bucket here, or it is not for you.")
     page.goto(guarded.url)  # the default bucket is not for this token, so another one is shown
     page.wait_for_url("**/buckets/builds/")
 
@@ -218,7 +217,7 @@ def test_stored_files_are_listed_searched_linked_downloaded_and_deleted(open_pag
 
 
 def check_link(page, entry, daemon, target):
-    """Copy a signed link, and open it without a token; neither an altered path nor an altered time is valid."""
+    """Copy a signed link, and open it without a token; an altered path or time is refused."""
     before = int(time.time())
     entry.get_by_role("button", name="Copy link").click()
     dialog = page.get_by_role("dialog")
@@ -277,3 +276,25 @@ def test_without_a_secure_context_a_file_is_downloaded_but_no_link_is_signed(ope
         entry.get_by_role("button", name="Download").click()
     with open(download.value.path(), "rb") as file:
         assert b"roses" == file.read()
+
+
+@pytest.mark.parametrize("look", [LOOKS[1], LOOKS[6]])
+def test_axe_finds_nothing_about_tokens_buckets_and_links(open_page, guarded, look):
+    upload_all(guarded, [bytes(950_000), b"roses"])
+    page = open_page(f"{guarded.url}buckets/builds/", **look)
+    checks = Checks(page)
+    enter(page, EMIL.secret[:-1])
+    expect(page.locator("#access-refusal")).not_to_be_empty()
+    checks.check("refused token")
+    enter(page, ANNA.secret)
+    expect(page.locator("#stored-list > li")).to_have_count(2)
+    expect(page.locator("#usage-bytes meter.full")).to_be_visible()
+    checks.check("stored files")
+    page.locator("#stored-list [data-do=copy_link]").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    checks.check("link")
+    page.keyboard.press("Escape")
+    page.locator("#access-forget").click()
+    checks.check("no token")
+    assert [] == checks.faults
+    assert checks.rules >= RULES
