@@ -173,12 +173,17 @@ def run(
     timeout: float = TIMEOUT,
     wrap: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
+    inherit: tuple[int, ...] = (),
 ) -> "subprocess.CompletedProcess[str]":
-    """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it."""
+    """Run twistd to its end, with the sources of this checkout; `wrap` is a command that runs it.
+
+    It gets the descriptors `inherit`.
+    """
     return subprocess.run(
         [*wrap, sys.executable, TWISTD, *args],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": ROOT, **(environment or {})},
+        pass_fds=inherit,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -223,7 +223,19 @@ def test_commands_at_the_same_time_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["token", "add"], ["token", "list"], ["token", "revoke"], ["bucket", "list"], ["link"]]
+    "words",
+    [
+        ["migrate"],
+        ["account", "add"],
+        ["account", "token"],
+        ["account", "list"],
+        ["account", "delete"],
+        ["token", "add"],
+        ["token", "list"],
+        ["token", "revoke"],
+        ["bucket", "list"],
+        ["link"],
+    ],
 )
 def test_help_of_each_command_has_an_example(words, capsys):
     with pytest.raises(SystemExit) as ended:

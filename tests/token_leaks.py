@@ -53,7 +53,7 @@ def leaks(directory: str, tokens: Iterable[bytes] = (), arguments: bytes = b"") 
     """
     secrets = [*_known_secrets(directory), *tokens]
     files = [entry.name for entry in os.scandir(directory) if entry.is_file()]  # a log may be a FIFO
-    logs = [name for name in files if name.startswith(LOGS)]
+    logs = [name for name in files if name.startswith(LOGS) and not name.endswith(ACCESS_FILES)]
     shown = [ARGUMENTS] if _has_secret(arguments, secrets) else []
     return shown + [name for name in logs if _has_secret(_text(os.path.join(directory, name)), secrets)]
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from secrets import token_hex
 
-from filestored.access.editing import with_token, without_token
 from filestored.access.rules import AccessRules, Right
 from filestored.access.tokens import make_secret, sha256_of
 from filestored.errors import AccessFileError
@@ -35,14 +34,14 @@ def read_text(path: str) -> str:
 
     Raises `AccessFileError`, which names the path, if other users may read it, or `OSError`.
     """
-    with _naming(path), _opened(path) as descriptor:
+    with naming(path), _opened(path) as descriptor:
         return _read(descriptor)
 
 
 def read_rules(path: str) -> AccessRules:
     """Return the rules in an access file. Raises `AccessFileError`, which names the path, or `OSError`."""
     text = read_text(path)
-    with _naming(path):
+    with naming(path):
         return AccessRules.parse(text)
 
 
@@ -52,17 +51,21 @@ def add_token(path: str, name: str, buckets: Mapping[str, Set[Right]], expires: 
     Creates a missing file. Raises `AccessFileError`, which names the path, or `OSError`.
     """
     secret = make_secret()
+    from filestored.access.editing import with_token  # it imports an editor, which no server needs
+
     _edit(path, lambda text: with_token(text, name, sha256_of(secret), buckets, expires), create=True)
     return secret
 
 
 def revoke_token(path: str, name: str) -> None:
     """Remove a token. Raises `AccessFileError`, which names the path, or `OSError`."""
+    from filestored.access.editing import without_token
+
     _edit(path, lambda text: without_token(text, name), create=False)
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
+def naming(path: str) -> Iterator[None]:
     """Add the path to the message of an `AccessFileError`."""
     try:
         yield
@@ -73,7 +76,7 @@ def _naming(path: str) -> Iterator[None]:
 def _edit(path: str, change: _Change, *, create: bool) -> None:
     """Replace the file by a changed one. Raises `AccessFileError` or `OSError`; then nothing has changed."""
     target = os.path.realpath(path)
-    with _naming(path):
+    with naming(path):
         while not _edit_once(target, change, create):
             pass  # another command was faster
 

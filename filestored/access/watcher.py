@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from filestored.access.access_file import read_text
+from filestored.access.access_file import naming, read_text
 from filestored.access.rules import AccessRules
 from filestored.errors import AccessFileError
 
@@ -93,10 +93,8 @@ class AccessWatcher:
 def _read(path: str) -> str:
     """Return the text of an access file that can be parsed. Raises `AccessFileError` or `OSError`."""
     text = read_text(path)
-    try:
+    with naming(path):
         AccessRules.parse(text)
-    except AccessFileError as error:
-        raise AccessFileError(f"{path}: {error}") from None
     return text
 
 

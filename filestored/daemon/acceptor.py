@@ -64,9 +64,21 @@ def _behind_proxy(factory: Any) -> Any:
 
     The connections have no local address: that in the header does not show that a client is on this machine.
     """
+    from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
     from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
+    from filestored.http.transport.proxy_header import parser_of
+
     class ProxiedConnection(HAProxyProtocolWrapper):
+        def dataReceived(self, data: bytes) -> None:
+            if self._parser is None:
+                try:
+                    self._parser = parser_of(data)
+                except InvalidProxyHeader:
+                    self.loseConnection()
+                    return
+            super().dataReceived(data)
+
         def getHost(self) -> IPv4Address:
             return IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104  # nothing listens on it
 

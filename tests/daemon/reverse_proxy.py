@@ -114,21 +114,22 @@ def _listening_on(address: str, tool: str, configuration: str, directory: str) -
 
 
 def _accepts(address: str) -> bool:
+    """Return whether a connection to the address succeeds, except one of a socket to itself."""
     try:
-        connector(address)().connection.close()
+        with connector(address)() as client:
+            return client.connection.getsockname() != client.connection.getpeername() or address[0] == "/"
     except OSError:
         return False
-    return True
 
 
-def connector(address: str, source: str = "127.0.0.1") -> Connect:
+def connector(address: str, source: str | None = None) -> Connect:
     """Return a function that connects to a port of loopback, from an address there, or to a Unix socket."""
     is_port = address.isdigit()
 
     def connect() -> BlockingClient:
         connection = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
         try:
-            if is_port:
+            if source is not None:
                 connection.bind((source, 0))
             connection.connect(("127.0.0.1", int(address)) if is_port else address)
         except OSError:

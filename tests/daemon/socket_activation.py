@@ -4,8 +4,9 @@ import sys
 
 _ACTIVATE = """
 import os, socket, sys
-listening = socket.socket(fileno={descriptor})
-if {descriptor} is None:
+descriptor = {descriptor}
+listening = socket.socket(fileno=descriptor)
+if descriptor is None:
     listening.bind(("127.0.0.1", 0))
     listening.listen()
 os.dup2(listening.fileno(), 3)

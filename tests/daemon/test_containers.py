@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import pytest
 import requests
 from twisted.scripts._twistd_unix import checkPID
 
+from filestored.daemon.startup.pid_file import check, replace
 from tests.daemon.socket_activation import activation
 from tests.daemon_process import ROOT, read, run, until
 
@@ -61,8 +63,10 @@ def test_empty_pid_file_is_stale(start_daemon, tmp_path):
     assert 200 == upload(start_daemon("--workers", "1", twistd=()))
 
 
-@pytest.mark.parametrize("text", ["", "4194304", "4194304\n\n"])
-@pytest.mark.parametrize("options", ["--nonsense", "--store no/store", "--log-level loud"])
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [("", "--nonsense"), ("4194304", "--store no/store"), ("4194304\n\n", "--log-level loud")],
+)
 def test_start_that_is_refused_keeps_a_stale_pid_file(tmp_path, text, options):
     (tmp_path / "pid").write_text(text)
     done = run("-n", "--pidfile", "pid", "filestored", *options.split(), cwd=str(tmp_path))
@@ -86,10 +90,18 @@ FOREIGN = [
 @pytest.mark.parametrize("text", FOREIGN)
 def test_file_of_another_program_is_no_pid_file_and_is_kept(tmp_path, text):
     (tmp_path / "pid").write_text(text)
+    for function in (check, partial(replace, config={})):
+        with pytest.raises(ValueError, match="the pid file "):
+            function(str(tmp_path / "pid"))
+    assert text == (tmp_path / "pid").read_text()
+
+
+def test_start_with_the_file_of_another_program_as_pid_file_is_refused(tmp_path):
+    (tmp_path / "pid").write_text("notes\n\n")
     done = run("-n", "--pidfile", "pid", "filestored", "--listen", "192.0.2.1:0", cwd=str(tmp_path))
     assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
     assert "the pid file " in done.stderr
-    assert text == (tmp_path / "pid").read_text()
+    assert "notes\n\n" == (tmp_path / "pid").read_text()
 
 
 def test_fifo_is_no_pid_file_and_is_kept(tmp_path):

@@ -1,18 +1,25 @@
-"""The proxies of deploy/ before a daemon with --trusted-proxy: client addresses, tokens, secrets in logs."""
+"""The proxies of deploy/ before a daemon with --trusted-proxy and --access.
+
+Addresses of clients, image tokens, credentials, early refusals, and secrets in the logs of the proxies.
+"""
 
 import os
 import re
 import signal
-import socket
 import struct
 import subprocess
+from base64 import b64encode
 from functools import partial
 from hashlib import sha256
+from ipaddress import ip_address
+from select import select
 
 import pytest
 
+from filestored.access.signed_links import sign
+from filestored.access.tokens import make_secret, sha256_of
 from tests.daemon.reverse_proxy import NAME, UPSTREAMS, ask, connector, read_logs, running_proxy, shipped
-from tests.daemon_process import read, start, until
+from tests.daemon_process import TIMEOUT, read, start, until
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.slow
@@ -33,16 +40,34 @@ SECRETS = (
 TOOLS = [pytest.param(tool, marks=pytest.mark.needs(tool)) for tool in UPSTREAMS]
 
 
+WRITER, READER = make_secret(), make_secret()
+ACCESS = f"""
+[tokens.writer]
+sha256 = "{sha256_of(WRITER).hex()}"
+buckets = {{ builds = ["read", "write"], small = ["write"] }}
+[tokens.reader]
+sha256 = "{sha256_of(READER).hex()}"
+buckets = {{ builds = ["read"] }}
+[buckets.default]
+public = ["read", "write", "delete"]
+[buckets.small]
+quota = "1 MiB"
+"""
+
+
 class Site:
     """A daemon behind proxies: its access log, the token of an account, the path of a listener for PROXY."""
 
     def __init__(self, directory):
         self.proxied = os.path.join(directory, "proxied")
         self._log, started = os.path.join(directory, "access"), []
+        rules = os.path.join(directory, "access.toml")
+        with open(rules, "w", encoding="ascii", opener=partial(os.open, mode=0o600)) as file:
+            file.write(ACCESS)
         self.daemon = start(
             directory, started, "--workers", "1", "--host", NAME, "--trusted-proxy", "127.0.0.1",
             *("--trusted-proxy", "10.0.0.0/8", "--listen", f"haproxy:unix:{self.proxied}"),
-            *("--access-log", self._log), hosts=(),
+            *("--access-log", self._log, "--access", rules, "--max-size", "100 MiB"), hosts=(),
         )  # fmt: skip
         self.token = subprocess.run(
             [find_tool("filestored"), "account", "add", "victim", "--images", f"{directory}/images"],
@@ -77,7 +102,8 @@ class Front:
 
     def __init__(self, address, directory):
         self.directory = directory
-        self.ask = partial(ask, connector(address, CLIENT))
+        self.connect = connector(address, CLIENT)
+        self.ask = partial(ask, self.connect)
         self.log = partial(read_logs, directory)
 
 
@@ -117,6 +143,66 @@ def test_image_tokens_are_refused_to_clients_of_a_proxy(site, front, host):
             assert site.token.encode() not in refused.body
 
 
+def bearer(secret):
+    return f"Authorization: Bearer {secret}"
+
+
+def basic(secret):
+    return f"Authorization: Basic {b64encode(f':{secret}'.encode()).decode()}"
+
+
+def test_tokens_and_signed_links_work_through_a_proxy(front):
+    stored = front.ask(
+        "/buckets/builds/", NAME, bearer(WRITER), "Content-Type: x/y", method="POST", body=b"a build"
+    )
+    assert 200 == stored.status
+    target = stored.fields["location"]
+    link = f"{target}?{sign(READER, target.encode(), 1 << 33)}&name=a%20b"
+    for status, address, fields in (
+        (200, target, [bearer(READER)]),
+        (200, target, [basic(READER)]),
+        (200, link, []),
+        (401, target, []),
+        (401, target, [bearer("x")]),
+        (403, link.replace("expires=8", "expires=9"), []),
+    ):
+        assert status == front.ask(address, NAME, *fields).status, (address, fields)
+    until(lambda: front.log().count(target) >= 6, "the proxy has logged")
+    assert sign(READER, target.encode(), 1 << 33).rpartition("=")[2] not in front.log()
+
+
+EARLY = {
+    "no token": (401, "/buckets/builds/", []),
+    "token without the right": (403, "/buckets/builds/", [bearer(READER)]),
+    "foreign page": (403, "/", ["Origin: http://evil.example"]),
+    "more than --max-size": (413, "/buckets/builds/", [basic(WRITER)]),
+    "more than the quota": (507, "/buckets/small/", [bearer(WRITER)]),
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
+def test_client_reads_an_early_refusal_while_it_uploads(front, case):
+    status, target, fields = EARLY[case]
+    length = SIZE * 2 if status == 413 else SIZE
+    head = [f"POST {target} HTTP/1.1", f"Host: {NAME}", *fields, f"Content-Length: {length}", "", ""]
+    with front.connect() as client:
+        client.send("\r\n".join(head).encode())
+        sent = send_until_answered(client.connection, length)
+        assert status == client.read_response("POST").status
+    assert sent < length
+
+
+def send_until_answered(connection, length):
+    """Send zeros until a response arrives, or `length` are sent; return how many were."""
+    sent = 0
+    while sent < length:
+        readable, _, _ = select([connection], [connection], [], TIMEOUT)
+        if readable:
+            break
+        sent += connection.send(bytes(min(length - sent, 1 << 16)))
+    return sent
+
+
 def test_log_of_a_proxy_has_no_signature_and_no_token(site, front):
     link, image, secret, escaped, referer = SECRETS
     hidden = f"/files/{'0' * 64}?name=a%20b&%73ignature={escaped}"
@@ -153,9 +239,11 @@ def test_only_fields_of_a_trusted_peer_count(site):
 
 
 def version_2(source):
-    """Return a header of version 2 of the PROXY protocol for a client over IPv4."""
-    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5555, 80)
-    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(addresses)) + addresses
+    """Return a header of version 2 of the PROXY protocol for a client with this address."""
+    packed = ip_address(source).packed
+    addresses = packed * 2 + struct.pack("!HH", 5555, 80)
+    form = b"\x11" if len(packed) == 4 else b"\x21"
+    return b"\r\n\r\n\0\r\nQUIT\n\x21" + form + struct.pack("!H", len(addresses)) + addresses
 
 
 PROXIED = [
@@ -166,6 +254,9 @@ PROXIED = [
     (b"PROXY TCP6 2001:db8::9 ::1 5555 80\r\n", FORGED[:1], "2001:db8::9"),
     (version_2("203.0.113.9"), FORGED[:1], "203.0.113.9"),
     (version_2("10.0.0.5"), FORGED[1:], "203.0.113.8"),
+    (version_2("2001:db8::9"), FORGED[:1], "2001:db8::9"),
+    (b"PROXY UNKNOWN\r\n", FORGED[:1], "-"),
+    (b"PROXY UNKNOWN 1 2\r\n", FORGED[:1], "-"),
     (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", FORGED[:1], "-"),
 ]
 

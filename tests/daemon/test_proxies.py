@@ -2,25 +2,32 @@
 
 import os
 import ssl
-import subprocess
 from contextlib import ExitStack
+from functools import cache
 from hashlib import sha256
+from itertools import product
 
 import pytest
 import requests
 
+from filestored import account_admin
 from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
-from tests.daemon_process import TIMEOUT
+from tests.daemon_process import TIMEOUT, start
 from tests.tls_files import TLSFiles
-from tests.tools import find_tool
+
+pytestmark = pytest.mark.slow
 
 PROXY_HEADERS = [
     b"PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n",
     b"PROXY TCP4 127.0.0.1 127.0.0.1 5555 80\r\n",
     b"PROXY TCP6 ::1 ::1 5555 80\r\n",
+    b"PROXY UNKNOWN\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
 ]
 """Headers of the PROXY protocol, of versions 1 and 2, that name this machine or no client."""
+
+STATUSES = [("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")]
+"""Targets of requests behind these headers, and the statuses of the responses."""
 
 BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
 KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
@@ -47,20 +54,25 @@ def front(tmp_path):
         )
 
 
-@pytest.fixture
-def daemon_of(start_daemon, tmp_path):
-    """A function that starts a daemon; answers it, the token of an account, and the path of a Unix socket."""
+@pytest.fixture(scope="module")
+def daemon_of(tmp_path_factory):
+    """A function that returns a daemon with some options, the token of an account, and its Unix socket.
 
-    def start(*options):
-        path = str(tmp_path / "daemon")
-        daemon = start_daemon("--workers", "1", "--listen", f"unix:{path}", *options, hosts=())
-        token = subprocess.run(
-            [find_tool("filestored"), "account", "add", "victim", "--images", str(tmp_path / "images")],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-        return daemon, token, path
+    Tests with the same options share a daemon.
+    """
+    started = []
 
-    return start
+    @cache
+    def start_once(*options):
+        directory = str(tmp_path_factory.mktemp("daemon"))
+        path, images = f"{directory}/socket", f"{directory}/images"
+        words = ("--workers", "1", "--listen", f"unix:{path}", *options)
+        daemon = start(directory, started, *words, hosts=())
+        return daemon, account_admin.add(images, "victim"), path
+
+    yield start_once
+    for running in started:
+        running.end()
 
 
 def assert_no_token(connect, token):
@@ -142,23 +154,21 @@ def test_a_shipped_configuration_passes_files_and_images_but_no_token(front, dae
     assert [] == [name for name in os.listdir(os.path.dirname(path)) if name in ("proxied", "body")]
 
 
-@pytest.mark.parametrize("header", PROXY_HEADERS)
-def test_header_of_the_proxy_protocol_gets_no_token(start_daemon, header):
+def test_headers_of_the_proxy_protocol_get_no_token(start_daemon):
     daemon = start_daemon("--workers", "1", listen="haproxy:tcp:0:interface=127.0.0.1")
-    for target, status in (("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")):
+    for header, (target, status) in product(PROXY_HEADERS, STATUSES):
         with daemon.connect() as connection:
             connection.sendall(header + f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            assert b"HTTP/1.1 " + status == connection.recv(12)
+            assert b"HTTP/1.1 " + status == connection.recv(12), header
 
 
-@pytest.mark.parametrize("header", PROXY_HEADERS)
-def test_header_of_the_proxy_protocol_before_tls_gets_no_token(start_daemon, tmp_path, header):
+def test_headers_of_the_proxy_protocol_before_tls_get_no_token(start_daemon, tmp_path):
     files = TLSFiles(tmp_path)
     daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
     context = ssl.create_default_context(cafile=files.root_file)
-    for target, status in (("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")):
+    for header, (target, status) in product(PROXY_HEADERS, STATUSES):
         with daemon.connect() as plain:
             plain.sendall(header)
             with context.wrap_socket(plain, server_hostname="localhost") as connection:
                 connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                assert b"HTTP/1.1 " + status == connection.recv(12)
+                assert b"HTTP/1.1 " + status == connection.recv(12), header

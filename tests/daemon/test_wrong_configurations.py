@@ -128,6 +128,31 @@ REFUSED = {
 }
 
 
+AFTER_THE_FORK = {
+    "a port in use",
+    "an address of another host",
+    "an address that is none",
+    "a socket in the place of a file",
+    "a socket in a directory of root",
+    "no socket of systemd",
+    "no key",
+    "a store in /proc",
+}
+"""Errors of what a process does in the background, if it goes there."""
+
+BEFORE_THE_FORK = {"an unknown option", "a store that is a file", "a pid file in a directory of root"}
+"""Some of the other errors, which end the first process in the same way."""
+
+
+def both_ways(names):
+    """Return parameters: all configurations in the foreground, and those in the background that differ."""
+    daemonised = [name for name in names if name in AFTER_THE_FORK | BEFORE_THE_FORK]
+    return [
+        *(pytest.param(("-n",), name, id=f"{name}-foreground") for name in names),
+        *(pytest.param((), name, id=f"{name}-daemonised") for name in daemonised),
+    ]
+
+
 def write_format(path, **fields):
     path.mkdir(mode=0o700)
     (path / "FORMAT").write_text(json.dumps(fields))
@@ -177,8 +202,7 @@ def words_of(options, port=0):
     return words if "--listen" in words else ["--listen", "tcp:0:interface=127.0.0.1", *words]
 
 
-@pytest.mark.parametrize("twistd", [(), ("-n",)], ids=["daemonised", "foreground"])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("twistd", "name"), both_ways(OPTIONS))
 def test_wrong_option_is_one_line(place, used_port, twistd, name):
     options, pattern = OPTIONS[name]
     assert_one_line(run(*twistd, "filestored", *words_of(options, used_port), cwd=str(place)), pattern)
@@ -194,8 +218,7 @@ def test_wrong_option_of_twistd_is_one_line(place, twistd, name):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-@pytest.mark.parametrize("twistd", [(), ("-n",)], ids=["daemonised", "foreground"])
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(("twistd", "name"), both_ways(REFUSED))
 def test_missing_permission_is_one_line(place, twistd, name):
     of_twistd, options, pattern = REFUSED[name]
     words = [*twistd, *of_twistd.split(), "filestored", *words_of(options)]

@@ -10,9 +10,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
-from twisted.protocols.haproxy._v1parser import V1Parser
-from twisted.protocols.haproxy._v2parser import V2Parser
 
+from filestored.http.transport.proxy_header import BinaryParser, TextParser, parser_of
 from filestored.http.transport.tls_connection import TLSConnection
 
 MAX_PEEK_BYTES = 4096
@@ -25,7 +24,7 @@ class ProxiedTLSConnection(TLSConnection):
     It has no local address: that in the header does not show that a client is on this machine.
     """
 
-    _parser: V1Parser | V2Parser | None = None
+    _parser: TextParser | BinaryParser | None = None
     _source: Any = None
     _header_complete = False
 
@@ -54,18 +53,9 @@ class ProxiedTLSConnection(TLSConnection):
         if not data:
             raise ConnectionResetError
         if self._parser is None:
-            self._parser = _parser_of(data)
+            self._parser = parser_of(data)
         info, rest = self._parser.feed(data)
         self.socket.recv(len(data) - len(rest or b""))
         if info is not None:
             self._header_complete = True
             self._source = info.source
-
-
-def _parser_of(data: bytes) -> V1Parser | V2Parser:
-    """Return the parser of the header that begins with `data`. Raises `InvalidProxyHeader`."""
-    if data.startswith(V2Parser.PREFIX):
-        return V2Parser()
-    if data.startswith(V1Parser.PROXYSTR):
-        return V1Parser()
-    raise InvalidProxyHeader

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from filestored.errors import EngineError
 from filestored.interfaces import IBackend, IExpiringBackend
+from filestored.storage.limits.clock import boot_seconds
 from filestored.storage.limits.usage_count import all_entries
 from filestored.storage.thread_pool import DaemonThread
 
@@ -46,11 +47,6 @@ PAUSE_SECONDS = 0.01
 """Length of a pause. 100 files take about 1 ms, and 100 deletions about 5 ms."""
 
 _PAGE_FILES = 1000
-
-
-def _boot_seconds() -> float:
-    """Return the monotonic clock that also runs while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass
@@ -194,7 +190,7 @@ class ExpirySweeper:
         try:
             with IExpiringBackend(bucket.backend).claimed_sweep(bucket.interval) as now:
                 if now is not None:
-                    before = bucket.oldest(now, _boot_seconds())
+                    before = bucket.oldest(now, boot_seconds())
                     result = sweep(bucket.backend, before, lambda: self._pause(bucket))
         except OSError as error:
             result.error = error

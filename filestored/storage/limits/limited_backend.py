@@ -34,6 +34,7 @@ from filestored.interfaces import (
     BucketLimits,
     IAliases,
     IBackend,
+    IExpiringBackend,
     ILimitedBackend,
     IQuarantine,
     IRenewableSink,
@@ -170,6 +171,11 @@ class LimitedBackend:
     def delete(self, digest: Digest) -> bool:
         """Delete a file, then subtract it from the usage."""
         return self._remove(digest, partial(self._backend.delete, digest))
+
+    def delete_expired(self, digest: Digest, before: float) -> bool:
+        """See `IExpiringBackend`, which this backend provides if the wrapped one does."""
+        expiring = IExpiringBackend(self._backend)
+        return self._remove(digest, partial(expiring.delete_expired, digest, before))
 
     def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
         """See `IQuarantine`, which this backend provides if the wrapped one does."""

@@ -15,9 +15,9 @@ each sweep
 
 - C is after P: C finds the time of P, or of a later upload, so there is no D
 - or C is before P, so M is before L. L has found no marker: X was before L. Or it has found an old one: D was
-  sent at most `MAX_SWEEP_SECONDS` after M, if at all, and no request takes as long as the difference to
-  `MARKER_SECONDS`. In both cases D was before H. If it was after P, H finds no object, and the content is
-  published again
+  sent at most `MAX_SWEEP_SECONDS` after M, if at all. No request takes as long as the difference to
+  `MARKER_SECONDS`, not even of a process that is stopped between its look at the clock and D. In both cases D
+  was before H. If it was after P, H finds no object, and the content is published again
 
 So several processes may sweep at a time, and other requests may delete the object. A sweep without an answer
 to D leaves its marker, because D may have an effect later; a later sweep deletes old markers.
@@ -33,6 +33,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from filestored.errors import EngineError, OutcomeUnknown
+from filestored.storage.limits.clock import boot_seconds
 from filestored.storage.limits.disk_expiry import SWEEP_FILE
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
 
@@ -59,7 +60,7 @@ class ExpiryMarkers:
         self,
         client: ObjectStoreClient,
         sleep: Callable[[float], None] = time.sleep,
-        seconds: Callable[[], float] = time.monotonic,
+        seconds: Callable[[], float] = boot_seconds,
     ) -> None:
         self._client = client
         self._sleep = sleep

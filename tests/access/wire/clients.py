@@ -1,6 +1,7 @@
 """Kept connections to all workers of a daemon, whose access file changes meanwhile."""
 
 import os
+from collections import Counter
 from contextlib import ExitStack
 
 from tests.access.wire.access_files import write_access
@@ -10,8 +11,9 @@ from tests.daemon_process import Running, read, until
 ACCESS_FILE = "rules.toml"
 """The name of the access file in the directory of a daemon; that of a log must differ."""
 
-CONNECTIONS = 24
-"""Connections that are opened at once, until each worker has one."""
+MAX_CONNECTIONS_OF_A_WORKER = 6
+CONNECTIONS_AT_ONCE = 24
+"""Connections that are opened at once, so that several workers accept them."""
 
 REPETITIONS = 3
 """Equal requests of each connection, so that the response cache answers the last ones."""
@@ -32,11 +34,18 @@ class Clients:
         until(self._reaches_all_workers, "each worker has a connection")
 
     def _reaches_all_workers(self) -> bool:
-        self.connections += [
-            self._stack.enter_context(KeptConnection(self.daemon.port)) for _ in range(CONNECTIONS)
-        ]
-        found = {worker_of(self.daemon, each.local_port) for each in self.connections}
-        return found >= set(self.daemon.workers() or [self.daemon.pid])
+        """Open connections, and keep some of each worker; return whether each worker has one."""
+        counts = Counter(worker_of(self.daemon, each.local_port) for each in self.connections)
+        opened = [KeptConnection(self.daemon.port) for _ in range(CONNECTIONS_AT_ONCE)]
+        for each in opened:
+            each("GET", "/health")
+            worker = worker_of(self.daemon, each.local_port)
+            counts[worker] += 1
+            if counts[worker] <= MAX_CONNECTIONS_OF_A_WORKER:
+                self.connections.append(self._stack.enter_context(each))
+            else:
+                each.close()
+        return counts.keys() >= set(self.daemon.workers() or [self.daemon.pid])
 
     def put(self, target: str, content: bytes, *lines: str) -> None:
         """Store a file."""

@@ -17,6 +17,10 @@ class KeptConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._peer.socket.close()
 
     def __call__(

@@ -108,7 +108,7 @@ def test_hash_that_is_not_stored_begins_a_page(ask):
             "?limit=%D9%A3",
             "?limit=" + "9" * 400,
             "?after=x",
-            f"?after={'0' * 63}",
+            f"?after={'0' * 65}",
             f"?after={'0' * 64}&after={'0' * 64}",
         ),
     ],

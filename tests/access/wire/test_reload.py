@@ -55,7 +55,7 @@ def clients(daemon: Running) -> Iterator[Clients]:
     """Clients of all workers, which all have the first rules; the buckets store the file."""
     with connected(daemon) as clients:
         clients.write(TEXT)
-        clients.await_status(200, "/buckets/one/files/?limit=1", bearer(ADMIN.secret))
+        clients.await_status(200, "/buckets/three/files/?limit=1", bearer(ADMIN.secret))
         for target in (IN_ONE, IN_TWO, IN_THREE):
             clients.put(target, FILE, bearer(ADMIN.secret))
         for token in (ANNA, BERT, CARL, DORA):

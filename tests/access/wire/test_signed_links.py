@@ -139,7 +139,7 @@ def test_altered_signature_is_403(ask):
 @pytest.mark.parametrize(
     "key",
     [
-        *("", "0" * 16, ANNA.key_id.upper(), ANNA.key_id[:-1], ANNA.key_id + "0", ANNA.sha256.hex()),
+        *("", "0" * 16, ANNA.key_id.upper(), ANNA.key_id[:-1], ANNA.key_id + "0", "0" * 64),
         *(
             OTHER.key_id,
             STRANGER.key_id,

@@ -1,10 +1,13 @@
 """Start: listeners that others reach need rules, and access files that cannot work are one line."""
 
 import os
+import re
 import socket
 
 import pytest
 
+from filestored.access.watcher import AccessWatcher
+from filestored.errors import AccessFileError
 from tests.access.wire.access_files import RIGHTS, Token, access_text, write_access
 from tests.access.wire.kept_connection import KeptConnection
 from tests.daemon.socket_activation import activation
@@ -89,7 +92,7 @@ def test_loopback_without_rules_has_all_rights_but_list(start_daemon, listen):
 
 
 def test_unix_socket_without_rules_is_served(start_daemon):
-    assert "unix" in start_daemon("--workers", "1", listen="unix:s").address
+    assert "s" == start_daemon("--workers", "1", listen="unix:s").address
 
 
 def test_open_daemon_gives_all_rights(start_daemon):
@@ -111,17 +114,38 @@ def test_listener_that_others_reach_is_served_with_rules(start_daemon, tmp_path)
 
 # --- the access file -------------------------------------------------------------------------------------
 
+ACCEPTED_MODES = [0o600, 0o400, 0o640]
+REFUSED_MODES = [0o604, 0o602, 0o601, 0o644, 0o666]
 
-@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o601])
-def test_access_file_that_others_may_read_is_refused(refused, tmp_path, mode):
+
+@pytest.fixture
+def fault_in(tmp_path):
+    """A function that reads an access file, which cannot work, as the daemon does; returns the fault."""
+
+    def read(content: bytes, mode: int = 0o600) -> str:
+        path = tmp_path / "rules.toml"
+        path.write_bytes(content)
+        path.chmod(mode)
+        with pytest.raises(AccessFileError) as caught:
+            AccessWatcher(None, str(path), None).read()
+        text = str(caught.value)
+        assert 0 == text.count("\n")
+        assert str(path) in text
+        assert not {ANNA.secret, ANNA.sha256.hex()} & set(text.split("'"))
+        return text
+
+    return read
+
+
+@pytest.mark.parametrize("mode", REFUSED_MODES)
+def test_access_file_that_others_may_use_is_refused(fault_in, mode):
+    assert "other users" in fault_in(TEXT.encode(), mode)
+
+
+@pytest.mark.parametrize("mode", ACCEPTED_MODES)
+def test_access_file_of_its_owner_or_group_is_accepted(tmp_path, mode):
     path = write_access(str(tmp_path / "rules.toml"), TEXT, mode)
-    assert "rules.toml" in refused("others|permission|chmod", "--access", path)
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640])
-def test_access_file_of_its_owner_or_group_is_accepted(start_daemon, tmp_path, mode):
-    path = write_access(str(tmp_path / "rules.toml"), TEXT, mode)
-    start_daemon("--workers", "1", "--access", path)
+    assert TEXT == AccessWatcher(None, path, None).read()
 
 
 BROKEN = {
@@ -145,14 +169,27 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_access_file_that_cannot_work_is_one_line_that_names_the_fault(refused, tmp_path, case):
+def test_access_file_that_cannot_work_names_the_fault(fault_in, case):
     text, pattern = BROKEN[case]
-    path = tmp_path / "rules.toml"
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    path.chmod(0o600)
-    refused(pattern, "--access", str(path))
+    assert re.search(pattern, fault_in(text.encode("utf-8", "surrogateescape")))
 
 
-@pytest.mark.parametrize("path", ["none.toml", "."])
-def test_access_file_that_is_no_file_is_one_line(refused, path):
-    refused("--access|none.toml|file|directory", "--access", path)
+STARTS = [
+    (BROKEN["unknown key"][0], 0o600, "rules.toml: buckets.b.qouta"),
+    (BROKEN["secret for its hash"][0], 0o600, "rules.toml: tokens.anna.sha256"),
+    (TEXT, 0o604, "rules.toml: other users"),
+    (None, None, "none.toml"),
+]
+
+
+@pytest.mark.parametrize(("text", "mode", "pattern"), STARTS)
+def test_daemon_with_an_access_file_that_cannot_work_is_refused_in_one_line(
+    refused, tmp_path, text, mode, pattern
+):
+    path = (
+        str(tmp_path / "none.toml")
+        if text is None
+        else write_access(str(tmp_path / "rules.toml"), text, mode)
+    )
+    refused(pattern, "--access", path)
+    assert not (tmp_path / "store").exists()

@@ -259,7 +259,7 @@ class KilledSink:
     """A sink whose process is killed when it publishes."""
 
     def __init__(self, sink) -> None:
-        self.write, self.seal, self.encoding = sink.write, sink.seal, None
+        self.write, self.seal, self.discard = sink.write, sink.seal, sink.discard
 
     def publish(self, digest):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -11,12 +11,13 @@ from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from filestored.errors import EngineUnavailable, NotFound
-from filestored.interfaces import IExpiringBackend, IRenewableSink
+from filestored.interfaces import IExpiringBackend, IRenewableSink, Usage
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.limits import expiry
 from filestored.storage.limits.disk_expiry import SWEEP_FILE
 from filestored.storage.limits.expiry import ExpiringBucket, ExpirySweeper, sweep
+from filestored.storage.limits.usage_count import count_usage
 from tests.daemon_process import until
 from tests.storage.contract import HELLO, digest_of, put, read, watched
 from tests.storage.object_stores import ENGINES, LOCAL
@@ -106,6 +107,42 @@ def test_sweep_that_is_in_progress_is_not_claimed_by_another_process(open_disk):
         assert other is None
     with second.claimed_sweep(0.0) as now:
         assert now is not None
+
+
+@pytest.mark.parametrize("backend", EXPIRING, indirect=True)
+def test_expired_files_give_their_quota_back(backend, limit):
+    limited = limit(backend, quota_bytes=10, expire=100.0)
+    assert [True, False, True] == [put(limited, data) for data in (HELLO, HELLO, OTHER)]
+    assert Usage(2, 10) == limited.recorded_usage()
+    modified = backend.describe(digest_of(HELLO)).modified
+    assert limited.delete_expired(digest_of(HELLO), modified + 1)
+    assert not limited.delete_expired(digest_of(HELLO), modified + 1)
+    assert not limited.delete_expired(digest_of(OTHER), modified - 100)
+    assert Usage(1, 5) == limited.recorded_usage()
+    assert put(limited, HELLO) is True
+    assert Usage(2, 10) == limited.recorded_usage() == count_usage(backend)
+
+
+def test_upload_renews_a_file_while_the_bucket_has_an_expiry(disk, place, limit):
+    for expire, is_old in ((None, True), (100.0, False)):
+        limited = limit(disk, expire=expire)
+        put(limited, HELLO)
+        make_old(place, HELLO)
+        put(limited, HELLO)
+        assert is_old == (os.stat(path_of(place, HELLO)).st_mtime == OLD)
+
+
+@pytest.mark.parametrize("backend", ["disk", "disk without O_TMPFILE"], indirect=True)
+def test_batch_with_equal_content_renews_it(backend, place, limit):
+    """All sinks of a batch are open at once, also those whose temp files are locked."""
+    limited = limit(backend, expire=100.0)
+    sinks = [limited.begin() for _ in range(3)]
+    for sink in sinks:
+        sink.write(HELLO)
+        sink.seal()
+    assert [True, False, False] == [sink.publish(digest_of(HELLO)) for sink in sinks]
+    for sink in sinks:
+        sink.discard()
 
 
 # --- disk ---------------------------------------------------------------------------------------
