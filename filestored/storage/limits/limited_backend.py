@@ -178,7 +178,7 @@ class LimitedBackend:
         return self._remove(digest, partial(expiring.delete_expired, digest, before))
 
     def move_to_quarantine(self, digest: Digest, reason: str) -> bool:
-        """See `IQuarantine`, which this backend provides if the wrapped one does."""
+        """See `IQuarantine`."""
         quarantine = IQuarantine(self._backend)
         return self._remove(digest, partial(quarantine.move_to_quarantine, digest, reason))
 

@@ -304,6 +304,18 @@ def test_quarantined_file_does_not_count_until_it_is_restored(backend, limit):
     assert_exact(limited, backend)
 
 
+@pytest.mark.parametrize("backend", ["disk", IN_MEMORY], indirect=True)
+def test_expired_file_does_not_count(backend, limit):
+    limited = limit(backend, quota_bytes=QUOTA, expire=60.0)
+    put(limited, HELLO)
+    now = limited.describe(digest_of(HELLO)).modified
+    assert not limited.delete_expired(digest_of(HELLO), now - 60)
+    assert Usage(1, 5) == limited.recorded_usage()
+    assert limited.delete_expired(digest_of(HELLO), now + 60)
+    assert not limited.delete_expired(digest_of(HELLO), now + 60)
+    assert Usage(0, 0) == limited.recorded_usage()
+
+
 @implementer(IRenewableSink)
 class RenewedSink(MemorySink):
     """A sink whose content is deleted before the first `deletions` renewals."""
