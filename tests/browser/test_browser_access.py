@@ -9,6 +9,7 @@ import requests
 from playwright.sync_api import expect
 
 from tests.access.wire.access_files import Bucket, Token, access_text, make_secret, write_access
+from tests.browser.axe_checks import LOOKS, RULES, Checks
 from tests.browser.page_actions import button_names, choose, drop, named, row, sha256, status
 from tests.daemon_process import TIMEOUT
 
@@ -43,7 +44,7 @@ def guarded(start_with_access):
     return start_with_access(ANNA, EMIL, BUILDS, OPEN)
 
 
-def enter(page, token):
+def type_token(page, token):
     """Type a token into the dialog."""
     page.get_by_role("dialog").locator("input").fill(token)
     page.keyboard.press("Enter")
@@ -77,11 +78,11 @@ def test_token_is_asked_for_and_kept_in_this_tab_only(open_page, guarded):
     expect(field).to_be_focused()
     expect(field).to_have_attribute("type", "password")
     expect(page.locator("#file-form, #fetch-form, #stored, #usage").locator("visible=true")).to_have_count(0)
-    enter(page, make_secret("nobody"))
+    type_token(page, make_secret("nobody"))
     expect(refusal).to_have_text(re.compile("^This token is not valid"))
-    enter(page, "no token at all, but words")
+    type_token(page, "no token at all, but words")
     expect(refusal).to_have_text(re.compile("^This token is not valid"))
-    enter(page, ANNA.secret)
+    type_token(page, ANNA.secret)
     expect(page.locator("#file-form")).to_be_visible()
     choose(page, named("poem.txt", b"roses"))
     expect(row(page, "poem.txt").locator(".hash")).to_be_visible()
@@ -96,7 +97,7 @@ def test_token_is_asked_for_and_kept_in_this_tab_only(open_page, guarded):
     expect(page.locator("#file-form, #stored, #usage").locator("visible=true")).to_have_count(0)
     assert ANNA.secret not in page.evaluate(KEPT)[0]
     page.get_by_role("button", name="Enter a token").click()
-    enter(page, EMIL.secret)
+    type_token(page, EMIL.secret)
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.locator("#fetch-form")).to_be_visible()
 
@@ -104,7 +105,7 @@ def test_token_is_asked_for_and_kept_in_this_tab_only(open_page, guarded):
 def test_page_asks_again_when_its_token_ends_and_then_goes_on(open_page, start_with_access):
     daemon = start_with_access(ANNA, BUILDS)
     page = open_page(f"{daemon.url}buckets/builds/")
-    enter(page, ANNA.secret)
+    type_token(page, ANNA.secret)
     expect(page.locator("#file-form")).to_be_visible()
     passwords = watch_passwords(page)
     write_access(f"{daemon.directory}/rules.toml", access_text(LATER, BUILDS))
@@ -117,7 +118,7 @@ def test_page_asks_again_when_its_token_ends_and_then_goes_on(open_page, start_w
     expect(page.locator("#access-refusal")).to_have_text(
         "This token is not valid any more. Enter another one."
     )
-    enter(page, LATER.secret)
+    type_token(page, LATER.secret)
     expect(page.locator("#file-list .hash:visible")).to_have_count(2)
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert [] == passwords
@@ -148,7 +149,7 @@ def watch_passwords(page):
 def test_page_shows_only_what_the_rights_allow(open_page, guarded):
     upload_all(guarded, [b"roses"])
     page = open_page(f"{guarded.url}buckets/builds/", permissions=COPYING)
-    enter(page, EMIL.secret)
+    type_token(page, EMIL.secret)
     expect(page.locator("#fetch-form")).to_be_visible()
     expect(page.locator("#file-form, #stored, #usage").locator("visible=true")).to_have_count(0)
     page.fill("#fetch-hash", sha256(b"roses"))
@@ -185,7 +186,7 @@ def test_stored_files_are_listed_searched_linked_downloaded_and_deleted(open_pag
     expected = sorted(map(sha256, contents))
     upload_all(guarded, contents)
     page = open_page(f"{guarded.url}buckets/builds/", permissions=COPYING)
-    enter(page, ANNA.secret)
+    type_token(page, ANNA.secret)
     entries = page.locator("#stored-list > li")
     expect(entries).to_have_count(50)
     more = page.get_by_role("button", name="Show more")
@@ -239,7 +240,7 @@ def check_link(page, entry, daemon, target):
 def test_usage_is_shown_as_a_bar_against_the_quota_and_buckets_are_switched(open_page, guarded):
     upload_all(guarded, [bytes(600_000), b"roses"])
     page = open_page(f"{guarded.url}buckets/builds/", locale="ru-RU")
-    enter(page, ANNA.secret)
+    type_token(page, ANNA.secret)
     by_bytes, by_files = page.locator("#usage-bytes"), page.locator("#usage-files")
     expect(by_bytes.locator(".state")).to_have_text("600 кБ из 1 МБ")
     expect(by_files.locator(".state")).to_have_text("2 из 200 файлов")
@@ -266,7 +267,7 @@ def test_without_a_secure_context_a_file_is_downloaded_but_no_link_is_signed(ope
     daemon = start_with_access(ANNA, BUILDS, hosts=("files.test",))
     upload_all(daemon, [b"roses"])
     page = open_page(f"{daemon.url.replace('127.0.0.1', 'files.test')}buckets/builds/")
-    enter(page, ANNA.secret)
+    type_token(page, ANNA.secret)
     entry = page.locator("#stored-list > li")
     expect(entry).to_have_count(1)
     assert ["Copy hash", "Download", "Delete"] == button_names(entry)
@@ -275,3 +276,25 @@ def test_without_a_secure_context_a_file_is_downloaded_but_no_link_is_signed(ope
         entry.get_by_role("button", name="Download").click()
     with open(download.value.path(), "rb") as file:
         assert b"roses" == file.read()
+
+
+@pytest.mark.parametrize("look", [LOOKS[1], LOOKS[6]])
+def test_axe_finds_nothing_about_tokens_buckets_and_links(open_page, guarded, look):
+    upload_all(guarded, [bytes(950_000), b"roses"])
+    page = open_page(f"{guarded.url}buckets/builds/", **look)
+    checks = Checks(page)
+    type_token(page, EMIL.secret[:-1])
+    expect(page.locator("#access-refusal")).not_to_be_empty()
+    checks.check("refused token")
+    type_token(page, ANNA.secret)
+    expect(page.locator("#stored-list > li")).to_have_count(2)
+    expect(page.locator("#usage-bytes meter.full")).to_be_visible()
+    checks.check("stored files")
+    page.locator("#stored-list [data-do=copy_link]").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    checks.check("link")
+    page.keyboard.press("Escape")
+    page.locator("#access-forget").click()
+    checks.check("no token")
+    assert [] == checks.faults
+    assert checks.rules >= RULES

@@ -1,10 +1,9 @@
 """Accessibility of the page, checked by axe-core: both languages, two widths, light and dark, each state."""
 
-from importlib.resources import files
-
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.axe_checks import LOOKS, RULES, Checks
 from tests.browser.page_actions import (
     choose,
     choose_images,
@@ -18,43 +17,6 @@ from tests.browser.page_actions import (
 )
 
 pytestmark = pytest.mark.needs("chromium")
-
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-RUN = """async () => {
-    const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-    const { violations, passes } = await axe.run(document, { runOnly: tags });
-    const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
-    return [found, passes.map(({ id }) => id)];
-}"""
-WIDTHS = "() => [document.documentElement.scrollWidth, innerWidth]"
-RULES = {"color-contrast", "target-size", "region", "label", "button-name"}
-"""Rules that must have been checked somewhere on the page."""
-
-LOOKS = [
-    pytest.param({"locale": locale, "color_scheme": scheme, "viewport": {"width": width, "height": 900}})
-    for locale in ("en-GB", "ru-RU")
-    for width in (390, 1280)
-    for scheme in ("light", "dark")
-]
-
-
-class Checks:
-    """Checks of one page in several states."""
-
-    def __init__(self, page):
-        self.page = page
-        self.faults = []
-        self.rules = set()
-        page.evaluate(f"{AXE};0")
-
-    def check(self, state):
-        """Note what axe finds, and a page that is wider than its window."""
-        found, passed = self.page.evaluate(RUN)
-        self.faults += [f"{state}: {fault}" for fault in found]
-        self.rules |= set(passed)
-        needed, there = self.page.evaluate(WIDTHS)
-        if needed > there:
-            self.faults.append(f"{state}: {needed} pixels wide")
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -152,7 +152,7 @@ HEADERS = {"Authorization": f"Bearer {ANNA.secret}"}
 
 @pytest.fixture
 def guarded(start_daemon, tmp_path, foreign):
-    """The URL of a daemon with a bucket for pages of friend.example, and one for everybody but no page."""
+    """The URL of a daemon with a bucket for pages of friend.example, and one for the public but no page."""
     friend = Bucket("builds", options=[f'cors = ["http://friend.example:{foreign}"]'])
     path = write_access(str(tmp_path / "rules.toml"), access_text(ANNA, friend, Bucket("open", RIGHTS)))
     daemon = start_daemon("--workers", "1", "--access", path, hosts=())

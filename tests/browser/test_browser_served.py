@@ -1,6 +1,7 @@
 """Page or API, and response headers, without a browser."""
 
 import re
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from twisted.internet.defer import maybeDeferred
@@ -59,6 +60,17 @@ def test_a_browser_gets_the_page(wire, accept):
     assert "Accept" == answer.fields["vary"]
 
 
+@pytest.mark.parametrize("bucket", ["builds", "default"])
+def test_page_of_a_bucket_links_to_the_same_files_as_that_of_the_root(wire, bucket):
+    address = f"http://h/buckets/{bucket}/"
+    links = [
+        re.findall(r'(?:href|src)="([^"]+)"', wire.ask("GET", path, Accept=CHROMIUM).body.decode())
+        for path in ("/", urlsplit(address).path)
+    ]
+    assert [urljoin("http://h/", link) for link in links[0]] == [urljoin(address, link) for link in links[1]]
+    assert 4 == len(links[0])
+
+
 @pytest.mark.parametrize("accept", ["*/*", HTTPIE])
 def test_a_tool_gets_the_api(wire, accept):
     assert 400 == wire.ask("GET", "/", Accept=accept).status
@@ -112,7 +124,9 @@ def test_the_page_is_confirmed_too(wire):
     assert (304, "Accept") == (again.status, again.fields["vary"])
 
 
-@pytest.mark.parametrize("below", ["", "/", "/index.html", "/app.js/", "/app.js/x"])
+@pytest.mark.parametrize(
+    "below", ["", "/", "/index.html", "/app.js/", "/app.js/x", "/files", "/files/", "/files/app.js"]
+)
 def test_there_is_nothing_else_below_static(wire, below):
     assert 404 == wire.ask("GET", f"/static{below}").status
 

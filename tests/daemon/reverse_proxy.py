@@ -48,6 +48,20 @@ http {{
 """
 """The configuration around a server of nginx, which is not that of the machine."""
 
+BARE_HAPROXY = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend public
+    bind :80
+    default_backend filestored
+backend filestored
+    server daemon {server}
+"""
+"""A configuration of HAProxy that adds no field to requests."""
+
 Connect = Callable[[], BlockingClient]
 
 
@@ -117,7 +131,7 @@ def _accepts(address: str) -> bool:
     """Return whether a connection to the address succeeds, except one of a socket to itself."""
     try:
         with connector(address)() as client:
-            return client.connection.getsockname() != client.connection.getpeername() or address[0] == "/"
+            return client.connection.getsockname() != client.connection.getpeername()
     except OSError:
         return False
 

@@ -18,8 +18,17 @@ import pytest
 
 from filestored.access.signed_links import sign
 from filestored.access.tokens import make_secret, sha256_of
-from tests.daemon.reverse_proxy import NAME, UPSTREAMS, ask, connector, read_logs, running_proxy, shipped
-from tests.daemon_process import TIMEOUT, read, start, until
+from tests.daemon.reverse_proxy import (
+    BARE_HAPROXY,
+    NAME,
+    UPSTREAMS,
+    ask,
+    connector,
+    read_logs,
+    running_proxy,
+    shipped,
+)
+from tests.daemon_process import ROOT, TIMEOUT, read, start, until
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.slow
@@ -59,14 +68,15 @@ class Site:
     """A daemon behind proxies: its access log, the token of an account, the path of a listener for PROXY."""
 
     def __init__(self, directory):
-        self.proxied = os.path.join(directory, "proxied")
+        self.proxied, self.unix = os.path.join(directory, "proxied"), os.path.join(directory, "unix")
         self._log, started = os.path.join(directory, "access"), []
         rules = os.path.join(directory, "access.toml")
         with open(rules, "w", encoding="ascii", opener=partial(os.open, mode=0o600)) as file:
             file.write(ACCESS)
         self.daemon = start(
             directory, started, "--workers", "1", "--host", NAME, "--trusted-proxy", "127.0.0.1",
-            *("--trusted-proxy", "10.0.0.0/8", "--listen", f"haproxy:unix:{self.proxied}"),
+            *("--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "unix"),
+            *("--listen", f"haproxy:unix:{self.proxied}", "--listen", f"unix:{self.unix}"),
             *("--access-log", self._log, "--access", rules, "--max-size", "100 MiB"), hosts=(),
         )  # fmt: skip
         self.token = subprocess.run(
@@ -225,10 +235,33 @@ def test_log_of_a_proxy_has_no_signature_and_no_token(site, front):
     assert front.log().count("***") >= 6
 
 
+def test_nginx_for_several_daemons_has_the_same_log_and_the_same_fields():
+    texts = [read(os.path.join(ROOT, "deploy", name)) for name in ("nginx.conf", "nginx-balancer.conf")]
+    pattern = r"^(?:map|log_format)(?:.|\n)*?\n\n|^ +(?:access_log|proxy_set_header).*\n"
+    one, several = ("".join(re.findall(pattern, text, re.MULTILINE)) for text in texts)
+    assert one.count("\n") > 15
+    assert one == several
+
+
 def test_direct_client_of_this_machine_gets_no_token_with_a_trusted_proxy(site):
     connect = connector(str(site.daemon.port))
     for host in ("localhost", "127.0.0.1"):
         assert 403 == ask(connect, "/imageapi/retrieve-token/victim/", host).status
+
+
+@pytest.mark.needs("haproxy")
+def test_client_of_a_proxy_that_adds_nothing_gets_no_token(site, tmp_path):
+    for number, server in enumerate((f"127.0.0.1:{site.daemon.port}", f"unix@{site.unix}")):
+        text = BARE_HAPROXY.format(server=server)
+        with running_proxy("haproxy", text, str(tmp_path / f"front{number}")) as address:
+            assert 403 == ask(connector(address), "/imageapi/retrieve-token/victim/", "localhost").status
+
+
+def test_client_of_a_proxy_on_a_unix_socket_is_named(site):
+    target = f"/files/{os.urandom(32).hex()}"
+    for fields in ([], FORGED[:1], FORGED[1:]):
+        ask(connector(site.unix), target, NAME, *fields)
+    site.assert_clients(target, ["-", "203.0.113.7", "203.0.113.8"])
 
 
 def test_only_fields_of_a_trusted_peer_count(site):
@@ -255,9 +288,9 @@ PROXIED = [
     (version_2("203.0.113.9"), FORGED[:1], "203.0.113.9"),
     (version_2("10.0.0.5"), FORGED[1:], "203.0.113.8"),
     (version_2("2001:db8::9"), FORGED[:1], "2001:db8::9"),
-    (b"PROXY UNKNOWN\r\n", FORGED[:1], "-"),
-    (b"PROXY UNKNOWN 1 2\r\n", FORGED[:1], "-"),
-    (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", FORGED[:1], "-"),
+    (b"PROXY UNKNOWN\r\n", [], "-"),
+    (b"PROXY UNKNOWN 1 2\r\n", FORGED[:1], "203.0.113.7"),
+    (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", FORGED[:1], "203.0.113.7"),
 ]
 
 

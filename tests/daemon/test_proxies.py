@@ -11,7 +11,16 @@ import pytest
 import requests
 
 from filestored import account_admin
-from tests.daemon.reverse_proxy import NAME, UNIX_PREFIXES, UPSTREAMS, ask, connector, running_proxy, shipped
+from tests.daemon.reverse_proxy import (
+    BARE_HAPROXY,
+    NAME,
+    UNIX_PREFIXES,
+    UPSTREAMS,
+    ask,
+    connector,
+    running_proxy,
+    shipped,
+)
 from tests.daemon_process import TIMEOUT, start
 from tests.tls_files import TLSFiles
 
@@ -31,18 +40,6 @@ STATUSES = [("/imageapi/generate-token/x1/", b"403"), ("/health", b"200")]
 
 BARE = "server {{ listen 80; location / {{ proxy_pass {upstream}; {more} }} }}"
 KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; '
-BARE_HAPROXY = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend public
-    bind :80
-    default_backend filestored
-backend filestored
-    server daemon {server}
-"""
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ export const TEXTS = {
     token_needed: "Здесь нужен токен.",
     token_ended: "Этот токен больше не действует. Введите другой.",
     bucket_unknown: "Такого бакета здесь нет, или у вас нет к нему доступа.",
-    no_write: "Загружать сюда файлы вам нельзя.",
+    no_write: "У вас нет права загружать сюда файлы.",
     links_need_https: "Ссылки с ограниченным сроком и скачивание больших файлов работают только по https или на localhost.",
     bytes_of_quota: "{part} из {whole}",
     files_used: { one: "{count} файл", few: "{count} файла", many: "{count} файлов", other: "{count} файла" },

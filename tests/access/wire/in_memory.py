@@ -3,10 +3,11 @@
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
-from filestored.access.rules import AccessRules
+from filestored.access.rules import DEFAULT_BUCKET, AccessRules
 from filestored.digest import algorithm
 from filestored.errors import NotFound
 from filestored.storage.buckets import Buckets, EmptyStore, OpenedStore
+from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
 from filestored.storage.threads import JobCount
@@ -27,23 +28,32 @@ class InMemorySite:
 
     def __init__(self, text: str) -> None:
         self._own = algorithm("sha256")
-        self._stores: dict[str, Store] = {}
+        self._made: dict[str, OpenedStore] = {}
         self.opened: list[str] = []
-        empty = EmptyStore(self._own, _MAX_SIZE)
-        buckets = Buckets(Clock(), self._open, maybeDeferred, empty, lambda: None)
-        self.guard = Guard()
-        self.guard.rules = AccessRules.parse(text)
-        self._client = InMemoryClient(make_site(self._make_store(), buckets=buckets, guard=self.guard))
+        default, clock = self._make(), Clock()
+        buckets = Buckets(
+            clock,
+            self._open,
+            maybeDeferred,
+            EmptyStore(self._own, _MAX_SIZE),
+            sweeper=ExpirySweeper(clock),
+            default=(DEFAULT_BUCKET, default),
+            closing=lambda: None,
+        )
+        guard = Guard()
+        guard.rules = AccessRules.parse(text)
+        self._client = InMemoryClient(make_site(default.store, buckets=buckets, guard=guard))
 
-    def _make_store(self) -> Store:
-        return Store(MemoryBackend(self._own), self._own, maybeDeferred, max_size=_MAX_SIZE)
+    def _make(self) -> OpenedStore:
+        backend = MemoryBackend(self._own)
+        store = Store(backend, self._own, maybeDeferred, max_size=_MAX_SIZE)
+        return OpenedStore(store, backend, JobCount(), None)
 
     def _open(self, name: str, *, create: bool) -> OpenedStore:
         self.opened.append(name)
-        if name not in self._stores and not create:
+        if name not in self._made and not create:
             raise NotFound
-        store = self._stores.setdefault(name, self._make_store())
-        return OpenedStore(store, JobCount(), lambda: None)
+        return self._made.setdefault(name, self._make())
 
     def __call__(
         self, method: str, target: str, lines: tuple[str, ...] = (), body: bytes | None = None

@@ -206,8 +206,8 @@ def _fields(status: int, call: Call) -> dict[str, str | None]:
 def _listing_fields(call: Call) -> dict[str, str | None]:
     if "Accept: application/x-ndjson" in call.lines:
         streamed: dict[str, str | None] = {"transfer-encoding": "chunked", "content-length": ABSENT}
-        return SMALL | streamed | {"content-type": "application/x-ndjson", "vary": "Accept"}
-    negotiated: dict[str, str | None] = {} if call.target == "/usage" else {"vary": "Accept"}
+        return SMALL | streamed | {"content-type": "application/x-ndjson", "vary": "Accept, Origin"}
+    negotiated: dict[str, str | None] = {} if call.target == "/usage" else {"vary": "Accept, Origin"}
     return SMALL | negotiated | {"content-type": "application/json"}
 
 

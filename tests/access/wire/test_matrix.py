@@ -3,14 +3,22 @@
 import pytest
 
 from filestored.access.decisions import Credentials, Decision, Outcome, decide
+from tests.access.wire.access_files import write_access
+from tests.access.wire.clients import access_path
 from tests.access.wire.in_memory import InMemorySite
 from tests.access.wire.kept_connection import KeptConnection
 from tests.access.wire.matrix import ACCESS_TEXT, BASIC, BEARER, PLACES, UNKNOWN_PLACES, Matrix
 from tests.access.wire.model import Credential
+from tests.balanced_daemons import start_on_engine
+from tests.seaweedfs import NEEDS
 
 ACCESS = ACCESS_TEXT
 
 MIN_REQUESTS = 10_000
+
+SOME_CREDENTIALS = [
+    each for each in BASIC if each.name in ("none", "subset-rwdl-", "subset-w-", "elsewhere", "link of star")
+]
 
 
 def test_matrix_with_bearer_credentials_holds_in_memory():
@@ -20,6 +28,18 @@ def test_matrix_with_bearer_credentials_holds_in_memory():
 def test_matrix_with_basic_credentials_holds_for_a_daemon(served):
     with KeptConnection(served.port) as ask:
         check(ask, BASIC)
+
+
+@NEEDS
+def test_matrix_of_some_credentials_holds_for_a_daemon_on_an_object_store(tmp_path, prefix):
+    path = write_access(access_path(str(tmp_path)), ACCESS)
+    running = start_on_engine(prefix, str(tmp_path), [], "--workers", "1", "--access", path)
+    with KeptConnection(running.port) as ask:
+        matrix = Matrix(ask)
+        matrix.run(SOME_CREDENTIALS, PLACES[:1] + PLACES[2:4])
+        matrix.run(SOME_CREDENTIALS, UNKNOWN_PLACES[:1])
+    running.end()
+    assert [] == matrix.differences[:20], f"{len(matrix.differences)} differences in {matrix.count} requests"
 
 
 def check(ask, credentials: list[Credential]) -> None:

@@ -101,8 +101,8 @@ export async function load_access() {
   const answer = await ask("buckets/", "GET", authorization());
   if (answer.status === 200 && Array.isArray(answer.value?.buckets)) return use_rights(answer);
   if (answer.status !== 401) return;
-  await use_rights(await ask("buckets/"));
   forget_token();
+  await use_rights(await ask("buckets/"));
   await enter_token("token_ended");
 }
 
