@@ -143,6 +143,9 @@ class IStore(Interface):
         Only a store with an `ILimitedBackend` can have limits.
         """
 
+    def in_use() -> "AbstractContextManager[None]":
+        """Keep the store of a bucket open during the context, also between calls of its methods."""
+
 
 class IBuckets(Interface):
     """The buckets besides the default one, each with a store of its own."""
@@ -446,7 +449,7 @@ class ILimitedBackend(Interface):
     def admit(length: int | None) -> None:
         """Raise `QuotaExceeded` if an upload of so many bytes does not fit now; None is unknown.
 
-        Does not block: a ledger that is not open admits all uploads.
+        Does not block: while the ledger is not open, the usage counts as none.
         """
 
     def open_ledger() -> None:

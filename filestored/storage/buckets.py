@@ -5,12 +5,13 @@ prefix in an object store. It is made by the first upload; until then `EmptyStor
 
 The stores share threads, upload slots and health with the default bucket, which is always open. An open store
 on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when more than
-`MAX_OPEN_BUCKETS` are open; never while an upload or a job of it is under way. A bucket in which files expire
-stays open.
+`MAX_OPEN_BUCKETS` are open; never while an upload, a job or a list of it is under way. A bucket in which
+files expire stays open.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
@@ -86,7 +87,7 @@ class _Bucket:
         store = self.store
         return (
             self.close is not None
-            and not (self._jobs.running or store.uploads_in_flight)
+            and not (self._jobs.running or store.uploads_in_flight or store.users)
             and store.limits.expire is None
         )
 
@@ -260,3 +261,7 @@ class EmptyStore:
 
     def set_limits(self, limits: BucketLimits) -> None:
         """Do nothing."""
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Return a context without effect: nothing is open."""
+        return nullcontext()
