@@ -165,10 +165,9 @@ def make_server(
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches())
-    proxies = _trusted_proxies(settings)
-    site = _make_site(settings, stores, buckets, guard, images, proxies)
+    site = _make_site(settings, stores, buckets, guard, images)
     access_log = _open_access_log(reactor, settings)
-    factory = _make_factory(reactor, settings, site, access_log, proxies)
+    factory = _make_factory(reactor, settings, site, access_log)
     recovery.start()
     rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
     if access is not None:
@@ -189,7 +188,6 @@ def _make_site(
     buckets: Buckets,
     guard: "Guard",
     images: ImageService,
-    proxies: "TrustedProxies | None",
 ) -> Any:
     from filestored.web.site import make_site
 
@@ -201,7 +199,7 @@ def _make_site(
         registration=_registration(settings),
         thumbnails=images.thumbnails,
         hosts=settings.hosts,
-        trusted_proxies=proxies,
+        trusted_proxies=_trusted_proxies(settings),
     )
 
 
@@ -226,13 +224,12 @@ def _make_factory(
     settings: Settings,
     site: Any,
     access_log: AccessLog | JsonAccessLog | None,
-    trusted_proxies: "TrustedProxies | None",
 ) -> "HTTPFactory":
     from filestored.http.factory import HTTPFactory
     from filestored.http.limits import Limits
 
     limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=trusted_proxies)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=_trusted_proxies(settings))
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:

@@ -449,7 +449,7 @@ class ILimitedBackend(Interface):
     def admit(length: int | None) -> None:
         """Raise `QuotaExceeded` if an upload of so many bytes does not fit now; None is unknown.
 
-        Does not block: a ledger that is not open admits all uploads.
+        Does not block: while the ledger is not open, the usage counts as none.
         """
 
     def open_ledger() -> None:

@@ -8,6 +8,7 @@ two readers could choose different ones.
 import re
 from binascii import Error, a2b_base64
 from collections.abc import Sequence
+from functools import lru_cache
 
 from filestored.access.decisions import Credentials
 from filestored.access.signed_links import SignedLink
@@ -15,6 +16,9 @@ from filestored.interfaces import IStreamedRequest
 
 NO_CREDENTIALS = Credentials()
 MALFORMED = Credentials(malformed=True)
+
+MAX_CACHED_VALUES = 256
+"""Values of `Authorization` whose credentials are cached."""
 
 _LINK_FIELDS = (b"key", b"expires", b"signature")
 _SIGNED_METHODS = frozenset([b"GET", b"HEAD"])
@@ -31,9 +35,12 @@ def credentials_of(request: IStreamedRequest, path: Sequence[bytes]) -> Credenti
 
 
 def _from_authorization(values: Sequence[bytes]) -> Credentials:
-    if len(values) != 1:
-        return MALFORMED
-    scheme, _, parameter = values[0].strip(b" \t").partition(b" ")
+    return _from_value(values[0]) if len(values) == 1 else MALFORMED
+
+
+@lru_cache(MAX_CACHED_VALUES)
+def _from_value(value: bytes) -> Credentials:
+    scheme, _, parameter = value.strip(b" \t").partition(b" ")
     parameter = parameter.strip(b" \t")
     match scheme.lower():
         case b"bearer":

@@ -2,7 +2,7 @@
 
 Kept connections to four workers repeat a request, so that the response cache answers it. Meanwhile a token
 is revoked, given back, expires, or loses its right. The figure is the longest delay until all connections get
-the new status.
+the new status. After that, the whole matrix of `tests.access.wire` is sent.
 """
 
 import datetime
@@ -14,6 +14,8 @@ from contextlib import ExitStack
 
 from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, bearer, write_access
 from tests.access.wire.clients import Clients, access_path
+from tests.access.wire.kept_connection import KeptConnection
+from tests.access.wire.matrix import ACCESS_TEXT, BASIC, Matrix
 from tests.deep.bench import Bench, Verdict
 
 MAX_SECONDS = 2.0
@@ -29,7 +31,7 @@ GIVEN, REVOKED = access_text(ADMIN, ANNA, BUCKET), access_text(ADMIN, BUCKET)
 
 
 def prove(bench: Bench) -> Verdict:
-    """Longest delay of each kind of change."""
+    """Longest delay of each kind of change, and the differences from the matrix."""
     directory = os.path.join(bench.directory, "daemon")
     os.makedirs(directory)
     path = write_access(access_path(directory), GIVEN)
@@ -41,8 +43,24 @@ def prove(bench: Bench) -> Verdict:
         for _ in range(bench.rounds):
             for kind, seconds in _changes(clients):
                 delays[kind] = max(delays.get(kind, 0.0), seconds)
+    requests, differences = _run_matrix(bench)
     figure = ", ".join(f"{kind} {seconds:.2f} s" for kind, seconds in delays.items())
-    return Verdict(f"{len(clients.connections)} connections: {figure}", max(delays.values()) <= MAX_SECONDS)
+    figure = (
+        f"{len(clients.connections)} connections: {figure}; {differences} differences in {requests} requests"
+    )
+    return Verdict(figure, max(delays.values()) <= MAX_SECONDS and not differences)
+
+
+def _run_matrix(bench: Bench) -> tuple[int, int]:
+    """Send the whole matrix; return the numbers of requests and of differences."""
+    directory = os.path.join(bench.directory, "matrix")
+    os.makedirs(directory)
+    path = write_access(access_path(directory), ACCESS_TEXT)
+    daemon = bench.start("--workers", "1", "--access", path, name="matrix")
+    with KeptConnection(daemon.port) as ask:
+        matrix = Matrix(ask)
+        matrix.run_everywhere(BASIC)
+    return matrix.count, len(matrix.differences)
 
 
 def _changes(clients: Clients) -> Iterator[tuple[str, float]]:

@@ -56,9 +56,11 @@ class Quota(NamedTuple):
 
     def admit(self, length: int | None) -> None:
         """See `ILimitedBackend.admit`."""
+        usage = Usage(0, 0)
         if self.ledger.is_open and self.ledger.is_fresh:
             with suppress(OSError):
-                check_fits(self.ledger.cached(), 1 if length is None else length, self.limits)
+                usage = self.ledger.cached()
+        check_fits(usage, 1 if length is None else length, self.limits)
 
     def check_written(self, size: int) -> None:
         """Raise `QuotaExceeded` if `size` bytes of an upload do not fit. Blocking; raises `OSError`."""

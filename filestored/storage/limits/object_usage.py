@@ -167,34 +167,29 @@ class ObjectUsage:
     def _swap(self, changes: list[_Change]) -> None:
         """Make these changes with one swap; set the error of those that do not fit. Raises `EngineError`.
 
-        Attempts on one version are equal, and one on an older version is never made. So the mark of this swap
-        shows the last attempt.
+        An attempt without an answer is owed back as soon as it is found to be made.
         """
-        mark = secrets.token_hex(8)
         for _ in range(_MAX_ATTEMPTS):
             record, version = self._find()
-            if mark not in record.marks:
-                self._resolve(record, version)
-                change = _merged(changes, total(record.usage, self._owed))
-                if change == self._owed == _NOTHING:
-                    return
-                change = total(change, self._owed)
-                if not self._replace(record.changed(change, mark), version, change):
-                    continue
-            self._unresolved.pop(mark, None)
-            self._owed = _NOTHING
-            return
+            self._resolve(record, version)
+            change = total(self._owed, _merged(changes, total(record.usage, self._owed)))
+            if change == _NOTHING or self._replace(record, version, change):
+                self._owed = _NOTHING
+                return
         raise EngineError(f"{KEY} is changed all the time")
 
     def _replace(self, record: UsageRecord, version: Version, change: Usage) -> bool:
-        """Replace the record; return False if it is another version, or if the outcome is unknown."""
-        self._unresolved[record.marks[-1]] = version, change
+        """Change the record; return False if it is another version, or if the outcome is unknown."""
+        mark = secrets.token_hex(8)
+        new = record.changed(change, mark)
+        self._unresolved[mark] = version, change
         try:
-            replaced = self._client.replace(KEY, record.to_json(), version)
+            replaced = self._client.replace(KEY, new.to_json(), version)
         except OutcomeUnknown:
             return False
+        del self._unresolved[mark]
         if replaced:
-            self._remember(record.usage)
+            self._remember(new.usage)
         return replaced
 
     def _fail(self, changes: list[_Change], error: Exception) -> None:

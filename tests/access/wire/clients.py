@@ -36,13 +36,14 @@ class Clients:
     def _reaches_all_workers(self) -> bool:
         """Open connections, and keep some of each worker; return whether each worker has one."""
         counts = Counter(worker_of(self.daemon, each.local_port) for each in self.connections)
-        opened = [KeptConnection(self.daemon.port) for _ in range(CONNECTIONS_AT_ONCE)]
+        port = self.daemon.port
+        opened = [self._stack.enter_context(KeptConnection(port)) for _ in range(CONNECTIONS_AT_ONCE)]
         for each in opened:
             each("GET", "/health")
             worker = worker_of(self.daemon, each.local_port)
             counts[worker] += 1
             if counts[worker] <= MAX_CONNECTIONS_OF_A_WORKER:
-                self.connections.append(self._stack.enter_context(each))
+                self.connections.append(each)
             else:
                 each.close()
         return counts.keys() >= set(self.daemon.workers() or [self.daemon.pid])

@@ -73,6 +73,9 @@ def credentials_of(tokens: list[Token], line_of: Callable[[str], str]) -> list[C
     ]
 
 
+AT_UNKNOWN_PLACES = ("none", "subset-rwdl-", "elsewhere", "star", "stranger", "malformed", "link of star")
+"""Names of the credentials that are tried at addresses without a bucket."""
+
 BEARER = credentials_of(TOKENS, bearer)
 BASIC = credentials_of(TOKENS, basic)
 
@@ -98,6 +101,11 @@ class Matrix:
                     self._prepare(place, stored)
                     self._compare(credential, place, call, stored)
             self._compare_listings()
+
+    def run_everywhere(self, credentials: list[Credential]) -> None:
+        """Send the combinations at all addresses; some of the credentials at those without a bucket."""
+        self.run(credentials, PLACES)
+        self.run([each for each in credentials if each.name in AT_UNKNOWN_PLACES], UNKNOWN_PLACES)
 
     def ask_as_admin(self, method: str, target: str, body: bytes | None = None) -> Response:
         """Send a request with the token that may do everything."""

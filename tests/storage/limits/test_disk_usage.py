@@ -170,6 +170,37 @@ def test_two_ledgers_that_find_no_count_both_open(ledgers, tmp_path):
     assert [Usage(1, 5)] * 2 == [each.current() for each in both]
 
 
+def test_figure_of_before_a_count_that_was_not_completed_is_not_used(ledgers, memory):
+    """A process that waits for the count must not find the mark of an earlier count."""
+    counting, released = threading.Event(), threading.Event()
+
+    class Failing(MemoryBackend):
+        def entries(self, after, limit):
+            counting.set()
+            assert released.wait(20)
+            raise OSError(errno.EACCES, "planted")
+
+    first = ledgers()
+    first.open()
+    first.close()
+    put(memory, b"more")
+    failing, waiting = ledgers(backend=Failing(MD5)), ledgers()
+    threads = [threading.Thread(target=partial(_open_suppressed, each)) for each in (failing, waiting)]
+    threads[0].start()
+    assert counting.wait(20)
+    threads[1].start()
+    threads[1].join(0.05)
+    released.set()
+    for thread in threads:
+        thread.join(20)
+    assert (False, Usage(2, 9)) == (failing.is_open, waiting.current())
+
+
+def _open_suppressed(ledger: DiskUsage) -> None:
+    with suppress(OSError):
+        ledger.open()
+
+
 def test_failed_count_leaves_no_descriptor_and_is_repeated(ledgers, memory, tmp_path):
     class Failing(MemoryBackend):
         def entries(self, after, limit):

@@ -357,6 +357,33 @@ def test_lifetime_is_not_renewed_in_a_bucket_without_expiry(limit, monkeypatch):
     assert [] == sink.renewed
 
 
+def test_same_content_waits_for_its_publication(limit):
+    """While it is published, its size is reserved; the same content must not be refused for that."""
+    publishing, released = threading.Event(), threading.Event()
+
+    class SlowSink(MemorySink):
+        def publish(self, digest):
+            publishing.set()
+            assert released.wait(20)
+            return super().publish(digest)
+
+    backend = MemoryBackend(MD5)
+    limited = limit(backend, quota_bytes=len(HELLO))
+    backend.begin, begin = lambda: SlowSink(backend), backend.begin
+    created = []
+    threads = [threading.Thread(target=lambda: created.append(put(limited, HELLO))) for _ in range(2)]
+    threads[0].start()
+    assert publishing.wait(20)
+    backend.begin = begin
+    threads[1].start()
+    threads[1].join(0.05)
+    released.set()
+    for thread in threads:
+        thread.join(20)
+    assert [True, False] == created
+    assert Usage(1, 5) == limited.recorded_usage()
+
+
 @each_backend
 def test_same_content_from_many_threads_needs_its_size_once(backend, limit):
     limited = limit(backend, quota_bytes=len(HELLO))

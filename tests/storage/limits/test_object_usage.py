@@ -284,7 +284,7 @@ def test_closed_ledger_has_no_effect(make):
     assert Usage(1, 5) == other.current()
 
 
-@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("made", ["never", "before the next swap", "during the next swap"])
 def test_delayed_put_is_resolved_by_a_later_version(make, prepared, made):
     """A PUT that is made after all looks at the record: only a newer version tells that it never will be."""
     ledger = opened(make())
@@ -297,8 +297,14 @@ def test_delayed_put_is_resolved_by_a_later_version(make, prepared, made):
     ledger._client.replace = lose
     with capturedLogs(), pytest.raises(EngineError):
         ledger.reserve(10, LIMITS)
-    ledger._client.replace = replace
-    if made:
+
+    def make_delayed_first(key, data, version):
+        ledger._client.replace = replace
+        assert replace(*delayed[0])
+        return replace(key, data, version)
+
+    ledger._client.replace = make_delayed_first if made == "during the next swap" else replace
+    if made == "before the next swap":
         assert replace(*delayed[0])
     ledger.reserve(1, LIMITS)
     assert Usage(2, 6) == ledger.current()

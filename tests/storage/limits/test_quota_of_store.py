@@ -80,6 +80,15 @@ def test_upload_is_admitted_by_what_is_left(store, limited, case):
     assert 0 == store.uploads_in_flight
 
 
+def test_upload_that_exceeds_the_whole_quota_is_refused_before_the_ledger_is_open(limited):
+    store = Store(limited, MD5, maybeDeferred)
+    store.set_limits(BucketLimits(quota_bytes=100_000))
+    with pytest.raises(QuotaExceeded):
+        store.upload(length=100_001)
+    assert limited.needs_ledger
+    store.upload(length=100_000).abort()
+
+
 def test_upload_is_refused_as_soon_as_it_exceeds_the_quota(store):
     """A body without a length: the write after the piece that does not fit raises."""
     upload = store.upload()
