@@ -21,8 +21,8 @@ from filestored.errors import AccessFileError
 CHECK_SECONDS = 1.0
 """Interval of the comparisons."""
 
-_Version = tuple[int, ...] | None
-"""Device, inode, times and size of a version of the file; None for a missing file."""
+_Version = tuple[int, ...]
+"""Device, inode, times and size of a version of the file; the error number if it cannot be reached."""
 
 
 class AccessWatcher:
@@ -35,7 +35,7 @@ class AccessWatcher:
         self._path = path
         self._use = use
         self._text = ""
-        self._version: _Version = None
+        self._version: _Version = ()
         self._wake = threading.Event()
         self._stopped = False
 
@@ -68,11 +68,11 @@ class AccessWatcher:
 
     def _compare(self, is_requested: bool) -> None:
         """Read the file if it has changed, or if that is requested."""
+        version = _version(self._path)
+        if version == self._version and not is_requested:
+            return
+        self._version = version
         try:
-            version = _version(self._path)
-            if version == self._version and not is_requested:
-                return
-            self._version = version
             text = _read(self._path)
         except (AccessFileError, OSError) as error:
             self._reactor.callFromThread(self._report, str(error))
@@ -101,6 +101,6 @@ def _read(path: str) -> str:
 def _version(path: str) -> _Version:
     try:
         status = os.stat(path)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        return (error.errno or 0,)
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

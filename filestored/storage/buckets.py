@@ -181,7 +181,7 @@ class Buckets:
         try:
             bucket = self._open.get(name) or await self._open_now(name, create=create)
         except NotFound:
-            return self._empty
+            return self._empty.limited(self._limits.get(name, NO_LIMITS))
         finally:
             lock.release()
         return bucket.store
@@ -221,11 +221,15 @@ class EmptyStore:
     """A store without files, to which nothing is uploaded."""
 
     degraded = None
-    limits = NO_LIMITS
 
-    def __init__(self, algorithm: Algorithm, max_size: int) -> None:
+    def __init__(self, algorithm: Algorithm, max_size: int, limits: BucketLimits = NO_LIMITS) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
+        self.limits = limits
+
+    def limited(self, limits: BucketLimits) -> "EmptyStore":
+        """Return an empty store with these limits."""
+        return EmptyStore(self.algorithm, self.max_size, limits)
 
     def parse(self, text: str) -> Digest:
         """See `IStore.parse`."""

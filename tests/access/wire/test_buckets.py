@@ -10,7 +10,7 @@ from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, b
 from tests.daemon_process import Running
 
 ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
-READER = Token("reader", {"one": ["read"], "two": ["list", "read"]})
+READER = Token("reader", {"one": ["read"], "two": ["list", "read"], "unwritten": ["read"]})
 ACCESS = access_text(
     *(ADMIN, READER, Token("nothing", {})),
     *(Bucket("one"), Bucket("two"), Bucket("unused"), Bucket("public", public=["read", "write"])),
@@ -97,6 +97,15 @@ def test_refused_upload_makes_no_directory(served, ask):
     assert not {"unknown", "un_known", "implied"} & set(os.listdir(os.path.join(served.store, "buckets")))
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [("POST", "usage", 405), ("PUT", "files/", 405), ("POST", f"files/{'0' * 64}", 405), ("PUT", "x", 404)],
+)
+def test_client_that_may_only_read_makes_no_directory(served, ask, method, target, status):
+    assert status == ask(method, f"/buckets/unwritten/{target}", (bearer(READER.secret),), b"x").status
+    assert "unwritten" not in os.listdir(os.path.join(served.store, "buckets"))
+
+
 def test_bucket_that_only_a_token_names_exists(ask):
     assert 201 == put(ask, "/buckets/implied", b"implied").status
 
@@ -128,10 +137,16 @@ def test_files_of_a_bucket_are_no_files_of_the_default_one(ask):
     ("lines", "buckets"),
     [
         ((), {"public": ["read", "write"]}),
-        ((bearer(READER.secret),), {"public": ["read", "write"], "one": ["read"], "two": ["read", "list"]}),
+        (
+            (bearer(READER.secret),),
+            {"public": ["read", "write"], "one": ["read"], "two": ["read", "list"], "unwritten": ["read"]},
+        ),
         (
             ADMIN_LINE,
-            {name: list(RIGHTS) for name in ("default", "one", "two", "unused", "public", "implied")},
+            {
+                name: list(RIGHTS)
+                for name in ("default", "one", "two", "unused", "public", "implied", "unwritten")
+            },
         ),
     ],
 )
