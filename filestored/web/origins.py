@@ -101,7 +101,7 @@ def is_preflight(request: IStreamedRequest) -> bool:
 
 
 def allows_origin(request: IStreamedRequest, cors: Collection[str]) -> bool:
-    """Return whether the page that sends the request is of one of the origins; let it read the response then."""
+    """Return whether the page of the request is of one of the origins; it may read the response then."""
     values = request.header_values(b"origin") if b"origin" in request.received else ()
     origin = values[0].strip(b" \t").lower().decode("latin-1") if len(values) == 1 else ""
     if origin not in cors:
