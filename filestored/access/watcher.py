@@ -1,7 +1,8 @@
 """Watcher of the access file: reads it at the start, again when it changes, and on request (SIGHUP).
 
 A thread compares the file once a second, because a disk may hang. A version that cannot be read or parsed is
-one error in the log, and the rules in force stay. So does a file that is missing.
+one error in the log, and the rules in force stay. A file that is missing, or that the disk does not give, is
+tried again each second.
 
 Rejected: inotify(7), which a file in a mounted directory of another machine does not send; a reader in each
 worker, of which some could have other rules.
@@ -21,8 +22,10 @@ from filestored.errors import AccessFileError
 CHECK_SECONDS = 1.0
 """Interval of the comparisons."""
 
-_Version = tuple[int, ...] | None
-"""Device, inode, times and size of a version of the file; None for a missing file."""
+_Version = tuple[int, ...]
+"""Device, inode, times and size of a version of the file."""
+
+_NOT_READ: _Version = ()
 
 
 class AccessWatcher:
@@ -35,7 +38,8 @@ class AccessWatcher:
         self._path = path
         self._use = use
         self._text = ""
-        self._version: _Version = None
+        self._version = _NOT_READ
+        self._failure = ""
         self._wake = threading.Event()
         self._stopped = False
 
@@ -68,18 +72,25 @@ class AccessWatcher:
 
     def _compare(self, is_requested: bool) -> None:
         """Read the file if it has changed, or if that is requested."""
+        failure = ""
         try:
             version = _version(self._path)
             if version == self._version and not is_requested:
                 return
             self._version = version
-            text = _read(self._path)
-        except (AccessFileError, OSError) as error:
+            self._use_text(_read(self._path))
+        except AccessFileError as error:
             self._reactor.callFromThread(self._report, str(error))
-        else:
-            if text != self._text:
-                self._text = text
-                self._reactor.callFromThread(self._change, text)
+        except OSError as error:
+            self._version, failure = _NOT_READ, str(error)
+            if failure != self._failure or is_requested:
+                self._reactor.callFromThread(self._report, failure)
+        self._failure = failure
+
+    def _use_text(self, text: str) -> None:
+        if text != self._text:
+            self._text = text
+            self._reactor.callFromThread(self._change, text)
 
     def _change(self, text: str) -> None:
         if not self._stopped:
@@ -99,8 +110,5 @@ def _read(path: str) -> str:
 
 
 def _version(path: str) -> _Version:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
+    status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
