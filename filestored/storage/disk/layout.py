@@ -91,6 +91,8 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
     path = os.path.join(store, BUCKETS, name)
     exists = os.path.lexists(os.path.join(path, format_file.NAME))
     if not exists:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise UnusableStore(f"{path} is not a directory; remove it")
         if not create:
             raise NotFound
         with error_context(store, "store"), opened(store) as root:
