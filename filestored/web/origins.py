@@ -103,7 +103,8 @@ def is_preflight(request: IStreamedRequest) -> bool:
 def allows_origin(request: IStreamedRequest, cors: Collection[str]) -> bool:
     """Return whether the page that sends the request is of one of the origins; let it read the response then.
 
-    Any cache is told that the response differs by origin.
+    Any cache is told that the response differs by origin, also of a bucket without origins: otherwise the
+    field would tell clients without credentials that a bucket exists.
     """
     request.set_headers(_VARY)
     values = request.header_values(b"origin") if b"origin" in request.received else ()

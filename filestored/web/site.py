@@ -122,8 +122,7 @@ class Root(AsyncResource):
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
             return self._page if request.path == b"/" else self._page_of_bucket
-        cors = self._guard.cors(name)
-        if cors and allows_origin(request, cors):
+        if self._guard.rules is not None and allows_origin(request, self._guard.cors(name)):
             if is_preflight(request):
                 return Preflight()
         else:

@@ -172,3 +172,11 @@ def test_rebound_name_is_421_with_any_credentials(served, lines, target):
                 "\r\n".join([f"{method} {target} HTTP/1.1", "Host: evil.example", *lines, "", ""]).encode()
             )
             assert 421 == peer.read_response(method).status
+
+
+@pytest.mark.parametrize("target", [f"files/{HASH}", f"files/{'0' * 64}", "files/", "", "usage", "x"])
+@pytest.mark.parametrize("lines", [(), (origin(EVIL),)])
+def test_refusal_does_not_show_that_a_bucket_has_origins(ask, target, lines):
+    closed, unknown = (ask("GET", f"/buckets/{name}/{target}", lines) for name in ("closed", "unknown"))
+    assert 401 == closed.status
+    assert unknown.undated == closed.undated
