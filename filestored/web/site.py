@@ -28,7 +28,7 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight
+from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight, vary_by_origin
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -122,9 +122,13 @@ class Root(AsyncResource):
         """Return the resource of a path within a bucket. Raises `HTTPError`."""
         if path == [b""] and wants_page(request):
             return self._page if request.path == b"/" else self._page_of_bucket
-        if self._guard.rules is not None and allows_origin(request, self._guard.cors(name)):
+        cors = self._guard.cors(name)
+        if cors and allows_origin(request, cors):
             if is_preflight(request):
                 return Preflight()
         else:
             self._origins.check(request)
-        return self._buckets.find(name, path, request)
+        found = self._buckets.find(name, path, request)
+        if cors:
+            vary_by_origin(request)
+        return found
