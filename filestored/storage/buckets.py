@@ -247,6 +247,8 @@ class Buckets:
             self._sweeper.set(name, bucket.backend, limits.expire)
 
     def _not_opened(self, failure: Failure, name: str) -> None:
+        if failure.check(StoreMissing):
+            return  # logged with its reason
         self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(failure.value))
 
     def _not_closed(self, failure: Failure, name: str) -> None:
