@@ -143,6 +143,9 @@ class IStore(Interface):
         Only a store with an `ILimitedBackend` can have limits.
         """
 
+    def in_use() -> "AbstractContextManager[None]":
+        """Keep the store of a bucket open during the context, also between calls of its methods."""
+
 
 class IBuckets(Interface):
     """The buckets besides the default one, each with a store of its own."""

@@ -1,14 +1,16 @@
 """Hooks and fixtures of all tests: workers, slow tests, required tools, leak check, a real daemon."""
 
+import glob
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import pytest
 
+from filestored import account_admin
 from tests import reactor_timeouts
 from tests.daemon_process import Running, start
 from tests.inherited_signals import restore_signals
@@ -16,8 +18,8 @@ from tests.leak_check import left_since, open_resources, run_obstore, run_reacto
 from tests.seaweedfs import Prefix, SeaweedFS
 from tests.tools import advice, find_tool
 
-SLOW_FIXTURES = {"start_daemon", "script", "start_on"}
-"""Fixtures that start a daemon for one test, which takes a second or more."""
+SLOW_FIXTURES = {"start_daemon", "script", "start_on", "open_page"}
+"""Fixtures that start a daemon for one test, or a browser, which takes a second or more."""
 
 MEMORY_DIRECTORY = "/dev/shm"
 MIN_MEMORY_BYTES = 4 << 30
@@ -165,6 +167,37 @@ def start_daemon(tmp_path: os.PathLike[str]) -> Iterator[partial[Running]]:
 def daemon(start_daemon: partial[Running]) -> Running:
     """A daemon with one process, ready."""
     return start_daemon("--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def share_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """A function like `start_daemon` for all tests of a module: equal words return the same daemon."""
+    started: list[Running] = []
+
+    @cache
+    def start_once(*options: str, **more: Any) -> Running:
+        return start(str(tmp_path_factory.mktemp("daemon")), started, *options, **more)
+
+    yield start_once
+    for running in started:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(share_daemon: Callable[..., Running]) -> Running:
+    """A daemon with one process, for all tests of a module."""
+    return share_daemon("--workers", "1")
+
+
+@pytest.fixture
+def empty_daemon(shared_daemon: Running) -> Running:
+    """The daemon of the module, without files and accounts."""
+    for path in glob.glob(os.path.join(shared_daemon.store, "??", "*")):
+        os.unlink(path)
+    images = os.path.join(shared_daemon.directory, "images")
+    for name in account_admin.names(images):
+        account_admin.delete(images, name)
+    return shared_daemon
 
 
 # --- a real object store ---------------------------------------------------------------------

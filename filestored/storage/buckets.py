@@ -5,12 +5,13 @@ prefix in an object store. It is made by the first upload; until then `EmptyStor
 
 The stores share threads, upload slots and health with the default bucket, which is always open. An open store
 on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when more than
-`MAX_OPEN_BUCKETS` are open; never while an upload or a job of it is under way. A bucket in which files expire
-stays open.
+`MAX_OPEN_BUCKETS` are open; never while an upload, a job or a list of it is under way. A bucket in which
+files expire stays open.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
@@ -86,7 +87,7 @@ class _Bucket:
         store = self.store
         return (
             self.close is not None
-            and not (self._jobs.running or store.uploads_in_flight)
+            and not (self._jobs.running or store.uploads_in_flight or store.users)
             and store.limits.expire is None
         )
 
@@ -180,7 +181,7 @@ class Buckets:
         try:
             bucket = self._open.get(name) or await self._open_now(name, create=create)
         except NotFound:
-            return self._empty
+            return self._empty.limited(self._limits.get(name, NO_LIMITS))
         finally:
             lock.release()
         return bucket.store
@@ -220,11 +221,15 @@ class EmptyStore:
     """A store without files, to which nothing is uploaded."""
 
     degraded = None
-    limits = NO_LIMITS
 
-    def __init__(self, algorithm: Algorithm, max_size: int) -> None:
+    def __init__(self, algorithm: Algorithm, max_size: int, limits: BucketLimits = NO_LIMITS) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
+        self.limits = limits
+
+    def limited(self, limits: BucketLimits) -> "EmptyStore":
+        """Return an empty store with these limits."""
+        return EmptyStore(self.algorithm, self.max_size, limits)
 
     def parse(self, text: str) -> Digest:
         """See `IStore.parse`."""
@@ -260,3 +265,7 @@ class EmptyStore:
 
     def set_limits(self, limits: BucketLimits) -> None:
         """Do nothing."""
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Return a context without effect: nothing is open."""
+        return nullcontext()

@@ -12,7 +12,8 @@ Blocking calls are made in I/O threads, one pool per kind (`threads`). Exception
 (`read_circuit_breaker`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EAGAIN
 from functools import partial
@@ -108,6 +109,7 @@ class Store:
     """
 
     uploads_in_flight = 0
+    users = 0
     limits = BucketLimits()
 
     def __init__(
@@ -267,6 +269,15 @@ class Store:
         if limits != BucketLimits() or ILimitedBackend.providedBy(self._backend):
             ILimitedBackend(self._backend).set_limits(limits)
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """See `IStore.in_use`. `users` is the number of open contexts."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+
     async def _list(self, listed: "Deferred[_T]") -> _T:
         """Await a list or a count; classify its errors."""
         try:
@@ -323,9 +334,10 @@ class Store:
         if (preparation := self._commits.prepare()) is not None:
             await preparation.addErrback(_ignore)  # a full disk must not prevent deletions
         try:
-            current, deleted = await self._threads.write(self._unlink, digest)
-            if deleted:
-                await self._commits.flush_names(current)
+            with self.in_use():
+                current, deleted = await self._threads.write(self._unlink, digest)
+                if deleted:
+                    await self._commits.flush_names(current)
         except NotFound:
             return False
         except OSError as error:

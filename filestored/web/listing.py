@@ -47,7 +47,8 @@ class FileList(AsyncResource):
         """200 and a page, or all files as a stream; 400 for a malformed query."""
         after, limit = self._after(request), _limit(request)
         if wants_ndjson(request.header(b"accept")):
-            await self._stream(request, after, limit)
+            with self._store.in_use():
+                await self._stream(request, after, limit)
             return
         page = MAX_PAGE_FILES if limit is None else limit
         files = await self._store.entries(after, page)

@@ -1,5 +1,6 @@
 """Checks of accessibility by axe-core: rules, looks of the page, and notes of what is found in its states."""
 
+import os
 from importlib.resources import files
 
 import pytest
@@ -21,6 +22,9 @@ LOOKS = [
     for width in (390, 1280)
     for scheme in ("light", "dark")
 ]
+
+PAIRED_LOOKS = LOOKS if "FILESTORED_DEEP" in os.environ else [LOOKS[number] for number in (0, 3, 5, 6)]
+"""Half of them, which have each pair of a language, a width and a scheme; all in a long proof."""
 
 
 class Checks:

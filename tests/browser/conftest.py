@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.daemon_process import Running
 from tests.tools import find_tool
 
 ARGUMENTS = [
@@ -100,6 +101,12 @@ def open_page(chromium: Chromium) -> Iterator[Callable[..., Page]]:
     yield visits.open
     chromium.run(visits.close)
     assert [] == visits.complaints
+
+
+@pytest.fixture
+def daemon(empty_daemon: Running) -> Running:
+    """The daemon of the module, without files and accounts."""
+    return empty_daemon
 
 
 @pytest.hookimpl(tryfirst=True)

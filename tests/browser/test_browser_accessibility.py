@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.axe_checks import LOOKS, RULES, Checks
+from tests.browser.axe_checks import PAIRED_LOOKS, RULES, Checks
 from tests.browser.page_actions import (
     choose,
     choose_images,
@@ -19,7 +19,7 @@ from tests.browser.page_actions import (
 pytestmark = pytest.mark.needs("chromium")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", PAIRED_LOOKS)
 def test_axe_finds_nothing_about_files(open_page, daemon, look):
     page = open_page(daemon.url, **look)
     checks = Checks(page)
@@ -43,7 +43,7 @@ def test_axe_finds_nothing_about_files(open_page, daemon, look):
     assert checks.rules >= RULES
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", PAIRED_LOOKS)
 def test_axe_finds_nothing_about_images(open_page, daemon, look):
     page = open_page(f"{daemon.url}#images", **look)
     checks = Checks(page)

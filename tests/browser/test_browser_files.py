@@ -95,7 +95,8 @@ def test_a_file_that_is_too_large_is_refused_in_words(open_page, start_daemon):
     expect(row(page, "small.bin").locator(".state")).to_have_text("Stored")
 
 
-def test_a_server_that_is_gone_is_told_in_words(open_page, daemon):
+def test_a_server_that_is_gone_is_told_in_words(open_page, start_daemon):
+    daemon = start_daemon("--workers", "1")
     page = open_page(daemon.url)
     daemon.end()
     choose(page, named("late.txt", b"late"))

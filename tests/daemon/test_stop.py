@@ -117,16 +117,14 @@ def test_stop_is_reported_to_systemd(daemon):
         assert "STOPPING=1" in receiver.recv(1000).decode()
 
 
-GROUP = pytest.mark.parametrize(
-    "numbers",
-    [
-        [signal.SIGTERM],
-        [signal.SIGINT],
-        [signal.SIGTERM, signal.SIGTERM],
-        [signal.SIGTERM, signal.SIGINT],
-        [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP],
-    ],
-)
+SINGLE_SIGNALS = [[signal.SIGTERM], [signal.SIGINT]]
+SEVERAL_SIGNALS = [
+    [signal.SIGTERM, signal.SIGTERM],
+    [signal.SIGTERM, signal.SIGINT],
+    [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP],
+]
+GROUP = pytest.mark.parametrize("numbers", [*SINGLE_SIGNALS, *SEVERAL_SIGNALS])
+SEVERAL = pytest.mark.parametrize("numbers", SEVERAL_SIGNALS)
 
 
 @WORKERS
@@ -142,7 +140,7 @@ def test_signals_to_an_idle_process_group_stop_it_without_an_error(start_daemon,
 
 
 @WORKERS
-@GROUP
+@SEVERAL
 def test_signals_to_a_process_group_at_the_same_time_let_an_upload_finish(start_daemon, workers, numbers):
     daemon = start_daemon("--workers", workers, "--drain", "3600", new_session=True)
     with half_an_upload(daemon) as connection:

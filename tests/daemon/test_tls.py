@@ -30,6 +30,12 @@ def files(tmp_path):
     return TLSFiles(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def kept_files(tmp_path_factory):
+    """Files that no test changes."""
+    return TLSFiles(tmp_path_factory.mktemp("tls"))
+
+
 def connect(daemon, files, *protocols):
     """Return a TLS connection that trusts the root, and offers these protocols by ALPN."""
     context = ssl.create_default_context(cafile=files.root_file)
@@ -51,14 +57,14 @@ def health(connection):
 
 @WORKERS
 @pytest.mark.needs("curl")
-def test_curl_which_offers_h2_is_served_with_http_1_1(start_daemon, files, workers):
-    daemon = start_daemon("--workers", workers, listen=files.endpoint())
+def test_curl_which_offers_h2_is_served_with_http_1_1(share_daemon, kept_files, workers):
+    daemon = share_daemon("--workers", workers, listen=kept_files.endpoint())
     command = [
         "curl",
         "--silent",
         "--show-error",
         "--cacert",
-        files.root_file,
+        kept_files.root_file,
         "--write-out",
         " %{http_version}",
     ]
@@ -77,24 +83,24 @@ def test_curl_which_offers_h2_is_served_with_http_1_1(start_daemon, files, worke
         (("http/1.0",), "http/1.0"),
     ],
 )
-def test_alpn_chooses_http_1_1(start_daemon, files, offered, chosen):
-    daemon = start_daemon("--workers", "1", listen=files.endpoint())
-    with connect(daemon, files, *offered) as connection:
+def test_alpn_chooses_http_1_1(share_daemon, kept_files, offered, chosen):
+    daemon = share_daemon("--workers", "1", listen=kept_files.endpoint())
+    with connect(daemon, kept_files, *offered) as connection:
         assert chosen == connection.selected_alpn_protocol()
         assert health(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_client_of_h2_only_gets_the_alert_no_application_protocol(start_daemon, files):
-    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+def test_client_of_h2_only_gets_the_alert_no_application_protocol(share_daemon, kept_files):
+    daemon = share_daemon("--workers", "1", listen=kept_files.endpoint())
     with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
-        connect(daemon, files, "h2")
+        connect(daemon, kept_files, "h2")
     assert "Traceback" not in daemon.log
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_both_tls_versions_are_served(start_daemon, files, version):
-    daemon = start_daemon("--workers", "1", listen=files.endpoint())
-    context = ssl.create_default_context(cafile=files.root_file)
+def test_both_tls_versions_are_served(share_daemon, kept_files, version):
+    daemon = share_daemon("--workers", "1", listen=kept_files.endpoint())
+    context = ssl.create_default_context(cafile=kept_files.root_file)
     context.minimum_version = context.maximum_version = version
     with context.wrap_socket(daemon.connect(), server_hostname="localhost") as connection:
         assert health(connection).startswith(b"HTTP/1.1 200 ")
@@ -113,9 +119,9 @@ def test_tls_on_an_ipv6_address(start_daemon, files):
 
 
 @WORKERS
-def test_large_file_comes_back_over_tls_on_one_connection(start_daemon, files, workers):
-    daemon = start_daemon("--workers", workers, listen=files.endpoint())
-    data, trust = os.urandom(16_000_000), {"verify": files.root_file, "timeout": 60}
+def test_large_file_comes_back_over_tls_on_one_connection(share_daemon, kept_files, workers):
+    daemon = share_daemon("--workers", workers, listen=kept_files.endpoint())
+    data, trust = os.urandom(16_000_000), {"verify": kept_files.root_file, "timeout": 60}
     with requests.Session() as session:
         url = f"https://localhost:{daemon.port}/"
         name = session.post(url, data=data, headers={"Content-Type": "a/b"}, **trust).text.strip()
@@ -323,10 +329,11 @@ def test_proxy_header_comes_before_tls(start_daemon, files, workers):
 
 @pytest.mark.parametrize("client", PROXY_HEADERS)
 @pytest.mark.parametrize("cut", [16, 20, 100])
-def test_proxy_header_in_two_pieces_and_a_large_file_behind_it(start_daemon, files, client, cut):
-    daemon = start_daemon("--workers", "1", "--access-log", "-", listen=f"haproxy:{files.endpoint()}")
-    context = ssl.create_default_context(cafile=files.root_file)
+def test_proxy_header_in_two_pieces_and_a_large_file_behind_it(share_daemon, kept_files, client, cut):
+    daemon = share_daemon("--workers", "1", "--access-log", "-", listen=f"haproxy:{kept_files.endpoint()}")
+    context = ssl.create_default_context(cafile=kept_files.root_file)
     header, content = PROXY_HEADERS[client], os.urandom(5_000_000)
+    before = daemon.log.count(client)
     plain = daemon.connect()
     plain.sendall(header[:cut])
     time.sleep(0.1)
@@ -335,7 +342,7 @@ def test_proxy_header_in_two_pieces_and_a_large_file_behind_it(start_daemon, fil
         head = request_head("/", f"Content-Length: {len(content)}", "Content-Type: a/b", method="POST")
         name = connection.request(head + content).body.decode()
         assert content == connection.request(request_head(f"/files/{name}")).body
-    until(lambda: daemon.log.count(client) == 2, "the log has the client of both requests")
+    until(lambda: daemon.log.count(client) == before + 2, "the log has the client of both requests")
 
 
 @pytest.mark.parametrize(
@@ -348,13 +355,13 @@ def test_proxy_header_in_two_pieces_and_a_large_file_behind_it(start_daemon, fil
         b"PROXY",
     ],
 )
-def test_malformed_proxy_header_ends_the_connection(start_daemon, files, header):
-    daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
+def test_malformed_proxy_header_ends_the_connection(share_daemon, kept_files, header):
+    daemon = share_daemon("--workers", "1", listen=f"haproxy:{kept_files.endpoint()}")
     with daemon.connect() as plain:
         plain.sendall(header)
         plain.shutdown(socket.SHUT_WR)
         assert BlockingClient(plain).ended()
-    with connect_as_proxy(daemon, files) as connection:
+    with connect_as_proxy(daemon, kept_files) as connection:
         assert health(connection).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in daemon.log
 
@@ -364,28 +371,28 @@ def proxied_certificate(daemon, files):
         return connection.getpeercert(binary_form=True)
 
 
-def test_proxied_tls_connection_without_the_header_is_closed(start_daemon, files):
-    daemon = start_daemon("--workers", "1", listen=f"haproxy:{files.endpoint()}")
+def test_proxied_tls_connection_without_the_header_is_closed(share_daemon, kept_files):
+    daemon = share_daemon("--workers", "1", listen=f"haproxy:{kept_files.endpoint()}")
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        connect(daemon, files)
+        connect(daemon, kept_files)
     assert "Traceback" not in daemon.log
 
 
-def test_plain_http_on_a_tls_port_ends_the_connection(start_daemon, files):
-    daemon = start_daemon("--workers", "1", listen=files.endpoint())
+def test_plain_http_on_a_tls_port_ends_the_connection(share_daemon, kept_files):
+    daemon = share_daemon("--workers", "1", listen=kept_files.endpoint())
     with daemon.connect() as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert not plain.recv(4096).startswith(b"HTTP/")
     assert "Traceback" not in daemon.log
 
 
-def test_client_that_leaves_without_close_notify_is_not_an_error(start_daemon, files):
-    daemon = start_daemon("--workers", "1", listen=files.endpoint())
-    connection = connect(daemon, files)
+def test_client_that_leaves_without_close_notify_is_not_an_error(share_daemon, kept_files):
+    daemon = share_daemon("--workers", "1", listen=kept_files.endpoint())
+    connection = connect(daemon, kept_files)
     assert health(connection).startswith(b"HTTP/1.1 200 ")
     with socket.socket(fileno=connection.detach()):
         pass
-    with connect(daemon, files) as other:
+    with connect(daemon, kept_files) as other:
         assert health(other).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in daemon.log
 

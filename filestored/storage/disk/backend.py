@@ -33,7 +33,7 @@ from filestored.interfaces import (
 )
 from filestored.storage.admission import free_bytes
 from filestored.storage.disk.aliases import AliasChain
-from filestored.storage.disk.directory import StoreRoot, error_context
+from filestored.storage.disk.directory import CLOSED, StoreRoot, error_context
 from filestored.storage.disk.file_cache import MAX_FILE_BYTES, CachedFile, FileCache
 from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.quarantine import Quarantine
@@ -242,8 +242,9 @@ class DiskBackend:
         return free_bytes(self._calls.fstatvfs(self._root), self._reserve)
 
     def close(self) -> None:
-        """Close all descriptors. No call may be running."""
+        """Close all descriptors. No call may be running; a later one fails with EBADF."""
         self._opened.close()
+        self._root = CLOSED
 
 
 @implementer(IStoredFile, IFileBacked, IRevalidatable)

@@ -33,6 +33,9 @@ from filestored.storage.health import UNFIT
 VOLUME_NAMES = frozenset({TMP_DIR, "lost+found", "System Volume Information", "$RECYCLE.BIN"})
 """Names in a directory that counts as empty, besides hidden ones: those of a new volume."""
 
+CLOSED = -1
+"""Descriptor of a closed directory: each system call fails with EBADF."""
+
 Report = Callable[[OSError], None]
 """Called with the error that prevents the preparation of a directory."""
 
@@ -267,8 +270,9 @@ class StoreRoot:
         self.flush(self.descriptor)
 
     def close(self) -> None:
-        """Close ``FORMAT``."""
+        """Close ``FORMAT``, and forget the directory: its descriptor may soon be that of another one."""
         os.close(self._format)
+        self.descriptor = self._format = CLOSED
 
 
 def flush_root(root: int, calls: Syscalls) -> None:

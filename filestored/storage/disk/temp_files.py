@@ -134,8 +134,8 @@ class TempFiles:
                 self._remove_if_stale(name, tmp)
 
     def close(self) -> None:
-        """Close ``tmp/``."""
-        tmp, self._tmp = self._tmp, -1
+        """Close ``tmp/``, and forget the directory of the store."""
+        tmp, self._tmp, self._root = self._tmp, -1, -1
         if tmp is not None and tmp >= 0:
             os.close(tmp)
 

@@ -143,10 +143,11 @@ class ExpirySweeper:
             if bucket is not None:
                 bucket.removed = True
                 self._changed.notify()
-            if bucket is None or bucket is not self._swept:
+            swept = self._swept  # an earlier call may have removed it
+            if swept is None or swept.name != name:
                 return succeed(None)
             ended: Deferred[None] = Deferred()
-            bucket.waiting.append(ended)
+            swept.waiting.append(ended)
             return ended
 
     def stop(self) -> "Deferred[None]":
@@ -154,7 +155,8 @@ class ExpirySweeper:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        return gatherResults(map(self.remove, list(self._buckets))).addCallback(lambda _: None)
+            names = {*self._buckets, *([self._swept.name] if self._swept is not None else [])}
+        return gatherResults(map(self.remove, names)).addCallback(lambda _: None)
 
     # --- in the thread --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import stat
+from contextlib import closing
 
 import pytest
 from twisted.internet.defer import maybeDeferred
@@ -332,3 +333,22 @@ def test_shards_that_were_removed_are_empty(disk, place):
         if len(name) == 2 and name != digest_of(HELLO).shard:
             os.rmdir(os.path.join(place, name))
     assert [digest_of(HELLO)] == [each.digest for each in disk.entries(None, 9)]
+
+
+def test_closed_backend_reads_and_writes_nothing_of_the_next_one(tmp_path):
+    first, second = (str(tmp_path / name) for name in ("first", "second"))
+    closed = DiskBackend(first, prepare(first, "md5"))
+    closed.close()
+    with closing(DiskBackend(second, prepare(second, "md5"))) as other:  # it has the same descriptors
+        put(other, HELLO)
+        for call in (
+            lambda: closed.open(digest_of(HELLO)),
+            lambda: closed.entries(None, 9),
+            lambda: closed.describe(digest_of(HELLO)),
+            lambda: put(closed, b"other"),
+            lambda: closed.delete(digest_of(HELLO)),
+            closed.free_space,
+        ):
+            with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+                call()
+        assert [digest_of(HELLO)] == other.digests(None, 9)

@@ -385,7 +385,7 @@ def test_removed_bucket_is_not_swept(disk, place, sweeper, reactor):
     assert names(HELLO) == stored(disk)
 
 
-def test_removal_fires_when_the_sweep_has_ended(disk, place, sweeper, reactor, monkeypatch):
+def test_each_removal_and_stop_fires_when_the_sweep_has_ended(disk, place, sweeper, reactor, monkeypatch):
     entered, go_on = threading.Event(), threading.Event()
     claimed = disk.claimed_sweep
 
@@ -401,13 +401,13 @@ def test_removal_fires_when_the_sweep_has_ended(disk, place, sweeper, reactor, m
     make_old(place, HELLO)
     sweeper.set("builds", disk, 0.1)
     assert entered.wait(30)
-    removed = sweeper.remove("builds")
+    removed = [sweeper.remove("builds"), sweeper.remove("builds"), sweeper.stop()]
     reactor.run()
-    assert not removed.called
+    assert [False] * 3 == [each.called for each in removed]
     go_on.set()
     until(lambda: reactor.calls, "the sweep has ended")
     reactor.run()
-    assert removed.called
+    assert [True] * 3 == [each.called for each in removed]
     assert names(HELLO) == stored(disk)
 
 
