@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
+from filestored.errors import BucketMissing, StoreMissing
 from filestored.interfaces import IBackend
 from filestored.settings import Settings
 from filestored.storage.admission import UploadSlots
@@ -103,8 +104,10 @@ class FileStores:
     def _disk_backend(
         self, path: str, own: Algorithm, file_cache: FileCache
     ) -> tuple[DiskBackend, MakeLedger]:
-        backend = DiskBackend(path, own, reserve=self._settings.reserve, file_cache=file_cache)
-        return backend, partial(DiskUsage, path)
+        missing = StoreMissing if path == self._settings.store else BucketMissing
+        reserve = self._settings.reserve
+        backend = DiskBackend(path, own, reserve=reserve, file_cache=file_cache, missing=missing)
+        return backend, partial(DiskUsage, path, missing=missing)
 
     def _object_backend(
         self, client: "ObjectStoreClient", own: Algorithm

@@ -229,11 +229,13 @@ def _flush_parent(path: str, calls: Syscalls) -> None:
 class StoreRoot:
     """A directory with ``FORMAT``, open as `descriptor`, which the caller owns. Blocking.
 
-    Raises `OSError`; `FileNotFoundError` without ``FORMAT``. The caller closes it.
+    Raises `OSError`; `FileNotFoundError` without ``FORMAT``. The caller closes it. `missing` is the error for
+    a directory that was removed.
     """
 
-    def __init__(self, descriptor: int, calls: Syscalls) -> None:
+    def __init__(self, descriptor: int, calls: Syscalls, missing: type[StoreMissing] = StoreMissing) -> None:
         self.descriptor = descriptor
+        self._missing = missing
         self._calls = calls
         self._format = calls.open(format_file.NAME, FILE_FLAGS, dir_fd=descriptor)
         self._confirms_by_read = syncfs_is_reliable(os.fstat(descriptor).st_dev)
@@ -257,7 +259,7 @@ class StoreRoot:
         try:
             self._calls.stat(format_file.NAME, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            raise StoreMissing from None
+            raise self._missing from None
 
     def make(self, name: str) -> None:
         """Create a subdirectory, durably, unless it exists. Raises `StoreMissing` or `OSError`.

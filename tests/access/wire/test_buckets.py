@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import pytest
 
@@ -13,7 +14,14 @@ ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
 READER = Token("reader", {"one": ["read"], "two": ["list", "read"], "unwritten": ["read"]})
 ACCESS = access_text(
     *(ADMIN, READER, Token("nothing", {})),
-    *(Bucket("one"), Bucket("two"), Bucket("unused"), Bucket("public", public=["read", "write"])),
+    *(
+        Bucket("one"),
+        Bucket("two"),
+        Bucket("removed"),
+        Bucket("with-quota", [], ["max_files = 9"]),
+        Bucket("unused"),
+        Bucket("public", public=["read", "write"]),
+    ),
 )
 ADMIN_LINE = (bearer(ADMIN.secret),)
 JSON = "Accept: application/json"
@@ -199,3 +207,18 @@ def test_no_spelling_of_an_address_avoids_the_token(ask, spelling):
             assert SECRET_FILE not in answer.body
     assert SECRET_FILE == ask("GET", f"/files/{SECRET_HASH}", ADMIN_LINE).body
     assert SECRET_FILE == ask("GET", f"/buckets/one/files/{SECRET_HASH}", ADMIN_LINE).body
+
+
+@pytest.mark.parametrize("bucket", ["removed", "with-quota"])
+def test_removed_directory_of_a_bucket_suspends_no_other_bucket(served, ask, bucket):
+    content = b"a file of a bucket that is removed"
+    digest = hashlib.sha256(content).hexdigest()
+    assert 201 == put(ask, f"/buckets/{bucket}", content).status
+    shutil.rmtree(os.path.join(served.store, "buckets", bucket))
+    removed = f"/buckets/{bucket}/files/{digest}"
+    assert 503 == put(ask, f"/buckets/{bucket}", b"another file").status
+    assert 503 == ask("GET", removed, ADMIN_LINE).status
+    for prefix in ("", "/buckets/one"):
+        assert put(ask, prefix, content).status in (200, 201)
+        assert 200 == ask("DELETE", f"{prefix}/files/{digest}", ADMIN_LINE).status
+    assert 200 == ask("GET", "/health").status
