@@ -75,9 +75,8 @@ class DiskBackend:
         file_cache: FileCache | None = None,
         missing: type[StoreMissing] = StoreMissing,
     ) -> None:
-        self._algorithm = algorithm
+        self._algorithm, self._reserve = algorithm, reserve
         self._calls = calls or Syscalls()
-        self._reserve = reserve
         with error_context(path, "store"), ExitStack() as opened:
             self._root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, self._root)
