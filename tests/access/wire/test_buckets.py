@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, bearer
+from tests.access.wire.kept_connection import KeptConnection
 from tests.daemon_process import Running
 
 ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
@@ -222,3 +223,12 @@ def test_removed_directory_of_a_bucket_suspends_no_other_bucket(served, ask, buc
         assert put(ask, prefix, content).status in (200, 201)
         assert 200 == ask("DELETE", f"{prefix}/files/{digest}", ADMIN_LINE).status
     assert 200 == ask("GET", "/health").status
+
+
+def test_bucket_is_closed_for_another_when_the_limit_of_open_files_is_low(start_with_access):
+    names = [f"b{number}" for number in range(8)]
+    text = access_text(ADMIN, *map(Bucket, names))
+    daemon = start_with_access(text, "--workers", "1", wrap=("prlimit", "--nofile=1024:1024"))
+    with KeptConnection(daemon.port) as ask:
+        for content in (b"first", b"second"):
+            assert [201] * len(names) == [put(ask, f"/buckets/{name}", content).status for name in names]
