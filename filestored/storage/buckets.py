@@ -3,9 +3,9 @@
 The store of a bucket has a directory of its own, ``buckets/<name>/`` in that of the default bucket, or such a
 prefix in an object store. It is made by the first upload; until then `EmptyStore` serves the bucket.
 
-The stores share threads, upload slots and health with the default bucket, which is always open. An open store
-on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when too many are open; never
-while an upload, a job or a list of it is under way. A bucket in which files expire stays open.
+The stores share threads, upload slots and health with the default bucket, which is always open. An open
+store on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when too many are
+open; never while an upload, a job or a list of it is under way. A bucket in which files expire stays open.
 """
 
 from collections import defaultdict
