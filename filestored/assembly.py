@@ -156,8 +156,8 @@ def make_server(
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
-    max_buckets = 0 if access is None else MAX_OPEN_BUCKETS
-    max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, max_buckets)
+    buckets_wanted = 0 if access is None else MAX_OPEN_BUCKETS
+    max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets_wanted)
     pools = ThreadPools(reactor)
     remote = is_url(settings.store) or is_url(settings.images)
     interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
@@ -173,7 +173,6 @@ def make_server(
     rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
     if access is not None:
         rules.use(access)
-        buckets.start()
 
     def stop_background() -> "Deferred[Any]":
         recovery.stop()

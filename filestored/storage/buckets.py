@@ -9,11 +9,11 @@ open; never while an upload, a job or a list of it is under way. A bucket in whi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -127,8 +127,8 @@ class Buckets:
     """All buckets, with the default one named `default_name`. Used in the reactor's thread only.
 
     `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `sweeper` deletes
-    expired files. `closing` is called before a store is closed, so that nothing keeps its files. When more
-    than `max_open` are open, idle ones are closed at once.
+    expired files. `closing` is called before a store is closed, so that nothing keeps its files. Before more
+    than `max_open` are open, idle ones are closed.
     """
 
     _log = Logger()
@@ -157,10 +157,6 @@ class Buckets:
         self._limits: Mapping[str, BucketLimits] = {}
         self._next_check: IDelayedCall | None = None
 
-    def start(self) -> None:
-        """Begin to close idle buckets."""
-        self._next_check = self._clock.callLater(CHECK_SECONDS, self._check)
-
     def stop(self) -> "Deferred[None]":
         """Close no more buckets, and delete no more files; fires when no deletion runs."""
         if self._next_check is not None:
@@ -182,6 +178,8 @@ class Buckets:
     def use_limits(self, limits: Mapping[str, BucketLimits]) -> None:
         """Use these limits from now on, by the names of the buckets."""
         self._limits = limits
+        if self._next_check is None:
+            self._next_check = self._clock.callLater(CHECK_SECONDS, self._check)
         for name, bucket in self._open.items():
             self._limit(name, bucket)
         for name, each in limits.items():
@@ -190,27 +188,37 @@ class Buckets:
                 opening.addErrback(self._not_opened, name)
 
     def close_idle(self) -> None:
-        """Close the buckets that are idle for `IDLE_SECONDS`, or at once those that are too many."""
+        """Close the buckets that are idle for `IDLE_SECONDS`."""
         oldest_use = self._clock.seconds() - IDLE_SECONDS
-        by_use = sorted(self._open.items(), key=lambda item: item[1].used)
-        too_many = len(by_use) - self._max_open
-        self._close(
-            name
-            for at, (name, bucket) in enumerate(by_use)
-            if bucket.is_idle and (at < too_many or bucket.used <= oldest_use)
+        self._close([name for name in self._idle() if self._open[name].used <= oldest_use])
+
+    async def _make_room(self) -> None:
+        """Close idle buckets until one more can be opened; if all are in use, more than allowed are open."""
+        others = sum(bucket.close is not None for bucket in self._open.values())
+        if others >= self._max_open:
+            await self._close(self._idle()[: others + 1 - self._max_open])
+
+    def _idle(self) -> list[str]:
+        """Return the names of idle buckets; the first one was used the longest time ago."""
+        return sorted(
+            (name for name, bucket in self._open.items() if bucket.is_idle),
+            key=lambda name: self._open[name].used,
         )
 
-    def _close(self, names: Iterable[str]) -> None:
-        """Close buckets that are idle."""
-        for name in tuple(names):
+    def _close(self, names: Sequence[str]) -> "Deferred[Any]":
+        """Close buckets that are idle; fires when that is done."""
+        if names:
             self._closing()
-            bucket = self._open.pop(name)
-            assert bucket.close is not None, "it is idle"
-            closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
-            closing.addErrback(self._not_closed, name)
+        return gatherResults(map(self._close_one, names))
+
+    def _close_one(self, name: str) -> "Deferred[None]":
+        bucket = self._open.pop(name)
+        assert bucket.close is not None, "it is idle"
+        closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
+        return closing.addErrback(self._not_closed, name)
 
     def _check(self) -> None:
-        self.start()
+        self._next_check = self._clock.callLater(CHECK_SECONDS, self._check)
         self.close_idle()
 
     async def _open_or_empty(self, name: str, *, create: bool) -> IStore:
@@ -225,6 +233,7 @@ class Buckets:
         return bucket.store
 
     async def _open_now(self, name: str, *, create: bool) -> _Bucket:
+        await self._make_room()
         try:
             opened = await self._run(self._open_store, name, create=create)
         except UnusableStore as error:
@@ -234,8 +243,6 @@ class Buckets:
             ) from None
         bucket = self._open[name] = _Bucket(opened, self._clock.seconds())
         self._limit(name, bucket)
-        if len(self._open) > self._max_open:
-            self.close_idle()
         return bucket
 
     def _limit(self, name: str, bucket: _Bucket) -> None:

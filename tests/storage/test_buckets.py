@@ -87,4 +87,4 @@ def test_no_more_buckets_stay_open_than_allowed():
     buckets = make_buckets(open_store, max_open=2)
     for name in ("one", "two", "three"):
         buckets.get(name, create=True)
-    assert ["one", "two"] == closed
+    assert ["one"] == closed
