@@ -69,8 +69,8 @@ class FileStores:
         """The store of the default bucket."""
         return self._default.store
 
-    def buckets(self, closing: "Callable[[], None]") -> Buckets:
-        """Return the buckets besides the default one; see `Buckets` for `closing`."""
+    def buckets(self, closing: "Callable[[], None]", max_open: int) -> Buckets:
+        """Return all buckets; see `Buckets` for `closing` and `max_open`."""
         open_bucket = self._open_object_bucket if is_url(self._settings.store) else self._open_disk_bucket
         return Buckets(
             self._reactor,
@@ -80,6 +80,7 @@ class FileStores:
             sweeper=ExpirySweeper(self._reactor),
             default=(DEFAULT_BUCKET, self._default),
             closing=closing,
+            max_open=max_open,
         )
 
     def _open_client(self, recovery: Recovery) -> None:

@@ -3,10 +3,9 @@
 The store of a bucket has a directory of its own, ``buckets/<name>/`` in that of the default bucket, or such a
 prefix in an object store. It is made by the first upload; until then `EmptyStore` serves the bucket.
 
-The stores share threads, upload slots and health with the default bucket, which is always open. An open store
-on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when more than
-`MAX_OPEN_BUCKETS` are open; never while an upload, a job or a list of it is under way. A bucket in which
-files expire stays open.
+The stores share threads, upload slots and health with the default bucket, which is always open. An open
+store on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when too many are
+open; never while an upload, a job or a list of it is under way. A bucket in which files expire stays open.
 """
 
 from collections import defaultdict
@@ -34,7 +33,6 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
-from filestored.settings import MAX_OPEN_BUCKETS
 from filestored.storage.health import Health
 from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.store import Store
@@ -129,7 +127,8 @@ class Buckets:
     """All buckets, with the default one named `default_name`. Used in the reactor's thread only.
 
     `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `sweeper` deletes
-    expired files. `closing` is called before a store is closed, so that nothing keeps its files.
+    expired files. `closing` is called before a store is closed, so that nothing keeps its files. When more
+    than `max_open` are open, idle ones are closed at once.
     """
 
     _log = Logger()
@@ -144,6 +143,7 @@ class Buckets:
         sweeper: ExpirySweeper,
         default: tuple[str, OpenedStore],
         closing: Callable[[], None],
+        max_open: int,
     ) -> None:
         self._clock = clock
         self._open_store = open_store
@@ -151,6 +151,7 @@ class Buckets:
         self._empty = empty
         self._sweeper = sweeper
         self._closing = closing
+        self._max_open = max_open
         self._open = {default[0]: _Bucket(default[1], clock.seconds())}
         self._locks: defaultdict[str, DeferredLock] = defaultdict(DeferredLock)
         self._limits: Mapping[str, BucketLimits] = {}
@@ -192,7 +193,7 @@ class Buckets:
         """Close the buckets that are idle for `IDLE_SECONDS`, or at once those that are too many."""
         oldest_use = self._clock.seconds() - IDLE_SECONDS
         by_use = sorted(self._open.items(), key=lambda item: item[1].used)
-        too_many = len(by_use) - MAX_OPEN_BUCKETS
+        too_many = len(by_use) - self._max_open
         self._close(
             name
             for at, (name, bucket) in enumerate(by_use)
@@ -233,7 +234,7 @@ class Buckets:
             ) from None
         bucket = self._open[name] = _Bucket(opened, self._clock.seconds())
         self._limit(name, bucket)
-        if len(self._open) > MAX_OPEN_BUCKETS:
+        if len(self._open) > self._max_open:
             self.close_idle()
         return bucket
 

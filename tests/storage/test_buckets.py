@@ -24,7 +24,7 @@ def unusable(name, *, create):
     raise UnusableStore(f"{name} has no FORMAT")
 
 
-def make_buckets(open_store):
+def make_buckets(open_store, max_open=10):
     backend, clock = MemoryBackend(OWN), Clock()
     default = OpenedStore(Store(backend, OWN, maybeDeferred), backend, JobCount(), None)
     return Buckets(
@@ -35,6 +35,7 @@ def make_buckets(open_store):
         sweeper=ExpirySweeper(clock),
         default=("default", default),
         closing=lambda: None,
+        max_open=max_open,
     )
 
 
@@ -73,3 +74,17 @@ def test_bucket_that_cannot_be_read_is_not_an_empty_one(store):
 def test_file_in_the_place_of_a_bucket_is_not_an_empty_one(store):
     with open(f"{store}/buckets/one", "wb"), pytest.raises(UnusableStore, match="Not a directory"):
         prepare_bucket(store, "one", OWN, create=False)
+
+
+def test_no_more_buckets_stay_open_than_allowed():
+    closed = []
+
+    def open_store(name, *, create):
+        backend = MemoryBackend(OWN)
+        store = Store(backend, OWN, maybeDeferred)
+        return OpenedStore(store, backend, JobCount(), lambda: closed.append(name))
+
+    buckets = make_buckets(open_store, max_open=2)
+    for name in ("one", "two", "three"):
+        buckets.get(name, create=True)
+    assert ["one", "two"] == closed

@@ -74,9 +74,8 @@ class DiskBackend:
         batch_flush_min: int | None = None,
         file_cache: FileCache | None = None,
     ) -> None:
-        self._algorithm = algorithm
+        self._algorithm, self._reserve = algorithm, reserve
         self._calls = calls or Syscalls()
-        self._reserve = reserve
         with error_context(path, "store"), ExitStack() as opened:
             self._root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, self._root)

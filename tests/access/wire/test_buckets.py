@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, bearer
+from tests.access.wire.kept_connection import KeptConnection
 from tests.daemon_process import Running
 
 ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
@@ -199,3 +200,12 @@ def test_no_spelling_of_an_address_avoids_the_token(ask, spelling):
             assert SECRET_FILE not in answer.body
     assert SECRET_FILE == ask("GET", f"/files/{SECRET_HASH}", ADMIN_LINE).body
     assert SECRET_FILE == ask("GET", f"/buckets/one/files/{SECRET_HASH}", ADMIN_LINE).body
+
+
+def test_bucket_is_closed_for_another_when_the_limit_of_open_files_is_low(start_with_access):
+    names = [f"b{number}" for number in range(8)]
+    text = access_text(ADMIN, *map(Bucket, names))
+    daemon = start_with_access(text, "--workers", "1", wrap=("prlimit", "--nofile=1024:1024"))
+    with KeptConnection(daemon.port) as ask:
+        for content in (b"first", b"second"):
+            assert [201] * len(names) == [put(ask, f"/buckets/{name}", content).status for name in names]
