@@ -27,7 +27,7 @@ from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
 from filestored.logs.observer import LogObserver
 from filestored.logs.writers import FileWriter, LogWriter
-from filestored.settings import Settings
+from filestored.settings import MAX_OPEN_BUCKETS, Settings
 from filestored.storage.buckets import Buckets
 from filestored.storage.disk.layout import check, prepare
 from filestored.storage.health import DeviceHealth
@@ -150,13 +150,14 @@ def make_server(
     one was removed or is not mounted, and is not replaced by an empty one. `access` has the rules of
     access, as JSON. Raises `FilestoredError` or `OSError`.
     """
-    from filestored.access.in_force import RulesInForce
+    from filestored.access.rules_in_force import RulesInForce
     from filestored.daemon.server import Server
     from filestored.web.guard import Guard
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
-    raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets=access is not None)
+    max_buckets = 0 if access is None else MAX_OPEN_BUCKETS
+    max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, max_buckets)
     pools = ThreadPools(reactor)
     remote = is_url(settings.store) or is_url(settings.images)
     interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
@@ -164,7 +165,7 @@ def make_server(
     stores = FileStores(reactor, settings, pools, devices, recovery, must_exist)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
     guard = Guard(lists=settings.open_access)
-    buckets = stores.buckets(lambda: factory.clear_caches())
+    buckets = stores.buckets(lambda: factory.clear_caches(), max_buckets)
     site = _make_site(settings, stores, buckets, guard, images)
     access_log = _open_access_log(reactor, settings)
     factory = _make_factory(reactor, settings, site, access_log)

@@ -87,10 +87,6 @@ class StoreMissing(UploadRefused, OSError):
     """The directory of the store was removed; nothing can be read or written until a restart."""
 
 
-class BucketMissing(StoreMissing):
-    """The directory of this bucket was removed; nothing of it can be read or written until a restart."""
-
-
 class EngineError(OSError):
     """The object store could not do this now; try again."""
 

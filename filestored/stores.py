@@ -4,15 +4,14 @@ Both are on the same backend, a disk or an object store, and share threads, uplo
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
-from filestored.errors import BucketMissing, StoreMissing
 from filestored.interfaces import IBackend
 from filestored.settings import Settings
 from filestored.storage.admission import UploadSlots
-from filestored.storage.buckets import Buckets, EmptyStore, OpenedStore
+from filestored.storage.buckets import BucketHealth, Buckets, EmptyStore, OpenedStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import BUCKETS, DEFAULT_HASH, prepare, prepare_bucket, repair
@@ -70,8 +69,8 @@ class FileStores:
         """The store of the default bucket."""
         return self._default.store
 
-    def buckets(self, closing: "Callable[[], None]") -> Buckets:
-        """Return the buckets besides the default one; see `Buckets` for `closing`."""
+    def buckets(self, closing: "Callable[[], None]", max_open: int) -> Buckets:
+        """Return all buckets; see `Buckets` for `closing` and `max_open`."""
         open_bucket = self._open_object_bucket if is_url(self._settings.store) else self._open_disk_bucket
         return Buckets(
             self._reactor,
@@ -81,6 +80,7 @@ class FileStores:
             sweeper=ExpirySweeper(self._reactor),
             default=(DEFAULT_BUCKET, self._default),
             closing=closing,
+            max_open=max_open,
         )
 
     def _open_client(self, recovery: Recovery) -> None:
@@ -98,16 +98,14 @@ class FileStores:
             backend, make_ledger = self._disk_backend(self._settings.store, self._algorithm, FileCache())
         if self._settings.access:
             backend = LimitedBackend(backend, make_ledger)
-        store = self._make_store(backend, self._algorithm, self._threads)
-        return OpenedStore(store, backend, JobCount(), None)
+        store = self._make_store(backend, self._algorithm, self._threads, self._health)
+        return OpenedStore(store, backend, JobCount())
 
     def _disk_backend(
         self, path: str, own: Algorithm, file_cache: FileCache
     ) -> tuple[DiskBackend, MakeLedger]:
-        missing = StoreMissing if path == self._settings.store else BucketMissing
-        reserve = self._settings.reserve
-        backend = DiskBackend(path, own, reserve=reserve, file_cache=file_cache, missing=missing)
-        return backend, partial(DiskUsage, path, missing=missing)
+        backend = DiskBackend(path, own, reserve=self._settings.reserve, file_cache=file_cache)
+        return backend, partial(DiskUsage, path)
 
     def _object_backend(
         self, client: "ObjectStoreClient", own: Algorithm
@@ -117,14 +115,14 @@ class FileStores:
 
         return ObjectBackend(client, own, self._spool), partial(ObjectUsage, client)
 
-    def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads) -> Store:
+    def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads, health: Health) -> Store:
         return Store(
             backend,
             own,
             threads,
             max_size=self._settings.max_size,
             slots=self._slots,
-            health=self._health,
+            health=health,
             call_soon=partial(self._reactor.callLater, 0),
         )
 
@@ -149,9 +147,9 @@ class FileStores:
             if close_files is not None:
                 close_files()
 
-        jobs = JobCount()
-        store = self._make_store(backend, own, self._threads.counted(jobs))
-        return OpenedStore(store, backend, jobs, close)
+        jobs, health = JobCount(), BucketHealth(self._health)
+        store = self._make_store(backend, own, self._threads.counted(jobs), cast("Health", health))
+        return OpenedStore(store, backend, jobs, close, health)
 
 
 def connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":

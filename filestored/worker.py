@@ -101,7 +101,9 @@ def run_worker(
     for each in listening:
         os.close(each.descriptor)
     pipe.watch(reactor)
-    reactor.addReader(ControlPipe(reactor, _commands(server, devices, pipe), buffered))
+    control_pipe = ControlPipe(reactor, _commands(server, devices, pipe))
+    control_pipe.execute(buffered)
+    reactor.addReader(control_pipe)
     reactor.addSystemEventTrigger("before", "shutdown", server.stop)
     reactor.callWhenRunning(on_stop, reactor, server.abort)
     reactor.callWhenRunning(on_reopen, reactor, server.reopen)
@@ -142,10 +144,10 @@ class ControlPipe:
 
     _log = Logger(namespace="filestored.worker")  # not __main__
 
-    def __init__(self, reactor: Any, execute: Callable[[bytes], None], buffered: bytes) -> None:
+    def __init__(self, reactor: Any, execute_line: Callable[[bytes], None]) -> None:
         self._reactor = reactor
-        self._execute = execute
-        self._buffered = buffered
+        self._execute_line = execute_line
+        self._buffered = b""
 
     def doRead(self) -> None:
         """Read what there is; at the end of it, stop."""
@@ -154,10 +156,14 @@ class ControlPipe:
             self._reactor.removeReader(self)
             self._end()
             return
+        self.execute(data)
+
+    def execute(self, data: bytes) -> None:
+        """Execute the whole lines in `data` and what was read before; keep the rest for the next call."""
         *lines, self._buffered = (self._buffered + data).split(b"\n")
         for line in lines:
             try:
-                self._execute(line)
+                self._execute_line(line)
             except Exception:  # raised to the reactor it would end this worker
                 self._log.failure("a command of the supervisor failed")
 

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from filestored.settings import MAX_HELD_FILES, MAX_OPEN_BUCKETS
+from filestored.settings import MAX_HELD_FILES
 
 PER_CONNECTION = 2
 """Descriptors of a connection: its socket, and the file that is sent."""
@@ -56,29 +56,29 @@ _log = Logger()
 # --- open files -------------------------------------------------------------------------------
 
 
-def raise_open_file_limit(connections: int, uploads: int, *, buckets: bool = False) -> None:
-    """Raise the soft limit of open files to `required_descriptors`, at most to the hard limit (getrlimit(2)).
+def raise_open_file_limit(connections: int, uploads: int, buckets: int = 0) -> int:
+    """Raise the soft limit of open files, at most to the hard limit (getrlimit(2)).
 
-    `buckets` adds those of the open buckets, which are no reason for a warning: fewer can be open.
+    It is raised to `required_descriptors` and those of so many open `buckets`. Returns the number of buckets,
+    at least 1, for which it suffices.
 
     Shells and inits often set 1,024 for programs that use ``select``. A hard limit that is too low is logged
     once; connections beyond it wait in the socket's queue.
     """
-    wanted = required_descriptors(connections, uploads)
+    required = required_descriptors(connections, uploads)
+    wanted = required + buckets * PER_BUCKET
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    if hard != resource.RLIM_INFINITY and hard < required:
         _log.warn(
             "the limit of open files is {hard}; {connections} connections may need {wanted}",
             hard=hard,
             connections=connections,
-            wanted=wanted,
+            wanted=required,
         )
-        wanted = hard
-    elif buckets:
-        wanted += MAX_OPEN_BUCKETS * PER_BUCKET
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, min(buckets, (wanted - required) // PER_BUCKET))
 
 
 def required_descriptors(connections: int, uploads: int) -> int:

@@ -3,18 +3,17 @@
 The store of a bucket has a directory of its own, ``buckets/<name>/`` in that of the default bucket, or such a
 prefix in an object store. It is made by the first upload; until then `EmptyStore` serves the bucket.
 
-The stores share threads, upload slots and health with the default bucket, which is always open. An open store
-on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when more than
-`MAX_OPEN_BUCKETS` are open; never while an upload, a job or a list of it is under way. A bucket in which
-files expire stays open.
+The stores share threads, upload slots and health with the default bucket, which is always open. An open
+store on a disk holds 256 descriptors, so one is closed after `IDLE_SECONDS`, or earlier when too many are
+open; never while an upload, a job or a list of it is under way. A bucket in which files expire stays open.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -34,8 +33,7 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
-from filestored.settings import MAX_OPEN_BUCKETS
-from filestored.storage.health import LACKING
+from filestored.storage.health import Health
 from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.store import Store
 from filestored.storage.thread_pool import Run
@@ -50,16 +48,41 @@ CHECK_SECONDS = 30.0
 NO_LIMITS = BucketLimits()
 
 
+class BucketHealth:
+    """The `Health` of a bucket: that of all buckets, but a removed directory concerns this one only."""
+
+    is_missing = False
+
+    def __init__(self, shared: Health) -> None:
+        self._shared = shared
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared, name)
+
+    def classify(self, error: Exception) -> Exception:
+        """See `Health.classify`."""
+        return self._missing(error) if isinstance(error, StoreMissing) else self._shared.classify(error)
+
+    def classify_read(self, error: Exception) -> Exception:
+        """See `Health.classify_read`."""
+        return self._missing(error) if isinstance(error, StoreMissing) else self._shared.classify_read(error)
+
+    def _missing(self, error: StoreMissing) -> Exception:
+        self.is_missing = True
+        return error
+
+
 class OpenedStore(NamedTuple):
     """The store of a bucket over `backend`, the count of its running jobs, and the function that closes it.
 
-    `close` is blocking, and None if the store stays open.
+    `close` is blocking; it and `health` are None for the default bucket, which stays open.
     """
 
     store: Store
     backend: IBackend
     jobs: JobCount
-    close: Callable[[], None] | None
+    close: Callable[[], None] | None = None
+    health: BucketHealth | None = None
 
 
 class OpenStore(Protocol):
@@ -81,6 +104,12 @@ class _Bucket:
         self.close = opened.close
         self.used = now
         self._jobs = opened.jobs
+        self._health = opened.health
+
+    @property
+    def is_missing(self) -> bool:
+        """True if its directory was removed."""
+        return self._health is not None and self._health.is_missing
 
     @property
     def is_idle(self) -> bool:
@@ -89,7 +118,7 @@ class _Bucket:
         return (
             self.close is not None
             and not (self._jobs.running or store.uploads_in_flight or store.users)
-            and store.limits.expire is None
+            and (store.limits.expire is None or self.is_missing)
         )
 
 
@@ -98,7 +127,8 @@ class Buckets:
     """All buckets, with the default one named `default_name`. Used in the reactor's thread only.
 
     `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `sweeper` deletes
-    expired files. `closing` is called before a store is closed, so that nothing keeps its files.
+    expired files. `closing` is called before a store is closed, so that nothing keeps its files. When more
+    than `max_open` are open, idle ones are closed at once.
     """
 
     _log = Logger()
@@ -113,6 +143,7 @@ class Buckets:
         sweeper: ExpirySweeper,
         default: tuple[str, OpenedStore],
         closing: Callable[[], None],
+        max_open: int,
     ) -> None:
         self._clock = clock
         self._open_store = open_store
@@ -120,6 +151,7 @@ class Buckets:
         self._empty = empty
         self._sweeper = sweeper
         self._closing = closing
+        self._max_open = max_open
         self._open = {default[0]: _Bucket(default[1], clock.seconds())}
         self._locks: defaultdict[str, DeferredLock] = defaultdict(DeferredLock)
         self._limits: Mapping[str, BucketLimits] = {}
@@ -139,6 +171,9 @@ class Buckets:
     def get(self, name: str, *, create: bool) -> "IStore | Deferred[IStore]":
         """See `IBuckets.get`."""
         bucket = self._open.get(name)
+        if bucket is not None and bucket.is_missing and bucket.is_idle:
+            self._close([name])
+            bucket = None
         if bucket is not None:
             bucket.used = self._clock.seconds()
             return bucket.store
@@ -158,13 +193,21 @@ class Buckets:
         """Close the buckets that are idle for `IDLE_SECONDS`, or at once those that are too many."""
         oldest_use = self._clock.seconds() - IDLE_SECONDS
         by_use = sorted(self._open.items(), key=lambda item: item[1].used)
-        too_many = len(by_use) - MAX_OPEN_BUCKETS
-        closed = [
+        too_many = len(by_use) - self._max_open
+        self._close(
             name
             for at, (name, bucket) in enumerate(by_use)
             if bucket.is_idle and (at < too_many or bucket.used <= oldest_use)
-        ]
-        self._close(closed)
+        )
+
+    def _close(self, names: Iterable[str]) -> None:
+        """Close buckets that are idle."""
+        for name in tuple(names):
+            self._closing()
+            bucket = self._open.pop(name)
+            assert bucket.close is not None, "it is idle"
+            closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
+            closing.addErrback(self._not_closed, name)
 
     def _check(self) -> None:
         self.start()
@@ -181,32 +224,9 @@ class Buckets:
             lock.release()
         return bucket.store
 
-    def _close(self, names: Sequence[str]) -> "Deferred[Any]":
-        """Close buckets that are idle; fires when they are closed."""
-        if names:
-            self._closing()
-        return gatherResults([self._close_one(name, self._open.pop(name)) for name in names])
-
-    def _close_one(self, name: str, bucket: _Bucket) -> "Deferred[None]":
-        close = bucket.close
-        assert close is not None, "it is idle"
-        closing = self._sweeper.remove(name).addCallback(lambda _: self._run(close))
-        return closing.addErrback(self._not_closed, name)
-
-    async def _opened(self, name: str, *, create: bool) -> OpenedStore:
-        """Open a store; if descriptors are lacking, once more without the idle buckets."""
-        try:
-            return await self._run(self._open_store, name, create=create)
-        except UnusableStore as error:
-            idle = [each for each, bucket in self._open.items() if bucket.is_idle]
-            if not (idle and _is_lack(error)):
-                raise
-        await self._close(idle)
-        return await self._run(self._open_store, name, create=create)
-
     async def _open_now(self, name: str, *, create: bool) -> _Bucket:
         try:
-            opened = await self._opened(name, create=create)
+            opened = await self._run(self._open_store, name, create=create)
         except UnusableStore as error:
             self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(error))
             raise StoreMissing(
@@ -214,7 +234,7 @@ class Buckets:
             ) from None
         bucket = self._open[name] = _Bucket(opened, self._clock.seconds())
         self._limit(name, bucket)
-        if len(self._open) > MAX_OPEN_BUCKETS:
+        if len(self._open) > self._max_open:
             self.close_idle()
         return bucket
 
@@ -228,19 +248,12 @@ class Buckets:
             self._sweeper.set(name, bucket.backend, limits.expire)
 
     def _not_opened(self, failure: Failure, name: str) -> None:
+        if failure.check(StoreMissing):
+            return  # logged with its reason
         self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(failure.value))
 
     def _not_closed(self, failure: Failure, name: str) -> None:
         self._log.failure("the bucket {name} could not be closed", failure, name=name)
-
-
-def _is_lack(error: BaseException | None) -> bool:
-    """Return whether an error was caused by a lack of descriptors or memory."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in LACKING:
-            return True
-        error = error.__context__
-    return False
 
 
 @implementer(IStore)

@@ -10,8 +10,7 @@ An object store that does not answer suspends writes until a probe passes; anoth
 one request.
 
 `ReadFailed` concerns one object: it is logged and counted. A removed directory, `StoreMissing`, suspends
-writes to that directory only; all other suspensions concern its whole device (`DeviceHealth`). The directory
-of a bucket, `BucketMissing`, concerns no other bucket and suspends nothing.
+writes to that directory only; all other suspensions concern its whole device (`DeviceHealth`).
 
 Used in the reactor's thread only.
 """
@@ -25,7 +24,6 @@ from typing import NoReturn
 from twisted.logger import Logger
 
 from filestored.errors import (
-    BucketMissing,
     EngineError,
     EngineUnavailable,
     FileTooLarge,
@@ -104,9 +102,6 @@ class Health:
 
     def classify_read(self, error: Exception) -> Exception:
         """Return the error to report for an error of reading; log and count it."""
-        if isinstance(error, BucketMissing):
-            self._log.error("the files of a bucket are gone: {reason}", reason=str(error))
-            return error
         if isinstance(error, StoreMissing):
             self._suspend_and_report(str(error), until_restart=True, of_device=False)
             return error

@@ -11,7 +11,8 @@ from tests.daemon_process import Running
 
 pytestmark = pytest.mark.slow
 
-SIZES = [pytest.param(5_000_000, id="5MB"), pytest.param(30_000_000, id="30MB")]
+LARGE, SMALLER = pytest.param(30_000_000, id="30MB"), pytest.param(5_000_000, id="5MB")
+SIZES = [LARGE, SMALLER] if "FILESTORED_DEEP" in os.environ else [LARGE]
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.needs(tool) for tool in tools(name)]) for name in CLIENTS]
 
 WITHOUT_BODY = {("wget file", 401)}

@@ -6,6 +6,7 @@ import pytest
 from twisted.logger import globalLogPublisher
 
 from filestored.daemon.process_setup import (
+    PER_BUCKET,
     PER_IMAGE_UPLOAD,
     PER_UPLOAD,
     raise_open_file_limit,
@@ -56,3 +57,13 @@ def test_low_hard_limit_is_used_and_logged(limits, events):
     assert [hard] == [
         event["hard"] for event in events if event.get("log_namespace") == "filestored.daemon.process_setup"
     ]
+
+
+@pytest.mark.parametrize(("spare", "buckets"), [(10_000_000, 8), (5 * PER_BUCKET + 1, 5), (0, 1)])
+def test_number_of_open_buckets_depends_on_the_limit(monkeypatch, spare, buckets):
+    hard = required_descriptors(100, 64) + spare
+    changed = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (600, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: changed.append(limits))
+    assert buckets == raise_open_file_limit(100, 64, 8)
+    assert [(min(hard, required_descriptors(100, 64) + 8 * PER_BUCKET), hard)] == changed

@@ -60,6 +60,7 @@ def test_command_lines_of_the_specification_work(http):
 
 
 @pytest.mark.needs("http")
+@pytest.mark.parametrize("start_server", ["disk"], indirect=True)
 def test_errors_of_the_specification_have_its_statuses(http):
     token = http("http http://localhost:8000/imageapi/generate-token/anna/")[1]["token"]
     assert (409, "User exists") == http("http http://localhost:8000/imageapi/generate-token/anna/")

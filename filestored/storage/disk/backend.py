@@ -60,9 +60,9 @@ class DiskBackend:
     """The store in the directory `path`, whose files are named by `algorithm`.
 
     `reserve` in bytes, see `reserved_bytes`; `batch_flush_min` overrides `BATCH_FLUSH_MIN`; `file_cache`
-    holds small files. Files of a missing or unreadable shard raise `ShardUnusable`, calls after the directory
-    was removed `missing`. Raises `UnusableStore` when a shard is not a directory of the same file system, or
-    while the store is migrated. The caller closes it.
+    holds small files. Files of a missing or unreadable shard raise `ShardUnusable`. Raises `UnusableStore`
+    when a shard is not a directory of the same file system, or while the store is migrated. The caller
+    closes it.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class DiskBackend:
         reserve: int | None = None,
         batch_flush_min: int | None = None,
         file_cache: FileCache | None = None,
-        missing: type[StoreMissing] = StoreMissing,
     ) -> None:
         self._algorithm, self._reserve = algorithm, reserve
         self._calls = calls or Syscalls()
@@ -81,7 +80,7 @@ class DiskBackend:
             self._root = self._calls.open(path, DIRECTORY_FLAGS)
             opened.callback(os.close, self._root)
             found = lock_shared(self._root, algorithm.name, self._calls)
-            self._store_root = root = StoreRoot(self._root, self._calls, missing)
+            self._store_root = root = StoreRoot(self._root, self._calls)
             opened.callback(root.close)
             self._temp_files = TempFiles(self._root, self._calls)
             opened.callback(self._temp_files.close)

@@ -229,13 +229,11 @@ def _flush_parent(path: str, calls: Syscalls) -> None:
 class StoreRoot:
     """A directory with ``FORMAT``, open as `descriptor`, which the caller owns. Blocking.
 
-    Raises `OSError`; `FileNotFoundError` without ``FORMAT``. The caller closes it. `missing` is the error for
-    a directory that was removed.
+    Raises `OSError`; `FileNotFoundError` without ``FORMAT``. The caller closes it.
     """
 
-    def __init__(self, descriptor: int, calls: Syscalls, missing: type[StoreMissing] = StoreMissing) -> None:
+    def __init__(self, descriptor: int, calls: Syscalls) -> None:
         self.descriptor = descriptor
-        self._missing = missing
         self._calls = calls
         self._format = calls.open(format_file.NAME, FILE_FLAGS, dir_fd=descriptor)
         self._confirms_by_read = syncfs_is_reliable(os.fstat(descriptor).st_dev)
@@ -259,7 +257,7 @@ class StoreRoot:
         try:
             self._calls.stat(format_file.NAME, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            raise self._missing from None
+            raise StoreMissing from None
 
     def make(self, name: str) -> None:
         """Create a subdirectory, durably, unless it exists. Raises `StoreMissing` or `OSError`.

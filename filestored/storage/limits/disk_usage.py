@@ -52,14 +52,7 @@ class DiskUsage:
     is_fresh = True
     _log = Logger()
 
-    def __init__(
-        self,
-        path: str,
-        backend: IBackend,
-        calls: Syscalls | None = None,
-        missing: type[StoreMissing] = StoreMissing,
-    ) -> None:
-        self._missing = missing
+    def __init__(self, path: str, backend: IBackend, calls: Syscalls | None = None) -> None:
         self.is_open = False
         self._path = path
         self._backend = backend
@@ -121,7 +114,7 @@ class DiskUsage:
         try:
             descriptor = self._calls.open(os.path.join(self._path, name), _FLAGS, 0o600)
         except FileNotFoundError:
-            raise self._missing from None
+            raise StoreMissing from None
         opened.callback(os.close, descriptor)
         return descriptor
 

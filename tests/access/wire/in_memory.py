@@ -44,6 +44,7 @@ class InMemorySite:
             sweeper=ExpirySweeper(clock),
             default=(DEFAULT_BUCKET, default),
             closing=lambda: None,
+            max_open=10,
         )
         guard = Guard()
         guard.rules = AccessRules.parse(text)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 
 import pytest
 
@@ -15,12 +14,7 @@ ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
 READER = Token("reader", {"one": ["read"], "two": ["list", "read"], "unwritten": ["read"]})
 ACCESS = access_text(
     *(ADMIN, READER, Token("nothing", {})),
-    *(
-        Bucket("one"),
-        Bucket("two"),
-        Bucket("unused"),
-        Bucket("public", public=["read", "write"]),
-    ),
+    *(Bucket("one"), Bucket("two"), Bucket("unused"), Bucket("public", public=["read", "write"])),
 )
 ADMIN_LINE = (bearer(ADMIN.secret),)
 JSON = "Accept: application/json"
@@ -206,22 +200,6 @@ def test_no_spelling_of_an_address_avoids_the_token(ask, spelling):
             assert SECRET_FILE not in answer.body
     assert SECRET_FILE == ask("GET", f"/files/{SECRET_HASH}", ADMIN_LINE).body
     assert SECRET_FILE == ask("GET", f"/buckets/one/files/{SECRET_HASH}", ADMIN_LINE).body
-
-
-@pytest.mark.parametrize("limits", [[], ["max_files = 9"]])
-def test_removed_directory_of_a_bucket_suspends_no_other_bucket(start_with_access, limits):
-    content = b"a file of a bucket that is removed"
-    digest = hashlib.sha256(content).hexdigest()
-    daemon = start_with_access(access_text(ADMIN, Bucket("one"), Bucket("removed", [], limits)))
-    with KeptConnection(daemon.port) as ask:
-        assert 201 == put(ask, "/buckets/removed", content).status
-        shutil.rmtree(os.path.join(daemon.store, "buckets", "removed"))
-        assert 503 == put(ask, "/buckets/removed", b"another file").status
-        assert 503 == ask("GET", f"/buckets/removed/files/{digest}", ADMIN_LINE).status
-        for prefix in ("", "/buckets/one"):
-            assert 201 == put(ask, prefix, content).status
-            assert 200 == ask("DELETE", f"{prefix}/files/{digest}", ADMIN_LINE).status
-        assert 200 == ask("GET", "/health").status
 
 
 def test_bucket_is_closed_for_another_when_the_limit_of_open_files_is_low(start_with_access):

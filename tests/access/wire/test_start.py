@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from filestored.access.rules import AccessRules
 from filestored.access.watcher import AccessWatcher
 from filestored.errors import AccessFileError
 from tests.access.wire.access_files import RIGHTS, Token, access_text, write_access
@@ -145,7 +146,7 @@ def test_access_file_that_others_may_use_is_refused(fault_in, mode):
 @pytest.mark.parametrize("mode", ACCEPTED_MODES)
 def test_access_file_of_its_owner_or_group_is_accepted(tmp_path, mode):
     path = write_access(str(tmp_path / "rules.toml"), TEXT, mode)
-    assert TEXT == AccessWatcher(None, path, None).read()
+    assert AccessRules.parse(TEXT) == AccessRules.from_json(AccessWatcher(None, path, None).read())
 
 
 BROKEN = {
