@@ -28,7 +28,14 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight, vary_by_origin
+from filestored.web.origins import (
+    SAFE_METHODS,
+    OriginPolicy,
+    Preflight,
+    allows_origin,
+    is_preflight,
+    vary_by_origin,
+)
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -126,8 +133,8 @@ class Root(AsyncResource):
         if cors and allows_origin(request, cors):
             if is_preflight(request):
                 return Preflight()
-        else:
-            self._origins.check(request)
+        elif request.method not in SAFE_METHODS:
+            self._origins.check_site(request)
         found = self._buckets.find(name, path, request)
         if cors:
             vary_by_origin(request)
