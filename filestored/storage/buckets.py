@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,7 +33,7 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
-from filestored.storage.health import Health
+from filestored.storage.health import LACKING, Health
 from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.store import Store
 from filestored.storage.thread_pool import Run
@@ -200,14 +200,16 @@ class Buckets:
             if bucket.is_idle and (at < too_many or bucket.used <= oldest_use)
         )
 
-    def _close(self, names: Iterable[str]) -> None:
-        """Close buckets that are idle."""
-        for name in tuple(names):
-            self._closing()
-            bucket = self._open.pop(name)
-            assert bucket.close is not None, "it is idle"
-            closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
-            closing.addErrback(self._not_closed, name)
+    def _close(self, names: Iterable[str]) -> "Deferred[Any]":
+        """Close buckets that are idle; fires when they are closed."""
+        return gatherResults([self._close_one(name) for name in tuple(names)])
+
+    def _close_one(self, name: str) -> "Deferred[None]":
+        self._closing()
+        close = self._open.pop(name).close
+        assert close is not None, "it is idle"
+        closing = self._sweeper.remove(name).addCallback(lambda _: self._run(close))
+        return closing.addErrback(self._not_closed, name)
 
     def _check(self) -> None:
         self.start()
@@ -224,9 +226,20 @@ class Buckets:
             lock.release()
         return bucket.store
 
+    async def _opened(self, name: str, *, create: bool) -> OpenedStore:
+        """Open a store; if descriptors are lacking, once more without the idle buckets."""
+        try:
+            return await self._run(self._open_store, name, create=create)
+        except UnusableStore as error:
+            idle = [each for each, bucket in self._open.items() if bucket.is_idle]
+            if not (idle and _is_lack(error)):
+                raise
+        await self._close(idle)
+        return await self._run(self._open_store, name, create=create)
+
     async def _open_now(self, name: str, *, create: bool) -> _Bucket:
         try:
-            opened = await self._run(self._open_store, name, create=create)
+            opened = await self._opened(name, create=create)
         except UnusableStore as error:
             self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(error))
             raise StoreMissing(
@@ -254,6 +267,15 @@ class Buckets:
 
     def _not_closed(self, failure: Failure, name: str) -> None:
         self._log.failure("the bucket {name} could not be closed", failure, name=name)
+
+
+def _is_lack(error: BaseException | None) -> bool:
+    """Return whether an error was caused by a lack of descriptors or memory."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in LACKING:
+            return True
+        error = error.__context__
+    return False
 
 
 @implementer(IStore)
