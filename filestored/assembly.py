@@ -97,7 +97,7 @@ def _make_runner(
 ) -> "Callable[[str | None], Runner]":
     """Return the function that makes the server of this process, or the supervisor of several workers.
 
-    It gets the text of the access file.
+    It gets the rules of access, as JSON.
     """
     if settings.workers > 1:
         return partial(_make_supervisor, reactor, settings, observer, notifier)
@@ -147,8 +147,8 @@ def make_server(
     """Return what one process serves. Blocking: prepares both directories.
 
     `devices` shares the health of disks with other processes. The directories must exist then: a missing
-    one was removed or is not mounted, and is not replaced by an empty one. `access` is the text of the access
-    file. Raises `FilestoredError` or `OSError`.
+    one was removed or is not mounted, and is not replaced by an empty one. `access` has the rules of
+    access, as JSON. Raises `FilestoredError` or `OSError`.
     """
     from filestored.access.in_force import RulesInForce
     from filestored.daemon.server import Server

@@ -4,14 +4,14 @@ Both are on the same backend, a disk or an object store, and share threads, uplo
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
 from filestored.interfaces import IBackend
 from filestored.settings import Settings
 from filestored.storage.admission import UploadSlots
-from filestored.storage.buckets import Buckets, EmptyStore, OpenedStore
+from filestored.storage.buckets import BucketHealth, Buckets, EmptyStore, OpenedStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import BUCKETS, DEFAULT_HASH, prepare, prepare_bucket, repair
@@ -97,8 +97,8 @@ class FileStores:
             backend, make_ledger = self._disk_backend(self._settings.store, self._algorithm, FileCache())
         if self._settings.access:
             backend = LimitedBackend(backend, make_ledger)
-        store = self._make_store(backend, self._algorithm, self._threads)
-        return OpenedStore(store, backend, JobCount(), None)
+        store = self._make_store(backend, self._algorithm, self._threads, self._health)
+        return OpenedStore(store, backend, JobCount())
 
     def _disk_backend(
         self, path: str, own: Algorithm, file_cache: FileCache
@@ -114,14 +114,14 @@ class FileStores:
 
         return ObjectBackend(client, own, self._spool), partial(ObjectUsage, client)
 
-    def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads) -> Store:
+    def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads, health: Health) -> Store:
         return Store(
             backend,
             own,
             threads,
             max_size=self._settings.max_size,
             slots=self._slots,
-            health=self._health,
+            health=health,
             call_soon=partial(self._reactor.callLater, 0),
         )
 
@@ -146,9 +146,9 @@ class FileStores:
             if close_files is not None:
                 close_files()
 
-        jobs = JobCount()
-        store = self._make_store(backend, own, self._threads.counted(jobs))
-        return OpenedStore(store, backend, jobs, close)
+        jobs, health = JobCount(), BucketHealth(self._health)
+        store = self._make_store(backend, own, self._threads.counted(jobs), cast("Health", health))
+        return OpenedStore(store, backend, jobs, close, health)
 
 
 def connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":

@@ -34,14 +34,14 @@ def read_text(path: str) -> str:
 
     Raises `AccessFileError`, which names the path, if other users may read it, or `OSError`.
     """
-    with naming(path), _opened(path) as descriptor:
+    with _naming(path), _opened(path) as descriptor:
         return _read(descriptor)
 
 
 def read_rules(path: str) -> AccessRules:
     """Return the rules in an access file. Raises `AccessFileError`, which names the path, or `OSError`."""
     text = read_text(path)
-    with naming(path):
+    with _naming(path):
         return AccessRules.parse(text)
 
 
@@ -65,7 +65,7 @@ def revoke_token(path: str, name: str) -> None:
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
+def _naming(path: str) -> Iterator[None]:
     """Add the path to the message of an `AccessFileError`."""
     try:
         yield
@@ -76,7 +76,7 @@ def naming(path: str) -> Iterator[None]:
 def _edit(path: str, change: _Change, *, create: bool) -> None:
     """Replace the file by a changed one. Raises `AccessFileError` or `OSError`; then nothing has changed."""
     target = os.path.realpath(path)
-    with naming(path):
+    with _naming(path):
         while not _edit_once(target, change, create):
             pass  # another command was faster
 

@@ -1,4 +1,4 @@
-"""Rules in force in one process: parsed from the text of the access file, and replaced by a newer one.
+"""Rules in force in one process: those of the access file, and later of a newer version of it.
 
 Responses may be cached that were allowed by the former rules, or by a token that has expired since. So
 `changed` is called after a replacement and after each expiry. Expiries are looked for once a second, because
@@ -31,8 +31,8 @@ class RulesInForce:
         self._next_check: IDelayedCall | None = None
 
     def use(self, text: str) -> None:
-        """Replace the rules by those in `text`. Raises `AccessFileError`; the rules stay then."""
-        self._rules = rules = AccessRules.parse(text)
+        """Replace the rules by those in `text`, see `AccessRules.to_json`."""
+        self._rules = rules = AccessRules.from_json(text)
         self._changed(rules)
         if self._next_check is None:
             self._next_check = self._reactor.callLater(CHECK_SECONDS, self._check)

@@ -5,7 +5,8 @@ version of the file is a new value.
 """
 
 import hmac
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from filestored.access.tokens import key_id, sha256_of
@@ -56,6 +57,37 @@ class AccessRules:
 
         return cls(*access_toml.parse(text))
 
+    def to_json(self) -> str:
+        """Return the rules as one line of JSON, for `from_json` in another process. It has keys of links."""
+        tokens = [
+            (
+                each.name,
+                each.sha256.hex(),
+                each.expires,
+                {name: ordered(r) for name, r in each.buckets.items()},
+            )
+            for each in self.tokens.values()
+        ]
+        buckets = [
+            (each.name, each.quota, each.max_files, each.expire, ordered(each.public), sorted(each.cors))
+            for each in self.buckets.values()
+        ]
+        return json.dumps({"tokens": tokens, "buckets": buckets})
+
+    @classmethod
+    def from_json(cls, text: str) -> "AccessRules":
+        """Return the rules that `to_json` wrote."""
+        found = json.loads(text)
+        tokens = [
+            Token(name, bytes.fromhex(sha256), expires, {each: _rights(r) for each, r in buckets.items()})
+            for name, sha256, expires, buckets in found["tokens"]
+        ]
+        buckets = [
+            BucketRules(name, quota, max_files, expire, _rights(public), frozenset(cors))
+            for name, quota, max_files, expire, public, cors in found["buckets"]
+        ]
+        return cls({each.name: each for each in tokens}, {each.name: each for each in buckets})
+
     def find_secret(self, secret: str) -> Token | None:
         """Return the token with this secret, or None.
 
@@ -80,3 +112,7 @@ class AccessRules:
         """Return the time at which the next token expires after `now`, or None. Seconds since the epoch."""
         times = [token.expires for token in self.tokens.values() if token.expires is not None]
         return min((time for time in times if time > now), default=None)
+
+
+def _rights(names: Iterable[str]) -> frozenset[Right]:
+    return frozenset(map(Right, names))

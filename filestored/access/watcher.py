@@ -1,7 +1,10 @@
 """Watcher of the access file: reads it at the start, again when it changes, and on request (SIGHUP).
 
-A thread compares the file once a second, because a disk may hang. A version that cannot be read or parsed is
-one error in the log, and the rules in force stay. So does a file that is missing.
+A thread compares the file once a second, because a disk may hang. It also parses the file, which takes
+seconds for a large one. The processes that serve get the rules as JSON, which takes milliseconds.
+
+A version that cannot be parsed is one error in the log, and the rules in force stay. A file that is missing,
+or that the disk does not give, is tried again each second.
 
 Rejected: inotify(7), which a file in a mounted directory of another machine does not send; a reader in each
 worker, of which some could have other rules.
@@ -14,19 +17,20 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from filestored.access.access_file import naming, read_text
-from filestored.access.rules import AccessRules
+from filestored.access.access_file import read_rules
 from filestored.errors import AccessFileError
 
 CHECK_SECONDS = 1.0
 """Interval of the comparisons."""
 
-_Version = tuple[int, ...] | None
-"""Device, inode, times and size of a version of the file; None for a missing file."""
+_Version = tuple[int, ...]
+"""Device, inode, times and size of a version of the file."""
+
+_NOT_READ: _Version = ()
 
 
 class AccessWatcher:
-    """The watcher of the file at `path`. `use` is called in the reactor's thread with each new text."""
+    """The watcher of the file at `path`. `use` is called in the reactor's thread with the rules, as JSON."""
 
     _log = Logger()
 
@@ -34,16 +38,17 @@ class AccessWatcher:
         self._reactor = reactor
         self._path = path
         self._use = use
-        self._text = ""
-        self._version: _Version = None
+        self._rules = ""
+        self._version = _NOT_READ
+        self._failure = ""
         self._wake = threading.Event()
         self._stopped = False
 
     def read(self) -> str:
-        """Return the text of the file. Raises `AccessFileError`, or `OSError`. Blocking."""
+        """Return the rules in the file, as JSON. Raises `AccessFileError`, or `OSError`. Blocking."""
         self._version = _version(self._path)
-        self._text = _read(self._path)
-        return self._text
+        self._rules = _read(self._path)
+        return self._rules
 
     def start(self) -> None:
         """Begin to watch the file."""
@@ -68,22 +73,29 @@ class AccessWatcher:
 
     def _compare(self, is_requested: bool) -> None:
         """Read the file if it has changed, or if that is requested."""
+        failure = ""
         try:
             version = _version(self._path)
             if version == self._version and not is_requested:
                 return
             self._version = version
-            text = _read(self._path)
-        except (AccessFileError, OSError) as error:
+            self._replace(_read(self._path))
+        except AccessFileError as error:
             self._reactor.callFromThread(self._report, str(error))
-        else:
-            if text != self._text:
-                self._text = text
-                self._reactor.callFromThread(self._change, text)
+        except OSError as error:
+            self._version, failure = _NOT_READ, str(error)
+            if failure != self._failure or is_requested:
+                self._reactor.callFromThread(self._report, failure)
+        self._failure = failure
 
-    def _change(self, text: str) -> None:
+    def _replace(self, rules: str) -> None:
+        if rules != self._rules:
+            self._rules = rules
+            self._reactor.callFromThread(self._change, rules)
+
+    def _change(self, rules: str) -> None:
         if not self._stopped:
-            self._use(text)
+            self._use(rules)
             self._log.info("the rules of {path} have changed and are in force", path=self._path)
 
     def _report(self, reason: str) -> None:
@@ -91,16 +103,10 @@ class AccessWatcher:
 
 
 def _read(path: str) -> str:
-    """Return the text of an access file that can be parsed. Raises `AccessFileError` or `OSError`."""
-    text = read_text(path)
-    with naming(path):
-        AccessRules.parse(text)
-    return text
+    """Return the rules in an access file, as JSON. Raises `AccessFileError` or `OSError`."""
+    return read_rules(path).to_json()
 
 
 def _version(path: str) -> _Version:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
+    status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

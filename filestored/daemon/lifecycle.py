@@ -55,7 +55,7 @@ class Runner(Protocol):
         """Reopen all log files."""
 
     def use_access(self, text: str) -> None:
-        """Use the rules in this text of an access file, which can be parsed."""
+        """Use these rules of access, which are JSON of `AccessRules`."""
 
     def renew_certificates(self, certificates: Sequence[Certificate | None]) -> None:
         """Use these certificates, in the order of the listening sockets, for new connections."""

@@ -75,7 +75,7 @@ class Server:
             self._access_log.reopen()
 
     def use_access(self, text: str) -> None:
-        """Use the rules in this text of an access file."""
+        """Use these rules of access, which are JSON of `AccessRules`."""
         assert self._use_access is not None, "there was an access file at the start"
         self._use_access(text)
 

@@ -45,7 +45,7 @@ FIRST_DESCRIPTOR = 3
 class Supervisor:
     """Keeps ``settings.workers`` processes running.
 
-    `access` is the text of the access file. `log` writes their lines. `status` receives a sentence whenever
+    `access` has the rules of access, as JSON. `log` writes their lines. `status` receives a sentence whenever
     the number of serving workers changes. `worker_module` is run with ``python -m``.
     """
 
@@ -108,7 +108,7 @@ class Supervisor:
         self._send_all(json.dumps({"certificates": [_to_json(each) for each in certificates]}))
 
     def use_access(self, text: str) -> None:
-        """Let all workers, also later ones, use the rules in this text of an access file."""
+        """Let all workers, also later ones, use these rules of access, which are JSON of `AccessRules`."""
         self._access = text
         self._send_all(json.dumps({"access": text}))
 

@@ -10,7 +10,7 @@ files expire stays open.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -35,6 +35,7 @@ from filestored.interfaces import (
     WantedRange,
 )
 from filestored.settings import MAX_OPEN_BUCKETS
+from filestored.storage.health import Health
 from filestored.storage.limits.expiry import ExpirySweeper
 from filestored.storage.store import Store
 from filestored.storage.thread_pool import Run
@@ -49,16 +50,41 @@ CHECK_SECONDS = 30.0
 NO_LIMITS = BucketLimits()
 
 
+class BucketHealth:
+    """The `Health` of a bucket: that of all buckets, but a removed directory concerns this one only."""
+
+    is_missing = False
+
+    def __init__(self, shared: Health) -> None:
+        self._shared = shared
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared, name)
+
+    def classify(self, error: Exception) -> Exception:
+        """See `Health.classify`."""
+        return self._missing(error) if isinstance(error, StoreMissing) else self._shared.classify(error)
+
+    def classify_read(self, error: Exception) -> Exception:
+        """See `Health.classify_read`."""
+        return self._missing(error) if isinstance(error, StoreMissing) else self._shared.classify_read(error)
+
+    def _missing(self, error: StoreMissing) -> Exception:
+        self.is_missing = True
+        return error
+
+
 class OpenedStore(NamedTuple):
     """The store of a bucket over `backend`, the count of its running jobs, and the function that closes it.
 
-    `close` is blocking, and None if the store stays open.
+    `close` is blocking; it and `health` are None for the default bucket, which stays open.
     """
 
     store: Store
     backend: IBackend
     jobs: JobCount
-    close: Callable[[], None] | None
+    close: Callable[[], None] | None = None
+    health: BucketHealth | None = None
 
 
 class OpenStore(Protocol):
@@ -80,6 +106,12 @@ class _Bucket:
         self.close = opened.close
         self.used = now
         self._jobs = opened.jobs
+        self._health = opened.health
+
+    @property
+    def is_missing(self) -> bool:
+        """True if its directory was removed."""
+        return self._health is not None and self._health.is_missing
 
     @property
     def is_idle(self) -> bool:
@@ -88,7 +120,7 @@ class _Bucket:
         return (
             self.close is not None
             and not (self._jobs.running or store.uploads_in_flight or store.users)
-            and store.limits.expire is None
+            and (store.limits.expire is None or self.is_missing)
         )
 
 
@@ -138,6 +170,9 @@ class Buckets:
     def get(self, name: str, *, create: bool) -> "IStore | Deferred[IStore]":
         """See `IBuckets.get`."""
         bucket = self._open.get(name)
+        if bucket is not None and bucket.is_missing and bucket.is_idle:
+            self._close([name])
+            bucket = None
         if bucket is not None:
             bucket.used = self._clock.seconds()
             return bucket.store
@@ -158,14 +193,16 @@ class Buckets:
         oldest_use = self._clock.seconds() - IDLE_SECONDS
         by_use = sorted(self._open.items(), key=lambda item: item[1].used)
         too_many = len(by_use) - MAX_OPEN_BUCKETS
-        closed = [
+        self._close(
             name
             for at, (name, bucket) in enumerate(by_use)
             if bucket.is_idle and (at < too_many or bucket.used <= oldest_use)
-        ]
-        if closed:
+        )
+
+    def _close(self, names: Iterable[str]) -> None:
+        """Close buckets that are idle."""
+        for name in tuple(names):
             self._closing()
-        for name in closed:
             bucket = self._open.pop(name)
             assert bucket.close is not None, "it is idle"
             closing = self._sweeper.remove(name).addCallback(lambda _, close: self._run(close), bucket.close)
@@ -181,7 +218,7 @@ class Buckets:
         try:
             bucket = self._open.get(name) or await self._open_now(name, create=create)
         except NotFound:
-            return self._empty
+            return self._empty.limited(self._limits.get(name, NO_LIMITS))
         finally:
             lock.release()
         return bucket.store
@@ -210,6 +247,8 @@ class Buckets:
             self._sweeper.set(name, bucket.backend, limits.expire)
 
     def _not_opened(self, failure: Failure, name: str) -> None:
+        if failure.check(StoreMissing):
+            return  # logged with its reason
         self._log.error("the bucket {name} cannot be opened: {reason}", name=name, reason=str(failure.value))
 
     def _not_closed(self, failure: Failure, name: str) -> None:
@@ -221,11 +260,15 @@ class EmptyStore:
     """A store without files, to which nothing is uploaded."""
 
     degraded = None
-    limits = NO_LIMITS
 
-    def __init__(self, algorithm: Algorithm, max_size: int) -> None:
+    def __init__(self, algorithm: Algorithm, max_size: int, limits: BucketLimits = NO_LIMITS) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
+        self.limits = limits
+
+    def limited(self, limits: BucketLimits) -> "EmptyStore":
+        """Return an empty store with these limits."""
+        return EmptyStore(self.algorithm, self.max_size, limits)
 
     def parse(self, text: str) -> Digest:
         """See `IStore.parse`."""

@@ -10,16 +10,13 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
-from filestored.access.rules import DEFAULT_BUCKET
+from filestored.access.rules import DEFAULT_BUCKET, Right
 from filestored.http.rendering import NOT_DONE_YET
 from filestored.interfaces import IBuckets, IStore, IStreamedRequest
 from filestored.web.files import FilesByPath, FilesByQuery
-from filestored.web.guard import Guard
+from filestored.web.guard import Guard, required_right
 from filestored.web.listing import BucketUsage, FileList
 from filestored.web.resource import AsyncResource, NotFoundResource, reply_json
-
-_CREATING_METHODS = frozenset([b"POST", b"PUT"])
-"""Methods that make the directory of a bucket."""
 
 
 class BucketResources:
@@ -62,7 +59,7 @@ class BucketSite:
         if name == DEFAULT_BUCKET:
             return self.default.find(path, request)
         assert self._buckets is not None, "the guard knows no other bucket then"
-        creates = request.method in _CREATING_METHODS
+        creates = required_right(request.method, path) is Right.WRITE
         store = self._buckets.get(name, create=creates)
         if not isinstance(store, Deferred):
             return self.resources(name, store).find(path, request)

@@ -7,10 +7,12 @@ Without an access file there is only the default bucket, and all clients have th
 """
 
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from time import time
 
-from filestored.access.decisions import Outcome, decide
+from filestored.access.decisions import Credentials, Outcome, decide
 from filestored.access.rules import DEFAULT_BUCKET, AccessRules, Right
+from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import CacheScope, IStreamedRequest
 from filestored.web.credentials import credentials_of
 from filestored.web.errors import Field, HTTPError
@@ -24,6 +26,9 @@ CHALLENGES: Field = (
 
 One field that begins with Bearer: Chromium does not ask for a password of its own then, over the page.
 """
+
+MAX_CACHED_DECISIONS = 1024
+"""Decisions that allow a token something; they are kept until the token expires or the rules change."""
 
 _RIGHTS_AT_ROOT = {
     b"GET": Right.READ,
@@ -63,6 +68,10 @@ class Guard:
     def __init__(self, *, lists: bool = False, now: Callable[[], float] = time) -> None:
         self._open_rights = frozenset(Right) if lists else frozenset(Right) - {Right.LIST}
         self._now = now
+        self._allowed: BoundedCache[tuple[Credentials, str, Right | None], float] = BoundedCache(
+            MAX_CACHED_DECISIONS
+        )
+        self._allowed_by: AccessRules | None = None
 
     def check(self, request: IStreamedRequest, bucket: str, path: Sequence[bytes]) -> None:
         """Raise `HTTPError` (401, 403, 404) unless the request is allowed; set its `cache_scope`."""
@@ -70,11 +79,25 @@ class Guard:
             self._check_open(request, bucket, path)
             return
         credentials, right = credentials_of(request, path), required_right(request.method, path)
+        if self._now() < self._allowed_until(credentials, bucket, right):
+            request.cache_scope = CacheScope.PRIVATE
+            return
         decision = decide(self.rules, credentials, bucket, right, self._now())
         if decision.outcome is not Outcome.ALLOWED:
             raise _refusal(decision.outcome)
         if decision.private:
             request.cache_scope = CacheScope.LINK if credentials.link else CacheScope.PRIVATE
+        if credentials.secret is not None and credentials.link is None:
+            token = self.rules.find_secret(credentials.secret)
+            until = inf if token is None or token.expires is None else token.expires
+            self._allowed.add((credentials, bucket, right), until)
+
+    def _allowed_until(self, credentials: Credentials, bucket: str, right: Right | None) -> float:
+        """Return the time until which a token was allowed this by the rules in force; 0 if it was not."""
+        if self._allowed_by is not self.rules:
+            self._allowed_by = self.rules
+            self._allowed.clear()
+        return self._allowed.get((credentials, bucket, right), 0.0)
 
     def cors(self, bucket: str) -> Collection[str]:
         """Return the origins whose web pages may use the bucket."""

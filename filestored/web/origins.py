@@ -101,17 +101,22 @@ def is_preflight(request: IStreamedRequest) -> bool:
 
 
 def allows_origin(request: IStreamedRequest, cors: Collection[str]) -> bool:
-    """Return whether the page that sends the request is of one of the origins; let it read the response then.
-
-    Any cache is told that the response differs by origin.
-    """
-    request.set_headers(_VARY)
+    """Return whether the page of the request is of one of the origins; it may read the response then."""
     values = request.header_values(b"origin") if b"origin" in request.received else ()
     origin = values[0].strip(b" \t").lower().decode("latin-1") if len(values) == 1 else ""
     if origin not in cors:
         return False
     request.set_headers(preformat((b"Access-Control-Allow-Origin", origin.encode("latin-1")), _EXPOSED))
+    vary_by_origin(request)
     return True
+
+
+def vary_by_origin(request: IStreamedRequest) -> None:
+    """Tell caches that the response differs by origin.
+
+    A refusal to another origin has no such header: it would tell a stranger that the bucket exists.
+    """
+    request.set_headers(_VARY)
 
 
 class Preflight(AsyncResource):

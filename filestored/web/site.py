@@ -28,7 +28,7 @@ from filestored.web.health import HealthResource
 from filestored.web.imageapi.resource import ImageApiError
 from filestored.web.imageapi.routes import ImageApi
 from filestored.web.imageapi.tokens import RegistrationPolicy
-from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight
+from filestored.web.origins import OriginPolicy, Preflight, allows_origin, is_preflight, vary_by_origin
 from filestored.web.resource import AsyncResource, ErrorResource
 from filestored.web.static import StaticFile, make_page, make_static, wants_page
 
@@ -128,4 +128,7 @@ class Root(AsyncResource):
                 return Preflight()
         else:
             self._origins.check(request)
-        return self._buckets.find(name, path, request)
+        found = self._buckets.find(name, path, request)
+        if cors:
+            vary_by_origin(request)
+        return found

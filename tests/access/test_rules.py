@@ -70,6 +70,14 @@ def test_next_expiry_is_the_first_one_to_come():
     assert AccessRules({}, {}).next_expiry(0.0) is None
 
 
+def test_rules_pass_as_json_between_processes():
+    limited = BucketRules("limited", 5, 6, 7.5, frozenset([READ, LIST]), frozenset(["https://a.example"]))
+    rules = AccessRules(RULES.tokens, {**RULES.buckets, "limited": limited})
+    passed = AccessRules.from_json(rules.to_json())
+    assert rules == passed
+    assert CI == passed.find_secret(SECRETS["ci"])
+
+
 def test_equal_rules_are_equal():
     assert RULES == AccessRules(dict(RULES.tokens), dict(RULES.buckets))
     assert RULES != AccessRules({}, dict(RULES.buckets))

@@ -89,8 +89,11 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
     `UnusableStore` or `OSError`.
     """
     path = os.path.join(store, BUCKETS, name)
-    exists = os.path.lexists(os.path.join(path, format_file.NAME))
+    with error_context(path, "bucket"):
+        exists = _exists(os.path.join(path, format_file.NAME))
     if not exists:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise UnusableStore(f"{path} is not a directory; remove it")
         if not create:
             raise NotFound
         with error_context(store, "store"), opened(store) as root:
@@ -98,6 +101,15 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
                 os.mkdir(BUCKETS, 0o700, dir_fd=root)
             flush_root(root, Syscalls())
     return path, prepare(path, None if exists else own.name, report=_ignore)
+
+
+def _exists(path: str) -> bool:
+    """Return whether a file exists. Raises `OSError`: a bucket that cannot be read is not an empty one."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _ignore(error: OSError) -> None:

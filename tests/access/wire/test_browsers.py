@@ -9,8 +9,10 @@ from tests.http_clients.raw_socket import RawSocketClient
 
 APP, SECOND_APP, EVIL = "https://app.example", "http://localhost:3000", "https://evil.example"
 ADMIN = Token("admin", {"*": RIGHTS})
+STRANGER = Token("stranger", {"plain": RIGHTS})
 ACCESS = access_text(
     ADMIN,
+    STRANGER,
     Bucket("app", ["read", "write"], [f'cors = ["{APP}", "{SECOND_APP}"]']),
     Bucket("closed", [], [f'cors = ["{APP}"]']),
     Bucket("plain", RIGHTS),
@@ -48,6 +50,11 @@ def stored(ask):
 
 def cors_fields(answer) -> dict[str, str]:
     return {name: value for name, value in answer.fields.items() if name.startswith("access-control-")}
+
+
+def without_date(answer):
+    """Header lines and body of an answer."""
+    return [line for line in answer.lines if line[0].lower() != b"date"], answer.body
 
 
 def origin(value: str) -> str:
@@ -125,6 +132,28 @@ def test_other_origin_gets_no_cors_and_changes_nothing(ask, foreign):
     assert (200, {}, FILE) == (read.status, cors_fields(read), read.body)
     preflight = ask("OPTIONS", f"/buckets/app/files/{HASH}", (*lines, "Access-Control-Request-Method: PUT"))
     assert (405, {}) == (preflight.status, cors_fields(preflight))
+
+
+@pytest.mark.parametrize("credentials", [(), (bearer(STRANGER.secret),)])
+@pytest.mark.parametrize("lines", [(), (origin(EVIL),), (origin(EVIL), CROSS_SITE)])
+@pytest.mark.parametrize("path", ["", "usage", "files/", f"files/{HASH}"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_refusal_by_a_bucket_with_cors_equals_that_by_an_unknown_bucket(
+    ask, method, path, lines, credentials
+):
+    closed, unknown = (
+        ask(method, f"/buckets/{bucket}/{path}", (*lines, *credentials)) for bucket in ("closed", "unknown")
+    )
+    assert closed.status in (401, 403, 404)
+    assert unknown.status == closed.status
+    assert without_date(unknown) == without_date(closed)
+
+
+@pytest.mark.parametrize("lines", [(), (origin(EVIL), CROSS_SITE)])
+def test_answer_to_any_origin_tells_caches_that_it_varies(ask, lines):
+    for name, vary in (("app", "Origin"), ("plain", None)):
+        answer = ask("GET", f"/buckets/{name}/files/{HASH}", lines)
+        assert (200, vary) == (answer.status, answer.fields.get("vary"))
 
 
 @pytest.mark.parametrize("bucket", ["plain", "default"])

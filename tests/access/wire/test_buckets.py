@@ -10,7 +10,7 @@ from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, b
 from tests.daemon_process import Running
 
 ADMIN = Token("admin", {"*": RIGHTS, "implied": RIGHTS})
-READER = Token("reader", {"one": ["read"], "two": ["list", "read"]})
+READER = Token("reader", {"one": ["read"], "two": ["list", "read"], "unwritten": ["read"]})
 ACCESS = access_text(
     *(ADMIN, READER, Token("nothing", {})),
     *(Bucket("one"), Bucket("two"), Bucket("unused"), Bucket("public", public=["read", "write"])),
@@ -97,6 +97,15 @@ def test_refused_upload_makes_no_directory(served, ask):
     assert not {"unknown", "un_known", "implied"} & set(os.listdir(os.path.join(served.store, "buckets")))
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [("POST", "usage", 405), ("PUT", "files/", 405), ("POST", f"files/{'0' * 64}", 405), ("PUT", "x", 404)],
+)
+def test_client_that_may_only_read_makes_no_directory(served, ask, method, target, status):
+    assert status == ask(method, f"/buckets/unwritten/{target}", (bearer(READER.secret),), b"x").status
+    assert "unwritten" not in os.listdir(os.path.join(served.store, "buckets"))
+
+
 def test_bucket_that_only_a_token_names_exists(ask):
     assert 201 == put(ask, "/buckets/implied", b"implied").status
 
@@ -128,10 +137,16 @@ def test_files_of_a_bucket_are_no_files_of_the_default_one(ask):
     ("lines", "buckets"),
     [
         ((), {"public": ["read", "write"]}),
-        ((bearer(READER.secret),), {"public": ["read", "write"], "one": ["read"], "two": ["read", "list"]}),
+        (
+            (bearer(READER.secret),),
+            {"public": ["read", "write"], "one": ["read"], "two": ["read", "list"], "unwritten": ["read"]},
+        ),
         (
             ADMIN_LINE,
-            {name: list(RIGHTS) for name in ("default", "one", "two", "unused", "public", "implied")},
+            {
+                name: list(RIGHTS)
+                for name in ("default", "one", "two", "unused", "public", "implied", "unwritten")
+            },
         ),
     ],
 )
@@ -147,3 +162,40 @@ def test_buckets_of_a_client_are_those_with_a_right(ask, lines, buckets):
 
 def test_buckets_are_401_to_wrong_credentials(ask):
     assert 401 == ask("GET", "/buckets/", ("Authorization: Bearer x",)).status
+
+
+# --- other spellings of an address -----------------------------------------------------------------------
+
+SECRET_FILE = b"only for tokens"
+SECRET_HASH = hashlib.sha256(SECRET_FILE).hexdigest()
+SPELLINGS = [
+    "/buckets/one/files/{hash}", "/%62uckets/one/files/{hash}", "/buckets/o%6ee/files/{hash}",
+    "/buckets/one/%66iles/{hash}", "/buckets/one/files/%{first:x}{rest}", "//buckets/one/files/{hash}",
+    "/buckets//one/files/{hash}", "/buckets/one//files/{hash}", "/buckets/one/files//{hash}",
+    "/buckets/one/files/{hash}/", "/buckets/one/./files/{hash}", "/./buckets/one/files/{hash}",
+    "/buckets/public/../one/files/{hash}", "/buckets/public/%2e%2e/one/files/{hash}",
+    "/buckets/public%2f..%2fone/files/{hash}", "/buckets/public/files/../../one/files/{hash}",
+    "/buckets/public/buckets/one/files/{hash}", "/buckets/public/one/files/{hash}",
+    "/BUCKETS/one/files/{hash}", "/buckets/ONE/files/{hash}", "/buckets/one%20/files/{hash}",
+    "/buckets/one%00/files/{hash}", "/buckets/one;public/files/{hash}", "/buckets/one,public/files/{hash}",
+    "/buckets/one?bucket=public&file_hash={hash}", "/buckets/one/?file_hash={hash}",
+    "/buckets/one/?hash={hash}", "/buckets/one/%3Fhash={hash}", "/files/{hash}", "/?file_hash={hash}",
+    "/?hash={hash}",
+    "/files/buckets/one/{hash}", "/files/one/{hash}", "/static/../files/{hash}", "/health/../files/{hash}",
+    "/imageapi/../files/{hash}", "http://x/buckets/one/files/{hash}", "http://x//buckets/one/files/{hash}",
+    "/buckets/*/files/{hash}", "/buckets/one/files/{hash}?public",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_spelling_of_an_address_avoids_the_token(ask, spelling):
+    for prefix in ("", "/buckets/one"):
+        assert put(ask, prefix, SECRET_FILE).status in (200, 201)
+    target = spelling.format(hash=SECRET_HASH, first=ord(SECRET_HASH[0]), rest=SECRET_HASH[1:])
+    for lines in ((), (bearer(Token("nothing", {}).secret),)):
+        for method in ("GET", "HEAD", "DELETE", "PUT", "POST"):
+            answer = ask(method, target, lines, SECRET_FILE if method in ("PUT", "POST") else None)
+            assert answer.status in (400, 401, 404, 405)
+            assert SECRET_FILE not in answer.body
+    assert SECRET_FILE == ask("GET", f"/files/{SECRET_HASH}", ADMIN_LINE).body
+    assert SECRET_FILE == ask("GET", f"/buckets/one/files/{SECRET_HASH}", ADMIN_LINE).body

@@ -7,6 +7,7 @@ import pytest
 
 from tests.access.wire.access_files import RIGHTS, Bucket, Token, access_text, basic, bearer
 from tests.access.wire.kept_connection import KeptConnection
+from tests.http_clients.raw_socket import RawSocketClient, head
 
 ADMIN = Token("admin", {"*": RIGHTS})
 READER = Token("reader", {"one": ["read"], "default": ["read"]})
@@ -76,6 +77,41 @@ def test_equal_requests_of_different_clients_have_their_own_answers(served):
             if not good:
                 differences.append((target, lines, answer.status, answer.fields.get("cache-control")))
     assert [] == differences[:10], len(differences)
+
+
+SEQUENCE = [
+    *(
+        (200, (bearer(READER.secret),)),
+        (401, ()),
+        (200, (basic(READER.secret),)),
+        (401, (bearer(STRANGER.secret),)),
+    ),
+    *(
+        (200, (bearer(READER.secret),)),
+        (403, (bearer(WRITER.secret),)),
+        (200, (bearer(ADMIN.secret),)),
+        (401, ()),
+    ),
+]
+
+
+def test_pipelined_requests_have_the_answers_of_their_credentials(served):
+    target = f"/buckets/one/files/{HASH}"
+    with RawSocketClient(served.port) as peer:
+        for _ in range(3):
+            peer.send(b"".join(head("GET", target, lines) for _, lines in SEQUENCE))
+            assert [status for status, _ in SEQUENCE] == [peer.read_response().status for _ in SEQUENCE]
+
+
+def test_head_in_pieces_has_the_answer_of_its_credentials(served):
+    target = f"/buckets/one/files/{HASH}"
+    with RawSocketClient(served.port) as peer:
+        for status, lines in SEQUENCE * 2:
+            whole = head("GET", target, lines)
+            for place in (len(whole) // 2, len(whole) - 3):
+                peer.send(whole[:place])
+                peer.send(whole[place:])
+                assert status == peer.read_response().status
 
 
 def test_token_of_another_case_is_another_token(ask):
