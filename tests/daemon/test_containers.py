@@ -247,4 +247,4 @@ def test_socket_without_a_name_is_accepted(start_daemon, workers):
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:0", "localhost:0", "0", ":0"])
 def test_short_endpoint_serves(start_daemon, endpoint):
-    assert 200 == upload(start_daemon("--workers", "1", listen=endpoint))
+    assert 200 == upload(start_daemon("--workers", "1", "--open", listen=endpoint))
