@@ -1,8 +1,8 @@
 """Credentials of a request: `Authorization` (Bearer, Basic), or the signature of a link.
 
 In: a request. Out: `Credentials`, unchecked. RFC 6750 section 2.1 and RFC 7617: the secret is the bearer
-token, or the password of any user. A header that has neither form is malformed, and so are several headers:
-two readers could choose different ones.
+token, or the password of any user. A header that has neither form is malformed, and so are several headers,
+which are joined by a comma and a space.
 """
 
 import re
@@ -27,15 +27,11 @@ _SECRET = re.compile(rb"[\x21-\x7e]{1,1024}")
 
 def credentials_of(request: IStreamedRequest, path: Sequence[bytes]) -> Credentials:
     """Return the credentials of a request for `path` within its bucket."""
-    values = request.header_values(b"authorization") if b"authorization" in request.received else ()
-    found = _from_authorization(values) if values else NO_CREDENTIALS
+    value = request.header(b"authorization")
+    found = NO_CREDENTIALS if value is None else _from_value(value)
     if b"?" in request.uri and request.method in _SIGNED_METHODS and len(path) == 2 and path[0] == b"files":
         return found._replace(link=_link(request))
     return found
-
-
-def _from_authorization(values: Sequence[bytes]) -> Credentials:
-    return _from_value(values[0]) if len(values) == 1 else MALFORMED
 
 
 @lru_cache(MAX_CACHED_VALUES)

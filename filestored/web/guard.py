@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from math import inf
 from time import time
 
-from filestored.access.decisions import Credentials, Outcome, decide
+from filestored.access.decisions import Outcome, decide
 from filestored.access.rules import DEFAULT_BUCKET, AccessRules, Right
 from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import CacheScope, IStreamedRequest
@@ -57,6 +57,10 @@ def required_right(method: bytes, path: Sequence[bytes]) -> Right | None:
     return None
 
 
+_Allowed = tuple[bytes | None, str, Right | None]
+"""Something that a token was allowed: the value of `Authorization`, the bucket and the right."""
+
+
 class Guard:
     """The access control of one site. `lists` gives all clients the right to list, without an access file.
 
@@ -68,36 +72,32 @@ class Guard:
     def __init__(self, *, lists: bool = False, now: Callable[[], float] = time) -> None:
         self._open_rights = frozenset(Right) if lists else frozenset(Right) - {Right.LIST}
         self._now = now
-        self._allowed: BoundedCache[tuple[Credentials, str, Right | None], float] = BoundedCache(
-            MAX_CACHED_DECISIONS
-        )
+        self._allowed_until: BoundedCache[_Allowed, float] = BoundedCache(MAX_CACHED_DECISIONS)
         self._allowed_by: AccessRules | None = None
 
     def check(self, request: IStreamedRequest, bucket: str, path: Sequence[bytes]) -> None:
         """Raise `HTTPError` (401, 403, 404) unless the request is allowed; set its `cache_scope`."""
-        if self.rules is None:
+        rules, now = self.rules, self._now()
+        if rules is None:
             self._check_open(request, bucket, path)
             return
-        credentials, right = credentials_of(request, path), required_right(request.method, path)
-        if self._now() < self._allowed_until(credentials, bucket, right):
+        if rules is not self._allowed_by:
+            self._allowed_by = rules
+            self._allowed_until.clear()
+        right = required_right(request.method, path)
+        allowed = request.header(b"authorization"), bucket, right
+        if now < self._allowed_until.get(allowed, 0.0) and b"?" not in request.uri:
             request.cache_scope = CacheScope.PRIVATE
             return
-        decision = decide(self.rules, credentials, bucket, right, self._now())
+        credentials = credentials_of(request, path)
+        decision = decide(rules, credentials, bucket, right, now)
         if decision.outcome is not Outcome.ALLOWED:
             raise _refusal(decision.outcome)
         if decision.private:
             request.cache_scope = CacheScope.LINK if credentials.link else CacheScope.PRIVATE
         if credentials.secret is not None and credentials.link is None:
-            token = self.rules.find_secret(credentials.secret)
-            until = inf if token is None or token.expires is None else token.expires
-            self._allowed.add((credentials, bucket, right), until)
-
-    def _allowed_until(self, credentials: Credentials, bucket: str, right: Right | None) -> float:
-        """Return the time until which a token was allowed this by the rules in force; 0 if it was not."""
-        if self._allowed_by is not self.rules:
-            self._allowed_by = self.rules
-            self._allowed.clear()
-        return self._allowed.get((credentials, bucket, right), 0.0)
+            token = rules.find_secret(credentials.secret)
+            self._allowed_until.add(allowed, inf if token is None or token.expires is None else token.expires)
 
     def cors(self, bucket: str) -> Collection[str]:
         """Return the origins whose web pages may use the bucket."""
