@@ -98,12 +98,16 @@ def test_proxy_passes_uploads_downloads_and_ranges(front, daemons, content, tool
 def test_proxy_passes_each_refusal_of_an_upload(front, daemons, content, tool, buffered):
     path, _ = content
     fronts = {name: front(tool, buffered, daemon) for name, daemon in daemons.items()}
+    attempts = 3 if (tool, buffered) == ("caddy", False) else 1  # a reset may overtake the response
     expected = {(each.status, each.method): each.status for each in REFUSALS}
     for name, options in CURL.items():
         found = {}
         for each in REFUSALS:
             request = (each.method, f"http://{NAME}/{each.path}", each.fields)
-            ((status, text),) = by_curl(f"{options} {curl_options(fronts[each.daemon])}", [request], path)
+            for _ in range(attempts):
+                ((status, text),) = by_curl(f"{options} {curl_options(fronts[each.daemon])}", [request], path)
+                if status:
+                    break
             found[each.status, each.method] = status if each.text in text else (status, text)
         assert expected == found, name
 
