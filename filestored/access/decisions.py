@@ -61,11 +61,17 @@ def decide(
     return Decision(_outcome(rules, credentials, bucket, right, now), private=True)
 
 
+def is_refused(credentials: Credentials, token: Token | None, now: float) -> bool:
+    """Return whether credentials are malformed, unknown or expired; `token` is that of their secret."""
+    unknown_or_expired = token is None or token.is_expired(now)
+    return credentials.malformed or (credentials.secret is not None and unknown_or_expired)
+
+
 def _outcome(
     rules: AccessRules, credentials: Credentials, bucket: str, right: Right | None, now: float
 ) -> Outcome:
     token = None if credentials.secret is None else rules.find_secret(credentials.secret)
-    if credentials.malformed or (credentials.secret is not None and _is_refused(token, now)):
+    if is_refused(credentials, token, now):
         return Outcome.CREDENTIALS_NEEDED
     exists = bucket in rules.buckets
     if token is not None and exists and _includes(token.rights(bucket), right):
@@ -90,10 +96,6 @@ def _rights_of_link(rules: AccessRules, link: SignedLink, bucket: str, now: floa
     if token is None or not verify(link, token, now):
         return NO_RIGHTS
     return rules.rights(token, bucket) & {Right.READ}
-
-
-def _is_refused(token: Token | None, now: float) -> bool:
-    return token is None or token.is_expired(now)
 
 
 def _includes(rights: frozenset[Right], right: Right | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from math import inf
 from time import time
 
-from filestored.access.decisions import Outcome, decide
+from filestored.access.decisions import Outcome, decide, is_refused
 from filestored.access.rules import DEFAULT_BUCKET, AccessRules, Right
 from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import CacheScope, IStreamedRequest
@@ -110,8 +110,7 @@ class Guard:
             return {DEFAULT_BUCKET: self._open_rights}
         credentials = credentials_of(request, ())
         token = None if credentials.secret is None else self.rules.find_secret(credentials.secret)
-        is_refused = token is None or token.is_expired(self._now())
-        if credentials.malformed or (credentials.secret is not None and is_refused):
+        if is_refused(credentials, token, self._now()):
             raise _refusal(Outcome.CREDENTIALS_NEEDED)
         found = {name: self.rules.rights(token, name) for name in self.rules.buckets}
         return {name: rights for name, rights in found.items() if rights}
