@@ -148,7 +148,7 @@ class IStore(Interface):
 
 
 class IBuckets(Interface):
-    """The buckets besides the default one, each with a store of its own."""
+    """All buckets, each with a store of its own."""
 
     def get(name: str, *, create: bool) -> "IStore | Deferred[IStore]":
         """Return the store of a bucket; one that is not open fires when it is.

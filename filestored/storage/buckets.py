@@ -124,7 +124,7 @@ class _Bucket:
 
 @implementer(IBuckets)
 class Buckets:
-    """All buckets, with the default one named `default_name`. Used in the reactor's thread only.
+    """All buckets; `default` is the name and the store of the default one. Used in the reactor's thread only.
 
     `open_store` runs in a thread of `run`. `empty` serves a bucket that has no store. `sweeper` deletes
     expired files. `closing` is called before a store is closed, so that nothing keeps its files. Before more
