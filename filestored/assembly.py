@@ -11,6 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -34,16 +35,19 @@ from filestored.storage.health import DeviceHealth
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.threads import ThreadPools
-from filestored.stores import FileStores, connect, make_pools
+from filestored.stores import FileStores, connect, flush_timed, make_pools
 
 if TYPE_CHECKING:
     from filestored.access.rules import AccessRules
     from filestored.daemon.lifecycle import Daemon, Runner
+    from filestored.daemon.monitoring.monitor import Monitor
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
     from filestored.http.factory import HTTPFactory
     from filestored.http.parser.forwarded import TrustedProxies
+    from filestored.metrics.blocks import SharedBlocks
+    from filestored.metrics.recorder import Recorder
     from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
@@ -65,6 +69,7 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     try:
         settings = _check_stores(settings)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
+        blocks, monitor = _make_monitor(reactor, settings)
     except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
@@ -75,10 +80,39 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
         hash_name=settings.hash_name or "",
         listeners=listeners,
         observer=observer,
-        make_runner=_make_runner(reactor, settings, observer, notifier),
+        make_runner=_make_runner(reactor, settings, observer, notifier, blocks),
         notifier=notifier,
         pid_file=pid_file,
+        monitor=monitor,
     )
+
+
+def _make_monitor(reactor: Any, settings: Settings) -> "tuple[SharedBlocks | None, Monitor | None]":
+    """Return the blocks of metrics and the listener that shows them; None twice without ``--metrics``.
+
+    Raises `ValueError` or `OSError`.
+    """
+    if not settings.metrics:
+        return None, None
+    if find_spec("prometheus_client") is None:
+        raise ValueError("--metrics needs prometheus-client: in the checkout, pip install '.[metrics]'")
+    from filestored.daemon.listeners import Listeners, parse_endpoint
+    from filestored.daemon.monitoring.free_space import FreeSpace
+    from filestored.daemon.monitoring.monitor import OPTION, Monitor
+    from filestored.daemon.monitoring.resources import make_root
+    from filestored.daemon.monitoring.state import DaemonState
+    from filestored.daemon.monitoring.store_count import StoreCount
+    from filestored.metrics.blocks import SharedBlocks
+    from filestored.metrics.collector import CONTENT_TYPE, MetricsCollector
+    from filestored.metrics.totals import Totals
+
+    listeners = Listeners([(settings.metrics, parse_endpoint(reactor, settings.metrics, OPTION))], OPTION)
+    blocks = SharedBlocks.create(settings.workers)
+    totals = Totals(blocks.blocks)
+    space = None if is_url(settings.store) else FreeSpace.in_thread(reactor, settings.store)
+    state = DaemonState(totals, settings.workers, StoreCount(reactor, settings.store), space)
+    collector = MetricsCollector(totals, state.values)
+    return blocks, Monitor(reactor, listeners, state, make_root(state, collector.text, CONTENT_TYPE))
 
 
 def _check_stores(settings: Settings) -> Settings:
@@ -93,20 +127,33 @@ def _check_stores(settings: Settings) -> Settings:
 
 
 def _make_runner(
-    reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
+    reactor: Any,
+    settings: Settings,
+    observer: LogObserver,
+    notifier: "SystemdNotifier",
+    blocks: "SharedBlocks | None",
 ) -> "Callable[[str | None], Runner]":
     """Return the function that makes the server of this process, or the supervisor of several workers.
 
     It gets the rules of access, as JSON.
     """
     if settings.workers > 1:
-        return partial(_make_supervisor, reactor, settings, observer, notifier)
-    return partial(_make_only_server, reactor, settings)
+        return partial(_make_supervisor, reactor, settings, observer, notifier, blocks)
+    return partial(_make_only_server, reactor, settings, observer, blocks)
 
 
-def _make_only_server(reactor: Any, settings: Settings, access: str | None) -> "Runner":
+def _make_only_server(
+    reactor: Any,
+    settings: Settings,
+    observer: LogObserver,
+    blocks: "SharedBlocks | None",
+    access: str | None,
+) -> "Runner":
+    from filestored.metrics.recorder import Recorder
+
     _request_sweep(settings)
-    server = make_server(reactor, settings, access=access)
+    metrics = None if blocks is None else Recorder(blocks.blocks[0])
+    server = make_server(reactor, settings, access=access, metrics=metrics)
     tune_gc()
     return server
 
@@ -116,6 +163,7 @@ def _make_supervisor(
     settings: Settings,
     observer: LogObserver,
     notifier: "SystemdNotifier",
+    blocks: "SharedBlocks | None",
     access: str | None,
 ) -> "Supervisor":
     """Return a supervisor. Raises the error that would keep each worker from starting."""
@@ -128,7 +176,7 @@ def _make_supervisor(
     _request_sweep(settings)
     if access_log := _open_access_log(reactor, settings):
         access_log.close()
-    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE, access)
+    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE, access, blocks)
 
 
 def _request_sweep(settings: Settings) -> None:
@@ -142,13 +190,17 @@ def _report(error: OSError) -> None:
 
 
 def make_server(
-    reactor: Any, settings: Settings, devices: DeviceHealth | None = None, access: str | None = None
+    reactor: Any,
+    settings: Settings,
+    devices: DeviceHealth | None = None,
+    access: str | None = None,
+    metrics: "Recorder | None" = None,
 ) -> "Server":
     """Return what one process serves. Blocking: prepares both directories.
 
     `devices` shares the health of disks with other processes. The directories must exist then: a missing
     one was removed or is not mounted, and is not replaced by an empty one. `access` has the rules of
-    access, as JSON. Raises `FilestoredError` or `OSError`.
+    access, as JSON. `metrics` counts. Raises `FilestoredError` or `OSError`.
     """
     from filestored.access.rules_in_force import RulesInForce
     from filestored.daemon.server import Server
@@ -156,19 +208,21 @@ def make_server(
 
     must_exist = devices is not None
     devices = devices or DeviceHealth()
+    if metrics is not None:
+        devices.observe(metrics.suspended)
     buckets_wanted = 0 if access is None else MAX_OPEN_BUCKETS
     max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets_wanted)
     pools = ThreadPools(reactor)
     remote = is_url(settings.store) or is_url(settings.images)
     interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
     recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
-    stores = FileStores(reactor, settings, pools, devices, recovery, must_exist)
-    images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
+    stores = FileStores(reactor, settings, pools, devices, recovery, must_exist, metrics)
+    images = _open_images(reactor, settings, pools, devices, recovery, must_exist, metrics)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches(), max_buckets)
     site = _make_site(settings, stores, buckets, guard, images)
     access_log = _open_access_log(reactor, settings)
-    factory = _make_factory(reactor, settings, site, access_log)
+    factory = _make_factory(reactor, settings, site, access_log, metrics)
     recovery.start()
     rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
     if access is not None:
@@ -224,12 +278,14 @@ def _make_factory(
     settings: Settings,
     site: Any,
     access_log: AccessLog | JsonAccessLog | None,
+    metrics: "Recorder | None",
 ) -> "HTTPFactory":
     from filestored.http.factory import HTTPFactory
     from filestored.http.limits import Limits
 
     limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=_trusted_proxies(settings))
+    proxies = _trusted_proxies(settings)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=proxies, metrics=metrics)
 
 
 def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:
@@ -248,6 +304,7 @@ def _open_images(
     devices: DeviceHealth,
     recovery: Recovery,
     must_exist: bool,
+    metrics: "Recorder | None",
 ) -> ImageService:
     path = settings.images
     health = devices.of(path, remote=is_url(path))
@@ -257,10 +314,11 @@ def _open_images(
 
         client = connect(settings, path, health, recovery)
         recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
-        parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve))
+        record = None if metrics is None else metrics.from_threads.flushed
+        parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
     else:
         report = recovery.add(health, partial(image_directory.repair, path))
-        parts = image_directory.open_parts(path, report, must_exist, settings.reserve)
+        parts = image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
     return ImageService(
         reactor,
         parts,
@@ -270,6 +328,7 @@ def _open_images(
         max_uploads=settings.max_uploads,
         max_pixels=settings.max_pixels,
         reserve=settings.reserve,
+        metrics=metrics,
     )
 
 

@@ -90,7 +90,8 @@ class Settings:
     those of each process. `hosts` are names of this server, see `parse_host`. `reserve` is the free space to
     keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
     `access` is the path of the access file, empty for none; `open_access` gives all clients all rights.
-    `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`.
+    `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`. `metrics` is the endpoint of
+    metrics, empty for none.
     """
 
     listen: tuple[str, ...]
@@ -115,6 +116,7 @@ class Settings:
     open_access: bool = False
     engine_timeout: float = ENGINE_TIMEOUT_SECONDS
     trusted_proxies: tuple[str, ...] = ()
+    metrics: str = ""
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

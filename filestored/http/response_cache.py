@@ -31,6 +31,7 @@ from filestored.http.response import CachedHead, PreformattedHeaders
 from filestored.http.transport.output import SocketOutput
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.interfaces import AccessEntry, IAccessLog, IBlob, IFileSource, IInMemory
+from filestored.metrics.refusals import Refusal
 
 MAX_ENTRIES = 4096
 """Entries of a cache; the oldest are evicted."""
@@ -107,6 +108,7 @@ class SentFromCache:
     __slots__ = ("code", "description")
 
     startedWriting = True
+    refusal: Refusal | None = None
     sent_length = 0
 
     def __init__(self) -> None:

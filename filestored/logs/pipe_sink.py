@@ -13,6 +13,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,10 @@ from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
 """Maximum bytes of log lines that wait for the supervisor."""
+
+
+def _ignore(count: int) -> None:
+    """Handle dropped lines that are not counted."""
 
 
 @implementer(IWriteDescriptor)
@@ -45,6 +50,8 @@ class PipeSink:
         self._unfinished = b""  # the end of a line whose beginning is in the pipe
         self._queued = self._sent = 0  # bytes of lines
         self._dropped = self._reported = 0  # lines
+        self.on_dropped: Callable[[int], object] = _ignore
+        """Called with the number of lines that are dropped, in the thread that writes them."""
         self._lock = threading.Lock()
         self._watched = False
 
@@ -55,6 +62,7 @@ class PipeSink:
         data = line.to_json()
         if self._queued - self._sent + len(data) > MAX_WAITING_BYTES:
             self._dropped += 1
+            self.on_dropped(1)
         else:
             self._queued += len(data)
             self._lines.append(data)

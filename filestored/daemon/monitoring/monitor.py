@@ -1,0 +1,76 @@
+"""Monitor: the listener of ``--metrics``, and the work in the background of its figures.
+
+It runs in the process that twistd runs, so it answers while all workers are dead or hang. It is opened with
+the other sockets, and closed after all of them.
+"""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
+
+from filestored.daemon.acceptor import Acceptor, accept_from
+from filestored.daemon.listeners import Listeners
+from filestored.daemon.monitoring.state import DaemonState, MonitoredRunner
+from filestored.http.factory import HTTPFactory
+from filestored.http.limits import Limits
+
+OPTION = "--metrics"
+"""The option that names the endpoint, in errors."""
+
+MAX_CONNECTIONS = 64
+"""Maximum number of connections."""
+
+DRAIN_SECONDS = 1.0
+"""Seconds that the stop waits for responses."""
+
+
+class Monitor:
+    """Serves `root` on `listeners`, of which there is one, and keeps `state`."""
+
+    def __init__(self, reactor: Any, listeners: Listeners, state: DaemonState, root: IResource) -> None:
+        self._reactor = reactor
+        self._listeners = listeners
+        self._state = state
+        self._factory = HTTPFactory(root, reactor, Limits(connections=MAX_CONNECTIONS))
+        self._acceptors: list[Acceptor] = []
+
+    def open(self) -> None:
+        """Open the socket, with the privileges of the start. Raises `CannotStart`."""
+        self._listeners.open()
+
+    def start(self, runner: MonitoredRunner) -> None:
+        """Serve; `runner` is about to start."""
+        self._state.runner = runner
+        self._acceptors = [
+            accept_from(self._reactor, each, self._factory) for each in self._listeners.listening()
+        ]
+        self._reactor.callWhenRunning(self._state.count.start)
+
+    def urls(self) -> list[str]:
+        """Return the URLs for people."""
+        return self._listeners.urls()
+
+    def renew_certificates(self) -> None:
+        """Read the certificate anew."""
+        if self._listeners.renew_certificates():
+            for acceptor, each in zip(self._acceptors, self._listeners.listening(), strict=True):
+                acceptor.use_certificate(each.certificate)
+
+    def stopping(self) -> None:
+        """Report from now on that the daemon stops."""
+        self._state.stopping = True
+        self._state.count.stop()
+
+    def stop(self) -> "Deferred[None]":
+        """Stop serving; fires when all connections are closed."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._listeners.close()
+        for acceptor in self._acceptors:
+            acceptor.stopListening()
+        timeout = self._reactor.callLater(DRAIN_SECONDS, self._factory.abort)
+        await self._factory.drain()
+        if timeout.active():
+            timeout.cancel()
