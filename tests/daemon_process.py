@@ -129,8 +129,9 @@ def start(
     `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `serve` that
     through ``filestored serve``, which passes no options to twistd. `wrap` is a command that runs it, with
     the descriptors `inherit`. Without `pid_file` it writes none. `hosts` are the names of ``--host``; the
-    default ones are those of raw requests in tests. `before_exec` runs in the new process; with `new_session` that leads a process group of its own. A daemon that ends instead of becoming
-    ready is an `AssertionError` with what it wrote.
+    default ones are those of raw requests in tests. `before_exec` runs in the new process; with `new_session`
+    that leads a process group of its own. A daemon that ends instead of becoming ready is an `AssertionError`
+    with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
     words = [

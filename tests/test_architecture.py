@@ -33,7 +33,7 @@ FLOORS = {
     "service": 5,
     "worker": 5,
     "cli": 5,
-    "__main__": 6,
+    "__main__": 5,
     "commands": 5,
     "account_admin": 5,
 }
