@@ -166,3 +166,24 @@ class DiskUsage:
 
     def _write(self, mark: bytes, usage: Usage) -> None:
         self._calls.pwrite(self._descriptor, _FORMAT.pack(mark, *usage), 0)
+
+
+class UncountedDiskUsage(DiskUsage):
+    """The same ledger for a process that only removes files, and counts none if it is alone.
+
+    Then it keeps the exclusive lock: other processes wait for its end, and count. So it should end soon.
+    """
+
+    _alone = False
+
+    def add(self, change: Usage) -> None:
+        """Add as `DiskUsage.add`; nothing has to be recorded before a count."""
+        if not self._alone:
+            super().add(change)
+
+    def _join(self, presence: int) -> None:
+        self._alone = self._is_alone(presence)
+        if self._alone:
+            self._write(_UNCOUNTED, Usage(0, 0))
+        else:
+            super()._join(presence)
