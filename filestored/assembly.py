@@ -22,16 +22,16 @@ from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
-from filestored.images.service import ImageService
+from filestored.images.service import ImageParts, ImageService
 from filestored.interfaces import BucketLimits
 from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
-from filestored.logs.observer import LogObserver
+from filestored.logs.observer import LogObserver, ignore
 from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import MAX_OPEN_BUCKETS, Settings
 from filestored.storage.buckets import Buckets
 from filestored.storage.disk.layout import check, prepare
-from filestored.storage.health import DeviceHealth
+from filestored.storage.health import DeviceHealth, Health
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.threads import ThreadPools
@@ -39,6 +39,7 @@ from filestored.stores import FileStores, connect, flush_timed, make_pools
 
 if TYPE_CHECKING:
     from filestored.access.rules import AccessRules
+    from filestored.access.rules_in_force import RulesInForce
     from filestored.daemon.lifecycle import Daemon, Runner
     from filestored.daemon.monitoring.monitor import Monitor
     from filestored.daemon.sd_notify import SystemdNotifier
@@ -69,7 +70,7 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     try:
         settings = _check_stores(settings)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
-        blocks, monitor = _make_monitor(reactor, settings)
+        monitor = _make_monitor(reactor, settings)
     except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
@@ -80,39 +81,24 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
         hash_name=settings.hash_name or "",
         listeners=listeners,
         observer=observer,
-        make_runner=_make_runner(reactor, settings, observer, notifier, blocks),
+        make_runner=_make_runner(
+            reactor, settings, observer, notifier, None if monitor is None else monitor.blocks
+        ),
         notifier=notifier,
         pid_file=pid_file,
         monitor=monitor,
     )
 
 
-def _make_monitor(reactor: Any, settings: Settings) -> "tuple[SharedBlocks | None, Monitor | None]":
-    """Return the blocks of metrics and the listener that shows them; None twice without ``--metrics``.
-
-    Raises `ValueError` or `OSError`.
-    """
+def _make_monitor(reactor: Any, settings: Settings) -> "Monitor | None":
+    """Return the listener of metrics; None without ``--metrics``. Raises `ValueError` or `OSError`."""
     if not settings.metrics:
-        return None, None
+        return None
     if find_spec("prometheus_client") is None:
         raise ValueError("--metrics needs prometheus-client: in the checkout, pip install '.[metrics]'")
-    from filestored.daemon.listeners import Listeners, parse_endpoint
-    from filestored.daemon.monitoring.free_space import FreeSpace
-    from filestored.daemon.monitoring.monitor import OPTION, Monitor
-    from filestored.daemon.monitoring.resources import make_root
-    from filestored.daemon.monitoring.state import DaemonState
-    from filestored.daemon.monitoring.store_count import StoreCount
-    from filestored.metrics.blocks import SharedBlocks
-    from filestored.metrics.collector import CONTENT_TYPE, MetricsCollector
-    from filestored.metrics.totals import Totals
+    from filestored.daemon.monitoring.monitor import make_monitor
 
-    listeners = Listeners([(settings.metrics, parse_endpoint(reactor, settings.metrics, OPTION))], OPTION)
-    blocks = SharedBlocks.create(settings.workers)
-    totals = Totals(blocks.blocks)
-    space = None if is_url(settings.store) else FreeSpace.in_thread(reactor, settings.store)
-    state = DaemonState(totals, settings.workers, StoreCount(reactor, settings.store), space)
-    collector = MetricsCollector(totals, state.values)
-    return blocks, Monitor(reactor, listeners, state, make_root(state, collector.text, CONTENT_TYPE))
+    return make_monitor(reactor, settings)
 
 
 def _check_stores(settings: Settings) -> Settings:
@@ -207,33 +193,45 @@ def make_server(
     from filestored.web.guard import Guard
 
     must_exist = devices is not None
-    devices = devices or DeviceHealth()
-    if metrics is not None:
-        devices.observe(metrics.suspended)
+    devices = _observed(devices or DeviceHealth(), metrics)
     buckets_wanted = 0 if access is None else MAX_OPEN_BUCKETS
     max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets_wanted)
     pools = ThreadPools(reactor)
-    remote = is_url(settings.store) or is_url(settings.images)
-    interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
-    recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
+    recovery = _make_recovery(reactor, settings, pools)
     stores = FileStores(reactor, settings, pools, devices, recovery, must_exist, metrics)
     images = _open_images(reactor, settings, pools, devices, recovery, must_exist, metrics)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches(), max_buckets)
     site = _make_site(settings, stores, buckets, guard, images)
-    access_log = _open_access_log(reactor, settings)
+    access_log = _open_access_log(reactor, settings, metrics)
     factory = _make_factory(reactor, settings, site, access_log, metrics)
     recovery.start()
     rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
     if access is not None:
         rules.use(access)
-
-    def stop_background() -> "Deferred[Any]":
-        recovery.stop()
-        rules.stop()
-        return gatherResults([buckets.stop(), images.stop()])
-
+    stop_background = partial(_stop_background, recovery, rules, buckets, images)
     return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
+
+
+def _stop_background(
+    recovery: Recovery, rules: "RulesInForce", buckets: Buckets, images: ImageService
+) -> "Deferred[Any]":
+    recovery.stop()
+    rules.stop()
+    return gatherResults([buckets.stop(), images.stop()])
+
+
+def _observed(devices: DeviceHealth, metrics: "Recorder | None") -> DeviceHealth:
+    """Return `devices`, whose suspensions `metrics` counts."""
+    if metrics is not None:
+        devices.observe(metrics.suspended)
+    return devices
+
+
+def _make_recovery(reactor: Any, settings: Settings, pools: ThreadPools) -> Recovery:
+    remote = is_url(settings.store) or is_url(settings.images)
+    interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
+    return Recovery(reactor, pools.make_run("recovery", 1), interval)
 
 
 def _make_site(
@@ -288,12 +286,15 @@ def _make_factory(
     return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=proxies, metrics=metrics)
 
 
-def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:
-    """Return the access log that the settings ask for. Raises `OSError`."""
+def _open_access_log(
+    reactor: Any, settings: Settings, metrics: "Recorder | None" = None
+) -> AccessLog | JsonAccessLog | None:
+    """Return the access log that the settings ask for; `metrics` counts dropped lines. Raises `OSError`."""
     if not settings.access_log:
         return None
     if settings.access_log != "-":
-        return AccessLog(reactor, FileWriter(settings.access_log, settings.log))
+        on_dropped = ignore if metrics is None else metrics.from_threads.lines_dropped
+        return AccessLog(reactor, FileWriter(settings.access_log, settings.log, on_dropped))
     return JsonAccessLog() if settings.log.json else AccessLog(reactor, LogWriter())
 
 
@@ -308,20 +309,9 @@ def _open_images(
 ) -> ImageService:
     path = settings.images
     health = devices.of(path, remote=is_url(path))
-    if is_url(path):
-        from filestored.images import bucket
-        from filestored.storage.object_store.spool import Spool
-
-        client = connect(settings, path, health, recovery)
-        recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
-        record = None if metrics is None else metrics.from_threads.flushed
-        parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
-    else:
-        report = recovery.add(health, partial(image_directory.repair, path))
-        parts = image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
     return ImageService(
         reactor,
-        parts,
+        _open_image_parts(settings, health, recovery, must_exist, metrics),
         make_pools(pools, "images", path),
         health,
         max_size=settings.max_size,
@@ -330,6 +320,22 @@ def _open_images(
         reserve=settings.reserve,
         metrics=metrics,
     )
+
+
+def _open_image_parts(
+    settings: Settings, health: Health, recovery: Recovery, must_exist: bool, metrics: "Recorder | None"
+) -> ImageParts:
+    path = settings.images
+    if not is_url(path):
+        report = recovery.add(health, partial(image_directory.repair, path))
+        return image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
+    from filestored.images import bucket
+    from filestored.storage.object_store.spool import Spool
+
+    client = connect(settings, path, health, recovery)
+    recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
+    record = None if metrics is None else metrics.from_threads.flushed
+    return bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
 
 
 def _registration(settings: Settings) -> "RegistrationPolicy":

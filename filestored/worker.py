@@ -91,9 +91,7 @@ def run_worker(
 
     devices = DeviceHealth()
     devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
-    metrics = _open_metrics(configuration.get("metrics"))
-    if metrics is not None:
-        pipe.on_dropped = metrics.from_threads.lines_dropped
+    metrics = _open_metrics(configuration.get("metrics"), pipe)
     server = make_server(reactor, settings, devices, configuration["access"], metrics)
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
@@ -117,14 +115,19 @@ def run_worker(
     pipe.finish(MAX_FLUSH_SECONDS)
 
 
-def _open_metrics(place: tuple[int, int, int] | None) -> Recorder | None:
-    """Return the recorder for a descriptor, the number of blocks in it and that of the own block, from 0."""
+def _open_metrics(place: tuple[int, int, int] | None, pipe: PipeSink) -> Recorder | None:
+    """Return the recorder for a descriptor, the number of blocks in it and that of the own block, from 0.
+
+    It counts the lines that `pipe` drops.
+    """
     if place is None:
         return None
     descriptor, count, number = place
     shared = SharedBlocks(count, descriptor)
     os.close(descriptor)
-    return Recorder(shared.blocks[number])
+    metrics = Recorder(shared.blocks[number])
+    pipe.on_dropped = metrics.from_threads.lines_dropped
+    return metrics
 
 
 def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callable[[bytes], None]:

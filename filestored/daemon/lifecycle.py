@@ -28,7 +28,7 @@ from filestored.daemon.startup_errors import CannotStart
 from filestored.errors import FilestoredError
 from filestored.http.transport.tls import Certificate
 from filestored.logs.loguru_sink import LoguruSink
-from filestored.logs.observer import LogObserver
+from filestored.logs.observer import LogObserver, ignore
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
 from filestored.settings import Settings, format_size
 from filestored.storage.admission import reserved_bytes
@@ -238,4 +238,6 @@ class Daemon(Service):
         path = self._log_file()
         make = partial(LoguruSink, self._settings.log, path)
         self._log_is_open = True
-        self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))
+        on_dropped = ignore if self._monitor is None else self._monitor.count_dropped_lines
+        later = path is not None and is_fifo(path)
+        self._observer.attach(ThreadedSink(make, later=later, on_dropped=on_dropped))

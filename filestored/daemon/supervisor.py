@@ -140,7 +140,8 @@ class Supervisor:
                 "listening": sockets,
                 "reactor": type(self._reactor).__module__,
                 "suspensions": list(self._suspensions.values()),
-                "metrics": self._metrics and [self._metrics_descriptor, len(self._slots), number - 1],
+                "metrics": self._metrics
+                and [self._metrics_descriptor, len(self._metrics.blocks), number - 1],
             }
         )
 

@@ -13,7 +13,6 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,15 +21,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import dropped_lines
+from filestored.logs.observer import OnDropped, dropped_lines, ignore
 from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
 """Maximum bytes of log lines that wait for the supervisor."""
-
-
-def _ignore(count: int) -> None:
-    """Handle dropped lines that are not counted."""
 
 
 @implementer(IWriteDescriptor)
@@ -50,7 +45,7 @@ class PipeSink:
         self._unfinished = b""  # the end of a line whose beginning is in the pipe
         self._queued = self._sent = 0  # bytes of lines
         self._dropped = self._reported = 0  # lines
-        self.on_dropped: Callable[[int], object] = _ignore
+        self.on_dropped: OnDropped = ignore
         """Called with the number of lines that are dropped, in the thread that writes them."""
         self._lock = threading.Lock()
         self._watched = False

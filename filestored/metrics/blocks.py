@@ -13,7 +13,7 @@ prometheus_client, one for each process id, which have to be removed and lose wh
 import mmap
 import os
 
-from filestored.metrics.table import INTERNAL, OF_WORKERS, SECONDS, Family, Kind, Labels
+from filestored.metrics.table import INTERNAL, OF_WORKERS, SECONDS, Kind, Labels, Metric
 
 CELL_BYTES = 8
 
@@ -21,17 +21,17 @@ BUCKETS = len(SECONDS) + 1
 """Buckets of a histogram, with that up to infinity."""
 
 
-def _cells(family: Family) -> int:
-    return BUCKETS + 1 if family.kind is Kind.HISTOGRAM else 1
+def _cells(metric: Metric) -> int:
+    return BUCKETS + 1 if metric.kind is Kind.HISTOGRAM else 1
 
 
 def _layout() -> tuple[dict[tuple[str, Labels], int], int]:
     """Return the first cell of each series, and the number of all cells in whole pages."""
     places, count = {}, 0
-    for family in (*OF_WORKERS, *INTERNAL):
-        for labels in family.series():
-            places[family.name, labels] = count
-            count += _cells(family)
+    for metric in (*OF_WORKERS, *INTERNAL):
+        for labels in metric.series():
+            places[metric.name, labels] = count
+            count += _cells(metric)
     page = mmap.PAGESIZE // CELL_BYTES
     return places, -(-count // page) * page
 
@@ -41,9 +41,9 @@ _PLACES, BLOCK_CELLS = _layout()
 _GAUGES = tuple(_PLACES[each.name, ()] for each in (*OF_WORKERS, *INTERNAL) if each.kind is Kind.GAUGE)
 
 
-def place(family: Family, *labels: str) -> int:
+def place(metric: Metric, *labels: str) -> int:
     """Return the number of the first cell of a series."""
-    return _PLACES[family.name, labels]
+    return _PLACES[metric.name, labels]
 
 
 class Block:
@@ -53,13 +53,13 @@ class Block:
         self.cells = memory.cast("Q")
         self.sums = memory.cast("d")
 
-    def value(self, family: Family, *labels: str) -> int:
+    def value(self, metric: Metric, *labels: str) -> int:
         """Return the value of a counter or gauge."""
-        return self.cells[place(family, *labels)]
+        return self.cells[place(metric, *labels)]
 
-    def histogram(self, family: Family, *labels: str) -> tuple[list[int], float]:
+    def histogram(self, metric: Metric, *labels: str) -> tuple[list[int], float]:
         """Return the counts of all buckets, each without the lower ones, and the sum of the values."""
-        first = place(family, *labels)
+        first = place(metric, *labels)
         return list(self.cells[first : first + BUCKETS]), self.sums[first + BUCKETS]
 
     def clear_gauges(self) -> None:
@@ -84,10 +84,10 @@ class SharedBlocks:
         self.blocks = tuple(Block(view[at : at + each]) for at in range(0, size, each))
 
     @classmethod
-    def create(cls, count: int) -> "SharedBlocks":
-        """Return new blocks, all zero; shared by a descriptor if there are several. Raises `OSError`."""
-        if count == 1:
-            return cls(1)
+    def create(cls, count: int, *, shared: bool = True) -> "SharedBlocks":
+        """Return new blocks, all zero; `shared` by a descriptor, or of this process only. Raises `OSError`."""
+        if not shared:
+            return cls(count)
         descriptor = os.memfd_create("filestored-metrics", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, count * BLOCK_CELLS * CELL_BYTES)
         return cls(count, descriptor)

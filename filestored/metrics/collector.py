@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
-    Metric,
 )
+from prometheus_client.metrics_core import Metric as Exposed
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -23,8 +23,8 @@ from filestored.metrics.table import (
     OF_WORKERS,
     SECONDS,
     SUSPENDED,
-    Family,
     Kind,
+    Metric,
 )
 from filestored.metrics.totals import Totals
 
@@ -35,50 +35,50 @@ _BOUNDS = tuple(floatToGoString(each) for each in (*SECONDS, float("inf")))
 
 
 class MetricsCollector(Collector):
-    """The collector of prometheus_client over `totals`, and the values of the families in `OF_DAEMON`.
+    """The collector of prometheus_client over `totals`, and the values of the metrics in `OF_DAEMON`.
 
-    `daemon_values` returns these by name. A family whose value is unknown is missing there: it has no series.
+    `daemon_values` returns these by name. A metric whose value is unknown is missing there: it has no series.
     """
 
     def __init__(self, totals: Totals, daemon_values: Callable[[], Mapping[str, float]]) -> None:
         self._totals = totals
         self._daemon_values = daemon_values
 
-    def collect(self) -> Iterable[Metric]:
-        """Yield all families."""
+    def collect(self) -> Iterable[Exposed]:
+        """Yield all metrics."""
         yield from map(self._of_workers, OF_WORKERS)
         yield from self._of_daemon()
 
     def text(self) -> bytes:
-        """Return all families as text, in the media type `CONTENT_TYPE`."""
+        """Return all metrics as text, in the media type `CONTENT_TYPE`."""
         return generate_latest(self)
 
-    def _of_workers(self, family: Family) -> Metric:
-        if family.kind is Kind.HISTOGRAM:
-            histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-            for labels in family.series():
-                counts, total = self._totals.histogram(family, labels)
+    def _of_workers(self, metric: Metric) -> Exposed:
+        if metric.kind is Kind.HISTOGRAM:
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels in metric.series():
+                counts, total = self._totals.histogram(metric, labels)
                 buckets = list(zip(_BOUNDS, map(float, accumulate(counts)), strict=True))
                 histogram.add_metric(labels, buckets, total)
             return histogram
-        metric = _new(family)
-        for labels in family.series():
-            metric.add_metric(labels, self._totals.value(family, labels))
-        return metric
+        exposed = _new(metric)
+        for labels in metric.series():
+            exposed.add_metric(labels, self._totals.value(metric, labels))
+        return exposed
 
-    def _of_daemon(self) -> Iterator[Metric]:
+    def _of_daemon(self) -> Iterator[Exposed]:
         values = self._daemon_values()
-        for family in OF_DAEMON:
-            metric = _new(family)
-            if family is BUILD_INFO:
-                metric.add_metric([__version__], 1)
-            elif family is SUSPENDED:
-                metric.add_metric([], self._totals.disks_suspended or self._totals.engines_away)
-            elif family.name in values:
-                metric.add_metric([], values[family.name])
-            yield metric
+        for metric in OF_DAEMON:
+            exposed = _new(metric)
+            if metric is BUILD_INFO:
+                exposed.add_metric([__version__], 1)
+            elif metric is SUSPENDED:
+                exposed.add_metric([], self._totals.disks_suspended or self._totals.engines_away)
+            elif metric.name in values:
+                exposed.add_metric([], values[metric.name])
+            yield exposed
 
 
-def _new(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
-    make = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
-    return make(family.name, family.help, labels=family.labels)
+def _new(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily:
+    make = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    return make(metric.name, metric.help, labels=metric.labels)

@@ -136,8 +136,8 @@ class Recorder:
 
     # --- cells ----------------------------------------------------------------------------------
 
-    def _add(self, family: table.Family) -> None:
-        self._cells[place(family)] += 1
+    def _add(self, metric: table.Metric) -> None:
+        self._cells[place(metric)] += 1
 
     def _observe(self, first: int, seconds: float) -> None:
         """Add a value to the histogram that begins at the cell `first`."""

@@ -16,8 +16,8 @@ from filestored.metrics.table import (
     HITS_SENT,
     REQUESTS,
     SENT,
-    Family,
     Labels,
+    Metric,
 )
 
 Histogram = tuple[list[int], float]
@@ -32,19 +32,19 @@ class Totals:
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks = blocks
 
-    def value(self, family: Family, labels: Labels = ()) -> int:
+    def value(self, metric: Metric, labels: Labels = ()) -> int:
         """Return the value of a counter or gauge."""
-        total = self._sum(family, *labels)
-        if family is REQUESTS and labels == ("GET", "2xx"):
+        total = self._sum(metric, *labels)
+        if metric is REQUESTS and labels == ("GET", "2xx"):
             total += sum(self._histogram(HITS)[0])
-        elif family is SENT:
+        elif metric is SENT:
             total += self._sum(HITS_SENT)
         return total
 
-    def histogram(self, family: Family, labels: Labels = ()) -> Histogram:
+    def histogram(self, metric: Metric, labels: Labels = ()) -> Histogram:
         """Return a histogram."""
-        found = self._histogram(family, *labels)
-        return _added(found, self._histogram(HITS)) if _OF_HITS.get(family.name) == labels else found
+        found = self._histogram(metric, *labels)
+        return _added(found, self._histogram(HITS)) if _OF_HITS.get(metric.name) == labels else found
 
     @property
     def disks_suspended(self) -> bool:
@@ -56,13 +56,13 @@ class Totals:
         """True while any process finds an object store away."""
         return self._sum(ENGINES_AWAY) > 0
 
-    def _sum(self, family: Family, *labels: str) -> int:
-        return sum(block.value(family, *labels) for block in self._blocks)
+    def _sum(self, metric: Metric, *labels: str) -> int:
+        return sum(block.value(metric, *labels) for block in self._blocks)
 
-    def _histogram(self, family: Family, *labels: str) -> Histogram:
+    def _histogram(self, metric: Metric, *labels: str) -> Histogram:
         total: Histogram = [0] * BUCKETS, 0.0
         for block in self._blocks:
-            total = _added(total, block.histogram(family, *labels))
+            total = _added(total, block.histogram(metric, *labels))
         return total
 
 

@@ -140,9 +140,8 @@ class Store:
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
         self._usage = UsageCount(backend, threads.list)
-        commits = make_commits(
-            backend, threads.commit, health, self._admission.update_free_space, call_soon, metrics
-        )
+        on_free_space = self._admission.update_free_space
+        commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property

@@ -42,7 +42,7 @@ class FreeSpace:
         return cls(reactor, path, in_threads(reactor, pool))
 
     def refresh(self) -> "Deferred[None]":
-        """Read the values; fires with None when they are known, or cannot be read, or after a bounded time."""
+        """Read the values; fires when they are known, or cannot be read, or after a bounded time."""
         if self._running:  # the disk hangs
             self.free = self.size = None
             return succeed(None)

@@ -10,10 +10,19 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 
 from filestored.daemon.acceptor import Acceptor, accept_from
-from filestored.daemon.listeners import Listeners
+from filestored.daemon.listeners import Listeners, parse_endpoint
+from filestored.daemon.monitoring.free_space import FreeSpace
+from filestored.daemon.monitoring.resources import make_root
 from filestored.daemon.monitoring.state import DaemonState, MonitoredRunner
+from filestored.daemon.monitoring.store_count import StoreCount
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
+from filestored.metrics.blocks import SharedBlocks
+from filestored.metrics.collector import CONTENT_TYPE, MetricsCollector
+from filestored.metrics.recorder import Recorder
+from filestored.metrics.totals import Totals
+from filestored.settings import Settings
+from filestored.storage.object_store.url import is_url
 
 OPTION = "--metrics"
 """The option that names the endpoint, in errors."""
@@ -25,10 +34,33 @@ DRAIN_SECONDS = 1.0
 """Seconds that the stop waits for responses."""
 
 
-class Monitor:
-    """Serves `root` on `listeners`, of which there is one, and keeps `state`."""
+def make_monitor(reactor: Any, settings: Settings) -> "Monitor":
+    """Return the monitor that the settings ask for. Raises `ValueError` or `OSError`."""
+    listeners = Listeners([(settings.metrics, parse_endpoint(reactor, settings.metrics, OPTION))], OPTION)
+    blocks = SharedBlocks.create(settings.workers + 1, shared=settings.workers > 1)
+    totals = Totals(blocks.blocks)
+    space = None if is_url(settings.store) else FreeSpace.in_thread(reactor, settings.store)
+    state = DaemonState(totals, settings.workers, StoreCount(reactor, settings.store), space)
+    collector = MetricsCollector(totals, state.values)
+    return Monitor(reactor, listeners, blocks, state, make_root(state, collector.text, CONTENT_TYPE))
 
-    def __init__(self, reactor: Any, listeners: Listeners, state: DaemonState, root: IResource) -> None:
+
+class Monitor:
+    """Serves `root` on `listeners`, of which there is one, and keeps `state`; `blocks` are the counters.
+
+    The last block is that of the process which twistd runs, for lines of its log that are dropped.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        listeners: Listeners,
+        blocks: SharedBlocks,
+        state: DaemonState,
+        root: IResource,
+    ) -> None:
+        self.blocks = blocks
+        self.count_dropped_lines = Recorder(blocks.blocks[-1]).from_threads.lines_dropped
         self._reactor = reactor
         self._listeners = listeners
         self._state = state
