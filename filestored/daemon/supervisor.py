@@ -140,8 +140,7 @@ class Supervisor:
                 "listening": sockets,
                 "reactor": type(self._reactor).__module__,
                 "suspensions": list(self._suspensions.values()),
-                "metrics": self._metrics
-                and [self._metrics_descriptor, len(self._metrics.blocks), number - 1],
+                "metrics": self._place_of_metrics(number),
             }
         )
 
@@ -151,6 +150,12 @@ class Supervisor:
         if self._metrics is not None and self._metrics.descriptor is not None:
             found[self._metrics_descriptor] = self._metrics.descriptor
         return found
+
+    def _place_of_metrics(self, number: int) -> tuple[int, int, int] | None:
+        """Return the descriptor in a worker, the number of blocks, and that of its own block from 0 on."""
+        if self._metrics is None:
+            return None
+        return self._metrics_descriptor, len(self._metrics.blocks), number - 1
 
     @property
     def _metrics_descriptor(self) -> int:

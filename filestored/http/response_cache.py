@@ -105,15 +105,15 @@ class CachedResponse:
 class SentFromCache:
     """The cached response that a connection sends: an `ActiveResponse` without a resource."""
 
-    __slots__ = ("code", "description")
+    __slots__ = ("code", "description", "sent_length")
 
     startedWriting = True
     refusal: Refusal | None = None
-    sent_length = 0
 
     def __init__(self) -> None:
         self.code = 200
         self.description: str | None = None
+        self.sent_length = 0
 
     def resume(self) -> None:
         """Do nothing: no producer waits."""

@@ -85,7 +85,7 @@ class SharedBlocks:
 
     @classmethod
     def create(cls, count: int, *, shared: bool = True) -> "SharedBlocks":
-        """Return new blocks, all zero; `shared` by a descriptor, or of this process only. Raises `OSError`."""
+        """Return new blocks, all zero; `shared` by a descriptor, or of this process. Raises `OSError`."""
         if not shared:
             return cls(count)
         descriptor = os.memfd_create("filestored-metrics", os.MFD_CLOEXEC)
