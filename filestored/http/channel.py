@@ -40,6 +40,7 @@ from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES
 from filestored.interfaces import AccessEntry, IBlob, IFileSource
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -65,6 +66,8 @@ class HTTPChannel(Protocol):
         self._response: ActiveResponse | None = None
         self._persistent = False
         self._large_body = False
+        self._taken_before = 0
+        """Value of ``taken`` of the output at the start of the request."""
 
     def connectionMade(self) -> None:
         """Register with the server, which may have no room for the connection."""
@@ -170,7 +173,8 @@ class HTTPChannel(Protocol):
         if log is not None:
             response.description = cached.describe(log, span)
         if log is not None or self._metrics is not None:
-            self._head_at = monotonic()
+            self._head_at = self._first_byte_at = monotonic()
+            self._taken_before = self._output.taken
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, self.abort):
@@ -180,6 +184,8 @@ class HTTPChannel(Protocol):
         self._persistent = True
         if self._metrics is not None:
             response.sent_length = cached.size if span is None else min(span[1], cached.size) - span[0]
+            if response.sent_length > INLINE_FILE_MAX_BYTES:  # the others count with one histogram
+                self._first_byte_at = monotonic()
         if output.pending:
             self._on_drained = self._cached_sent
         elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection
@@ -193,7 +199,10 @@ class HTTPChannel(Protocol):
             return
         log, self._response = self._server.access_log, None
         if self._metrics is not None:
-            self._metrics.hit(monotonic() - self._head_at, self._from_cache.sent_length)
+            if self._from_cache.sent_length > INLINE_FILE_MAX_BYTES:
+                self._count_response(self._from_cache, self._from_cache.code)
+            else:
+                self._metrics.hit(monotonic() - self._head_at, self._from_cache.sent_length)
         if log is not None:
             description = self._from_cache.description
             assert description is not None, "it was described"
@@ -205,6 +214,7 @@ class HTTPChannel(Protocol):
     def _start_request(self, head: RequestHead) -> None:
         self._head = head
         self._head_at = monotonic()
+        self._taken_before = self._output.taken
         fields = head.fields
         self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted, self._read_whole_body)
         if self._body.complete:
@@ -351,17 +361,17 @@ class HTTPChannel(Protocol):
         client = self._client_host(self._lookup.block if response is self._from_cache else self._head.raw)
         log.log(time(), client, response.description, monotonic() - self._head_at)
 
-    def _count_response(self, response: ActiveResponse, status: int) -> None:
-        """Count the request and its response in the metrics."""
+    def _count_response(self, response: ActiveResponse, status: int, lost: bool = False) -> None:
+        """Count the request and its response in the metrics; of a lost one the bytes that were taken."""
         metrics = self._metrics
         if metrics is None:
             return
+        sent = response.sent_length
+        if lost and isinstance(self._output, SocketOutput):
+            sent = min(sent, self._output.taken - self._taken_before)
         seconds = monotonic() - self._head_at
-        if response is self._from_cache:
-            metrics.hit(seconds, response.sent_length)
-            return
+        method = b"GET" if response is self._from_cache else self._head.method
         first_byte = self._first_byte_at - self._head_at if response.startedWriting else None
-        method, sent = self._head.method, response.sent_length
         metrics.response(method, status, response.refusal, seconds, first_byte, sent)
 
     # --- end of the connection ------------------------------------------------------------------
@@ -430,7 +440,7 @@ class HTTPChannel(Protocol):
         if response is not None:
             status = response.code if response.startedWriting else CLIENT_CLOSED
             self._log_response(response, status)
-            self._count_response(response, status)
+            self._count_response(response, status, lost=True)
             response.connection_lost(reason)
         self._output.lost()
         self._server.closed(self)
