@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from filestored import __version__
 from filestored.commands import accounts, buckets, links, migration, tokens
 from filestored.commands.output import FAILED, INTERRUPTED, print_error
-from filestored.commands.store import stat
+from filestored.commands.store import ls, stat
 from filestored.daemon.startup_errors import one_line
 from filestored.errors import FilestoredError
 
@@ -39,7 +39,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (migration, accounts, tokens, buckets, links, stat):
+    for module in (migration, accounts, tokens, buckets, links, ls, stat):
         module.add_parser(commands)
     return parser
 

@@ -22,9 +22,10 @@ OWNER = (
 """Part of the descriptions of commands that open a store."""
 
 
-def add_store(parser: ArgumentParser) -> None:
+def add_store(parser: ArgumentParser, *, optional: bool = False) -> None:
     """Add the argument STORE."""
-    parser.add_argument("store", metavar="STORE", type=parse_place, help=STORE_HELP)
+    nargs = "?" if optional else None
+    parser.add_argument("store", metavar="STORE", nargs=nargs, type=parse_place, help=STORE_HELP)
 
 
 def add_bucket(parser: ArgumentParser, *, default: str | None = DEFAULT_BUCKET) -> None:
