@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Iterable
 
-DONE, FAILED, INVALID, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit statuses; argparse uses `INVALID`, too."""
+DONE, FAILED, WRONG_ARGUMENTS, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses; argparse uses that for wrong arguments, too."""
 
 
 def print_line(line: str) -> None:

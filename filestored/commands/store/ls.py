@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from filestored.commands.arguments import add_command, checked
-from filestored.commands.output import DONE, INVALID, print_error, print_lines
+from filestored.commands.output import DONE, WRONG_ARGUMENTS, print_error, print_lines
 from filestored.commands.store.opening import OWNER, add_bucket, add_store, open_store, opened_bucket
 from filestored.digest import Digest
 from filestored.interfaces import StoredFileInfo
@@ -32,12 +32,8 @@ def add_parser(commands: Any) -> None:
     add_store(parser, optional=True)
     add_bucket(parser)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--long", action="store_true", help="print hash, time of the last upload, size in bytes"
-    )
-    form.add_argument(
-        "--json", action="store_true", help=f"print one JSON document in each line: {JSON_FORM}"
-    )
+    form.add_argument("--long", action="store_true", help="print hash, time of last upload, size in bytes")
+    form.add_argument("--json", action="store_true", help=f"print one JSON document a line: {JSON_FORM}")
     parser.add_argument(
         "--after",
         metavar="HASH",
@@ -60,7 +56,7 @@ def parse_limit(text: str) -> int:
 def _list(arguments: Namespace) -> int:
     if arguments.store is None:
         print_error("name a STORE: a directory, or the URL of an object store")
-        return INVALID
+        return WRONG_ARGUMENTS
     page_files = min(PAGE_FILES, arguments.limit or PAGE_FILES)
     with opened_bucket(open_store(arguments.store), arguments.bucket) as bucket:
         files = islice(all_entries(bucket.backend, page_files, _after(bucket, arguments)), arguments.limit)

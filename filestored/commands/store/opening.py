@@ -61,9 +61,11 @@ def open_store(place: str) -> OpenedStore:
     return ObjectStore(client)
 
 
-def opened_bucket(store: OpenedStore, name: str) -> AbstractContextManager[OpenedBucket]:
-    """Open a bucket for the context. Raises `UnusableStore` or `OSError`."""
-    return store.opened(None if name == DEFAULT_BUCKET else name)
+def opened_bucket(
+    store: OpenedStore, name: str, *, counts: bool = False
+) -> AbstractContextManager[OpenedBucket]:
+    """Open a bucket for the context; see `OpenedStore.opened`."""
+    return store.opened(None if name == DEFAULT_BUCKET else name, counts=counts)
 
 
 def bucket_names(store: OpenedStore, name: str | None) -> list[str]:
