@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from filestored import __version__
-from filestored.commands import accounts, buckets, links, migration, tokens
+from filestored.commands import accounts, buckets, links, migration, tokens, verify
 from filestored.commands.output import FAILED, INTERRUPTED, print_error
 from filestored.daemon.startup_errors import one_line
 from filestored.errors import FilestoredError
@@ -38,7 +38,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (migration, accounts, tokens, buckets, links):
+    for module in (migration, accounts, tokens, buckets, links, verify):
         module.add_parser(commands)
     return parser
 

@@ -114,6 +114,12 @@ class ObjectUsage:
                 self._count()
                 self.is_open = True
 
+    def attach(self) -> bool:
+        """Open without a count, to change the recorded figure; return False if there is none."""
+        found, _ = self._read()
+        self.is_open = found is not None
+        return self.is_open
+
     def close(self) -> None:
         """Make changes without effect."""
         self._closed = True
