@@ -21,10 +21,10 @@ from filestored.commands.progress import progress
 from filestored.daemon.verification.places import open_place
 from filestored.errors import VerificationStopped
 from filestored.settings import format_size, parse_duration, parse_rate
+from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.migration.migrate import MigrationProgress
 from filestored.storage.object_store.url import is_url
 from filestored.storage.verification.pace import Pace
-from filestored.storage.verification.priority import lower_priority
 from filestored.storage.verification.state import Pass
 from filestored.storage.verification.verifier import CORRUPT, UNREADABLE, Verifier
 
@@ -45,8 +45,8 @@ def add_parser(commands: Any) -> None:
         commands,
         "verify",
         "Read every file of a store and compare it with its name, also while daemons serve it. A corrupt "
-        "file moves to quarantine; the next upload of its content heals it. Works at the lowest priority, and "
-        "leaves the page cache as it is. The command can be interrupted; run it again to continue. Exit "
+        "file moves to quarantine; the next upload of its content heals it. Works at the lowest priority, "
+        "and leaves the page cache as it is. The command can be interrupted; run it again to continue. Exit "
         "status 3 if files were corrupt or cannot be read; they are named on stderr.",
         "filestored verify store --rate 100MiB/s",
     )
@@ -71,7 +71,7 @@ def add_parser(commands: Any) -> None:
 
 def _verify(arguments: Namespace) -> int:
     stop = Event()
-    lower_priority()
+    use_idle_priority()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:

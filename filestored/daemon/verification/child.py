@@ -20,9 +20,9 @@ from filestored.daemon.startup_errors import one_line
 from filestored.daemon.verification.places import open_place
 from filestored.daemon.verification.task import Task
 from filestored.errors import FilestoredError, MalformedDigest, VerificationRunning, VerificationStopped
+from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.verification.interfaces import Place, RecordedState
 from filestored.storage.verification.pace import Pace
-from filestored.storage.verification.priority import lower_priority
 from filestored.storage.verification.verifier import Verifier
 
 MAX_NAMED_FILES = 100
@@ -39,7 +39,7 @@ _CHUNK_BYTES = 4096
 
 def main() -> int:
     """Verify the store of the task on stdin, if that is due; return the exit status."""
-    lower_priority()
+    use_idle_priority()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the daemon, too
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -18,15 +18,15 @@ import secrets
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from twisted.logger import Logger
 
 from filestored.errors import StoreMissing
 from filestored.interfaces import BucketLimits, IBackend, Usage
-from filestored.storage.disk.syscalls import Syscalls, closed_after
+from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
 from filestored.storage.limits.ledger import check_fits, total
 from filestored.storage.limits.usage_count import count_usage
@@ -42,9 +42,9 @@ MAX_RETRY_SECONDS = 0.02
 
 _COUNTED = b"counted\n"
 _UNCOUNTED = bytes(8)
+_MAX_COUNT = 1 << 60
 _FORMAT = struct.Struct("<8sqq")
-_EXISTING = os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-_FLAGS = _EXISTING | os.O_CREAT
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class DiskUsage:
@@ -122,9 +122,9 @@ class DiskUsage:
     def _join(self, presence: int) -> None:
         """Lock the presence (shared), with counters that are complete. Waits for the count of another."""
         while True:
-            if _is_alone(presence, self._calls):
-                _write(self._descriptor, _UNCOUNTED, Usage(0, 0), self._calls)
-                _write(self._descriptor, _COUNTED, count_usage(self._backend), self._calls)
+            if self._is_alone(presence):
+                self._write(_UNCOUNTED, Usage(0, 0))
+                self._write(_COUNTED, count_usage(self._backend))
                 self._calls.flock(presence, fcntl.LOCK_SH)
                 return
             self._calls.flock(presence, fcntl.LOCK_SH)
@@ -133,13 +133,20 @@ class DiskUsage:
             self._calls.flock(presence, fcntl.LOCK_UN)
             time.sleep(MAX_RETRY_SECONDS * secrets.randbelow(100) / 100)
 
+    def _is_alone(self, presence: int) -> bool:
+        try:
+            self._calls.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     def _change(self, change: Usage, check: Callable[[Usage], None] = lambda _: None) -> None:
         """Change the counters if `check` accepts the present ones. Raises what that raises, or `OSError`."""
         self._calls.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             usage = total(self._read(), self._owed)
             check(usage)
-            _write(self._descriptor, _COUNTED, total(usage, change), self._calls)
+            self._write(_COUNTED, total(usage, change))
             self._owed = Usage(0, 0)
         finally:
             self._calls.flock(self._descriptor, fcntl.LOCK_UN)
@@ -149,59 +156,34 @@ class DiskUsage:
         return self._calls.pread(self._descriptor, len(_COUNTED), 0) == _COUNTED
 
     def _read(self) -> Usage:
-        return _read(self._descriptor, self._path, self._calls)
+        """Return the counters. Raises `OSError`."""
+        data = self._calls.pread(self._descriptor, _FORMAT.size, 0)
+        if len(data) == _FORMAT.size:
+            mark, files, size = _FORMAT.unpack(data)
+            if mark == _COUNTED and max(abs(files), abs(size)) <= _MAX_COUNT:
+                return Usage(files, size)
+        raise ReadFailed(errno.EBADMSG, f"{self._path}/{USAGE} is damaged; a restart counts the files")
+
+    def _write(self, mark: bytes, usage: Usage) -> None:
+        self._calls.pwrite(self._descriptor, _FORMAT.pack(mark, *usage), 0)
 
 
-@contextmanager
-def moved_away(path: str, size: int, calls: Syscalls) -> Iterator[Callable[[], None]]:
-    """Record the removal of a file by a process without a ledger. It calls the result after the removal.
+class UncountedDiskUsage(DiskUsage):
+    """The same ledger for a process that only removes files, and counts none if it is alone.
 
-    Within the context no ledger of the directory `path` is counted. If none is open, the next one is counted
-    again; so it is without effect in a directory without a quota. Raises `OSError`.
+    Then it keeps the exclusive lock: other processes wait for its end, and count. So it should end soon.
     """
-    with ExitStack() as opened:
-        try:
-            usage, presence = (
-                opened.enter_context(closed_after(calls.open(os.path.join(path, name), _EXISTING)))
-                for name in (USAGE, LOCK)
-            )
-        except FileNotFoundError:
-            yield lambda: None
-            return
-        if _is_alone(presence, calls):
-            _write(usage, _UNCOUNTED, Usage(0, 0), calls)
-            yield lambda: None
+
+    _alone = False
+
+    def add(self, change: Usage) -> None:
+        """Add as `DiskUsage.add`; nothing has to be recorded before a count."""
+        if not self._alone:
+            super().add(change)
+
+    def _join(self, presence: int) -> None:
+        self._alone = self._is_alone(presence)
+        if self._alone:
+            self._write(_UNCOUNTED, Usage(0, 0))
         else:
-            calls.flock(presence, fcntl.LOCK_SH)
-            yield partial(_subtract, usage, path, size, calls)
-
-
-def _subtract(descriptor: int, path: str, size: int, calls: Syscalls) -> None:
-    """Subtract a file from the counters, under their lock. Raises `OSError`."""
-    calls.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        _write(descriptor, _COUNTED, total(_read(descriptor, path, calls), Usage(-1, -size)), calls)
-    finally:
-        calls.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _is_alone(presence: int, calls: Syscalls) -> bool:
-    """Return whether no other process has the ledger open; no other one can open it then."""
-    try:
-        calls.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read(descriptor: int, path: str, calls: Syscalls) -> Usage:
-    """Return the counters. Raises `OSError`."""
-    data = calls.pread(descriptor, _FORMAT.size, 0)
-    if len(data) != _FORMAT.size:
-        raise ReadFailed(errno.EBADMSG, f"{path}/{USAGE} is damaged; a restart counts the files")
-    _, files, size = _FORMAT.unpack(data)
-    return Usage(files, size)
-
-
-def _write(descriptor: int, mark: bytes, usage: Usage, calls: Syscalls) -> None:
-    calls.pwrite(descriptor, _FORMAT.pack(mark, *usage), 0)
+            super()._join(presence)

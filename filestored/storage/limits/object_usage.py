@@ -114,12 +114,6 @@ class ObjectUsage:
                 self._count()
                 self.is_open = True
 
-    def attach(self) -> bool:
-        """Open without a count, to change the recorded figure; return False if there is none."""
-        found, _ = self._read()
-        self.is_open = found is not None
-        return self.is_open
-
     def close(self) -> None:
         """Make changes without effect."""
         self._closed = True
@@ -259,6 +253,15 @@ class ObjectUsage:
     def _remember(self, usage: Usage) -> None:
         self._cached = usage
         self._cached_at = time.monotonic()
+
+
+class UncountedObjectUsage(ObjectUsage):
+    """The same ledger for a process that only removes files: it changes a record, and never makes one."""
+
+    def open(self) -> None:
+        """Use the record if there is one."""
+        if not (self.is_open or self._closed):
+            self.is_open = self._client.find(KEY) is not None
 
 
 def _merged(changes: list[_Change], usage: Usage) -> Usage:

@@ -14,10 +14,12 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from typing import cast
 
 from filestored.digest import SHARD_DIGITS, Algorithm, Digest
 from filestored.errors import MalformedDigest, NotFound
+from filestored.interfaces import IBackend, StoredFileInfo, Usage
 from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.quarantine import Quarantine
 from filestored.storage.disk.shards import SHARD_NAMES, Shards
@@ -28,7 +30,7 @@ from filestored.storage.disk.syscalls import (
     closed_after,
 )
 from filestored.storage.health import LACKING, ReadFailed, ShardUnusable
-from filestored.storage.limits.disk_usage import moved_away
+from filestored.storage.limits.disk_usage import UncountedDiskUsage
 from filestored.storage.verification.content import ContentCheck
 from filestored.storage.verification.interfaces import Examined, Listed
 from filestored.storage.verification.page_cache import drop_pages, resident_pages
@@ -95,6 +97,11 @@ class DiskFiles:
         self._shards.reopen(shard)
         return [digest for each in self._algorithms.values() for digest in self._shards.listed(shard, each)]
 
+    def entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """List files as `IBackend.entries`, for a count of the ledger."""
+        own = next(iter(self._algorithms.values()))
+        return self._shards.entries(own, after, limit)
+
     def count(self) -> int | None:
         """See `VerifiedFiles`; lists all shards."""
         found = 0
@@ -147,13 +154,15 @@ class DiskFiles:
             descriptor = self._calls.open(digest.hex, FILE_FLAGS, dir_fd=shard)
         except FileNotFoundError:
             return False
-        with closed_after(descriptor), moved_away(self._path, examined.size, self._calls) as moved:
+        ledger = UncountedDiskUsage(self._path, cast("IBackend", self), self._calls)
+        with closed_after(descriptor), closing(ledger):
+            ledger.open()
             self._calls.flock(descriptor, fcntl.LOCK_SH)
             status = self._calls.fstat(descriptor)
             is_same = _version(status) == examined.version
             if not (is_same and self._quarantine.move_in(status, digest.hex, shard, reason)):
                 return False
-            moved()
+            ledger.add(Usage(-1, -examined.size))
         self._root.flush(shard)
         return True
 

@@ -15,8 +15,8 @@ from filestored.errors import EngineError, EngineUnavailable, NotFound
 from filestored.interfaces import Usage
 from filestored.storage.health import ReadFailed
 from filestored.storage.limits.object_expiry import ExpiryMarkers
-from filestored.storage.limits.object_usage import ObjectUsage
-from filestored.storage.object_store.backend import ObjectBackend
+from filestored.storage.limits.object_usage import UncountedObjectUsage
+from filestored.storage.object_store.backend import REASON, ObjectBackend
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
 from filestored.storage.object_store.sink import QUARANTINE, key_of
 from filestored.storage.verification.content import ContentCheck
@@ -92,7 +92,7 @@ class ObjectFiles:
         version = examined.version
         assert isinstance(version, ObjectInfo)
         name = f"{QUARANTINE}/{digest.hex}.{secrets.token_hex(4)}"
-        names = (name, f"{name}.reason")
+        names = (name, f"{name}{REASON}")
         try:
             self._client.copy(version.key, name)
         except FileNotFoundError:
@@ -108,7 +108,6 @@ class ObjectFiles:
 
     def _subtract(self, size: int) -> None:
         """Subtract a file from the recorded usage of the bucket, if it has one. Raises `EngineError`."""
-        ledger = ObjectUsage(self._client, self._backend)
-        if ledger.attach():
-            ledger.add(Usage(-1, -size))
-            ledger.close()
+        ledger = UncountedObjectUsage(self._client, self._backend)
+        ledger.open()
+        ledger.add(Usage(-1, -size))

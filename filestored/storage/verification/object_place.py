@@ -19,7 +19,7 @@ from filestored.storage.disk.layout import BUCKETS, check_algorithm
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.backend import ObjectBackend
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
-from filestored.storage.object_store.layout import error_context
+from filestored.storage.object_store.layout import PROBES, error_context
 from filestored.storage.object_store.spool import Spool
 from filestored.storage.verification.content import Naming
 from filestored.storage.verification.object_files import ObjectFiles
@@ -30,8 +30,6 @@ STATE = "verification"
 
 MAX_SILENCE_SECONDS = 180.0
 """Age of the state from which its holder counts as dead; it saves every 15 s, and a request takes 10 s."""
-
-_PROBE = "tmp/probe-"
 
 
 class ObjectPlace:
@@ -142,7 +140,7 @@ class ObjectState:
 
 def service_time(client: ObjectStoreClient) -> datetime:
     """Return the time by the clock of the service. Raises `EngineError`."""
-    key = f"{_PROBE}{secrets.token_hex(8)}"
+    key = f"{PROBES}{secrets.token_hex(8)}"
     client.put(key, b"\n")
     try:
         return client.head(key).changed
