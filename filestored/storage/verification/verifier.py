@@ -126,26 +126,30 @@ class Verifier:
             if files is None:
                 return
             for listed in files.listed(after):
-                self._verify(files, bucket, listed)
+                size = self._verify(files, bucket, listed)
                 self._pass.position = Position(bucket, listed.name)
-                self._save_if_due()
+                if size is not None:
+                    self._count_file(size)
 
-    def _verify(self, files: VerifiedFiles, bucket: str, listed: Listed) -> None:
+    def _count_file(self, size: int) -> None:
+        self._pass.files += 1
+        self._pass.bytes += size
+        self._watcher.read(size)
+        self._count(max(0, MIN_FILE_BYTES - size))
+
+    def _verify(self, files: VerifiedFiles, bucket: str, listed: Listed) -> int | None:
+        """Verify a file; return its size if it was read. Raises `UnusableStore` or `OSError`."""
         name = f"{bucket}/{listed.name}" if bucket else listed.name
         if listed.digest is None:
             self._unreadable(name, listed.error)
-            return
+            return None
         try:
             size = self._verify_file(files, listed.digest, name)
         except ReadFailed as error:
             self._unreadable(name, error.strerror or str(error))
-            return
+            return None
         self._streak.clear()
-        if size is not None:
-            self._count(max(0, MIN_FILE_BYTES - size))
-            self._pass.files += 1
-            self._pass.bytes += size
-            self._watcher.read(size)
+        return size
 
     def _verify_file(self, files: VerifiedFiles, digest: Digest, name: str) -> int | None:
         """Return the size of a file that was read; None if it was deleted or is too young.
