@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
+    from filestored.daemon.verification.schedule import VerificationSchedule
     from filestored.http.factory import HTTPFactory
     from filestored.http.parser.forwarded import TrustedProxies
     from filestored.web.guard import Guard
@@ -78,7 +79,20 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
         make_runner=_make_runner(reactor, settings, observer, notifier),
         notifier=notifier,
         pid_file=pid_file,
+        verification=_make_verification(reactor, settings),
     )
+
+
+def _make_verification(reactor: Any, settings: Settings) -> "VerificationSchedule | None":
+    """Return the schedule of verification of files and images; None if that is not wanted."""
+    if settings.verify_every is None:
+        return None
+    from filestored.daemon.verification.schedule import VerificationSchedule
+    from filestored.daemon.verification.task import Task
+
+    more = settings.verify_every, settings.verify_rate, settings.engine_timeout
+    places = ((settings.store, ""), (settings.images, "images/"))
+    return VerificationSchedule(reactor, [(Task(place, *more), prefix) for place, prefix in places])
 
 
 def _check_stores(settings: Settings) -> Settings:
