@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from filestored import __version__
 from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
+from filestored.commands.store import stat
 from filestored.daemon.startup_errors import one_line
 from filestored.errors import FilestoredError
 
@@ -54,7 +55,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, put, get, links, migration, accounts, tokens, buckets):
+    for module in (serve, put, get, links, stat, migration, accounts, tokens, buckets):
         module.add_parser(commands)
     return parser
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from filestored.access.access_toml import check_bucket_name, expiry_seconds
-from filestored.access.rules import DEFAULT_BUCKET
+from filestored.access.values import DEFAULT_BUCKET
 from filestored.settings import parse_duration
 
 HELP_WIDTH = 78
