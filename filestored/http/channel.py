@@ -40,6 +40,7 @@ from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES
 from filestored.interfaces import AccessEntry, IBlob, IFileSource
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -56,6 +57,7 @@ class HTTPChannel(Protocol):
 
     def __init__(self, server: ChannelOwner) -> None:
         self._server = server
+        self._metrics = server.metrics
         self._limits = server.limits
         self._timeouts = Timeouts(server.limits)
         self._set_state(ConnectionState.IDLE)
@@ -64,6 +66,8 @@ class HTTPChannel(Protocol):
         self._response: ActiveResponse | None = None
         self._persistent = False
         self._large_body = False
+        self._taken_before = 0
+        """Value of ``taken`` of the output at the start of the request."""
 
     def connectionMade(self) -> None:
         """Register with the server, which may have no room for the connection."""
@@ -77,6 +81,8 @@ class HTTPChannel(Protocol):
         self._lookup = CacheLookup(cache, self._limits)
         self._from_cache = SentFromCache()
         if not self._server.opened(self):
+            if self._metrics is not None:
+                self._metrics.connection_refused()
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
     def _client_host(self, head: bytes) -> str:
@@ -136,6 +142,8 @@ class HTTPChannel(Protocol):
             self._fail_body(error)
             return False
         self._body_size += len(body)
+        if self._metrics is not None:
+            self._metrics.received(len(body))
         if complete:
             self._restore_receive_size()
             self._set_state(ConnectionState.RESPONSE)
@@ -164,7 +172,9 @@ class HTTPChannel(Protocol):
         response.code = 200 if span is None else 206
         if log is not None:
             response.description = cached.describe(log, span)
-            self._head_at = monotonic()
+        if log is not None or self._metrics is not None:
+            self._head_at = self._first_byte_at = monotonic()
+            self._taken_before = self._output.taken
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, self.abort):
@@ -172,6 +182,10 @@ class HTTPChannel(Protocol):
             self._state = ConnectionState.IDLE
             return False
         self._persistent = True
+        if self._metrics is not None:
+            response.sent_length = cached.size if span is None else min(span[1], cached.size) - span[0]
+            if response.sent_length > INLINE_FILE_MAX_BYTES:  # the others count with one histogram
+                self._first_byte_at = monotonic()
         if output.pending:
             self._on_drained = self._cached_sent
         elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection
@@ -184,6 +198,11 @@ class HTTPChannel(Protocol):
             self._response_done()
             return
         log, self._response = self._server.access_log, None
+        if self._metrics is not None:
+            if self._from_cache.sent_length > INLINE_FILE_MAX_BYTES:
+                self._count_response(self._from_cache, self._from_cache.code)
+            else:
+                self._metrics.hit(monotonic() - self._head_at, self._from_cache.sent_length)
         if log is not None:
             description = self._from_cache.description
             assert description is not None, "it was described"
@@ -195,6 +214,7 @@ class HTTPChannel(Protocol):
     def _start_request(self, head: RequestHead) -> None:
         self._head = head
         self._head_at = monotonic()
+        self._taken_before = self._output.taken
         fields = head.fields
         self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted, self._read_whole_body)
         if self._body.complete:
@@ -235,6 +255,8 @@ class HTTPChannel(Protocol):
         if length is None or len(data) < length:
             return None
         self._input.data = data[length:]
+        if self._metrics is not None:
+            self._metrics.received(length)
         if self._large_body:
             self._restore_receive_size()
         self._set_state(ConnectionState.RESPONSE)
@@ -251,6 +273,7 @@ class HTTPChannel(Protocol):
         response, self._response = self._response, None
         assert response is not None
         self._log_response(response, response.code)
+        self._count_response(response, response.code)
         response.sent()
         if self._state is not ConnectionState.RESPONSE:
             self._restore_receive_size()
@@ -278,6 +301,7 @@ class HTTPChannel(Protocol):
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `ResponseWriter.keeps_alive`."""
+        self._first_byte_at = monotonic() if self._metrics is not None else 0.0
         if self._state is ConnectionState.BODY and self._body.unread and not self._continue:
             self._drain_body()
         self._persistent = (
@@ -337,12 +361,27 @@ class HTTPChannel(Protocol):
         client = self._client_host(self._lookup.block if response is self._from_cache else self._head.raw)
         log.log(time(), client, response.description, monotonic() - self._head_at)
 
+    def _count_response(self, response: ActiveResponse, status: int, lost: bool = False) -> None:
+        """Count the request and its response in the metrics; of a lost one the bytes that were taken."""
+        metrics = self._metrics
+        if metrics is None:
+            return
+        sent = response.sent_length
+        if lost and isinstance(self._output, SocketOutput):
+            sent = min(sent, self._output.taken - self._taken_before)
+        seconds = monotonic() - self._head_at
+        method = b"GET" if response is self._from_cache else self._head.method
+        first_byte = self._first_byte_at - self._head_at if response.startedWriting else None
+        metrics.response(method, status, response.refusal, seconds, first_byte, sent)
+
     # --- end of the connection ------------------------------------------------------------------
 
     def _reject(self, status: int, reason: str, *fields: Field) -> None:
         """Answer input that is no request, or a connection too many, and end the connection."""
         self._input.data = b""
         self._set_state(ConnectionState.LINGER)
+        if self._metrics is not None:
+            self._metrics.rejected(status)
         log = self._server.access_log
         if log is not None:
             entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
@@ -401,6 +440,7 @@ class HTTPChannel(Protocol):
         if response is not None:
             status = response.code if response.startedWriting else CLIENT_CLOSED
             self._log_response(response, status)
+            self._count_response(response, status, lost=True)
             response.connection_lost(reason)
         self._output.lost()
         self._server.closed(self)

@@ -25,6 +25,7 @@ from filestored.http.response import format_head
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.http.twisted_compat import PullToPush, TwistedRequest
 from filestored.interfaces import CacheScope, IBlob, ICacheable, IFileSender, IFileSource
+from filestored.metrics.refusals import Refusal
 
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
@@ -46,6 +47,7 @@ class Request(TwistedRequest):
     finished = False
     sent_length = 0
     description: str | None = None
+    refusal: Refusal | None = None
     _announced: int | None = None
     _chunked = False
     _lost = False

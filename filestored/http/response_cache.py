@@ -31,6 +31,7 @@ from filestored.http.response import CachedHead, PreformattedHeaders
 from filestored.http.transport.output import SocketOutput
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.interfaces import AccessEntry, IAccessLog, IBlob, IFileSource, IInMemory
+from filestored.metrics.refusals import Refusal
 
 MAX_ENTRIES = 4096
 """Entries of a cache; the oldest are evicted."""
@@ -104,14 +105,15 @@ class CachedResponse:
 class SentFromCache:
     """The cached response that a connection sends: an `ActiveResponse` without a resource."""
 
-    __slots__ = ("code", "description")
+    __slots__ = ("code", "description", "sent_length")
 
     startedWriting = True
-    sent_length = 0
+    refusal: Refusal | None = None
 
     def __init__(self) -> None:
         self.code = 200
         self.description: str | None = None
+        self.sent_length = 0
 
     def resume(self) -> None:
         """Do nothing: no producer waits."""

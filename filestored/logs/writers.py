@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from filestored.logs.log_file import LogFile
-from filestored.logs.observer import UNWRITABLE
+from filestored.logs.observer import UNWRITABLE, OnDropped, ignore
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, WriterThread, is_fifo
 from filestored.settings import LogSettings
 
@@ -37,9 +37,9 @@ class FileWriter:
 
     _log = Logger()
 
-    def __init__(self, path: str, settings: LogSettings) -> None:
+    def __init__(self, path: str, settings: LogSettings, on_dropped: OnDropped = ignore) -> None:
         self._failed = False
-        self._thread = WriterThread("access log", self._report)
+        self._thread = WriterThread("access log", self._report, on_dropped)
         self._file = LogFile(path, 0o640, settings, self._report_rotation)
         if not is_fifo(path):
             self._open_first()
