@@ -20,6 +20,7 @@ FLOORS = {
     "digest": 0,
     "settings": 0,
     "bounded_cache": 0,
+    "request_context": 0,
     "access": 1,
     "storage": 1,
     "http": 1,

@@ -93,6 +93,10 @@ class ActiveResponse(Protocol):
     description: str | None
 
     @property
+    def request_id(self) -> bytes:
+        """The id of the request."""
+
+    @property
     def sent_length(self) -> int:
         """Bytes of the body that were sent."""
 
