@@ -1,9 +1,9 @@
 """Response cache, keyed by the request head without the header lines that cannot change the response.
 
 A resource declares that a response may be cached (`ICacheable.cache_with`). A hit skips parsing, routing and
-rendering: the stored head is sent with the current date. The body is reopened or validated each time, so a
-deleted file is never served. A single byte range of a cached response is a hit, too. A head that arrives in
-pieces, or with the next request behind it, is no hit.
+rendering: the stored head is sent with the current date and the id of the request. The body is reopened or
+validated each time, so a deleted file is never served. A single byte range of a cached response is a hit,
+too. A head that arrives in pieces, or with the next request behind it, is no hit.
 
 `parser.cache_key` makes the keys. Each connection has a `CacheLookup`, which keeps the key of its last header
 block: most clients repeat theirs.
