@@ -36,10 +36,14 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> Iterator[Query]:
-    """Yield the queries of all panels, and that of each annotation."""
+    """Yield the queries of all panels."""
     for panel in panels():
         for target in panel["targets"]:
             yield Query(panel["title"], replaced(target["expr"]))
+
+
+def annotations() -> Iterator[Query]:
+    """Yield the queries of the events that are marked in all panels."""
     for annotation in load()["annotations"]["list"]:
         if "expr" in annotation:
             yield Query(annotation["name"], replaced(annotation["expr"]))

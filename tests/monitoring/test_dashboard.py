@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from tests.monitoring.dashboard import VARIABLES, load, panels, queries, selectors
+from tests.monitoring.dashboard import VARIABLES, annotations, load, panels, queries, selectors
 
 COLUMNS = 24
 """Columns of Grafana's grid."""
@@ -70,12 +70,12 @@ def test_variables_choose_the_data_source_and_the_daemons():
 
 
 def test_queries_use_no_other_variables():
-    for query in queries():
+    for query in (*queries(), *annotations()):
         assert "$" not in query.expression, f"{query.panel}: not one of {list(VARIABLES)}"
 
 
 def test_each_series_is_that_of_the_chosen_daemons():
-    for query in queries():
+    for query in (*queries(), *annotations()):
         assert selectors(query.expression), query.panel
         for selector in selectors(query.expression):
             assert 'instance=~".*"' in selector, query.panel
