@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import requests
@@ -20,8 +20,11 @@ import requests
 from tests.access.wire.access_files import RIGHTS, Bucket, access_text, write_access
 from tests.daemon_process import Running, until
 from tests.deep.bench import Bench, NotRunError, Verdict, stored_files
-from tests.deep.clients import Damage, Memory, Mix, damage_to_images
+from tests.deep.clients import Damage, Memory, Mix, damage_served, damage_to_images
+from tests.deep.engine import engine, start_on
 from tests.docs.pages import commands
+from tests.rclone import environment
+from tests.seaweedfs import BUCKET, Prefix
 from tests.tools import advice, find_tool
 
 PAGE = "docs/backup.md"
@@ -39,8 +42,16 @@ TOLERANT = {
 }
 """Shell functions that accept a file which was deleted during the copy, as the page says."""
 
-HARMLESS = ("No such file or directory", "file has vanished: ", "rsync warning: some files vanished", "ERROR : ")
+HARMLESS = (
+    "No such file or directory",
+    "file has vanished: ",
+    "rsync warning: some files vanished",
+    "ERROR : ",
+)
 """Parts of the lines on stderr about such files; rclone tries such a copy again, and fails at the end."""
+
+DIRECTORIES = {"/var/lib/filestored": "data", "/var/backups/filestored": "backup", "/etc/filestored": "."}
+"""Directories of a proof, by those on the page."""
 
 _FROM = "/var/lib/filestored/store /var/backups"
 _TOOL_OF = re.compile(r"\b(cp|rsync|rclone) ")
@@ -51,7 +62,7 @@ def prove(bench: Bench) -> Verdict:
     for tool in TOOLS:
         if find_tool(tool) is None:
             raise NotRunError(f"needs {advice(tool)}")
-    found = rehearse(bench)
+    found = {**rehearse(bench), **rehearse_object_store(bench)}
     figure = "; ".join(f"{tool}: {result}" for tool, result in found.items())
     return Verdict(figure, not any(result.differs for result in found.values()))
 
@@ -66,7 +77,7 @@ class Rehearsal:
 
     @property
     def differs(self) -> bool:
-        """Whether the restored copy is not what it has to be."""
+        """True if the restored copy is not what it has to be."""
         return bool(self.damage or self.differences)
 
     def __str__(self) -> str:
@@ -134,6 +145,46 @@ def copy(place: str, tool: str, seconds: float) -> list[str]:
     return unexpected
 
 
+def rehearse_object_store(bench: Bench) -> dict[str, Rehearsal]:
+    """Copy an object store under load into directories; serve these, and what is restored from them.
+
+    The copies are served by a daemon on the directories, and by one on another prefix of the bucket.
+    """
+    with engine(bench, "rclone") as server:
+        source, target = server.make_prefix(), server.make_prefix()
+        daemon = start_on(bench, source, name="bucket")
+        mix = Mix(daemon, 7, uploaders=2, accounts=1)
+        try:
+            until(lambda: mix.memory.count() > MIN_ITEMS, "some are acknowledged")
+            time.sleep(bench.seconds / 4)
+            before = mix.memory.copied()
+            backup, restore_block = (block for block in commands(PAGE) if ":s3:" in block)
+            differences = _run(bench.directory, backup, _places(source, target), environment(server))
+        finally:
+            mix.end()
+        function = next(line for line in backup.splitlines() if line.startswith("copy() "))
+        differences += _run(
+            bench.directory, f"{function}\n{restore_block}", _places(source, target), environment(server)
+        )
+        _rename(bench.directory, "backup", "bucket-on-disk")
+        copies = {
+            "bucket to directory": bench.start("--workers", "1", name="bucket-on-disk"),
+            "bucket to bucket": start_on(bench, target, name="restored-bucket"),
+        }
+        return {
+            name: Rehearsal(before.count(), damage_served(copy, before), differences)
+            for name, copy in copies.items()
+        }
+
+
+def _places(source: Prefix, target: Prefix) -> dict[str, str]:
+    """Return what stands on the page for the places in the object store."""
+    return {
+        "example-files/restored-": f"{BUCKET}/{target.path}/",
+        "example-files/": f"{BUCKET}/{source.path}/",
+    }
+
+
 def _backup_of(tool: str) -> str:
     return f"backup-{tool}"
 
@@ -149,15 +200,25 @@ def restore(place: str) -> None:
     assert [] == _run(place, block)
 
 
-def _run(place: str, block: str) -> list[str]:
-    """Run a block of the page on the directories of a proof; return unexpected lines of stderr."""
-    lines = [line for line in block.splitlines() if "systemctl" not in line]
+def _run(
+    place: str,
+    block: str,
+    others: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Run a block of the page on the directories of a proof; return unexpected lines of stderr.
+
+    `others` are further places by what stands for them on the page.
+    """
+    lines = [line for line in block.splitlines() if not re.match("sudo (systemctl|chown) ", line)]
     script = "\n".join(lines).replace("sudo ", "")
-    for path, name in (("/var/lib/filestored", "data"), ("/var/backups/filestored", "backup"), ("/etc/filestored", ".")):
+    for path, name in DIRECTORIES.items():
         script = script.replace(path, shlex.quote(os.path.normpath(os.path.join(place, name))))
+    for path, other in (others or {}).items():
+        script = script.replace(path, other)
     done = subprocess.run(
         ["sh", "-ec", script],
-        env={**os.environ, "RCLONE_CONFIG": os.devnull},
+        env=variables or {**os.environ, "RCLONE_CONFIG": os.devnull},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
