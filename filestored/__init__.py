@@ -16,4 +16,4 @@ folders, each of which imports only from those before it:
 ``docs/architecture.md`` describes processes, threads and the way of a byte.
 """
 
-__version__ = "0.3.1"
+__version__ = "0.7.0"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from filestored.daemon.startup.engine_check import connect
+from filestored.daemon.startup.owner import become_owner
 from filestored.errors import InvalidFileName, UnknownToken, UnusableStore
 from filestored.images import directory as image_directory
 from filestored.images.accounts import USERNAME, Accounts, read_key
@@ -101,7 +102,7 @@ def _opened_bucket(url: str) -> Iterator[IRecords]:
 @contextmanager
 def _opened_directory(directory: str) -> Iterator[IRecords]:
     if os.path.isdir(directory):
-        _become_owner(directory)
+        become_owner(directory)
         image_directory.check(directory)
     if not os.path.exists(os.path.join(directory, NAME)):
         raise UnusableStore(f"{directory} is not the --images directory of a daemon; name that with --images")
@@ -110,12 +111,3 @@ def _opened_directory(directory: str) -> Iterator[IRecords]:
         yield records
     finally:
         records.close()
-
-
-def _become_owner(directory: str) -> None:
-    """Give up the privileges of root for those of the directory's owner."""
-    status = os.stat(directory)
-    if os.geteuid() == 0 and status.st_uid != 0:
-        os.setgroups([])
-        os.setgid(status.st_gid)
-        os.setuid(status.st_uid)

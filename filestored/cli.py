@@ -1,4 +1,4 @@
-"""Command ``filestored``: administration of stores, image accounts and access files, without the daemon.
+"""Command ``filestored``: the daemon, the client, and administration of stores, accounts and access files.
 
 Each command is a module of `commands/`; results go to stdout. Exit status: 0 done; 1 failed, with one line on
 stderr; 2 invalid arguments; 3 done, but corrupt or unreadable files are named on stderr; 130 interrupted, and
@@ -8,19 +8,36 @@ Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfi
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from filestored import __version__
-from filestored.commands import accounts, buckets, links, migration, tokens
-from filestored.commands.output import FAILED, INTERRUPTED, print_error
+from filestored.commands import accounts, buckets, links, migration, serve, tokens
+from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
+from filestored.commands.store import stat
 from filestored.daemon.startup_errors import one_line
 from filestored.errors import FilestoredError
+
+DESCRIPTION = """\
+Start the daemon on http://localhost:9000, with its files in ./store:
+
+  filestored serve
+  filestored serve --help          all options of the daemon
+  twistd filestored                in the background
+"""
+"""Beginning of the help, also printed without a command."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command of the command line; return the exit status."""
-    arguments = _parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == [serve.NAME]:
+        serve.serve(words[1:])
+    parser = _parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return WRONG_ARGUMENTS
+    arguments = parser.parse_args(words)
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
@@ -34,11 +51,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
-        prog="filestored", description="Administration of filestored: stores, accounts, tokens and links."
+        prog="filestored", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (migration, accounts, tokens, buckets, links):
+    for module in (serve, stat, migration, accounts, tokens, buckets, links):
         module.add_parser(commands)
     return parser
 

@@ -7,7 +7,6 @@ Rejected: parsing the options again in each worker; the results could differ.
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +31,9 @@ SECONDS = {
 
 MAX_DURATION_SECONDS = 36_525 * 86_400
 """Maximum of a duration, a hundred years; more is a typing error."""
+
+MAX_SECONDS = 86_400
+"""Maximum of a timeout in seconds, a day."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """Log levels in ascending order of severity."""
@@ -173,13 +175,13 @@ def parse_pixels(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Parse a duration in seconds, zero or more. Raises `ValueError`."""
+    """Parse a duration in seconds, zero to `MAX_SECONDS`. Raises `ValueError`."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{text!r} is not a number of seconds; write it like 30 or 2.5")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError(f"{text!r} is not a number of seconds up to a day; write it like 30 or 2.5")
     return seconds
 
 

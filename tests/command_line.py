@@ -7,11 +7,11 @@ import sys
 from tests.daemon_process import ROOT, TIMEOUT
 
 
-def run_filestored(*words: str, wrap=(), **how) -> "subprocess.CompletedProcess[str]":
-    """Run the command to its end; `wrap` is a command that runs it."""
+def run_filestored(*words: str, wrap=(), environment=(), **how) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end; `wrap` is a command that runs it, `environment` has more variables."""
     return subprocess.run(
         [*wrap, sys.executable, "-m", "filestored.cli", *words],
-        env={**os.environ, "PYTHONPATH": ROOT},
+        env={**os.environ, "PYTHONPATH": ROOT, **dict(environment)},
         text=True,
         timeout=TIMEOUT,
         check=False,

@@ -114,6 +114,7 @@ def start(
     listen: str = "tcp:0:interface=127.0.0.1",
     twistd: tuple[str, ...] = ("-n",),
     tac: bool = False,
+    serve: bool = False,
     environment: Mapping[str, str] | None = None,
     wrap: tuple[str, ...] = (),
     log: bool = True,
@@ -125,11 +126,12 @@ def start(
 ) -> Running:
     """Start a daemon with these options of filestored, and wait until it is ready.
 
-    `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `wrap` is a
-    command that runs it, with the descriptors `inherit`. Without `pid_file` it writes none. `hosts` are the
-    names of ``--host``; the default ones are those of raw requests in tests. `before_exec` runs in the new
-    process; with `new_session` that leads a process group of its own. A daemon that ends instead of becoming
-    ready is an `AssertionError` with what it wrote.
+    `twistd` are options of twistd itself, `tac` takes the door through ``filestored.tac``, and `serve` that
+    through ``filestored serve``, which passes no options to twistd. `wrap` is a command that runs it, with
+    the descriptors `inherit`. Without `pid_file` it writes none. `hosts` are the names of ``--host``; the
+    default ones are those of raw requests in tests. `before_exec` runs in the new process; with `new_session`
+    that leads a process group of its own. A daemon that ends instead of becoming ready is an `AssertionError`
+    with what it wrote.
     """
     os.makedirs(directory, exist_ok=True)
     words = [
@@ -141,6 +143,7 @@ def start(
     ]
     door = ["-y", os.path.join(ROOT, "filestored.tac")] if tac else ["filestored", *words]
     pid_words = ["--pidfile", os.path.join(directory, "pid")] if pid_file else []
+    program = ["-m", "filestored", "serve", *words] if serve else [TWISTD, *twistd, *pid_words, *door]
     notifications = os.path.join(directory, "notify")
     changes = {"PYTHONPATH": ROOT, "NOTIFY_SOCKET": notifications, "FILESTORED_OPTIONS": shlex.join(words)}
     with (
@@ -150,7 +153,7 @@ def start(
         receiver.bind(notifications)
         try:
             process = subprocess.Popen(
-                [*wrap, sys.executable, TWISTD, *twistd, *pid_words, *door],
+                [*wrap, sys.executable, *program],
                 cwd=directory,
                 env={**os.environ, **changes, **(environment or {})},
                 stdin=subprocess.DEVNULL,

@@ -21,6 +21,7 @@ FLOORS = {
     "settings": 0,
     "bounded_cache": 0,
     "access": 1,
+    "client": 1,
     "storage": 1,
     "http": 1,
     "logs": 1,
@@ -32,12 +33,13 @@ FLOORS = {
     "service": 5,
     "worker": 5,
     "cli": 5,
+    "__main__": 5,
     "commands": 5,
     "account_admin": 5,
 }
 """The floor of each module and folder at the top of the package. A newcomer has none and is a fault."""
 
-FOLDERS = {"access", "commands", "storage", "http", "logs", "images", "web", "daemon"}
+FOLDERS = {"access", "client", "commands", "storage", "http", "logs", "images", "web", "daemon"}
 """Folders. Those of one floor do not import each other."""
 
 FILE_MODULES = {"pathlib", "shutil", "tempfile", "io", "mmap", "glob"}

@@ -3,8 +3,8 @@
 import json
 import sys
 
-DONE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
-"""Exit statuses; argparse uses 2 for invalid arguments."""
+DONE, FAILED, WRONG_ARGUMENTS, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses; argparse uses that for wrong arguments, too."""
 
 
 def print_line(line: str) -> None:

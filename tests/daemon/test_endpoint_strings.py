@@ -63,10 +63,12 @@ def test_endpoint_that_can_be_listened_on_is_accepted(text):
             "unix:/etc/passwd",
             "unix:/tmp/" + "x" * 103,
         ),
+        *("unix:/tmp/s:mode=-1", "unix:/tmp/s:mode=rw", "unix:/tmp/s:mode=7777", "unix:/tmp/s:mode="),
+        *("tcp:9000:backlog=-1", "tcp:9000:backlog=0", "ssl:9000:backlog=many", "unix:/tmp/s:backlog=-5"),
     ],
 )
 def test_endpoint_that_cannot_be_listened_on_is_refused(text):
-    with pytest.raises(ValueError, match=r"port|socket|directory|once"):
+    with pytest.raises(ValueError, match=r"port|socket|directory|once|backlog"):
         check(text)
 
 

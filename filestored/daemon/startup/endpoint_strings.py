@@ -48,7 +48,7 @@ def without_proxy(text: str) -> str:
 
 
 def check(text: str) -> None:
-    """Raise `ValueError` for a port or the path of a Unix socket that cannot be listened on."""
+    """Raise `ValueError` for an endpoint that cannot be listened on, by its port, path, mode or backlog."""
     kind, _, rest = without_proxy(text).partition(":")
     if kind == "haproxy":
         raise ValueError(f"{PROXY_PREFIX} stands before an endpoint once")
@@ -60,6 +60,9 @@ def check(text: str) -> None:
             raise ValueError("interface= is empty; name an address, or leave the word out")
     elif kind == "unix":
         _check_unix_path(_argument(rest, "address"))
+        _check_unix_mode(_arguments(rest)[1].get("mode"))
+    if kind in ("tcp", "tcp6", "ssl", "unix"):
+        _check_backlog(_arguments(rest)[1].get("backlog"))
 
 
 def with_absolute_paths(text: str, base: str) -> str:
@@ -138,3 +141,13 @@ def _check_unix_path(path: str) -> None:
         raise ValueError(f"there is no directory {directory}; create it")
     if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise ValueError(f"{path} is no socket; remove it, or choose another path")
+
+
+def _check_unix_mode(mode: str | None) -> None:
+    if mode is not None and not re.fullmatch("0?[0-7]{3}", mode, re.ASCII):
+        raise ValueError(f"{mode!r} is not the mode of a Unix socket; write it like 660")
+
+
+def _check_backlog(backlog: str | None) -> None:
+    if backlog is not None and not re.fullmatch("[1-9][0-9]{0,8}", backlog, re.ASCII):
+        raise ValueError(f"{backlog!r} is not a backlog; write it like 1024")

@@ -36,11 +36,15 @@ class StoreFormat:
     aliases: tuple[str, ...] = ()
     moving_to: str | None = None
 
+    @property
+    def version(self) -> int:
+        """Return the layout version."""
+        return 2 if self.aliases or self.moving_to else 1
+
     def to_json(self) -> bytes:
         """Return one line of JSON, without empty fields."""
-        version = 2 if self.aliases or self.moving_to else 1
         fields = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({"format": version, **fields}).encode() + b"\n"
+        return json.dumps({"format": self.version, **fields}).encode() + b"\n"
 
 
 def read(root: int, name: str = NAME) -> StoreFormat | None:

@@ -21,7 +21,10 @@ from filestored.storage.disk.directory import StoreRoot
 from filestored.storage.disk.syscalls import CREATE_FLAGS, DIRECTORY_FLAGS, Syscalls, closed_after
 
 QUARANTINE = "quarantine"
-_REASON = ".reason"
+
+REASON = ".reason"
+"""Suffix of the file with the reason, behind the name in quarantine."""
+
 _ASIDE = ".orphan"
 
 
@@ -52,7 +55,7 @@ class Quarantine:
             if not self._is_file(name, shard) or self._is_file(new_name, quarantine):
                 return False
             with suppress(FileNotFoundError):  # left by a crash
-                self._calls.unlink(new_name + _REASON, dir_fd=quarantine)
+                self._calls.unlink(new_name + REASON, dir_fd=quarantine)
             self._move(name, new_name, shard, quarantine, reason)
             self._root.flush(shard)
             return True
@@ -71,7 +74,7 @@ class Quarantine:
             except (FileNotFoundError, FileExistsError):
                 return False
             self._root.flush(shard)
-            for done in (new_name, new_name + _REASON):
+            for done in (new_name, new_name + REASON):
                 with suppress(FileNotFoundError):
                     self._calls.unlink(done, dir_fd=quarantine)
             return True
@@ -107,7 +110,7 @@ class Quarantine:
             return self._calls.open(QUARANTINE, DIRECTORY_FLAGS, dir_fd=self._root.descriptor)
 
     def _write_reason(self, new_name: str, reason: str, quarantine: int) -> None:
-        name = new_name + _REASON
+        name = new_name + REASON
         descriptor = self._calls.open(name, CREATE_FLAGS, 0o440, dir_fd=quarantine)
         try:
             self._calls.write(descriptor, reason.encode() + b"\n")

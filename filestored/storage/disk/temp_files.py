@@ -125,13 +125,9 @@ class TempFiles:
 
     def remove_stale(self) -> None:
         """Remove unlocked files of `open` in ``tmp/``. Raises `OSError`."""
-        try:
-            tmp = self._calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=self._root)
-        except FileNotFoundError:
-            return
-        with closed_after(tmp):
-            for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
-                self._remove_if_stale(name, tmp)
+        for name, tmp in temp_names(self._root, self._calls):
+            with suppress(OSError):  # it is removed at the next start
+                remove_if_stale(name, tmp, self._calls)
 
     def close(self) -> None:
         """Close ``tmp/``, and forget the directory of the store."""
@@ -182,18 +178,45 @@ class TempFiles:
         temp_file.discard()
         return None
 
-    def _remove_if_stale(self, name: str, tmp: int) -> None:
+
+def temp_names(root: int, calls: Syscalls) -> Iterator[tuple[str, int]]:
+    """Yield the names in ``tmp/`` of the directory `root`, each with the open ``tmp/``. Raises `OSError`."""
+    try:
+        tmp = calls.open(TMP_DIR, DIRECTORY_FLAGS, dir_fd=root)
+    except FileNotFoundError:
+        return
+    with closed_after(tmp):
+        for name in filter(_NAME_PATTERN.fullmatch, os.listdir(tmp)):
+            yield name, tmp
+
+
+@contextmanager
+def locked_if_stale(name: str, tmp: int, calls: Syscalls) -> Iterator[os.stat_result | None]:
+    """Lock a temp file for the context, which is its status; None if its process runs, or if it is gone.
+
+    Raises `OSError`.
+    """
+    try:
+        descriptor = calls.open(name, FILE_FLAGS, dir_fd=tmp)
+    except FileNotFoundError:
+        yield None
+        return
+    with closed_after(descriptor):
         try:
-            descriptor = self._calls.open(name, FILE_FLAGS, dir_fd=tmp)
-        except OSError:
+            calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
             return
-        try:
-            self._calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._calls.unlink(name, dir_fd=tmp)
-        except OSError:
-            pass  # it is locked by its process, or is removed at the next start
-        finally:
-            os.close(descriptor)
+        yield calls.fstat(descriptor)
+
+
+def remove_if_stale(name: str, tmp: int, calls: Syscalls) -> bool:
+    """Remove a temp file whose process has ended; return whether it was removed. Raises `OSError`."""
+    with locked_if_stale(name, tmp, calls) as status:
+        if status is None:
+            return False
+        calls.unlink(name, dir_fd=tmp)
+        return True
 
 
 _UNNAMED = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC

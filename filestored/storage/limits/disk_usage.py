@@ -42,6 +42,7 @@ MAX_RETRY_SECONDS = 0.02
 
 _COUNTED = b"counted\n"
 _UNCOUNTED = bytes(8)
+_MAX_COUNT = 1 << 60
 _FORMAT = struct.Struct("<8sqq")
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -157,10 +158,32 @@ class DiskUsage:
     def _read(self) -> Usage:
         """Return the counters. Raises `OSError`."""
         data = self._calls.pread(self._descriptor, _FORMAT.size, 0)
-        if len(data) != _FORMAT.size:
-            raise ReadFailed(errno.EBADMSG, f"{self._path}/{USAGE} is damaged; a restart counts the files")
-        _, files, size = _FORMAT.unpack(data)
-        return Usage(files, size)
+        if len(data) == _FORMAT.size:
+            mark, files, size = _FORMAT.unpack(data)
+            if mark == _COUNTED and max(abs(files), abs(size)) <= _MAX_COUNT:
+                return Usage(files, size)
+        raise ReadFailed(errno.EBADMSG, f"{self._path}/{USAGE} is damaged; a restart counts the files")
 
     def _write(self, mark: bytes, usage: Usage) -> None:
         self._calls.pwrite(self._descriptor, _FORMAT.pack(mark, *usage), 0)
+
+
+class UncountedDiskUsage(DiskUsage):
+    """The same ledger for a process that only removes files, and counts none if it is alone.
+
+    Then it keeps the exclusive lock: other processes wait for its end, and count. So it should end soon.
+    """
+
+    _alone = False
+
+    def add(self, change: Usage) -> None:
+        """Add as `DiskUsage.add`; nothing has to be recorded before a count."""
+        if not self._alone:
+            super().add(change)
+
+    def _join(self, presence: int) -> None:
+        self._alone = self._is_alone(presence)
+        if self._alone:
+            self._write(_UNCOUNTED, Usage(0, 0))
+        else:
+            super()._join(presence)

@@ -121,6 +121,11 @@ class LimitedBackend:
             self._ledger = self._ledger or self._make_ledger(self._backend)
             self.quota = Quota(limits, self._ledger)
 
+    def record_removals(self) -> None:
+        """Use the ledger without limits, for a process that only removes files."""
+        self._ledger = self._make_ledger(self._backend)
+        self.quota = Quota(self.limits, self._ledger)
+
     def admit(self, length: int | None) -> None:
         """See `ILimitedBackend.admit`."""
         if self.quota is not None:

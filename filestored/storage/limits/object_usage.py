@@ -255,6 +255,15 @@ class ObjectUsage:
         self._cached_at = time.monotonic()
 
 
+class UncountedObjectUsage(ObjectUsage):
+    """The same ledger for a process that only removes files: it changes a record, and never makes one."""
+
+    def open(self) -> None:
+        """Use the record if there is one."""
+        if not (self.is_open or self._closed):
+            self.is_open = self._client.find(KEY) is not None
+
+
 def _merged(changes: list[_Change], usage: Usage) -> Usage:
     """Return the sum of the changes that fit; set the errors of the others."""
     before = usage

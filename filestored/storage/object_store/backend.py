@@ -37,7 +37,9 @@ from filestored.storage.object_store.spool import MAX_MEMORY_BYTES, Spool
 from filestored.storage.object_store.stored_file import ObjectFile, SmallObject
 
 _ASIDE = ".orphan"
-_REASON = ".reason"
+
+REASON = ".reason"
+"""Suffix of the object with the reason, behind the name in quarantine."""
 
 
 @implementer(IBackend, IDurablePublish, IExpiringBackend, IOpenToRead, IQuarantine)
@@ -134,7 +136,7 @@ class ObjectBackend:
             self._client.copy(key_of(digest), name)
         except FileNotFoundError:
             return False
-        self._client.put(name + _REASON, reason.encode() + b"\n")
+        self._client.put(name + REASON, reason.encode() + b"\n")
         self._client.delete(key_of(digest))
         return True
 

@@ -19,7 +19,8 @@ from filestored.storage.disk.layout import check_algorithm
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
 from filestored.storage.object_store.connection import NO_ANSWER
 
-_PROBE = "tmp/probe-"
+PROBES = "tmp/probe-"
+"""Prefix of the objects that `probe` writes."""
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def probe(client: ObjectStoreClient) -> None:
 
     Raises `UnusableStore` or `EngineError`.
     """
-    key = f"{_PROBE}{secrets.token_hex(8)}"
+    key = f"{PROBES}{secrets.token_hex(8)}"
     client.put(key, b"first\n")
     try:
         first = client.head(key)

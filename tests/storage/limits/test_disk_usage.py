@@ -252,10 +252,11 @@ def test_closed_ledger_has_no_effect(ledgers):
     assert Usage(1, 5) == other.current()
 
 
-def test_damaged_counters_are_an_error_until_a_count(ledgers, tmp_path):
+@pytest.mark.parametrize("content", [b"cou", b"\xff" * 24, b"counted\n" + b"\x7f" * 16, b"\0" * 24])
+def test_damaged_counters_are_an_error_until_a_count(ledgers, tmp_path, content):
     ledger = ledgers()
     ledger.open()
-    os.truncate(tmp_path / USAGE, 3)
+    (tmp_path / USAGE).write_bytes(content)
     with pytest.raises(ReadFailed, match="usage is damaged"):
         ledger.reserve(1, LIMITS)
     ledger.close()

@@ -17,6 +17,9 @@ from tests.storage.migration.migrating import SHA256, UNFLUSHED, fill, spoil
 
 CONTENTS = tuple(b"content %d" % number for number in range(5))
 CORRUPT = digest_of(CONTENTS[2])
+STEP = 1 if "FILESTORED_DEEP" in os.environ else 3
+"""Distance of the calls at which a run is killed."""
+
 COMMAND = "filestored migrate STORE --to sha256"
 UNDO = "or undo it with --abandon instead of --to"
 

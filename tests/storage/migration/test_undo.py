@@ -13,6 +13,7 @@ from tests.storage.migration.interrupted import (
     COMMAND,
     CONTENTS,
     CORRUPT,
+    STEP,
     SparseFault,
     ended_by,
     is_moved,
@@ -186,7 +187,7 @@ def test_migration_can_be_undone_after_a_crash_before_old_names_are_unlinked(fil
             move(filled)
             is_moved(filled)
             ends.append("forward")
-        number += 1
+        number += STEP
     assert ends == sorted(ends)
     assert {"back", "forward"} == set(ends)
 
@@ -194,7 +195,7 @@ def test_migration_can_be_undone_after_a_crash_before_old_names_are_unlinked(fil
 @pytest.mark.parametrize("finish", [move, abandon])
 def test_crash_during_undo_allows_undo_and_migration(filled, finish):
     record_before = read_record(filled)
-    number, died = 0, True
+    number, died = (move, abandon).index(finish), True
     while died:
         reset(filled, record_before)
         stop_before_the_end(filled)
@@ -211,7 +212,7 @@ def test_crash_during_undo_allows_undo_and_migration(filled, finish):
             is_moved(filled)
         else:
             is_as_before(filled, record_before)
-        number += 1
+        number += STEP
     assert number > 20
 
 

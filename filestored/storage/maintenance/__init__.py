@@ -1,0 +1,1 @@
+"""Maintenance of stores beside running daemons: priority, removal, leftovers."""
