@@ -21,19 +21,8 @@ GUIDES = (
 
 PAGES = [f"docs/{name}.md" for name in GUIDES]
 OTHER_OPTIONS = {
-    *(
-        "delete",
-        "dry-run",
-        "exclude",
-        "update",
-        "cacert",
-        "reload",
-        "nodaemon",
-        "rundir",
-        "logfile",
-        "syslog",
-        "chroot",
-    ),
+    *("cacert", "delete", "dry-run", "exclude", "fail-with-body", "reload", "update"),
+    *("chroot", "gid", "logfile", "nodaemon", "pidfile", "rundir", "syslog", "uid"),
 }
 """Options of other programs, and of twistd."""
 
