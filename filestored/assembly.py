@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
+    from filestored.daemon.verification.schedule import VerificationSchedule
     from filestored.http.factory import HTTPFactory
     from filestored.http.parser.forwarded import TrustedProxies
     from filestored.metrics.blocks import SharedBlocks
@@ -70,7 +71,8 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     try:
         settings = _check_stores(settings)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
-        monitor = _make_monitor(reactor, settings)
+        verification = _make_verification(reactor, settings)
+        monitor = _make_monitor(reactor, settings, verification)
     except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
@@ -86,11 +88,26 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
         ),
         notifier=notifier,
         pid_file=pid_file,
+        verification=verification,
         monitor=monitor,
     )
 
 
-def _make_monitor(reactor: Any, settings: Settings) -> "Monitor | None":
+def _make_verification(reactor: Any, settings: Settings) -> "VerificationSchedule | None":
+    """Return the schedule of verification of files and images; None if that is not wanted."""
+    if settings.verify_every is None:
+        return None
+    from filestored.daemon.verification.schedule import VerificationSchedule
+    from filestored.daemon.verification.task import Task
+
+    more = settings.verify_every, settings.verify_rate, settings.engine_timeout
+    places = ((settings.store, ""), (settings.images, "images/"))
+    return VerificationSchedule(reactor, [(Task(place, *more), prefix) for place, prefix in places])
+
+
+def _make_monitor(
+    reactor: Any, settings: Settings, verification: "VerificationSchedule | None"
+) -> "Monitor | None":
     """Return the listener of metrics; None without ``--metrics``. Raises `ValueError` or `OSError`."""
     if not settings.metrics:
         return None
@@ -98,7 +115,7 @@ def _make_monitor(reactor: Any, settings: Settings) -> "Monitor | None":
         raise ValueError("--metrics needs prometheus-client: in the checkout, pip install '.[metrics]'")
     from filestored.daemon.monitoring.monitor import make_monitor
 
-    return make_monitor(reactor, settings)
+    return make_monitor(reactor, settings, None if verification is None else verification.status)
 
 
 def _check_stores(settings: Settings) -> Settings:

@@ -21,6 +21,7 @@ FLOORS = {
     "settings": 0,
     "bounded_cache": 0,
     "metrics": 0,
+    "request_context": 0,
     "access": 1,
     "client": 1,
     "storage": 1,

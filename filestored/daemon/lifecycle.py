@@ -35,6 +35,7 @@ from filestored.storage.admission import reserved_bytes
 
 if TYPE_CHECKING:
     from filestored.daemon.monitoring.monitor import Monitor
+    from filestored.daemon.verification.schedule import VerificationSchedule
 
 DAEMON_LOG = "filestored.log"
 """Default log file of a daemonised process, in its working directory: it has no stderr."""
@@ -63,7 +64,10 @@ class Runner(MonitoredRunner, Protocol):
 
 
 class Daemon(Service):
-    """The twisted.application service of filestored; `hash_name` is that of the store."""
+    """The twisted.application service of filestored; `hash_name` is that of the store.
+
+    `verification` verifies files in the background; None if that is not wanted.
+    """
 
     name = "filestored"
     _log = Logger()
@@ -79,6 +83,7 @@ class Daemon(Service):
         make_runner: Callable[[str | None], Runner],
         notifier: SystemdNotifier,
         pid_file: str = "",
+        verification: "VerificationSchedule | None" = None,
         monitor: "Monitor | None" = None,
     ) -> None:
         self._reactor = reactor
@@ -89,6 +94,7 @@ class Daemon(Service):
         self._make_runner = make_runner
         self._notifier = notifier
         self._pid_file = pid_file
+        self._verification = verification
         self._monitor = monitor
         self._runner: Runner | None = None
         self._access = AccessWatcher(reactor, settings.access, self._use_access) if settings.access else None
@@ -150,9 +156,12 @@ class Daemon(Service):
         if self._access is not None:
             self._access.stop()
         closed = self._listeners.close()
+        verified = self._verification.stop() if self._verification is not None else None
         if self._runner is not None:
             await self._runner.stop()
         await closed
+        if verified is not None:
+            await verified
         self._notifier.close()
         if self._monitor is not None:
             await self._monitor.stop()
@@ -170,6 +179,8 @@ class Daemon(Service):
             hash=self._hash_name,
             workers=self._settings.workers,
         )
+        if self._verification is not None:
+            self._verification.start()
 
     def _check_reachable(self) -> None:
         """Raise `CannotStart` if other machines reach the files, and nothing says what they may do."""
@@ -186,6 +197,8 @@ class Daemon(Service):
 
     def _force_stop(self) -> None:
         self._log.warn("a second signal: ending at once")
+        if self._verification is not None:
+            self._verification.abort()
         if self._runner is not None:
             self._runner.abort()
 

@@ -30,13 +30,16 @@ from filestored.settings import (
     MAX_CONNECTIONS,
     MAX_PIXELS,
     MAX_UPLOADS,
+    VERIFY_RATE,
     LogSettings,
     Settings,
     parse_count,
     parse_host,
+    parse_interval,
     parse_level,
     parse_pixels,
     parse_proxy,
+    parse_rate,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -144,6 +147,18 @@ class Options(usage.Options):
             None,
             f"{KEEP_ALIVE_SECONDS:g}",
             "Seconds between two requests on a connection.",
+        ],
+        [
+            "verify-every",
+            None,
+            "0",
+            "Compare all files with their names in the background, as often as this: 30d; 0 is never.",
+        ],
+        [
+            "verify-rate",
+            None,
+            f"{VERIFY_RATE // 2**20}MiB/s",
+            "Maximum bytes per second that are read for it.",
         ],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
@@ -260,14 +275,12 @@ class Options(usage.Options):
             raise usage.UsageError("--access and --open exclude each other")
         return Settings(
             access="" if self["access"] is None else self._path("access"),
-            open_access=bool(self["open"]),
             listen=self._listen(),
             store=self._place("store"),
             images=self._place("images"),
             spool=self._spool(),
             engine_timeout=self._parsed("engine-timeout", _parse_timeout),
-            open_registration=bool(self["open-registration"]),
-            no_registration=bool(self["no-registration"]),
+            **self._flags(),
             hosts=tuple(self._hosts),
             trusted_proxies=tuple(self._trusted_proxies),
             metrics=self._parsed("metrics", self._endpoint),
@@ -282,7 +295,18 @@ class Options(usage.Options):
             keep_alive=self._parsed("keep-alive", parse_seconds),
             max_pixels=self._parsed("max-pixels", parse_pixels),
             reserve=self._parsed("reserve", _parse_reserve),
+            verify_every=self._parsed("verify-every", parse_interval),
+            verify_rate=self._parsed("verify-rate", parse_rate),
         )
+
+    def _flags(self) -> dict[str, bool]:
+        """Return the settings that are on or off, by name."""
+        names = {
+            "open_access": "open",
+            "open_registration": "open-registration",
+            "no_registration": "no-registration",
+        }
+        return {setting: bool(self[option]) for setting, option in names.items()}
 
     def _listen(self) -> tuple[str, ...]:
         base = os.path.abspath(self._rundir())

@@ -16,7 +16,7 @@ response to a reset.
 from collections.abc import Callable
 from math import inf
 from time import monotonic, time
-from typing import cast
+from typing import ParamSpec, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -32,6 +32,7 @@ from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.parser.framing import ChunkedReader, LengthReader
 from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.http.parser.request_id import new_request_ids
 from filestored.http.protocols import ActiveResponse, ChannelOwner, Rank
 from filestored.http.request import FileSendingRequest, Request
 from filestored.http.response import PreformattedHeaders, format_error
@@ -42,6 +43,9 @@ from filestored.http.transport.output import IStreamTransport, Output, SocketOut
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES
 from filestored.interfaces import AccessEntry, IBlob, IFileSource
+from filestored.request_context import call_for_request
+
+P = ParamSpec("P")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
@@ -148,9 +152,9 @@ class HTTPChannel(Protocol):
             self._restore_receive_size()
             self._set_state(ConnectionState.RESPONSE)
         if body:
-            self._body.received(body)
+            self._call_for_request(self._body.received, body)
         if complete:
-            self._body.ended()
+            self._call_for_request(self._body.ended)
         elif self._input.data:
             self._input.defer()
             return False
@@ -169,6 +173,7 @@ class HTTPChannel(Protocol):
         """Send a cached response, or the requested range of it; False when it cannot be sent."""
         span, log = self._lookup.span, self._server.access_log
         response = self._response = self._from_cache
+        response.request_id = request_id = self._lookup.request_id or next(new_request_ids)
         response.code = 200 if span is None else 206
         if log is not None:
             response.description = cached.describe(log, span)
@@ -177,7 +182,7 @@ class HTTPChannel(Protocol):
             self._taken_before = self._output.taken
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
-        if not cached.send(output, span, self.abort):
+        if not cached.send(output, span, request_id, self.abort):
             self._response = None
             self._state = ConnectionState.IDLE
             return False
@@ -204,10 +209,10 @@ class HTTPChannel(Protocol):
             else:
                 self._metrics.hit(monotonic() - self._head_at, self._from_cache.sent_length)
         if log is not None:
-            description = self._from_cache.description
-            assert description is not None, "it was described"
+            response = self._from_cache
+            assert response.description is not None, "it was described"
             client = self._client_host(self._lookup.block)
-            log.log(time(), client, description, monotonic() - self._head_at)
+            log.log(time(), client, response.description, monotonic() - self._head_at, response.request_id)
         self._state = ConnectionState.IDLE
         self._state_since = self._server.now
 
@@ -222,7 +227,12 @@ class HTTPChannel(Protocol):
         else:
             self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
-        self._server.render(request)
+        self._call_for_request(self._server.render, request)
+
+    def _call_for_request(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call a function on behalf of the present request."""
+        response = self._response
+        call_for_request(response.request_id if response is not None else b"", function, *args, **kwargs)
 
     def _start_body(self, fields: Headers) -> None:
         length = fields.length
@@ -266,7 +276,7 @@ class HTTPChannel(Protocol):
         """End a body that cannot be read to its end."""
         self._input.data = b""
         self._set_state(ConnectionState.BODY_FAILED)
-        self._body.failed(error)
+        self._call_for_request(self._body.failed, error)
 
     def _response_done(self) -> None:
         """Log the response, which the client has received; continue with the next request, or close."""
@@ -345,7 +355,7 @@ class HTTPChannel(Protocol):
         if action is not None:
             action()
         elif self._response is not None:
-            self._response.resume()
+            self._call_for_request(self._response.resume)
 
     def _log_response(self, response: ActiveResponse, status: int) -> None:
         """Write the request and its response to the access log."""
@@ -359,7 +369,7 @@ class HTTPChannel(Protocol):
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
         client = self._client_host(self._lookup.block if response is self._from_cache else self._head.raw)
-        log.log(time(), client, response.description, monotonic() - self._head_at)
+        log.log(time(), client, response.description, monotonic() - self._head_at, response.request_id)
 
     def _count_response(self, response: ActiveResponse, status: int, lost: bool = False) -> None:
         """Count the request and its response in the metrics; of a lost one the bytes that were taken."""
@@ -382,11 +392,11 @@ class HTTPChannel(Protocol):
         self._set_state(ConnectionState.LINGER)
         if self._metrics is not None:
             self._metrics.rejected(status)
-        log = self._server.access_log
+        log, request_id = self._server.access_log, next(new_request_ids)
         if log is not None:
             entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
-            log.log(time(), self._client_host(b""), log.format_entry(entry), 0.0)
-        self._output.write(format_error(status, reason, *fields))
+            log.log(time(), self._client_host(b""), log.format_entry(entry), 0.0, request_id)
+        self._output.write(format_error(status, reason, *fields, (b"X-Request-Id", request_id)))
         self._when_drained(self._linger)
 
     def close_if_idle(self) -> None:
@@ -441,7 +451,7 @@ class HTTPChannel(Protocol):
             status = response.code if response.startedWriting else CLIENT_CLOSED
             self._log_response(response, status)
             self._count_response(response, status, lost=True)
-            response.connection_lost(reason)
+            call_for_request(response.request_id, response.connection_lost, reason)
         self._output.lost()
         self._server.closed(self)
 

@@ -96,6 +96,10 @@ class ActiveResponse(Protocol):
     refusal: Refusal | None
 
     @property
+    def request_id(self) -> bytes:
+        """The id of the request."""
+
+    @property
     def sent_length(self) -> int:
         """Bytes of the body that were sent."""
 

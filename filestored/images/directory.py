@@ -43,7 +43,7 @@ def prepare(path: str, report: Report | None = None, must_exist: bool = False) -
     """
     records.prepare(path, FORMAT_NAME, report=report, must_exist=must_exist)
     layout.prepare(
-        _blobs(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
+        blobs_path(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
     )
     kept = DiskRecords(path)
     try:
@@ -56,7 +56,7 @@ def prepare(path: str, report: Report | None = None, must_exist: bool = False) -
 def repair(path: str) -> None:
     """Recreate missing parts of the image directory and probe it. Blocking. Raises `UnusableStore`."""
     records.repair(path)
-    layout.repair(_blobs(path))
+    layout.repair(blobs_path(path))
 
 
 def request_sweep(path: str) -> None:
@@ -81,7 +81,7 @@ def open_parts(
     return ImageParts(
         kept,
         Accounts(kept, read_key(kept)),
-        DiskBackend(_blobs(path), UNIQUE_SHA256, calls, reserve),
+        DiskBackend(blobs_path(path), UNIQUE_SHA256, calls, reserve),
         _thumbnails(path),
         Sweep(partial(claimed_sweep, _marker(path))),
     )
@@ -91,7 +91,7 @@ def open_parts(
 def opened_to_delete(path: str) -> Iterator[DeleteBlobs]:
     """Open the blobs for deletions, with their thumbnails. Blocking. Raises `UnusableStore` or `OSError`."""
     with (
-        closing(DiskBackend(_blobs(path), UNIQUE_SHA256)) as blobs,
+        closing(DiskBackend(blobs_path(path), UNIQUE_SHA256)) as blobs,
         closing(ThumbnailCache(_thumbnails(path))) as thumbnails,
     ):
 
@@ -104,7 +104,8 @@ def opened_to_delete(path: str) -> Iterator[DeleteBlobs]:
         yield delete
 
 
-def _blobs(path: str) -> str:
+def blobs_path(path: str) -> str:
+    """Return the path of the store of the bytes of images."""
     return os.path.join(path, "blobs")
 
 

@@ -103,7 +103,7 @@ class LogWriter:
     def write(self, lines: Sequence[str]) -> None:
         """Log each line."""
         for line in lines:
-            self._log.info("{line}", line=line)
+            self._log.info("{line}", line=line, request_id=b"")  # it is in the line
 
     def reopen(self) -> None:
         """Nothing to do: the log reopens itself."""

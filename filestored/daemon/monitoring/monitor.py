@@ -15,6 +15,7 @@ from filestored.daemon.monitoring.free_space import FreeSpace
 from filestored.daemon.monitoring.resources import make_root
 from filestored.daemon.monitoring.state import DaemonState, MonitoredRunner
 from filestored.daemon.monitoring.store_count import StoreCount
+from filestored.daemon.verification.status import VerificationStatus
 from filestored.http.factory import HTTPFactory
 from filestored.http.limits import Limits
 from filestored.metrics.blocks import SharedBlocks
@@ -34,13 +35,13 @@ DRAIN_SECONDS = 1.0
 """Seconds that the stop waits for responses."""
 
 
-def make_monitor(reactor: Any, settings: Settings) -> "Monitor":
+def make_monitor(reactor: Any, settings: Settings, verification: VerificationStatus | None) -> "Monitor":
     """Return the monitor that the settings ask for. Raises `ValueError` or `OSError`."""
     listeners = Listeners([(settings.metrics, parse_endpoint(reactor, settings.metrics, OPTION))], OPTION)
     blocks = SharedBlocks.create(settings.workers + 1, shared=settings.workers > 1)
     totals = Totals(blocks.blocks)
     space = None if is_url(settings.store) else FreeSpace.in_thread(reactor, settings.store)
-    state = DaemonState(totals, settings.workers, StoreCount(reactor, settings.store), space)
+    state = DaemonState(totals, settings.workers, StoreCount(reactor, settings.store), space, verification)
     collector = MetricsCollector(totals, state.values)
     return Monitor(reactor, listeners, blocks, state, make_root(state, collector.text, CONTENT_TYPE))
 

@@ -3,18 +3,15 @@
 No text names a path, because these addresses need no credentials. Only the hashes of corrupt files are named.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import Protocol
 
 from filestored.daemon.monitoring.free_space import FreeSpace
 from filestored.daemon.monitoring.store_count import StoreCount
+from filestored.daemon.verification.status import MAX_NAMED_FILES, VerificationStatus
 from filestored.metrics import table
 from filestored.metrics.totals import Totals
-
-MAX_NAMED_FILES = 100
-"""Maximum number of corrupt files that are named."""
 
 
 class MonitoredRunner(Protocol):
@@ -27,23 +24,6 @@ class MonitoredRunner(Protocol):
 
     def serving(self) -> int:
         """Return the number of processes that serve."""
-
-
-class VerificationStatus(Protocol):
-    """State of the verification in the background.
-
-    `files`, `bytes`, `corrupt` and `unreadable` are totals since the start of the daemon. `last_finished` is
-    in seconds since the epoch, 0 before the first one. `corrupt_files` are names of at most 100 files.
-    """
-
-    running: bool
-    files: int
-    bytes: int
-    corrupt: int
-    unreadable: int
-    last_finished: float
-    last_corrupt: int
-    corrupt_files: Sequence[str]
 
 
 class DaemonState:

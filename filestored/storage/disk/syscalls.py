@@ -76,6 +76,7 @@ class Syscalls:
     open: Callable[..., int] = os.open
     write: Callable[..., int] = os.write
     pread: Callable[..., bytes] = os.pread
+    preadv: Callable[..., int] = os.preadv
     pwrite: Callable[..., int] = os.pwrite
     fstat: Callable[..., os.stat_result] = os.fstat
     stat: Callable[..., os.stat_result] = os.stat

@@ -5,7 +5,8 @@ beyond `MAX_PUT_BYTES` is a multipart upload, which has no condition; it is begu
 
 An existing object of the same size has the same content, because its name is its hash. Where the algorithm
 is broken (`COLLIDING`), its bytes are compared: a collision changes nothing and is an error. An object of
-another size, or whose bytes have another hash, is damaged: it is copied to quarantine, and replaced.
+another size, or whose bytes have another hash, is damaged: it is copied to quarantine, and replaced. That is
+confirmed, because verification may be deleting the damaged object (`object_expiry`).
 
 Rejected: comparing the bytes for each algorithm. The service checks its own bytes, and the second upload of a
 large file would read it all.
@@ -94,7 +95,7 @@ class ObjectSink:
             elif self._is_stored(existing, data, digest):
                 self._stored = existing
                 return False
-            elif self._replace(existing, data):
+            elif self._replace(existing, data) and self._markers.confirm(key):
                 return True
         raise EngineError(f"{key} is created and removed all the time")
 
