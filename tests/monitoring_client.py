@@ -4,7 +4,7 @@ import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.daemon_process import Running, until
+from tests.daemon_process import Running, read, until
 from tests.http_clients.blocking import connect, request_head
 from tests.http_clients.response import Response
 
@@ -20,6 +20,11 @@ def monitor_port(daemon: Running) -> int:
     until(lambda: "metrics on " in daemon.log, "the port of the metrics is logged")
     found = re.findall(r"metrics on https?://127\.0\.0\.1:(\d+)/", daemon.log)
     return int(found[-1])
+
+
+def workers_of(daemon: Running) -> list[int]:
+    """Return the process ids of the workers; the count of the store is a child, too."""
+    return [pid for pid in daemon.workers() if "filestored.worker" in read(f"/proc/{pid}/cmdline")]
 
 
 def ask(port: int, path: str, method: str = "GET") -> Response:

@@ -8,17 +8,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.counted_load import CountedLoad, RepeatedScrapes
-from tests.daemon_process import read, until
+from tests.daemon_process import until
 from tests.http_clients.blocking import connect, request_head
-from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape
+from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape, workers_of
 
 OPTIONS = ("--metrics", ENDPOINT)
 LOAD_SECONDS = 1.5
-
-
-def workers_of(daemon):
-    """The process ids of the workers; the count of the store is a child, too."""
-    return [pid for pid in daemon.workers() if "filestored.worker" in read(f"/proc/{pid}/cmdline")]
 
 
 @pytest.fixture
