@@ -96,7 +96,8 @@ class Settings:
     keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
     `access` is the path of the access file, empty for none; `open_access` gives all clients all rights.
     `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`. All files are verified in
-    the background every `verify_every` seconds, None for never, at `verify_rate` bytes per second.
+    the background every `verify_every` seconds, None for never, at `verify_rate` bytes per second. `metrics`
+    is the endpoint of metrics, empty for none.
     """
 
     listen: tuple[str, ...]
@@ -123,6 +124,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     verify_every: float | None = None
     verify_rate: int = VERIFY_RATE
+    metrics: str = ""
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

@@ -1,7 +1,9 @@
 """Exit statuses and output of the commands."""
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 
 DONE, FAILED, WRONG_ARGUMENTS, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; argparse uses that for wrong arguments, too."""
@@ -17,6 +19,22 @@ def print_json(document: object) -> None:
     print_line(json.dumps(document))
 
 
+def print_lines(lines: Iterable[str]) -> bool:
+    """Write lines to stdout, and flush it; return False if its reader has ended, as ``head`` does."""
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return False
+    return True
+
+
 def print_error(line: str) -> None:
     """Write a line to stderr."""
-    sys.stderr.write(f"filestored: {line}\n")
+    sys.stderr.write(error_line(line) + "\n")
+
+
+def error_line(line: str) -> str:
+    """Return a line for stderr."""
+    return f"filestored: {line}"

@@ -134,6 +134,13 @@ class Options(usage.Options):
             None,
             "File of the access log, in combined format; - writes it to the log. [default: off]",
         ],
+        [
+            "metrics",
+            None,
+            None,
+            "Endpoint, as of --listen, of /metrics, /livez and /readyz. It needs no credentials: let only "
+            "monitors reach it. It names no files but corrupt ones. [default: off]",
+        ],
         ["drain", None, "30", "Seconds to wait for running requests at a stop."],
         [
             "keep-alive",
@@ -276,6 +283,7 @@ class Options(usage.Options):
             **self._flags(),
             hosts=tuple(self._hosts),
             trusted_proxies=tuple(self._trusted_proxies),
+            metrics=self._parsed("metrics", self._endpoint),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", partial(parse_workers, processors=usable_processors)),
@@ -306,6 +314,10 @@ class Options(usage.Options):
             return tuple(with_absolute_paths(each, base) for each in self._endpoints or [DEFAULT_ENDPOINT])
         except ValueError as error:
             raise usage.UsageError(f"--listen: {error}") from None
+
+    def _endpoint(self, text: str | None) -> str:
+        """Return an endpoint string with absolute paths; empty for none. Raises `ValueError`."""
+        return with_absolute_paths(complete(text), os.path.abspath(self._rundir())) if text else ""
 
     def _read_log(self) -> LogSettings:
         retention = self["log-retention"]

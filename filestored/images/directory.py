@@ -24,6 +24,7 @@ from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import Report, error_context
 from filestored.storage.disk.records import DiskRecords
+from filestored.storage.disk.syscalls import Syscalls
 
 FORMAT_NAME = "images"
 """The text that ``FORMAT`` of the directory must hold."""
@@ -63,17 +64,24 @@ def request_sweep(path: str) -> None:
     sweep_marker.request_sweep(_marker(path))
 
 
-def open_parts(path: str, report: Report, must_exist: bool = False, reserve: int | None = None) -> ImageParts:
+def open_parts(
+    path: str,
+    report: Report,
+    must_exist: bool = False,
+    reserve: int | None = None,
+    calls: Syscalls | None = None,
+) -> ImageParts:
     """Prepare and open the image directory, for this process. Blocking, but reads no account and no image.
 
-    `reserve` is that of `reserved_bytes`; for the rest see `prepare`. Raises `FilestoredError` or `OSError`.
+    `reserve` is that of `reserved_bytes`, `calls` are for records and blobs; for the rest see `prepare`.
+    Raises `FilestoredError` or `OSError`.
     """
     prepare(path, report, must_exist)
-    kept = DiskRecords(path)
+    kept = DiskRecords(path, calls)
     return ImageParts(
         kept,
         Accounts(kept, read_key(kept)),
-        DiskBackend(blobs_path(path), UNIQUE_SHA256, reserve=reserve),
+        DiskBackend(blobs_path(path), UNIQUE_SHA256, calls, reserve),
         _thumbnails(path),
         Sweep(partial(claimed_sweep, _marker(path))),
     )
