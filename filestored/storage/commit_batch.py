@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
+from filestored.request_context import call_for_request, current_request_id
 from filestored.storage.health import FlushFailed
 from filestored.storage.thread_pool import clear_traceback_frames
 
@@ -22,7 +23,8 @@ _DIGEST = attrgetter("digest")
 class PendingName:
     """A published or deleted name, which is not durable yet.
 
-    `on_done` is called with it when it is durable, or when `error` is set. It must not raise.
+    `on_done` is called with it when it is durable, or when `error` is set. It must not raise. All of this is
+    on behalf of the request that is served when the object is made.
     """
 
     created = False
@@ -32,6 +34,7 @@ class PendingName:
     def __init__(self, digest: Digest, on_done: "Callable[[PendingName], None]") -> None:
         self.digest = digest
         self.on_done = on_done
+        self.request_id = current_request_id.get()
 
     def rate(self, now: float) -> float:
         """See `SlotHolder.rate`: it does not wait for a client."""
@@ -49,9 +52,20 @@ class PendingUpload(PendingName):
     def __init__(
         self, digest: Digest, data: bytes | bytearray, on_done: Callable[[PendingName], None]
     ) -> None:
-        self.digest = digest
+        super().__init__(digest, on_done)
         self.data = data
-        self.on_done = on_done
+
+    def seal(self, backend: IBackend, flush: bool) -> None:
+        """Write the content to a new sink and seal it."""
+        self.sink = sink = backend.begin()
+        sink.write(self.data)
+        sink.seal(flush)
+
+    def publish(self) -> None:
+        """Publish the content, which is sealed."""
+        assert self.sink is not None, "it was written"
+        self.created = self.sink.publish(self.digest)
+        self.encoding = self.sink.encoding
 
 
 class CommitBatch:
@@ -109,7 +123,7 @@ class CommitBatch:
             if member not in waiting:
                 if member.error is not None:
                     clear_traceback_frames(member.error)
-                member.on_done(member)
+                call_for_request(member.request_id, member.on_done, member)
 
     def _flushes_together(self, files: int, digests: Sequence[Digest]) -> bool:
         """Return whether one flush for so many files, and these names, is supported and cheaper."""
@@ -120,9 +134,7 @@ class CommitBatch:
         sealed = []
         for upload in self._uploads:
             try:
-                upload.sink = sink = self._backend.begin()
-                sink.write(upload.data)
-                sink.seal(flush)
+                call_for_request(upload.request_id, upload.seal, self._backend, flush)
             except Exception as error:
                 upload.error = error
             else:
@@ -142,9 +154,7 @@ class CommitBatch:
         published = []
         for upload in uploads:
             try:
-                assert upload.sink is not None, "it was written"
-                upload.created = upload.sink.publish(upload.digest)
-                upload.encoding = upload.sink.encoding
+                call_for_request(upload.request_id, upload.publish)
             except Exception as error:
                 upload.error = error
             else:
