@@ -12,7 +12,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from filestored import __version__
-from filestored.commands import accounts, buckets, links, migration, serve, tokens
+from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens, verify
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
 from filestored.commands.store import gc, ls, rm, stat
 from filestored.daemon.startup_errors import one_line
@@ -55,7 +55,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, ls, stat, rm, gc, migration, accounts, tokens, buckets, links):
+    for module in (serve, put, get, links, ls, stat, rm, gc, verify, migration, accounts, tokens, buckets):
         module.add_parser(commands)
     return parser
 

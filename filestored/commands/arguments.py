@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
-from filestored.access.access_toml import expiry_seconds
+from filestored.access.access_toml import check_bucket_name, expiry_seconds
+from filestored.access.values import DEFAULT_BUCKET
 from filestored.settings import parse_duration
 
 HELP_WIDTH = 78
@@ -71,6 +72,22 @@ def add_expires(parser: ArgumentParser, *, required: bool) -> None:
         type=checked(parse_expiry),
         help=f"a duration from now (90d) or a date (2027-03-01, 00:00 UTC){default}",
     )
+
+
+def add_bucket(parser: ArgumentParser, text: str) -> None:
+    """Add the option ``--bucket``, with the beginning of its help."""
+    parser.add_argument(
+        "--bucket",
+        metavar="NAME",
+        default=DEFAULT_BUCKET,
+        type=checked(check_bucket_name),
+        help=f"{text} [default: default]",
+    )
+
+
+def bucket_path(bucket: str) -> str:
+    """Return the path of a bucket in URLs, without a slash at its end."""
+    return "" if bucket == DEFAULT_BUCKET else f"/buckets/{bucket}"
 
 
 def add_json(parser: ArgumentParser, form: str) -> None:

@@ -32,4 +32,9 @@ def print_lines(lines: Iterable[str]) -> bool:
 
 def print_error(line: str) -> None:
     """Write a line to stderr."""
-    sys.stderr.write(f"filestored: {line}\n")
+    sys.stderr.write(error_line(line) + "\n")
+
+
+def error_line(line: str) -> str:
+    """Return a line for stderr."""
+    return f"filestored: {line}"

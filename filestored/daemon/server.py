@@ -27,6 +27,9 @@ class Server:
     `use_access` replaces the rules of access.
     """
 
+    restarts = 0
+    """See `MonitoredRunner`."""
+
     _log = Logger()
 
     def __init__(
@@ -68,6 +71,10 @@ class Server:
     def alive(self) -> bool:
         """Return True: this is called by the reactor that serves."""
         return True
+
+    def serving(self) -> int:
+        """Return the number of processes that serve: this one, once it is started."""
+        return 1 if self._acceptors else 0
 
     def reopen(self) -> None:
         """Reopen the access log."""

@@ -1,0 +1,236 @@
+"""One connection to a server: HTTP/1.1 by ``http.client``, with a look for the response while a body is sent.
+
+A server may refuse an upload before it has read it. So the input is polled before each block, and a response
+ends the sending. The kernel sends files of connections without TLS (sendfile(2)).
+"""
+
+import http.client
+import io
+import os
+import select
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Protocol
+
+from filestored.client.address import PORTS, ServerAddress
+
+CONNECT_SECONDS = 10.0
+"""Maximum time for a new connection."""
+
+STALL_SECONDS = 120.0
+"""Maximum time in which a connection takes or delivers no byte."""
+
+ANSWER_SECONDS = 600.0
+"""Maximum time for a response to an upload that was sent: a slow disk flushes gigabytes."""
+
+EXPECT_SECONDS = 1.0
+"""Time for ``100 Continue``, after which the body is sent all the same (RFC 9110 section 10.1.1)."""
+
+RECEIVE_BYTES = 1 << 16
+"""Bytes of a response head that are received at once."""
+
+
+class ResponseArrived(Exception):
+    """Raised while a body is sent: the response has begun, and no more of the body is needed."""
+
+
+class Body(Protocol):
+    """Body of a request."""
+
+    fields: Mapping[str, str]
+
+    def send(self, line: "ClientSocket") -> None:
+        """Send it. Raises `ResponseArrived`, `FileError` and errors of sockets."""
+
+
+class ClientSocket:
+    """Socket of a connection, whose input can be polled."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._socket.settimeout(STALL_SECONDS)
+        self._received = bytearray()
+        self._ended = False
+        self.sends_files = not isinstance(connected, ssl.SSLSocket)
+
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes."""
+        self._socket.sendall(data)
+
+    def send_block(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes of a body. Raises `ResponseArrived`."""
+        self._check()
+        self._socket.sendall(data)
+
+    def send_file(self, descriptor: int, offset: int, size: int) -> int:
+        """Send bytes of a file; return their number. Raises `ResponseArrived`."""
+        self._check()
+        while True:
+            try:
+                return os.sendfile(self._socket.fileno(), descriptor, offset, size)
+            except BlockingIOError:
+                self._wait()
+
+    def wait_for_continue(self) -> None:
+        """Wait for ``100 Continue``, for a while. Raises `ResponseArrived` for a response."""
+        if self.poll(EXPECT_SECONDS):
+            raise ResponseArrived
+
+    def poll(self, seconds: float = 0.0) -> bool:
+        """Receive what arrives within `seconds`; return whether a response has begun, or the input ended.
+
+        Interim responses are dropped.
+        """
+        self._socket.settimeout(seconds)
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return self._has_response()
+        finally:
+            self._socket.settimeout(STALL_SECONDS)
+        self._ended = self._ended or not data
+        self._received += data
+        return self._has_response()
+
+    def wait_longer(self) -> None:
+        """Allow more time for the response to an upload."""
+        self._socket.settimeout(ANSWER_SECONDS)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Receive bytes into a buffer; return their number."""
+        if not self._received:
+            return self._socket.recv_into(buffer)
+        size = min(len(buffer), len(self._received))
+        buffer[:size] = self._received[:size]
+        del self._received[:size]
+        return size
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return the input as a file, for `http.client`."""
+        return _Reader(_RawReader(self), RECEIVE_BYTES)
+
+    def shut_down(self) -> None:
+        """End sending and receiving, also of another thread."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is closed
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def _check(self) -> None:
+        if self.poll():
+            raise ResponseArrived
+
+    def _wait(self) -> None:
+        """Wait until bytes can be sent, or a response arrives."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN | select.POLLOUT)
+        if not poll.poll(STALL_SECONDS * 1000):
+            raise TimeoutError("timed out")
+        self._check()
+
+    def _has_response(self) -> bool:
+        while self._received.startswith(b"HTTP/1.1 1"):
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                return self._ended
+            del self._received[: end + 4]
+        return bool(self._received) or self._ended
+
+
+class _RawReader(io.RawIOBase):
+    def __init__(self, line: ClientSocket) -> None:
+        super().__init__()
+        self._line = line
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # of bytes only
+        return self._line.recv_into(memoryview(buffer))
+
+
+class _Reader(io.BufferedReader):
+    """Buffered input that returns what has arrived, so that nothing is lost when the connection breaks."""
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # of bytes only
+        return self.readinto1(buffer)
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection to a server, opened by the first request."""
+
+    def __init__(self, address: ServerAddress, context: ssl.SSLContext | None) -> None:
+        self.default_port = PORTS[address.scheme]
+        super().__init__(address.host, address.port)
+        self._address = address
+        self._context = context
+        self.line: ClientSocket | None = None
+        self._reusable = True
+
+    def connect(self) -> None:
+        """Open the connection. Raises `OSError`."""
+        self.line = ClientSocket(_connected(self._address, self._context))
+        self.sock = self.line
+
+    def exchange(
+        self, method: str, target: str, fields: Mapping[str, str], body: Body | None
+    ) -> http.client.HTTPResponse:
+        """Send a request; return the response without its body.
+
+        Raises `OSError` and `http.client.HTTPException`, and errors of the body.
+        """
+        self.putrequest(method, target)
+        for name, value in {**fields, **(body.fields if body else {})}.items():
+            self.putheader(name, value)
+        self.endheaders()
+        if body is not None and self.line is not None:
+            self._send(body, self.line)
+        return self.getresponse()
+
+    def is_usable(self) -> bool:
+        """Return whether an idle connection can be used for another request."""
+        return self.line is not None and self.sock is not None and self._reusable and not self.line.poll()
+
+    def shut_down(self) -> None:
+        """End the request of another thread with an error."""
+        if self.line is not None:
+            self.line.shut_down()
+
+    def _send(self, body: Body, line: ClientSocket) -> None:
+        """Send a body, unless a response comes before its end."""
+        self._reusable = False
+        try:
+            body.send(line)
+            self._reusable = True
+        except ResponseArrived:
+            return
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            if not line.poll():
+                raise
+        line.wait_longer()
+
+
+def _connected(address: ServerAddress, context: ssl.SSLContext | None) -> socket.socket:
+    if address.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.settimeout(CONNECT_SECONDS)
+        try:
+            line.connect(address.socket)
+        except BaseException:
+            line.close()
+            raise
+        return line
+    line = socket.create_connection((address.host, address.port), CONNECT_SECONDS)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if context is None:
+        return line
+    try:
+        return context.wrap_socket(line, server_hostname=address.host)
+    except BaseException:
+        line.close()
+        raise

@@ -1,0 +1,51 @@
+"""Lists of the files of a bucket, read by pages."""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from filestored.client.errors import TransferError
+from filestored.client.server import Server
+
+PAGE_FILES = 1000
+"""Files of a page."""
+
+
+class ListedFile(NamedTuple):
+    """A file in a list: its hash, its size in bytes, and the time of its last upload (RFC 3339)."""
+
+    hash: str
+    size: int
+    modified: str
+
+
+def list_files(server: Server, path: str, after: str = "", limit: int | None = None) -> Iterator[ListedFile]:
+    """Yield the files of a bucket, whose path begins with a slash or is empty, in ascending order of hashes.
+
+    Begins behind the hash `after`; ends after `limit` files. Raises `ClientError`.
+    """
+    left = limit
+    while left is None or left > 0:
+        size = PAGE_FILES if left is None else min(left, PAGE_FILES)
+        query = f"limit={size}" + (f"&after={after}" if after else "")
+        target = f"{path}/files/?{query}"
+        files, following = _page(server.repeated(lambda: server.read("GET", target)))  # noqa: B023  # called at once
+        yield from files
+        if following is None:
+            return
+        after = following
+        left = None if left is None else left - len(files)
+
+
+def _page(data: bytes) -> tuple[list[ListedFile], str | None]:
+    try:
+        found = json.loads(data)
+        files = [_file(each) for each in found["files"]]
+        following = found["next"]
+    except (ValueError, KeyError, TypeError):
+        raise TransferError("the server has sent no list of files") from None
+    return files, None if following is None else str(following)
+
+
+def _file(found: dict[str, object]) -> ListedFile:
+    return ListedFile(str(found["hash"]), int(str(found["size"])), str(found["modified"]))
