@@ -235,7 +235,7 @@ class HTTPChannel(Protocol):
         else:
             self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
-        self._call_for_request(self._server.render, request)
+        call_for_request(request.request_id, self._server.render, request)
 
     def _call_for_request(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a function on behalf of the present request."""
@@ -291,7 +291,7 @@ class HTTPChannel(Protocol):
         response, self._response = self._response, None
         assert response is not None
         self._log_response(response, response.code)
-        if response is not self._from_cache:  # which has been counted
+        if self._metrics is not None and response is not self._from_cache:  # which has been counted
             self._count_response(response, response.code)
         response.sent()
         if self._state is not ConnectionState.RESPONSE:
