@@ -47,15 +47,30 @@ def response_messages() -> set[str]:
     return texts | {str(kind()) for kind in STATUSES if kind is not errors.MalformedDigest}
 
 
-def _calls() -> Iterator[tuple[str, str, ast.Call]]:
-    """Yield each call in the sources, with the path of the module and the name that is called."""
+def texts() -> set[str]:
+    """Return all texts of the sources, docstrings included; those of one expression are one text."""
+    return {
+        node.value
+        for path in _modules()
+        for node in ast.walk(ast.parse(text(path)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def _modules() -> Iterator[str]:
+    """Yield the paths of all modules of the package."""
     for directory, _, names in sorted(os.walk(os.path.join(ROOT, "filestored"))):
         for name in sorted(names):
             if name.endswith(".py"):
-                path = os.path.relpath(os.path.join(directory, name), ROOT)
-                for node in ast.walk(ast.parse(text(path))):
-                    if isinstance(node, ast.Call):
-                        yield path, _called(node), node
+                yield os.path.relpath(os.path.join(directory, name), ROOT)
+
+
+def _calls() -> Iterator[tuple[str, str, ast.Call]]:
+    """Yield each call in the sources, with the path of the module and the name that is called."""
+    for path in _modules():
+        for node in ast.walk(ast.parse(text(path))):
+            if isinstance(node, ast.Call):
+                yield path, _called(node), node
 
 
 def _called(call: ast.Call) -> str:
