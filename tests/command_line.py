@@ -12,8 +12,7 @@ def run_filestored(*words: str, wrap=(), environment=(), **how) -> "subprocess.C
     return subprocess.run(
         [*wrap, sys.executable, "-m", "filestored.cli", *words],
         env={**os.environ, "PYTHONPATH": ROOT, **dict(environment)},
-        text=True,
         timeout=TIMEOUT,
         check=False,
-        **{"capture_output": True, **how},
+        **{"capture_output": True, "text": True, **how},
     )
