@@ -31,7 +31,10 @@ NO_FAULT = Fault()
 
 
 class CuttingProxy:
-    """A proxy on a port of loopback. `url` is its address, `received` the first bytes of the requests of each connection."""
+    """A proxy on a port of loopback.
+
+    `url` is its address; `received` has the first bytes of the requests of each connection.
+    """
 
     def __init__(self, port: int, *faults: Fault) -> None:
         self.received: list[bytearray] = []
