@@ -38,13 +38,13 @@ class Group:
 
 def draw(title: str, groups: Sequence[Group]) -> str:
     """Draw the chart, as a string of SVG."""
-    pieces: list[str] = [_text(16, 30, title, size=17, weight="bold")]
+    pieces: list[str] = [text(16, 30, title, size=17, weight="bold")]
     y = 62
     for group in groups:
-        pieces.append(_text(16, y, group.title, weight="bold"))
+        pieces.append(text(16, y, group.title, weight="bold"))
         pieces.extend(_bars(group.bars, y + 8))
         y += 8 + len(group.bars) * (BAR + 4) + 32
-    return _frame(title, y, pieces)
+    return frame(title, y, pieces)
 
 
 def _bars(bars: Sequence[Bar], top: int) -> list[str]:
@@ -57,22 +57,24 @@ def _bar(bar: Bar, share: float, y: int) -> str:
     colour = OURS if bar.ours else THEIRS
     line = y + BAR - 4
     return (
-        _text(LABELS - 8, line, bar.name, anchor="end", weight="bold" if bar.ours else "normal")
+        text(LABELS - 8, line, bar.name, anchor="end", weight="bold" if bar.ours else "normal")
         + f'<rect x="{LABELS}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>'
-        + _text(LABELS + length + 6, line, bar.note)
+        + text(LABELS + length + 6, line, bar.note)
     )
 
 
-def _text(
-    x: float, y: float, text: str, *, size: int = 12, anchor: str = "start", weight: str = "normal"
+def text(
+    x: float, y: float, content: str, *, size: int = 12, anchor: str = "start", weight: str = "normal"
 ) -> str:
+    """Return a line of text; `x` and `y` are those of its base line."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}">'
-        f"{escape(text)}</text>"
+        f"{escape(content)}</text>"
     )
 
 
-def _frame(title: str, height: int, pieces: Sequence[str]) -> str:
+def frame(title: str, height: int, pieces: Sequence[str]) -> str:
+    """Return the whole picture of so many pixels in height; `pieces` lie on a white background."""
     body = "\n".join(pieces)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '

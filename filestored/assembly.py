@@ -11,6 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -21,29 +22,34 @@ from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
-from filestored.images.service import ImageService
+from filestored.images.service import ImageParts, ImageService
 from filestored.interfaces import BucketLimits
 from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
-from filestored.logs.observer import LogObserver
+from filestored.logs.observer import LogObserver, ignore
 from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import MAX_OPEN_BUCKETS, Settings
 from filestored.storage.buckets import Buckets
 from filestored.storage.disk.layout import check, prepare
-from filestored.storage.health import DeviceHealth
+from filestored.storage.health import DeviceHealth, Health
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.threads import ThreadPools
-from filestored.stores import FileStores, connect, make_pools
+from filestored.stores import FileStores, connect, flush_timed, make_pools
 
 if TYPE_CHECKING:
     from filestored.access.rules import AccessRules
+    from filestored.access.rules_in_force import RulesInForce
     from filestored.daemon.lifecycle import Daemon, Runner
+    from filestored.daemon.monitoring.monitor import Monitor
     from filestored.daemon.sd_notify import SystemdNotifier
     from filestored.daemon.server import Server
     from filestored.daemon.supervisor import Supervisor
+    from filestored.daemon.verification.schedule import VerificationSchedule
     from filestored.http.factory import HTTPFactory
     from filestored.http.parser.forwarded import TrustedProxies
+    from filestored.metrics.blocks import SharedBlocks
+    from filestored.metrics.recorder import Recorder
     from filestored.web.guard import Guard
     from filestored.web.imageapi.tokens import RegistrationPolicy
 
@@ -65,6 +71,8 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
     try:
         settings = _check_stores(settings)
         listeners = Listeners([(text, parse_endpoint(reactor, text)) for text in settings.listen])
+        verification = _make_verification(reactor, settings)
+        monitor = _make_monitor(reactor, settings, verification)
     except (FilestoredError, OSError, ValueError) as error:
         exit_with(error)
     observer = LogObserver()
@@ -75,10 +83,39 @@ def make_daemon(settings: Settings, pid_file: str = "") -> "Daemon":
         hash_name=settings.hash_name or "",
         listeners=listeners,
         observer=observer,
-        make_runner=_make_runner(reactor, settings, observer, notifier),
+        make_runner=_make_runner(
+            reactor, settings, observer, notifier, None if monitor is None else monitor.blocks
+        ),
         notifier=notifier,
         pid_file=pid_file,
+        verification=verification,
+        monitor=monitor,
     )
+
+
+def _make_verification(reactor: Any, settings: Settings) -> "VerificationSchedule | None":
+    """Return the schedule of verification of files and images; None if that is not wanted."""
+    if settings.verify_every is None:
+        return None
+    from filestored.daemon.verification.schedule import VerificationSchedule
+    from filestored.daemon.verification.task import Task
+
+    more = settings.verify_every, settings.verify_rate, settings.engine_timeout
+    places = ((settings.store, ""), (settings.images, "images/"))
+    return VerificationSchedule(reactor, [(Task(place, *more), prefix) for place, prefix in places])
+
+
+def _make_monitor(
+    reactor: Any, settings: Settings, verification: "VerificationSchedule | None"
+) -> "Monitor | None":
+    """Return the listener of metrics; None without ``--metrics``. Raises `ValueError` or `OSError`."""
+    if not settings.metrics:
+        return None
+    if find_spec("prometheus_client") is None:
+        raise ValueError("--metrics needs prometheus-client: in the checkout, pip install '.[metrics]'")
+    from filestored.daemon.monitoring.monitor import make_monitor
+
+    return make_monitor(reactor, settings, None if verification is None else verification.status)
 
 
 def _check_stores(settings: Settings) -> Settings:
@@ -93,20 +130,33 @@ def _check_stores(settings: Settings) -> Settings:
 
 
 def _make_runner(
-    reactor: Any, settings: Settings, observer: LogObserver, notifier: "SystemdNotifier"
+    reactor: Any,
+    settings: Settings,
+    observer: LogObserver,
+    notifier: "SystemdNotifier",
+    blocks: "SharedBlocks | None",
 ) -> "Callable[[str | None], Runner]":
     """Return the function that makes the server of this process, or the supervisor of several workers.
 
     It gets the rules of access, as JSON.
     """
     if settings.workers > 1:
-        return partial(_make_supervisor, reactor, settings, observer, notifier)
-    return partial(_make_only_server, reactor, settings)
+        return partial(_make_supervisor, reactor, settings, observer, notifier, blocks)
+    return partial(_make_only_server, reactor, settings, observer, blocks)
 
 
-def _make_only_server(reactor: Any, settings: Settings, access: str | None) -> "Runner":
+def _make_only_server(
+    reactor: Any,
+    settings: Settings,
+    observer: LogObserver,
+    blocks: "SharedBlocks | None",
+    access: str | None,
+) -> "Runner":
+    from filestored.metrics.recorder import Recorder
+
     _request_sweep(settings)
-    server = make_server(reactor, settings, access=access)
+    metrics = None if blocks is None else Recorder(blocks.blocks[0])
+    server = make_server(reactor, settings, access=access, metrics=metrics)
     tune_gc()
     return server
 
@@ -116,6 +166,7 @@ def _make_supervisor(
     settings: Settings,
     observer: LogObserver,
     notifier: "SystemdNotifier",
+    blocks: "SharedBlocks | None",
     access: str | None,
 ) -> "Supervisor":
     """Return a supervisor. Raises the error that would keep each worker from starting."""
@@ -128,7 +179,7 @@ def _make_supervisor(
     _request_sweep(settings)
     if access_log := _open_access_log(reactor, settings):
         access_log.close()
-    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE, access)
+    return Supervisor(reactor, settings, observer.write, notifier.status, WORKER_MODULE, access, blocks)
 
 
 def _request_sweep(settings: Settings) -> None:
@@ -142,44 +193,62 @@ def _report(error: OSError) -> None:
 
 
 def make_server(
-    reactor: Any, settings: Settings, devices: DeviceHealth | None = None, access: str | None = None
+    reactor: Any,
+    settings: Settings,
+    devices: DeviceHealth | None = None,
+    access: str | None = None,
+    metrics: "Recorder | None" = None,
 ) -> "Server":
     """Return what one process serves. Blocking: prepares both directories.
 
     `devices` shares the health of disks with other processes. The directories must exist then: a missing
     one was removed or is not mounted, and is not replaced by an empty one. `access` has the rules of
-    access, as JSON. Raises `FilestoredError` or `OSError`.
+    access, as JSON. `metrics` counts. Raises `FilestoredError` or `OSError`.
     """
     from filestored.access.rules_in_force import RulesInForce
     from filestored.daemon.server import Server
     from filestored.web.guard import Guard
 
     must_exist = devices is not None
-    devices = devices or DeviceHealth()
+    devices = _observed(devices or DeviceHealth(), metrics)
     buckets_wanted = 0 if access is None else MAX_OPEN_BUCKETS
     max_buckets = raise_open_file_limit(settings.max_connections, settings.max_uploads, buckets_wanted)
     pools = ThreadPools(reactor)
-    remote = is_url(settings.store) or is_url(settings.images)
-    interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
-    recovery = Recovery(reactor, pools.make_run("recovery", 1), interval)
-    stores = FileStores(reactor, settings, pools, devices, recovery, must_exist)
-    images = _open_images(reactor, settings, pools, devices, recovery, must_exist)
+    recovery = _make_recovery(reactor, settings, pools)
+    stores = FileStores(reactor, settings, pools, devices, recovery, must_exist, metrics)
+    images = _open_images(reactor, settings, pools, devices, recovery, must_exist, metrics)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches(), max_buckets)
     site = _make_site(settings, stores, buckets, guard, images)
-    access_log = _open_access_log(reactor, settings)
-    factory = _make_factory(reactor, settings, site, access_log)
+    access_log = _open_access_log(reactor, settings, metrics)
+    factory = _make_factory(reactor, settings, site, access_log, metrics)
     recovery.start()
     rules = RulesInForce(reactor, partial(_use_rules, guard, buckets, factory))
     if access is not None:
         rules.use(access)
-
-    def stop_background() -> "Deferred[Any]":
-        recovery.stop()
-        rules.stop()
-        return gatherResults([buckets.stop(), images.stop()])
-
+    stop_background = partial(_stop_background, recovery, rules, buckets, images)
     return Server(reactor, factory, pools, access_log, settings.drain, stop_background, rules.use)
+
+
+def _stop_background(
+    recovery: Recovery, rules: "RulesInForce", buckets: Buckets, images: ImageService
+) -> "Deferred[Any]":
+    recovery.stop()
+    rules.stop()
+    return gatherResults([buckets.stop(), images.stop()])
+
+
+def _observed(devices: DeviceHealth, metrics: "Recorder | None") -> DeviceHealth:
+    """Return `devices`, whose suspensions `metrics` counts."""
+    if metrics is not None:
+        devices.observe(metrics.suspended)
+    return devices
+
+
+def _make_recovery(reactor: Any, settings: Settings, pools: ThreadPools) -> Recovery:
+    remote = is_url(settings.store) or is_url(settings.images)
+    interval = ENGINE_INTERVAL_SECONDS if remote else INTERVAL_SECONDS
+    return Recovery(reactor, pools.make_run("recovery", 1), interval)
 
 
 def _make_site(
@@ -224,20 +293,25 @@ def _make_factory(
     settings: Settings,
     site: Any,
     access_log: AccessLog | JsonAccessLog | None,
+    metrics: "Recorder | None",
 ) -> "HTTPFactory":
     from filestored.http.factory import HTTPFactory
     from filestored.http.limits import Limits
 
     limits = Limits(connections=settings.max_connections, keep_alive_timeout=settings.keep_alive)
-    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=_trusted_proxies(settings))
+    proxies = _trusted_proxies(settings)
+    return HTTPFactory(site, reactor, limits, access_log, trusted_proxies=proxies, metrics=metrics)
 
 
-def _open_access_log(reactor: Any, settings: Settings) -> AccessLog | JsonAccessLog | None:
-    """Return the access log that the settings ask for. Raises `OSError`."""
+def _open_access_log(
+    reactor: Any, settings: Settings, metrics: "Recorder | None" = None
+) -> AccessLog | JsonAccessLog | None:
+    """Return the access log that the settings ask for; `metrics` counts dropped lines. Raises `OSError`."""
     if not settings.access_log:
         return None
     if settings.access_log != "-":
-        return AccessLog(reactor, FileWriter(settings.access_log, settings.log))
+        on_dropped = ignore if metrics is None else metrics.from_threads.lines_dropped
+        return AccessLog(reactor, FileWriter(settings.access_log, settings.log, on_dropped))
     return JsonAccessLog() if settings.log.json else AccessLog(reactor, LogWriter())
 
 
@@ -248,29 +322,37 @@ def _open_images(
     devices: DeviceHealth,
     recovery: Recovery,
     must_exist: bool,
+    metrics: "Recorder | None",
 ) -> ImageService:
     path = settings.images
     health = devices.of(path, remote=is_url(path))
-    if is_url(path):
-        from filestored.images import bucket
-        from filestored.storage.object_store.spool import Spool
-
-        client = connect(settings, path, health, recovery)
-        recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
-        parts = bucket.open_parts(client, Spool(settings.spool, settings.reserve))
-    else:
-        report = recovery.add(health, partial(image_directory.repair, path))
-        parts = image_directory.open_parts(path, report, must_exist, settings.reserve)
     return ImageService(
         reactor,
-        parts,
+        _open_image_parts(settings, health, recovery, must_exist, metrics),
         make_pools(pools, "images", path),
         health,
         max_size=settings.max_size,
         max_uploads=settings.max_uploads,
         max_pixels=settings.max_pixels,
         reserve=settings.reserve,
+        metrics=metrics,
     )
+
+
+def _open_image_parts(
+    settings: Settings, health: Health, recovery: Recovery, must_exist: bool, metrics: "Recorder | None"
+) -> ImageParts:
+    path = settings.images
+    if not is_url(path):
+        report = recovery.add(health, partial(image_directory.repair, path))
+        return image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
+    from filestored.images import bucket
+    from filestored.storage.object_store.spool import Spool
+
+    client = connect(settings, path, health, recovery)
+    recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
+    record = None if metrics is None else metrics.from_threads.flushed
+    return bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
 
 
 def _registration(settings: Settings) -> "RegistrationPolicy":

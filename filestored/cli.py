@@ -12,9 +12,9 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from filestored import __version__
-from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens
+from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens, verify
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
-from filestored.commands.store import stat
+from filestored.commands.store import gc, ls, rm, stat
 from filestored.daemon.startup_errors import one_line
 from filestored.errors import FilestoredError
 
@@ -55,7 +55,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, put, get, links, stat, migration, accounts, tokens, buckets):
+    for module in (serve, put, get, links, ls, stat, rm, gc, verify, migration, accounts, tokens, buckets):
         module.add_parser(commands)
     return parser
 

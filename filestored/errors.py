@@ -159,5 +159,13 @@ class UnusableStore(FilestoredError):
     """The directory cannot serve as a store; the message says why and what would help."""
 
 
+class VerificationRunning(FilestoredError):
+    """Another process verifies the store."""
+
+
+class VerificationStopped(FilestoredError):
+    """The verification was told to stop; its state is recorded, and the next one continues."""
+
+
 class AccessFileError(FilestoredError):
     """The access file cannot be used; the message names the key, and contains no secret."""

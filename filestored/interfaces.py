@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum, auto
+from time import gmtime, strftime
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
 from filestored.digest import Algorithm, Digest
+from filestored.metrics.refusals import Refusal
 
 INLINE_HASH_MAX_BYTES = 64 * 1024
 """Maximum size of content that is hashed in the reactor's thread."""
@@ -47,6 +49,15 @@ class StoredFileInfo(NamedTuple):
     digest: Digest
     size: int
     modified: float
+
+    @property
+    def moment(self) -> str:
+        """The time of the last upload as RFC 3339 text: UTC, whole seconds."""
+        return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(self.modified))
+
+    def to_json(self) -> str:
+        """Return the entry of a list. Takes 1.1 us; `json.dumps` of a dictionary and `datetime` took 5 us."""
+        return f'{{"hash": "{self.digest.hex}", "size": {self.size}, "modified": "{self.moment}"}}'
 
 
 class Usage(NamedTuple):
@@ -702,6 +713,8 @@ class IStreamedRequest(IRequest, IConsumer):
     cache_scope: CacheScope = Attribute("The caches that may store the response.")
     received: Mapping[bytes, bytes] = Attribute("The last value of each header, by lower-case name.")
     clientproto: bytes = Attribute("The HTTP version of the client, such as b'HTTP/1.1'.")
+    refusal: Refusal | None = Attribute("The reason of a refusal in the metrics, where the status is not it.")
+    request_id: bytes = Attribute("The id of the request, as in its response and in the logs.")
 
     def notifyFinish() -> "Deferred[None]":
         """As `IRequest.notifyFinish`: fires when the response is sent, fails when the connection is lost."""
@@ -764,11 +777,11 @@ class IAccessLog(Interface):
         The caller caches it with a cached response: formatting is the expensive part.
         """
 
-    def log(moment: float, peer: str, description: str, seconds: float) -> None:
+    def log(moment: float, peer: str, description: str, seconds: float, request_id: bytes) -> None:
         """Log a response to the client `peer`; may be written later.
 
         `moment` in seconds since the epoch; `description` is a result of `format_entry`; `seconds` from the
-        end of the request head to the end of the response.
+        end of the request head to the end of the response; `request_id` as in the response.
         """
 
 

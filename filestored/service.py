@@ -17,7 +17,7 @@ def makeService(options: Options) -> Service:
     forbid_core_files()
     daemonize.install()
     if options.owns_process:
-        skip_unused_tls(options.settings.listen)
+        skip_unused_tls(filter(None, [*options.settings.listen, options.settings.metrics]))
     from filestored.assembly import make_daemon  # after the decision on TLS: it imports the reactor
 
     daemon = make_daemon(options.settings, options.pid_file)

@@ -64,6 +64,9 @@ MAX_HELD_FILES = 16
 ENGINE_TIMEOUT_SECONDS = 10.0
 """Default maximum of seconds of one operation of an object store."""
 
+VERIFY_RATE = 20 * 2**20
+"""Default rate of verification in the background, in bytes per second."""
+
 MAX_PIXELS = 100_000_000
 """Default maximum of pixels of a frame of an image."""
 
@@ -92,7 +95,9 @@ class Settings:
     those of each process. `hosts` are names of this server, see `parse_host`. `reserve` is the free space to
     keep in bytes, None for the default. `spool` is the directory of temporary files beside an object store.
     `access` is the path of the access file, empty for none; `open_access` gives all clients all rights.
-    `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`.
+    `trusted_proxies` are addresses and networks, or ``unix``, see `parse_proxy`. All files are verified in
+    the background every `verify_every` seconds, None for never, at `verify_rate` bytes per second. `metrics`
+    is the endpoint of metrics, empty for none.
     """
 
     listen: tuple[str, ...]
@@ -117,6 +122,9 @@ class Settings:
     open_access: bool = False
     engine_timeout: float = ENGINE_TIMEOUT_SECONDS
     trusted_proxies: tuple[str, ...] = ()
+    verify_every: float | None = None
+    verify_rate: int = VERIFY_RATE
+    metrics: str = ""
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
@@ -139,6 +147,14 @@ def parse_size(text: str, *, min_bytes: int = 1) -> int:
     if size < min_bytes:
         raise ValueError("a size is at least one byte")
     return size
+
+
+def parse_rate(text: str) -> int:
+    """Parse a number of bytes per second: ``100MiB/s``, or ``100MiB``. Raises `ValueError`."""
+    try:
+        return parse_size(text.strip().lower().removesuffix("/s"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a rate; write it like 100MiB/s") from None
 
 
 def format_size(size: int) -> str:
@@ -194,6 +210,11 @@ def parse_duration(text: str) -> float:
     if not 1 <= seconds <= MAX_DURATION_SECONDS:
         raise ValueError(f"{text!r} is not from one second to a hundred years")
     return float(seconds)
+
+
+def parse_interval(text: str) -> float | None:
+    """Parse a duration; None for 0, which means never. Raises `ValueError`."""
+    return None if text.strip() == "0" else parse_duration(text)
 
 
 def format_duration(seconds: float) -> str:

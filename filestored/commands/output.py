@@ -1,7 +1,9 @@
 """Exit statuses and output of the commands."""
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 
 DONE, FAILED, WRONG_ARGUMENTS, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; argparse uses that for wrong arguments, too."""
@@ -15,6 +17,17 @@ def print_line(line: str) -> None:
 def print_json(document: object) -> None:
     """Write one JSON document to stdout, in one line."""
     print_line(json.dumps(document))
+
+
+def print_lines(lines: Iterable[str]) -> bool:
+    """Write lines to stdout, and flush it; return False if its reader has ended, as ``head`` does."""
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return False
+    return True
 
 
 def print_error(line: str) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from twisted.python.components import Componentized
 from filestored import __version__
 from filestored.access.watcher import AccessWatcher
 from filestored.daemon.listeners import Listeners, ListeningSocket
+from filestored.daemon.monitoring.state import MonitoredRunner
 from filestored.daemon.process_setup import on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup import pid_file
@@ -27,16 +28,20 @@ from filestored.daemon.startup_errors import CannotStart
 from filestored.errors import FilestoredError
 from filestored.http.transport.tls import Certificate
 from filestored.logs.loguru_sink import LoguruSink
-from filestored.logs.observer import LogObserver
+from filestored.logs.observer import LogObserver, ignore
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
 from filestored.settings import Settings, format_size
 from filestored.storage.admission import reserved_bytes
+
+if TYPE_CHECKING:
+    from filestored.daemon.monitoring.monitor import Monitor
+    from filestored.daemon.verification.schedule import VerificationSchedule
 
 DAEMON_LOG = "filestored.log"
 """Default log file of a daemonised process, in its working directory: it has no stderr."""
 
 
-class Runner(Protocol):
+class Runner(MonitoredRunner, Protocol):
     """The server or supervisor that a daemon runs."""
 
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
@@ -47,9 +52,6 @@ class Runner(Protocol):
 
     def abort(self) -> None:
         """End a `stop` that is under way at once."""
-
-    def alive(self) -> bool:
-        """Return whether requests are answered, as far as can be known."""
 
     def reopen(self) -> None:
         """Reopen all log files."""
@@ -62,7 +64,10 @@ class Runner(Protocol):
 
 
 class Daemon(Service):
-    """The twisted.application service of filestored; `hash_name` is that of the store."""
+    """The twisted.application service of filestored; `hash_name` is that of the store.
+
+    `verification` verifies files in the background; None if that is not wanted.
+    """
 
     name = "filestored"
     _log = Logger()
@@ -78,6 +83,8 @@ class Daemon(Service):
         make_runner: Callable[[str | None], Runner],
         notifier: SystemdNotifier,
         pid_file: str = "",
+        verification: "VerificationSchedule | None" = None,
+        monitor: "Monitor | None" = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -87,6 +94,8 @@ class Daemon(Service):
         self._make_runner = make_runner
         self._notifier = notifier
         self._pid_file = pid_file
+        self._verification = verification
+        self._monitor = monitor
         self._runner: Runner | None = None
         self._access = AccessWatcher(reactor, settings.access, self._use_access) if settings.access else None
         self._initial_pid = os.getpid()
@@ -108,6 +117,8 @@ class Daemon(Service):
         with self._failure_reported():
             self._listeners.open()
             self._check_reachable()
+            if self._monitor is not None:
+                self._monitor.open()
 
     def startService(self) -> None:
         """Start serving. Raises `CannotStart`."""
@@ -120,6 +131,8 @@ class Daemon(Service):
             # Not in the reactor, where a hung disk would keep a daemon that serves from being ready.
             self._store = self._with_reserve(self._settings.store)
             self._images = self._with_reserve(self._settings.images)
+            if self._monitor is not None:
+                self._monitor.start(self._runner)
             started = self._runner.start(self._listeners.listening())
         if not self._log_file():
             self._open_log()
@@ -138,13 +151,20 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         self._notifier.stopping()
+        if self._monitor is not None:
+            self._monitor.stopping()
         if self._access is not None:
             self._access.stop()
         closed = self._listeners.close()
+        verified = self._verification.stop() if self._verification is not None else None
         if self._runner is not None:
             await self._runner.stop()
         await closed
+        if verified is not None:
+            await verified
         self._notifier.close()
+        if self._monitor is not None:
+            await self._monitor.stop()
         self._log.info("all requests have ended")
 
     def _started(self, _: None, body: Runner) -> None:
@@ -159,6 +179,8 @@ class Daemon(Service):
             hash=self._hash_name,
             workers=self._settings.workers,
         )
+        if self._verification is not None:
+            self._verification.start()
 
     def _check_reachable(self) -> None:
         """Raise `CannotStart` if other machines reach the files, and nothing says what they may do."""
@@ -175,6 +197,8 @@ class Daemon(Service):
 
     def _force_stop(self) -> None:
         self._log.warn("a second signal: ending at once")
+        if self._verification is not None:
+            self._verification.abort()
         if self._runner is not None:
             self._runner.abort()
 
@@ -187,6 +211,8 @@ class Daemon(Service):
             return
         if self._access is not None:
             self._access.check()
+        if self._monitor is not None:
+            self._monitor.renew_certificates()
         if self._listeners.renew_certificates() and self._runner is not None:
             self._runner.renew_certificates([each.certificate for each in self._listeners.listening()])
             self._log.info("new connections get the new certificate")
@@ -225,4 +251,6 @@ class Daemon(Service):
         path = self._log_file()
         make = partial(LoguruSink, self._settings.log, path)
         self._log_is_open = True
-        self._observer.attach(ThreadedSink(make, later=path is not None and is_fifo(path)))
+        on_dropped = ignore if self._monitor is None else self._monitor.count_dropped_lines
+        later = path is not None and is_fifo(path)
+        self._observer.attach(ThreadedSink(make, later=later, on_dropped=on_dropped))

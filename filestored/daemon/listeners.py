@@ -44,6 +44,9 @@ from filestored.http.transport.tls import Certificate
 BACKLOG = 1024
 """Maximum length of the accept queue, unless the endpoint sets it."""
 
+LISTEN = "--listen"
+"""The option that names the endpoints of clients, in errors."""
+
 MAX_PEM_BYTES = 256 * 1024
 """Maximum bytes read from a file of a key or of certificates."""
 
@@ -57,14 +60,14 @@ class ListeningSocket:
     certificate: Certificate | None = None
 
 
-def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """Return the endpoint of a string. Raises `ValueError` with the reason in one line."""
+def parse_endpoint(reactor: Any, text: str, option: str = LISTEN) -> IStreamServerEndpoint:
+    """Return the endpoint of a string. Raises `ValueError` with the reason in one line, and the option."""
     try:
         check(text)
         endpoint: IStreamServerEndpoint = serverFromString(_InheritingReactor(reactor), with_unix_mode(text))
     except Exception as error:
         # Each parser, also those of plugins, fails in its own way: a missing key file, a bad keyword.
-        raise ValueError(f"--listen {text}: {_parse_error(text, error)}") from error
+        raise ValueError(f"{option} {text}: {_parse_error(text, error)}") from error
     return endpoint
 
 
@@ -87,15 +90,16 @@ def read_certificate(text: str) -> Certificate | None:
 class Listeners:
     """The listening sockets that this process owns; it does not accept from them.
 
-    Raises `ValueError` if a certificate cannot be read.
+    `option` names them in errors. Raises `ValueError` if a certificate cannot be read.
     """
 
     _log = Logger()
 
-    def __init__(self, endpoints: Iterable[tuple[str, IStreamServerEndpoint]]) -> None:
+    def __init__(self, endpoints: Iterable[tuple[str, IStreamServerEndpoint]], option: str = LISTEN) -> None:
         self._endpoints = tuple(endpoints)
+        self._option = option
         self._ports: list[tuple[str, Any]] = []
-        self._certificates = {text: _certificate(text) for text, _ in self._endpoints}
+        self._certificates = {text: _certificate(text, option) for text, _ in self._endpoints}
 
     def open(self) -> None:
         """Listen on all endpoints. Raises `CannotStart`."""
@@ -114,7 +118,7 @@ class Listeners:
         before = dict(self._certificates)
         for text in before:
             try:
-                self._certificates[text] = _certificate(text)
+                self._certificates[text] = _certificate(text, self._option)
             except ValueError as error:
                 self._log.error("{error}; the certificate in use is kept", error=error)
         return before != self._certificates
@@ -226,11 +230,11 @@ def _parse_error(text: str, error: Exception) -> str:
     return describe(error)
 
 
-def _certificate(text: str) -> Certificate | None:
+def _certificate(text: str, option: str) -> Certificate | None:
     try:
         return read_certificate(text)
     except ValueError as error:
-        raise ValueError(f"--listen {text}: {one_line(error)}") from None
+        raise ValueError(f"{option} {text}: {one_line(error)}") from None
 
 
 def _read(path: str) -> bytes:

@@ -30,13 +30,16 @@ from filestored.settings import (
     MAX_CONNECTIONS,
     MAX_PIXELS,
     MAX_UPLOADS,
+    VERIFY_RATE,
     LogSettings,
     Settings,
     parse_count,
     parse_host,
+    parse_interval,
     parse_level,
     parse_pixels,
     parse_proxy,
+    parse_rate,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -131,12 +134,31 @@ class Options(usage.Options):
             None,
             "File of the access log, in combined format; - writes it to the log. [default: off]",
         ],
+        [
+            "metrics",
+            None,
+            None,
+            "Endpoint, as of --listen, of /metrics, /livez and /readyz. It needs no credentials: let only "
+            "monitors reach it. It names no files but corrupt ones. [default: off]",
+        ],
         ["drain", None, "30", "Seconds to wait for running requests at a stop."],
         [
             "keep-alive",
             None,
             f"{KEEP_ALIVE_SECONDS:g}",
             "Seconds between two requests on a connection.",
+        ],
+        [
+            "verify-every",
+            None,
+            "0",
+            "Compare all files with their names in the background, as often as this: 30d; 0 is never.",
+        ],
+        [
+            "verify-rate",
+            None,
+            f"{VERIFY_RATE // 2**20}MiB/s",
+            "Maximum bytes per second that are read for it.",
         ],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
@@ -253,16 +275,15 @@ class Options(usage.Options):
             raise usage.UsageError("--access and --open exclude each other")
         return Settings(
             access="" if self["access"] is None else self._path("access"),
-            open_access=bool(self["open"]),
             listen=self._listen(),
             store=self._place("store"),
             images=self._place("images"),
             spool=self._spool(),
             engine_timeout=self._parsed("engine-timeout", _parse_timeout),
-            open_registration=bool(self["open-registration"]),
-            no_registration=bool(self["no-registration"]),
+            **self._flags(),
             hosts=tuple(self._hosts),
             trusted_proxies=tuple(self._trusted_proxies),
+            metrics=self._parsed("metrics", self._endpoint),
             hash_name=self["hash"],
             max_size=self._parsed("max-size", parse_size),
             workers=self._parsed("workers", partial(parse_workers, processors=usable_processors)),
@@ -274,7 +295,18 @@ class Options(usage.Options):
             keep_alive=self._parsed("keep-alive", parse_seconds),
             max_pixels=self._parsed("max-pixels", parse_pixels),
             reserve=self._parsed("reserve", _parse_reserve),
+            verify_every=self._parsed("verify-every", parse_interval),
+            verify_rate=self._parsed("verify-rate", parse_rate),
         )
+
+    def _flags(self) -> dict[str, bool]:
+        """Return the settings that are on or off, by name."""
+        names = {
+            "open_access": "open",
+            "open_registration": "open-registration",
+            "no_registration": "no-registration",
+        }
+        return {setting: bool(self[option]) for setting, option in names.items()}
 
     def _listen(self) -> tuple[str, ...]:
         base = os.path.abspath(self._rundir())
@@ -282,6 +314,10 @@ class Options(usage.Options):
             return tuple(with_absolute_paths(each, base) for each in self._endpoints or [DEFAULT_ENDPOINT])
         except ValueError as error:
             raise usage.UsageError(f"--listen: {error}") from None
+
+    def _endpoint(self, text: str | None) -> str:
+        """Return an endpoint string with absolute paths; empty for none. Raises `ValueError`."""
+        return with_absolute_paths(complete(text), os.path.abspath(self._rundir())) if text else ""
 
     def _read_log(self) -> LogSettings:
         retention = self["log-retention"]

@@ -27,6 +27,9 @@ class Server:
     `use_access` replaces the rules of access.
     """
 
+    restarts = 0
+    """See `MonitoredRunner`."""
+
     _log = Logger()
 
     def __init__(
@@ -52,7 +55,8 @@ class Server:
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Serve on these sockets; fires at once."""
         self._pools.start()
-        self._epoll_set = EpollSet(self._reactor)
+        metrics = self._factory.metrics
+        self._epoll_set = EpollSet(self._reactor, None if metrics is None else metrics.time_hits)
         for each in listening:
             self._acceptors.append(accept_from(self._epoll_set, each, self._factory))
         return succeed(None)
@@ -68,6 +72,10 @@ class Server:
     def alive(self) -> bool:
         """Return True: this is called by the reactor that serves."""
         return True
+
+    def serving(self) -> int:
+        """Return the number of processes that serve: this one, once it is started."""
+        return 1 if self._acceptors else 0
 
     def reopen(self) -> None:
         """Reopen the access log."""

@@ -30,6 +30,7 @@ from filestored.daemon.worker_process import PING_SECONDS, Suspension
 from filestored.daemon.worker_slot import WorkerSlot
 from filestored.http.transport.tls import Certificate
 from filestored.logs.log_line import LogLine
+from filestored.metrics.blocks import SharedBlocks
 from filestored.settings import Settings
 
 KILL_AFTER_SECONDS = 5.0
@@ -46,7 +47,8 @@ class Supervisor:
     """Keeps ``settings.workers`` processes running.
 
     `access` has the rules of access, as JSON. `log` writes their lines. `status` receives a sentence whenever
-    the number of serving workers changes. `worker_module` is run with ``python -m``.
+    the number of serving workers changes. `worker_module` is run with ``python -m``. Each worker inherits
+    `metrics`, and writes to the block of its slot. `restarts` counts workers that have died.
     """
 
     _log = Logger()
@@ -59,11 +61,14 @@ class Supervisor:
         status: Callable[[str], None],
         worker_module: str,
         access: str | None = None,
+        metrics: SharedBlocks | None = None,
     ) -> None:
         self.worker_module = worker_module
+        self.restarts = 0
         self._reactor = reactor
         self._settings = settings
         self._access = access
+        self._metrics = metrics
         self._status = status
         self._listening: Sequence[ListeningSocket] = ()
         self._slots: list[WorkerSlot] = []
@@ -116,10 +121,14 @@ class Supervisor:
         """Return whether any worker serves and answered a recent ping; True while stopping."""
         return self._stopped or any(slot.is_answering for slot in self._slots)
 
+    def serving(self) -> int:
+        """Return the number of workers that accept connections."""
+        return sum(slot.is_serving for slot in self._slots)
+
     # --- from the slots ------------------------------------------------------------------------
 
-    def worker_config(self) -> str:
-        """Return the configuration of a worker as one line of JSON."""
+    def worker_config(self, number: int) -> str:
+        """Return the configuration of the worker in the slot `number`, from 1 on, as one line of JSON."""
         sockets = [
             [each.endpoint, FIRST_DESCRIPTOR + at, _to_json(each.certificate)]
             for at, each in enumerate(self._listening)
@@ -131,18 +140,33 @@ class Supervisor:
                 "listening": sockets,
                 "reactor": type(self._reactor).__module__,
                 "suspensions": list(self._suspensions.values()),
+                "metrics": self._place_of_metrics(number),
             }
         )
 
     def descriptors(self) -> dict[int, int]:
         """Map the descriptor numbers in a worker to the listening descriptors."""
-        return {FIRST_DESCRIPTOR + at: each.descriptor for at, each in enumerate(self._listening)}
+        found = {FIRST_DESCRIPTOR + at: each.descriptor for at, each in enumerate(self._listening)}
+        if self._metrics is not None and self._metrics.descriptor is not None:
+            found[self._metrics_descriptor] = self._metrics.descriptor
+        return found
+
+    def _place_of_metrics(self, number: int) -> tuple[int, int, int] | None:
+        """Return the descriptor in a worker, the number of blocks, and that of its own block from 0 on."""
+        if self._metrics is None:
+            return None
+        return self._metrics_descriptor, len(self._metrics.blocks), number - 1
+
+    @property
+    def _metrics_descriptor(self) -> int:
+        """The descriptor number of the blocks of metrics in a worker."""
+        return FIRST_DESCRIPTOR + len(self._listening)
 
     def served(self) -> None:
         """Handle that a worker serves: the cause of failed starts may be gone, so restarts are due soon."""
         for slot in self._slots:
             slot.limit_restart_delay(MAX_EMPTY_SECONDS)
-        self.count()
+        self._count()
 
     def delay(self, seconds: float) -> float:
         """Return the restart delay: `seconds`, but bounded unless another slot has a worker or is due."""
@@ -150,11 +174,17 @@ class Supervisor:
             return seconds
         return min(seconds, MAX_EMPTY_SECONDS)
 
-    def count(self) -> None:
+    def died(self, number: int) -> None:
+        """Handle that the worker in the slot `number` has died, and will be replaced."""
+        self.restarts += 1
+        if self._metrics is not None:
+            self._metrics.blocks[number - 1].clear_gauges()
+        self._count()
+
+    def _count(self) -> None:
         """Report the number of serving workers."""
         if not self._stopped:
-            serving = sum(slot.is_serving for slot in self._slots)
-            self._status(f"{serving} of {len(self._slots)} workers serve")
+            self._status(f"{self.serving()} of {len(self._slots)} workers serve")
 
     def suspended(self, suspension: Suspension) -> None:
         """Send a suspension to all workers; keep one that lasts until a restart for later workers."""

@@ -21,8 +21,8 @@ class SlotOwner(Protocol):
     write: Callable[[LogLine], None]
     worker_module: str
 
-    def worker_config(self) -> str:
-        """Return the configuration of a worker as one line of JSON."""
+    def worker_config(self, number: int) -> str:
+        """Return the configuration of the worker in the slot `number` as one line of JSON."""
 
     def descriptors(self) -> dict[int, int]:
         """Map the descriptor numbers in a worker to the listening descriptors."""
@@ -33,8 +33,8 @@ class SlotOwner(Protocol):
     def delay(self, seconds: float) -> float:
         """Return the bounded restart delay for a delay of `seconds`."""
 
-    def count(self) -> None:
-        """Report the number of serving workers."""
+    def died(self, number: int) -> None:
+        """Handle that the worker in the slot `number` has died, and will be replaced."""
 
     def suspended(self, suspension: Suspension) -> None:
         """Send a suspension to all workers."""
@@ -86,7 +86,7 @@ class WorkerSlot:
         self._worker = WorkerProcess(self._reactor, self)
         try:
             self._worker.spawn(
-                self._owner.worker_module, self._owner.worker_config(), self._owner.descriptors()
+                self._owner.worker_module, self._owner.worker_config(self._number), self._owner.descriptors()
             )
         except Exception as error:  # EAGAIN, ENOMEM, EMFILE; the interpreter was removed
             self._worker = None
@@ -160,7 +160,7 @@ class WorkerSlot:
         if worker is not self._worker or self._stopped:
             return
         self._worker = None
-        self._owner.count()
+        self._owner.died(self._number)
         self._replace(
             self._reactor.seconds() - worker.started_at, reason, interrupted=worker.serving or worker.killed
         )

@@ -16,7 +16,7 @@ response to a reset.
 from collections.abc import Callable
 from math import inf
 from time import monotonic, time
-from typing import cast
+from typing import ParamSpec, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -32,15 +32,20 @@ from filestored.http.parser.forwarded import TrustedProxies
 from filestored.http.parser.framing import ChunkedReader, LengthReader
 from filestored.http.parser.headers import BadRequest, Field, Headers
 from filestored.http.parser.request_head import RequestHead, RequestHeadParser
+from filestored.http.parser.request_id import new_request_ids
 from filestored.http.protocols import ActiveResponse, ChannelOwner, Rank
 from filestored.http.request import FileSendingRequest, Request
 from filestored.http.response import PreformattedHeaders, format_error
-from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache
+from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache, Span
 from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
 from filestored.http.transport.receive_size import LARGE_BODY_BYTES
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES
 from filestored.interfaces import AccessEntry, IBlob, IFileSource
+from filestored.request_context import call_for_request
+
+P = ParamSpec("P")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLIENT_CLOSED = 499
@@ -56,6 +61,7 @@ class HTTPChannel(Protocol):
 
     def __init__(self, server: ChannelOwner) -> None:
         self._server = server
+        self._metrics = server.metrics
         self._limits = server.limits
         self._timeouts = Timeouts(server.limits)
         self._set_state(ConnectionState.IDLE)
@@ -64,6 +70,8 @@ class HTTPChannel(Protocol):
         self._response: ActiveResponse | None = None
         self._persistent = False
         self._large_body = False
+        self._taken_before = 0
+        """Value of ``taken`` of the output at the start of the request."""
 
     def connectionMade(self) -> None:
         """Register with the server, which may have no room for the connection."""
@@ -77,6 +85,8 @@ class HTTPChannel(Protocol):
         self._lookup = CacheLookup(cache, self._limits)
         self._from_cache = SentFromCache()
         if not self._server.opened(self):
+            if self._metrics is not None:
+                self._metrics.connection_refused()
             self._reject(503, "too many connections", (b"Retry-After", b"1"))
 
     def _client_host(self, head: bytes) -> str:
@@ -136,13 +146,15 @@ class HTTPChannel(Protocol):
             self._fail_body(error)
             return False
         self._body_size += len(body)
+        if self._metrics is not None:
+            self._metrics.received(len(body))
         if complete:
             self._restore_receive_size()
             self._set_state(ConnectionState.RESPONSE)
         if body:
-            self._body.received(body)
+            self._call_for_request(self._body.received, body)
         if complete:
-            self._body.ended()
+            self._call_for_request(self._body.ended)
         elif self._input.data:
             self._input.defer()
             return False
@@ -161,22 +173,42 @@ class HTTPChannel(Protocol):
         """Send a cached response, or the requested range of it; False when it cannot be sent."""
         span, log = self._lookup.span, self._server.access_log
         response = self._response = self._from_cache
+        response.request_id = request_id = self._lookup.request_id or next(new_request_ids)
         response.code = 200 if span is None else 206
         if log is not None:
             response.description = cached.describe(log, span)
             self._head_at = monotonic()
+        metrics, sent = self._metrics, self._cached_sent
+        if metrics is not None and cached.size > INLINE_FILE_MAX_BYTES:
+            sent = self._time_large_hit(cached.size, span)
+            metrics = None
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
-        if not cached.send(output, span, self.abort):
+        if not cached.send(output, span, request_id, self.abort):
             self._response = None
             self._state = ConnectionState.IDLE
             return False
         self._persistent = True
+        if metrics is not None:
+            metrics.hit(cached.size if span is None else min(span[1], cached.size) - span[0])
         if output.pending:
-            self._on_drained = self._cached_sent
+            self._on_drained = sent
         elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection
-            self._cached_sent()
+            sent()
         return True
+
+    def _time_large_hit(self, size: int, span: Span | None) -> Callable[[], None]:
+        """Note the beginning of a large cached response; return the function to call when it was sent."""
+        self._from_cache.sent_length = size if span is None else min(span[1], size) - span[0]
+        self._head_at = self._first_byte_at = monotonic()  # the first byte is sent at once
+        self._taken_before = self._output.taken
+        return self._large_hit_sent
+
+    def _large_hit_sent(self) -> None:
+        """Count a large cached response, and continue."""
+        self._count_response(self._from_cache, self._from_cache.code)
+        self._from_cache.sent_length = 0
+        self._cached_sent()
 
     def _cached_sent(self) -> None:
         """Continue after a cached response: as `_response_done`, with fewer calls in the usual case."""
@@ -185,16 +217,17 @@ class HTTPChannel(Protocol):
             return
         log, self._response = self._server.access_log, None
         if log is not None:
-            description = self._from_cache.description
-            assert description is not None, "it was described"
+            response = self._from_cache
+            assert response.description is not None, "it was described"
             client = self._client_host(self._lookup.block)
-            log.log(time(), client, description, monotonic() - self._head_at)
+            log.log(time(), client, response.description, monotonic() - self._head_at, response.request_id)
         self._state = ConnectionState.IDLE
         self._state_since = self._server.now
 
     def _start_request(self, head: RequestHead) -> None:
         self._head = head
         self._head_at = monotonic()
+        self._taken_before = self._output.taken
         fields = head.fields
         self._body = RequestBody(fields.has_body, fields.length, self._on_body_wanted, self._read_whole_body)
         if self._body.complete:
@@ -202,7 +235,12 @@ class HTTPChannel(Protocol):
         else:
             self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
-        self._server.render(request)
+        call_for_request(request.request_id, self._server.render, request)
+
+    def _call_for_request(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call a function on behalf of the present request."""
+        response = self._response
+        call_for_request(response.request_id if response is not None else b"", function, *args, **kwargs)
 
     def _start_body(self, fields: Headers) -> None:
         length = fields.length
@@ -235,6 +273,8 @@ class HTTPChannel(Protocol):
         if length is None or len(data) < length:
             return None
         self._input.data = data[length:]
+        if self._metrics is not None:
+            self._metrics.received(length)
         if self._large_body:
             self._restore_receive_size()
         self._set_state(ConnectionState.RESPONSE)
@@ -244,13 +284,15 @@ class HTTPChannel(Protocol):
         """End a body that cannot be read to its end."""
         self._input.data = b""
         self._set_state(ConnectionState.BODY_FAILED)
-        self._body.failed(error)
+        self._call_for_request(self._body.failed, error)
 
     def _response_done(self) -> None:
         """Log the response, which the client has received; continue with the next request, or close."""
         response, self._response = self._response, None
         assert response is not None
         self._log_response(response, response.code)
+        if self._metrics is not None and response is not self._from_cache:  # which has been counted
+            self._count_response(response, response.code)
         response.sent()
         if self._state is not ConnectionState.RESPONSE:
             self._restore_receive_size()
@@ -278,6 +320,7 @@ class HTTPChannel(Protocol):
 
     def keeps_alive(self, delimited: bool) -> bool:
         """See `ResponseWriter.keeps_alive`."""
+        self._first_byte_at = monotonic() if self._metrics is not None else 0.0
         if self._state is ConnectionState.BODY and self._body.unread and not self._continue:
             self._drain_body()
         self._persistent = (
@@ -321,7 +364,7 @@ class HTTPChannel(Protocol):
         if action is not None:
             action()
         elif self._response is not None:
-            self._response.resume()
+            self._call_for_request(self._response.resume)
 
     def _log_response(self, response: ActiveResponse, status: int) -> None:
         """Write the request and its response to the access log."""
@@ -335,7 +378,20 @@ class HTTPChannel(Protocol):
             entry = AccessEntry(head.method, head.target, head.version, status, size, referer, agent)
             response.description = log.format_entry(entry)
         client = self._client_host(self._lookup.block if response is self._from_cache else self._head.raw)
-        log.log(time(), client, response.description, monotonic() - self._head_at)
+        log.log(time(), client, response.description, monotonic() - self._head_at, response.request_id)
+
+    def _count_response(self, response: ActiveResponse, status: int, lost: bool = False) -> None:
+        """Count the request and its response in the metrics; of a lost one the bytes that were taken."""
+        metrics = self._metrics
+        if metrics is None:
+            return
+        sent = response.sent_length
+        if lost and isinstance(self._output, SocketOutput):
+            sent = min(sent, self._output.taken - self._taken_before)
+        seconds = monotonic() - self._head_at
+        method = b"GET" if response is self._from_cache else self._head.method
+        first_byte = self._first_byte_at - self._head_at if response.startedWriting else None
+        metrics.response(method, status, response.refusal, seconds, first_byte, sent)
 
     # --- end of the connection ------------------------------------------------------------------
 
@@ -343,11 +399,13 @@ class HTTPChannel(Protocol):
         """Answer input that is no request, or a connection too many, and end the connection."""
         self._input.data = b""
         self._set_state(ConnectionState.LINGER)
-        log = self._server.access_log
+        if self._metrics is not None:
+            self._metrics.rejected(status)
+        log, request_id = self._server.access_log, next(new_request_ids)
         if log is not None:
             entry = AccessEntry(b"-", b"-", b"-", status, 0, None, None)
-            log.log(time(), self._client_host(b""), log.format_entry(entry), 0.0)
-        self._output.write(format_error(status, reason, *fields))
+            log.log(time(), self._client_host(b""), log.format_entry(entry), 0.0, request_id)
+        self._output.write(format_error(status, reason, *fields, (b"X-Request-Id", request_id)))
         self._when_drained(self._linger)
 
     def close_if_idle(self) -> None:
@@ -401,7 +459,9 @@ class HTTPChannel(Protocol):
         if response is not None:
             status = response.code if response.startedWriting else CLIENT_CLOSED
             self._log_response(response, status)
-            response.connection_lost(reason)
+            if response is not self._from_cache or response.sent_length:  # else it has been counted
+                self._count_response(response, status, lost=True)
+            call_for_request(response.request_id, response.connection_lost, reason)
         self._output.lost()
         self._server.closed(self)
 

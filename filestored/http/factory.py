@@ -30,6 +30,7 @@ from filestored.http.transport.loopback import is_on_loopback
 from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.http.transport.tls import ALPN_PROTOCOLS
 from filestored.interfaces import IAccessLog
+from filestored.metrics.recorder import Recorder
 
 _log = Logger()
 
@@ -42,7 +43,7 @@ class HTTPFactory(Factory):
     """Serves a resource tree on all ports of a process.
 
     `clock` gives monotonic seconds; `access_log` gets an entry for each response, with the client that one of
-    `trusted_proxies` names; at most `max_cached_responses` are cached.
+    `trusted_proxies` names; at most `max_cached_responses` are cached. `metrics` counts.
     """
 
     noisy = False
@@ -55,6 +56,7 @@ class HTTPFactory(Factory):
         access_log: IAccessLog | None = None,
         max_cached_responses: int = MAX_ENTRIES,
         trusted_proxies: TrustedProxies | None = None,
+        metrics: Recorder | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.now = clock.seconds()
@@ -65,6 +67,7 @@ class HTTPFactory(Factory):
         self.render: Callable[[IRenderable], None] = partial(render_tree, root)
         self.access_log = access_log
         self.trusted_proxies = trusted_proxies
+        self.metrics = metrics
         self._clock = clock
         self._connections: set[ManagedConnection] = set()
         self._poll: IDelayedCall | None = None
@@ -113,6 +116,8 @@ class HTTPFactory(Factory):
     def opened(self, connection: ManagedConnection) -> bool:
         """See `ChannelOwner.opened`."""
         self._connections.add(connection)
+        if self.metrics is not None:
+            self.metrics.connection_made()
         if self._poll is None:
             self._poll = self._clock.callLater(TIMEOUT_POLL_SECONDS, self._check_timeouts)
         if len(self._connections) <= self.limits.connections:
@@ -122,6 +127,8 @@ class HTTPFactory(Factory):
     def closed(self, connection: ManagedConnection) -> None:
         """See `ChannelOwner.closed`."""
         self._connections.discard(connection)
+        if self.metrics is not None:
+            self.metrics.connection_lost()
         if self._connections:
             return
         if self._poll is not None:

@@ -14,6 +14,8 @@ from filestored.http.response import PreformattedHeaders
 from filestored.http.response_cache import ResponseCache
 from filestored.http.transport.receive_size import ReceiveSizes
 from filestored.interfaces import IAccessLog, IBlob, IFileSource, IStreamedRequest
+from filestored.metrics.recorder import Recorder
+from filestored.metrics.refusals import Refusal
 
 Rank = tuple[int, float]
 """The rank of a connection for `filestored.http.eviction`."""
@@ -85,12 +87,17 @@ class ManagedConnection(Protocol):
 class ActiveResponse(Protocol):
     """The response that is being sent, as its connection sees it.
 
-    `description` caches the entry of the access log.
+    `description` caches the entry of the access log. `refusal` is its reason, where the status does not tell.
     """
 
     code: int
     startedWriting: bool
     description: str | None
+    refusal: Refusal | None
+
+    @property
+    def request_id(self) -> bytes:
+        """The id of the request."""
 
     @property
     def sent_length(self) -> int:
@@ -121,6 +128,7 @@ class ChannelOwner(Protocol):
     draining: bool
     access_log: IAccessLog | None
     trusted_proxies: TrustedProxies | None
+    metrics: Recorder | None
     render: Callable[[IRenderable], None]
 
     def cache_for(self, address: IAddress) -> ResponseCache:

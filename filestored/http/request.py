@@ -19,12 +19,14 @@ from zope.interface import implementer
 from filestored.errors import BodyLost
 from filestored.http.body import RequestBody
 from filestored.http.parser.request_head import RequestHead
+from filestored.http.parser.request_id import find_request_id, new_request_ids
 from filestored.http.protocols import IRenderable, ResponseWriter
 from filestored.http.rendering import fail_request, render
-from filestored.http.response import format_head
+from filestored.http.response import format_head, request_id_line
 from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
 from filestored.http.twisted_compat import PullToPush, TwistedRequest
 from filestored.interfaces import CacheScope, IBlob, ICacheable, IFileSender, IFileSource
+from filestored.metrics.refusals import Refusal
 
 BODILESS = (204, 304)
 """Statuses of responses that have no body (RFC 9110 section 6.4.1)."""
@@ -46,6 +48,7 @@ class Request(TwistedRequest):
     finished = False
     sent_length = 0
     description: str | None = None
+    refusal: Refusal | None = None
     _announced: int | None = None
     _chunked = False
     _lost = False
@@ -75,6 +78,11 @@ class Request(TwistedRequest):
         self._bodiless = head.method == b"HEAD"
 
     # --- the request ----------------------------------------------------------------------------
+
+    @cached_property
+    def request_id(self) -> bytes:
+        """See `IStreamedRequest.request_id`."""
+        return find_request_id(self._head.raw) or next(new_request_ids)
 
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:
@@ -193,7 +201,7 @@ class Request(TwistedRequest):
         http11 = self.clientproto == b"HTTP/1.1"
         self._chunked = self._announced is None and not self._bodiless and http11
         delimited = self._bodiless or self._chunked or self._announced is not None
-        lines = list(self._lines.values())
+        lines = [*self._lines.values(), request_id_line(self.request_id)]
         if self._chunked:
             lines.append(b"Transfer-Encoding: chunked")
         if not self._writer.keeps_alive(delimited):

@@ -16,6 +16,9 @@ SERVER = b"filestored"
 
 _BREAKING = b"\r\n\0"
 _LINE_BREAKS = re.compile(b"[%b]+" % _BREAKING)
+END_OF_HEAD = b"\r\n\r\n"
+"""The end of the last line of a head, and the empty line."""
+
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 
@@ -76,6 +79,11 @@ def encoded(text: bytes | str) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
+def request_id_line(request_id: bytes) -> bytes:
+    """Return the line that names the id of the request."""
+    return b"X-Request-Id: " + request_id
+
+
 def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
     """Return status line, ``Server``, ``Date``, the given finished lines, and the empty line.
 
@@ -89,15 +97,16 @@ def format_head(status: int, phrase: bytes | None, lines: list[bytes]) -> bytes:
 
 
 class CachedHead:
-    """The head of a response 200 that is sent several times, in full or in ranges: all of it but the date.
+    """The head of a response 200 that is sent several times, in full or in ranges.
 
-    `headers` have the length of the body. `has_ranges` is False for content without ranges.
+    It ends before the id of the request: the caller adds that and `END_OF_HEAD`. `headers` have the length of
+    the body. `has_ranges` is False for content without ranges.
     """
 
     __slots__ = ("_head", "_lines", "_partial_lines", "_second", "has_ranges")
 
     def __init__(self, headers: PreformattedHeaders) -> None:
-        self._lines = b"\r\n".join([b"", *headers.values(), b"", b""])
+        self._lines = b"\r\n".join([b"", *headers.values(), request_id_line(b"")])
         partial = [line for name, line in headers.items() if name != b"content-length"]
         self._partial_lines = b"\r\n".join([b"", *partial, b"Content-Length: "])
         self.has_ranges = headers.get(b"accept-ranges") == b"Accept-Ranges: bytes"
@@ -114,7 +123,7 @@ class CachedHead:
 
     def partial(self, start: int, stop: int, size: int) -> bytes:
         """Return the head of a 206 with a half-open range of `size` bytes (RFC 9110 section 15.3.7)."""
-        return b"%b\r\n%b%b%d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (
+        return b"%b\r\n%b%b%d\r\nContent-Range: bytes %d-%d/%d\r\n%b" % (
             _STATUS_LINES[206],
             _date_header.lines(),
             self._partial_lines,
@@ -122,6 +131,7 @@ class CachedHead:
             start,
             stop - 1,
             size,
+            request_id_line(b""),
         )
 
 

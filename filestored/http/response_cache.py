@@ -1,9 +1,9 @@
 """Response cache, keyed by the request head without the header lines that cannot change the response.
 
 A resource declares that a response may be cached (`ICacheable.cache_with`). A hit skips parsing, routing and
-rendering: the stored head is sent with the current date. The body is reopened or validated each time, so a
-deleted file is never served. A single byte range of a cached response is a hit, too. A head that arrives in
-pieces, or with the next request behind it, is no hit.
+rendering: the stored head is sent with the current date and the id of the request. The body is reopened or
+validated each time, so a deleted file is never served. A single byte range of a cached response is a hit,
+too. A head that arrives in pieces, or with the next request behind it, is no hit.
 
 `parser.cache_key` makes the keys. Each connection has a `CacheLookup`, which keeps the key of its last header
 block: most clients repeat theirs.
@@ -27,10 +27,12 @@ from filestored.http.limits import Limits
 from filestored.http.open_files import OpenFile, OpenFiles
 from filestored.http.parser.cache_key import header_key
 from filestored.http.parser.request_head import RequestHead
-from filestored.http.response import CachedHead, PreformattedHeaders
+from filestored.http.parser.request_id import find_request_id
+from filestored.http.response import END_OF_HEAD, CachedHead, PreformattedHeaders
 from filestored.http.transport.output import SocketOutput
-from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, read_range
+from filestored.http.transport.sendfile import INLINE_FILE_MAX_BYTES, FileEnded, read_range
 from filestored.interfaces import AccessEntry, IAccessLog, IBlob, IFileSource, IInMemory
+from filestored.metrics.refusals import Refusal
 
 MAX_ENTRIES = 4096
 """Entries of a cache; the oldest are evicted."""
@@ -62,8 +64,10 @@ class CachedResponse:
     _file: OpenFile | None = None
     _description: str | None = None
 
-    def send(self, output: SocketOutput, span: Span | None, abort: Callable[[], None]) -> bool:
-        """Send the response, or the range `span` of it.
+    def send(
+        self, output: SocketOutput, span: Span | None, request_id: bytes, abort: Callable[[], None]
+    ) -> bool:
+        """Send the response, or the range `span` of it, to the request of that id.
 
         Returns False, without sending, if the body cannot be had as before, or the range is not within it.
         `abort` is called when the body cannot be read to its end.
@@ -85,11 +89,13 @@ class CachedResponse:
                 blob.close()
                 return False
             if IInMemory.providedBy(blob):
-                output.write_batched(head + (blob.data if span is None else blob.data[start:stop]))
+                data = blob.data if span is None else blob.data[start:stop]
+                output.write_batched(b"".join((head, request_id, END_OF_HEAD, data)))
                 blob.close()
                 return True
             file = self._file = self.files.add(blob)
-        return _send_file(output, head, file, start, stop, abort)
+        head += request_id + END_OF_HEAD
+        return _send_file(output, head, file, start, stop, partial(_file_sent, file, request_id, abort))
 
     def describe(self, log: IAccessLog, span: Span | None) -> str:
         """Return the entry of the access log."""
@@ -102,16 +108,21 @@ class CachedResponse:
 
 
 class SentFromCache:
-    """The cached response that a connection sends: an `ActiveResponse` without a resource."""
+    """The cached response that a connection sends: an `ActiveResponse` without a resource.
 
-    __slots__ = ("code", "description")
+    `sent_length` is that of a large response that the metrics have not counted yet, else 0.
+    """
+
+    __slots__ = ("code", "description", "request_id", "sent_length")
 
     startedWriting = True
-    sent_length = 0
+    refusal: Refusal | None = None
 
     def __init__(self) -> None:
         self.code = 200
         self.description: str | None = None
+        self.sent_length = 0
+        self.request_id = b""
 
     def resume(self) -> None:
         """Do nothing: no producer waits."""
@@ -127,7 +138,7 @@ class SentFromCache:
 
 
 def _send_file(
-    output: SocketOutput, head: bytes, file: OpenFile, start: int, stop: int, abort: Callable[[], None]
+    output: SocketOutput, head: bytes, file: OpenFile, start: int, stop: int, ended: FileEnded
 ) -> bool:
     """Send a head and a range of a file, and release it; return False if it cannot be read."""
     source = IFileSource(file.blob)
@@ -139,14 +150,14 @@ def _send_file(
         finally:
             file.release()
         return True
-    output.write_head_and_file(head, source, start, stop, partial(_file_sent, file, abort))
+    output.write_head_and_file(head, source, start, stop, ended)
     return True
 
 
-def _file_sent(file: OpenFile, abort: Callable[[], None], error: OSError | None) -> None:
+def _file_sent(file: OpenFile, request_id: bytes, abort: Callable[[], None], error: OSError | None) -> None:
     file.release()
     if error is not None:
-        _log.failure("a file could not be sent to its end", Failure(error))
+        _log.failure("a file could not be sent to its end", Failure(error), request_id=request_id)
         abort()
 
 
@@ -166,10 +177,11 @@ class ResponseCache(BoundedCache[bytes, CachedResponse]):
 class CacheLookup:
     """The lookups of one connection.
 
-    `block` are the header lines that were looked up last, and `span` is the range in them.
+    `block` are the header lines that were looked up last, `span` is the range in them, and `request_id` the
+    id.
     """
 
-    __slots__ = ("_cache", "_lines", "_max_bytes", "_max_fields", "block", "span")
+    __slots__ = ("_cache", "_lines", "_max_bytes", "_max_fields", "block", "request_id", "span")
 
     def __init__(self, cache: ResponseCache, limits: Limits) -> None:
         self._cache = cache
@@ -177,6 +189,7 @@ class CacheLookup:
         self._max_fields = limits.fields
         self.block = self._lines = b""
         self.span: Span | None = None
+        self.request_id: bytes | None = None
 
     def find(self, data: bytes) -> CachedResponse | None:
         """Return the cached response to `data`, if that is exactly one request head."""
@@ -221,4 +234,5 @@ class CacheLookup:
         """Use the key of a header block; one that no response has if it has none."""
         found = header_key(block, self._max_fields)
         self._lines, self.span = (b"", None) if found is None else found
+        self.request_id = find_request_id(block)
         self.block = block

@@ -24,6 +24,7 @@ from filestored.images.directory import FORMAT_NAME
 from filestored.images.orphans.thread import Sweep
 from filestored.images.service import ImageParts
 from filestored.interfaces import IRecords
+from filestored.metrics.timing import OnDuration
 from filestored.storage.object_store import layout
 from filestored.storage.object_store.backend import ObjectBackend
 from filestored.storage.object_store.client import ObjectStoreClient
@@ -55,14 +56,17 @@ def prepare(client: ObjectStoreClient) -> None:
         read_key(ObjectRecords(client))
 
 
-def open_parts(client: ObjectStoreClient, spool: Spool) -> ImageParts:
-    """Open a prepared bucket, for this process; makes no request. Raises `UnusableStore` or `OSError`."""
+def open_parts(client: ObjectStoreClient, spool: Spool, record: OnDuration | None = None) -> ImageParts:
+    """Open a prepared bucket, for this process; makes no request. Raises `UnusableStore` or `OSError`.
+
+    `record` receives the duration of each request that makes the bytes of an image durable.
+    """
     records = ObjectRecords(client)
     sweep_removed = partial(records.sweep_removed, (ACCOUNTS, TOKENS))
     return ImageParts(
         records,
         Accounts(records),
-        ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, spool),
+        ObjectBackend(client.below(BLOBS), UNIQUE_SHA256, spool, record),
         _thumbnails(spool.directory),
         Sweep(partial(claimed_sweep, records), sweep_removed, CLAIM_INTERVAL_SECONDS),
     )

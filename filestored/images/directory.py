@@ -24,6 +24,7 @@ from filestored.storage.disk import layout, records
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import Report, error_context
 from filestored.storage.disk.records import DiskRecords
+from filestored.storage.disk.syscalls import Syscalls
 
 FORMAT_NAME = "images"
 """The text that ``FORMAT`` of the directory must hold."""
@@ -42,7 +43,7 @@ def prepare(path: str, report: Report | None = None, must_exist: bool = False) -
     """
     records.prepare(path, FORMAT_NAME, report=report, must_exist=must_exist)
     layout.prepare(
-        _blobs(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
+        blobs_path(path), UNIQUE_SHA256.name, lookup=find_algorithm, report=report, must_exist=must_exist
     )
     kept = DiskRecords(path)
     try:
@@ -55,7 +56,7 @@ def prepare(path: str, report: Report | None = None, must_exist: bool = False) -
 def repair(path: str) -> None:
     """Recreate missing parts of the image directory and probe it. Blocking. Raises `UnusableStore`."""
     records.repair(path)
-    layout.repair(_blobs(path))
+    layout.repair(blobs_path(path))
 
 
 def request_sweep(path: str) -> None:
@@ -63,17 +64,24 @@ def request_sweep(path: str) -> None:
     sweep_marker.request_sweep(_marker(path))
 
 
-def open_parts(path: str, report: Report, must_exist: bool = False, reserve: int | None = None) -> ImageParts:
+def open_parts(
+    path: str,
+    report: Report,
+    must_exist: bool = False,
+    reserve: int | None = None,
+    calls: Syscalls | None = None,
+) -> ImageParts:
     """Prepare and open the image directory, for this process. Blocking, but reads no account and no image.
 
-    `reserve` is that of `reserved_bytes`; for the rest see `prepare`. Raises `FilestoredError` or `OSError`.
+    `reserve` is that of `reserved_bytes`, `calls` are for records and blobs; for the rest see `prepare`.
+    Raises `FilestoredError` or `OSError`.
     """
     prepare(path, report, must_exist)
-    kept = DiskRecords(path)
+    kept = DiskRecords(path, calls)
     return ImageParts(
         kept,
         Accounts(kept, read_key(kept)),
-        DiskBackend(_blobs(path), UNIQUE_SHA256, reserve=reserve),
+        DiskBackend(blobs_path(path), UNIQUE_SHA256, calls, reserve),
         _thumbnails(path),
         Sweep(partial(claimed_sweep, _marker(path))),
     )
@@ -83,7 +91,7 @@ def open_parts(path: str, report: Report, must_exist: bool = False, reserve: int
 def opened_to_delete(path: str) -> Iterator[DeleteBlobs]:
     """Open the blobs for deletions, with their thumbnails. Blocking. Raises `UnusableStore` or `OSError`."""
     with (
-        closing(DiskBackend(_blobs(path), UNIQUE_SHA256)) as blobs,
+        closing(DiskBackend(blobs_path(path), UNIQUE_SHA256)) as blobs,
         closing(ThumbnailCache(_thumbnails(path))) as thumbnails,
     ):
 
@@ -96,7 +104,8 @@ def opened_to_delete(path: str) -> Iterator[DeleteBlobs]:
         yield delete
 
 
-def _blobs(path: str) -> str:
+def blobs_path(path: str) -> str:
+    """Return the path of the store of the bytes of images."""
     return os.path.join(path, "blobs")
 
 

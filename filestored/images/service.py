@@ -18,6 +18,7 @@ from filestored.images.orphans.thread import OrphanCleanerThread, Sweep
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import IBackend, IQuarantine, IRecords
+from filestored.metrics.recorder import Recorder
 from filestored.settings import MAX_PIXELS
 from filestored.storage.admission import UploadSlots
 from filestored.storage.health import Health
@@ -44,6 +45,7 @@ class ImageService:
 
     `max_size` in bytes and `max_uploads` are the limits of a `Store`; files that decoders do not read are too
     large as well. `max_pixels` is the limit of a frame, `reserve` that of `reserved_bytes` for thumbnails.
+    `metrics` counts.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class ImageService:
         max_uploads: int,
         max_pixels: int = MAX_PIXELS,
         reserve: int | None = None,
+        metrics: Recorder | None = None,
     ) -> None:
-        self._decoder, self.thumbnails = _make_decoder(reactor, parts, threads, max_pixels, reserve)
+        self._decoder, self.thumbnails = _make_decoder(reactor, parts, threads, max_pixels, reserve, metrics)
         self.images = ImageStore(
             parts.records,
             parts.accounts,
-            _make_blobs(parts.blobs, threads, health, max_size, max_uploads),
+            _make_blobs(parts.blobs, threads, health, max_size, max_uploads, metrics),
             threads,
             health,
             self._decoder,
@@ -78,7 +81,12 @@ class ImageService:
 
 
 def _make_blobs(
-    backend: IBackend, threads: IOThreads, health: Health, max_size: int, max_uploads: int
+    backend: IBackend,
+    threads: IOThreads,
+    health: Health,
+    max_size: int,
+    max_uploads: int,
+    metrics: Recorder | None,
 ) -> Store:
     """Return the store of image files, none of which is larger than what a decoder reads."""
     return Store(
@@ -88,17 +96,23 @@ def _make_blobs(
         health=health,
         max_size=min(max_size, MAX_FILE_BYTES) if available() else max_size,
         slots=UploadSlots(max_uploads),
+        metrics=metrics,
     )
 
 
 def _make_decoder(
-    reactor: Any, parts: ImageParts, threads: IOThreads, max_pixels: int, reserve: int | None
+    reactor: Any,
+    parts: ImageParts,
+    threads: IOThreads,
+    max_pixels: int,
+    reserve: int | None,
+    metrics: Recorder | None,
 ) -> tuple[DecoderPool | None, Thumbnails | None]:
     """Return a decoder pool and the thumbnails made by it, or None twice without Pillow."""
     if not available():
         return None, None
     limits = ResourceLimits.for_pixels(max_pixels)
-    decoder = DecoderPool(reactor, deadline=6.0 * limits.seconds, limits=limits)
+    decoder = DecoderPool(reactor, deadline=6.0 * limits.seconds, limits=limits, metrics=metrics)
     cache = ThumbnailCache(parts.thumbnails, reserve=reserve)
     return decoder, Thumbnails(decoder, cache, threads, partial(_is_stored, IQuarantine(parts.blobs)))
 

@@ -1,9 +1,12 @@
 """Access log: one line per request in the combined format of Apache and nginx, written in batches.
 
+Two fields follow those of that format: the duration in seconds, from the end of the request head to the end
+of the response, and the id of the request.
+
 A line is in printable ASCII: `format_prefix`, which is equal for all requests of a client within a second,
-and `format_entry`, which is equal for equal requests and responses. The latter is the expensive part: it
-redacts tokens and escapes characters that could forge a field or a line. Callers cache it beside cached
-responses.
+`format_entry`, which is equal for equal requests and responses, and `format_end`. The entry is the expensive
+part: it redacts tokens and escapes characters that could forge a field or a line. Callers cache it beside
+cached responses.
 
 Lines wait up to `FLUSH_DELAY_SECONDS` or `MAX_BATCH_CHARACTERS`, then a thread writes them. Each worker
 appends whole batches to the same file (O_APPEND), so lines of several processes do not mix. A stalled disk or
@@ -20,7 +23,7 @@ from zope.interface import implementer
 
 from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.redaction import redact
+from filestored.logs.redaction import redact, redact_id
 from filestored.logs.writers import Writer
 
 FLUSH_DELAY_SECONDS = 1.0
@@ -40,7 +43,6 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _ESCAPES = {
     code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code < 0x7F or chr(code) in ('"', "\\")
 }
-
 _redaction_cache = BoundedCache[bytes, str](MAX_CACHED_TEXTS)
 """Redaction cache: recurring texts of clients, and their escaped form; none that was redacted."""
 
@@ -62,12 +64,13 @@ class AccessLog:
         """See `IAccessLog.format_entry`."""
         return format_entry(entry)
 
-    def log(self, moment: float, peer: str, description: str, seconds: float) -> None:
+    def log(self, moment: float, peer: str, description: str, seconds: float, request_id: bytes) -> None:
         """See `IAccessLog.log`."""
         second = int(moment)
         if second != self._second:
             self._second, self._prefixes = second, {}
-        line = (self._prefixes.get(peer) or self._new_prefix(peer)) + description
+        prefix = self._prefixes.get(peer) or self._new_prefix(peer)
+        line = f"{prefix}{description} {seconds:.6f} {redact_id(request_id)}"
         self._lines.append(line)
         self._size += len(line)
         if self._size >= MAX_BATCH_CHARACTERS:
@@ -127,6 +130,11 @@ def _url(value: bytes | None) -> str:
 
 def _field(value: bytes | None) -> str:
     return shown(value) if value else "-"
+
+
+def format_end(seconds: float, request_id: bytes) -> str:
+    """Return the part of a line about duration and id."""
+    return f" {seconds:.6f} {redact_id(request_id)}"
 
 
 def shown(value: bytes) -> str:

@@ -1,15 +1,15 @@
 """Access log as JSON: lines of the daemon's log with fields, for ``--log-json`` with ``--access-log -``.
 
 The message of a line is that of the combined format. The fields beside it: ``client``, ``method``, ``path``
-(the request target, redacted), ``status``, ``bytes`` (of the sent body) and ``duration`` (seconds from the
-end of the request head to the end of the response).
+(the request target, redacted), ``status``, ``bytes`` (of the sent body), ``duration`` (seconds from the end
+of the request head to the end of the response) and ``request_id``.
 """
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from filestored.interfaces import AccessEntry, IAccessLog
-from filestored.logs.access_log import format_entry, format_prefix, shown
+from filestored.logs.access_log import format_end, format_entry, format_prefix, shown
 
 
 class DescribedEntry(str):
@@ -37,11 +37,12 @@ class JsonAccessLog:
         }
         return text
 
-    def log(self, moment: float, peer: str, description: str, seconds: float) -> None:
+    def log(self, moment: float, peer: str, description: str, seconds: float, request_id: bytes) -> None:
         """See `IAccessLog.log`."""
         assert isinstance(description, DescribedEntry)
+        line = format_prefix(peer, int(moment)) + description + format_end(seconds, request_id)
         fields = {"client": peer, **description.fields, "duration": round(seconds, 6)}
-        self._log.info("{line}", line=format_prefix(peer, int(moment)) + description, json_fields=fields)
+        self._log.info("{line}", line=line, json_fields=fields, request_id=request_id)
 
     def reopen(self) -> None:
         """Nothing to do: the log reopens itself."""

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 
 from twisted.logger import LogEvent, eventAsText
 
-from filestored.logs.redaction import redact
+from filestored.logs.redaction import redact, redact_id
+from filestored.request_context import current_request_id
 
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 """Level names of loguru by those of Twisted."""
@@ -21,13 +22,17 @@ _TWISTED = ("twisted.", "log_legacy")
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One entry of the log: level, source (logger namespace), process id, text, and fields for JSON."""
+    """One entry of the log: level, source (logger namespace), process id, text, and fields for JSON.
+
+    `request_id` is that of the request which caused it, or empty.
+    """
 
     level: str
     source: str
     process: int
     text: str
     fields: dict[str, object] | None = None
+    request_id: str = ""
 
     def to_json(self) -> bytes:
         """Return this line as JSON with a line feed."""
@@ -37,6 +42,7 @@ class LogLine:
 def from_event(event: LogEvent) -> LogLine:
     """Return the line of an event, with its traceback; ``json_fields`` of the event are safe already.
 
+    The request is that whose id the event has as ``request_id``, otherwise that of the context.
     Lines of Twisted about its own start, stop and ports are of level DEBUG; its errors are not changed.
     """
     level = event.get("log_level")
@@ -48,6 +54,7 @@ def from_event(event: LogEvent) -> LogLine:
         process=os.getpid(),
         text=sanitize(eventAsText(event, includeTimestamp=False, includeSystem=False)),
         fields=event.get("json_fields"),
+        request_id=redact_id(event.get("request_id", current_request_id.get())),
     )
 
 

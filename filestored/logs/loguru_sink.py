@@ -20,7 +20,7 @@ from filestored.logs.log_line import LogLine
 from filestored.logs.observer import UNWRITABLE, report_to_stderr
 from filestored.settings import LogSettings
 
-FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {message}"
+FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} | {level: <8} | {extra[process]} {extra[source]} | {extra[text]}"
 """loguru format of a text line."""
 
 
@@ -78,7 +78,13 @@ class LoguruSink:
 
 
 def _log(line: LogLine) -> None:
-    logger.bind(process=line.process, source=line.source, fields=line.fields).log(line.level, line.text)
+    logger.bind(
+        process=line.process,
+        source=line.source,
+        fields=line.fields or {},
+        request_id=line.request_id,
+        text=f"[{line.request_id}] {line.text}" if line.request_id else line.text,
+    ).log(line.level, line.text)
 
 
 def _as_json(record: Any) -> str:
@@ -91,7 +97,8 @@ def _as_json(record: Any) -> str:
             "process": extra["process"],
             "source": extra["source"],
             "message": record["message"],
-            **(extra["fields"] or {}),
+            **extra["fields"],
+            **({"request_id": extra["request_id"]} if extra["request_id"] else {}),
         }
     )
     return "{extra[json]}\n"

@@ -13,6 +13,7 @@ import errno
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.logger import ILogObserver, LogEvent
@@ -83,6 +84,14 @@ class LogObserver:
                     write_line(self._sink, self._waiting.popleft())
             finally:
                 self._lock.release()
+
+
+OnDropped = Callable[[int], object]
+"""Receives a number of dropped lines, in the thread that has dropped them."""
+
+
+def ignore(count: int) -> None:
+    """Handle dropped lines that are not counted; an `OnDropped`."""
 
 
 def report_to_stderr(text: str) -> None:

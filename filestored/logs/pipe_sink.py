@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import dropped_lines
+from filestored.logs.observer import OnDropped, dropped_lines, ignore
 from filestored.settings import LEVELS
 
 MAX_WAITING_BYTES = 1 << 20
@@ -45,6 +45,8 @@ class PipeSink:
         self._unfinished = b""  # the end of a line whose beginning is in the pipe
         self._queued = self._sent = 0  # bytes of lines
         self._dropped = self._reported = 0  # lines
+        self.on_dropped: OnDropped = ignore
+        """Called with the number of lines that are dropped, in the thread that writes them."""
         self._lock = threading.Lock()
         self._watched = False
 
@@ -55,6 +57,7 @@ class PipeSink:
         data = line.to_json()
         if self._queued - self._sent + len(data) > MAX_WAITING_BYTES:
             self._dropped += 1
+            self.on_dropped(1)
         else:
             self._queued += len(data)
             self._lines.append(data)

@@ -33,6 +33,12 @@ def redact(text: str) -> str:
     return _SIGNATURE.sub(rf"\1{MASK}", _TOKEN.sub(MASK, text))
 
 
+def redact_id(request_id: bytes) -> str:
+    """Return the id of a request as text, redacted; letters and digits alone have the form of no secret."""
+    text = request_id.decode()
+    return text if text.isalnum() else redact(text)
+
+
 def _redact_word(word: re.Match[str]) -> str:
     """Redact a word, which may contain a URL."""
     text = word[0]

@@ -18,7 +18,15 @@ from collections.abc import Callable
 from functools import partial
 
 from filestored.logs.log_line import LogLine
-from filestored.logs.observer import Sink, dropped_lines, reopen_sink, report_to_stderr, write_line
+from filestored.logs.observer import (
+    OnDropped,
+    Sink,
+    dropped_lines,
+    ignore,
+    reopen_sink,
+    report_to_stderr,
+    write_line,
+)
 
 MAX_QUEUED_BYTES = 2 << 20
 """Maximum bytes of text queued for one log."""
@@ -41,11 +49,12 @@ def is_fifo(path: str) -> bool:
 class WriterThread:
     """Runs jobs one after the other in its own thread.
 
-    `report` is called there with the number of dropped lines, once the queue is empty.
+    `report` is called there with the number of dropped lines, once the queue is empty; `on_dropped` at once.
     """
 
-    def __init__(self, name: str, report: Callable[[int], object]) -> None:
+    def __init__(self, name: str, report: Callable[[int], object], on_dropped: OnDropped = ignore) -> None:
         self._name = name
+        self._on_dropped = on_dropped
         self._report = report
         self._changed = threading.Condition()
         self._jobs: deque[tuple[Callable[[], object], int]] = deque()
@@ -59,6 +68,7 @@ class WriterThread:
         with self._changed:
             if size and self._waiting + size > MAX_QUEUED_BYTES:
                 self._dropped += lines
+                self._on_dropped(lines)
                 return
             self._jobs.append((job, size))
             self._waiting += size
@@ -111,12 +121,16 @@ class ThreadedSink:
     """Writes lines to the sink that `make` returns, in a thread.
 
     `make` is called at once and may raise; with `later` it is called in the thread, as it may block.
+    `on_dropped` counts lines.
     """
 
-    def __init__(self, make: Callable[[], Sink], *, later: bool = False) -> None:
+    def __init__(
+        self, make: Callable[[], Sink], *, later: bool = False, on_dropped: OnDropped = ignore
+    ) -> None:
         self._make = make
         self._sink: Sink | None = None if later else make()
-        self._thread = WriterThread("log", lambda count: self._write(dropped_lines(count)))
+        report = lambda count: self._write(dropped_lines(count))  # noqa: E731
+        self._thread = WriterThread("log", report, on_dropped)
         self._deadline: float | None = None
 
     def write(self, line: LogLine) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from filestored.logs.log_file import LogFile
-from filestored.logs.observer import UNWRITABLE
+from filestored.logs.observer import UNWRITABLE, OnDropped, ignore
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, WriterThread, is_fifo
 from filestored.settings import LogSettings
 
@@ -37,9 +37,9 @@ class FileWriter:
 
     _log = Logger()
 
-    def __init__(self, path: str, settings: LogSettings) -> None:
+    def __init__(self, path: str, settings: LogSettings, on_dropped: OnDropped = ignore) -> None:
         self._failed = False
-        self._thread = WriterThread("access log", self._report)
+        self._thread = WriterThread("access log", self._report, on_dropped)
         self._file = LogFile(path, 0o640, settings, self._report_rotation)
         if not is_fifo(path):
             self._open_first()
@@ -103,7 +103,7 @@ class LogWriter:
     def write(self, lines: Sequence[str]) -> None:
         """Log each line."""
         for line in lines:
-            self._log.info("{line}", line=line)
+            self._log.info("{line}", line=line, request_id=b"")  # it is in the line
 
     def reopen(self) -> None:
         """Nothing to do: the log reopens itself."""

@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IDurablePublish
+from filestored.metrics.recorder import Recorder
 from filestored.storage.commit_batch import CommitBatch, PendingName, PendingUpload
 from filestored.storage.health import Health
 from filestored.storage.thread_pool import Run
@@ -61,12 +62,17 @@ class Commits(Protocol):
 
 
 def make_commits(
-    backend: IBackend, run: Run, health: Health, on_free_space: OnFreeSpace, call_soon: CallSoon
+    backend: IBackend,
+    run: Run,
+    health: Health,
+    on_free_space: OnFreeSpace,
+    call_soon: CallSoon,
+    metrics: Recorder | None = None,
 ) -> Commits:
     """Return the commits of `backend`: in groups, or separate ones if it flushes no names."""
     if IDurablePublish.providedBy(backend):
         return SeparateCommits(backend, run, health, on_free_space)
-    return GroupCommit(backend, run, health, on_free_space, call_soon)
+    return GroupCommit(backend, run, health, on_free_space, call_soon, metrics)
 
 
 class SeparateCommits:
@@ -106,7 +112,7 @@ def _none_pending() -> bool:
 class GroupCommit:
     """Commits uploads and names in batches. `on_free_space` receives the free space after each batch.
 
-    `call_soon` starts a batch while none runs.
+    `call_soon` starts a batch while none runs. `metrics` counts the queue, without the batch that runs.
     """
 
     def __init__(
@@ -116,7 +122,9 @@ class GroupCommit:
         health: Health,
         on_free_space: OnFreeSpace,
         call_soon: CallSoon,
+        metrics: Recorder | None = None,
     ) -> None:
+        self._metrics = metrics
         self._backend = backend
         self._run = run
         self._health = health
@@ -129,6 +137,8 @@ class GroupCommit:
     def commit(self, upload: PendingUpload) -> None:
         """See `Commits`."""
         self._uploads.append(upload)
+        if self._metrics is not None:
+            self._metrics.commits_queued(1)
         if not (self._busy or self._scheduled):
             self._schedule_batch()
 
@@ -136,6 +146,8 @@ class GroupCommit:
         """See `Commits`."""
         flushed: Deferred[None] = Deferred()
         self._names.append(PendingName(digest, partial(_fire, flushed)))
+        if self._metrics is not None:
+            self._metrics.commits_queued(1)
         if not (self._busy or self._scheduled):
             self._schedule_batch()
         return flushed
@@ -153,6 +165,8 @@ class GroupCommit:
         if not self._has_pending():
             return
         batch = CommitBatch(self._backend, self._uploads, self._names)
+        if self._metrics is not None:
+            self._metrics.commits_queued(-len(self._uploads) - len(self._names))
         self._uploads, self._names = [], []
         if self._health.degraded is not None:
             batch.fail(self._health.refusal())
@@ -174,6 +188,8 @@ class GroupCommit:
         else:
             self._on_free_space(result)
         self._names[:0] = batch.unflushed
+        if self._metrics is not None:
+            self._metrics.commits_queued(len(batch.unflushed))
         self._start_batch()
         batch.notify()
 

@@ -61,6 +61,10 @@ class ShardUnusable(OSError):
     """Raised for a shard of a store that cannot be opened."""
 
 
+def _ignore_change() -> None:
+    """Handle a change that is not observed."""
+
+
 class Health:
     """Health of one directory or object store.
 
@@ -76,6 +80,8 @@ class Health:
         self.unreadable = 0
         self._until_restart = False
         self._watchers: list[Callable[[str, bool, bool], None]] = []
+        self.on_change: Callable[[], object] = _ignore_change
+        """Called when writes are suspended, and when they are enabled again."""
 
     @property
     def recoverable(self) -> bool:
@@ -138,6 +144,7 @@ class Health:
                 end="a restart" if until_restart else "a probe passes",
                 reason=reason,
             )
+            self.on_change()
         self._until_restart |= until_restart
 
     def watch(self, callback: Callable[[str, bool, bool], None]) -> None:
@@ -149,6 +156,7 @@ class Health:
         if self.recoverable:
             self.degraded = None
             self._log.warn("writes are enabled again: a probe passed")
+            self.on_change()
 
     def _suspend_and_report(self, reason: str, *, until_restart: bool, of_device: bool = True) -> None:
         """Suspend writes; call the callbacks if that is new or lasts longer."""
@@ -194,6 +202,7 @@ class DeviceHealth:
         self._healths: dict[str, Health] = {}
         self._devices: dict[str, Scope] = {}  # by path, as `_healths`
         self._watchers: list[OnSuspension] = []
+        self._observe: Callable[[bool, bool], object] = _ignore_states
 
     def of(self, path: str, *, remote: bool = False) -> Health:
         """Return the health of a directory, which need not exist yet, or of an object store if `remote`.
@@ -204,11 +213,19 @@ class DeviceHealth:
             self._devices[path] = path if remote else _device(path)
             health = self._healths[path] = Health(EngineUnavailable if remote else WritesSuspended)
             health.watch(partial(self._report, path))
+            health.on_change = self._changed
         return self._healths[path]
 
     def watch(self, watcher: OnSuspension) -> None:
         """Call `watcher` for each suspension that this process finds."""
         self._watchers.append(watcher)
+
+    def observe(self, observer: Callable[[bool, bool], object]) -> None:
+        """Call `observer(disks, engines)` after each change.
+
+        `disks` is true while writes to a disk are suspended, `engines` while an object store is away.
+        """
+        self._observe = observer
 
     def suspend(self, scope: Scope, reason: str, until_restart: bool) -> None:
         """Suspend writes to a directory, or to all on a device, for a reason found by another process."""
@@ -221,6 +238,15 @@ class DeviceHealth:
         self.suspend(scope, reason, until_restart)
         for watcher in self._watchers:
             watcher(scope, reason, until_restart)
+
+    def _changed(self) -> None:
+        suspended = [health for health in self._healths.values() if health.degraded is not None]
+        away = [health for health in suspended if health.refusal is EngineUnavailable]
+        self._observe(len(suspended) > len(away), bool(away))
+
+
+def _ignore_states(disks: bool, engines: bool) -> None:
+    """Handle a change that is not observed."""
 
 
 def _device(path: str) -> int:

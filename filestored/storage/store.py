@@ -49,6 +49,7 @@ from filestored.interfaces import (
     Usage,
     WantedRange,
 )
+from filestored.metrics.recorder import Recorder
 from filestored.settings import MAX_UPLOADS
 from filestored.storage.admission import AdmissionControl, SharedSlot, UploadSlots
 from filestored.storage.blob import Blob, FileBlob, InMemoryBlob
@@ -105,7 +106,7 @@ class Store:
     """The byte strings in `backend`, named by `algorithm`. Used in the reactor's thread only.
 
     `run` runs blocking calls. `max_size` in bytes. `slots` are shared with other stores, `health` with other
-    users of the disk. `call_soon` calls a function in the next iteration of the reactor.
+    users of the disk. `call_soon` calls a function in the next iteration of the reactor. `metrics` counts.
     """
 
     uploads_in_flight = 0
@@ -122,11 +123,13 @@ class Store:
         slots: UploadSlots | None = None,
         health: Health | None = None,
         call_soon: CallSoon = _call_now,
+        metrics: Recorder | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.max_size = max_size
         self.statistics = Statistics()
         self._backend = backend
+        self._metrics = metrics
         self._aliases = IAliases(backend, None)
         self._alias_algorithms = _by_length(self._aliases.alias_algorithms if self._aliases else ())
         self._threads = threads = IOThreads.of(run)
@@ -137,7 +140,8 @@ class Store:
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
         self._usage = UsageCount(backend, threads.list)
-        commits = make_commits(backend, threads.commit, health, self._admission.update_free_space, call_soon)
+        on_free_space = self._admission.update_free_space
+        commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
@@ -168,8 +172,10 @@ class Store:
             self._slots.acquire(upload)
         except UploadRefused:
             self.statistics.failed_uploads += 1
+            if self._metrics is not None:
+                self._metrics.upload_counted(None)
             raise
-        self.uploads_in_flight += 1
+        self._upload_began()
         self._commits.commit(upload)
         return done
 
@@ -196,7 +202,7 @@ class Store:
         self._admission.admit(length)
         if (preparation := self._commits.prepare()) is not None:
             preparation.addErrback(_ignore)  # the commit reports it
-        self.uploads_in_flight += 1
+        self._upload_began()
         return Upload(
             self._hashing(expected),
             self._commits,
@@ -343,6 +349,8 @@ class Store:
         except OSError as error:
             raise_classified(self._health.classify, error)
         self.statistics.deleted += deleted
+        if deleted and self._metrics is not None:
+            self._metrics.file_deleted()
         return deleted
 
     def _unlink(self, digest: Digest) -> tuple[Digest, bool]:
@@ -350,8 +358,15 @@ class Store:
         current = self._resolve(digest)
         return current, self._backend.delete(current)
 
+    def _upload_began(self) -> None:
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
+
     def _upload_ended(self, stored: UploadResult | None) -> None:
         self.uploads_in_flight -= 1
+        if self._metrics is not None:
+            self._metrics.upload_ended(None if stored is None else stored.created)
         if stored is None:
             self.statistics.failed_uploads += 1
             return

@@ -7,6 +7,7 @@ text is sent to the client, so it never holds data of the client or a path.
 """
 
 from filestored import errors
+from filestored.metrics.refusals import Refusal
 
 Field = tuple[bytes, bytes]
 """A response header: name and value."""
@@ -45,13 +46,30 @@ RETRY_AFTER_SECONDS: dict[type[Exception], bytes] = {
 """Values of `Retry-After` (RFC 9110 section 10.2.3)."""
 
 
-class HTTPError(Exception):
-    """An error response: `status`, a text, and further `headers`."""
+_REFUSALS: dict[type[Exception], Refusal] = {
+    errors.UnknownToken: Refusal.TOKEN,
+    errors.NotAnImage: Refusal.NO_IMAGE,
+    errors.TooManyPixels: Refusal.IMAGE_TOO_LARGE,
+    errors.DecodingTooCostly: Refusal.IMAGE_TOO_LARGE,
+    errors.StoreMissing: Refusal.SUSPENDED,
+    errors.WritesSuspended: Refusal.SUSPENDED,
+    errors.EngineError: Refusal.SUSPENDED,
+    errors.QuotaExceeded: Refusal.QUOTA,
+}
+"""Reasons in the metrics, where the status does not tell."""
 
-    def __init__(self, status: int, text: str, *headers: Field) -> None:
+
+class HTTPError(Exception):
+    """An error response: `status`, a text, and further `headers`.
+
+    `refusal` is the reason in the metrics, where the status does not tell.
+    """
+
+    def __init__(self, status: int, text: str, *headers: Field, refusal: Refusal | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.headers = headers
+        self.refusal = refusal
 
 
 def http_error_for(error: BaseException | None) -> HTTPError | None:
@@ -61,7 +79,9 @@ def http_error_for(error: BaseException | None) -> HTTPError | None:
     for kind in type(error).__mro__:
         if kind in STATUSES:
             seconds = RETRY_AFTER_SECONDS.get(kind)
-            return HTTPError(STATUSES[kind], str(error), *([(b"Retry-After", seconds)] if seconds else []))
+            headers = [(b"Retry-After", seconds)] if seconds else []
+            refusal = next((_REFUSALS[each] for each in type(error).__mro__ if each in _REFUSALS), None)
+            return HTTPError(STATUSES[kind], str(error), *headers, refusal=refusal)
     return None
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from math import inf
 from time import time
 
-from filestored.access.decisions import Outcome, decide, is_refused
+from filestored.access.decisions import Credentials, Outcome, decide, is_refused
 from filestored.access.rules import DEFAULT_BUCKET, AccessRules, Right
 from filestored.bounded_cache import BoundedCache
 from filestored.interfaces import CacheScope, IStreamedRequest
-from filestored.web.credentials import credentials_of
+from filestored.metrics.refusals import Refusal
+from filestored.web.credentials import NO_CREDENTIALS, credentials_of
 from filestored.web.errors import Field, HTTPError
 from filestored.web.resource import no_such_address
 
@@ -92,7 +93,7 @@ class Guard:
         credentials = credentials_of(request, path)
         decision = decide(rules, credentials, bucket, right, now)
         if decision.outcome is not Outcome.ALLOWED:
-            raise _refusal(decision.outcome)
+            raise _refusal(decision.outcome, credentials)
         if decision.private:
             request.cache_scope = CacheScope.LINK if credentials.link else CacheScope.PRIVATE
         if credentials.secret is not None and credentials.link is None:
@@ -111,7 +112,7 @@ class Guard:
         credentials = credentials_of(request, ())
         token = None if credentials.secret is None else self.rules.find_secret(credentials.secret)
         if is_refused(credentials, token, self._now()):
-            raise _refusal(Outcome.CREDENTIALS_NEEDED)
+            raise _refusal(Outcome.CREDENTIALS_NEEDED, credentials)
         found = {name: self.rules.rights(token, name) for name in self.rules.buckets}
         return {name: rights for name, rights in found.items() if rights}
 
@@ -122,11 +123,14 @@ class Guard:
             raise no_such_address(request)
 
 
-def _refusal(outcome: Outcome) -> HTTPError:
+def _refusal(outcome: Outcome, credentials: Credentials = NO_CREDENTIALS) -> HTTPError:
     if outcome is Outcome.CREDENTIALS_NEEDED:
-        return HTTPError(401, "A token is needed, and this request has none that is valid.", CHALLENGES)
+        text = "A token is needed, and this request has none that is valid."
+        is_refused_token = credentials.malformed or credentials.secret is not None
+        refusal = Refusal.TOKEN if is_refused_token else None
+        return HTTPError(401, text, CHALLENGES, refusal=refusal)
     if outcome is Outcome.BAD_LINK:
-        return HTTPError(403, "This link is not valid, or not any more.")
+        return HTTPError(403, "This link is not valid, or not any more.", refusal=Refusal.LINK)
     if outcome is Outcome.FORBIDDEN:
         return HTTPError(403, "This token does not have the right to do this.")
     return HTTPError(404, "There is no such bucket here, or it is not for you.")

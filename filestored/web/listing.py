@@ -5,10 +5,8 @@ In: ``after`` and ``limit`` of the query. Out: JSON, or one JSON object in each 
 memory is bounded.
 """
 
-import json
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -18,10 +16,10 @@ from zope.interface import implementer
 from filestored.digest import Digest
 from filestored.errors import BodyLost, FilestoredError
 from filestored.http.response import preformat
-from filestored.interfaces import IStore, IStreamedRequest, StoredFileInfo
+from filestored.interfaces import IStore, IStreamedRequest
 from filestored.web.errors import HTTPError
 from filestored.web.headers.negotiation import wants_ndjson
-from filestored.web.resource import NO_SNIFF, AsyncResource, reply_json
+from filestored.web.resource import JSON, NO_SNIFF, AsyncResource, reply, reply_json
 
 MAX_PAGE_FILES = 1000
 """Default and maximum of ``limit``."""
@@ -52,8 +50,9 @@ class FileList(AsyncResource):
             return
         page = MAX_PAGE_FILES if limit is None else limit
         files = await self._store.entries(after, page)
-        last = files[-1].digest.hex if len(files) == page else None
-        reply_json(request, 200, {"files": [_fields(file) for file in files], "next": last}, headers=_VARY)
+        last = f'"{files[-1].digest}"' if len(files) == page else "null"
+        body = f'{{"files": [{", ".join(file.to_json() for file in files)}], "next": {last}}}\n'
+        reply(request, 200, body.encode("ascii"), JSON, _VARY)
 
     render_HEAD = render_GET
 
@@ -71,7 +70,7 @@ class FileList(AsyncResource):
         client = _Client(request)
         try:
             while request.method == b"GET":
-                request.write(b"".join(json.dumps(_fields(file)).encode("ascii") + b"\n" for file in files))
+                request.write("".join(f"{file.to_json()}\n" for file in files).encode("ascii"))
                 if limit is not None or len(files) < page:
                     break
                 await client.ready()
@@ -149,11 +148,6 @@ class BucketUsage(AsyncResource):
         )
 
     render_HEAD = render_GET
-
-
-def _fields(file: StoredFileInfo) -> dict[str, object]:
-    modified = datetime.fromtimestamp(file.modified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"hash": file.digest.hex, "size": file.size, "modified": modified}
 
 
 def _limit(request: IStreamedRequest) -> int | None:

@@ -25,6 +25,7 @@ from filestored.http.rendering import NOT_DONE_YET
 from filestored.http.response import preformat
 from filestored.http.transport.loopback import is_on_loopback
 from filestored.interfaces import IStreamedRequest
+from filestored.metrics.refusals import Refusal
 from filestored.web.errors import HTTPError
 from filestored.web.resource import AsyncResource
 
@@ -69,7 +70,7 @@ class OriginPolicy:
             return
         origins = request.header_values(b"origin")
         if sites - {b"none"} or not all(self._is_own(origin, request) for origin in origins):
-            raise HTTPError(403, "Web pages of other sites may not do this.")
+            raise HTTPError(403, "Web pages of other sites may not do this.", refusal=Refusal.ORIGIN)
 
     def _names_this_server(self, host: bytes) -> bool:
         name = _normalized(host.decode("latin-1"))

@@ -32,6 +32,16 @@ class Memory:
     images: dict[tuple[str, str], bytes] = field(default_factory=dict)
     deleted_images: set[tuple[str, str]] = field(default_factory=set)
 
+    def copied(self) -> "Memory":
+        """Return what was acknowledged until now."""
+        return Memory(
+            self.files.copy(),
+            self.deleted_files.copy(),
+            self.accounts.copy(),
+            self.images.copy(),
+            self.deleted_images.copy(),
+        )
+
     def count(self) -> int:
         """Count the acknowledged items."""
         kinds = (self.files, self.deleted_files, self.accounts, self.images, self.deleted_images)
@@ -57,11 +67,12 @@ class Damage:
 
 
 class Mix:
-    """Uploaders of files and of images, from now until `end`."""
+    """Uploaders of files and of images, from now until `end`. Files go to the bucket at the path `base`."""
 
-    def __init__(self, daemon: Running, seed: int, *, uploaders: int, accounts: int) -> None:
+    def __init__(self, daemon: Running, seed: int, *, uploaders: int, accounts: int, base: str = "") -> None:
         self.memory = Memory()
         self._url = daemon.url
+        self._files_url = daemon.url + base
         self._over = threading.Event()
         works: list[Callable[[requests.Session, random.Random], None]] = [self._files] * uploaders
         works += [self._images] * accounts
@@ -89,14 +100,14 @@ class Mix:
     def _files(self, session: requests.Session, dice: random.Random) -> None:
         """Upload a file, and sometimes delete it again."""
         content = dice.randbytes(dice.choice(FILE_SIZES))
-        answer = session.post(self._url, data=content, timeout=TIMEOUT)
+        answer = session.post(self._files_url, data=content, timeout=TIMEOUT)
         if not answer.ok:
             return
         digest = answer.text
         self.memory.files[digest] = content
         if dice.random() < DELETED_SHARE:
             del self.memory.files[digest]
-            if session.delete(f"{self._url}files/{digest}", timeout=TIMEOUT).ok:
+            if session.delete(f"{self._files_url}files/{digest}", timeout=TIMEOUT).ok:
                 self.memory.deleted_files.add(digest)
 
     def _images(self, session: requests.Session, dice: random.Random) -> None:
@@ -127,7 +138,7 @@ def damage_to(daemon: Running, store: str, memory: Memory) -> Damage:
         lost=sum(found.get(digest) != content for digest, content in memory.files.items()),
         back=len(memory.deleted_files & set(found)),
     )
-    return damage + _damage_to_images(daemon, memory)
+    return damage + damage_to_images(daemon, memory)
 
 
 def damage_served(daemon: Running, memory: Memory) -> Damage:
@@ -139,10 +150,11 @@ def damage_served(daemon: Running, memory: Memory) -> Damage:
             found = answer.content if answer.ok else None
             damage.lost += digest in memory.files and found != memory.files[digest]
             damage.back += digest in memory.deleted_files and answer.status_code != 404
-    return damage + _damage_to_images(daemon, memory)
+    return damage + damage_to_images(daemon, memory)
 
 
-def _damage_to_images(daemon: Running, memory: Memory) -> Damage:
+def damage_to_images(daemon: Running, memory: Memory) -> Damage:
+    """Compare the accounts and images that `daemon` serves with what was acknowledged."""
     damage = Damage()
     with requests.Session() as session:
         for name, token in memory.accounts.items():

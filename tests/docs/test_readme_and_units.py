@@ -20,7 +20,7 @@ from tests.daemon_process import ROOT, TWISTD, read
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/twistd -n filestored"
 PAGES = [
     "README.md", "README.ru.md", "CHANGELOG.md",
-    "docs/benchmarks.md", "docs/deployment.md", "docs/migration.md",
+    "docs/benchmarks.md", "docs/install.md", "docs/migration.md",
 ]  # fmt: skip
 CHECK = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"
 

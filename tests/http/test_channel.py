@@ -659,7 +659,7 @@ def test_abort_fails_running_requests(root):
 class AbortedResponse:
     """A cached response whose file cannot be sent, so that it aborts the connection."""
 
-    def send(self, output, span, abort):
+    def send(self, output, span, request_id, abort):
         abort()
         return True
 

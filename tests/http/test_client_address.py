@@ -51,7 +51,7 @@ class ClientLog(list):
     def format_entry(self, entry):
         return "entry"
 
-    def log(self, moment, peer, description, seconds):
+    def log(self, moment, peer, description, seconds, request_id):
         self.append(peer)
 
 

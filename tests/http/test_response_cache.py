@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import select
 import socket
 import struct
@@ -103,16 +104,21 @@ class FileResource(Resource):
 
 
 class Log(list):
-    """An access log of (method, status, bytes); counts the entries that it formatted."""
+    """An access log of (method, status, bytes), and request ids; counts the entries that it formatted."""
 
     described = 0
+
+    def __init__(self):
+        super().__init__()
+        self.ids = []
 
     def format_entry(self, entry):
         self.described += 1
         return entry.method, entry.status, entry.sent
 
-    def log(self, moment, peer, description, seconds):
+    def log(self, moment, peer, description, seconds, request_id):
         self.append(description)
+        self.ids.append(request_id.decode())
 
 
 @pytest.fixture
@@ -273,6 +279,25 @@ async def test_cache_hit_sends_the_same_response_without_rendering(listen, tmp_p
     assert [replies[0].undated] * 2 == [reply.undated for reply in replies[1:]]
     assert 1 == resource.rendered
     await until(lambda: [(b"GET", 200, size)] * 3 == log)
+
+
+@pytest.mark.parametrize("kind", [InMemoryFile, DiskFile])
+@pytest.mark.parametrize("size", [5, 16 * 1024 + 1, 1 << 20])
+@pytest_twisted.ensureDeferred
+async def test_cached_response_has_the_id_of_its_request(listen, tmp_path, kind, size, log):
+    (tmp_path / "content").write_bytes(CONTENT[:size])
+    resource = FileResource(str(tmp_path / "content"), kind)
+    lines = [["X-Request-Id: a"], ["X-Request-Id: a"], ["X-Request-Id: b.2"], []]
+    lines += [["X-Request-Id: no id"], ["X-Request-Id: a", "X-Request-Id: b"], ["x-request-id:fst_c"]]
+    requests = [request_head("/"), *(request_head("/", *each) for each in lines)]
+    replies = await request_in_thread(listen(resource), *requests)
+    assert 1 == resource.rendered
+    assert {CONTENT[:size]} == {reply.body for reply in replies}
+    ids = [reply.fields["x-request-id"] for reply in replies]
+    assert ["a", "a", "b.2", "fst_c"] == [*ids[1:4], ids[-1]]
+    made = {ids[0], *ids[4:-1]}
+    assert 4 == len([each for each in made if re.fullmatch("[0-9a-f]{32}", each)])
+    await until(lambda: ids == log.ids)
 
 
 @pytest_twisted.ensureDeferred

@@ -20,8 +20,9 @@ class Response:
 
     @property
     def undated(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Status, lines and body, without the date."""
-        return self.status, [line for line in self.lines if line[0].lower() != b"date"], self.body
+        """Status, lines and body, without the date and the request id, which each response has for itself."""
+        lines = [line for line in self.lines if line[0].lower() not in (b"date", b"x-request-id")]
+        return self.status, lines, self.body
 
 
 class ResponseParser:

@@ -18,6 +18,7 @@ from filestored.logs.access_log import (
     MAX_CACHED_TEXTS,
     AccessLog,
     _redaction_cache,
+    format_end,
     format_entry,
     format_prefix,
 )
@@ -26,7 +27,9 @@ from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import LogSettings
 
 COMBINED = re.compile(
-    r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"', re.ASCII
+    r'\S+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "[^"]*" "[^"]*"'
+    r" \d+\.\d{6} \S+",
+    re.ASCII,
 )
 
 
@@ -44,17 +47,17 @@ def entry(**changes):
 
 
 def written(peer="127.0.0.1", **changes):
-    return format_prefix(peer, 1700000000) + format_entry(entry(**changes))
+    return format_prefix(peer, 1700000000) + format_entry(entry(**changes)) + format_end(0.25, b"a-1")
 
 
 def note(log, **changes):
-    log.log(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)), 0.25)
+    log.log(1700000000.9, "127.0.0.1", log.format_entry(entry(**changes)), 0.25, b"a-1")
 
 
 def test_an_entry_in_the_combined_format():
     assert (
-        '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /files/abc HTTP/1.1" 200 123 "-" "curl/8"'
-        == written()
+        '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /files/abc HTTP/1.1" 200 123 "-" "curl/8" '
+        "0.250000 a-1" == written()
     )
 
 
@@ -148,7 +151,7 @@ def test_line_has_the_time_of_the_response():
     clock, lines = Clock(), Lines()
     log = AccessLog(clock, lines)
     for moment in (1700000000.9, 1700000001.0, 1700000059.999, 1700000000.1):
-        log.log(moment, "::1", log.format_entry(entry()), 0.25)
+        log.log(moment, "::1", log.format_entry(entry()), 0.25, b"a-1")
     log.flush()
     assert ["22:13:20", "22:13:21", "22:14:19", "22:13:20"] == [
         re.search("2023:([0-9:]+) ", shown)[1] for shown in lines.batches[0]
@@ -159,7 +162,7 @@ def test_lines_of_one_second_name_their_clients():
     lines = Lines()
     log = AccessLog(Clock(), lines)
     for peer in ("10.0.0.1", "::1", "10.0.0.1"):
-        log.log(1700000000.9, peer, log.format_entry(entry()), 0.25)
+        log.log(1700000000.9, peer, log.format_entry(entry()), 0.25, b"a-1")
     log.flush()
     assert [written("10.0.0.1"), written("::1"), written("10.0.0.1")] == lines.batches[0]
 

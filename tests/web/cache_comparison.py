@@ -23,7 +23,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.store import Store
 from filestored.web.site import make_site
 from tests.http_clients.socket_pair import LOOPBACK, SocketPairClient
-from tests.web.random_heads import Target, random_head, with_another_request_line
+from tests.web.random_heads import SENT_IDS, Target, random_head, with_another_request_line
 
 SIZES = [100, 4096, MAX_FILE_BYTES, 100_000]
 """Sizes of the stored files. The last one is never in memory."""
@@ -46,9 +46,14 @@ MAX_READ_SECONDS = "filestored.storage.read_circuit_breaker.MAX_READ_SECONDS"
 _DATE = re.compile(rb"\r\nDate: [^\r]+")
 _BOUNDARY = re.compile(rb"boundary=([0-9a-f]+)")
 
-Seen = tuple[bytes, bool, list[tuple[str, AccessEntry]]]
-"""Bytes received, without dates and boundaries; whether the connection is open; clients and entries in the
-access log."""
+_REQUEST_ID = re.compile(rb"\r\nX-Request-Id: ([^\r]+)")
+_MADE_ID = re.compile(rb"[0-9a-f]{32}")
+
+Logged = tuple[str, AccessEntry, bytes]
+"""Client, entry and request id in the access log."""
+
+Seen = tuple[bytes, list[Logged], bool]
+"""Bytes received and the access log, see `_without_random_parts`; whether the connection is open."""
 
 TRUSTED_PROXIES = TrustedProxies(["192.168.1.1/32"])
 """The peer of each connection, whose headers name the client."""
@@ -68,16 +73,18 @@ class ComparedServer:
         )
         self.answered = self.rendered = 0
         self._render, self.factory.render = self.factory.render, self._count
-        self._entries: list[tuple[str, AccessEntry]] = []
+        self._entries: list[Logged] = []
         self.client = SocketPairClient(self.factory, clock)
 
     def format_entry(self, entry: AccessEntry) -> AccessEntry:
         """See `IAccessLog.format_entry`; the entry itself shows each difference."""
         return entry
 
-    def log(self, moment: float, peer: str, description: AccessEntry, seconds: float) -> None:
+    def log(
+        self, moment: float, peer: str, description: AccessEntry, seconds: float, request_id: bytes
+    ) -> None:
         """See `IAccessLog.log`."""
-        self._entries.append((peer, description))
+        self._entries.append((peer, description, request_id))
         self.answered += description.method != b"-"
 
     def _count(self, request: object) -> None:
@@ -97,14 +104,20 @@ class ComparedServer:
         if not reads:
             self.client.close()
         entries, self._entries = self._entries, []
-        return _without_random_parts(received), self.client.open, entries
+        return *_without_random_parts(received, entries), self.client.open
 
 
-def _without_random_parts(data: bytes) -> bytes:
+def _without_random_parts(data: bytes, entries: list[Logged]) -> tuple[bytes, list[Logged]]:
+    """Return received bytes and entries without dates and boundaries, and with a number for each made id."""
     data = _DATE.sub(b"", data)
     for boundary in set(_BOUNDARY.findall(data)):
         data = data.replace(boundary, b"boundary")
-    return data
+    found = _REQUEST_ID.findall(data) + [entry[2] for entry in entries]
+    made = [each for each in dict.fromkeys(found) if _MADE_ID.fullmatch(each) and each not in SENT_IDS]
+    numbers = {each: b"made %d" % number for number, each in enumerate(made)}
+    for each, number in numbers.items():
+        data = data.replace(each, number)
+    return data, [(*entry[:2], numbers.get(entry[2], entry[2])) for entry in entries]
 
 
 class CacheComparison:
@@ -167,7 +180,7 @@ class CacheComparison:
 
     def _exchange(self, pieces: Sequence[bytes], reads: bool = True) -> None:
         seen, expected = self.cached.exchange(pieces, reads), self.parsed.exchange(pieces, reads)
-        received, is_open, _ = expected
+        received, _, is_open = expected
         if seen != expected:
             self.different.append((pieces, seen, expected))
         if seen != expected or not is_open or not received:

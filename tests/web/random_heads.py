@@ -15,6 +15,9 @@ LIMITS = Limits()
 TAG = b'"%b"' % (b"0" * 64)
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 
+SENT_IDS = [b"0123456789abcdef" * 2, b"A.b_c~1:2/3+4=5@6-7", b"fst_0123456789", b"x" * 128]
+"""Request ids that are taken; the first has the form of a made one."""
+
 VALUES: dict[bytes, list[bytes]] = {
     b"Accept": [b"*/*", b"text/html", b"application/json", b"text/html;q=0.5, */*", b"text/html, x/y;q=0"],
     b"Accept-Encoding": [b"gzip, deflate, br", b"identity;q=0", b"gzip;q=0, *;q=0", b"*", b"zstd"],
@@ -54,12 +57,14 @@ VALUES: dict[bytes, list[bytes]] = {
     b"User-Agent": [b"curl/8", b"Mozilla/5.0 (X11; Linux)", b'a "quoted" name', b"\xe9\xff"],
     b"X-Forwarded-For": [b"203.0.113.9", b"198.51.100.1, 192.168.1.1", b"192.168.1.1", b"unknown", b""],
     b"X-HTTP-Method-Override": [b"DELETE", b"HEAD"],
+    b"X-Request-Id": [*SENT_IDS * 2, b"", b"x" * 129, b"a b", b"a,b", b'"a"', b"\xe9", b"a\tb", b"a;b"],
 }
 """Values of fields that have a meaning here, or are often believed to have one."""
 
 MEANINGFUL = [
     b"Connection",
     b"X-Forwarded-For",
+    b"X-Request-Id",
     b"If-Match",
     b"If-None-Match",
     b"If-Range",

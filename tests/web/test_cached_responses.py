@@ -63,7 +63,7 @@ class Served:
     def format_entry(self, entry):
         return entry.method, entry.target, entry.status, entry.sent
 
-    def log(self, moment, peer, description, seconds):
+    def log(self, moment, peer, description, seconds, request_id):
         self.lines.append(description)
 
     async def keep(self, data):

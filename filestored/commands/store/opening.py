@@ -22,9 +22,10 @@ OWNER = (
 """Part of the descriptions of commands that open a store."""
 
 
-def add_store(parser: ArgumentParser) -> None:
+def add_store(parser: ArgumentParser, *, optional: bool = False) -> None:
     """Add the argument STORE."""
-    parser.add_argument("store", metavar="STORE", type=parse_place, help=STORE_HELP)
+    nargs = "?" if optional else None
+    parser.add_argument("store", metavar="STORE", nargs=nargs, type=parse_place, help=STORE_HELP)
 
 
 def add_bucket(parser: ArgumentParser, *, default: str | None = DEFAULT_BUCKET) -> None:
@@ -60,9 +61,11 @@ def open_store(place: str) -> OpenedStore:
     return ObjectStore(client)
 
 
-def opened_bucket(store: OpenedStore, name: str) -> AbstractContextManager[OpenedBucket]:
-    """Open a bucket for the context. Raises `UnusableStore` or `OSError`."""
-    return store.opened(None if name == DEFAULT_BUCKET else name)
+def opened_bucket(
+    store: OpenedStore, name: str, *, counts: bool = False
+) -> AbstractContextManager[OpenedBucket]:
+    """Open a bucket for the context; see `OpenedStore.opened`."""
+    return store.opened(None if name == DEFAULT_BUCKET else name, counts=counts)
 
 
 def bucket_names(store: OpenedStore, name: str | None) -> list[str]:

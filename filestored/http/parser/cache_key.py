@@ -2,7 +2,7 @@
 
 In: the bytes of exactly one head. Out: the same bytes without the header lines whose names are not in
 `RELEVANT_FIELDS`; and a single byte range apart from them. Two heads with one key have one response, and one
-entry in the access log.
+entry in the access log, but for the id of the request (`request_id`).
 
 Only well-formed lines are removed: a token, a colon, and a value without control characters (RFC 9110
 sections 5.1 and 5.5). Any other line stays in the key, which equals that of no accepted head then. So a head

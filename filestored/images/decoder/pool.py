@@ -29,6 +29,7 @@ from filestored.images.decoder.process import DecoderProcess
 from filestored.images.decoder.refusal_cache import RefusalCache
 from filestored.images.decoder.resource_limits import ResourceLimits
 from filestored.interfaces import IBlob, IImageDecoder, Thumbnail
+from filestored.metrics.recorder import Recorder
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Maximum size of a file to decode; larger ones are refused unread."""
@@ -46,7 +47,7 @@ class DecoderPool:
     """Decodes at most `processes` images at once, one of each account.
 
     Up to `max_waiting` jobs wait, `max_waiting_each` of one account; beyond that `Overloaded`. A process is
-    killed `deadline` seconds after the first byte of its job.
+    killed `deadline` seconds after the first byte of its job. `metrics` counts.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class DecoderPool:
         max_waiting_each: int = 32,
         deadline: float = 60.0,
         limits: ResourceLimits | None = None,
+        metrics: Recorder | None = None,
     ) -> None:
         self._reactor = reactor
+        self._metrics = metrics
         self._limits = limits or ResourceLimits()
         self._deadline = deadline
         self._queue = FairQueue(processes, max_waiting=max_waiting, max_waiting_each=max_waiting_each)
@@ -132,10 +135,13 @@ class DecoderPool:
         except OSError:  # no descriptors or no processes are left
             raise Overloaded from None
         try:
-            return await process.run(job, blob)
+            made = await process.run(job, blob)
         finally:
             if process.usable:
                 self._idle.append(process)
+        if self._metrics is not None:
+            self._metrics.image_decoded()
+        return made
 
     def _start(self) -> DecoderProcess:
         process = DecoderProcess(self._reactor, self._limits, self._deadline)

@@ -83,13 +83,14 @@ class Shards:
     def digests(self, algorithm: Algorithm, after: Digest | None, limit: int) -> list[Digest]:
         """Return at most `limit` digests of regular files in ascending order, after `after`."""
         found: list[Digest] = []
-        first = after.shard if after else SHARD_NAMES[0]
-        for name in SHARD_NAMES[SHARD_NAMES.index(first) :]:
-            names = self.listed(name, algorithm)
-            found += sorted((digest for digest in names if not after or digest.hex > after.hex), key=str)
-            if len(found) >= limit:
-                break
-        return found[:limit]
+        first, lowest = (after.shard, after.hex) if after else (SHARD_NAMES[0], "")
+        for shard in SHARD_NAMES[SHARD_NAMES.index(first) :]:
+            for name in sorted(name for name in self._files(shard) if name > lowest):
+                if len(found) == limit:
+                    return found
+                if digest := _parse(name, shard, algorithm):
+                    found.append(digest)
+        return found
 
     def describe(self, digest: Digest) -> StoredFileInfo:
         """Return size and modification time of a regular file. Raises `NotFound` or `OSError`."""
@@ -124,13 +125,7 @@ class Shards:
 
     def listed(self, shard: str, algorithm: Algorithm) -> list[Digest]:
         """Return the digests of the regular files in one shard. Raises `ShardUnusable`."""
-        try:
-            names = self._names(shard)
-        except ShardUnusable:
-            raise
-        except OSError as error:
-            raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
-        return [digest for name in names if (digest := _parse(name, algorithm)) and digest.shard == shard]
+        return [digest for name in self._files(shard) if (digest := _parse(name, shard, algorithm))]
 
     def close(self) -> None:
         """Close all shards."""
@@ -194,8 +189,17 @@ class Shards:
         if (mode := stat.S_IMODE(status.st_mode)) & 0o022:
             self._restrict_mode(name, shard, mode)
 
-    def _names(self, shard: str) -> list[str]:
-        """Return the regular files of a shard, read through a new descriptor with its own position."""
+    def _files(self, shard: str) -> list[str]:
+        """Return the names of the regular files in one shard. Raises `ShardUnusable`."""
+        try:
+            return self._read_names(shard)
+        except ShardUnusable:
+            raise
+        except OSError as error:
+            raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
+
+    def _read_names(self, shard: str) -> list[str]:
+        """Read through a new descriptor with its own position. Raises `OSError`."""
         descriptor = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptors[shard])
         with closed_after(descriptor), self._calls.scandir(descriptor) as entries:
             return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -216,8 +220,9 @@ _UNUSABLE_ERRNOS = {errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE, errn
 """Not a directory, a symbolic link; no free descriptors or memory."""
 
 
-def _parse(name: str, algorithm: Algorithm) -> Digest | None:
+def _parse(name: str, shard: str, algorithm: Algorithm) -> Digest | None:
+    """Return the digest of a name; None unless it is one that belongs in the shard."""
     try:
-        return algorithm.parse(name)
+        return algorithm.parse(name) if name.startswith(shard) else None
     except MalformedDigest:
         return None

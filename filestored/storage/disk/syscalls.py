@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filestored.errors import NotFound
+from filestored.metrics.timing import OnDuration, timed
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags for opening a regular file: follow no link, do not block on a FIFO."""
@@ -75,6 +76,7 @@ class Syscalls:
     open: Callable[..., int] = os.open
     write: Callable[..., int] = os.write
     pread: Callable[..., bytes] = os.pread
+    preadv: Callable[..., int] = os.preadv
     pwrite: Callable[..., int] = os.pwrite
     fstat: Callable[..., os.stat_result] = os.fstat
     stat: Callable[..., os.stat_result] = os.stat
@@ -91,6 +93,11 @@ class Syscalls:
     unlink: Callable[..., None] = os.unlink
     mkdir: Callable[..., None] = os.mkdir
     flock: Callable[..., None] = fcntl.flock
+
+
+def with_timed_flushes(record: OnDuration) -> Syscalls:
+    """Return the system calls, of which `record` receives the durations of each fsync and syncfs."""
+    return Syscalls(fsync=timed(record, os.fsync), syncfs=timed(record, syncfs))
 
 
 def encode_name(name: str) -> str:

@@ -76,6 +76,11 @@ def sweep(backend: IBackend, before: float, pause: Callable[[], None]) -> SweepR
     return result
 
 
+def expired_before(now: float, expire: float) -> float:
+    """Return the time before which files of a bucket have expired, with the margin for clocks that differ."""
+    return now - expire - min(expire / 100, MAX_MARGIN_SECONDS)
+
+
 @dataclass(eq=False)
 class ExpiringBucket:
     """A bucket whose files expire after `expire` seconds; `due` is the time of its next sweep."""
@@ -98,7 +103,7 @@ class ExpiringBucket:
         last, self._last = self._last, (now, boot)
         if last is not None:
             now = min(now, last[0] + boot - last[1])
-        return now - self.expire - min(self.expire / 100, MAX_MARGIN_SECONDS)
+        return expired_before(now, self.expire)
 
 
 class ExpirySweeper:

@@ -19,6 +19,9 @@ each sweep
   `MARKER_SECONDS`, not even of a process that is stopped between its look at the clock and D. In both cases D
   was before H. If it was after P, H finds no object, and the content is published again
 
+Verification deletes a damaged version of an object in the same way. An upload that replaces one looks for
+markers, too, in any bucket.
+
 So several processes may sweep at a time, and other requests may delete the object. A sweep without an answer
 to D leaves its marker, because D may have an effect later; a later sweep deletes old markers.
 
@@ -86,17 +89,27 @@ class ExpiryMarkers:
 
     def delete_expired(self, key: str, before: float) -> bool:
         """Delete an object if its time is `before` that; return whether it was. Raises `EngineError`."""
+        return self._delete_if(key, lambda found: found.changed.timestamp() < before)
+
+    def delete_version(self, version: ObjectInfo) -> bool:
+        """Delete an object if it is still this version; return whether it was. Raises `EngineError`.
+
+        An upload that replaces a damaged object calls `confirm`.
+        """
+        return self._delete_if(version.key, lambda found: found == version)
+
+    def _delete_if(self, key: str, condition: Callable[[ObjectInfo], bool]) -> bool:
         began = self._seconds()
         marker = f"{MARKERS}/{key}/{secrets.token_hex(8)}"
         self._client.put(marker, b"\n")
         found = self._client.find(key)
-        is_old = found is not None and found.changed.timestamp() < before
+        is_wanted = found is not None and condition(found)
         is_in_time = self._seconds() - began <= MAX_SWEEP_SECONDS
-        if is_old and is_in_time:
+        if is_wanted and is_in_time:
             self._client.delete(key, once=True)
         with suppress(EngineError):  # `remove_old` does it
             self._client.delete(marker)
-        return is_old and is_in_time
+        return is_wanted and is_in_time
 
     def remove_old(self, now: datetime) -> None:
         """Delete the markers of processes that have died. Raises `EngineError`."""

@@ -17,9 +17,13 @@ PAGE_FILES = 10_000
 """Files of one page, which is held in memory."""
 
 
-def all_entries(backend: IBackend, page_files: int = PAGE_FILES) -> Iterator[StoredFileInfo]:
-    """Yield all stored files in ascending order, `page_files` at once. Blocking; raises `OSError`."""
-    after: Digest | None = None
+def all_entries(
+    backend: IBackend, page_files: int = PAGE_FILES, after: Digest | None = None
+) -> Iterator[StoredFileInfo]:
+    """Yield all stored files in ascending order, after `after`. Blocking; raises `OSError`.
+
+    `page_files` are listed at once.
+    """
     while page := backend.entries(after, page_files):
         yield from page
         if len(page) < page_files:

@@ -24,7 +24,7 @@ from filestored.storage.disk.temp_files import (
     remove_if_stale,
     temp_names,
 )
-from filestored.storage.limits.disk_usage import UncountedDiskUsage
+from filestored.storage.limits.disk_usage import DiskUsage, UncountedDiskUsage
 from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.maintenance.opened_bucket import Leftover, OpenedBucket, Space
 
@@ -47,7 +47,7 @@ class DiskStore:
         return sorted(name for name in names if _has_format(os.path.join(buckets, name)))
 
     @contextmanager
-    def opened(self, bucket: str | None) -> Iterator[OpenedBucket]:
+    def opened(self, bucket: str | None, *, counts: bool = False) -> Iterator[OpenedBucket]:
         """See `OpenedStore.opened`."""
         path = self._path if bucket is None else os.path.join(self._path, BUCKETS, bucket)
         with error_context(path, "store" if bucket is None else "bucket"):
@@ -57,7 +57,7 @@ class DiskStore:
         with error_context(path, "store" if bucket is None else "bucket"):
             own = check_algorithm(_read_format(path), None, algorithm)
             backend = DiskBackend(path, own)
-        with closing(backend), closing(_limited(backend, path)) as limited:
+        with closing(backend), closing(_limited(backend, path, counts)) as limited:
             yield OpenedBucket(path, own, limited, DiskTempFiles(path), DiskQuarantine(path))
 
     def space(self) -> Space:
@@ -78,8 +78,9 @@ class DiskTempFiles:
         with closed_after(os.open(self._path, DIRECTORY_FLAGS)) as root:
             for name, tmp in temp_names(root, self._calls):
                 with locked_if_stale(name, tmp, self._calls) as status:
-                    if status is not None:
-                        yield Leftover(f"{TMP_DIR}/{name}", status.st_size, status.st_mtime)
+                    pass
+                if status is not None:
+                    yield Leftover(f"{TMP_DIR}/{name}", status.st_size, status.st_mtime)
 
     def remove(self, leftover: Leftover) -> bool:
         """Remove a file under its lock."""
@@ -103,9 +104,13 @@ class DiskQuarantine:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode) and not entry.name.endswith(REASON):
+                    if stat.S_ISREG(status.st_mode) and not self._is_reason(entry.name):
                         moved = max(status.st_mtime, status.st_ctime)
                         yield Leftover(f"{QUARANTINE}/{entry.name}", status.st_size, moved)
+
+    def _is_reason(self, name: str) -> bool:
+        """Return whether a file is the reason of another one that is there."""
+        return name.endswith(REASON) and os.path.lexists(f"{self._path}/{name.removesuffix(REASON)}")
 
     def remove(self, leftover: Leftover) -> bool:
         """Remove a file, then its reason, under the lock of `Quarantine`."""
@@ -138,8 +143,8 @@ def _has_format(path: str) -> bool:
     return True
 
 
-def _limited(backend: DiskBackend, path: str) -> LimitedBackend:
+def _limited(backend: DiskBackend, path: str, counts: bool) -> LimitedBackend:
     """Return the backend with exact usage after removals."""
-    limited = LimitedBackend(backend, partial(UncountedDiskUsage, path))
+    limited = LimitedBackend(backend, partial(DiskUsage if counts else UncountedDiskUsage, path))
     limited.record_removals()
     return limited

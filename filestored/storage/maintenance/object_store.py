@@ -45,8 +45,8 @@ class ObjectStore:
         return [name for name in names if self._below(name).read_format() is not None]
 
     @contextmanager
-    def opened(self, bucket: str | None) -> Iterator[OpenedBucket]:
-        """See `OpenedStore.opened`."""
+    def opened(self, bucket: str | None, *, counts: bool = False) -> Iterator[OpenedBucket]:
+        """See `OpenedStore.opened`; other processes never wait, so nothing is counted."""
         client = self._client if bucket is None else self._below(bucket)
         with error_context(self._client):
             found = self.format if bucket is None else _read_format(client)
@@ -77,10 +77,11 @@ class ObjectLeftovers:
         """Yield objects by the time of their last change."""
         latest = datetime.now(UTC).timestamp() - self._min_age
         for prefix in self._prefixes:
+            content = ""
             for info in self._client.objects(prefix.partition("/")[0]):
+                is_reason, content = info.key == content + REASON, info.key
                 changed = info.changed.timestamp()
-                is_content = info.key.startswith(prefix) and not info.key.endswith(REASON)
-                if is_content and changed <= latest:
+                if info.key.startswith(prefix) and changed <= latest and not is_reason:
                     yield Leftover(info.key, info.size, changed)
 
     def remove(self, leftover: Leftover) -> bool:

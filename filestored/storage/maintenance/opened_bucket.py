@@ -79,8 +79,12 @@ class OpenedStore(Protocol):
     def bucket_names(self) -> list[str]:
         """Return the names of the buckets besides the default one, in ascending order. Raises `OSError`."""
 
-    def opened(self, bucket: str | None) -> AbstractContextManager[OpenedBucket]:
-        """Open a bucket for the context; None is the default one. Raises `UnusableStore` or `OSError`."""
+    def opened(self, bucket: str | None, *, counts: bool = False) -> AbstractContextManager[OpenedBucket]:
+        """Open a bucket for the context; None is the default one.
+
+        If no daemon has the ledger of the bucket open, the first removal counts all files, or else (not
+        `counts`) daemons that open it wait until the context ends. Raises `UnusableStore` or `OSError`.
+        """
 
     def space(self) -> Space | None:
         """Return the space of the file system; None for an object store. Raises `OSError`."""

@@ -29,6 +29,7 @@ from filestored.interfaces import (
     StoredFileInfo,
     WantedRange,
 )
+from filestored.metrics.timing import OnDuration
 from filestored.storage.disk.shards import SHARD_NAMES
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.client import NoSuchRange, ObjectInfo, ObjectStoreClient
@@ -44,17 +45,27 @@ REASON = ".reason"
 
 @implementer(IBackend, IDurablePublish, IExpiringBackend, IOpenToRead, IQuarantine)
 class ObjectBackend:
-    """The files of one store in `client`, named by `algorithm`; uploads wait in `spool`."""
+    """The files of one store in `client`, named by `algorithm`; uploads wait in `spool`.
 
-    def __init__(self, client: ObjectStoreClient, algorithm: Algorithm, spool: Spool) -> None:
+    `record` receives the duration of each request that makes an upload durable.
+    """
+
+    def __init__(
+        self,
+        client: ObjectStoreClient,
+        algorithm: Algorithm,
+        spool: Spool,
+        record: OnDuration | None = None,
+    ) -> None:
         self._client = client
+        self._record = record
         self._algorithm = algorithm
         self._spool = spool
         self._markers = ExpiryMarkers(client)
 
     def begin(self) -> ISink:
         """Return a sink that spools."""
-        return ObjectSink(self._client, self._spool.open(), self._algorithm, self._markers)
+        return ObjectSink(self._client, self._spool.open(), self._algorithm, self._markers, self._record)
 
     def flush_names(self, digests: Iterable[Digest]) -> None:
         """Do nothing: see `IDurablePublish`."""

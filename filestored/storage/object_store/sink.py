@@ -5,14 +5,16 @@ beyond `MAX_PUT_BYTES` is a multipart upload, which has no condition; it is begu
 
 An existing object of the same size has the same content, because its name is its hash. Where the algorithm
 is broken (`COLLIDING`), its bytes are compared: a collision changes nothing and is an error. An object of
-another size, or whose bytes have another hash, is damaged: it is copied to quarantine, and replaced.
+another size, or whose bytes have another hash, is damaged: it is copied to quarantine, and replaced. That is
+confirmed, because verification may be deleting the damaged object (`object_expiry`).
 
 Rejected: comparing the bytes for each algorithm. The service checks its own bytes, and the second upload of a
 large file would read it all.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,6 +22,7 @@ from zope.interface import implementer
 from filestored.digest import Algorithm, Digest
 from filestored.errors import Collision, EngineError, OutcomeUnknown
 from filestored.interfaces import IRenewableSink, IRepairingSink, ISink, Usage
+from filestored.metrics.timing import OnDuration, timed
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.client import (
     MAX_PUT_BYTES,
@@ -29,6 +32,9 @@ from filestored.storage.object_store.client import (
     ObjectStoreClient,
 )
 from filestored.storage.object_store.spool import SpooledContent
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 COLLIDING = frozenset({"md5", "sha1"})
 """Algorithms for which different contents with one digest are known."""
@@ -47,7 +53,10 @@ def key_of(digest: Digest) -> str:
 
 @implementer(ISink, IRenewableSink, IRepairingSink)
 class ObjectSink:
-    """The sink of one upload; `write` and `discard` are those of the spooled content."""
+    """The sink of one upload; `write` and `discard` are those of the spooled content.
+
+    `record` receives the duration of each request that makes the content durable.
+    """
 
     encoding = None
     displaced = Usage(0, 0)
@@ -59,8 +68,10 @@ class ObjectSink:
         content: SpooledContent,
         algorithm: Algorithm,
         markers: ExpiryMarkers,
+        record: OnDuration | None = None,
     ) -> None:
         self._client = client
+        self._record = record
         self._markers = markers
         self._stored: ObjectInfo | None = None
         self._content = content
@@ -84,7 +95,7 @@ class ObjectSink:
             elif self._is_stored(existing, data, digest):
                 self._stored = existing
                 return False
-            elif self._replace(existing, data):
+            elif self._replace(existing, data) and self._markers.confirm(key):
                 return True
         raise EngineError(f"{key} is created and removed all the time")
 
@@ -96,22 +107,26 @@ class ObjectSink:
         assert self._stored is not None, "publish has found it"
         key, data = self._stored.key, self._content.buffer()
         if self._content.size > MAX_PUT_BYTES:
-            self._client.put(key, data)
+            self._timed(self._client.put)(key, data)
             return True
         try:
-            return self._client.replace(key, data, self._stored.version)
+            return self._timed(self._client.replace)(key, data, self._stored.version)
         except OutcomeUnknown:
             return False
 
     def _create(self, key: str, data: Buffer) -> bool:
         """Create the object; return False if it exists, perhaps by a request of this call without answer."""
         if self._content.size > MAX_PUT_BYTES:
-            self._client.put(key, data)
+            self._timed(self._client.put)(key, data)
             return True
         try:
-            return self._client.create(key, data)
+            return self._timed(self._client.create)(key, data)
         except OutcomeUnknown:
             return False
+
+    def _timed(self, write: Callable[_P, _T]) -> Callable[_P, _T]:
+        """Return a request that writes, of which `record` receives the duration."""
+        return write if self._record is None else timed(self._record, write)
 
     def _is_stored(self, existing: ObjectInfo, data: Buffer, digest: Digest) -> bool:
         """Return whether the object has the content; False if it is damaged. Raises `Collision`."""
@@ -153,8 +168,8 @@ class ObjectSink:
             return False
         self._log.error("{key} copied to {name}: it is damaged", key=existing.key, name=name)
         if self._content.size > MAX_PUT_BYTES:
-            self._client.put(existing.key, data)
-        elif not self._client.replace(existing.key, data, existing.version):
+            self._timed(self._client.put)(existing.key, data)
+        elif not self._timed(self._client.replace)(existing.key, data, existing.version):
             return False
         self.displaced = Usage(1, existing.size)
         return True

@@ -1,0 +1,1 @@
+"""Metrics: counters of all processes in shared memory, and their text for Prometheus."""

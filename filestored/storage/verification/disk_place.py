@@ -1,0 +1,123 @@
+"""A store on a disk and its buckets, for verification; and its state, the file `STATE`.
+
+The store is locked as by a daemon, so that no migration runs meanwhile (`locks`). An exclusive lock on
+``FORMAT``, which only a migration replaces, keeps a second verification out; it needs no file of its own, so
+a read-only store can be verified, too. Its state is not recorded then, and corrupt files stay.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+from filestored.digest import Algorithm
+from filestored.errors import UnusableStore, VerificationRunning
+from filestored.storage.disk import format_file
+from filestored.storage.disk.directory import StoreRoot, error_context, opened, read_format
+from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.locks import lock_shared
+from filestored.storage.disk.shards import Shards
+from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
+from filestored.storage.verification.content import Naming
+from filestored.storage.verification.disk_files import DiskFiles
+from filestored.storage.verification.state import State, parse
+
+STATE = ".verification"
+"""File of the state, in the directory of the store."""
+
+_NEXT = ".verification-next"
+_MAX_BYTES = 64 * 1024 * 1024
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class DiskPlace:
+    """The store at `path`; see `Place`."""
+
+    def __init__(self, path: str, naming: Naming | None = None, calls: Syscalls | None = None) -> None:
+        self._path = path
+        self._naming = naming or Naming()
+        self._calls = calls or Syscalls()
+
+    def buckets(self) -> Sequence[str]:
+        """See `Place`; a directory in ``buckets/`` with a ``FORMAT`` is a bucket."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(os.path.join(self._path, BUCKETS)) as entries:
+            found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return ["", *sorted(name for name in found if os.path.lexists(self._format_of(name)))]
+
+    def _format_of(self, bucket: str) -> str:
+        return os.path.join(self._path, BUCKETS, bucket, format_file.NAME)
+
+    @contextmanager
+    def opened(
+        self, bucket: str, before: float | None, chunk_bytes: int, count: Callable[[int], None]
+    ) -> Iterator[DiskFiles | None]:
+        """See `Place`."""
+        if bucket and not os.path.lexists(self._format_of(bucket)):
+            yield None
+            return
+        path = os.path.join(self._path, BUCKETS, bucket) if bucket else self._path
+        with ExitStack() as held:
+            with error_context(path, "bucket" if bucket else "store"):
+                descriptor = held.enter_context(opened(path))
+                algorithms = self._lock(descriptor)
+                root = held.enter_context(closing(StoreRoot(descriptor, self._calls)))
+                shards = held.enter_context(closing(Shards(root, self._calls)))
+            new_check, calls = self._naming.new_check, self._calls
+            yield held.enter_context(
+                closing(
+                    DiskFiles(path, root, shards, algorithms, new_check, calls, before, chunk_bytes, count)
+                )
+            )
+
+    def _lock(self, root: int) -> list[Algorithm]:
+        """Lock a store for reading; return its algorithm and the former ones. Raises `UnusableStore`."""
+        found = read_format(root, "store")
+        if found is None:
+            raise UnusableStore("nothing has ever been stored in it")
+        own = check_algorithm(found, None, self._naming.lookup)
+        lock_shared(root, found.hash, self._calls)
+        return [own, *map(self._naming.lookup, found.aliases)]
+
+    @contextmanager
+    def claimed(self) -> Iterator["DiskState"]:
+        """See `Place`."""
+        with ExitStack() as held:
+            with error_context(self._path, "store"):
+                root = held.enter_context(opened(self._path))
+                if read_format(root, "store") is None:
+                    raise UnusableStore("nothing has ever been stored in it")
+                lock = held.enter_context(
+                    closed_after(self._calls.open(format_file.NAME, FILE_FLAGS, dir_fd=root))
+                )
+            try:
+                self._calls.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise VerificationRunning(f"another process verifies {self._path}") from None
+            yield DiskState(root, self._calls)
+
+
+class DiskState:
+    """The state file in the store open as `root`; see `RecordedState`."""
+
+    def __init__(self, root: int, calls: Syscalls) -> None:
+        self._root = root
+        self._calls = calls
+
+    def load(self) -> State:
+        """See `RecordedState`."""
+        try:
+            descriptor = self._calls.open(STATE, FILE_FLAGS, dir_fd=self._root)
+        except FileNotFoundError:
+            return State()
+        with open(descriptor, "rb") as file:
+            return parse(file.read(_MAX_BYTES))
+
+    def save(self, state: State) -> None:
+        """See `RecordedState`; the file is replaced as a whole."""
+        descriptor = self._calls.open(_NEXT, _NEW_FLAGS, 0o600, dir_fd=self._root)
+        with open(descriptor, "wb") as file:
+            file.write(state.to_json())
+            file.flush()
+            self._calls.fsync(descriptor)
+        self._calls.rename(_NEXT, STATE, src_dir_fd=self._root, dst_dir_fd=self._root)

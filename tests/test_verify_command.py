@@ -1,0 +1,273 @@
+"""``filestored verify``, as an operator runs it, beside real daemons."""
+
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from filestored.digest import algorithm
+from filestored.storage.disk.layout import prepare
+from filestored.storage.verification.state import parse
+from tests.command_line import run_filestored
+from tests.daemon_process import ROOT, TIMEOUT, until
+from tests.storage.verification.verified_stores import overwrite
+
+FILES, FLIPPED = 2000, 100
+
+
+def make_store(path, count, size=40):
+    """Make a store of small files without a daemon; return their names."""
+    prepare(path, "sha256")
+    found = []
+    for number in range(count):
+        data = random.Random(number).randbytes(size + number % 100)
+        name = hashlib.sha256(data).hexdigest()
+        with open(f"{path}/{name[:2]}/{name}", "wb") as file:
+            file.write(data)
+        found.append(name)
+    return found
+
+
+def path_of(store, name):
+    return f"{store}/{name[:2]}/{name}"
+
+
+def flip(store, name, bit=0):
+    """Change one bit of a stored file."""
+    path = path_of(store, name)
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    data[bit // 8 % len(data)] ^= 1 << bit % 8
+    overwrite(path, bytes(data))
+
+
+def complaints(names):
+    reason = "its bytes do not have the sha256 of its name"
+    return {f"filestored: {name} is corrupt: {reason}; it is in quarantine" for name in names}
+
+
+def without_outcome(text):
+    """Return the lines of findings as they are named again after an interruption."""
+    return {line.removesuffix("; it is in quarantine") for line in text.splitlines()}
+
+
+@pytest.fixture
+def store(tmp_path):
+    """The path of a new store."""
+    return str(tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_100_flipped_files_of_2000_are_named_moved_and_healed_by_uploads(start_daemon, tmp_path, store):
+    names = make_store(store, FILES)
+    contents = {number: random.Random(number).randbytes(40 + number % 100) for number in range(0, FILES, 20)}
+    daemon = start_daemon("--workers", "2")
+    with requests.Session() as session:
+        for name in names[:40:20] * 3:
+            assert 200 == session.get(f"{daemon.url}files/{name}", timeout=TIMEOUT).status_code
+        for number in contents:
+            flip(store, names[number], number)
+        done = run_filestored("verify", store)
+        assert (3, complaints(names[number] for number in contents)) == (
+            done.returncode,
+            set(done.stderr.splitlines()),
+        )
+        assert (
+            done.stdout
+            == f"{store}: {FILES} files ({_size(names)}) are verified; 100 are corrupt, 0 cannot be read\n"
+        )
+        answers = [session.get(f"{daemon.url}files/{names[number]}", timeout=TIMEOUT) for number in contents]
+        assert {404} == {answer.status_code for answer in answers}
+        for number, data in contents.items():
+            assert names[number] == session.post(daemon.url, data=data, timeout=TIMEOUT).text
+            assert data == session.get(f"{daemon.url}files/{names[number]}", timeout=TIMEOUT).content
+    assert (0, "") == (run_filestored("verify", store).returncode, "")
+
+
+def _size(names):
+    from filestored.settings import format_size
+
+    return format_size(sum(40 + number % 100 for number in range(len(names))))
+
+
+def test_json_has_the_findings(store):
+    names = make_store(store, 5)
+    flip(store, names[3])
+    done = run_filestored("verify", store, "--json", "--rate", "100MiB/s")
+    found = json.loads(done.stdout)
+    assert (3, 5, 1, 0) == (done.returncode, found["files"], found["corrupt"], found["unreadable"])
+    assert [names[3]] == [*found["corrupt_files"]]
+    assert found["started"] <= found["finished"]
+
+
+def test_intact_store_is_one_line_and_status_0(store):
+    make_store(store, 1)
+    done = run_filestored("verify", store)
+    expected = f"{store}: 1 files (40 B) are verified; 0 are corrupt, 0 cannot be read\n"
+    assert (0, expected, "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_young_files_are_left_out(store):
+    names = make_store(store, 3)
+    os.utime(path_of(store, names[0]), (0, 0))
+    flip(store, names[0])
+    flip(store, names[1])
+    done = run_filestored("verify", store, "--older-than", "30d")
+    assert (3, complaints(names[:1])) == (done.returncode, set(done.stderr.splitlines()))
+
+
+def test_second_process_fails_with_one_line(store):
+    make_store(store, 1)
+    with open(f"{store}/FORMAT") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run_filestored("verify", store)
+    assert (1, f"filestored: another process verifies {store}\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        (("/nonexistent",), 1, "No such file or directory"),
+        ((ROOT,), 1, "it is not empty and has no FORMAT file"),
+        (("store", "--rate", "fast"), 2, "'fast' is not a rate; write it like 100MiB/s"),
+        (("store", "--older-than", "30"), 2, "'30' is not a duration"),
+        ((), 2, "STORE"),
+    ],
+)
+@pytest.mark.slow
+def test_invalid_arguments_are_refused(words, status, complaint):
+    done = run_filestored("verify", *words)
+    assert (status, "", True) == (done.returncode, done.stdout, complaint in done.stderr), done.stderr
+    assert status == 2 or done.stderr.count("\n") == 1
+
+
+# --- interruptions ------------------------------------------------------------------------------------------
+
+
+def start_slowly(store, **how):
+    """Start a verification that takes a minute."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "filestored.cli", "verify", store, "--rate", "100KiB/s"],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how},
+    )
+
+
+def begun_pass(store):
+    """Return the unfinished pass that is recorded, or None."""
+    try:
+        with open(f"{store}/.verification", "rb") as file:
+            return parse(file.read()).find(None)
+    except FileNotFoundError:
+        return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
+def test_interrupted_verification_continues_with_its_findings(store, number):
+    names = sorted(make_store(store, 1500))
+    flip(store, names[5])
+    flip(store, names[1490])
+    process = start_slowly(store)
+    until(lambda: (found := begun_pass(store)) and found.corrupt.count, "the first file was found")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    (first,) = complaints([names[5]])
+    if number == signal.SIGKILL:
+        assert (-9, f"{first}\n") == (process.returncode, errors)
+    else:
+        rest = "filestored: interrupted; run the same command again to continue\n"
+        assert (130, f"{first}\n{rest}") == (process.returncode, errors)
+    assert begun_pass(store).files >= 5
+    done = run_filestored("verify", store, "--json")
+    read = json.loads(done.stdout)["files"]
+    assert (3, True) == (done.returncode, read in ({1499, 1500} if number == signal.SIGKILL else {1500}))
+    assert without_outcome("\n".join(complaints([names[5], names[1490]]))) == without_outcome(done.stderr)
+    assert begun_pass(store) is None
+
+
+@pytest.mark.slow
+def test_restart_begins_anew(store):
+    names = sorted(make_store(store, 1500))
+    flip(store, names[5])
+    process = start_slowly(store)
+    until(lambda: (found := begun_pass(store)) and found.corrupt.count, "the first file was found")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT)
+    done = run_filestored("verify", store, "--restart", "--json")
+    assert (0, 1499) == (done.returncode, json.loads(done.stdout)["files"])
+
+
+def test_process_has_the_lowest_priority(store):
+    make_store(store, 1500)
+    process = start_slowly(store)
+    try:
+        until(lambda: begun_pass(store), "it has begun")
+        assert os.SCHED_IDLE == os.sched_getscheduler(process.pid)
+        assert 19 == os.getpriority(os.PRIO_PROCESS, process.pid)
+    finally:
+        process.kill()
+        process.communicate(timeout=TIMEOUT)
+
+
+# --- output -------------------------------------------------------------------------------------------------
+
+
+def test_progress_bar_is_drawn_on_a_terminal(store):
+    names = make_store(store, 3)
+    flip(store, names[1])
+    ours, theirs = pty.openpty()
+    try:
+        done = run_filestored("verify", store, capture_output=False, stdout=subprocess.PIPE, stderr=theirs)
+        drawn = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (3, True, True) == (done.returncode, "3/3" in drawn, names[1] in drawn)
+
+
+# --- images -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_images_are_compared_with_the_hash_of_their_content(start_daemon, tmp_path):
+    daemon = start_daemon("--workers", "1")
+    images = os.path.join(daemon.directory, "images")
+    blobs = os.path.join(images, "blobs")
+    from tests.daemon.test_corrupt_files import picture
+
+    with requests.Session() as session:
+        token = session.get(f"{daemon.url}imageapi/generate-token/anna/", timeout=TIMEOUT).json()["token"]
+        address = f"{daemon.url}imageapi/token/{token}/upload-image/"
+        for kind in ("PNG", "BMP"):
+            session.post(address, files={"image": (kind, picture(kind))}, timeout=TIMEOUT).raise_for_status()
+    assert (0, 2) == _verified(images)
+    paths = [f"{where}/{name}" for where, _, found in os.walk(blobs) for name in found if len(name) == 96]
+    for path in paths:
+        flip(blobs, os.path.basename(path), 3000)
+    assert (3, 2) == _verified(images)
+    assert not any(map(os.path.exists, paths))
+
+
+def _verified(images):
+    done = run_filestored("verify", images, "--json")
+    return done.returncode, json.loads(done.stdout)["files"]
+
+
+def test_store_of_another_algorithm_is_verified(store):
+    prepare(store, "md5")
+    name = algorithm("md5").digest(b"hello").hex
+    with open(path_of(store, name), "wb") as file:
+        file.write(b"hello")
+    assert 0 == run_filestored("verify", store).returncode
+    flip(store, name)
+    assert 3 == run_filestored("verify", store).returncode
