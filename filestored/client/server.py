@@ -71,7 +71,8 @@ class Server:
         """
         with self._connection() as connection:
             with self.line_errors():
-                response = connection.exchange(method, target, self._fields(fields, trusted), body)
+                path = self.address.path + target
+                response = connection.exchange(method, path, self._fields(fields, trusted), body)
                 self._lost = False
                 error = None if response.status < 300 else _refusal(response)
             if error is None:
@@ -203,6 +204,9 @@ def _reason(error: OSError | http.client.HTTPException) -> str:
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ClientError(f"{ca_file}: {error.strerror}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
