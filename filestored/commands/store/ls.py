@@ -28,8 +28,8 @@ def add_parser(commands: Any) -> None:
         commands,
         "ls",
         "Print the hashes of stored files, in ascending order: of STORE, or without it of a server. Works in "
-        "bounded memory, also while daemons serve the store; a file that is stored or deleted meanwhile may be "
-        f"missing. For a store: {OWNER}",
+        "bounded memory, also while daemons serve the store; a file that is stored or deleted meanwhile may "
+        f"be missing. For a store: {OWNER}",
         "filestored ls store --long --after 9001 --limit 20",
     )
     add_store(parser, optional=True)
