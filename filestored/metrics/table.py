@@ -61,6 +61,8 @@ FIRST_BYTE = Metric(
     "filestored_time_to_first_byte_seconds",
     _H,
     "Time from the end of the request head to the first byte of the response.",
+    ("method",),
+    (METHODS,),
 )
 DURATION = Metric(
     "filestored_request_duration_seconds",
