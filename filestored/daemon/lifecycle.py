@@ -179,6 +179,8 @@ class Daemon(Service):
             hash=self._hash_name,
             workers=self._settings.workers,
         )
+        if self._monitor is not None:
+            self._log.info("metrics on {urls}", urls=", ".join(self._monitor.urls()))
         if self._verification is not None:
             self._verification.start()
 
