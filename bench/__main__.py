@@ -85,13 +85,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="filestored beside other servers")
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round, with fewer files and connections")
-    add(
-        "--only",
-        action="append",
-        choices=names,
-        metavar="NAME",
-        help=f"only this, repeatable: {' '.join(names)}",
-    )
+    only = f"only this, repeatable: {' '.join(names)}"
+    add("--only", action="append", choices=names, metavar="NAME", help=only)
     add("--rounds", type=int, help="runs of each workload on each server (5)")
     add("--seconds", type=int, help="seconds of a run (2)")
     add("--files", type=int, help="files in the full store (1000000)")

@@ -52,20 +52,10 @@ class PendingUpload(PendingName):
     def __init__(
         self, digest: Digest, data: bytes | bytearray, on_done: Callable[[PendingName], None]
     ) -> None:
-        super().__init__(digest, on_done)
+        self.digest = digest
         self.data = data
-
-    def seal(self, backend: IBackend, flush: bool) -> None:
-        """Write the content to a new sink and seal it."""
-        self.sink = sink = backend.begin()
-        sink.write(self.data)
-        sink.seal(flush)
-
-    def publish(self) -> None:
-        """Publish the content, which is sealed."""
-        assert self.sink is not None, "it was written"
-        self.created = self.sink.publish(self.digest)
-        self.encoding = self.sink.encoding
+        self.on_done = on_done
+        self.request_id = current_request_id.get()
 
 
 class CommitBatch:
@@ -134,7 +124,10 @@ class CommitBatch:
         sealed = []
         for upload in self._uploads:
             try:
-                call_for_request(upload.request_id, upload.seal, self._backend, flush)
+                current_request_id.set(upload.request_id)
+                upload.sink = sink = self._backend.begin()
+                sink.write(upload.data)
+                sink.seal(flush)
             except Exception as error:
                 upload.error = error
             else:
@@ -143,6 +136,7 @@ class CommitBatch:
 
     def _flush(self, digests: Sequence[Digest], together: bool) -> None:
         """Make these names durable; if `together`, with all contents sealed before."""
+        current_request_id.set(b"")
         if together:
             assert self._batch_flush is not None
             self._batch_flush.flush_all()
@@ -154,7 +148,10 @@ class CommitBatch:
         published = []
         for upload in uploads:
             try:
-                call_for_request(upload.request_id, upload.publish)
+                assert upload.sink is not None, "it was written"
+                current_request_id.set(upload.request_id)
+                upload.created = upload.sink.publish(upload.digest)
+                upload.encoding = upload.sink.encoding
             except Exception as error:
                 upload.error = error
             else:

@@ -224,4 +224,6 @@ def test_abort_kills_the_child(bench):
 
 
 def test_every_event_has_a_handler():
-    assert {"state", "begin", "progress", "corrupt", "unreadable", "end", "failed"} == set(module._EVENTS)
+    assert {*["state", "begin", "progress", "corrupt", "unreadable", "unrecorded", "end", "failed"]} == set(
+        module._EVENTS
+    )

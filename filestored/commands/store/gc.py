@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
         "gc",
         "Remove leftovers of all buckets: temp files of processes that have ended, on request files in "
         "quarantine, and with --access the files that have expired. Prints a line for each. Works while "
-        "daemons serve the store. Stored files that have not expired are never removed. Unfinished multipart "
-        "uploads of an object store cannot be listed; let a rule of the service end them "
+        "daemons serve the store. Stored files that have not expired are never removed. Unfinished "
+        "multipart uploads of an object store cannot be listed; let a rule of the service end them "
         f"(AbortIncompleteMultipartUpload). {OWNER}",
         "filestored gc store --access access.toml --quarantine-older-than 90d --dry-run",
     )

@@ -2,7 +2,7 @@
 
 In: one line of JSON on stdin with the fields of `Task`. Out: events on stdout, one JSON object a line:
 ``state`` first, with the seconds until a pass is due. If it is due, ``begin``, ``progress``, ``corrupt``,
-``unreadable`` and ``end`` follow; else the process ends. ``failed`` has a reason.
+``unreadable`` and ``end`` follow; else the process ends. ``failed`` and ``unrecorded`` have a reason.
 
 The end of stdin stops it, so that it does not outlive a daemon that was killed. The next one continues.
 """
@@ -119,6 +119,10 @@ class ReportingWatcher:
     def found(self, kind: str, name: str, reason: str) -> None:
         """See `Watcher`."""
         _report(kind, name=name, reason=reason)
+
+    def unrecorded(self, reason: str) -> None:
+        """See `Watcher`."""
+        _report("unrecorded", reason=reason)
 
     def flush(self) -> None:
         """Report the files that were read since the last report."""

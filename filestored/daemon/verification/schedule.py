@@ -151,6 +151,9 @@ class VerificationSchedule:
         name = f"{store.prefix}{fields['name']}"
         self._log.error("{name} cannot be read: {reason}", name=name, reason=fields["reason"])
 
+    def _on_unrecorded(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
+        self._log.warn("the state of verification cannot be recorded: {reason}", reason=fields["reason"])
+
     def _on_end(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         store.finished, store.corrupt = float(fields["finished"]), int(fields["corrupt"])
         self._set_due(store, float(fields["due"]))
@@ -162,8 +165,10 @@ class VerificationSchedule:
 
     def _on_failed(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         self._failed = True
-        log = self._log.info if fields["running"] else self._log.error
-        log("no verification: {reason}", reason=fields["reason"])
+        if fields["running"]:
+            self._log.info("no verification: {reason}", reason=fields["reason"])
+        else:
+            self._log.error("no verification: {reason}", reason=fields["reason"])
 
     def _set_due(self, store: VerifiedStore, seconds: float) -> None:
         longest = CHECK_CORRUPT_SECONDS if store.corrupt_files else CHECK_SECONDS
@@ -183,6 +188,7 @@ _EVENTS = {
     "progress": VerificationSchedule._on_progress,
     "corrupt": VerificationSchedule._on_corrupt,
     "unreadable": VerificationSchedule._on_unreadable,
+    "unrecorded": VerificationSchedule._on_unrecorded,
     "end": VerificationSchedule._on_end,
     "failed": VerificationSchedule._on_failed,
 }
