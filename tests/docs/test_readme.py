@@ -14,6 +14,7 @@ from filestored.cli import main
 from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TIMEOUT
 from tests.docs.pages import code, commands, long_sentences, run, run_in, sentences_without_actor, text
+from tests.engine_daemons import free_port
 from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
@@ -166,6 +167,18 @@ def test_commands_of_the_client_upload_and_download(daemon, tmp_path):
     assert f"{digest}  hello.txt" == first
     assert f"{hashlib.sha256(second.encode()).hexdigest()}  second.txt" == other
     assert hello == (Path(daemon.directory) / "copy.txt").read_text()
+
+
+@pytest.mark.needs("curl")
+def test_commands_for_monitoring_show_figures_and_readiness(start_daemon):
+    """On a port that was free just now."""
+    port = str(free_port())
+    start, show = (block.replace("9101", port) for block in commands("README.md") if "9101" in block)
+    words = shlex.split(start)
+    daemon = start_daemon("--workers", "1", *words[words.index("filestored") + 1 :])
+    figures = run(show.replace("curl ", "curl -sS --fail "), daemon)
+    assert "filestored_build_info" in figures
+    assert "serve" in figures
 
 
 def test_table_of_commands_has_exactly_the_commands(capsys):
