@@ -27,6 +27,7 @@ status is 1 when one fails.
     access    each change of the access file is in force within 2 s in four workers, also for cached answers
     quota     64 uploaders on 4 workers, bucket of 100 MiB, kill -9 of all: never more; exact after a restart
     backup    P70: cp, rsync and rclone copy a daemon's data under load; each copy is restored: 0 differences
+    listing   a million files by pages, as lines and by ls: worker and ls <= +32 MiB, others' p99 <= 50 ms
     engine-kill    20 times kill -9 of either of two daemons on one bucket: nothing lost, nothing partial
     engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
     engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each
