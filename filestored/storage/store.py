@@ -155,10 +155,10 @@ class Store:
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
         self._max_entries = _max_entries(backend)
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
-        self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
+        limits = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
+        self._admission = limits
+        commits = make_commits(backend, threads.commit, health, limits.update_free_space, call_soon, metrics)
         self._usage = UsageCount(backend, threads.list)
-        on_free_space = self._admission.update_free_space
-        commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
