@@ -185,6 +185,8 @@ class Daemon(Service):
             workers=self._settings.workers,
             **_duration_since(began),
         )
+        if self._monitor is not None:
+            self._log.info("metrics on {urls}", urls=", ".join(self._monitor.urls()))
         if self._verification is not None:
             self._verification.start()
 

@@ -26,9 +26,10 @@ _REQUESTS = {
     for status, text in enumerate(STATUSES, 1)
 }
 _DURATIONS = {method: place(table.DURATION, method) for method in METHODS}
+_FIRST_BYTES = {method: place(table.FIRST_BYTE, method) for method in METHODS}
 _UPLOADS = {result: place(table.UPLOADS, result) for result in RESULTS}
 _REFUSALS = {reason: place(table.REFUSALS, reason) for reason in REASONS}
-_RECEIVED, _SENT, _FIRST_BYTE = map(place, (table.RECEIVED, table.SENT, table.FIRST_BYTE))
+_RECEIVED, _SENT = map(place, (table.RECEIVED, table.SENT))
 _CONNECTIONS, _CONNECTIONS_MADE = place(table.CONNECTIONS), place(table.CONNECTIONS_MADE)
 _COMMIT_QUEUE, _IN_PROGRESS = place(table.COMMIT_QUEUE), place(table.UPLOADS_IN_PROGRESS)
 
@@ -67,7 +68,7 @@ class Recorder:
         cells[_SENT] += sent
         self._observe(_DURATIONS[name], seconds)
         if first_byte is not None:
-            self._observe(_FIRST_BYTE, first_byte)
+            self._observe(_FIRST_BYTES[name], first_byte)
         if status >= 400:
             self._refused(refusal or refusal_of(status))
 

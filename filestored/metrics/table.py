@@ -61,6 +61,8 @@ FIRST_BYTE = Metric(
     "filestored_time_to_first_byte_seconds",
     _H,
     "Time from the end of the request head to the first byte of the response.",
+    ("method",),
+    (METHODS,),
 )
 DURATION = Metric(
     "filestored_request_duration_seconds",
@@ -152,7 +154,9 @@ VERIFY_FINISHED = Metric(
     "End of the last verification, in seconds since the epoch; 0 before the first one.",
 )
 VERIFY_LAST_CORRUPT = Metric(
-    "filestored_verify_last_corrupt_files", _G, "Corrupt files that the last verification has found."
+    "filestored_verify_last_corrupt_files",
+    _G,
+    "Corrupt files of the last verification that were not uploaded again.",
 )
 
 OF_DAEMON = (

@@ -24,7 +24,7 @@ from filestored.metrics.table import (
 Histogram = tuple[list[int], float]
 """The counts of all buckets, each without the lower ones, and the sum of the values in seconds."""
 
-_OF_HITS: dict[str, Labels] = {FIRST_BYTE.name: (), DURATION.name: ("GET",)}
+_OF_HITS: dict[str, Labels] = {FIRST_BYTE.name: ("GET",), DURATION.name: ("GET",)}
 
 
 class Totals:

@@ -1,12 +1,19 @@
 """Verification in the background of real daemons: findings, continuation, ends with the daemon."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
+from dataclasses import asdict
 
 import requests
 
-from tests.daemon_process import TIMEOUT, children, read, until
-from tests.test_verify_command import begun_pass, flip, make_store
+from filestored.daemon.verification.process import CHILD_MODULE
+from filestored.daemon.verification.task import Task
+from tests.command_line import run_filestored
+from tests.daemon_process import ROOT, TIMEOUT, children, read, until
+from tests.test_verify_command import begun_pass, flip, make_store, path_of
 
 CONTENT = b"a small file"
 
@@ -66,3 +73,38 @@ def test_child_ends_with_a_daemon_that_is_killed(start_daemon, tmp_path):
     daemon.process.wait()
     until(lambda: not os.path.exists(f"/proc/{child}"), "the child has ended")
     assert begun_pass(store)
+
+
+def test_corrupt_files_of_the_last_pass_count_until_they_are_uploaded_again(tmp_path):
+    store = str(tmp_path / "store")
+    names = make_store(store, 3)
+    contents = {name: bytes_of(path_of(store, name)) for name in names}
+    for name in names[:2]:
+        flip(store, name)
+    assert 3 == run_filestored("verify", store).returncode
+    assert (2, {*names[:2]}) == corrupt_files(store)
+    for name, still_corrupt in zip(names, ({names[1]}, set()), strict=False):
+        with open(path_of(store, name), "wb") as file:
+            file.write(contents[name])
+        assert (len(still_corrupt), still_corrupt) == corrupt_files(store)
+
+
+def bytes_of(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def corrupt_files(store):
+    """Return the number and the names of corrupt files that a child reports which is not due."""
+    task = Task(store, every=86_400.0, rate=1 << 20, timeout=10.0)
+    done = subprocess.run(
+        [sys.executable, "-m", CHILD_MODULE],
+        cwd=ROOT,
+        input=json.dumps(asdict(task)) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    state = json.loads(done.stdout)
+    return state["corrupt"], set(state["corrupt_files"])

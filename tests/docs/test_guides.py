@@ -22,7 +22,17 @@ GUIDES = (
 
 PAGES = [f"docs/{name}.md" for name in GUIDES]
 OTHER_OPTIONS = {
-    *("cacert", "delete", "dry-run", "exclude", "fail-with-body", "reload", "update"),
+    *(
+        "allow-downgrades",
+        "cacert",
+        "delete",
+        "dry-run",
+        "exclude",
+        "fail-with-body",
+        "reload",
+        "stop-timeout",
+        "update",
+    ),
     *("chroot", "gid", "logfile", "nodaemon", "pidfile", "rundir", "syslog", "uid"),
 }
 """Options of other programs, and of twistd."""

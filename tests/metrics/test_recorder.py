@@ -43,7 +43,7 @@ def test_response_is_counted_by_method_and_class_of_status(counted):
     assert {
         ("requests_total", "POST", "2xx"): 1,
         ("response_sent_bytes_total",): 64,
-        ("time_to_first_byte_seconds",): 1,
+        ("time_to_first_byte_seconds", "POST"): 1,
         ("request_duration_seconds", "POST"): 1,
     } == counted.changed()
 
@@ -102,14 +102,14 @@ def test_hit_is_counted_at_once_and_gets_its_duration_later(counted):
     expected = {
         ("requests_total", "GET", "2xx"): 2,
         ("response_sent_bytes_total",): 150,
-        ("time_to_first_byte_seconds",): 2,
+        ("time_to_first_byte_seconds", "GET"): 2,
         ("request_duration_seconds", "GET"): 2,
     }
     assert expected == counted.changed()
-    assert [0] * (BUCKETS - 1) + [2] == counted.totals.histogram(table.FIRST_BYTE)[0]
+    assert [0] * (BUCKETS - 1) + [2] == counted.totals.histogram(table.FIRST_BYTE, ("GET",))[0]
     counted.recorder.time_hits()
     assert expected == counted.changed()
-    assert 0 == counted.totals.histogram(table.FIRST_BYTE)[0][-1]
+    assert 0 == counted.totals.histogram(table.FIRST_BYTE, ("GET",))[0][-1]
     assert 0 < counted.totals.histogram(table.DURATION, ("GET",))[1]
 
 
