@@ -22,10 +22,8 @@ def run_filestored(
     return subprocess.run(
         [*wrap, sys.executable, *program, *words],
         env={**os.environ, "PYTHONPATH": ROOT, **dict(environment)},
-        text=True,
-        timeout=TIMEOUT,
         check=False,
-        **{"capture_output": True, **how},
+        **{"capture_output": True, "text": True, "timeout": TIMEOUT, **how},
     )
 
 
