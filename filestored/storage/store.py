@@ -104,11 +104,6 @@ def _max_fast_read(backend: IBackend) -> float:
     return MAX_READ_SECONDS if INonBlockingOpen.providedBy(backend) else inf
 
 
-def _max_entries(backend: IBackend) -> int:
-    """Return the maximum number of files that one job lists."""
-    return MAX_ENTRIES_OF_A_DISK if INonBlockingOpen.providedBy(backend) else MAX_ENTRIES
-
-
 def _ignore(failure: Failure) -> None:
     """Handle a failure that is reported elsewhere."""
 
@@ -307,7 +302,8 @@ class Store:
     async def _entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
         """List the files in several jobs: the reactor's thread runs between them."""
         found: list[StoredFileInfo] = []
-        max_entries = _max_entries(self._backend)
+        is_disk = INonBlockingOpen.providedBy(self._backend)
+        max_entries = MAX_ENTRIES_OF_A_DISK if is_disk else MAX_ENTRIES
         while wanted := min(limit - len(found), max_entries):
             step = await self._threads.list(self._backend.entries, after, wanted)
             found += step
