@@ -84,7 +84,8 @@ def test_haproxy_accepts_the_check_of_readiness(tmp_path):
     (lines,) = [block for block in code(PAGE, "text") if "httpchk" in block]
     path = tmp_path / "haproxy.cfg"
     timeouts = "".join(f" timeout {kind} 5s\n" for kind in ("connect", "client", "server"))
-    path.write_text(f"defaults\n mode http\n{timeouts}backend files\n{lines}")
+    frontend = "frontend all\n bind 127.0.0.1:9000\n default_backend files\n"
+    path.write_text(f"defaults\n mode http\n{timeouts}{frontend}backend files\n{lines}")
     done = subprocess.run(
         ["haproxy", "-c", "-f", path], capture_output=True, text=True, timeout=30, check=False
     )
