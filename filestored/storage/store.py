@@ -153,12 +153,11 @@ class Store:
             alsoProvides(self, ISyncOpen)
         self._health = health = health or Health()
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
-        self._max_entries = _max_entries(backend)
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
-        self._usage = UsageCount(backend, threads.list)
         on_free_space = self._admission.update_free_space
         commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
+        self._usage = UsageCount(backend, threads.list)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
@@ -304,7 +303,8 @@ class Store:
     async def _entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
         """List the files in several jobs: the reactor's thread runs between them."""
         found: list[StoredFileInfo] = []
-        while wanted := min(limit - len(found), self._max_entries):
+        max_entries = _max_entries(self._backend)
+        while wanted := min(limit - len(found), max_entries):
             step = await self._threads.list(self._backend.entries, after, wanted)
             found += step
             if len(step) < wanted:
