@@ -28,6 +28,7 @@ status is 1 when one fails.
     quota     64 uploaders on 4 workers, bucket of 100 MiB, kill -9 of all: never more; exact after a restart
     backup    P70: cp, rsync and rclone copy a daemon's data under load; each copy is restored: 0 differences
     packages  P27: the Debian package is upgraded under load: 0 failed; a purge leaves only the data (root)
+    container  P27: the image in podman as process 1, read-only: workers killed, stop: no zombie (root)
     engine-kill    20 times kill -9 of either of two daemons on one bucket: nothing lost, nothing partial
     engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
     engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each
