@@ -22,6 +22,7 @@ for _ in range(times):
     recorder.connection_made()
     recorder.hits.add(10)
     recorder.hits.write()
+    recorder.hits.add_durations()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """A process that counts, and is killed as soon as it has."""
