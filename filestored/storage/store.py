@@ -104,11 +104,6 @@ def _max_fast_read(backend: IBackend) -> float:
     return MAX_READ_SECONDS if INonBlockingOpen.providedBy(backend) else inf
 
 
-def _max_entries(backend: IBackend) -> int:
-    """Return the maximum number of files that one job lists."""
-    return MAX_ENTRIES_OF_A_DISK if INonBlockingOpen.providedBy(backend) else MAX_ENTRIES
-
-
 def _ignore(failure: Failure) -> None:
     """Handle a failure that is reported elsewhere."""
 
@@ -153,12 +148,11 @@ class Store:
             alsoProvides(self, ISyncOpen)
         self._health = health = health or Health()
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
-        self._max_entries = _max_entries(backend)
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
-        self._usage = UsageCount(backend, threads.list)
         on_free_space = self._admission.update_free_space
         commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
+        self._usage = UsageCount(backend, threads.list)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
@@ -308,7 +302,9 @@ class Store:
     async def _entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
         """List the files in several jobs: the reactor's thread runs between them."""
         found: list[StoredFileInfo] = []
-        while wanted := min(limit - len(found), self._max_entries):
+        is_disk = INonBlockingOpen.providedBy(self._backend)
+        max_entries = MAX_ENTRIES_OF_A_DISK if is_disk else MAX_ENTRIES
+        while wanted := min(limit - len(found), max_entries):
             step = await self._threads.list(self._backend.entries, after, wanted)
             found += step
             if len(step) < wanted:
