@@ -70,6 +70,17 @@ MAX_SIZE = 5 * 1024**3
 """Default maximum size of an upload in bytes."""
 
 
+MAX_ENTRIES_OF_A_DISK = 250
+"""Maximum number of files that one job lists on a disk.
+
+While a million files were listed on two busy processors, the p99 of other requests was 9 ms with 250, and
+39 ms with 1,000: a job holds the interpreter's lock for most of its time.
+"""
+
+MAX_ENTRIES = 1000
+"""The same for an object store, which returns so many at once."""
+
+
 @dataclass(slots=True)
 class Statistics:
     """Counters of one store since it was opened."""
@@ -139,9 +150,9 @@ class Store:
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
-        self._usage = UsageCount(backend, threads.list)
         on_free_space = self._admission.update_free_space
         commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
+        self._usage = UsageCount(backend, threads.list)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
@@ -175,7 +186,9 @@ class Store:
             if self._metrics is not None:
                 self._metrics.upload_counted(None)
             raise
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         self._commits.commit(upload)
         return done
 
@@ -202,7 +215,9 @@ class Store:
         self._admission.admit(length)
         if (preparation := self._commits.prepare()) is not None:
             preparation.addErrback(_ignore)  # the commit reports it
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         return Upload(
             self._hashing(expected),
             self._commits,
@@ -263,7 +278,7 @@ class Store:
 
     def entries(self, after: Digest | None = None, limit: int = 1000) -> "Deferred[list[StoredFileInfo]]":
         """See `IStore.entries`."""
-        return Deferred.fromCoroutine(self._list(self._threads.list(self._backend.entries, after, limit)))
+        return Deferred.fromCoroutine(self._list(Deferred.fromCoroutine(self._entries(after, limit))))
 
     def usage(self) -> "Deferred[Usage]":
         """See `IStore.usage`."""
@@ -283,6 +298,19 @@ class Store:
             yield
         finally:
             self.users -= 1
+
+    async def _entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
+        """List the files in several jobs: the reactor's thread runs between them."""
+        found: list[StoredFileInfo] = []
+        is_disk = INonBlockingOpen.providedBy(self._backend)
+        max_entries = MAX_ENTRIES_OF_A_DISK if is_disk else MAX_ENTRIES
+        while wanted := min(limit - len(found), max_entries):
+            step = await self._threads.list(self._backend.entries, after, wanted)
+            found += step
+            if len(step) < wanted:
+                break
+            after = step[-1].digest
+        return found
 
     async def _list(self, listed: "Deferred[_T]") -> _T:
         """Await a list or a count; classify its errors."""
@@ -357,11 +385,6 @@ class Store:
         """Remove the name; return the current digest, and whether it was stored. Blocking."""
         current = self._resolve(digest)
         return current, self._backend.delete(current)
-
-    def _upload_began(self) -> None:
-        self.uploads_in_flight += 1
-        if self._metrics is not None:
-            self._metrics.upload_began()
 
     def _upload_ended(self, stored: UploadResult | None) -> None:
         self.uploads_in_flight -= 1
