@@ -19,10 +19,12 @@ from bench import (
     idle,
     large_store,
     machine,
+    metrics,
     parallel_uploads,
     report,
 )
 from bench.chart import draw
+from bench.costs import Costs
 from bench.cpu_affinity import Cores
 from bench.environment import ALL, Environment, missing
 from bench.idle import Footprint
@@ -57,7 +59,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if chosen.engine or chosen.engine_memory:
             return _print_engine(environment, chosen)
         if chosen.access:
-            return _print_access(environment, chosen)
+            return _print_costs(environment, chosen, access.COSTS, (report.ACCESS_BEGIN, report.ACCESS_END))
+        if chosen.metrics:
+            return _print_costs(
+                environment, chosen, metrics.COSTS, (report.METRICS_BEGIN, report.METRICS_END)
+            )
         sections, results = _measure(environment, chosen)
         text = "\n\n".join(sections)
         print(text, flush=True)
@@ -79,13 +85,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="filestored beside other servers")
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round, with fewer files and connections")
-    add(
-        "--only",
-        action="append",
-        choices=names,
-        metavar="NAME",
-        help=f"only this, repeatable: {' '.join(names)}",
-    )
+    only = f"only this, repeatable: {' '.join(names)}"
+    add("--only", action="append", choices=names, metavar="NAME", help=only)
     add("--rounds", type=int, help="runs of each workload on each server (5)")
     add("--seconds", type=int, help="seconds of a run (2)")
     add("--files", type=int, help="files in the full store (1000000)")
@@ -97,6 +98,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="where to work, on the disk to be measured (the directory for temporary files)",
     )
     add("--access", action="store_true", help="only the cost of access control, quotas and expiry")
+    add("--metrics", action="store_true", help="only the cost of --metrics")
     _add_engine_options(parser)
     add("--write", action="store_true", help="put report and chart into docs/")
     chosen = parser.parse_args(words)
@@ -164,18 +166,20 @@ def _print_engine(environment: Environment, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _print_access(environment: Environment, chosen: argparse.Namespace) -> int:
-    """Run the measurements of access control and print them; returns the exit status."""
-    results = access.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
+def _print_costs(
+    environment: Environment, chosen: argparse.Namespace, costs: Costs, marks: tuple[str, str]
+) -> int:
+    """Run the measurements of an option and print them; returns the exit status."""
+    results = costs.compare(environment, rounds=chosen.rounds, seconds=chosen.seconds, log=_print)
     sections = [
         f"- {machine.machine()}; {machine.date()}.\n- {machine.load_warning()}",
         f"- Rounds: {chosen.rounds}, of {chosen.seconds} s a run.",
-        *(report.access(each, access.MAX_RATIOS.get(each.workload.name)) for each in results),
+        *(report.option_costs(each, costs.max_ratios.get(each.workload.name)) for each in results),
     ]
     text = "\n\n".join(sections)
     print(text, flush=True)
     if chosen.write:
-        _write(text, (report.ACCESS_BEGIN, report.ACCESS_END))
+        _write(text, marks)
     return 0
 
 

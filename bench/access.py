@@ -4,17 +4,12 @@ Each server is a daemon of its own over the same store. Downloads ask for files 
 and without a token; uploads go into buckets with a quota, with a lifetime, with both and with neither.
 """
 
-from bench.environment import Environment
+from bench.costs import Costs
 from bench.request_mixes import AGENT_HEADS
-from bench.rounds import Log, Result, run_rounds
-from bench.servers.base import Server
 from bench.servers.filestored import Filestored
 from bench.servers.filestored_access import Both, Expiry, Guarded, Quota
 from bench.workloads import Workload, download_requests, small_uploads
 
-KINDS: tuple[tuple[type[Server], int], ...] = tuple(
-    (kind, 1) for kind in (Filestored, Guarded, Quota, Expiry, Both)
-)
 PLAIN, GUARDED = Filestored.name, Guarded.name
 
 MAX_RATIOS = {"access-get-4k": 1.1, "access-get-4k-uncached": 1.1}
@@ -43,19 +38,4 @@ WORKLOADS = (
 )
 """The rows, in the order of the report."""
 
-
-def compare(environment: Environment, *, rounds: int, seconds: float, log: Log) -> list[Result]:
-    """Run all rows in interleaved rounds. Raises `RuntimeError` when a daemon does not start."""
-    environment.create_store()
-    absent = environment.start_servers([kind.name for kind, _ in KINDS], KINDS)
-    if absent:
-        raise RuntimeError(absent[0])
-    results = []
-    for workload in WORKLOADS:
-        log(workload.title)
-        results.append(
-            run_rounds(
-                workload, environment.running, environment.cores, rounds=rounds, seconds=seconds, log=log
-            )
-        )
-    return results
+COSTS = Costs((Filestored, Guarded, Quota, Expiry, Both), WORKLOADS, MAX_RATIOS)

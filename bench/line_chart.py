@@ -14,16 +14,17 @@ MARGIN = 16
 PLOT_WIDTH = WIDTH // 2 - 2 * MARGIN - 44
 PLOT_HEIGHT = 110
 TOP = 56
-HEAD = 44
-"""Height of the title and the legend of a chart."""
+HEAD = 60
+"""Height of the title and of two rows of the legend of a chart."""
 CHART_HEIGHT = HEAD + PLOT_HEIGHT + 36
 SCALE_LABELS = 44
 """Width of the labels of the scale."""
 GRID = "#d9dfe6"
 COLOURS = ("#0b7a75", "#d1495b", "#3d5a98", "#c77f00", "#7b4b94", "#5a6b7b", "#2e8b57", "#a0522d")
 """Colours of lines, dark enough on white."""
-GLYPH = 6.2
+GLYPH = 6.0
 """Mean width of a character of the legend."""
+LEGEND_ROW = 15
 
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
@@ -89,7 +90,7 @@ def _chart(chart: Chart, x: float, y: float, seconds: float) -> Iterator[str]:
         )
         yield text(left - 6, height + 4, format_value(end * part, chart.unit), size=10, anchor="end")
     yield from _time_labels(left, top + PLOT_HEIGHT + 16, seconds)
-    for number, line in enumerate(chart.lines):
+    for number, line in reversed([*enumerate(chart.lines)]):  # the first one lies above the others
         places = [
             f"{left + at / seconds * PLOT_WIDTH:.1f},{top + PLOT_HEIGHT * (1 - value / end):.1f}"
             for at, value in line.points
@@ -102,11 +103,15 @@ def _chart(chart: Chart, x: float, y: float, seconds: float) -> Iterator[str]:
 
 
 def _legend(names: Sequence[str], x: float, y: float) -> Iterator[str]:
+    at = x
     for number, name in enumerate(names):
+        width = 13 + len(name) * GLYPH + 8
+        if at + width > x + SCALE_LABELS + PLOT_WIDTH:
+            at, y = x, y + LEGEND_ROW
         colour = COLOURS[number % len(COLOURS)]
-        yield f'<rect x="{x:.1f}" y="{y - 8:.1f}" width="9" height="9" rx="2" fill="{colour}"/>'
-        yield text(x + 13, y, name, size=10)
-        x += 13 + len(name) * GLYPH + 8
+        yield f'<rect x="{at:.1f}" y="{y - 8:.1f}" width="9" height="9" rx="2" fill="{colour}"/>'
+        yield text(at + 13, y, name, size=10)
+        at += width
 
 
 def _time_labels(left: float, y: float, seconds: float) -> Iterator[str]:

@@ -20,6 +20,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Lines of the document between which a run writes."""
 
 ACCESS_BEGIN, ACCESS_END = "<!-- access: begin -->", "<!-- access: end -->"
+METRICS_BEGIN, METRICS_END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 """The same for runs with an access file."""
 
 ENGINE_BEGIN, ENGINE_END = "<!-- engine: begin -->", "<!-- engine: end -->"
@@ -48,8 +49,8 @@ def comparison(result: Result) -> str:
     return "\n".join([f"### {workload.title}\n", table(head, rows), *failures])
 
 
-def access(result: Result, max_ratio: float | None) -> str:
-    """One row of the measurement of access control: CPU time per request, beside that of one server.
+def option_costs(result: Result, max_ratio: float | None) -> str:
+    """One row of the measurement of an option: CPU time per request, beside that of one server.
 
     `max_ratio` is the goal of all others.
     """

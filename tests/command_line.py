@@ -6,14 +6,27 @@ import sys
 
 from tests.daemon_process import ROOT, TIMEOUT
 
+_AS_ANOTHER_USER = """
+import os, sys
+from filestored.cli import main
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(1), os.setuid(1)
+sys.exit(main(sys.argv[1:]))
+"""
 
-def run_filestored(*words: str, wrap=(), environment=(), **how) -> "subprocess.CompletedProcess[str]":
+
+def run_filestored(
+    *words: str, wrap=(), environment=(), program=("-m", "filestored.cli"), **how
+) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end; `wrap` is a command that runs it, `environment` has more variables."""
     return subprocess.run(
-        [*wrap, sys.executable, "-m", "filestored.cli", *words],
+        [*wrap, sys.executable, *program, *words],
         env={**os.environ, "PYTHONPATH": ROOT, **dict(environment)},
-        text=True,
-        timeout=TIMEOUT,
         check=False,
-        **{"capture_output": True, **how},
+        **{"capture_output": True, "text": True, "timeout": TIMEOUT, **how},
     )
+
+
+def run_as_another_user(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as another user if this process may do that, which is root."""
+    return run_filestored(*words, program=("-c", _AS_ANOTHER_USER))

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from glob import glob
 
@@ -17,8 +15,8 @@ from filestored import account_admin
 from filestored.errors import UnusableStore
 from filestored.images import directory as image_directory
 from tests.balanced_daemons import IMAGES, start_on_engine
-from tests.command_line import run_filestored
-from tests.daemon_process import ROOT, TIMEOUT
+from tests.command_line import run_as_another_user, run_filestored
+from tests.daemon_process import TIMEOUT
 from tests.images.image_client import Client, png
 from tests.seaweedfs import NEEDS
 
@@ -225,23 +223,8 @@ def test_records_made_by_root_belong_to_the_owner_of_the_directory(owned):
     assert [0o700, 0o400] == [stat.S_IMODE(os.stat(path).st_mode) for path in made]
 
 
-AS_ANOTHER_USER = """
-import os, sys
-from filestored.cli import main
-if os.geteuid() == 0:
-    os.setgroups([]), os.setgid(1), os.setuid(1)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_another_user_is_refused_with_one_line(owned):
     target = owned if os.geteuid() == 0 else "/etc"
-    done = subprocess.run(
-        [sys.executable, "-c", AS_ANOTHER_USER, "account", "list", "--images", target],
-        env={**os.environ, "PYTHONPATH": ROOT},
-        text=True,
-        check=False,
-        capture_output=True,
-    )
+    done = run_as_another_user("account", "list", "--images", target)
     assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert done.stderr.startswith(f"filestored: the directory {target} cannot be used: ")

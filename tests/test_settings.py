@@ -10,9 +10,11 @@ from filestored.settings import (
     format_duration,
     parse_count,
     parse_duration,
+    parse_interval,
     parse_level,
     parse_pixels,
     parse_proxy,
+    parse_rate,
     parse_seconds,
     parse_size,
     parse_workers,
@@ -53,6 +55,21 @@ def test_any_text_parses_as_a_size_or_raises_value_error(text):
         assert parse_size(text) > 0
     except ValueError as error:
         assert str(error)  # noqa: PT017  # either is right, depending on the text
+
+
+@pytest.mark.parametrize("text", ["100MiB/s", "100MiB", " 100 mib/S "])
+def test_rate_is_a_size_with_or_without_a_time(text):
+    assert 100 * 2**20 == parse_rate(text)
+
+
+@pytest.mark.parametrize("text", ["", "/s", "0", "fast", "100MiB/m", "100MiB/s/s"])
+def test_invalid_rate_is_refused(text):
+    with pytest.raises(ValueError, match="is not a rate; write it like 100MiB/s"):
+        parse_rate(text)
+
+
+def test_interval_of_zero_means_never():
+    assert (None, 86_400.0) == (parse_interval("0"), parse_interval("1d"))
 
 
 DURATIONS = {

@@ -11,9 +11,11 @@ import select
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from filestored.client.address import PORTS, ServerAddress
+from filestored.client.errors import TransferError
 
 CONNECT_SECONDS = 10.0
 """Maximum time for a new connection."""
@@ -45,66 +47,72 @@ class Body(Protocol):
 
 
 class ClientSocket:
-    """Socket of a connection, whose input can be polled."""
+    """Socket of a connection, whose input can be polled; it never blocks, but waits by poll(2)."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._socket.settimeout(STALL_SECONDS)
+        self._socket.setblocking(False)
         self._received = bytearray()
         self._ended = False
+        self._answer_seconds = STALL_SECONDS
         self.sends_files = not isinstance(connected, ssl.SSLSocket)
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes."""
-        self._socket.sendall(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._send(rest, select.POLLOUT) :]
 
     def send_block(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes of a body. Raises `ResponseArrived`."""
-        self._check()
-        self._socket.sendall(data)
+        rest = memoryview(data)
+        while rest:
+            self._check()
+            rest = rest[self._send(rest, select.POLLIN | select.POLLOUT) :]
 
     def send_file(self, descriptor: int, offset: int, size: int) -> int:
-        """Send bytes of a file; return their number. Raises `ResponseArrived`."""
-        self._check()
+        """Send bytes of a file; return their number, 0 at its end. Raises `ResponseArrived`."""
         while True:
+            self._check()
             try:
                 return os.sendfile(self._socket.fileno(), descriptor, offset, size)
             except BlockingIOError:
-                self._wait()
+                self._wait(select.POLLIN | select.POLLOUT, STALL_SECONDS)
 
     def wait_for_continue(self) -> None:
         """Wait for ``100 Continue``, for a while. Raises `ResponseArrived` for a response."""
-        if self.poll(EXPECT_SECONDS):
-            raise ResponseArrived
+        if self._is_ready(select.POLLIN, EXPECT_SECONDS):
+            self._check()
 
-    def poll(self, seconds: float = 0.0) -> bool:
-        """Receive what arrives within `seconds`; return whether a response has begun, or the input ended.
+    def poll(self) -> bool:
+        """Receive what has arrived; return whether a response has begun, or the input ended.
 
         Interim responses are dropped.
         """
-        self._socket.settimeout(seconds)
         try:
             data = self._socket.recv(RECEIVE_BYTES)
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            return self._has_response()
-        finally:
-            self._socket.settimeout(STALL_SECONDS)
+        except _WOULD_BLOCK:
+            return bool(self._received) and self._has_response()
         self._ended = self._ended or not data
         self._received += data
         return self._has_response()
 
     def wait_longer(self) -> None:
         """Allow more time for the response to an upload."""
-        self._socket.settimeout(ANSWER_SECONDS)
+        self._answer_seconds = ANSWER_SECONDS
 
     def recv_into(self, buffer: memoryview) -> int:
         """Receive bytes into a buffer; return their number."""
-        if not self._received:
-            return self._socket.recv_into(buffer)
-        size = min(len(buffer), len(self._received))
-        buffer[:size] = self._received[:size]
-        del self._received[:size]
-        return size
+        if self._received:
+            size = min(len(buffer), len(self._received))
+            buffer[:size] = self._received[:size]
+            del self._received[:size]
+            return size
+        while True:
+            try:
+                return self._socket.recv_into(buffer)
+            except _WOULD_BLOCK:
+                self._wait(select.POLLIN, self._answer_seconds)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return the input as a file, for `http.client`."""
@@ -112,26 +120,33 @@ class ClientSocket:
 
     def shut_down(self) -> None:
         """End sending and receiving, also of another thread."""
-        try:
+        with suppress(OSError):  # it is closed
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it is closed
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
 
+    def _send(self, data: memoryview, events: int) -> int:
+        """Send some bytes, or wait for these events; return the number of bytes sent."""
+        try:
+            return self._socket.send(data)
+        except _WOULD_BLOCK:
+            self._wait(events, STALL_SECONDS)
+            return 0
+
     def _check(self) -> None:
         if self.poll():
             raise ResponseArrived
 
-    def _wait(self) -> None:
-        """Wait until bytes can be sent, or a response arrives."""
+    def _wait(self, events: int, seconds: float) -> None:
+        if not self._is_ready(events, seconds):
+            raise TimeoutError
+
+    def _is_ready(self, events: int, seconds: float) -> bool:
         poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN | select.POLLOUT)
-        if not poll.poll(STALL_SECONDS * 1000):
-            raise TimeoutError("timed out")
-        self._check()
+        poll.register(self._socket.fileno(), events)
+        return bool(poll.poll(seconds * 1000))
 
     def _has_response(self) -> bool:
         while self._received.startswith(b"HTTP/1.1 1"):
@@ -140,6 +155,9 @@ class ClientSocket:
                 return self._ended
             del self._received[: end + 4]
         return bool(self._received) or self._ended
+
+
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class _RawReader(io.RawIOBase):
@@ -170,7 +188,8 @@ class Connection(http.client.HTTPConnection):
         self._address = address
         self._context = context
         self.line: ClientSocket | None = None
-        self._reusable = True
+        self._body_sent = True
+        self._response: http.client.HTTPResponse | None = None
 
     def connect(self) -> None:
         """Open the connection. Raises `OSError`."""
@@ -184,17 +203,26 @@ class Connection(http.client.HTTPConnection):
 
         Raises `OSError` and `http.client.HTTPException`, and errors of the body.
         """
+        self._response, self._body_sent = None, True
         self.putrequest(method, target)
         for name, value in {**fields, **(body.fields if body else {})}.items():
             self.putheader(name, value)
         self.endheaders()
         if body is not None and self.line is not None:
             self._send(body, self.line)
-        return self.getresponse()
+        self._response = self.getresponse()
+        if self._response.status < 300 and not self._body_sent:
+            raise TransferError("the server has responded before it got all bytes")
+        return self._response
 
     def is_usable(self) -> bool:
         """Return whether an idle connection can be used for another request."""
-        return self.line is not None and self.sock is not None and self._reusable and not self.line.poll()
+        return self.line is not None and not self.line.poll()
+
+    def is_finished(self) -> bool:
+        """Return whether the last request and its response are complete, and the connection is open."""
+        received = self._response is not None and self._response.isclosed()
+        return received and self._body_sent and self.sock is not None
 
     def shut_down(self) -> None:
         """End the request of another thread with an error."""
@@ -203,10 +231,10 @@ class Connection(http.client.HTTPConnection):
 
     def _send(self, body: Body, line: ClientSocket) -> None:
         """Send a body, unless a response comes before its end."""
-        self._reusable = False
+        self._body_sent = False
         try:
             body.send(line)
-            self._reusable = True
+            self._body_sent = True
         except ResponseArrived:
             return
         except (ConnectionError, TimeoutError, ssl.SSLError):

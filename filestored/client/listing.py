@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import quote
 
-from filestored.client.errors import TransferError
+from filestored.client.errors import TransferError, printable
 from filestored.client.server import Server
 
 PAGE_FILES = 1000
@@ -18,6 +19,10 @@ class ListedFile(NamedTuple):
     size: int
     modified: str
 
+    def to_json(self) -> str:
+        """Return the entry as the server sends it."""
+        return json.dumps(self._asdict())
+
 
 def list_files(server: Server, path: str, after: str = "", limit: int | None = None) -> Iterator[ListedFile]:
     """Yield the files of a bucket, whose path begins with a slash or is empty, in ascending order of hashes.
@@ -27,7 +32,7 @@ def list_files(server: Server, path: str, after: str = "", limit: int | None = N
     left = limit
     while left is None or left > 0:
         size = PAGE_FILES if left is None else min(left, PAGE_FILES)
-        query = f"limit={size}" + (f"&after={after}" if after else "")
+        query = f"limit={size}" + (f"&after={quote(after)}" if after else "")
         target = f"{path}/files/?{query}"
         files, following = _page(server.repeated(lambda: server.read("GET", target)))  # noqa: B023  # called at once
         yield from files
@@ -48,4 +53,5 @@ def _page(data: bytes) -> tuple[list[ListedFile], str | None]:
 
 
 def _file(found: dict[str, object]) -> ListedFile:
-    return ListedFile(str(found["hash"]), int(str(found["size"])), str(found["modified"]))
+    texts = printable(str(found["hash"])), printable(str(found["modified"]))
+    return ListedFile(texts[0], int(str(found["size"])), texts[1])

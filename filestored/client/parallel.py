@@ -30,7 +30,6 @@ def in_order(
         raise
     finally:
         pool.shutdown()
-        server.close()
 
 
 def _outcome(future: Future[_R]) -> _R | FilestoredError | OSError:

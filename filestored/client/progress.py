@@ -78,7 +78,7 @@ class NoProgress:
 
     def print_above(self, line: str, stream: TextIO) -> None:
         """Write a line."""
-        stream.write(f"{line}\n")
+        stream.write(f"{_printable(line) if stream.isatty() else line}\n")
         stream.flush()
 
     def expect(self, size: int) -> None:
@@ -109,12 +109,13 @@ class TransferBars:
                 bar.show()
             yield bar
         finally:
-            bar.remove()
+            if not self._single:
+                bar.remove()
 
     def print_above(self, line: str, stream: TextIO) -> None:
         """Write a line; on a terminal above the bars."""
         if stream.isatty():
-            self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
+            self._console.print(_printable(line), soft_wrap=True, markup=False, highlight=False, emoji=False)
         else:
             stream.write(f"{line}\n")
             stream.flush()
@@ -177,5 +178,10 @@ class TransferBar:
 
 def _short(name: str) -> str:
     """Return a name that fits beside a bar."""
-    line = "".join(character if character.isprintable() else "?" for character in name)
+    line = _printable(name)
     return line if len(line) <= MAX_NAME_LENGTH else f"…{line[1 - MAX_NAME_LENGTH :]}"
+
+
+def _printable(line: str) -> str:
+    """Return a line without control characters, which may be commands to a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in line)

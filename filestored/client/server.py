@@ -6,9 +6,9 @@ The token is sent to this server only; redirects are not followed. Proxies of th
 import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from filestored import __version__
 from filestored.client.address import ServerAddress
@@ -48,6 +48,12 @@ class Server:
         self._aborted = Event()
         self._lost = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @contextmanager
     def request(
         self,
@@ -63,22 +69,16 @@ class Server:
         A request that is not `trusted` gets no token. Raises `Refused`, `Unavailable`, `ConnectionLost`, and
         errors of the body.
         """
-        connection = self._connection()
-        reusable = False
-        try:
+        with self._connection() as connection:
             with self.line_errors():
-                response = connection.exchange(method, target, self._fields(fields, trusted), body)
+                path = self.address.path + target
+                response = connection.exchange(method, path, self._fields(fields, trusted), body)
                 self._lost = False
-                if response.status >= 300:
-                    raise _refusal(response)
-            yield response
-            reusable = response.isclosed()
-        finally:
-            self._used.discard(connection)
-            if reusable:
-                self._idle.append(connection)
-            else:
-                connection.close()
+                error = None if response.status < 300 else _refusal(response)
+            if error is None:
+                yield response
+        if error is not None:
+            raise error
 
     def read(
         self, method: str, target: str, fields: Mapping[str, str] = NO_FIELDS, body: Body | None = None
@@ -125,16 +125,28 @@ class Server:
         while self._idle:
             self._idle.pop().close()
 
-    def _connection(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_usable():
-                break
-            connection.close()
-        else:
-            connection = Connection(self.address, self._context)
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """Yield a new or an idle connection; close it afterwards unless it is idle again."""
+        connection = self._find_idle() or Connection(self.address, self._context)
         self._used.add(connection)
-        return connection
+        try:
+            yield connection
+        finally:
+            self._used.discard(connection)
+            if connection.is_finished():
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _find_idle(self) -> Connection | None:
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.is_usable():
+                    return connection
+                connection.close()
+        return None
 
     def _fields(self, fields: Mapping[str, str], trusted: bool) -> dict[str, str]:
         credentials = {"Authorization": f"Bearer {self._token}"} if self._token and trusted else {}
@@ -192,6 +204,9 @@ def _reason(error: OSError | http.client.HTTPException) -> str:
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ClientError(f"{ca_file}: {error.strerror}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -214,8 +214,8 @@ class _StreamBody:
             raise FileError.of(error) from None
         if size:
             line.send_block(b"%x\r\n" % size)
-            line.sendall(space[:size])
-            line.sendall(b"\r\n")
+            line.send_block(space[:size])
+            line.send_block(b"\r\n")
         self._hashes.update(buffer, size)
         return size
 

@@ -38,8 +38,7 @@ def add_parser(commands: Any) -> None:
 
 def _get(arguments: Namespace) -> int:
     file = _file(arguments)
-    server = make_server(arguments, file.server)
-    with transfer_progress(1, None) as progress:
+    with make_server(arguments, file.server) as server, transfer_progress(1, None) as progress:
         work = partial(_download, server, _output(arguments.output, file.hash), progress)
         for found, error in in_order(server, work, [file], 1):
             if error is not None:

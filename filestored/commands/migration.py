@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
@@ -33,9 +34,13 @@ def add_parser(commands: Any) -> None:
 def _migrate(arguments: Namespace) -> int:
     if arguments.abandon:
         return _abandon(arguments.store)
+    began = time.monotonic()
     with progress(sys.stderr) as watcher:
         summary = migrate(arguments.store, arguments.to, watcher)
-    print_line(f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed")
+    print_line(
+        f"{arguments.store}: all files are named by {arguments.to}; {summary.moved} have been renamed, "
+        f"after {time.monotonic() - began:.1f} s"
+    )
     for digest in summary.corrupt:
         print_error(f"{digest} is corrupt; it is in quarantine, and has no other name")
     for digest in summary.unreadable:

@@ -38,12 +38,16 @@ def _put(arguments: Namespace) -> int:
     files: list[str] = arguments.files
     if files.count(STDIN) > 1:
         raise TransferError("stdin can be uploaded once; write - once")
-    server = make_server(arguments, arguments.server)
-    destination = find_destination(server, bucket_path(arguments.bucket))
+    with make_server(arguments, arguments.server) as server:
+        destination = find_destination(server, bucket_path(arguments.bucket))
+        return _put_all(destination, files, arguments.jobs)
+
+
+def _put_all(destination: Destination, files: list[str], jobs: int) -> int:
     status = DONE
     with transfer_progress(len(files), _total(files)) as progress:
         work = partial(_upload, destination, progress)
-        for name, result in in_order(server, work, files, arguments.jobs):
+        for name, result in in_order(destination.server, work, files, jobs):
             if isinstance(result, str):
                 progress.print_above(_line(result, name), sys.stdout)
             else:

@@ -33,10 +33,7 @@ JSON_FORM = (
     '"started", "finished"}'
 )
 
-_WORDS = {
-    CORRUPT: "is corrupt; it is in quarantine, and an upload heals it",
-    UNREADABLE: "cannot be read",
-}
+_WORDS = {CORRUPT: "is corrupt", UNREADABLE: "cannot be read"}
 
 
 def add_parser(commands: Any) -> None:
@@ -120,7 +117,11 @@ class CommandWatcher:
         """See `Watcher`."""
         if name not in self._named:
             self._named.add(name)
-            print_error(f"{name} {_WORDS[kind]}" + ("" if kind == CORRUPT else f": {reason}"))
+            print_error(f"{name} {_WORDS[kind]}: {reason}")
+
+    def unrecorded(self, reason: str) -> None:
+        """See `Watcher`."""
+        print_error(f"an interrupted run will begin anew, because its state cannot be recorded: {reason}")
 
 
 def _as_json(done: Pass) -> dict[str, object]:

@@ -39,10 +39,14 @@ _log = Logger()
 
 @implementer(IReactorFDSet, IReadDescriptor, IEventBatches)
 class EpollSet:
-    """The readers and writers of all connections, until `close`."""
+    """The readers and writers of all connections, until `close`.
 
-    def __init__(self, reactor: Any) -> None:
+    `batch_ended` is called after each batch of events and of the actions after them.
+    """
+
+    def __init__(self, reactor: Any, batch_ended: Callable[[], None] | None = None) -> None:
         self._reactor = reactor
+        self._batch_ended = batch_ended
         self._set = epoll()
         self._interests: dict[Any, _Interest] = {}
         self._watched: dict[int, Any] = {}
@@ -181,6 +185,8 @@ class EpollSet:
                 action()
             except BaseException:  # see `_dispatch`
                 _log.failure("an action after the events failed")
+        if self._batch_ended is not None:
+            self._batch_ended()
 
     def _read_and_write(self, selectable: Any, mask: int) -> None:
         """Call ``doRead`` or ``doWrite`` or both, or end a connection that has failed."""

@@ -7,6 +7,7 @@ twistd itself manages the pidfile and the umask.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -27,6 +28,7 @@ from filestored.daemon.startup import pid_file
 from filestored.daemon.startup_errors import CannotStart
 from filestored.errors import FilestoredError
 from filestored.http.transport.tls import Certificate
+from filestored.logs.journal import as_error
 from filestored.logs.loguru_sink import LoguruSink
 from filestored.logs.observer import LogObserver, ignore
 from filestored.logs.writer_thread import MAX_FLUSH_SECONDS, ThreadedSink, is_fifo
@@ -122,6 +124,7 @@ class Daemon(Service):
 
     def startService(self) -> None:
         """Start serving. Raises `CannotStart`."""
+        began = time.monotonic()
         super().startService()
         with self._failure_reported():
             if self._log_file():
@@ -143,7 +146,7 @@ class Daemon(Service):
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
         self._reactor.callWhenRunning(on_stop, self._reactor, self._force_stop)
-        self._reactor.callWhenRunning(started.addCallback, self._started, self._runner)
+        self._reactor.callWhenRunning(started.addCallback, self._started, self._runner, began)
 
     def stopService(self) -> "Deferred[None]":
         """Drain and stop; fires when everything is closed."""
@@ -151,6 +154,7 @@ class Daemon(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        began = time.monotonic()
         self._notifier.stopping()
         if self._monitor is not None:
             self._monitor.stopping()
@@ -166,20 +170,24 @@ class Daemon(Service):
         self._notifier.close()
         if self._monitor is not None:
             await self._monitor.stop()
-        self._log.info("all requests have ended")
+        self._log.info("all requests have ended, after {duration:.3f} s", **_duration_since(began))
 
-    def _started(self, _: None, body: Runner) -> None:
+    def _started(self, _: None, body: Runner, began: float) -> None:
         if not self.running:  # a signal came during the start
             return
         self._notifier.ready(f"listening on {', '.join(self._listeners.addresses())}", body.alive)
         self._log.info(
-            "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}",
+            "listening on {urls}, store {store}, images {images}, hash {hash}, workers {workers}, "
+            "after {duration:.3f} s",
             urls=", ".join(self._listeners.urls()),
             store=self._store,
             images=self._images,
             hash=self._hash_name,
             workers=self._settings.workers,
+            **_duration_since(began),
         )
+        if self._monitor is not None:
+            self._log.info("metrics on {urls}", urls=", ".join(self._monitor.urls()))
         if self._verification is not None:
             self._verification.start()
 
@@ -225,7 +233,7 @@ class Daemon(Service):
             yield
         except (CannotStart, FilestoredError, OSError, ValueError) as error:
             reason = error if isinstance(error, CannotStart) else CannotStart(error)
-            os.write(2, f"{reason}\n".encode("utf-8", "backslashreplace"))
+            os.write(2, f"{as_error(str(reason))}\n".encode("utf-8", "backslashreplace"))
             with suppress(OSError):
                 if self._log_file():
                     self._open_log()
@@ -255,3 +263,9 @@ class Daemon(Service):
         on_dropped = ignore if self._monitor is None else self._monitor.count_dropped_lines
         later = path is not None and is_fifo(path)
         self._observer.attach(ThreadedSink(make, later=later, on_dropped=on_dropped))
+
+
+def _duration_since(began: float) -> dict[str, Any]:
+    """Return the fields of a log event that took so long, in seconds, by the monotonic clock."""
+    duration = round(time.monotonic() - began, 3)
+    return {"duration": duration, "json_fields": {"duration": duration}}

@@ -55,7 +55,8 @@ class Server:
     def start(self, listening: Sequence[ListeningSocket]) -> "Deferred[None]":
         """Serve on these sockets; fires at once."""
         self._pools.start()
-        self._epoll_set = EpollSet(self._reactor)
+        metrics = self._factory.metrics
+        self._epoll_set = EpollSet(self._reactor, None if metrics is None else metrics.time_hits)
         for each in listening:
             self._acceptors.append(accept_from(self._epoll_set, each, self._factory))
         return succeed(None)

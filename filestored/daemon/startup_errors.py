@@ -9,6 +9,8 @@ therefore both. In the foreground `lifecycle` writes the line.
 import os
 from typing import NoReturn
 
+from filestored.logs.journal import as_error
+
 
 class CannotStart(SystemExit, Exception):
     """Raised when the daemon cannot start; the message is one line for the operator."""
@@ -20,7 +22,7 @@ class CannotStart(SystemExit, Exception):
 
 def exit_with(reason: object) -> NoReturn:
     """Raise `SystemExit` with one line, before the process is a daemon."""
-    raise SystemExit(f"filestored: {describe(reason)}")
+    raise SystemExit(as_error(f"filestored: {describe(reason)}"))
 
 
 def one_line(reason: object) -> str:

@@ -36,7 +36,7 @@ from filestored.http.parser.request_id import new_request_ids
 from filestored.http.protocols import ActiveResponse, ChannelOwner, Rank
 from filestored.http.request import FileSendingRequest, Request
 from filestored.http.response import PreformattedHeaders, format_error
-from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache
+from filestored.http.response_cache import CachedResponse, CacheLookup, ResponseCache, SentFromCache, Span
 from filestored.http.state import ConnectionState
 from filestored.http.timeouts import Timeouts
 from filestored.http.transport.output import IStreamTransport, Output, SocketOutput, make_output
@@ -177,9 +177,11 @@ class HTTPChannel(Protocol):
         response.code = 200 if span is None else 206
         if log is not None:
             response.description = cached.describe(log, span)
-        if log is not None or self._metrics is not None:
-            self._head_at = self._first_byte_at = monotonic()
-            self._taken_before = self._output.taken
+            self._head_at = monotonic()
+        metrics, sent = self._metrics, self._cached_sent
+        if metrics is not None and cached.size > INLINE_FILE_MAX_BYTES:
+            sent = self._time_large_hit(cached.size, span)
+            metrics = None
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, request_id, self.abort):
@@ -187,15 +189,26 @@ class HTTPChannel(Protocol):
             self._state = ConnectionState.IDLE
             return False
         self._persistent = True
-        if self._metrics is not None:
-            response.sent_length = cached.size if span is None else min(span[1], cached.size) - span[0]
-            if response.sent_length > INLINE_FILE_MAX_BYTES:  # the others count with one histogram
-                self._first_byte_at = monotonic()
+        if metrics is not None:
+            metrics.hit(cached.size if span is None else min(span[1], cached.size) - span[0])
         if output.pending:
-            self._on_drained = self._cached_sent
+            self._on_drained = sent
         elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection
-            self._cached_sent()
+            sent()
         return True
+
+    def _time_large_hit(self, size: int, span: Span | None) -> Callable[[], None]:
+        """Note the beginning of a large cached response; return the function to call when it was sent."""
+        self._from_cache.sent_length = size if span is None else min(span[1], size) - span[0]
+        self._head_at = self._first_byte_at = monotonic()  # the first byte is sent at once
+        self._taken_before = self._output.taken
+        return self._large_hit_sent
+
+    def _large_hit_sent(self) -> None:
+        """Count a large cached response, and continue."""
+        self._count_response(self._from_cache, self._from_cache.code)
+        self._from_cache.sent_length = 0
+        self._cached_sent()
 
     def _cached_sent(self) -> None:
         """Continue after a cached response: as `_response_done`, with fewer calls in the usual case."""
@@ -203,11 +216,6 @@ class HTTPChannel(Protocol):
             self._response_done()
             return
         log, self._response = self._server.access_log, None
-        if self._metrics is not None:
-            if self._from_cache.sent_length > INLINE_FILE_MAX_BYTES:
-                self._count_response(self._from_cache, self._from_cache.code)
-            else:
-                self._metrics.hit(monotonic() - self._head_at, self._from_cache.sent_length)
         if log is not None:
             response = self._from_cache
             assert response.description is not None, "it was described"
@@ -227,7 +235,7 @@ class HTTPChannel(Protocol):
         else:
             self._start_body(fields)
         request = self._response = self._request_class(head, self._body, self)
-        self._call_for_request(self._server.render, request)
+        call_for_request(request.request_id, self._server.render, request)
 
     def _call_for_request(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a function on behalf of the present request."""
@@ -283,7 +291,8 @@ class HTTPChannel(Protocol):
         response, self._response = self._response, None
         assert response is not None
         self._log_response(response, response.code)
-        self._count_response(response, response.code)
+        if self._metrics is not None and response is not self._from_cache:  # which has been counted
+            self._count_response(response, response.code)
         response.sent()
         if self._state is not ConnectionState.RESPONSE:
             self._restore_receive_size()
@@ -450,7 +459,8 @@ class HTTPChannel(Protocol):
         if response is not None:
             status = response.code if response.startedWriting else CLIENT_CLOSED
             self._log_response(response, status)
-            self._count_response(response, status, lost=True)
+            if response is not self._from_cache or response.sent_length:  # else it has been counted
+                self._count_response(response, status, lost=True)
             call_for_request(response.request_id, response.connection_lost, reason)
         self._output.lost()
         self._server.closed(self)

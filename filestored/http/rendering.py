@@ -45,7 +45,7 @@ def render(resource: IResource, request: IRenderable) -> None:
 
 def fail_request(request: IRenderable, reason: Failure) -> None:
     """Log a failure of a resource and answer 500, or abort a response that has begun already."""
-    _log.failure("{method} failed", reason, method=request.method.decode())
+    _log.failure("{method} failed", reason, method=request.method.decode(), request_id=request.request_id)
     if request.finished:
         return
     if request.startedWriting:

@@ -108,7 +108,10 @@ class CachedResponse:
 
 
 class SentFromCache:
-    """The cached response that a connection sends: an `ActiveResponse` without a resource."""
+    """The cached response that a connection sends: an `ActiveResponse` without a resource.
+
+    `sent_length` is that of a large response that the metrics have not counted yet, else 0.
+    """
 
     __slots__ = ("code", "description", "request_id", "sent_length")
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.images.catalog import Catalog
+from filestored.request_context import current_request_id
 from filestored.storage.threads import RecordThreads
 
 MAX_LISTINGS = 2
@@ -71,6 +72,7 @@ class Listings:
                 "images of {username} are not listed because their records are damaged: {damaged}",
                 damaged=", ".join(listing.damaged),
                 username=listing.username,
+                request_id=listing.request_id,
             )
         listing.succeed()
 
@@ -80,6 +82,7 @@ class _Listing:
 
     def __init__(self, catalog: Catalog) -> None:
         self.username = catalog.username
+        self.request_id = current_request_id.get()
         self.damaged: list[str] = []
         self._found: dict[str, str] = {}
         self._steps = catalog.list_into(self._found)

@@ -14,7 +14,7 @@ from typing import Any
 
 from loguru import logger
 
-from filestored.logs.journal import JOURNAL_PREFIXES, is_journal
+from filestored.logs.journal import JOURNAL_PREFIXES, is_journal, prefix_lines
 from filestored.logs.log_file import LogFile, write_all
 from filestored.logs.log_line import LogLine
 from filestored.logs.observer import UNWRITABLE, report_to_stderr
@@ -73,8 +73,8 @@ class LoguruSink:
             self._file.write(message.encode("utf-8", "backslashreplace"))
         elif sys.__stderr__:  # else it is closed, and descriptor 2 may be another file
             prefix = self._prefixes.get(message.record["level"].name, "")
-            text = message.removesuffix("\n").replace("\n", f"\n{prefix}")
-            write_all(2, f"{prefix}{text}\n".encode("utf-8", "backslashreplace"))
+            text = prefix_lines(message.removesuffix("\n"), prefix)
+            write_all(2, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _log(line: LogLine) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from filestored.logs.journal import JOURNAL_PREFIXES, is_journal
+from filestored.logs.journal import as_error
 from filestored.logs.log_line import LogLine, from_event
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -96,9 +96,8 @@ def ignore(count: int) -> None:
 
 def report_to_stderr(text: str) -> None:
     """Write an error of the log itself to stderr. Does not raise."""
-    prefix = JOURNAL_PREFIXES["ERROR"] if is_journal(2, os.environ) else ""
     try:
-        os.write(2, f"{prefix}filestored: {text}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, f"{as_error(f'filestored: {text}')}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         return  # stderr is closed
 

@@ -61,6 +61,8 @@ FIRST_BYTE = Metric(
     "filestored_time_to_first_byte_seconds",
     _H,
     "Time from the end of the request head to the first byte of the response.",
+    ("method",),
+    (METHODS,),
 )
 DURATION = Metric(
     "filestored_request_duration_seconds",
@@ -113,6 +115,7 @@ LINES_DROPPED = Metric(
 DISKS_SUSPENDED = Metric("suspended", _G, "1 while this process has suspended writes to a disk.")
 ENGINES_AWAY = Metric("away", _G, "1 while this process finds an object store away.")
 HITS = Metric("hits", _H, "Durations of short responses from the response cache, all of them GET and 2xx.")
+HITS_COUNT = Metric("hits_count", _C, "Their number, also of those that have no duration yet.")
 HITS_SENT = Metric("hits_sent", _C, "Bytes of their bodies.")
 
 OF_WORKERS = (
@@ -122,7 +125,7 @@ OF_WORKERS = (
 )
 """Metrics that are counted in blocks, and exposed as sums over all of these."""
 
-INTERNAL = (DISKS_SUSPENDED, ENGINES_AWAY, HITS, HITS_SENT)
+INTERNAL = (DISKS_SUSPENDED, ENGINES_AWAY, HITS, HITS_COUNT, HITS_SENT)
 """Cells of blocks that are exposed as parts of other metrics."""
 
 BUILD_INFO = Metric("filestored_build_info", _G, "1; the label is the version.", ("version",), ())
@@ -151,7 +154,9 @@ VERIFY_FINISHED = Metric(
     "End of the last verification, in seconds since the epoch; 0 before the first one.",
 )
 VERIFY_LAST_CORRUPT = Metric(
-    "filestored_verify_last_corrupt_files", _G, "Corrupt files that the last verification has found."
+    "filestored_verify_last_corrupt_files",
+    _G,
+    "Corrupt files of the last verification that were not uploaded again.",
 )
 
 OF_DAEMON = (

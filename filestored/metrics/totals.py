@@ -13,6 +13,7 @@ from filestored.metrics.table import (
     ENGINES_AWAY,
     FIRST_BYTE,
     HITS,
+    HITS_COUNT,
     HITS_SENT,
     REQUESTS,
     SENT,
@@ -23,7 +24,7 @@ from filestored.metrics.table import (
 Histogram = tuple[list[int], float]
 """The counts of all buckets, each without the lower ones, and the sum of the values in seconds."""
 
-_OF_HITS: dict[str, Labels] = {FIRST_BYTE.name: (), DURATION.name: ("GET",)}
+_OF_HITS: dict[str, Labels] = {FIRST_BYTE.name: ("GET",), DURATION.name: ("GET",)}
 
 
 class Totals:
@@ -36,7 +37,7 @@ class Totals:
         """Return the value of a counter or gauge."""
         total = self._sum(metric, *labels)
         if metric is REQUESTS and labels == ("GET", "2xx"):
-            total += sum(self._histogram(HITS)[0])
+            total += self._sum(HITS_COUNT)
         elif metric is SENT:
             total += self._sum(HITS_SENT)
         return total
@@ -44,7 +45,7 @@ class Totals:
     def histogram(self, metric: Metric, labels: Labels = ()) -> Histogram:
         """Return a histogram."""
         found = self._histogram(metric, *labels)
-        return _added(found, self._histogram(HITS)) if _OF_HITS.get(metric.name) == labels else found
+        return _added(found, self._hits()) if _OF_HITS.get(metric.name) == labels else found
 
     @property
     def disks_suspended(self) -> bool:
@@ -55,6 +56,12 @@ class Totals:
     def engines_away(self) -> bool:
         """True while any process finds an object store away."""
         return self._sum(ENGINES_AWAY) > 0
+
+    def _hits(self) -> Histogram:
+        """Return the durations of hits; those without one yet, or for ever after a kill, have the longest."""
+        counts, total = self._histogram(HITS)
+        counts[-1] += max(0, self._sum(HITS_COUNT) - sum(counts))
+        return counts, total
 
     def _sum(self, metric: Metric, *labels: str) -> int:
         return sum(block.value(metric, *labels) for block in self._blocks)

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded, StorageFull, TooLarge
 from filestored.interfaces import IBackend, ILimitedBackend
+from filestored.request_context import call_for_request
 from filestored.storage.health import Health
 from filestored.storage.thread_pool import Run
 
@@ -195,7 +196,7 @@ class UploadSlots:
         if len(self._holders) >= self._count:
             slowest = self._slowest(min(MIN_RATE, upload.rate(self.seconds())))
             self._holders.remove(slowest)
-            slowest.evict()
+            call_for_request(b"", slowest.evict)  # it serves another request
         self._holders.add(upload)
 
     def release(self, upload: SlotHolder) -> None:

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from filestored.digest import Digest
 from filestored.interfaces import IBackend, IBatchFlush, ISink
+from filestored.request_context import call_for_request, current_request_id
 from filestored.storage.health import FlushFailed
 from filestored.storage.thread_pool import clear_traceback_frames
 
@@ -22,7 +23,8 @@ _DIGEST = attrgetter("digest")
 class PendingName:
     """A published or deleted name, which is not durable yet.
 
-    `on_done` is called with it when it is durable, or when `error` is set. It must not raise.
+    `on_done` is called with it when it is durable, or when `error` is set. It must not raise. All of this is
+    on behalf of the request that is served when the object is made.
     """
 
     created = False
@@ -32,6 +34,7 @@ class PendingName:
     def __init__(self, digest: Digest, on_done: "Callable[[PendingName], None]") -> None:
         self.digest = digest
         self.on_done = on_done
+        self.request_id = current_request_id.get()
 
     def rate(self, now: float) -> float:
         """See `SlotHolder.rate`: it does not wait for a client."""
@@ -52,6 +55,7 @@ class PendingUpload(PendingName):
         self.digest = digest
         self.data = data
         self.on_done = on_done
+        self.request_id = current_request_id.get()
 
 
 class CommitBatch:
@@ -109,7 +113,7 @@ class CommitBatch:
             if member not in waiting:
                 if member.error is not None:
                     clear_traceback_frames(member.error)
-                member.on_done(member)
+                call_for_request(member.request_id, member.on_done, member)
 
     def _flushes_together(self, files: int, digests: Sequence[Digest]) -> bool:
         """Return whether one flush for so many files, and these names, is supported and cheaper."""
@@ -120,6 +124,7 @@ class CommitBatch:
         sealed = []
         for upload in self._uploads:
             try:
+                current_request_id.set(upload.request_id)
                 upload.sink = sink = self._backend.begin()
                 sink.write(upload.data)
                 sink.seal(flush)
@@ -131,6 +136,7 @@ class CommitBatch:
 
     def _flush(self, digests: Sequence[Digest], together: bool) -> None:
         """Make these names durable; if `together`, with all contents sealed before."""
+        current_request_id.set(b"")
         if together:
             assert self._batch_flush is not None
             self._batch_flush.flush_all()
@@ -143,6 +149,7 @@ class CommitBatch:
         for upload in uploads:
             try:
                 assert upload.sink is not None, "it was written"
+                current_request_id.set(upload.request_id)
                 upload.created = upload.sink.publish(upload.digest)
                 upload.encoding = upload.sink.encoding
             except Exception as error:

@@ -137,7 +137,8 @@ class GroupCommit:
     def commit(self, upload: PendingUpload) -> None:
         """See `Commits`."""
         self._uploads.append(upload)
-        self._count_queued(1)
+        if self._metrics is not None:
+            self._metrics.commits_queued(1)
         if not (self._busy or self._scheduled):
             self._schedule_batch()
 
@@ -145,7 +146,8 @@ class GroupCommit:
         """See `Commits`."""
         flushed: Deferred[None] = Deferred()
         self._names.append(PendingName(digest, partial(_fire, flushed)))
-        self._count_queued(1)
+        if self._metrics is not None:
+            self._metrics.commits_queued(1)
         if not (self._busy or self._scheduled):
             self._schedule_batch()
         return flushed
@@ -163,7 +165,8 @@ class GroupCommit:
         if not self._has_pending():
             return
         batch = CommitBatch(self._backend, self._uploads, self._names)
-        self._count_queued(-len(self._uploads) - len(self._names))
+        if self._metrics is not None:
+            self._metrics.commits_queued(-len(self._uploads) - len(self._names))
         self._uploads, self._names = [], []
         if self._health.degraded is not None:
             batch.fail(self._health.refusal())
@@ -171,10 +174,6 @@ class GroupCommit:
             return
         self._busy = True
         self._run(batch.run, self._has_pending).addBoth(self._batch_done, batch)
-
-    def _count_queued(self, count: int) -> None:
-        if self._metrics is not None:
-            self._metrics.commits_queued(count)
 
     def _has_pending(self) -> bool:
         """Return whether there will be a next batch. Also called in the I/O thread."""
@@ -189,7 +188,8 @@ class GroupCommit:
         else:
             self._on_free_space(result)
         self._names[:0] = batch.unflushed
-        self._count_queued(len(batch.unflushed))
+        if self._metrics is not None:
+            self._metrics.commits_queued(len(batch.unflushed))
         self._start_batch()
         batch.notify()
 

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from filestored.errors import Overloaded
+from filestored.request_context import call_for_request, current_request_id
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -105,16 +106,20 @@ class ThreadPool:
 
 
 def in_threads(reactor: IReactorFromThreads, pool: ThreadPool) -> Run:
-    """Return a `Run` that uses the threads of `pool`."""
+    """Return a `Run` that uses the threads of `pool`.
+
+    A job runs, and its Deferred fires, on behalf of the request that the caller serves.
+    """
 
     def run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
         done: Deferred[_T] = Deferred()
+        request_id = current_request_id.get()
 
         def on_result(result: _T | Failure) -> None:
-            reactor.callFromThread(done.callback, result)
+            reactor.callFromThread(call_for_request, request_id, done.callback, result)
 
         try:
-            pool.call(on_result, partial(function, *args, **kwargs))
+            pool.call(on_result, partial(call_for_request, request_id, function, *args, **kwargs))
         except RuntimeError:  # "can't start new thread", as threading puts EAGAIN and ENOMEM
             return fail(Overloaded())
         return done.addErrback(_clear_frames)

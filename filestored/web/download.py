@@ -261,8 +261,18 @@ def _finish(result: Failure | None, blob: IBlob, request: IStreamedRequest) -> N
     if result is None:
         request.finish()
     elif isinstance(result.value, EngineError):
-        _log.error("{digest} was not sent to its end: {why}", digest=blob.digest.hex, why=result.value.reason)
+        _log.error(
+            "{digest} was not sent to its end: {why}",
+            digest=blob.digest.hex,
+            why=result.value.reason,
+            request_id=request.request_id,
+        )
         request.abort()
     elif not result.check(CancelledError):
-        _log.failure("{digest} could not be sent to its end", result, digest=blob.digest.hex)
+        _log.failure(
+            "{digest} could not be sent to its end",
+            result,
+            digest=blob.digest.hex,
+            request_id=request.request_id,
+        )
         request.abort()

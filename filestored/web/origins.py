@@ -138,14 +138,15 @@ _VARY = preformat((b"Vary", b"Origin"))
 _EXPOSED = (
     b"Access-Control-Expose-Headers",
     b"Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Location, Repr-Digest, "
-    b"Retry-After",
+    b"Retry-After, X-Request-Id",
 )
 
 _PREFLIGHT = preformat(
     (b"Access-Control-Allow-Methods", b"DELETE, GET, HEAD, POST, PUT"),
     (
         b"Access-Control-Allow-Headers",
-        b"Authorization, Content-Digest, Content-Type, If-Match, If-None-Match, If-Range, Range, Repr-Digest",
+        b"Authorization, Content-Digest, Content-Type, If-Match, If-None-Match, If-Range, Range, "
+        b"Repr-Digest, X-Request-Id",
     ),
     (b"Access-Control-Max-Age", b"600"),
 )

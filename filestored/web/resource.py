@@ -86,7 +86,7 @@ class AsyncResource(Resource):
                 return  # the client has disconnected
             error = http_error_for(failure.value)
             if error is None:
-                _log.failure("a request failed", failure)
+                _log.failure("a request failed", failure, request_id=request.request_id)
                 error = HTTPError(500, "The server failed to do this. The fault is ours, and was logged.")
             request.refusal = error.refusal
             self.send_error(request, error)

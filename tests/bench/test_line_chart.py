@@ -39,7 +39,7 @@ def test_charts_have_separate_scales():
 
 def test_lines_of_one_chart_have_one_scale():
     root = drawn(Chart("c", "", [Line("a", [(0, 10)]), Line("b", [(0, 5)])]))
-    ((above,), (below,)) = points(root)
+    ((below,), (above,)) = points(root)  # the first line is drawn last, above the others
     assert pytest.approx(PLOT_HEIGHT / 2) == below[1] - above[1]
 
 
@@ -51,6 +51,14 @@ def test_line_of_zeros_and_chart_without_lines_are_drawn():
 
 def test_names_are_in_the_legend_and_escaped():
     assert "a & <b>" in texts(drawn(Chart("c", "", [Line("a & <b>", [(0, 1)])])))
+
+
+def test_long_legend_has_a_second_row_within_its_chart():
+    names = [f"a reason {number}" for number in range(8)]
+    root = drawn(Chart("c", "", [Line(name, [(0, 1)]) for name in names]))
+    rows = {name: each.get("y") for each in root.iter(f"{SVG}text") if (name := each.text) in names}
+    assert 2 == len(set(rows.values()))
+    assert max(float(each.get("x")) for each in root.iter(f"{SVG}text")) < WIDTH // 2
 
 
 def test_picture_holds_all_charts():

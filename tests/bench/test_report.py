@@ -9,12 +9,12 @@ from bench.parallel_uploads import ParallelUploads
 from bench.report import (
     BEGIN,
     END,
-    access,
     comparison,
     engine_memory,
     footprints,
     group,
     large_store,
+    option_costs,
     parallel_uploads,
     replace_figures,
 )
@@ -75,14 +75,14 @@ def test_cpu_time_with_a_token_is_compared_with_a_goal(cpu, verdict):
         [Sample(1000, 1, 1.0)] * 3,
         [Sample(1000, 1, cpu), Sample(1000, 1, 1.0), Sample(1000, 1, 2.0)],
     )
-    text = access(result({"filestored": ours, "nginx": other}), 1.1)
+    text = option_costs(result({"filestored": ours, "nginx": other}), 1.1)
     assert [f"{cpu:.2f} (1.00-2.00)", f"≤ 1.1 {verdict}", "0"] == cells(text, "nginx")[2:]
     assert ["1,000", "", "", "0"] == cells(text, "filestored")[1:]
 
 
 def test_cpu_time_without_a_goal_has_no_verdict():
     samples = {"filestored": [Sample(1000, 1, 1.0)], "nginx": [Sample(1000, 1, 2.0)]}
-    assert ["2.00", ""] == cells(access(result(samples), None), "nginx")[2:4]
+    assert ["2.00", ""] == cells(option_costs(result(samples), None), "nginx")[2:4]
 
 
 def test_missing_connections_have_a_footnote():

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from bench import access, engine, files, report
+from bench import access, engine, files, metrics, report
 from bench.__main__ import DOCUMENT, MEASURED_IDLE, OTHER_MEASUREMENTS, arguments
 from bench.cpu_affinity import Cores, on
 from bench.environment import ALL
@@ -20,7 +20,10 @@ NAMES = {kind.name for kind, _ in ALL}
 
 def test_workload_names_are_unique():
     names = [
-        *(workload.name for workload in (*WORKLOADS, *engine.WORKLOADS, *access.WORKLOADS)),
+        *(
+            workload.name
+            for workload in (*WORKLOADS, *engine.WORKLOADS, *access.WORKLOADS, *metrics.WORKLOADS)
+        ),
         *OTHER_MEASUREMENTS,
     ]
     assert sorted(set(names)) == sorted(names)
@@ -38,14 +41,16 @@ def test_workloads_on_an_engine_compare_filestored_with_the_gateway(workload):
     assert engine.OURS == workload.ours
 
 
-@pytest.mark.parametrize("workload", access.WORKLOADS, ids=lambda workload: workload.name)
-def test_servers_of_workloads_with_an_access_file_exist(workload):
-    assert {*workload.servers, workload.ours} <= {kind.name for kind, _ in access.KINDS}
+@pytest.mark.parametrize("costs", [access.COSTS, metrics.COSTS])
+def test_servers_of_workloads_with_an_option_exist(costs):
+    for workload in costs.workloads:
+        assert {*workload.servers, workload.ours} <= {kind.name for kind in costs.kinds}
     assert workload.ours in workload.servers
 
 
-def test_goals_of_access_control_are_those_of_workloads():
-    assert set(access.MAX_RATIOS) <= {workload.name for workload in access.WORKLOADS}
+@pytest.mark.parametrize("costs", [access.COSTS, metrics.COSTS])
+def test_goals_of_an_option_are_those_of_workloads(costs):
+    assert set(costs.max_ratios) <= {workload.name for workload in costs.workloads}
 
 
 def test_servers_with_measured_memory_exist():
@@ -53,7 +58,9 @@ def test_servers_with_measured_memory_exist():
 
 
 @pytest.mark.parametrize(
-    "kind", [*(kind for kind, _ in (*ALL, *access.KINDS[1:])), *engine.KINDS], ids=lambda kind: kind.name
+    "kind",
+    [*(kind for kind, _ in ALL), *access.COSTS.kinds[1:], *metrics.COSTS.kinds[1:], *engine.KINDS],
+    ids=lambda kind: kind.name,
 )
 def test_document_lists_what_each_server_omits(kind):
     with open(DOCUMENT, encoding="utf-8") as file:
@@ -67,6 +74,7 @@ def test_document_lists_what_each_server_omits(kind):
         (report.BEGIN, report.END),
         (report.ENGINE_BEGIN, report.ENGINE_END),
         (report.ACCESS_BEGIN, report.ACCESS_END),
+        (report.METRICS_BEGIN, report.METRICS_END),
     ],
 )
 def test_document_has_marks_for_figures(marks):

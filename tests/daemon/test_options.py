@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert None is settings.reserve
     assert "" == settings.access_log
     assert (30.0, 75.0) == (settings.drain, settings.keep_alive)
+    assert (None, 20 * 2**20) == (settings.verify_every, settings.verify_rate)
     assert (4000, 64) == (settings.max_connections, settings.max_uploads)
     assert 100_000_000 == settings.max_pixels
     assert (False, False, ()) == (settings.open_registration, settings.no_registration, settings.hosts)
@@ -48,6 +49,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
         *("--keep-alive", "20.5"),
         *("--max-connections", "10000", "--max-uploads", "256", "--max-pixels", "250M", "--no-registration"),
         *("--reserve", "0"),
+        *("--verify-every", "30d", "--verify-rate", "5MiB/s"),
         *("--host", "Files.Example.Org.", "--host", "10.0.0.1", "--host", "::1"),
         *("--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1", "--trusted-proxy", "unix"),
         *(
@@ -65,6 +67,7 @@ def test_every_option_is_parsed_into_settings(tmp_path):
     assert ("tcp:1", "unix:/x") == settings.listen
     assert ("/s", "/i", "sha256") == (settings.store, settings.images, settings.hash_name)
     assert 0 == settings.reserve
+    assert (30 * 86_400.0, 5 * 2**20) == (settings.verify_every, settings.verify_rate)
     assert (2**20, 3, 1.5, "-") == (settings.max_size, settings.workers, settings.drain, settings.access_log)
     assert (False, True) == (settings.open_registration, settings.no_registration)
     assert ("files.example.org", "10.0.0.1", "::1") == settings.hosts

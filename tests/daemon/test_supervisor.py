@@ -5,7 +5,6 @@ import json
 import os
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from filestored.daemon.backoff import MAX_QUICK_EXITS, MAX_RESTART_DELAY_SECONDS, MIN_UPTIME_SECONDS, Backoff
@@ -13,6 +12,7 @@ from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
 from filestored.settings import LogSettings, Settings
+from tests.daemon.spawned_processes import Reactor
 
 SETTINGS = Settings(
     listen=("tcp:1",),
@@ -56,58 +56,6 @@ def test_long_uptime_resets_the_backoff():
         backoff.delay(0.1, interrupted=False)
     assert 0.0 == backoff.delay(MIN_UPTIME_SECONDS, interrupted=False)
     assert 0.0 == backoff.delay(0.1, interrupted=False)
-
-
-class Transport:
-    """One process, as far as its parent sees it."""
-
-    def __init__(self, pid, protocol):
-        self.pid = pid
-        self.said = b""
-        self.close_control_pipe = self.closed = self.ended = False
-        self.signals = []
-        self.protocol = protocol
-
-    def write(self, data):
-        self.said += data
-
-    def closeStdin(self):
-        self.close_control_pipe = True
-
-    def signalProcess(self, number):
-        self.signals.append(number)
-
-    def loseConnection(self):
-        self.closed = True
-
-    def exit(self, error):
-        self.ended = True
-        self.protocol.processExited(Failure(error))
-
-    def end(self, error):
-        self.exit(error)
-        self.protocol.processEnded(Failure(error))
-
-
-class Reactor(MemoryReactorClock):
-    """Spawns nothing, and remembers it."""
-
-    def __init__(self):
-        super().__init__()
-        self.transports = []
-        self.errors = []
-
-    def callWhenRunning(self, function, *args):
-        function(*args)
-
-    def spawnProcess(self, protocol, executable, args, env, childFDs):
-        if self.errors:
-            raise self.errors.pop(0)
-        transport = Transport(100 + len(self.transports), protocol)
-        self.transports.append(transport)
-        self.args, self.env, self.descriptors = args, env, childFDs
-        protocol.makeConnection(transport)
-        return transport
 
 
 def started(*errors, status=lambda sentence: None):

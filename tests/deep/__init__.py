@@ -26,9 +26,13 @@ status is 1 when one fails.
     attacks  P24: six attacks on CPU, memory and slots at once: others succeed in 99 %, p99 <= 250 ms
     access    each change of the access file is in force within 2 s in four workers, also for cached answers
     quota     64 uploaders on 4 workers, bucket of 100 MiB, kill -9 of all: never more; exact after a restart
+    metrics   16 clients on 4 workers, kill -9 at random: sums are those of the clients, none goes back
+    verify    P71: 100 of 100,000 files flipped: found and healed; at 50 MiB/s p99 of GETs rises by < 20 %
     backup    P70: cp, rsync and rclone copy a daemon's data under load; each copy is restored: 0 differences
     packages  P27: the Debian package is upgraded under load: 0 failed; a purge leaves only the data (root)
     container  P27: the image in podman as process 1, read-only: workers killed, stop: no zombie (root)
+    client    put beside curl with 4 GiB: >= 0.9 of its throughput; 1,000 files, broken lines, a 0.3.0 server
+    listing   a million files by pages, as lines and by ls: worker and ls <= +32 MiB, others' p99 <= 50 ms
     engine-kill    20 times kill -9 of either of two daemons on one bucket: nothing lost, nothing partial
     engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
     engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each

@@ -6,19 +6,22 @@ acknowledged before the copy began, no half file, and the exact usage of each bu
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
 from tests.access.wire.access_files import RIGHTS, Bucket, access_text, write_access
-from tests.daemon_process import Running, until
+from tests.daemon_process import ROOT, Running, until
 from tests.deep.bench import Bench, NotRunError, Verdict, stored_files
 from tests.deep.clients import Damage, Memory, Mix, damage_served, damage_to_images
 from tests.deep.engine import engine, start_on
@@ -281,3 +284,22 @@ def _differences(daemon: Running, before: dict[str, Before]) -> Iterator[str]:
             yield f"usage of {bucket} is {counted}, not {len(sizes)} files"
         if not requests.post(url, data=b"after the restore", timeout=30).ok:
             yield f"{bucket} takes no upload"
+    for directory in (daemon.store, os.path.join(daemon.directory, "images")):
+        done = verify(directory)
+        if done["corrupt"] or done["unreadable"]:
+            yield f"{directory}: {done}"
+
+
+def verify(directory: str) -> dict[str, Any]:
+    """Return the figures of ``filestored verify``, beside the daemon."""
+    done = subprocess.run(
+        [sys.executable, "-m", "filestored", "verify", directory, "--restart", "--json"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr
+    return dict(json.loads(done.stdout))

@@ -43,19 +43,65 @@ def log_messages() -> set[str]:
 
 def response_messages() -> set[str]:
     """Return the texts of responses with an error status."""
-    texts = {message for _, name, call in _calls() if name == "HTTPError" if (message := _argument(call, 1))}
-    return texts | {str(kind()) for kind in STATUSES if kind is not errors.MalformedDigest}
+    kinds = {kind for kind in _kinds(errors.FilestoredError) if issubclass(kind, tuple(STATUSES))}
+    places = {
+        **dict.fromkeys((kind.__name__ for kind in kinds), 0),
+        "HTTPError": 1,
+        "BadRequest": 1,
+        "cls": 0,
+    }
+    own = {
+        message
+        for path, name, call in _calls()
+        if name in places and (name != "cls" or path == "filestored/errors.py")
+        if (message := _argument(call, places[name]))
+    }
+    of_log_only = (errors.EngineError, errors.MalformedDigest)
+    return own | {str(kind()) for kind in STATUSES if not issubclass(kind, of_log_only)}
+
+
+def _kinds(base: type) -> Iterator[type]:
+    """Yield a class and all below it."""
+    yield base
+    for kind in base.__subclasses__():
+        yield from _kinds(kind)
+
+
+def texts() -> set[str]:
+    """Return all texts of the sources, docstrings included; those of one expression are one text."""
+    return {
+        node.value
+        for path in _modules()
+        for node in ast.walk(ast.parse(text(path)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def _modules() -> Iterator[str]:
+    """Yield the paths of all modules of the package."""
+    for directory, _, names in sorted(os.walk(os.path.join(ROOT, "filestored"))):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                yield os.path.relpath(os.path.join(directory, name), ROOT)
 
 
 def _calls() -> Iterator[tuple[str, str, ast.Call]]:
     """Yield each call in the sources, with the path of the module and the name that is called."""
-    for directory, _, names in sorted(os.walk(os.path.join(ROOT, "filestored"))):
-        for name in sorted(names):
-            if name.endswith(".py"):
-                path = os.path.relpath(os.path.join(directory, name), ROOT)
-                for node in ast.walk(ast.parse(text(path))):
-                    if isinstance(node, ast.Call):
-                        yield path, _called(node), node
+    for path in _modules():
+        module = ast.parse(text(path))
+        constants = {
+            target.id: node.value
+            for node in module.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call):
+                arguments = [
+                    constants.get(each.id, each) if isinstance(each, ast.Name) else each for each in node.args
+                ]
+                yield path, _called(node), ast.Call(node.func, arguments, node.keywords)
 
 
 def _called(call: ast.Call) -> str:

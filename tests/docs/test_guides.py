@@ -7,10 +7,11 @@ import signal
 import ssl
 
 import pytest
+import requests
 
 from filestored.daemon.options import Options
-from tests.daemon_process import ROOT, until
-from tests.docs.pages import commands, long_sentences, run_in, sentences_without_actor, text
+from tests.daemon_process import ROOT, TIMEOUT, until
+from tests.docs.pages import commands, long_sentences, run, run_in, sentences_without_actor, text
 from tests.rclone import OPTIONS
 
 GUIDES = (
@@ -21,7 +22,17 @@ GUIDES = (
 
 PAGES = [f"docs/{name}.md" for name in GUIDES]
 OTHER_OPTIONS = {
-    *("cacert", "delete", "dry-run", "exclude", "fail-with-body", "reload", "update"),
+    *(
+        "allow-downgrades",
+        "cacert",
+        "delete",
+        "dry-run",
+        "exclude",
+        "fail-with-body",
+        "reload",
+        "stop-timeout",
+        "update",
+    ),
     *("chroot", "gid", "logfile", "nodaemon", "pidfile", "rundir", "syslog", "uid"),
 }
 """Options of other programs, and of twistd."""
@@ -140,3 +151,23 @@ def test_commands_of_the_page_on_tls_show_the_health_and_the_certificate(start_d
     assert '{"status": "ok"}' in printed
     assert "subject=CN = localhost" in printed
     assert "notAfter=" in printed
+
+
+def test_commands_of_the_page_on_verification_find_quarantine_and_count(daemon):
+    name = requests.post(daemon.url, data=b"stored", timeout=TIMEOUT).text
+    path = os.path.join(daemon.store, name[:2], name)
+    os.chmod(path, 0o600)
+    with open(path, "wb") as file:
+        file.write(b"decays")
+    verify, count_and_remove, other = (
+        block for block in commands("docs/verification.md") if "twistd" not in block
+    )
+    script = verify.replace("\n", " || [ $? -eq 3 ]\n", 1)
+    printed = run(f"mkdir -p images\n{script}", daemon)
+    assert "store: 1 files" in printed
+    assert "1 are corrupt, 0 cannot be read" in printed
+    assert 404 == requests.get(f"{daemon.url}files/{name}", timeout=TIMEOUT).status_code
+    assert run(count_and_remove, daemon)
+    assert name == requests.post(daemon.url, data=b"stored", timeout=TIMEOUT).text
+    assert b"stored" == requests.get(f"{daemon.url}files/{name}", timeout=TIMEOUT).content
+    assert "" == run(other, daemon)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from filestored import settings
 from filestored.access import access_file
 from filestored.daemon import backoff
+from filestored.daemon.monitoring import monitor
 from filestored.daemon.options import Options
 from filestored.http.limits import Limits
 from filestored.images import filenames
@@ -99,6 +100,8 @@ OTHERS = {
     "worker processes at most": count(settings.MAX_WORKERS),
     "time for an operation of the object store": seconds(settings.ENGINE_TIMEOUT_SECONDS),
     "part of an upload into an object store": size(client.PART_BYTES),
+    "bytes that `--verify-every` reads per second": f"{size(settings.VERIFY_RATE)}/s",
+    "connections to the address of `--metrics`": count(monitor.MAX_CONNECTIONS),
     "size of the access file": size(access_file.MAX_BYTES),
     "quick exits of a worker in a row before a delay": count(backoff.MAX_QUICK_EXITS),
     "delay before the next start of a worker": seconds(backoff.MAX_RESTART_DELAY_SECONDS),

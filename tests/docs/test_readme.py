@@ -1,16 +1,20 @@
 """READMEs in two languages: the same facts as the code, examples that run, short sentences."""
 
+import hashlib
 import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 import requests
 
+from filestored.cli import main
 from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TIMEOUT
 from tests.docs.pages import code, commands, long_sentences, run, run_in, sentences_without_actor, text
+from tests.engine_daemons import free_port
 from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
@@ -151,6 +155,37 @@ def test_commands_for_access_store_read_and_sign(start_daemon, tmp_path):
     assert "Hello, files" == content
     assert '"bytes": 13' in usage
     assert "Hello, files\n" == requests.get(link, timeout=TIMEOUT).text
+
+
+def test_commands_of_the_client_upload_and_download(daemon, tmp_path):
+    """With the shell variable of the block before."""
+    hello, second = "Hello, files\n", "Second file\n"
+    for name, content in (("hello.txt", hello), ("second.txt", second)):
+        (Path(daemon.directory) / name).write_text(content)
+    digest = hashlib.sha256(hello.encode()).hexdigest()
+    first, other, *_ = run(f"HASH={digest}\n{block_with('filestored put')}", daemon).splitlines()
+    assert f"{digest}  hello.txt" == first
+    assert f"{hashlib.sha256(second.encode()).hexdigest()}  second.txt" == other
+    assert hello == (Path(daemon.directory) / "copy.txt").read_text()
+
+
+@pytest.mark.needs("curl")
+def test_commands_for_monitoring_show_figures_and_readiness(start_daemon):
+    """On a port that was free just now."""
+    port = str(free_port())
+    start, show = (block.replace("9101", port) for block in commands("README.md") if "9101" in block)
+    words = shlex.split(start)
+    daemon = start_daemon("--workers", "1", *words[words.index("filestored") + 1 :])
+    figures = run(show.replace("curl ", "curl -sS --fail "), daemon)
+    assert "filestored_build_info" in figures
+    assert "serve" in figures
+
+
+def test_table_of_commands_has_exactly_the_commands(capsys):
+    main([])
+    commands_of_help = re.findall(r"^    ([a-z]+) ", capsys.readouterr().err, re.MULTILINE)
+    assert len(commands_of_help) > 10
+    assert commands_of_help == re.findall(r"^\| `filestored (\w+)", text("README.md"), re.MULTILINE)
 
 
 def test_commands_for_accounts_work_beside_the_daemon(daemon):

@@ -14,6 +14,7 @@ import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
+from filestored import __version__
 from filestored.daemon.options import Options
 from tests.daemon_process import ROOT, TWISTD, read
 
@@ -214,7 +215,7 @@ def test_init_script_starts_restarts_and_stops(script, tmp_path):
     assert 0 == script("force-reload").returncode
     assert 0 == script("stop").returncode
     assert (0, 3) == (script("stop").returncode, script("status").returncode)
-    assert 3 == read(tmp_path / "logs" / "log").count("all requests have ended")
+    assert 3 == read(tmp_path / "logs" / "log").count(f"filestored {__version__} starts\n")
 
 
 def test_init_script_reports_and_replaces_a_stale_pidfile(script, tmp_path):

@@ -139,4 +139,4 @@ def test_failure_of_a_resource_is_logged_in_the_context_of_its_request(client):
     globalLogPublisher.addObserver(observe)
     assert 500 == client.ask("GET", "/fails", X_Request_Id=ID).status
     globalLogPublisher.removeObserver(observe)
-    assert [(None, ID.encode())] == ids
+    assert [(ID.encode(), ID.encode())] == ids

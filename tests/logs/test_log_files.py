@@ -7,11 +7,13 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 import requests
 
-from tests.daemon_process import read, until
+from tests.daemon_process import ROOT, TWISTD, read, until
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 
@@ -65,7 +67,7 @@ def test_access_log_redacts_requests_refused_by_the_parser(start_daemon, tmp_pat
     daemon.end()
     lines = [line for line in read(access).splitlines() if "GET /files/" in line]
     ending = f'"GET /files/{name} HTTP/1.1" 200 1 "http://h/token/***/" "a\\x22b"'
-    assert [ending] * 20 == [line.partition("] ")[2] for line in lines]
+    assert [ending] * 20 == [line.partition("] ")[2].rsplit(" ", 2)[0] for line in lines]
 
 
 def test_rotation_with_workers_loses_no_line(start_daemon):
@@ -137,7 +139,7 @@ def test_the_log_says_at_the_start_what_is_served_where(start_daemon, tmp_path, 
     free = r"\(leaving [0-9]+ MiB free\)"
     assert re.search(
         f"listening on {daemon.url}, store {daemon.store} {free}, images {tmp_path}/i {free}, hash md5, "
-        f"workers {workers}\n",
+        rf"workers {workers}, after \d+\.\d\d\d s\n",
         daemon.log,
     )
 
@@ -166,6 +168,32 @@ def test_lines_on_the_journal_have_a_priority(start_daemon, tmp_path, json_optio
     priorities = {line[:3]: line for line in daemon.log.splitlines()}
     assert {"<7>", "<6>", "<3>"} == set(priorities)
     assert "has died" in priorities["<3>"]
+
+
+@pytest.mark.parametrize(
+    "options", [("--workers", "no number"), ("--listen", "unix:/nowhere/at/all"), ("--store", "/dev/null")]
+)
+def test_reason_of_a_failed_start_has_the_priority_of_an_error_on_the_journal(tmp_path, options):
+    with open(tmp_path / "stderr", "w+b") as stderr:
+        found = os.fstat(stderr.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}", "PYTHONPATH": ROOT}
+        words = ["-n", "--pidfile=", "filestored", *options]
+        done = subprocess.run(
+            [sys.executable, TWISTD, *words], cwd=tmp_path, env=environment, stderr=stderr, check=False
+        )
+    assert 1 == done.returncode
+    assert [b"<3>filestored: "] == [line[:15] for line in (tmp_path / "stderr").read_bytes().splitlines()]
+
+
+@WORKERS
+def test_start_and_stop_are_logged_with_their_duration(start_daemon, tmp_path, workers):
+    daemon = start_daemon("--workers", workers, "--log-json")
+    daemon.end()
+    lines = [json.loads(line) for line in read(str(tmp_path / "log")).splitlines()]
+    for text in ("listening on ", "all requests have ended"):
+        (found,) = (line for line in lines if line["message"].startswith(text))
+        assert found["message"].endswith(f", after {found['duration']:.3f} s")
+        assert found["duration"] >= 0
 
 
 def test_stderr_that_is_not_the_journal_has_no_priorities(start_daemon):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+from contextlib import contextmanager
 
 import pytest
 from loguru import logger
@@ -15,10 +16,10 @@ from twisted.logger import Logger, LogLevel
 from filestored.logs.log_file import write_all
 from filestored.logs.log_line import LogLine, from_event
 from filestored.logs.loguru_sink import LoguruSink
-from filestored.logs.observer import LogObserver
+from filestored.logs.observer import LogObserver, write_line
 from filestored.logs.pipe_sink import MAX_WAITING_BYTES, PipeSink
 from filestored.logs.writer_thread import MAX_QUEUED_BYTES, ThreadedSink
-from filestored.settings import LogSettings
+from filestored.settings import LEVELS, LogSettings
 
 
 class Collector:
@@ -136,17 +137,52 @@ def test_json_is_one_object_a_line(tmp_path):
     assert (7, "here", "INFO") == (found[0]["process"], found[0]["source"], found[0]["level"])
 
 
-def test_each_line_of_a_traceback_has_the_priority(tmp_path, monkeypatch, ends):
+@contextmanager
+def stderr_on_the_journal(ends, monkeypatch):
+    """Have stderr lead to the pipe, which counts as the journal of systemd."""
     before = os.dup(2)
     os.dup2(ends[1], 2)
     try:
         found = os.fstat(2)
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
-        LoguruSink(LogSettings(), None).write(line("an error\n    in a line", "CRITICAL"))
+        yield
     finally:
         os.dup2(before, 2)
         os.close(before)
-    assert [b"<2>", b"<2>"] == [text[:3] for text in read_all(ends[0]).splitlines()]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_line_of_a_traceback_has_the_priority(monkeypatch, ends, level):
+    with stderr_on_the_journal(ends, monkeypatch):
+        LoguruSink(LogSettings(level="DEBUG"), None).write(line("an error\n    in a line", level))
+    priorities = {"DEBUG": b"<7>", "INFO": b"<6>", "WARNING": b"<4>", "ERROR": b"<3>", "CRITICAL": b"<2>"}
+    assert [priorities[level]] * 2 == [text[:3] for text in read_all(ends[0]).splitlines()]
+
+
+def test_each_line_of_a_lost_traceback_has_the_priority_of_an_error(monkeypatch, ends):
+    class Full(Collector):
+        def write(self, line):
+            raise OSError(errno.ENOSPC, "no space")
+
+    with stderr_on_the_journal(ends, monkeypatch):
+        write_line(Full(), line("an error\n    in a line\n    in another", "INFO"))
+    text = read_all(ends[0])
+    assert [b"<3>"] * 3 == [each[:3] for each in text.splitlines()]
+    assert b"<3>filestored: a line of the log is lost" in text
+
+
+def test_text_line_has_the_request_id_in_brackets_and_json_a_field(tmp_path):
+    about = LogLine("ERROR", "here", 7, "failed\n    in {a} line", request_id="a-1")
+    LoguruSink(LogSettings(), str(tmp_path / "log")).write(about)
+    assert read(tmp_path / "log").endswith(" | ERROR    | 7 here | [a-1] failed\n    in {a} line\n")
+    LoguruSink(LogSettings(json=True), str(tmp_path / "json")).write(about)
+    found = json.loads(read(tmp_path / "json"))
+    assert ("a-1", about.text) == (found["request_id"], found["message"])
+
+
+def test_request_id_of_a_line_reaches_the_supervisor(ends):
+    PipeSink(ends[1], "INFO").write(LogLine("ERROR", "here", 7, "failed", request_id="a-1"))
+    assert "a-1" == LogLine(**json.loads(read_all(ends[0]))).request_id
 
 
 @pytest.mark.parametrize(
@@ -301,7 +337,7 @@ def test_a_full_pipe_does_not_block_and_dropped_lines_are_counted(ends):
     sink, reactor = PipeSink(ends[1], "INFO"), Watching()
     sink.watch(reactor)
     kept = filled(sink)
-    assert kept * 1100 > MAX_WAITING_BYTES + 60_000
+    assert kept * 1120 > MAX_WAITING_BYTES + 60_000
     for _ in range(9):
         sink.write(line("x" * 1000))
     found = texts(read_all(ends[0], reactor.turn))

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import os
 import random
+from collections.abc import Callable
+from functools import partial
 
 import requests
 
@@ -20,6 +22,16 @@ public = ["read", "write", "delete", "list"]
 public = ["read", "write"]
 quota = 10
 """
+
+REASONS = {
+    "unauthorized": 401,
+    "too_large": 413,
+    "quota": 507,
+    "digest_mismatch": 422,
+    "origin": 421,
+    "malformed": 400,
+}
+"""Statuses of refusals by the reasons of the metrics."""
 
 MAX_SIZE_BYTES = 1 << 20
 FILE_BYTES = 16 << 10
@@ -46,6 +58,16 @@ class MixedLoad:
         self._session.trust_env = False
         self._images = ""
         self._account = f"load{number}"
+        self._refusals: dict[str, Callable[[], int]] = {
+            "unauthorized": partial(
+                self._ask, "GET", "files/", headers={"Authorization": "Bearer fst_wrong"}
+            ),
+            "too_large": partial(self._ask, "POST", "", data=bytes(MAX_SIZE_BYTES + 1)),
+            "quota": partial(self._ask, "POST", "buckets/full/", data=bytes(11)),
+            "digest_mismatch": partial(self._ask, "PUT", f"files/{'0' * 64}", data=b"x"),
+            "origin": partial(self._ask, "GET", "", headers={"Host": "stranger.example"}),
+            "malformed": self._send_malformed,
+        }
 
     def close(self) -> None:
         """Close its connections."""
@@ -86,18 +108,18 @@ class MixedLoad:
         assert 409 == self._ask("POST", f"{self._images}upload-image/", files={"x": (name, image)})
         assert 406 == self._ask("POST", f"{self._images}upload-image/", files={"x": ("x.png", b"text")})
 
-    def exercise_refusals(self) -> dict[str, int]:
-        """Send requests that are refused; return their number by the reasons of the metrics."""
-        wrong = {"Authorization": "Bearer fst_wrong"}
-        assert 401 == self._ask("GET", "files/", headers=wrong)
-        assert 413 == self._ask("POST", "", data=bytes(MAX_SIZE_BYTES + 1))
-        assert 507 == self._ask("POST", "buckets/full/", data=self._random.randbytes(11))
-        assert 422 == self._ask("PUT", f"files/{'0' * 64}", data=b"x")
-        assert 421 == self._ask("GET", "", headers={"Host": "stranger.example"})
+    def refuse(self, reason: str) -> None:
+        """Send a request that is refused for one of `REASONS`."""
+        assert REASONS[reason] == self._refusals[reason](), reason
+
+    def exercise_refusals(self) -> None:
+        """Send a request for each of `REASONS`."""
+        for reason in REASONS:
+            self.refuse(reason)
+
+    def _send_malformed(self) -> int:
         with connect(self.port) as client:
-            assert 400 == client.request(b"GET / HTTP/1.1\r\n\r\n").status
-        reasons = ("unauthorized", "too_large", "quota", "digest_mismatch", "origin", "malformed")
-        return dict.fromkeys(reasons, 1)
+            return client.request(b"GET / HTTP/1.1\r\n\r\n").status
 
     def _ask(self, method: str, path: str, **more: object) -> int:
         answer = self._session.request(method, self._url + path, timeout=TIMEOUT_SECONDS, **more)

@@ -107,6 +107,14 @@ def test_examples_match_their_schemas(document):
         assert [] == list(Draft202012Validator(schema, registry=registry).iter_errors(example)), place
 
 
+def test_each_response_has_the_id_of_its_request(document):
+    operations = [item[method] for item in document["paths"].values() for method in METHODS & set(item)]
+    responses = [each for operation in operations for each in operation["responses"].values()]
+    responses = [each for each in responses if "$ref" not in each]
+    for response in (*document["components"]["responses"].values(), *responses):
+        assert {"$ref": "#/components/headers/RequestId"} == response["headers"]["X-Request-Id"]
+
+
 def test_operations_have_a_summary_and_a_unique_id(document):
     operations = [item[method] for item in document["paths"].values() for method in METHODS & set(item)]
     assert all(operation["summary"] for operation in operations)
@@ -163,7 +171,7 @@ def test_examples_of_refusals_are_sent(guard, wire, document, secret, target, st
     response = document["components"]["responses"][name]
     lines = [example["value"] for example in response["content"]["text/plain"]["examples"].values()]
     assert answer.body.decode() in lines
-    assert ("www-authenticate" in answer.fields) == ("headers" in response)
+    assert ("www-authenticate" in answer.fields) == ("WWW-Authenticate" in response["headers"])
 
 
 def test_preflight_has_the_header_fields_of_the_document(guard, wire, document):

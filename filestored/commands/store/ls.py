@@ -6,8 +6,10 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from filestored.commands.arguments import add_command, checked
+from filestored.client.listing import ListedFile, list_files
+from filestored.commands.arguments import add_command, bucket_path, checked
 from filestored.commands.output import DONE, WRONG_ARGUMENTS, print_error, print_lines
+from filestored.commands.server_arguments import SERVER_VARIABLE, add_server, make_server
 from filestored.commands.store.opening import OWNER, add_bucket, add_store, open_store, opened_bucket
 from filestored.digest import Digest
 from filestored.interfaces import StoredFileInfo
@@ -25,8 +27,9 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "ls",
-        "Print the hashes of stored files, in ascending order. Works in bounded memory, also while daemons "
-        f"serve the store; a file that is stored or deleted meanwhile may be missing. {OWNER}",
+        "Print the hashes of stored files, in ascending order: of STORE, or without it of a server. Works in "
+        "bounded memory, also while daemons serve the store; a file that is stored or deleted meanwhile may "
+        f"be missing. For a store: {OWNER}",
         "filestored ls store --long --after 9001 --limit 20",
     )
     add_store(parser, optional=True)
@@ -43,6 +46,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--limit", metavar="N", type=checked(parse_limit), help="maximum number of files [default: all]"
     )
+    add_server(parser, required=False)
     parser.set_defaults(command=_list)
 
 
@@ -55,8 +59,7 @@ def parse_limit(text: str) -> int:
 
 def _list(arguments: Namespace) -> int:
     if arguments.store is None:
-        print_error("name a STORE: a directory, or the URL of an object store")
-        return WRONG_ARGUMENTS
+        return _list_server(arguments)
     page_files = min(PAGE_FILES, arguments.limit or PAGE_FILES)
     with opened_bucket(open_store(arguments.store), arguments.bucket) as bucket:
         files = islice(all_entries(bucket.backend, page_files, _after(bucket, arguments)), arguments.limit)
@@ -64,6 +67,26 @@ def _list(arguments: Namespace) -> int:
             if not print_lines(map(_line_form(arguments), page)):
                 break
     return DONE
+
+
+def _list_server(arguments: Namespace) -> int:
+    if arguments.server is None:
+        print_error(f"name a STORE, or a server by --server URL or {SERVER_VARIABLE}")
+        return WRONG_ARGUMENTS
+    form = _server_line_form(arguments)
+    with make_server(arguments, arguments.server) as server:
+        path = bucket_path(arguments.bucket)
+        files = list_files(server, path, arguments.after.lower(), arguments.limit)
+        while page := list(islice(files, PAGE_FILES)):
+            if not print_lines(map(form, page)):
+                break
+    return DONE
+
+
+def _server_line_form(arguments: Namespace) -> Callable[[ListedFile], str]:
+    if arguments.json:
+        return ListedFile.to_json
+    return _listed_as_long if arguments.long else _listed_as_hash
 
 
 def _after(bucket: OpenedBucket, arguments: Namespace) -> Digest | None:
@@ -84,3 +107,11 @@ def _as_long(file: StoredFileInfo) -> str:
 
 def _as_hash(file: StoredFileInfo) -> str:
     return file.digest.hex
+
+
+def _listed_as_long(file: ListedFile) -> str:
+    return f"{file.hash}  {file.modified}  {file.size}"
+
+
+def _listed_as_hash(file: ListedFile) -> str:
+    return file.hash

@@ -39,8 +39,11 @@ class _NotFound(Resource):
 class _Leaf(Resource):
     """A resource without children. Other methods than GET and HEAD are answered 405."""
 
-    isLeaf = True
     allowedMethods = (b"GET", b"HEAD")
+
+    def getChild(self, path: bytes, request: IRenderable) -> Resource:
+        """Return the resource of unknown addresses."""
+        return _NotFound()
 
 
 class Metrics(_Leaf):

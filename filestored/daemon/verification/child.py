@@ -2,7 +2,7 @@
 
 In: one line of JSON on stdin with the fields of `Task`. Out: events on stdout, one JSON object a line:
 ``state`` first, with the seconds until a pass is due. If it is due, ``begin``, ``progress``, ``corrupt``,
-``unreadable`` and ``end`` follow; else the process ends. ``failed`` has a reason.
+``unreadable`` and ``end`` follow; else the process ends. ``failed`` and ``unrecorded`` have a reason.
 
 The end of stdin stops it, so that it does not outlive a daemon that was killed. The next one continues.
 """
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
@@ -23,6 +23,7 @@ from filestored.errors import FilestoredError, MalformedDigest, VerificationRunn
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.verification.interfaces import Place, RecordedState
 from filestored.storage.verification.pace import Pace
+from filestored.storage.verification.state import Pass
 from filestored.storage.verification.verifier import Verifier
 
 MAX_NAMED_FILES = 100
@@ -61,14 +62,12 @@ def main() -> int:
 def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Event) -> None:
     state = recorded.load()
     due = state.seconds_until_due(task.every, time.time())
-    last = state.last
-    _report(
-        "state",
-        due=due,
-        finished=last.finished if last else 0,
-        corrupt=last.corrupt.count if last else 0,
-        corrupt_files=_missing(place, [*last.corrupt.reasons]) if last else [],
-    )
+    last = state.last or Pass(0, finished=0)
+    named = [*last.corrupt.reasons][:MAX_NAMED_FILES]
+    missing = [name for name in named if not _exists(place, name)]
+    healed = len(named) - len(missing)
+    corrupt = last.corrupt.count - healed
+    _report("state", due=due, finished=last.finished, corrupt=corrupt, corrupt_files=missing)
     if due:
         return
     _report("begin", resumed=state.find(None) is not None)
@@ -86,12 +85,8 @@ def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Even
     )
 
 
-def _missing(place: Place, names: Sequence[str]) -> list[str]:
-    """Return those of the first names whose file was not uploaded again. Raises `OSError`."""
-    return [name for name in names[:MAX_NAMED_FILES] if not _exists(place, name)]
-
-
 def _exists(place: Place, name: str) -> bool:
+    """Return whether a corrupt file was uploaded again. Raises `OSError`."""
     bucket, _, text = name.rpartition("/")
     with place.opened(bucket, None, _CHUNK_BYTES, lambda _: None) as files, suppress(MalformedDigest):
         return files is not None and files.exists(files.parse(text))
@@ -119,6 +114,10 @@ class ReportingWatcher:
     def found(self, kind: str, name: str, reason: str) -> None:
         """See `Watcher`."""
         _report(kind, name=name, reason=reason)
+
+    def unrecorded(self, reason: str) -> None:
+        """See `Watcher`."""
+        _report("unrecorded", reason=reason)
 
     def flush(self) -> None:
         """Report the files that were read since the last report."""

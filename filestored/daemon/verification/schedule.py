@@ -20,7 +20,7 @@ from filestored.daemon.verification.process import VerificationProcess
 from filestored.daemon.verification.status import MAX_NAMED_FILES, VerificationStatus
 from filestored.daemon.verification.task import Task
 
-START_SECONDS = 5.0
+START_SECONDS = 3.0
 """Seconds between the start of the daemon and that of the first child."""
 
 CHECK_SECONDS = 60 * 60.0
@@ -29,8 +29,8 @@ CHECK_SECONDS = 60 * 60.0
 CHECK_CORRUPT_SECONDS = 5 * 60.0
 """The same while files are corrupt, to notice that they are healed."""
 
-RETRY_SECONDS = 10 * 60.0
-"""Seconds after a failure until the next attempt."""
+RETRY_SECONDS = 5 * 60.0
+"""Seconds after the start of a child that failed, or was killed, until the next one."""
 
 KILL_AFTER_SECONDS = 10.0
 """Seconds after which a stopping child is killed."""
@@ -94,6 +94,7 @@ class VerificationSchedule:
             self._later = self._reactor.callLater(wait, self._start_next)
             return
         self._current, self._failed = store, False
+        self._set_due(store, RETRY_SECONDS)
         self._process = VerificationProcess(self)
         try:
             self._process.spawn(self._reactor, store.task)
@@ -118,10 +119,8 @@ class VerificationSchedule:
             self._ended.callback(None)
             return
         assert self._current is not None, "a child has a store"
-        if reason:
-            self._current.due = self._reactor.seconds() + RETRY_SECONDS
-            if not self._failed:
-                self._log.error("the verification has ended with {reason}", reason=reason)
+        if reason and not self._failed:
+            self._log.error("the verification has ended with {reason}", reason=reason)
         self._start_next()
 
     def _on_state(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
@@ -131,6 +130,7 @@ class VerificationSchedule:
 
     def _on_begin(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         self.status.running = True
+        self._set_due(store, RETRY_SECONDS)
         store.corrupt_files = []
         action = "is continued" if fields["resumed"] else "begins"
         self._log.info("the verification of {store} {action}", store=store.task.store, action=action)
@@ -151,6 +151,9 @@ class VerificationSchedule:
         name = f"{store.prefix}{fields['name']}"
         self._log.error("{name} cannot be read: {reason}", name=name, reason=fields["reason"])
 
+    def _on_unrecorded(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
+        self._log.warn("the state of verification cannot be recorded: {reason}", reason=fields["reason"])
+
     def _on_end(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         store.finished, store.corrupt = float(fields["finished"]), int(fields["corrupt"])
         self._set_due(store, float(fields["due"]))
@@ -162,8 +165,10 @@ class VerificationSchedule:
 
     def _on_failed(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         self._failed = True
-        log = self._log.info if fields["running"] else self._log.error
-        log("no verification: {reason}", reason=fields["reason"])
+        if fields["running"]:
+            self._log.info("no verification: {reason}", reason=fields["reason"])
+        else:
+            self._log.error("no verification: {reason}", reason=fields["reason"])
 
     def _set_due(self, store: VerifiedStore, seconds: float) -> None:
         longest = CHECK_CORRUPT_SECONDS if store.corrupt_files else CHECK_SECONDS
@@ -183,6 +188,7 @@ _EVENTS = {
     "progress": VerificationSchedule._on_progress,
     "corrupt": VerificationSchedule._on_corrupt,
     "unreadable": VerificationSchedule._on_unreadable,
+    "unrecorded": VerificationSchedule._on_unrecorded,
     "end": VerificationSchedule._on_end,
     "failed": VerificationSchedule._on_failed,
 }

@@ -13,7 +13,7 @@ class VerificationStatus:
 
     `last_finished` is the time since 1970 at which the last pass over all files ended, 0 for never;
     `last_corrupt` the number of its corrupt files. `corrupt_files` are names of the last or running pass,
-    ``ab…`` or ``bucket/ab…``, until they are healed, which is looked up now and then.
+    ``ab…`` or ``bucket/ab…``. Both are without healed files, which are looked up now and then.
     """
 
     running: bool = False

@@ -13,11 +13,16 @@ creates it. dup2(2) keeps the descriptor number, so a concurrent thread uses one
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 
 from twisted.logger import Logger
 
+from filestored.bounded_cache import BoundedCache
 from filestored.digest import Algorithm, Digest
 from filestored.errors import MalformedDigest, NotFound, UnusableStore
 from filestored.interfaces import StoredFileInfo
@@ -26,6 +31,18 @@ from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_a
 from filestored.storage.health import ReadFailed, ShardUnusable
 
 SHARD_NAMES = tuple(f"{number:02x}" for number in range(256))
+
+MAX_CACHED_SHARDS = 2
+"""Number of shards whose names are kept for the next page of a list: one for each thread of lists.
+
+Of a million files a shard has 4,000. Without the cache a list by pages of 250 takes twice the time.
+"""
+
+MAX_NAMES_SECONDS = 2.0
+"""Maximum time for which names are kept."""
+
+MIN_UNCHANGED_SECONDS = 1.0
+"""Minimum age of the last change of a directory whose names are kept. Times of files have steps of 4 ms."""
 
 
 class Shards:
@@ -42,6 +59,8 @@ class Shards:
         self._root = root
         self._device = os.fstat(root.descriptor).st_dev
         self.descriptors: dict[str, int] = _LazyDescriptors(self._open)
+        self._name_cache: BoundedCache[str, _ShardNames] = BoundedCache(MAX_CACHED_SHARDS)
+        self._name_cache_lock = threading.Lock()
         try:
             self._open_all()
         except BaseException:
@@ -85,7 +104,8 @@ class Shards:
         found: list[Digest] = []
         first, lowest = (after.shard, after.hex) if after else (SHARD_NAMES[0], "")
         for shard in SHARD_NAMES[SHARD_NAMES.index(first) :]:
-            for name in sorted(name for name in self._files(shard) if name > lowest):
+            names = self._sorted_files(shard)
+            for name in islice(names, bisect_right(names, lowest), None):
                 if len(found) == limit:
                     return found
                 if digest := _parse(name, shard, algorithm):
@@ -191,18 +211,56 @@ class Shards:
 
     def _files(self, shard: str) -> list[str]:
         """Return the names of the regular files in one shard. Raises `ShardUnusable`."""
-        try:
+        with _shard_errors(shard):
             return self._read_names(shard)
-        except ShardUnusable:
-            raise
-        except OSError as error:
-            raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
+
+    def _sorted_files(self, shard: str) -> Sequence[str]:
+        """As `_files`, in ascending order; from the cache if the directory is unchanged."""
+        with _shard_errors(shard):
+            status = self._calls.fstat(self.descriptors[shard])
+            known = self._name_cache.get(shard)
+            if known is not None and known.is_of(status):
+                return known.names
+            found = _ShardNames(sorted(self._read_names(shard)), status)
+        with self._name_cache_lock:
+            self._name_cache.add(shard, found)
+        return found.names
 
     def _read_names(self, shard: str) -> list[str]:
         """Read through a new descriptor with its own position. Raises `OSError`."""
         descriptor = self._calls.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptors[shard])
         with closed_after(descriptor), self._calls.scandir(descriptor) as entries:
             return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+class _ShardNames:
+    """The `names` in a directory, which had the status `status` before they were read."""
+
+    def __init__(self, names: Sequence[str], status: os.stat_result) -> None:
+        self.names = names
+        self._identity = _identity(status)
+        changed_ago = time.time() - status.st_mtime
+        is_settled = changed_ago > MIN_UNCHANGED_SECONDS  # later changes have another time
+        self._expires = time.monotonic() + (MAX_NAMES_SECONDS if is_settled else 0.0)
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Return whether the directory is unchanged, as far as its status tells."""
+        return self._identity == _identity(status) and time.monotonic() < self._expires
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+@contextmanager
+def _shard_errors(shard: str) -> Iterator[None]:
+    """Convert errors of reading a directory within the context to `ShardUnusable`."""
+    try:
+        yield
+    except ShardUnusable:
+        raise
+    except OSError as error:
+        raise ShardUnusable(error.errno, f"the directory {shard}: {error.strerror}") from error
 
 
 class _LazyDescriptors(dict[str, int]):

@@ -22,7 +22,7 @@ from filestored.storage.verification.content import Naming
 from filestored.storage.verification.disk_files import DiskFiles
 from filestored.storage.verification.state import State, parse
 
-STATE = "verification"
+STATE = ".verification"
 """File of the state, in the directory of the store."""
 
 _NEXT = ".verification-next"

@@ -25,7 +25,7 @@ from filestored.storage.verification.content import Naming
 from filestored.storage.verification.object_files import ObjectFiles
 from filestored.storage.verification.state import State, parse
 
-STATE = "verification"
+STATE = ".verification"
 """Key of the state."""
 
 MAX_SILENCE_SECONDS = 180.0

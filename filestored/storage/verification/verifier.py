@@ -16,8 +16,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Protocol
 
-from twisted.logger import Logger
-
 from filestored.digest import Digest
 from filestored.errors import EngineError, EngineUnavailable, UnusableStore, VerificationStopped
 from filestored.storage.health import UNFIT, ReadFailed
@@ -56,14 +54,15 @@ class Watcher(Protocol):
     def found(self, kind: str, name: str, reason: str) -> None:
         """Handle a file that is `CORRUPT` or `UNREADABLE`."""
 
+    def unrecorded(self, reason: str) -> None:
+        """Handle that the state cannot be recorded; called once."""
+
 
 class Verifier:
     """One run on `place`, whose state is `recorded`. `is_stopped` tells that it should end.
 
     With `counts_total` the watcher gets the number of files first.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -85,6 +84,7 @@ class Verifier:
         self._saved = seconds()
         self._state = State()
         self._pass = Pass(0.0)
+        self._is_unrecorded = False
         self._streak: list[str] = []
         self._before_streak = self._pass
 
@@ -179,14 +179,17 @@ class Verifier:
     def _set_aside(self, files: VerifiedFiles, digest: Digest, name: str, examined: Examined) -> bool:
         """Record a corrupt file and move it; return False if it was replaced meanwhile. Raises `OSError`."""
         reason = f"its bytes do not have the {digest.algorithm} of its name"
-        self._add(self._pass.corrupt, CORRUPT, name, reason)
+        self._record(self._pass.corrupt, name, reason)
+        moved = True
         try:
-            return files.quarantine(digest, examined, reason)
+            moved = files.quarantine(digest, examined, reason)
+            outcome = "it is in quarantine" if moved else "it was replaced meanwhile"
         except OSError as error:
             if error.errno not in UNFIT:
                 raise
-            self._log.error("{name} stays where it is: {reason}", name=name, reason=error.strerror)
-            return True
+            outcome = f"it cannot be moved to quarantine: {error.strerror}"
+        self._watcher.found(CORRUPT, name, f"{reason}; {outcome}")
+        return moved
 
     def _unreadable(self, name: str, reason: str) -> None:
         """Record an unreadable file. Raises `UnusableStore` after too many in a row."""
@@ -194,7 +197,8 @@ class Verifier:
             self._before_streak = deepcopy(self._pass)
         self._streak.append(name)
         if len(self._streak) < MAX_UNREADABLE_IN_A_ROW:
-            self._add(self._pass.unreadable, UNREADABLE, name, reason)
+            self._record(self._pass.unreadable, name, reason)
+            self._watcher.found(UNREADABLE, name, reason)
             return
         self._replace_pass(self._before_streak)
         raise UnusableStore(
@@ -205,11 +209,10 @@ class Verifier:
     def _replace_pass(self, earlier: Pass) -> None:
         vars(self._pass).update(vars(earlier))
 
-    def _add(self, findings: Findings, kind: str, name: str, reason: str) -> None:
+    def _record(self, findings: Findings, name: str, reason: str) -> None:
         if name not in findings.reasons:
             findings.add(name, reason)
             self._save()
-        self._watcher.found(kind, name, reason)
 
     # --- pace and state -------------------------------------------------------------------------
 
@@ -233,9 +236,9 @@ class Verifier:
             self._recorded.save(self._state)
         except EngineUnavailable:
             raise
-        except EngineError as error:
-            self._log.warn("the state of verification is not recorded: {reason}", reason=error.reason)
         except OSError as error:
-            if error.errno not in UNFIT:
+            if error.errno not in UNFIT and not isinstance(error, EngineError):
                 raise
-            self._log.warn("the state of verification is not recorded: {reason}", reason=error.strerror)
+            if not self._is_unrecorded:
+                self._is_unrecorded = True
+                self._watcher.unrecorded(getattr(error, "reason", "") or error.strerror or str(error))

@@ -16,7 +16,7 @@ from filestored.interfaces import BucketLimits, Usage
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.syscalls import Syscalls
 from filestored.storage.health import ReadFailed
-from filestored.storage.limits.disk_usage import LOCK, USAGE, DiskUsage
+from filestored.storage.limits.disk_usage import LOCK, USAGE, DiskUsage, UncountedDiskUsage
 from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.limits.usage_count import count_usage
 from filestored.storage.memory import MemoryBackend
@@ -400,3 +400,55 @@ def test_several_processes_keep_one_quota(disk, place):
     ledger.open()
     assert Usage(quota // size, quota) == ledger.current()
     ledger.close()
+
+
+# --- a process that only removes files -----------------------------------------------------------
+
+
+@pytest.fixture
+def removing(tmp_path, memory):
+    """A ledger of a process that only removes files."""
+    ledger = UncountedDiskUsage(str(tmp_path), memory)
+    yield ledger
+    ledger.close()
+
+
+def test_removal_without_another_process_counts_no_files(removing, memory, monkeypatch):
+    monkeypatch.setattr(memory, "entries", None)
+    removing.open()
+    removing.add(Usage(-1, -5))
+    assert removing.is_open
+
+
+def test_ledger_that_is_opened_during_removals_counts_at_their_end(removing, ledgers, memory):
+    removing.open()
+    ledger = ledgers()
+    opening = threading.Thread(target=ledger.open)
+    opening.start()
+    memory.delete(digest_of(HELLO))
+    removing.add(Usage(-1, -5))
+    assert not ledger.is_open
+    removing.close()
+    opening.join()
+    assert Usage(0, 0) == ledger.current()
+
+
+def test_removal_beside_another_process_is_recorded(removing, ledgers, memory, monkeypatch):
+    ledger = ledgers()
+    ledger.open()
+    monkeypatch.setattr(memory, "entries", None)
+    removing.open()
+    removing.add(Usage(-1, -5))
+    assert Usage(0, 0) == ledger.current()
+
+
+def test_figure_of_an_earlier_process_is_not_used_after_removals(removing, ledgers, memory):
+    former = ledgers()
+    former.open()
+    former.close()
+    removing.open()
+    memory.delete(digest_of(HELLO))
+    removing.close()
+    ledger = ledgers()
+    ledger.open()
+    assert Usage(0, 0) == ledger.current()

@@ -315,3 +315,28 @@ def test_listing_ignores_the_record(make, prepared, tmp_path):
     opened(make())
     backend = open_backend(prepared, MD5, str(tmp_path))
     assert [digest_of(HELLO)] == backend.digests(None, 9)
+
+
+# --- a process that only removes files -----------------------------------------------------------
+
+
+@pytest.fixture
+def removing(prepared, tmp_path):
+    """A ledger of a process that only removes files."""
+    from filestored.storage.limits.object_usage import UncountedObjectUsage
+
+    return UncountedObjectUsage(prepared, open_backend(prepared, MD5, str(tmp_path)))
+
+
+def test_removal_without_a_record_makes_none(removing, prepared, requests):
+    removing.open()
+    removing.add(Usage(-1, -5))
+    assert (False, None, 0) == (removing.is_open, prepared.find("usage"), requests.count("list"))
+
+
+def test_removal_changes_the_record_and_lists_nothing(removing, make, requests):
+    ledger = opened(make())
+    lists = requests.count("list")
+    removing.open()
+    removing.add(Usage(-1, -5))
+    assert (Usage(0, 0), lists) == (ledger.current(), requests.count("list"))

@@ -269,7 +269,10 @@ def test_full_or_read_only_disk_is_verified_without_moves(on_disk, place, error)
     on_disk.fill(5)
     digest = on_disk.flip(3)
     creates = failing("open", lambda args: args[1] & os.O_CREAT, error)
-    done = verify(DiskPlace(place, calls=creates))
+    watcher = Findings()
+    done = verify(DiskPlace(place, calls=creates), watcher)
+    assert [os.strerror(error)] == watcher.warnings
+    assert watcher.reasons[0].endswith(f"; it cannot be moved to quarantine: {os.strerror(error)}")
     assert (5, [digest.hex], []) == (done.files, [*done.corrupt.reasons], on_disk.quarantined())
     assert not os.path.exists(f"{place}/{STATE}")
 

@@ -51,6 +51,8 @@ class Findings:
     expected: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     names: list[tuple[str, str]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def expect(self, files: int) -> None:
         self.expected.append(files)
@@ -60,6 +62,10 @@ class Findings:
 
     def found(self, kind: str, name: str, reason: str) -> None:
         self.names.append((kind, name))
+        self.reasons.append(reason)
+
+    def unrecorded(self, reason: str) -> None:
+        self.warnings.append(reason)
 
 
 class Stopping(Findings):

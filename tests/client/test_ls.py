@@ -1,0 +1,78 @@
+"""``filestored ls`` of a server, by pages."""
+
+import json
+import os
+
+import pytest
+import requests
+
+from filestored.client.address import parse_server
+from filestored.client.listing import list_files
+from filestored.client.server import Server
+from tests.client.cutting_proxy import CuttingProxy, Fault
+from tests.daemon_process import TIMEOUT
+
+
+@pytest.fixture(scope="module")
+def open_daemon(share_daemon):
+    """A daemon whose files can be listed, with 25 files."""
+    daemon = share_daemon("--workers", "1", "--open")
+    for number in range(25):
+        requests.post(daemon.url, data=b"%d" % number, timeout=TIMEOUT)
+    return daemon
+
+
+@pytest.fixture
+def stored(open_daemon, environment):
+    environment.setenv("FILESTORED_SERVER", open_daemon.url)
+    found = requests.get(f"{open_daemon.url}files/", timeout=TIMEOUT).json()["files"]
+    assert 25 == len(found)
+    return found
+
+
+@pytest.mark.parametrize("page", [1, 7, 25, 1000])
+def test_all_files_are_listed_by_pages(environment, open_daemon, stored, page):
+    environment.setattr("filestored.client.listing.PAGE_FILES", page)
+    with Server(parse_server(open_daemon.url)) as server:
+        assert stored == [file._asdict() for file in list_files(server, "")]
+        assert stored[:12] == [file._asdict() for file in list_files(server, "", limit=12)]
+
+
+def test_forms_of_lines(run, stored):
+    hashes = "".join(f"{each['hash']}\n" for each in stored)
+    assert (0, hashes, "") == run("ls")
+    long = "".join(f"{each['hash']}  {each['modified']}  {each['size']}\n" for each in stored)
+    assert (0, long, "") == run("ls", "--long")
+    status, out, err = run("ls", "--json", "--after", stored[9]["hash"].upper(), "--limit", "3")
+    assert (0, "", stored[10:13]) == (status, err, [json.loads(line) for line in out.splitlines()])
+
+
+def test_lines_of_a_server_are_those_of_its_store(run, open_daemon, stored):
+    for words in ((), ("--long",), ("--json",), ("--after", "8", "--limit", "2")):
+        assert run("ls", open_daemon.store, *words) == run("ls", *words)
+
+
+def test_broken_page_is_requested_again(open_daemon, run, stored):
+    with CuttingProxy(open_daemon.port, Fault(response_bytes=500)) as proxy:
+        status, out, err = run("ls", "--server", proxy.url)
+    assert (0, 25, "") == (status, out.count("\n"), err)
+
+
+def test_server_without_lists_is_one_line(server, run):
+    status, out, err = run("ls")
+    assert (1, "", 1) == (status, out, err.count("\n"))
+    assert err.startswith("filestored: 404 ")
+
+
+@pytest.mark.parametrize("data", [b"no list", b"[]", b'{"files": [{}], "next": null}', b'{"files": 1}'])
+def test_other_response_is_one_line(open_daemon, run, data):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
+    with CuttingProxy(open_daemon.port, Fault(reply=head + data)) as proxy:
+        expected = (1, "", "filestored: the server has sent no list of files\n")
+        assert expected == run("ls", "--server", proxy.url)
+
+
+def test_neither_store_nor_server_is_status_2(run):
+    expected = "filestored: name a STORE, or a server by --server URL or FILESTORED_SERVER\n"
+    assert (2, "", expected) == run("ls")
+    assert [] == os.listdir()

@@ -1,0 +1,27 @@
+"""Stores on a disk for tests of commands, made without a daemon."""
+
+import os
+from collections.abc import Iterable
+from contextlib import closing
+
+from filestored.digest import Algorithm, algorithm
+from filestored.storage.disk.backend import DiskBackend
+from filestored.storage.disk.layout import prepare
+from tests.storage.contract import digest_of, put
+
+SHA256 = algorithm("sha256")
+
+
+def make_store(path: str, contents: Iterable[bytes], own: Algorithm = SHA256) -> list[str]:
+    """Make a store, or a bucket at its path, with these files; return their hashes in the order of a list."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    prepare(path, own.name)
+    with closing(DiskBackend(path, own)) as backend:
+        for content in contents:
+            put(backend, content, digest_of(content, own))
+    return sorted(digest_of(content, own).hex for content in contents)
+
+
+def path_of(store: str, name: str) -> str:
+    """Return the path of a file."""
+    return os.path.join(store, name[:2], name)
