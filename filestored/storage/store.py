@@ -104,11 +104,6 @@ def _max_fast_read(backend: IBackend) -> float:
     return MAX_READ_SECONDS if INonBlockingOpen.providedBy(backend) else inf
 
 
-def _max_entries(backend: IBackend) -> int:
-    """Return the maximum number of files that one job lists."""
-    return MAX_ENTRIES_OF_A_DISK if INonBlockingOpen.providedBy(backend) else MAX_ENTRIES
-
-
 def _ignore(failure: Failure) -> None:
     """Handle a failure that is reported elsewhere."""
 
@@ -191,7 +186,9 @@ class Store:
             if self._metrics is not None:
                 self._metrics.upload_counted(None)
             raise
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         self._commits.commit(upload)
         return done
 
@@ -218,7 +215,9 @@ class Store:
         self._admission.admit(length)
         if (preparation := self._commits.prepare()) is not None:
             preparation.addErrback(_ignore)  # the commit reports it
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         return Upload(
             self._hashing(expected),
             self._commits,
@@ -303,7 +302,8 @@ class Store:
     async def _entries(self, after: Digest | None, limit: int) -> list[StoredFileInfo]:
         """List the files in several jobs: the reactor's thread runs between them."""
         found: list[StoredFileInfo] = []
-        max_entries = _max_entries(self._backend)
+        is_disk = INonBlockingOpen.providedBy(self._backend)
+        max_entries = MAX_ENTRIES_OF_A_DISK if is_disk else MAX_ENTRIES
         while wanted := min(limit - len(found), max_entries):
             step = await self._threads.list(self._backend.entries, after, wanted)
             found += step
@@ -385,11 +385,6 @@ class Store:
         """Remove the name; return the current digest, and whether it was stored. Blocking."""
         current = self._resolve(digest)
         return current, self._backend.delete(current)
-
-    def _upload_began(self) -> None:
-        self.uploads_in_flight += 1
-        if self._metrics is not None:
-            self._metrics.upload_began()
 
     def _upload_ended(self, stored: UploadResult | None) -> None:
         self.uploads_in_flight -= 1

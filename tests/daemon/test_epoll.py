@@ -48,6 +48,21 @@ class Peer(Protocol):
         self.ends.append(reason.type)
 
 
+@implementer(IReadDescriptor)
+class Reader:
+    """Reads a descriptor, and calls a function."""
+
+    def __init__(self, descriptor, action):
+        self._descriptor, self._action = descriptor, action
+
+    def fileno(self):
+        return self._descriptor
+
+    def doRead(self):
+        os.read(self._descriptor, 10)
+        self._action()
+
+
 class Echo(Peer):
     def dataReceived(self, data):
         super().dataReceived(data)
@@ -209,6 +224,21 @@ async def test_failed_action_after_events_does_not_affect_others(join, failures)
     await until(lambda: "answer" in order)
     assert b"x" == clients[1].recv(10)
     assert ["cannot answer"] == failures
+
+
+@pytest_twisted.ensureDeferred
+async def test_end_of_a_batch_follows_its_actions():
+    order = []
+    epoll_set = EpollSet(reactor, lambda: order.append("end"))
+    first, second = os.pipe()
+    reader = Reader(first, lambda: epoll_set.call_after_events(lambda: order.append("answer")))
+    epoll_set.addReader(reader)
+    os.write(second, b"x")
+    await until(lambda: "end" in order)
+    assert ["answer", "end"] == order[:2]
+    epoll_set.close()
+    os.close(first)
+    os.close(second)
 
 
 def test_close_is_idempotent():

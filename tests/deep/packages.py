@@ -31,7 +31,7 @@ OF_OTHER_PROGRAMS = {
     *("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-"),
     *("/var/log/dpkg.log", "/var/lib/apt/lists/auxfiles", "/var/lib/logrotate/status"),
 }
-"""Paths that adduser, dpkg, apt and logrotate write for any package."""
+"""Files that adduser, dpkg, apt and logrotate write for any package."""
 
 
 def prove(bench: Bench) -> Verdict:
@@ -97,13 +97,7 @@ class _Life:
     def _upgrade(self) -> dict[str, list[str] | int]:
         """Install the new package while clients send requests; return what they report."""
         clients = subprocess.Popen(
-            [
-                *self._machine.namespace_command("-n"),
-                sys.executable,
-                "-m",
-                "tests.packages.request_load",
-                str(PORT),
-            ],
+            [*self._machine.inside("-n"), sys.executable, "-m", "tests.packages.request_load", str(PORT)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
