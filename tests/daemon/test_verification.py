@@ -5,8 +5,12 @@ import signal
 
 import requests
 
-from tests.daemon_process import TIMEOUT, children, read, until
+from filestored.digest import algorithm
+from tests.daemon_process import TIMEOUT, children, read, start, until
 from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape
+from tests.seaweedfs import NEEDS
+from tests.storage.contract import put
+from tests.storage.object_stores import dropped, open_backend, seaweedfs_client
 from tests.test_verify_command import begun_pass, flip, make_store
 
 CONTENT = b"a small file"
@@ -64,3 +68,25 @@ def test_verification_continues_after_a_kill_and_after_a_stop_of_the_daemon(star
     daemon = start_daemon(*options, "100MiB/s")
     until(lambda: "store is verified: 1500 files, 1 corrupt" in daemon.log, "it has ended")
     assert 1 == daemon.log.count(f"{store} begins")
+
+
+@NEEDS
+def test_one_of_two_daemons_on_an_object_store_verifies(prefix, tmp_path):
+    started, own = [], algorithm("sha256")
+    with dropped(seaweedfs_client(prefix)) as client:
+        backend = open_backend(client, own, str(tmp_path))
+        for number in range(200):
+            put(backend, b"%d" % number, own.digest(b"%d" % number))
+    words = ("--workers", "1", "--store", prefix.url, "--verify-every", "1d", "--verify-rate", "10KiB/s")
+    try:
+        daemons = [
+            start(str(tmp_path / name), started, *words, environment=prefix.server.environment)
+            for name in ("one", "two")
+        ]
+        begun = f"the verification of {prefix.url} begins"
+        refused = f"no verification: another process verifies {prefix.url}"
+        until(lambda: all(begun in each.log or refused in each.log for each in daemons), "both have tried")
+        assert 1 == sum(begun in each.log for each in daemons)
+    finally:
+        for each in started:
+            each.end()
