@@ -84,6 +84,12 @@ def test_stopped_pass_continues_behind_the_last_file(verified):
     assert (40, 25, 1) == (done.files, len(second.sizes), done.corrupt.count)
 
 
+def test_pass_over_young_files_is_stopped_although_none_is_read(verified):
+    verified.fill(3)
+    with pytest.raises(VerificationStopped):
+        verify(verified.place, Stopping(after=0), older_than=3600.0)
+
+
 def test_second_process_is_refused_while_a_pass_runs(verified):
     verified.fill(1)
     running = pytest.raises(VerificationRunning, match="another process verifies")
