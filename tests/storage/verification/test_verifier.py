@@ -183,6 +183,18 @@ def test_file_with_a_former_name_is_compared_by_the_former_algorithm(on_disk, pl
     assert [digest_of(content(0)).hex] == [*verify(DiskPlace(place)).corrupt.reasons]
 
 
+def test_one_shard_is_listed_at_a_time(on_disk, place):
+    stored = sorted(on_disk.fill(300), key=str)
+    listings = []
+    calls = watched(lambda name, _: listings.append(name) if name == "scandir" else None)
+    with DiskPlace(place, calls=calls).opened("", None, 4096, lambda _: None) as files:
+        found = []
+        for number, listed in enumerate(files.listed("")):
+            found.append(listed.digest)
+            assert len(listings) == int(stored[number].shard, 16) + 1
+    assert stored == found
+
+
 def test_store_in_migration_is_refused(on_disk, place):
     on_disk.backend.close()
     root = os.open(place, DIRECTORY_FLAGS)
