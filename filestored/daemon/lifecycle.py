@@ -22,7 +22,7 @@ from filestored import __version__
 from filestored.access.watcher import AccessWatcher
 from filestored.daemon.listeners import Listeners, ListeningSocket
 from filestored.daemon.monitoring.state import MonitoredRunner
-from filestored.daemon.process_setup import on_reopen, on_stop
+from filestored.daemon.process_setup import collect_orphans, on_reopen, on_stop
 from filestored.daemon.sd_notify import SystemdNotifier
 from filestored.daemon.startup import pid_file
 from filestored.daemon.startup_errors import CannotStart
@@ -142,6 +142,7 @@ class Daemon(Service):
         if self._access is not None:
             self._access.start()
         on_reopen(self._reactor, self._reopen)
+        collect_orphans(self._reactor)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.finish, MAX_FLUSH_SECONDS)
         # Once the reactor runs: before that, no handler of SIGTERM stops the service in order.
         self._reactor.callWhenRunning(on_stop, self._reactor, self._force_stop)

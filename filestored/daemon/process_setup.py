@@ -4,18 +4,21 @@ The functions are independent of each other. `skip_unused_tls` comes before the 
 """
 
 import gc
+import os
 import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from filestored.daemon.periodic_call import periodic_call
 from filestored.settings import MAX_HELD_FILES
 
 PER_CONNECTION = 2
@@ -46,6 +49,9 @@ REOPEN_SIGNALS = (signal.SIGUSR1, signal.SIGHUP)
 
 DUPLICATE_SECONDS = 1.0
 """Time after the first SIGTERM or SIGINT in which another one is a duplicate."""
+
+ORPHAN_SECONDS = 1.0
+"""Interval of `collect_orphans`."""
 
 _held: list[int] = []
 """Signals of `REOPEN_SIGNALS` that came before `on_reopen`."""
@@ -220,6 +226,39 @@ def _install(reactor: Any, action: Callable[[], object], *numbers: int) -> None:
 
     for number in numbers:
         signal.signal(number, handle)
+
+
+# --- process 1 --------------------------------------------------------------------------------
+
+
+def collect_orphans(reactor: Any) -> None:
+    """Collect ended processes that process 1 of a container inherits from killed ones, such as decoders.
+
+    Until then each is a zombie, and counts towards the container's limit of processes. An init such as tini
+    would do the same. This process has children of its own, whose ends are awaited elsewhere: an ended
+    process is collected in the second check that finds it. Any other process than 1 inherits none.
+    """
+    if os.getpid() == 1:
+        periodic_call(reactor, partial(collect_ended, set())).start(ORPHAN_SECONDS)
+
+
+def collect_ended(known: set[int]) -> None:
+    """Collect the ended children that are `known`, and put those that are left there."""
+    pid = os.getpid()
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        ended = {child for child in map(int, file.read().split()) if _wait(child, os.WNOWAIT)}
+    for child in ended & known:
+        _wait(child)
+    left = ended - known
+    known.clear()
+    known.update(left)
+
+
+def _wait(child: int, options: int = 0) -> bool:
+    """Return whether a child has ended; collect it, unless `options` has ``WNOWAIT``."""
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | options) is not None
+    return False
 
 
 # --- clock ------------------------------------------------------------------------------------

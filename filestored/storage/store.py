@@ -150,9 +150,9 @@ class Store:
         self._read_breaker = ReadCircuitBreaker(max_seconds=_max_fast_read(backend))
         self._slots = slots = slots or UploadSlots(MAX_UPLOADS)
         self._admission = AdmissionControl(backend, threads.read, health, max_size=max_size, slots=slots)
-        self._usage = UsageCount(backend, threads.list)
         on_free_space = self._admission.update_free_space
         commits = make_commits(backend, threads.commit, health, on_free_space, call_soon, metrics)
+        self._usage = UsageCount(backend, threads.list)
         self._commits = limited_commits(backend, commits, threads.list)
 
     @property
@@ -191,7 +191,9 @@ class Store:
             if self._metrics is not None:
                 self._metrics.upload_counted(None)
             raise
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         self._commits.commit(upload)
         return done
 
@@ -218,7 +220,9 @@ class Store:
         self._admission.admit(length)
         if (preparation := self._commits.prepare()) is not None:
             preparation.addErrback(_ignore)  # the commit reports it
-        self._upload_began()
+        self.uploads_in_flight += 1
+        if self._metrics is not None:
+            self._metrics.upload_began()
         return Upload(
             self._hashing(expected),
             self._commits,
@@ -373,11 +377,6 @@ class Store:
         """Remove the name; return the current digest, and whether it was stored. Blocking."""
         current = self._resolve(digest)
         return current, self._backend.delete(current)
-
-    def _upload_began(self) -> None:
-        self.uploads_in_flight += 1
-        if self._metrics is not None:
-            self._metrics.upload_began()
 
     def _upload_ended(self, stored: UploadResult | None) -> None:
         self.uploads_in_flight -= 1

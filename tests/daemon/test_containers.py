@@ -10,9 +10,10 @@ import pytest
 import requests
 from twisted.scripts._twistd_unix import checkPID
 
+from filestored.daemon.process_setup import collect_ended
 from filestored.daemon.startup.pid_file import check, replace
 from tests.daemon.socket_activation import activation
-from tests.daemon_process import ROOT, read, run, until
+from tests.daemon_process import ROOT, children, read, run, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces")
 PROCESS_1 = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -47,6 +48,33 @@ def test_process_1_starts_with_its_own_number_in_the_pid_file(tmp_path, text):
     done = run(*words, cwd=str(tmp_path), wrap=PROCESS_1)
     assert (1, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
     assert "name an address of this host" in done.stderr
+
+
+@ROOT_ONLY
+def test_process_1_collects_the_ended_processes_that_it_inherits(start_daemon):
+    """A shell of another session leaves a process, as a killed worker leaves its decoders."""
+    daemon = start_daemon("--workers", "2", wrap=PROCESS_1, pid_file=False)
+    (process_1,) = children(daemon.pid)
+    workers = children(process_1)
+    enter = ("nsenter", "-t", str(process_1), "-p")
+    subprocess.run([*enter, "sh", "-c", "sleep 0.5 & exit"], check=True)
+    until(lambda: len(children(process_1)) == 3, "a process is inherited")
+    until(lambda: workers == children(process_1), "it is collected")
+    assert 200 == upload(daemon)
+    os.kill(process_1, signal.SIGTERM)
+    until(daemon.ended, "it ends")
+    assert 0 == daemon.process.returncode
+
+
+def test_ended_child_is_collected_in_the_second_check_that_finds_it():
+    known = set()
+    with subprocess.Popen(["true"]) as awaited:
+        os.waitid(os.P_PID, awaited.pid, os.WEXITED | os.WNOWAIT)
+        collect_ended(known)
+        assert {awaited.pid} == known
+        assert 0 == awaited.wait()
+        collect_ended(known)
+        assert set() == known
 
 
 def test_pid_file_of_a_killed_daemon_is_stale_although_its_number_is_used_again(start_daemon, tmp_path):

@@ -1,7 +1,7 @@
 """A real Prometheus that scrapes a real daemon finds each series of the dashboard and of the alerts.
 
 One daemon with two workers answers requests of all kinds between two scrapes. A panel whose query finds
-nothing would be empty for an operator, too.
+nothing would be empty for an operator, too. One file is corrupt, and the verification finds it.
 """
 
 import os
@@ -18,6 +18,7 @@ from tests.engine_daemons import free_port
 from tests.monitoring.dashboard import annotations, queries, selectors
 from tests.monitoring.mixed_load import REASONS, MixedLoad, options
 from tests.monitoring.prometheus_server import PrometheusServer
+from tests.test_verify_command import flip, make_store
 from tests.tools import find_tool
 
 pytestmark = [pytest.mark.needs("prometheus"), pytest.mark.needs("promtool"), pytest.mark.slow]
@@ -31,12 +32,16 @@ class Monitored:
 
     prometheus: PrometheusServer
     url: str
+    corrupt: str
 
 
 @pytest.fixture(scope="module")
 def monitored(tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("monitored"))
     started = []
+    store = os.path.join(directory, "store")
+    corrupt = make_store(store, 3)[0]
+    flip(store, corrupt)
     endpoint = f"127.0.0.1:{free_port()}"
     words = ("--workers", "2", "--metrics", endpoint, "--verify-every", "30d", *options(directory))
     start(directory, started, *words)
@@ -47,7 +52,7 @@ def monitored(tmp_path_factory):
             for gauge in ("verify_last_finished_timestamp_seconds", "store_counted_timestamp_seconds"):
                 until(lambda gauge=gauge: prometheus.query(f"filestored_{gauge} > 0"), gauge)
             prometheus.wait_for_scrape(after=time.time())
-            yield Monitored(prometheus, f"http://{endpoint}/")
+            yield Monitored(prometheus, f"http://{endpoint}/", corrupt)
     finally:
         started[0].end()
 
@@ -92,11 +97,18 @@ def test_series_of_all_alerts_exist(monitored):
     assert [] == sorted(each for each in named if not monitored.prometheus.query(each))
 
 
-def test_quota_and_refused_tokens_fire_no_alert_at_once(monitored):
+def test_corrupt_file_fires_its_alert_and_refused_requests_fire_none(monitored):
     """Each alert about refusals either waits or concerns another reason."""
     about_space = {"FilestoredSpaceLow", "FilestoredSpaceCritical", "FilestoredSpaceFullSoon"}
-    firing = {alert["name"] for alert in monitored.prometheus.alerts() if "firing" == alert["state"]}
-    assert set() == firing - about_space
+
+    def firing():
+        alerts = monitored.prometheus.alerts()
+        return {alert["name"] for alert in alerts if "firing" == alert["state"]} - about_space
+
+    until(firing, "the alert fires")
+    assert {"FilestoredCorruptFiles"} == firing()
+    (series,) = monitored.prometheus.query("filestored_verify_last_corrupt_files")
+    assert "1" == series["value"][1]
 
 
 def test_refusals_are_counted_by_reason(monitored):
@@ -105,12 +117,15 @@ def test_refusals_are_counted_by_reason(monitored):
     assert dict.fromkeys(REASONS, ROUNDS) == {reason: counted.get(reason) for reason in REASONS}
 
 
-def test_daemon_with_all_its_workers_is_alive_and_ready(monitored):
+def test_daemon_with_a_corrupt_file_is_alive_and_ready_and_names_it(monitored):
     assert (200, "ok\n") == answer(monitored, "livez")
     status, body = answer(monitored, "readyz")
     assert 200 == status
     finished = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-    assert re.fullmatch(rf"ok\nworkers: 2 of 2 serve\nverify: last finished {finished}, 0 corrupt\n", body)
+    lines = "ok", "workers: 2 of 2 serve", f"verify: last finished {finished}, 1 corrupt", "corrupt: (.*)"
+    found = re.fullmatch("".join(f"{line}\n" for line in lines), body)
+    assert found, body
+    assert monitored.corrupt == found[1]
 
 
 def test_promtool_accepts_the_metrics(monitored):

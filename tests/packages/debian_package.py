@@ -47,7 +47,7 @@ def previous_source(directory: str) -> str:
 def build(source: str, output: str, environment: Mapping[str, str] | None = None) -> str:
     """Build the package of a source into an empty directory, without compression; return its path."""
     done = subprocess.run(
-        [os.path.join(source, "deploy", "debian", "build"), output],
+        [os.path.join(source, "deploy", "debian", "build-deb"), output],
         env={**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "none", **(environment or {})},
         capture_output=True,
         text=True,
@@ -58,7 +58,13 @@ def build(source: str, output: str, environment: Mapping[str, str] | None = None
     return path
 
 
-def control_files(package: str, directory: str) -> str:
-    """Extract the control archive of a package; return the directory."""
-    subprocess.run(["dpkg-deb", "--control", package, directory], check=True)
-    return directory
+def check(package: str) -> None:
+    """Raise `AssertionError` if lintian finds an error or a warning; packages of tests are not compressed."""
+    ignored = "uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball"
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on=error,warning", f"--suppress-tags={ignored}", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
