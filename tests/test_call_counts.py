@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 MAX_MODULES = {"post": 31}
-MAX_CALLS = {"post": 126, "get-cached": 26, "get-heads-differ": 29}
+MAX_CALLS = {"post": 125, "get-cached": 26, "get-heads-differ": 29}
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,21 @@ class Peer(Protocol):
         self.ends.append(reason.type)
 
 
+@implementer(IReadDescriptor)
+class Reader:
+    """Reads a descriptor, and calls a function."""
+
+    def __init__(self, descriptor, action):
+        self._descriptor, self._action = descriptor, action
+
+    def fileno(self):
+        return self._descriptor
+
+    def doRead(self):
+        os.read(self._descriptor, 10)
+        self._action()
+
+
 class Echo(Peer):
     def dataReceived(self, data):
         super().dataReceived(data)
@@ -209,6 +224,41 @@ async def test_failed_action_after_events_does_not_affect_others(join, failures)
     await until(lambda: "answer" in order)
     assert b"x" == clients[1].recv(10)
     assert ["cannot answer"] == failures
+
+
+class Hits:
+    """Hits of a batch; `order` receives what is done with them."""
+
+    def __init__(self, order):
+        self.count = 0
+        self._order = order
+
+    def write(self):
+        self._order.append(f"{self.count} written")
+
+    def add_durations(self):
+        self._order.append("timed")
+        self.count = 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_hits_of_a_batch_are_written_before_its_actions_and_timed_after_them():
+    order = []
+    hits = Hits(order)
+    epoll_set = EpollSet(reactor, hits)
+
+    def hit():
+        hits.count += 1
+        epoll_set.call_after_events(lambda: order.append("answer"))
+
+    first, second = os.pipe()
+    epoll_set.addReader(Reader(first, hit))
+    os.write(second, b"x")
+    await until(lambda: "timed" in order)
+    assert ["1 written", "answer", "timed"] == order
+    epoll_set.close()
+    os.close(first)
+    os.close(second)
 
 
 def test_close_is_idempotent():

@@ -88,11 +88,22 @@ class Site:
         """Return the clients of all requests for a target in the access log."""
         return re.findall(rf'^(\S+) .*"\w+ {re.escape(target)} HTTP', read(self._log), re.MULTILINE)
 
+    def ids(self, target):
+        """Return the ids of all GET requests for a target in the access log."""
+        return re.findall(rf'^.*"GET {re.escape(target)} HTTP.* (\S+)$', read(self._log), re.MULTILINE)
+
     def assert_clients(self, target, expected):
         """Have the daemon write its access log, and compare."""
+        self._assert_logged(self.clients, target, expected)
+
+    def assert_ids(self, target, expected):
+        """Have the daemon write its access log, and compare."""
+        self._assert_logged(self.ids, target, expected)
+
+    def _assert_logged(self, find, target, expected):
         self.daemon.kill(signal.SIGHUP)
-        until(lambda: len(self.clients(target)) >= len(expected), "the access log has all requests")
-        assert expected == self.clients(target)
+        until(lambda: len(find(target)) >= len(expected), "the access log has all requests")
+        assert expected == find(target)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +153,16 @@ def test_upload_and_cached_downloads_through_a_proxy_have_the_address_of_the_cli
     site.assert_clients(target, [CLIENT] * 3)
     directories = [os.path.join(front.directory, name) for name in ("body", "proxied")]
     assert [] == [name for each in directories if os.path.exists(each) for name in os.listdir(each)]
+
+
+def test_response_and_both_logs_have_the_id_that_the_proxy_makes(site, front):
+    sent = os.path.basename(front.directory).encode() + b" names requests"
+    target = front.ask("/", NAME, "Content-Type: x/y", method="POST", body=sent).fields["location"]
+    responses = [front.ask(target, NAME, *fields) for fields in ([], [], ["X-Request-Id: client"], [])]
+    ids = [response.fields["x-request-id"] for response in responses]
+    assert 4 == len(set(ids) - {"client"})
+    site.assert_ids(target, ids)
+    until(lambda: all(each in front.log() for each in ids), "the proxy has logged the ids")
 
 
 @pytest.mark.parametrize("host", [NAME, "localhost", "127.0.0.1"])

@@ -13,6 +13,7 @@ from filestored.daemon.verification.process import CHILD_MODULE
 from filestored.daemon.verification.task import Task
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT, children, read, until
+from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape
 from tests.test_verify_command import begun_pass, flip, make_store, path_of
 
 CONTENT = b"a small file"
@@ -24,7 +25,7 @@ def verifying(daemon):
 
 
 def test_corrupt_file_is_logged_moved_and_healed(start_daemon):
-    daemon = start_daemon("--workers", "2", "--verify-every", "30d")
+    daemon = start_daemon("--workers", "2", "--verify-every", "30d", "--metrics", ENDPOINT)
     digest = requests.post(daemon.url, data=CONTENT, timeout=TIMEOUT).text
     flip(daemon.store, digest)
     until(
@@ -32,6 +33,13 @@ def test_corrupt_file_is_logged_moved_and_healed(start_daemon):
     )
     assert f"{digest} is corrupt: its bytes do not have the sha256 of its name" in daemon.log
     until(lambda: f"{daemon.directory}/images is verified: 0 files" in daemon.log, "images are verified, too")
+    port = monitor_port(daemon)
+    values = scrape(port)
+    assert (1, 1, 1) == tuple(
+        values[f"verify_{name}",] for name in ("files_total", "corrupt_files_total", "last_corrupt_files")
+    )
+    answer = ask(port, "/readyz")
+    assert (200, True) == (answer.status, f"corrupt: {digest}\n" in answer.body.decode())
     address = f"{daemon.url}files/{digest}"
     assert 404 == requests.get(address, timeout=TIMEOUT).status_code
     assert digest == requests.post(daemon.url, data=CONTENT, timeout=TIMEOUT).text

@@ -1,6 +1,7 @@
 """The page about monitoring: every metric, every reason of a refusal and every alert, and no others."""
 
 import re
+import subprocess
 
 import pytest
 
@@ -76,3 +77,22 @@ def test_address_of_the_page_is_that_of_the_configuration():
     endpoint = command.rsplit(" ", 1)[1]
     assert f'- targets: ["{endpoint}"]' in text("deploy", "prometheus", "prometheus.yml")
     assert f'FILESTORED_OPTIONS="--metrics {endpoint}"' in text(PAGE)
+
+
+@pytest.mark.needs("haproxy")
+def test_haproxy_accepts_the_check_of_readiness(tmp_path):
+    (lines,) = [block for block in code(PAGE, "text") if "httpchk" in block]
+    path = tmp_path / "haproxy.cfg"
+    timeouts = "".join(f" timeout {kind} 5s\n" for kind in ("connect", "client", "server"))
+    frontend = "frontend all\n bind 127.0.0.1:9000\n default_backend files\n"
+    path.write_text(f"defaults\n mode http\n{timeouts}{frontend}backend files\n{lines}")
+    done = subprocess.run(
+        ["haproxy", "-c", "-f", path], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+
+
+def test_probes_of_kubernetes_ask_both_addresses():
+    (probes,) = [block for block in code(PAGE, "yaml") if "Probe" in block]
+    asked = re.findall(r"^(\w+)Probe:\n +httpGet: \{path: (\S+), port: (\d+)\}", probes, re.MULTILINE)
+    assert [("liveness", "/livez", "9101"), ("readiness", "/readyz", "9101")] == asked

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from filestored.errors import FileTooLarge, Overloaded, StorageFull, WritesSuspended
-from filestored.storage.health import FlushFailed, Health, ShardUnusable
+from filestored.errors import EngineUnavailable, FileTooLarge, Overloaded, StorageFull, WritesSuspended
+from filestored.storage.health import DeviceHealth, FlushFailed, Health, ShardUnusable
 
 
 def failure(code: int, kind: type[OSError] = OSError) -> OSError:
@@ -96,3 +96,38 @@ def test_probe_does_not_end_a_suspension_until_a_restart():
     health.suspend("a third", until_restart=False)
     health.resume()
     assert (False, True) == (health.recoverable, "Read-only" in health.degraded)
+
+
+class Observed:
+    """Changes of the health of two directories and an object store, on one device."""
+
+    def __init__(self, path):
+        self.changes = []
+        self.devices = DeviceHealth()
+        self.disk, self.other = self.devices.of(str(path)), self.devices.of(str(path / "images"))
+        self.engine = self.devices.of("s3://bucket", remote=True)
+        self.devices.observe(lambda *change: self.changes.append(change))
+
+
+def test_observer_learns_of_the_suspension_of_a_disk_and_of_its_end(tmp_path):
+    observed = Observed(tmp_path)
+    observed.disk.classify(failure(errno.EROFS))
+    assert (True, False) == observed.changes[-1]
+    observed.disk.resume()
+    assert (True, False) == observed.changes[-1], "the other directory is still suspended"
+    observed.other.resume()
+    assert (False, False) == observed.changes[-1]
+
+
+def test_observer_learns_of_the_outage_of_an_object_store_and_of_its_end(tmp_path):
+    observed = Observed(tmp_path)
+    observed.engine.classify_read(EngineUnavailable("away"))
+    assert [(False, True)] == observed.changes
+    observed.engine.resume()
+    assert [(False, True), (False, False)] == observed.changes
+
+
+def test_observer_learns_of_suspensions_that_another_process_has_found(tmp_path):
+    observed = Observed(tmp_path)
+    observed.devices.suspend(os.stat(tmp_path).st_dev, "broken", True)
+    assert (True, False) == observed.changes[-1]

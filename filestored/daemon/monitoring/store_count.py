@@ -1,4 +1,4 @@
-"""Count of the files of a store, by a child process of low priority.
+"""Count of the files of a store, by a child process of idle priority.
 
 The child is ``filestored stat STORE --json``. It runs at the start, then after an interval of at least
 `MIN_INTERVAL_SECONDS` and `PAUSE_FACTOR` times its own duration. In an object store each thousand files cost
@@ -6,7 +6,6 @@ a request, so the minimum is longer there.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,10 +19,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.daemon.worker_process import child_environment
+from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
 
-MIN_INTERVAL_SECONDS = 60.0
-"""Minimum of the interval on a disk."""
+MIN_INTERVAL_SECONDS = 300.0
+"""Minimum of the interval on a disk. The start of the interpreter alone takes half a second."""
 
 MIN_REMOTE_INTERVAL_SECONDS = 3600.0
 """Minimum of the interval in an object store."""
@@ -33,9 +33,6 @@ PAUSE_FACTOR = 20
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """Maximum bytes of output that are kept."""
-
-LOWEST_PRIORITY = 19
-"""Nice value of the child; the I/O scheduler follows it (ionice(1))."""
 
 
 class StoreCount:
@@ -119,8 +116,7 @@ class _Child(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """Lower the priority of the process."""
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self.transport.pid, LOWEST_PRIORITY)
+        use_idle_priority(self.transport.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Keep the output."""

@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from threading import Event, Thread
 
 from filestored.daemon.startup_errors import one_line
@@ -21,13 +22,13 @@ from filestored.daemon.verification.places import open_place
 from filestored.daemon.verification.task import Task
 from filestored.errors import FilestoredError, MalformedDigest, VerificationRunning, VerificationStopped
 from filestored.storage.maintenance.idle_priority import use_idle_priority
-from filestored.storage.verification.interfaces import Place, RecordedState
+from filestored.storage.verification.interfaces import Place, RecordedState, VerifiedFiles
 from filestored.storage.verification.pace import Pace
 from filestored.storage.verification.state import Pass
 from filestored.storage.verification.verifier import Verifier
 
 MAX_NAMED_FILES = 100
-"""Maximum number of corrupt files of the last pass that are named."""
+"""Maximum number of corrupt files of the last pass that are named, and looked for."""
 
 PROGRESS_SECONDS = 1.0
 """Minimum interval of reports of progress."""
@@ -64,7 +65,7 @@ def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Even
     due = state.seconds_until_due(task.every, time.time())
     last = state.last or Pass(0, finished=0)
     named = [*last.corrupt.reasons][:MAX_NAMED_FILES]
-    missing = [name for name in named if not _exists(place, name)]
+    missing = _missing(place, named)
     healed = len(named) - len(missing)
     corrupt = last.corrupt.count - healed
     _report("state", due=due, finished=last.finished, corrupt=corrupt, corrupt_files=missing)
@@ -85,11 +86,18 @@ def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Even
     )
 
 
-def _exists(place: Place, name: str) -> bool:
-    """Return whether a corrupt file was uploaded again. Raises `OSError`."""
-    bucket, _, text = name.rpartition("/")
-    with place.opened(bucket, None, _CHUNK_BYTES, lambda _: None) as files, suppress(MalformedDigest):
-        return files is not None and files.exists(files.parse(text))
+def _missing(place: Place, names: Sequence[str]) -> list[str]:
+    """Return the names whose file was not uploaded again. Raises `OSError`."""
+    found: list[str] = []
+    for bucket, group in groupby(names, lambda name: name.rpartition("/")[0]):
+        with place.opened(bucket, None, _CHUNK_BYTES, lambda _: None) as files:
+            found += [name for name in group if files is None or not _exists(files, name)]
+    return found
+
+
+def _exists(files: VerifiedFiles, name: str) -> bool:
+    with suppress(MalformedDigest):
+        return files.exists(files.parse(name.rpartition("/")[2]))
     return False
 
 

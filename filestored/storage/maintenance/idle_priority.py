@@ -19,15 +19,18 @@ _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13
 
 
-def use_idle_priority() -> None:
-    """Give this thread, and what it starts, the idle classes of the scheduler and of the disk."""
+def use_idle_priority(process: int = 0) -> None:
+    """Give this thread, or the first one of a process, the idle classes of the scheduler and of the disk.
+
+    Threads and processes that it starts afterwards have them, too.
+    """
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        os.setpriority(os.PRIO_PROCESS, process, NICE)
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
         value = ctypes.c_int(_IOPRIO_IDLE)
         ctypes.CDLL(None).syscall(
-            ctypes.c_long(number), ctypes.c_int(_IOPRIO_WHO_PROCESS), ctypes.c_int(0), value
+            ctypes.c_long(number), ctypes.c_int(_IOPRIO_WHO_PROCESS), ctypes.c_int(process), value
         )

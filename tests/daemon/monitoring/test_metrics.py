@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.access.wire.access_files import Bucket, access_text, make_secret, write_access
 from tests.counted_load import CountedLoad, RepeatedScrapes
 from tests.daemon_process import until
 from tests.http_clients.blocking import connect, request_head
+from tests.images.image_client import Client, png
 from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape, workers_of
 
 OPTIONS = ("--metrics", ENDPOINT)
@@ -165,6 +167,37 @@ def test_refused_connection_is_counted(start_daemon):
     values = scrape(port)
     assert 1 == values["connections_refused_total",]
     assert 1 == values["refusals_total", "overloaded"]
+
+
+def test_images_are_counted(shared):
+    daemon, port = shared
+    client = Client(daemon)
+    with changes(port) as counted:
+        assert 201 == client.upload("one.png", png(8)).status_code
+        assert 406 == client.upload("none.png", b"no image at all" * 10).status_code
+        assert 406 == client.upload("half.png", png(8)[:60]).status_code
+    assert 1 == counted["images_decoded_total",]
+    assert 2 == counted["images_refused_total",]
+    assert 2 == counted["refusals_total", "other"]
+
+
+def test_refused_tokens_are_counted(start_daemon, tmp_path):
+    path = write_access(str(tmp_path / "rules.toml"), access_text(Bucket("default", ["read"])))
+    daemon = start_daemon("--workers", "1", "--access", path, *OPTIONS)
+    port = monitor_port(daemon)
+    target = f"/files/{'0' * 64}"
+    requests = {
+        "no credentials": (401, request_head(target, method="DELETE")),
+        "an unknown token": (401, request_head(target, f"Authorization: Bearer {make_secret('x')}")),
+        "a malformed token": (401, request_head(target, "Authorization: Digest x")),
+        "a wrong link": (403, request_head(f"{target}?key=a&expires=1&signature=b")),
+    }
+    with connect(daemon.port) as client:
+        for case, (status, request) in requests.items():
+            assert status == client.request(request).status, case
+    values = scrape(port)
+    assert 3 == values["tokens_refused_total",]
+    assert (3, 1) == (values["refusals_total", "unauthorized"], values["refusals_total", "forbidden"])
 
 
 def test_store_is_counted_by_a_child_at_the_start(start_daemon):
