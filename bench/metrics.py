@@ -1,5 +1,6 @@
 """Cost of ``--metrics``: CPU time per request with and without it, in interleaved rounds."""
 
+import time
 from typing import ClassVar
 
 from bench.costs import Costs
@@ -14,6 +15,12 @@ class Monitored(Filestored):
     name: str = "filestored, --metrics"
     omits: ClassVar[str] = "As filestored, and counts what it does."
     options: tuple[str, ...] = ("--metrics", "tcp:0:interface=127.0.0.1")
+
+    def start(self) -> None:
+        """Start twistd, and wait until its child process has counted the files of the store."""
+        super().start()
+        while len(self.processes.pids()) > 1:
+            time.sleep(0.1)
 
 
 PLAIN, MONITORED = Filestored.name, Monitored.name

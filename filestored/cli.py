@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        print_error(one_line(error))
+        print_error(one_line(getattr(error, "reason", "") or error))
         return FAILED
     except KeyboardInterrupt:
         print_error("interrupted; run the same command again to continue")

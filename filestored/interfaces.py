@@ -89,6 +89,7 @@ class IStore(Interface):
     max_size: int = Attribute("Maximum size of an upload in bytes.")
     degraded: str | None = Attribute("The reason why writes are suspended, for the operator; else None.")
     limits: BucketLimits = Attribute("The limits in force, see `set_limits`.")
+    max_listed_files: int = Attribute("Maximum `limit` of `entries` that delays no other request for long.")
 
     def parse(text: str) -> Digest:
         """Parse the digest of a stored file. Raises `MalformedDigest`.

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from filestored.cli import main
+from filestored.commands.store import ls
+from filestored.errors import EngineError
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT
 from tests.seaweedfs import NEEDS
@@ -163,6 +165,23 @@ def test_ls_of_an_unreadable_directory_fails_with_one_line(few):
     done = run_filestored("ls", path, wrap=fault)
     assert (1, 1) == (done.returncode, done.stderr.count("\n"))
     assert "Input/output error" in done.stderr
+
+
+def test_failure_of_an_object_store_is_named_with_its_reason(few, printed, monkeypatch):
+    def fail(place):
+        raise EngineError("s3://bucket: it answered 500")
+
+    monkeypatch.setattr(ls, "open_store", fail)
+    assert ["filestored: s3://bucket: it answered 500"] == printed(few[0], status=1)
+
+
+@NEEDS
+def test_object_store_that_does_not_answer_is_one_line(prefix):
+    environment = {**prefix.server.environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    done = run_filestored("ls", "s3://bucket/store", environment=environment)
+    expected = "filestored: the object store cannot be used: s3://bucket/store: it does not answer"
+    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert done.stderr.startswith(expected)
 
 
 @NEEDS

@@ -18,6 +18,7 @@ from filestored.storage.disk.layout import prepare
 from filestored.storage.verification.state import parse
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT, until
+from tests.seaweedfs import NEEDS
 from tests.storage.verification.verified_stores import overwrite
 
 FILES, FLIPPED = 2000, 100
@@ -152,13 +153,14 @@ def test_invalid_arguments_are_refused(words, status, complaint):
 # --- interruptions ------------------------------------------------------------------------------------------
 
 
-def start_slowly(store, **how):
-    """Start a verification that takes a minute."""
+def start_slowly(store, rate="100KiB/s", environment=None):
+    """Start a verification that takes a minute, or more."""
     return subprocess.Popen(
-        [sys.executable, "-m", "filestored.cli", "verify", store, "--rate", "100KiB/s"],
-        env={**os.environ, "PYTHONPATH": ROOT},
+        [sys.executable, "-m", "filestored.cli", "verify", store, "--rate", rate],
+        env={**os.environ, "PYTHONPATH": ROOT, **(environment or {})},
         text=True,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -271,3 +273,35 @@ def test_store_of_another_algorithm_is_verified(store):
     assert 0 == run_filestored("verify", store).returncode
     flip(store, name)
     assert 3 == run_filestored("verify", store).returncode
+
+
+# --- object stores ------------------------------------------------------------------------------------------
+
+
+@NEEDS
+@pytest.mark.slow
+def test_object_store_is_verified_beside_daemons_by_one_process_at_a_time(start_daemon, prefix):
+    environment = prefix.server.environment
+    words = ("--workers", "1", "--store", prefix.url)
+    daemon = start_daemon(*words, environment=environment)
+    contents = [random.Random(number).randbytes(3000) for number in range(40)]
+    with requests.Session() as session:
+        names = [session.post(daemon.url, data=each, timeout=TIMEOUT).text for each in contents]
+        changed = bytes([contents[7][0] ^ 1]) + contents[7][1:]
+        prefix.write(f"{names[7][:2]}/{names[7]}", changed)
+        process = start_slowly(prefix.url, "10KiB/s", environment)
+        until(lambda: ".verification" in prefix.names(), "it has begun")
+        refused = run_filestored("verify", prefix.url, environment=environment)
+        assert (1, 1) == (refused.returncode, refused.stderr.count("\n"))
+        assert "another process verifies s3://" in refused.stderr
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(TIMEOUT)
+        process.communicate()
+        done = run_filestored("verify", prefix.url, "--json", environment=environment)
+        found = json.loads(done.stdout)
+        assert (3, 40, [names[7]]) == (done.returncode, found["files"], [*found["corrupt_files"]])
+        address = f"{daemon.url}files/{names[7]}"
+        assert 404 == session.get(address, timeout=TIMEOUT).status_code
+        assert names[7] == session.post(daemon.url, data=contents[7], timeout=TIMEOUT).text
+        assert contents[7] == session.get(address, timeout=TIMEOUT).content
+    assert 2 == sum(name.startswith("quarantine/") for name in prefix.names())

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import monotonic
 from typing import Protocol, TextIO
 
 try:
@@ -23,6 +24,9 @@ else:
 
 MIN_BAR_BYTES = 1 << 20
 """Minimum size of a file that has a bar of its own beside that of all files."""
+
+MIN_UPDATE_SECONDS = 0.1
+"""Minimum time between two updates of a bar. An update takes 20 µs, and a block of the kernel less."""
 
 MAX_NAME_LENGTH = 30
 """Maximum number of characters of a name beside a bar."""
@@ -109,8 +113,7 @@ class TransferBars:
                 bar.show()
             yield bar
         finally:
-            if not self._single:
-                bar.remove()
+            bar.end(keep=self._single)
 
     def print_above(self, line: str, stream: TextIO) -> None:
         """Write a line; on a terminal above the bars."""
@@ -147,6 +150,8 @@ class TransferBar:
         self._task: int | None = None
         self._total: int | None = None
         self._size = 0
+        self._shown = 0
+        self._shown_at = 0.0
 
     def show(self) -> None:
         """Show the bar."""
@@ -162,18 +167,24 @@ class TransferBar:
     def advance(self, size: int) -> None:
         """Count bytes."""
         self._size += size
-        self._bars.count(size)
-        if self._task is not None:
-            self._bars.update(self._task, self._size, self._total)
+        if monotonic() - self._shown_at >= MIN_UPDATE_SECONDS:
+            self._update()
 
     def restart(self) -> None:
         """Count from zero again."""
         self.advance(-self._size)
 
-    def remove(self) -> None:
-        """Remove the bar."""
-        if self._task is not None:
+    def end(self, *, keep: bool) -> None:
+        """Show the last size; remove the bar unless it is kept."""
+        self._update()
+        if self._task is not None and not keep:
             self._bars.remove(self._task)
+
+    def _update(self) -> None:
+        self._bars.count(self._size - self._shown)
+        self._shown, self._shown_at = self._size, monotonic()
+        if self._task is not None:
+            self._bars.update(self._task, self._size, self._total)
 
 
 def _short(name: str) -> str:

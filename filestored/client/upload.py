@@ -63,7 +63,7 @@ def upload(destination: Destination, name: str, transfer: Transfer) -> str:
     Raises `ClientError` and, if the file cannot be opened, `OSError`.
     """
     if name == STDIN:
-        return _Upload(destination, sys.stdin.fileno(), transfer).send()
+        return _Upload(destination, sys.stdin.fileno(), transfer).send_stream()
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _Upload(destination, descriptor, transfer).send()
@@ -87,7 +87,7 @@ class _Upload:
         if stat.S_ISDIR(mode):
             raise FileError("it is a directory")
         if not stat.S_ISREG(mode):
-            return self._send_stream()
+            return self.send_stream()
         self._transfer.expect(self._before.st_size)
         send = self._send_small if self._before.st_size <= MAX_SMALL_BYTES else self._send_file
         digest = self._server.repeated(send)
@@ -111,8 +111,8 @@ class _Upload:
             hashes.finish()
         return self._checked(hasher.digest().hex(), digest)
 
-    def _send_stream(self) -> str:
-        """Send a pipe or a device. Its bytes cannot be read again, so there is no repetition."""
+    def send_stream(self) -> str:
+        """Send all bytes from the present position on. They cannot be read again, so nothing is repeated."""
         hasher = self._destination.algorithm.new()
         with HashThread([hasher]) as hashes:
             try:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -70,7 +71,7 @@ def _verify(arguments: Namespace) -> int:
     stop = Event()
     use_idle_priority()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, partial(_stop, stop))
     try:
         done = _run(arguments, stop)
     except VerificationStopped:
@@ -84,6 +85,12 @@ def _verify(arguments: Namespace) -> int:
             f"{done.corrupt.count} are corrupt, {done.unreadable.count} cannot be read"
         )
     return DONE if done.is_faultless else INCOMPLETE
+
+
+def _stop(stop: Event, number: int, _: object) -> None:
+    """Stop at the next file; a second signal ends the process at once."""
+    stop.set()
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _run(arguments: Namespace, stop: Event) -> Pass:
@@ -105,18 +112,18 @@ class CommandWatcher:
     def __init__(self, bar: MigrationProgress) -> None:
         self.expect = bar.expect
         self.read = bar.read
-        self._named: set[str] = set()
+        self._repeated: set[str] = set()
 
     def repeat(self, begun: Pass) -> None:
         """Name the findings of the part of a pass that was interrupted."""
         for kind, findings in ((CORRUPT, begun.corrupt), (UNREADABLE, begun.unreadable)):
             for name, reason in findings.reasons.items():
                 self.found(kind, name, reason)
+                self._repeated.add(name)
 
     def found(self, kind: str, name: str, reason: str) -> None:
         """See `Watcher`."""
-        if name not in self._named:
-            self._named.add(name)
+        if name not in self._repeated:
             print_error(f"{name} {_WORDS[kind]}: {reason}")
 
     def unrecorded(self, reason: str) -> None:

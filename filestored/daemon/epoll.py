@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filestored.http.transport.output import IEventBatches
+from filestored.metrics.hits import Hits
 
 MAX_EVENTS = 256
 """Events after which the reactor continues: its timers, and results of threads."""
@@ -39,14 +40,11 @@ _log = Logger()
 
 @implementer(IReactorFDSet, IReadDescriptor, IEventBatches)
 class EpollSet:
-    """The readers and writers of all connections, until `close`.
+    """The readers and writers of all connections, until `close`; `hits` counts those of a batch of events."""
 
-    `batch_ended` is called after each batch of events and of the actions after them.
-    """
-
-    def __init__(self, reactor: Any, batch_ended: Callable[[], None] | None = None) -> None:
+    def __init__(self, reactor: Any, hits: Hits | None = None) -> None:
         self._reactor = reactor
-        self._batch_ended = batch_ended
+        self._hits = hits
         self._set = epoll()
         self._interests: dict[Any, _Interest] = {}
         self._watched: dict[int, Any] = {}
@@ -178,6 +176,9 @@ class EpollSet:
         self._run_after_events()
 
     def _run_after_events(self) -> None:
+        hits = self._hits
+        if hits is not None and hits.count:
+            hits.write()
         actions = self._after_events.copy()
         self._after_events.clear()
         for action in actions:
@@ -185,8 +186,8 @@ class EpollSet:
                 action()
             except BaseException:  # see `_dispatch`
                 _log.failure("an action after the events failed")
-        if self._batch_ended is not None:
-            self._batch_ended()
+        if hits is not None and hits.count:
+            hits.add_durations()
 
     def _read_and_write(self, selectable: Any, mask: int) -> None:
         """Call ``doRead`` or ``doWrite`` or both, or end a connection that has failed."""

@@ -56,7 +56,7 @@ class Server:
         """Serve on these sockets; fires at once."""
         self._pools.start()
         metrics = self._factory.metrics
-        self._epoll_set = EpollSet(self._reactor, None if metrics is None else metrics.time_hits)
+        self._epoll_set = EpollSet(self._reactor, None if metrics is None else metrics.hits)
         for each in listening:
             self._acceptors.append(accept_from(self._epoll_set, each, self._factory))
         return succeed(None)

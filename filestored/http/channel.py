@@ -62,6 +62,7 @@ class HTTPChannel(Protocol):
     def __init__(self, server: ChannelOwner) -> None:
         self._server = server
         self._metrics = server.metrics
+        self._hits = None if self._metrics is None else self._metrics.hits
         self._limits = server.limits
         self._timeouts = Timeouts(server.limits)
         self._set_state(ConnectionState.IDLE)
@@ -178,10 +179,10 @@ class HTTPChannel(Protocol):
         if log is not None:
             response.description = cached.describe(log, span)
             self._head_at = monotonic()
-        metrics, sent = self._metrics, self._cached_sent
-        if metrics is not None and cached.size > INLINE_FILE_MAX_BYTES:
+        hits, sent = self._hits, self._cached_sent
+        if hits is not None and cached.size > INLINE_FILE_MAX_BYTES:
             sent = self._time_large_hit(cached.size, span)
-            metrics = None
+            hits = None
         self._state = ConnectionState.RESPONSE
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, request_id, self.abort):
@@ -190,8 +191,8 @@ class HTTPChannel(Protocol):
             self._state = ConnectionState.IDLE
             return False
         self._persistent = True
-        if metrics is not None:
-            metrics.hit(cached.size if span is None else min(span[1], cached.size) - span[0])
+        if hits is not None:
+            hits.add(cached.size if span is None else min(span[1], cached.size) - span[0])
         if output.pending:
             self._on_drained = sent
         elif self._state is ConnectionState.RESPONSE:  # sending may have failed, and aborted the connection

@@ -101,7 +101,9 @@ FSYNC = Metric(
     "Duration of calls that make content durable: fsync, syncfs, or the last PUT to an object store.",
 )
 COMMIT_QUEUE = Metric(
-    "filestored_commit_queue_length", _G, "Uploads and deletions that wait for their group commit."
+    "filestored_commit_queue_length",
+    _G,
+    "Uploads and deletions that wait for, or are in, a group commit.",
 )
 IMAGES_DECODED = Metric(
     "filestored_images_decoded_total", _C, "Images that were decoded, to verify them or for a thumbnail."

@@ -268,6 +268,7 @@ class EmptyStore:
     """A store without files, to which nothing is uploaded."""
 
     degraded = None
+    max_listed_files = 1
 
     def __init__(self, algorithm: Algorithm, max_size: int, limits: BucketLimits = NO_LIMITS) -> None:
         self.algorithm = algorithm

@@ -73,6 +73,11 @@ class CommitBatch:
         self._names = names
         self.unflushed: list[PendingUpload] = []
 
+    @property
+    def size(self) -> int:
+        """The number of uploads and names."""
+        return len(self._uploads) + len(self._names)
+
     def run(self, has_pending: Callable[[], bool]) -> int | None:
         """Run the batch in the I/O thread. If no next batch is pending, also flush the new names.
 

@@ -112,7 +112,7 @@ def _none_pending() -> bool:
 class GroupCommit:
     """Commits uploads and names in batches. `on_free_space` receives the free space after each batch.
 
-    `call_soon` starts a batch while none runs. `metrics` counts the queue, without the batch that runs.
+    `call_soon` starts a batch while none runs. `metrics` counts the queue, with the batch that runs.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class GroupCommit:
         if not self._has_pending():
             return
         batch = CommitBatch(self._backend, self._uploads, self._names)
-        if self._metrics is not None:
-            self._metrics.commits_queued(-len(self._uploads) - len(self._names))
         self._uploads, self._names = [], []
         if self._health.degraded is not None:
             batch.fail(self._health.refusal())
+            if self._metrics is not None:
+                self._metrics.commits_queued(-batch.size)
             batch.notify()
             return
         self._busy = True
@@ -189,7 +189,7 @@ class GroupCommit:
             self._on_free_space(result)
         self._names[:0] = batch.unflushed
         if self._metrics is not None:
-            self._metrics.commits_queued(len(batch.unflushed))
+            self._metrics.commits_queued(len(batch.unflushed) - batch.size)
         self._start_batch()
         batch.notify()
 

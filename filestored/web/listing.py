@@ -1,11 +1,12 @@
 """Lists of stored files, by pages or as one stream, and the usage of a bucket.
 
 In: ``after`` and ``limit`` of the query. Out: JSON, or one JSON object in each line for clients that prefer
-``application/x-ndjson``. The stream is written by pages, each after the client has taken the last one, so
-memory is bounded.
+``application/x-ndjson``. Files are listed in steps, between which other requests are served. The stream is
+written step by step, each after the client has taken the last one, so memory is bounded.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -44,15 +45,11 @@ class FileList(AsyncResource):
     async def render_GET(self, request: IStreamedRequest) -> None:
         """200 and a page, or all files as a stream; 400 for a malformed query."""
         after, limit = self._after(request), _limit(request)
-        if wants_ndjson(request.header(b"accept")):
-            with self._store.in_use():
+        with self._store.in_use():
+            if wants_ndjson(request.header(b"accept")):
                 await self._stream(request, after, limit)
-            return
-        page = MAX_PAGE_FILES if limit is None else limit
-        files = await self._store.entries(after, page)
-        last = f'"{files[-1].digest}"' if len(files) == page else "null"
-        body = f'{{"files": [{", ".join(file.to_json() for file in files)}], "next": {last}}}\n'
-        reply(request, 200, body.encode("ascii"), JSON, _VARY)
+            else:
+                await self._page(request, after, limit or MAX_PAGE_FILES)
 
     render_HEAD = render_GET
 
@@ -62,19 +59,36 @@ class FileList(AsyncResource):
             return None
         return self._store.algorithm.parse(text.lower().ljust(2 * self._store.algorithm.size, "0"))
 
+    async def _page(self, request: IStreamedRequest, after: Digest | None, limit: int) -> None:
+        """Send a page of at most `limit` files, which are listed and formatted in several steps."""
+        entries: list[str] = []
+        last = after
+        while wanted := min(limit - len(entries), self._store.max_listed_files):
+            files = await self._store.entries(last, wanted)
+            entries += [file.to_json() for file in files]
+            if len(files) < wanted:
+                break
+            last = files[-1].digest
+        following = f'"{last}"' if len(entries) == limit else "null"
+        body = f'{{"files": [{", ".join(entries)}], "next": {following}}}\n'
+        reply(request, 200, body.encode("ascii"), JSON, _VARY)
+
     async def _stream(self, request: IStreamedRequest, after: Digest | None, limit: int | None) -> None:
         """Send the files line by line, at most `limit`; abort the connection if they cannot be listed."""
-        page = MAX_PAGE_FILES if limit is None else limit
-        files = await self._store.entries(after, page)
+        left = sys.maxsize if limit is None else limit
+        wanted = min(left, self._store.max_listed_files)
+        files = await self._store.entries(after, wanted)
         request.set_headers(_STREAM_HEADERS)
         client = _Client(request)
         try:
             while request.method == b"GET":
                 request.write("".join(f"{file.to_json()}\n" for file in files).encode("ascii"))
-                if limit is not None or len(files) < page:
+                left -= len(files)
+                if len(files) < wanted or not left:
                     break
                 await client.ready()
-                files = await self._store.entries(files[-1].digest, page)
+                wanted = min(left, self._store.max_listed_files)
+                files = await self._store.entries(files[-1].digest, wanted)
         except (FilestoredError, OSError) as error:
             client.log_unless_gone(error)
             request.abort()

@@ -3,6 +3,7 @@
 import pytest
 
 from filestored.cli import main
+from tests.daemon_process import start
 
 
 @pytest.fixture(autouse=True)
@@ -15,11 +16,20 @@ def environment(monkeypatch, tmp_path):
     return monkeypatch
 
 
+@pytest.fixture(scope="session")
+def client_daemon(tmp_path_factory):
+    """A daemon for all tests of the client, which may leave files in it."""
+    started = []
+    yield start(str(tmp_path_factory.mktemp("daemon")), started, "--workers", "1")
+    for running in started:
+        running.end()
+
+
 @pytest.fixture
-def server(environment, shared_daemon):
-    """The daemon of the module, named by the environment."""
-    environment.setenv("FILESTORED_SERVER", shared_daemon.url)
-    return shared_daemon
+def server(environment, client_daemon):
+    """The daemon of all tests, named by the environment."""
+    environment.setenv("FILESTORED_SERVER", client_daemon.url)
+    return client_daemon
 
 
 @pytest.fixture

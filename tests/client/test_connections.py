@@ -103,8 +103,8 @@ class _PathProxy(BaseHTTPRequestHandler):
         """Write nothing."""
 
 
-def test_path_of_a_proxy(run, shared_daemon):
-    handler = type("Handler", (_PathProxy,), {"daemon_url": shared_daemon.url})
+def test_path_of_a_proxy(run, client_daemon):
+    handler = type("Handler", (_PathProxy,), {"daemon_url": client_daemon.url})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
         thread.start()
@@ -115,10 +115,10 @@ def test_path_of_a_proxy(run, shared_daemon):
             thread.join()
 
 
-def test_proxies_of_the_environment_are_not_used(environment, run, shared_daemon):
+def test_proxies_of_the_environment_are_not_used(environment, run, client_daemon):
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         environment.setenv(name, "http://127.0.0.1:1")
-    exchange(run, shared_daemon.url)
+    exchange(run, client_daemon.url)
 
 
 # --- version 0.3.0 ------------------------------------------------------------------------------------------
@@ -130,17 +130,17 @@ OLD_ALGORITHM = (
 )
 
 
-def test_version_0_3_0_names_its_algorithm_with_other_words(run, shared_daemon):
+def test_version_0_3_0_names_its_algorithm_with_other_words(run, client_daemon):
     with open("a", "wb") as file:
         file.write(SMALL)
-    with CuttingProxy(shared_daemon.port, Fault(reply=OLD_ALGORITHM)) as proxy:
+    with CuttingProxy(client_daemon.port, Fault(reply=OLD_ALGORITHM)) as proxy:
         assert (0, f"{HASHES[1]}  a\n", "") == run("put", "a", "--server", proxy.url)
 
 
 @pytest.mark.parametrize("reply", [b"200 OK", b"404 Not Found"])
-def test_server_of_another_kind_is_one_line(run, shared_daemon, reply):
+def test_server_of_another_kind_is_one_line(run, client_daemon, reply):
     head = b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % reply
-    with CuttingProxy(shared_daemon.port, Fault(reply=head)) as proxy:
+    with CuttingProxy(client_daemon.port, Fault(reply=head)) as proxy:
         status, out, err = run("put", "a", "--server", proxy.url)
     expected = f"{proxy.url} is no filestored" if reply.startswith(b"200") else "404 Not Found"
     assert (1, "", f"filestored: {expected}\n") == (status, out, err)

@@ -226,16 +226,36 @@ async def test_failed_action_after_events_does_not_affect_others(join, failures)
     assert ["cannot answer"] == failures
 
 
+class Hits:
+    """Hits of a batch; `order` receives what is done with them."""
+
+    def __init__(self, order):
+        self.count = 0
+        self._order = order
+
+    def write(self):
+        self._order.append(f"{self.count} written")
+
+    def add_durations(self):
+        self._order.append("timed")
+        self.count = 0
+
+
 @pytest_twisted.ensureDeferred
-async def test_end_of_a_batch_follows_its_actions():
+async def test_hits_of_a_batch_are_written_before_its_actions_and_timed_after_them():
     order = []
-    epoll_set = EpollSet(reactor, lambda: order.append("end"))
+    hits = Hits(order)
+    epoll_set = EpollSet(reactor, hits)
+
+    def hit():
+        hits.count += 1
+        epoll_set.call_after_events(lambda: order.append("answer"))
+
     first, second = os.pipe()
-    reader = Reader(first, lambda: epoll_set.call_after_events(lambda: order.append("answer")))
-    epoll_set.addReader(reader)
+    epoll_set.addReader(Reader(first, hit))
     os.write(second, b"x")
-    await until(lambda: "end" in order)
-    assert ["answer", "end"] == order[:2]
+    await until(lambda: "timed" in order)
+    assert ["1 written", "answer", "timed"] == order
     epoll_set.close()
     os.close(first)
     os.close(second)

@@ -26,7 +26,7 @@ NAMES = (
         "reserve",
     ),
     *("missing_directories", "proxies", "heads", "framing", "forms", "slow_uploads", "clock", "attacks"),
-    *("access", "quota", "verify", "backup", "metrics", "client", "listing", "packages", "container"),
+    *("access", "quota", "verify", "backup", "packages", "container", "metrics", "client", "listing"),
     *("engine-kill", "engine-outage", "engine-memory", "engine-copy", "engine-faults", "engine-race"),
 )
 

@@ -15,11 +15,11 @@ import time
 from filestored import __version__
 from tests.daemon_process import ROOT
 from tests.deep.bench import Bench, NotRunError, Verdict
-from tests.packages.debian_package import build, copy_source, previous_source
+from tests.packages.debian_package import build, check, copy_source, previous_source
 from tests.packages.machine import Machine, make_root
 
 PORT = 9000
-TOOLS = ("mmdebstrap", "systemd-nspawn", "dpkg-buildpackage", "dh")
+TOOLS = ("mmdebstrap", "systemd-nspawn", "dpkg-buildpackage", "dh", "lintian")
 CONTENT = "a file that outlives the package"
 ELSEWHERE = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"),
@@ -31,7 +31,7 @@ OF_OTHER_PROGRAMS = {
     *("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-"),
     *("/var/log/dpkg.log", "/var/lib/apt/lists/auxfiles", "/var/lib/logrotate/status"),
 }
-"""Files that adduser, dpkg, apt and logrotate write for any package."""
+"""Paths that adduser, dpkg, apt and logrotate write for any package."""
 
 
 def prove(bench: Bench) -> Verdict:
@@ -43,6 +43,7 @@ def prove(bench: Bench) -> Verdict:
     path = lambda *names: os.path.join(bench.directory, *names)  # noqa: E731
     old = build(previous_source(path("old")), path("packages", "old"))
     new = build(copy_source(path("new")), path("packages", "new"))
+    check(new)
     make_root(path("root"))
     for name, package in (("old.deb", old), ("new.deb", new)):
         shutil.move(package, path("root", "root", name))
@@ -97,7 +98,13 @@ class _Life:
     def _upgrade(self) -> dict[str, list[str] | int]:
         """Install the new package while clients send requests; return what they report."""
         clients = subprocess.Popen(
-            [*self._machine.inside("-n"), sys.executable, "-m", "tests.packages.request_load", str(PORT)],
+            [
+                *self._machine.namespace_command("-n"),
+                sys.executable,
+                "-m",
+                "tests.packages.request_load",
+                str(PORT),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from tests.docs.pages import commands, long_sentences, run, run_in, sentences_wi
 from tests.rclone import OPTIONS
 
 GUIDES = (
-    *("README", "access", "backup", "install", "limits", "object-store", "proxy", "tls"),
+    *("README", "access", "backup", "install", "limits", "monitoring", "object-store", "proxy", "tls"),
     *("troubleshooting", "upgrade", "verification"),
 )
 """Pages of docs/ that operators read."""

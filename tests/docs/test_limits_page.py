@@ -86,6 +86,7 @@ OTHERS = {
     "bytes of a form beside its files": size(multipart_parser.MAX_FORM_OVERHEAD_BYTES),
     "ranges in one request": count(ranges.MAX_RANGES),
     "files in one page of a list": count(listing.MAX_PAGE_FILES),
+    "highest `--keep-alive` and `--drain`": f"{settings.MAX_SECONDS:,} s",
     "time for running requests at a stop": seconds(float(default("drain"))),
     "size of an image file, with the extra `images`": size(pool.MAX_FILE_BYTES),
     "pixels of a frame": count(settings.MAX_PIXELS),

@@ -19,8 +19,8 @@ from tests.images.decodable_images import SAMPLES
 from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
 PAGES = ("README.md", "README.ru.md")
-DROP_IN_PAGES = ("docs/install.md", "docs/tls.md", "docs/object-store.md", "docs/access.md")
-DROP_INS = 5
+DROP_IN_PAGES = [f"docs/{name}.md" for name in ("access", "install", "monitoring", "object-store", "tls")]
+DROP_INS = 6
 
 
 def drop_ins() -> list[str]:

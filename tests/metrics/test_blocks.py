@@ -20,7 +20,9 @@ descriptor, count, number, times = map(int, sys.argv[1:])
 recorder = Recorder(SharedBlocks(count, descriptor).blocks[number])
 for _ in range(times):
     recorder.connection_made()
-    recorder.hit(10)
+    recorder.hits.add(10)
+    recorder.hits.write()
+    recorder.hits.add_durations()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """A process that counts, and is killed as soon as it has."""

@@ -1,6 +1,7 @@
 """Recorder: each call changes the series that it should, and no other one."""
 
 import threading
+from bisect import bisect_left
 
 import pytest
 
@@ -96,9 +97,11 @@ def test_input_that_is_no_request_is_counted_as_other_method(counted):
     assert {("requests_total", "other", "4xx"): 1, ("refusals_total", "too_large"): 1} == counted.changed()
 
 
-def test_hit_is_counted_at_once_and_gets_its_duration_later(counted):
-    counted.recorder.hit(100)
-    counted.recorder.hit(50)
+def test_hits_of_a_batch_are_counted_before_they_are_sent(counted):
+    hits = counted.recorder.hits
+    hits.add(100)
+    hits.add(50)
+    hits.write()
     expected = {
         ("requests_total", "GET", "2xx"): 2,
         ("response_sent_bytes_total",): 150,
@@ -107,26 +110,48 @@ def test_hit_is_counted_at_once_and_gets_its_duration_later(counted):
     }
     assert expected == counted.changed()
     assert [0] * (BUCKETS - 1) + [2] == counted.totals.histogram(table.FIRST_BYTE, ("GET",))[0]
-    counted.recorder.time_hits()
+    hits.add_durations()
     assert expected == counted.changed()
     assert 0 == counted.totals.histogram(table.FIRST_BYTE, ("GET",))[0][-1]
     assert 0 < counted.totals.histogram(table.DURATION, ("GET",))[1]
 
 
+def test_batches_of_hits_are_added(counted):
+    for _ in range(3):
+        counted.recorder.hits.add(10)
+        counted.recorder.hits.write()
+        counted.recorder.hits.add_durations()
+    assert (3, 30) == tuple(
+        counted.changed()[key] for key in (("requests_total", "GET", "2xx"), ("response_sent_bytes_total",))
+    )
+    assert 0 == counted.recorder.hits.count
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.0005, 0.3, 99.0])
+def test_all_hits_of_a_batch_have_its_duration(seconds, counted, monkeypatch):
+    times = iter([5.0, 5.0 + seconds])
+    monkeypatch.setattr("filestored.metrics.hits.monotonic", lambda: next(times))
+    for _ in range(4):
+        counted.recorder.hits.add(1)
+    counted.recorder.hits.write()
+    counted.recorder.hits.add_durations()
+    counts, total = counted.totals.histogram(table.DURATION, ("GET",))
+    assert 4 == counts[bisect_left(SECONDS, 5.0 + seconds - 5.0)]
+    assert pytest.approx(4 * seconds) == total
+
+
 def test_hits_are_added_to_the_histogram_of_get_only(counted):
-    counted.recorder.hit(100)
+    counted.recorder.hits.add(100)
+    counted.recorder.hits.write()
     assert 0 == sum(counted.totals.histogram(table.DURATION, ("HEAD",))[0])
-
-
-def test_time_without_hits_changes_nothing(counted):
-    counted.recorder.time_hits()
-    assert {} == counted.changed()
 
 
 def test_hits_continue_those_of_the_process_before():
     shared = SharedBlocks.create(1, shared=False)
-    Recorder(shared.blocks[0]).hit(10)
-    Recorder(shared.blocks[0]).hit(5)
+    for size in (10, 5):
+        recorder = Recorder(shared.blocks[0])
+        recorder.hits.add(size)
+        recorder.hits.write()
     assert 2 == Totals(shared.blocks).value(table.REQUESTS, ("GET", "2xx"))
     assert 15 == Totals(shared.blocks).value(table.SENT)
 

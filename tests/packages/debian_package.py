@@ -56,3 +56,15 @@ def build(source: str, output: str, environment: Mapping[str, str] | None = None
     assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
     (path,) = glob.glob(os.path.join(output, "*.deb"))
     return path
+
+
+def check(package: str) -> None:
+    """Raise `AssertionError` if lintian finds an error or a warning; packages of tests are not compressed."""
+    ignored = "uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball"
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on=error,warning", f"--suppress-tags={ignored}", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]

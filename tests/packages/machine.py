@@ -9,7 +9,7 @@ from types import TracebackType
 from tests.daemon_process import children, until
 
 PACKAGES = "systemd,systemd-sysv,dbus,adduser,logrotate,python3,libstdc++6,zlib1g,curl"
-"""Packages besides the minimum, with which filestored is installed without a network."""
+"""Packages of the machine besides the minimum, so that it installs filestored without a network."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NSPAWN = (
@@ -59,7 +59,7 @@ class Machine:
             self._nspawn.wait()
         self._log.close()
 
-    def inside(self, *namespaces: str) -> list[str]:
+    def namespace_command(self, *namespaces: str) -> list[str]:
         """Return the start of a command that runs in namespaces of the machine; by default in all of them."""
         (leader,) = children(self._nspawn.pid)
         return [
@@ -72,7 +72,7 @@ class Machine:
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the machine."""
         environment = {"PATH": PATH, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        command = [*self.inside(), *words]
+        command = [*self.namespace_command(), *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def check(self, *words: str) -> str:

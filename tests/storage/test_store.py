@@ -33,7 +33,7 @@ from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
-from tests.storage.contract import HELLO, MD5, Workbench, digest_of, outcome, put, read, send, watched
+from tests.storage.contract import HELLO, MD5, Workbench, digest_of, outcome, read, send, watched
 from tests.storage.object_stores import LOCAL
 
 
@@ -274,30 +274,3 @@ def test_100_000_crafted_names_are_refused(disk):
         name = MD5.parse(f"{number:032x}")
         missed += isinstance(outcome(store.open(name)), NotFound)
     assert 100_000 == missed
-
-
-@pytest.mark.parametrize("backend", ["disk"], indirect=True)
-def test_list_of_a_disk_is_made_by_several_jobs(backend):
-    """The reactor's thread runs between them."""
-    contents = [b"%d" % number for number in range(600)]
-    for content in contents:
-        put(backend, content)
-    workbench = Workbench()
-    listed = Store(backend, MD5, workbench).entries(None, 550)
-    jobs = 0
-    while workbench.jobs:
-        workbench.do_one()
-        jobs += 1
-    assert 3 == jobs
-    names = sorted(digest_of(content) for content in contents)
-    assert names[:550] == [each.digest for each in outcome(listed)]
-
-
-@pytest.mark.parametrize("count", [249, 250, 251, 500])
-@pytest.mark.parametrize("backend", ["disk"], indirect=True)
-def test_list_ends_with_the_last_file(backend, count):
-    for number in range(count):
-        put(backend, b"%d" % number)
-    store = Store(backend, MD5, maybeDeferred)
-    assert count == len(outcome(store.entries(None, 1000)))
-    assert count == len(outcome(store.entries(None, count)))

@@ -23,8 +23,8 @@ from filestored.daemon.worker_process import child_environment
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
 
-MIN_INTERVAL_SECONDS = 60.0
-"""Minimum of the interval on a disk."""
+MIN_INTERVAL_SECONDS = 300.0
+"""Minimum of the interval on a disk. The start of the interpreter alone takes half a second."""
 
 MIN_REMOTE_INTERVAL_SECONDS = 3600.0
 """Minimum of the interval in an object store."""

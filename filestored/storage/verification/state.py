@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-MAX_NAMED_FILES = 10_000
+MAX_NAMED_FILES = 1000
 """Maximum number of corrupt, and of unreadable files that the state names; more are counted."""
 
 VERSION = 1

@@ -212,7 +212,8 @@ class Verifier:
     def _record(self, findings: Findings, name: str, reason: str) -> None:
         if name not in findings.reasons:
             findings.add(name, reason)
-            self._save()
+            if name in findings.reasons:
+                self._save()
 
     # --- pace and state -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from filestored.errors import NotFound, UnusableStore, VerificationRunning, Veri
 from filestored.storage.disk.layout import prepare_bucket
 from filestored.storage.disk.locks import lock_exclusive
 from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls
-from filestored.storage.verification import verifier
+from filestored.storage.verification import state, verifier
 from filestored.storage.verification.disk_place import STATE, DiskPlace
 from tests.storage.contract import HELLO, MD5, digest_of, put, read, watched
 from tests.storage.verification.verified_stores import (
@@ -121,6 +121,16 @@ def test_only_old_files_are_read_and_the_pass_is_none_over_all_files(verified):
     assert 0 == verify(verified.place, older_than=3600.0).files
     assert recorded_state(verified.place).last is None
     assert 3 == verify(verified.place, older_than=-3600.0).files
+
+
+def test_findings_beyond_the_maximum_are_counted_and_told_but_not_recorded(on_disk, monkeypatch):
+    monkeypatch.setattr(state, "MAX_NAMED_FILES", 5)
+    on_disk.fill(20)
+    for number in range(20):
+        on_disk.flip(number)
+    watcher = Findings()
+    done = verify(on_disk.place, watcher)
+    assert (20, 5, 20) == (done.corrupt.count, len(done.corrupt.reasons), len(watcher.names))
 
 
 # --- buckets and former names, on a disk --------------------------------------------------------------------
