@@ -120,7 +120,7 @@ def test_lines_of_workers_are_passed_on_and_stray_output_is_kept():
     assert ["hello {}", "not json", '{"level": 1}', "Traceback /token/***/", "\\x1b[31mhalf"] == [
         line.text for line in lines
     ]
-    assert {100} == {line.process for line in lines}
+    assert {100, reactor.transports[0].pid} == {line.process for line in lines}
 
 
 def test_exited_worker_is_replaced_at_once():
@@ -366,6 +366,20 @@ def test_the_service_is_alive_while_one_worker_answers():
     assert supervisor.alive()
     beats(reactor, 3)
     assert not supervisor.alive()
+
+
+def test_worker_that_does_not_answer_does_not_count_as_one_that_serves():
+    reactor, supervisor, *_ = started()
+    serve(reactor)
+    answering, silent = reactor.transports
+    assert 2 == supervisor.serving()
+    beats(reactor, 3, answer=[answering])
+    assert 1 == supervisor.serving()
+    beats(reactor, 10, answer=[answering])
+    assert [9] == silent.signals, "it is killed, but a hung disk keeps its process"
+    assert 1 == supervisor.serving()
+    says(silent, "alive")
+    assert 2 == supervisor.serving()
 
 
 def test_the_status_counts_the_workers_that_serve():
