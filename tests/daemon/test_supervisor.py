@@ -11,6 +11,9 @@ from filestored.daemon.backoff import MAX_QUICK_EXITS, MAX_RESTART_DELAY_SECONDS
 from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
+from filestored.metrics.blocks import SharedBlocks
+from filestored.metrics.recorder import Recorder
+from filestored.metrics.table import CONNECTIONS, CONNECTIONS_MADE
 from filestored.settings import LogSettings, Settings
 from tests.daemon.spawned_processes import Reactor
 
@@ -73,6 +76,30 @@ def test_worker_config_is_sent_on_stdin_and_not_in_argv():
     assert [["tcp:1", 3, None]] == charge["listening"]
     assert ["-P", "-m", "filestored.worker"] == reactor.args[1:]
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
+
+
+def test_each_worker_inherits_the_blocks_of_metrics_and_has_its_own():
+    blocks = SharedBlocks.create(3)
+    reactor = Reactor()
+    supervisor = Supervisor(reactor, SETTINGS, print, print, "filestored.worker", metrics=blocks)
+    supervisor.start([ListeningSocket("tcp:1", 9)])
+    assert {0: "w", 1: "r", 2: "r", 3: 9, 4: blocks.descriptor} == reactor.descriptors
+    places = [json.loads(each.said)["metrics"] for each in reactor.transports]
+    assert [[4, 3, 0], [4, 3, 1]] == places
+    os.close(blocks.descriptor)
+
+
+def test_death_of_a_worker_clears_the_gauges_of_its_block():
+    blocks = SharedBlocks.create(3, shared=False)
+    reactor = Reactor()
+    supervisor = Supervisor(reactor, SETTINGS, print, print, "filestored.worker", metrics=blocks)
+    supervisor.start([ListeningSocket("tcp:1", 9)])
+    for block in blocks.blocks:
+        Recorder(block).connection_made()
+    reactor.transports[1].end(ProcessTerminated(signal=9))
+    assert [1, 0, 1] == [block.value(CONNECTIONS) for block in blocks.blocks]
+    assert [1, 1, 1] == [block.value(CONNECTIONS_MADE) for block in blocks.blocks]
+    assert 1 == supervisor.restarts
 
 
 def test_supervisor_serves_once_all_workers_serve():
