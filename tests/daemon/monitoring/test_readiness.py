@@ -46,7 +46,8 @@ def test_daemon_whose_workers_hang_is_not_alive(start_daemon):
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     until(lambda: ask(port, "/livez").status == 503, "no worker answers")
-    assert 200 == ask(port, "/metrics").status
+    assert (503, ["no worker serves", "workers: 0 of 2 serve"]) == ready(port)
+    assert 0 == scrape(port)["workers_serving",]
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
     until(lambda: ask(port, "/livez").status == 200, "a worker answers")
