@@ -196,6 +196,8 @@ PLANTED = {
     "access imports storage": ("filestored.access.rules", "from filestored.storage.store import Store"),
     "access knows HTTP": ("filestored.access.decisions", "from twisted.web import http"),
     "access opens a file elsewhere": ("filestored.access.rules", "def f(name):\n    return open(name)"),
+    "the client imports access": ("filestored.client.server", "from filestored.access.tokens import key_id"),
+    "the client imports commands": ("filestored.client.upload", "from filestored.commands import output"),
     "storage imports logs": ("filestored.storage.store", "from filestored.logs.writers import write_all"),
     "logs import settings of the daemon": (
         "filestored.logs.loguru_sink",

@@ -1,7 +1,7 @@
 """P27: the Debian package under a real systemd: install, upgrade under load, remove, purge, install again.
 
 The packages of 0.6.0 and of this version are built. A Debian in a directory is booted by systemd-nspawn,
-without a network, and installs them. Eight clients send requests during the upgrade, of which none fails.
+without a network, and installs them. Nine clients send requests during the upgrade, of which none fails.
 After the purge a list of all files has nothing new but the data, which a new installation serves again.
 """
 
@@ -99,6 +99,8 @@ class _Life:
 
     def _upgrade(self) -> dict[str, list[str] | int]:
         """Install the new package while clients send requests; return what they report."""
+        words = ("filestored-admin", "account", "add", "load", "--images", "images")
+        token = self._command(*words).split()[-1]
         clients = subprocess.Popen(
             [
                 *self._machine.namespace_command("-n"),
@@ -106,6 +108,7 @@ class _Life:
                 "-m",
                 "tests.packages.request_load",
                 str(PORT),
+                token,
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
