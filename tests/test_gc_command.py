@@ -13,7 +13,7 @@ from tests.access.wire.clients import access_path
 from tests.command_line import run_filestored
 from tests.daemon_process import TIMEOUT
 from tests.seaweedfs import NEEDS
-from tests.storage.maintenance.stores import make_store, path_of
+from tests.storage.maintenance.stores import make_object_store, make_store, path_of
 
 DAY = 86400
 TEMP_NAME = "0123456789abcdef" * 2
@@ -172,10 +172,9 @@ def test_gc_beside_a_daemon_keeps_usage_exact_and_uploads_in_flight(start_daemon
 
 
 @NEEDS
-def test_gc_of_an_object_store(start_daemon, prefix):
+def test_gc_of_an_object_store(prefix, tmp_path):
     environment = prefix.server.environment
-    running = start_daemon("--workers", "1", "--store", prefix.url, environment=environment)
-    requests.post(running.url, data=b"one", timeout=TIMEOUT).raise_for_status()
+    make_object_store(prefix, [b"one"], str(tmp_path))
     for name in ("quarantine/one.01234567", "quarantine/one.01234567.reason", "tmp/probe-new", "notes"):
         prefix.write(name, b"x")
     before = prefix.names()

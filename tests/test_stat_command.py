@@ -16,7 +16,7 @@ from tests.command_line import run_filestored
 from tests.daemon_process import TIMEOUT
 from tests.seaweedfs import NEEDS
 from tests.storage.contract import MD5
-from tests.storage.maintenance.stores import make_store, path_of
+from tests.storage.maintenance.stores import make_object_store, make_store, path_of
 
 FIGURES = {"files", "bytes", "oldest", "newest", "quarantine", "temp_files"}
 STORE = {"store", "format", "hash", "id", *FIGURES, "free_bytes", "size_bytes", "buckets"}
@@ -169,10 +169,8 @@ def test_stat_refuses_what_is_no_store(tmp_path, store, refused):
 
 
 @NEEDS
-def test_stat_of_an_object_store(start_daemon, prefix):
-    running = start_daemon("--workers", "1", "--store", prefix.url, environment=prefix.server.environment)
-    requests.post(running.url, data=b"three", timeout=TIMEOUT).raise_for_status()
-    running.end()
+def test_stat_of_an_object_store(prefix, tmp_path):
+    make_object_store(prefix, [b"three"], str(tmp_path))
     done = run_filestored("stat", prefix.url, "--json", environment=prefix.server.environment)
     found = json.loads(done.stdout)
     assert (1, 5, None, None) == tuple(found[name] for name in ("files", "bytes", "free_bytes", "size_bytes"))

@@ -119,11 +119,11 @@ class Supervisor:
 
     def alive(self) -> bool:
         """Return whether any worker serves and answered a recent ping; True while stopping."""
-        return self._stopped or any(slot.is_answering for slot in self._slots)
+        return self._stopped or self.serving() > 0
 
     def serving(self) -> int:
-        """Return the number of workers that accept connections."""
-        return sum(slot.is_serving for slot in self._slots)
+        """Return the number of workers that accept connections, and answered a recent ping."""
+        return sum(slot.is_answering for slot in self._slots)
 
     # --- from the slots ------------------------------------------------------------------------
 

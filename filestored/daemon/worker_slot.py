@@ -68,15 +68,12 @@ class WorkerSlot:
         return self.has_process or (self._later is not None and self._wait() <= seconds)
 
     @property
-    def is_serving(self) -> bool:
-        """True while its worker accepts connections."""
-        return self._worker is not None and self.has_process and self._worker.serving
-
-    @property
     def is_answering(self) -> bool:
-        """True while its worker serves and answers pings."""
+        """True while its worker accepts connections and answers pings."""
         worker = self._worker
-        return worker is not None and self.is_serving and worker.unanswered <= MAX_ALIVE_UNANSWERED
+        if worker is None or worker.exited:
+            return False
+        return worker.serving and worker.unanswered <= MAX_ALIVE_UNANSWERED
 
     def spawn(self) -> None:
         """Spawn a worker; a failure counts as a quick exit."""

@@ -187,6 +187,7 @@ class HTTPChannel(Protocol):
         output = cast("SocketOutput", self._output)  # other connections have no cache
         if not cached.send(output, span, request_id, self.abort):
             self._response = None
+            response.sent_length = 0
             self._state = ConnectionState.IDLE
             return False
         self._persistent = True

@@ -129,8 +129,7 @@ class ThreadedSink:
     ) -> None:
         self._make = make
         self._sink: Sink | None = None if later else make()
-        report = lambda count: self._write(dropped_lines(count))  # noqa: E731
-        self._thread = WriterThread("log", report, on_dropped)
+        self._thread = WriterThread("log", self._report, on_dropped)
         self._deadline: float | None = None
 
     def write(self, line: LogLine) -> None:
@@ -152,6 +151,9 @@ class ThreadedSink:
         if self._sink is None:
             self._sink = self._make()
         write_line(self._sink, line)
+
+    def _report(self, dropped: int) -> None:
+        self._write(dropped_lines(dropped))
 
     def _reopen(self) -> None:
         if self._sink is not None:

@@ -1,5 +1,7 @@
 """A reactor with a clock of the test, which spawns no processes but remembers them."""
 
+import signal
+
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
@@ -7,8 +9,9 @@ from twisted.python.failure import Failure
 class Transport:
     """One process, as far as its parent sees it."""
 
-    def __init__(self, pid, protocol):
-        self.pid = pid
+    pid = 0x7FFFFFFF  # no process has it
+
+    def __init__(self, protocol):
         self.said = b""
         self.close_control_pipe = self.closed = self.ended = False
         self.signals = []
@@ -49,8 +52,9 @@ class Reactor(MemoryReactorClock):
     def spawnProcess(self, protocol, executable, args, env, childFDs):
         if self.errors:
             raise self.errors.pop(0)
-        transport = Transport(100 + len(self.transports), protocol)
+        transport = Transport(protocol)
         self.transports.append(transport)
         self.args, self.env, self.descriptors = args, env, childFDs
+        self.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         protocol.makeConnection(transport)
         return transport

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from filestored.daemon.process_setup import needs_tls
+from tests.monitoring_client import ENDPOINT, ask, monitor_port, workers_of
 
 TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python write a line for each import, see ``-X importtime``."""
@@ -16,7 +17,15 @@ TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 ENCRYPTION = {"cryptography", "service_identity"}
 """Imports of pyOpenSSL."""
 
-NEVER = {"PIL", "rich", "twisted.spread.pb", "twisted.web.server", "twisted.web.client", "xml.sax"}
+NEVER = {
+    "PIL",
+    "prometheus_client",
+    "rich",
+    "twisted.spread.pb",
+    "twisted.web.server",
+    "twisted.web.client",
+    "xml.sax",
+}
 """Imports that no serving process needs."""
 
 OF_THE_DAEMON = {"loguru", "multiprocessing", "twisted.python.usage", "twisted.application.service"}
@@ -62,6 +71,17 @@ def test_supervisor_does_not_import_http(start_daemon):
     on_board = imported(daemon, daemon.pid)
     assert OF_THE_DAEMON <= on_board
     assert set() == on_board & (NEVER | OF_WHO_SERVES | ENCRYPTION)
+
+
+def test_only_the_process_that_serves_metrics_imports_their_library(start_daemon):
+    daemon = start_daemon("--workers", "2", "--metrics", ENDPOINT, environment=TELL)
+    workers = workers_of(daemon)
+    exercise(daemon)
+    assert 200 == ask(monitor_port(daemon), "/metrics").status
+    daemon.end()
+    assert "prometheus_client" in imported(daemon, daemon.pid)
+    for pid in workers:
+        assert set() == imported(daemon, pid) & (NEVER | OF_THE_DAEMON | ENCRYPTION)
 
 
 PLAIN = [

@@ -11,6 +11,9 @@ from filestored.daemon.backoff import MAX_QUICK_EXITS, MAX_RESTART_DELAY_SECONDS
 from filestored.daemon.listeners import ListeningSocket
 from filestored.daemon.supervisor import Supervisor
 from filestored.daemon.worker_process import MAX_LATE_OUTPUT_SECONDS, PING_SECONDS
+from filestored.metrics.blocks import SharedBlocks
+from filestored.metrics.recorder import Recorder
+from filestored.metrics.table import CONNECTIONS, CONNECTIONS_MADE
 from filestored.settings import LogSettings, Settings
 from tests.daemon.spawned_processes import Reactor
 
@@ -75,6 +78,30 @@ def test_worker_config_is_sent_on_stdin_and_not_in_argv():
     assert {0: "w", 1: "r", 2: "r", 3: 9} == reactor.descriptors
 
 
+def test_each_worker_inherits_the_blocks_of_metrics_and_has_its_own():
+    blocks = SharedBlocks.create(3)
+    reactor = Reactor()
+    supervisor = Supervisor(reactor, SETTINGS, print, print, "filestored.worker", metrics=blocks)
+    supervisor.start([ListeningSocket("tcp:1", 9)])
+    assert {0: "w", 1: "r", 2: "r", 3: 9, 4: blocks.descriptor} == reactor.descriptors
+    places = [json.loads(each.said)["metrics"] for each in reactor.transports]
+    assert [[4, 3, 0], [4, 3, 1]] == places
+    os.close(blocks.descriptor)
+
+
+def test_death_of_a_worker_clears_the_gauges_of_its_block():
+    blocks = SharedBlocks.create(3, shared=False)
+    reactor = Reactor()
+    supervisor = Supervisor(reactor, SETTINGS, print, print, "filestored.worker", metrics=blocks)
+    supervisor.start([ListeningSocket("tcp:1", 9)])
+    for block in blocks.blocks:
+        Recorder(block).connection_made()
+    reactor.transports[1].end(ProcessTerminated(signal=9))
+    assert [1, 0, 1] == [block.value(CONNECTIONS) for block in blocks.blocks]
+    assert [1, 1, 1] == [block.value(CONNECTIONS_MADE) for block in blocks.blocks]
+    assert 1 == supervisor.restarts
+
+
 def test_supervisor_serves_once_all_workers_serve():
     reactor, _, serving, _ = started()
     reactor.transports[0].protocol.childDataReceived(1, b'"serv')
@@ -93,7 +120,7 @@ def test_lines_of_workers_are_passed_on_and_stray_output_is_kept():
     assert ["hello {}", "not json", '{"level": 1}', "Traceback /token/***/", "\\x1b[31mhalf"] == [
         line.text for line in lines
     ]
-    assert {100} == {line.process for line in lines}
+    assert {100, reactor.transports[0].pid} == {line.process for line in lines}
 
 
 def test_exited_worker_is_replaced_at_once():
@@ -339,6 +366,20 @@ def test_the_service_is_alive_while_one_worker_answers():
     assert supervisor.alive()
     beats(reactor, 3)
     assert not supervisor.alive()
+
+
+def test_worker_that_does_not_answer_does_not_count_as_one_that_serves():
+    reactor, supervisor, *_ = started()
+    serve(reactor)
+    answering, silent = reactor.transports
+    assert 2 == supervisor.serving()
+    beats(reactor, 3, answer=[answering])
+    assert 1 == supervisor.serving()
+    beats(reactor, 10, answer=[answering])
+    assert [9] == silent.signals, "it is killed, but a hung disk keeps its process"
+    assert 1 == supervisor.serving()
+    says(silent, "alive")
+    assert 2 == supervisor.serving()
 
 
 def test_the_status_counts_the_workers_that_serve():

@@ -1,20 +1,17 @@
 """Verification in the background of real daemons: findings, continuation, ends with the daemon."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-from dataclasses import asdict
 
 import requests
 
-from filestored.daemon.verification.process import CHILD_MODULE
-from filestored.daemon.verification.task import Task
-from tests.command_line import run_filestored
-from tests.daemon_process import ROOT, TIMEOUT, children, read, until
+from filestored.digest import algorithm
+from tests.daemon_process import TIMEOUT, children, read, start, until
 from tests.monitoring_client import ENDPOINT, ask, monitor_port, scrape
-from tests.test_verify_command import begun_pass, flip, make_store, path_of
+from tests.seaweedfs import NEEDS
+from tests.storage.contract import put
+from tests.storage.object_stores import dropped, open_backend, seaweedfs_client
+from tests.test_verify_command import begun_pass, flip, make_store
 
 CONTENT = b"a small file"
 
@@ -47,7 +44,7 @@ def test_corrupt_file_is_logged_moved_and_healed(start_daemon):
     until(lambda: not verifying(daemon), "the child has ended")
 
 
-def test_restarted_daemon_continues_and_does_not_begin_anew(start_daemon, tmp_path):
+def test_verification_continues_after_a_kill_and_after_a_stop_of_the_daemon(start_daemon, tmp_path):
     store = str(tmp_path / "store")
     names = sorted(make_store(store, 1500))
     flip(store, names[3])
@@ -56,63 +53,40 @@ def test_restarted_daemon_continues_and_does_not_begin_anew(start_daemon, tmp_pa
     until(lambda: (found := begun_pass(store)) and found.corrupt.count, "the first file was found")
     (child,) = verifying(daemon)
     assert os.SCHED_IDLE == os.sched_getscheduler(child)
+    daemon.kill(signal.SIGKILL)
+    daemon.process.wait()
+    until(lambda: not os.path.exists(f"/proc/{child}"), "the child has ended with the daemon")
+    first = begun_pass(store).files
+    assert 3 < first < 1500
+    daemon = start_daemon(*options, "100KiB/s")
+    until(lambda: verifying(daemon), "a child has started")
+    (child,) = verifying(daemon)
+    until(lambda: f"the verification of {store} is continued" in daemon.log, "it continues")
     daemon.end()
     assert not os.path.exists(f"/proc/{child}")
-    begun = begun_pass(store)
-    assert 3 < begun.files < 1500
+    assert first <= begun_pass(store).files < 1500
     daemon = start_daemon(*options, "100MiB/s")
     until(lambda: "store is verified: 1500 files, 1 corrupt" in daemon.log, "it has ended")
-    assert f"the verification of {store} is continued" in daemon.log
-    daemon.end()
-    daemon = start_daemon(*options, "100MiB/s")
-    until(lambda: verifying(daemon), "a child looks when it is due")
-    until(lambda: not verifying(daemon), "it is not due")
-    assert 1 == daemon.log.count("is continued")
     assert 1 == daemon.log.count(f"{store} begins")
 
 
-def test_child_ends_with_a_daemon_that_is_killed(start_daemon, tmp_path):
-    store = str(tmp_path / "store")
-    make_store(store, 1500)
-    daemon = start_daemon("--workers", "1", "--verify-every", "1d", "--verify-rate", "100KiB/s")
-    until(lambda: begun_pass(store), "it has begun")
-    (child,) = verifying(daemon)
-    daemon.kill(signal.SIGKILL)
-    daemon.process.wait()
-    until(lambda: not os.path.exists(f"/proc/{child}"), "the child has ended")
-    assert begun_pass(store)
-
-
-def test_corrupt_files_of_the_last_pass_count_until_they_are_uploaded_again(tmp_path):
-    store = str(tmp_path / "store")
-    names = make_store(store, 3)
-    contents = {name: bytes_of(path_of(store, name)) for name in names}
-    for name in names[:2]:
-        flip(store, name)
-    assert 3 == run_filestored("verify", store).returncode
-    assert (2, {*names[:2]}) == corrupt_files(store)
-    for name, still_corrupt in zip(names, ({names[1]}, set()), strict=False):
-        with open(path_of(store, name), "wb") as file:
-            file.write(contents[name])
-        assert (len(still_corrupt), still_corrupt) == corrupt_files(store)
-
-
-def bytes_of(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def corrupt_files(store):
-    """Return the number and the names of corrupt files that a child reports which is not due."""
-    task = Task(store, every=86_400.0, rate=1 << 20, timeout=10.0)
-    done = subprocess.run(
-        [sys.executable, "-m", CHILD_MODULE],
-        cwd=ROOT,
-        input=json.dumps(asdict(task)) + "\n",
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    state = json.loads(done.stdout)
-    return state["corrupt"], set(state["corrupt_files"])
+@NEEDS
+def test_one_of_two_daemons_on_an_object_store_verifies(prefix, tmp_path):
+    started, own = [], algorithm("sha256")
+    with dropped(seaweedfs_client(prefix)) as client:
+        backend = open_backend(client, own, str(tmp_path))
+        for number in range(200):
+            put(backend, b"%d" % number, own.digest(b"%d" % number))
+    words = ("--workers", "1", "--store", prefix.url, "--verify-every", "1d", "--verify-rate", "10KiB/s")
+    try:
+        daemons = [
+            start(str(tmp_path / name), started, *words, environment=prefix.server.environment)
+            for name in ("one", "two")
+        ]
+        begun = f"the verification of {prefix.url} begins"
+        refused = f"no verification: another process verifies {prefix.url}"
+        until(lambda: all(begun in each.log or refused in each.log for each in daemons), "both have tried")
+        assert 1 == sum(begun in each.log for each in daemons)
+    finally:
+        for each in started:
+            each.end()

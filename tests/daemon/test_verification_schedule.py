@@ -137,13 +137,22 @@ def test_status_of_two_stores_is_that_of_both():
     bench.reactor.advance(START_SECONDS)
     bench.send(STATE, BEGIN, {"event": "corrupt", "name": "ab", "reason": "x"}, END)
     bench.end()
+    bench.send(STATE)
     assert 0 == bench.status.last_finished
-    bench.send(STATE, BEGIN, {"event": "corrupt", "name": "cd", "reason": "x"}, {**END, "finished": 70.0})
+    bench.send(BEGIN, {"event": "corrupt", "name": "cd", "reason": "x"}, {**END, "finished": 70.0})
     assert (70.0, 2, ["ab", "images/cd"]) == (
         bench.status.last_finished,
         bench.status.last_corrupt,
         bench.status.corrupt_files,
     )
+
+
+def test_store_that_no_child_has_looked_at_does_not_count_as_never_verified():
+    """The pass over the first one may take days, as after a restart of the daemon."""
+    bench = Bench((FILES, ""), (IMAGES, "images/"))
+    bench.reactor.advance(START_SECONDS)
+    bench.send({**STATE, "finished": 50.0}, {**BEGIN, "resumed": True})
+    assert 50.0 == bench.status.last_finished
 
 
 def test_a_hundred_corrupt_files_are_named(bench):
@@ -210,6 +219,16 @@ def test_child_that_does_not_stop_is_killed(bench):
     bench.schedule.stop()
     bench.reactor.advance(KILL_AFTER_SECONDS)
     assert ["KILL"] == [str(number.name)[3:] for number in bench.reactor.transports[0].signals]
+
+
+def test_stop_does_not_wait_for_a_killed_child_that_a_disk_keeps(bench):
+    stopped = []
+    bench.schedule.stop().addCallback(stopped.append)
+    bench.reactor.advance(KILL_AFTER_SECONDS)
+    assert [None] == stopped
+    bench.end(9)
+    assert [None] == stopped
+    assert [] == bench.reactor.getDelayedCalls()
 
 
 def test_stop_without_a_child_ends_at_once():

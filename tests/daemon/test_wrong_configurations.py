@@ -88,6 +88,7 @@ OPTIONS = {
     "a socket with a long path": (f"--listen unix:/tmp/{'x' * 110}", "1 to 107 bytes; choose"),
     "a socket without a path": ("--listen unix:", "1 to 107 bytes; choose"),
     "no socket of systemd": ("--listen systemd:domain=INET:index=0", "LISTEN_FDS"),
+    "no endpoint of metrics": ("--metrics bogus", "--metrics bogus: .* write it like 9000"),
     "no key": ("--listen ssl:0:privateKey=no.pem:certKey=no.pem", "check privateKey= .*no.pem"),
     "a key that is none": ("--listen ssl:0:privateKey=file:certKey=file", "check privateKey= and certKey="),
 }

@@ -32,7 +32,7 @@ status is 1 when one fails.
     packages  P27: the Debian package is upgraded under load: 0 failed; a purge leaves only the data (root)
     container  P27: the image in podman as process 1, read-only: workers killed, stop: no zombie (root)
     client    put beside curl with 4 GiB: >= 0.9 of its throughput; 1,000 files, broken lines, a 0.3.0 server
-    listing   a million files by pages, as lines and by ls: worker and ls <= +32 MiB, others' p99 <= 50 ms
+    listing   P74: a million files by pages, as lines, by ls: worker and ls <= +32 MiB; others' p99 <= 50 ms
     engine-kill    20 times kill -9 of either of two daemons on one bucket: nothing lost, nothing partial
     engine-outage  SeaweedFS is paused, stopped, killed under load: 503, then right again within 5 s
     engine-memory  64 uploads of 256 MiB at once: worker <= +64 MiB; 100 slow readers: <= 2 MiB each

@@ -1,7 +1,7 @@
 """P27: the Debian package under a real systemd: install, upgrade under load, remove, purge, install again.
 
 The packages of 0.6.0 and of this version are built. A Debian in a directory is booted by systemd-nspawn,
-without a network, and installs them. Eight clients send requests during the upgrade, of which none fails.
+without a network, and installs them. Nine clients send requests during the upgrade, of which none fails.
 After the purge a list of all files has nothing new but the data, which a new installation serves again.
 """
 
@@ -20,6 +20,7 @@ from tests.packages.machine import Machine, make_root
 
 PORT = 9000
 TOOLS = ("mmdebstrap", "systemd-nspawn", "dpkg-buildpackage", "dh", "lintian")
+OVERRIDES = "/etc/systemd/system/filestored.socket.d"
 CONTENT = "a file that outlives the package"
 ELSEWHERE = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"),
@@ -65,6 +66,7 @@ class _Life:
         load = self._upgrade()
         self._expect(CONTENT, self._get(digest), "download after the upgrade")
         self._operate()
+        self._change_address(digest)
         self._remove(before)
         self._install(__version__, "new")
         self._expect(CONTENT, self._get(digest), "download after the second installation")
@@ -97,6 +99,8 @@ class _Life:
 
     def _upgrade(self) -> dict[str, list[str] | int]:
         """Install the new package while clients send requests; return what they report."""
+        words = ("filestored-admin", "account", "add", "load", "--images", "images")
+        token = self._command(*words).split()[-1]
         clients = subprocess.Popen(
             [
                 *self._machine.namespace_command("-n"),
@@ -104,6 +108,7 @@ class _Life:
                 "-m",
                 "tests.packages.request_load",
                 str(PORT),
+                token,
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -134,6 +139,23 @@ class _Life:
         self._expect("0", str(log.count("dropin.cache")), "complaints about the cache of plugins")
         failed = self._command("systemctl", "list-units", "--failed", "--plain", "--no-legend")
         self._expect("", failed, "failed units")
+
+    def _change_address(self, digest: str) -> None:
+        """Let systemd open another port, as /etc/default/filestored describes, and the first one again."""
+        text = "[Socket]\\nListenStream=\\nListenStream=127.0.0.1:9100\\n"
+        self._command("mkdir", OVERRIDES)
+        self._command("sh", "-c", f"printf '{text}' >{OVERRIDES}/override.conf")
+        self._reopen()
+        found = self._command("curl", "-sf", f"http://127.0.0.1:9100/files/{digest}")
+        self._expect(CONTENT, found, "download from another port")
+        self._command("rm", "-r", OVERRIDES)
+        self._reopen()
+        self._expect(CONTENT, self._get(digest), "download from the first port")
+
+    def _reopen(self) -> None:
+        self._command("systemctl", "daemon-reload")
+        for action in ("stop", "start"):
+            self._command("systemctl", action, "filestored.socket", "filestored.service")
 
     def _remove(self, before: set[str]) -> None:
         self._command("apt-get", "remove", "-y", "filestored")

@@ -25,14 +25,14 @@ OTHER_OPTIONS = {
     *(
         "allow-downgrades",
         "cacert",
+        "cap-drop",
         "delete",
         "dry-run",
         "exclude",
         "fail-with-body",
-        "reload",
-        "stop-timeout",
-        "update",
+        "health-cmd",
     ),
+    *("help", "no-healthcheck", "now", "reload", "security-opt", "stop-timeout", "tmpfs", "update"),
     *("chroot", "gid", "logfile", "nodaemon", "pidfile", "rundir", "syslog", "uid"),
 }
 """Options of other programs, and of twistd."""

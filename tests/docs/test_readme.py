@@ -20,12 +20,13 @@ from tests.seaweedfs import ACCESS_KEY, NEEDS, SECRET_KEY
 
 PAGES = ("README.md", "README.ru.md")
 DROP_IN_PAGES = [f"docs/{name}.md" for name in ("access", "install", "monitoring", "object-store", "tls")]
-DROP_INS = 6
+DROP_INS = 7
 
 
 def drop_ins() -> list[str]:
     """Return the files that pages add to the unit: other clients, TLS, an object store, an access file."""
-    return [block for page in DROP_IN_PAGES for block in code(page, "ini")]
+    blocks = [block for page in DROP_IN_PAGES for block in code(page, "ini")]
+    return [block for block in blocks if block.startswith("[Service]\n")]
 
 
 def first_cells(page: str) -> list[str]:

@@ -30,6 +30,10 @@ from filestored.http.response_cache import (
     ResponseCache,
 )
 from filestored.interfaces import IBlob, ICacheable, IInMemory
+from filestored.metrics.blocks import SharedBlocks
+from filestored.metrics.recorder import Recorder
+from filestored.metrics.table import REQUESTS
+from filestored.metrics.totals import Totals
 from tests.http.file_source import FileSource
 from tests.http_clients.blocking import BlockingClient, connect, request_head, request_in_thread
 from tests.http_clients.response import Response
@@ -131,8 +135,8 @@ def listen(log):
     """A function that serves a resource on loopback and returns the port."""
     running = []
 
-    def start(root):
-        factory = HTTPFactory(root, reactor, Limits(keep_alive_timeout=3600), log)
+    def start(root, metrics=None):
+        factory = HTTPFactory(root, reactor, Limits(keep_alive_timeout=3600), log, metrics=metrics)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         running.append((factory, port))
         return port.getHost().port
@@ -298,6 +302,35 @@ async def test_cached_response_has_the_id_of_its_request(listen, tmp_path, kind,
     made = {ids[0], *ids[4:-1]}
     assert 4 == len([each for each in made if re.fullmatch("[0-9a-f]{32}", each)])
     await until(lambda: ids == log.ids)
+
+
+@pytest_twisted.ensureDeferred
+async def test_small_cached_response_is_counted_once_also_if_its_connection_is_lost(
+    listen, tmp_path, resource, log
+):
+    """It waits in the output. A large one before it was in the cache, and could not be reopened."""
+    (tmp_path / "small").write_bytes(b"x" * 16 * 1024)
+    root = Resource()
+    root.putChild(b"large", resource)
+    root.putChild(b"small", FileResource(str(tmp_path / "small"), InMemoryFile))
+    blocks = SharedBlocks.create(1, shared=False).blocks
+    recorder = Recorder(blocks[0])
+    port = listen(root, recorder)
+    listen.running[0][1].socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    await request_in_thread(port, request_head("/large"), request_head("/small"))
+
+    def leave_without_reading():
+        with connect(port, receive_buffer=1) as client:
+            client.request(request_head("/large"))
+            client.send(request_head("/small"))
+            with connect(port) as other:  # its response proves that the request has been read
+                other.request(request_head("/small"))
+
+    resource.error = NotFound()
+    await deferToThread(leave_without_reading)
+    await until(lambda: 5 == len(log))
+    recorder.hits.write()  # as the epoll set does after each batch of events
+    assert 5 == Totals(blocks).value(REQUESTS, ("GET", "2xx"))
 
 
 @pytest_twisted.ensureDeferred

@@ -219,7 +219,8 @@ def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp
     events = []
     globalLogPublisher.addObserver(events.append)
     os.mkfifo(tmp_path / "access")
-    writer = FileWriter(str(tmp_path / "access"), LogSettings())
+    dropped = []
+    writer = FileWriter(str(tmp_path / "access"), LogSettings(), dropped.append)
     for number in range(30):
         writer.write([f"{number} " + "x" * 100_000] * 2)
     writer.reopen()
@@ -231,6 +232,7 @@ def test_a_fifo_without_a_reader_blocks_no_one_and_dropped_lines_are_counted(tmp
         reader.join()
     globalLogPublisher.removeObserver(events.append)
     assert 60 == len(lines) + sum(event.get("count", 0) for event in events)
+    assert 60 == len(lines) + sum(dropped)
     assert MAX_QUEUED_BYTES - 200_000 <= sum(map(len, lines)) <= MAX_QUEUED_BYTES + 1000
 
 

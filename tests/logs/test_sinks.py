@@ -334,8 +334,9 @@ def test_pipe_sink_writes_json_lines_of_the_level(ends):
 
 
 def test_a_full_pipe_does_not_block_and_dropped_lines_are_counted(ends):
-    sink, reactor = PipeSink(ends[1], "INFO"), Watching()
+    sink, reactor, dropped = PipeSink(ends[1], "INFO"), Watching(), []
     sink.watch(reactor)
+    sink.on_dropped = dropped.append
     kept = filled(sink)
     assert kept * 1120 > MAX_WAITING_BYTES + 60_000
     for _ in range(9):
@@ -343,6 +344,7 @@ def test_a_full_pipe_does_not_block_and_dropped_lines_are_counted(ends):
     found = texts(read_all(ends[0], reactor.turn))
     assert [f"{number:06}" for number in range(kept)] == [each["text"][:6] for each in found[:-1]]
     assert "10 lines of the log were dropped" in found[-1]["text"]
+    assert 10 == sum(dropped)
     sink.write(line("again"))
     assert ["again"] == [each["text"] for each in texts(read_all(ends[0]))]
     assert [] == reactor.writers
@@ -440,8 +442,8 @@ class Stalling(Collector):
 
 
 def test_a_sink_that_stalls_blocks_no_one_and_dropped_lines_are_counted():
-    sink = Stalling()
-    threaded = ThreadedSink(lambda: sink)
+    sink, dropped = Stalling(), []
+    threaded = ThreadedSink(lambda: sink, on_dropped=dropped.append)
     number = 3 * MAX_QUEUED_BYTES // 10_000
     for each in range(number):
         threaded.write(line(f"{each} " + "x" * 10_000))
@@ -454,6 +456,7 @@ def test_a_sink_that_stalls_blocks_no_one_and_dropped_lines_are_counted():
     kept = len(sink.texts) - 2
     assert [str(each) for each in range(kept)] == [text.split()[0] for text in sink.texts[:-2]]
     assert f"{number - kept} lines of the log were dropped" in sink.texts[-1]
+    assert number - kept == sum(dropped)
     assert MAX_QUEUED_BYTES * 0.9 < kept * 10_000 < MAX_QUEUED_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Load of a daemon by clients that count failed requests: ``python -m tests.packages.request_load PORT``.
+"""Load of a daemon by clients that count failures: ``python -m tests.packages.request_load PORT TOKEN``.
 
 In: the first line of standard input ends it. Out: "ready", and when it has ended a JSON object: the requests,
 the connections that a client opened again, and the failures.
@@ -10,10 +10,13 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-CLIENTS = {"single": 4, "kept": 2, "slow": 2}
+from tests.images.decodable_images import png_of
+
+CLIENTS = {"single": 4, "kept": 2, "slow": 2, "images": 1}
 """Threads of each kind of client."""
 
 SLOW_PIECES = 40
@@ -26,14 +29,16 @@ TIMEOUT_SECONDS = 60.0
 class Load:
     """Clients of one daemon on this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str) -> None:
         self.requests = self.reconnected = 0
         self.failed: list[str] = []
         self._port, self._over, self._lock = port, threading.Event(), threading.Lock()
+        self._images_path = f"/imageapi/token/{token}"
         kinds: dict[str, Callable[[], None]] = {
             "single": self._single,
             "kept": self._kept,
             "slow": self._slow,
+            "images": self._images,
         }
         self._threads = [
             threading.Thread(target=self._repeat, args=(kinds[name],))
@@ -68,7 +73,7 @@ class Load:
         connection.request(method, path, **more)  # type: ignore[arg-type]
         response = connection.getresponse()
         body = response.read()
-        assert response.status == 200, (method, path, response.status, body[:200])
+        assert response.status in (200, 201), (method, path, response.status, body[:200])
         with self._lock:
             self.requests += 1
         return body
@@ -79,10 +84,11 @@ class Load:
         digest = self._alone("POST", "/", body=content).decode()
         assert content == self._alone("GET", f"/files/{digest}")
 
-    def _alone(self, method: str, path: str, **more: Any) -> bytes:
+    def _alone(self, method: str, path: str, kind: str = "application/octet-stream", **more: Any) -> bytes:
         connection = self._connect()
         try:
-            return self._exchange(connection, method, path, headers={"Connection": "close"}, **more)
+            headers = {"Connection": "close", "Content-Type": kind}
+            return self._exchange(connection, method, path, headers=headers, **more)
         finally:
             connection.close()
 
@@ -103,6 +109,17 @@ class Load:
                 assert content == body
         finally:
             connection.close()
+
+    def _images(self) -> None:
+        """Upload an image and fetch thumbnails, which decoders make: processes that workers start."""
+        fields = f'name="image"; filename="{uuid.uuid4()}.png"'
+        head = f"--x\r\nContent-Disposition: form-data; {fields}\r\nContent-Type: image/png\r\n\r\n"
+        form = head.encode() + png_of(300, 300) + b"\r\n--x--\r\n"
+        kind = "multipart/form-data; boundary=x"
+        answer = self._alone("POST", f"{self._images_path}/upload-image/", kind, body=form)
+        for width in (50, 100):
+            image = f"{self._images_path}/get-image/{json.loads(answer)['File ID']}/?width={width}"
+            assert self._alone("GET", image)
 
     def _slow(self) -> None:
         """Upload a file in pieces, with pauses."""
@@ -125,4 +142,4 @@ class Load:
 
 
 if __name__ == "__main__":
-    Load(int(sys.argv[1])).run()
+    Load(int(sys.argv[1]), sys.argv[2]).run()

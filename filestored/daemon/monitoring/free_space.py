@@ -30,7 +30,8 @@ class FreeSpace:
         self._path = path
         self._run = run
         self._statvfs = statvfs
-        self._running = False
+        self._began: float | None = None
+        """Time at which the running call began; None while there is none."""
         self.free: int | None = None
         self.size: int | None = None
 
@@ -42,16 +43,22 @@ class FreeSpace:
         return cls(reactor, path, in_threads(reactor, pool))
 
     def refresh(self) -> "Deferred[None]":
-        """Read the values; fires when they are known, or cannot be read, or after a bounded time."""
-        if self._running:  # the disk hangs
-            self.free = self.size = None
+        """Read the values; fires when they are known, or cannot be read, or after a bounded time.
+
+        While another call reads them, it fires at once: the values are those of before, or unknown if the
+        disk hangs.
+        """
+        now = self._clock.seconds()
+        if self._began is not None:
+            if now - self._began >= MAX_WAIT_SECONDS:
+                self.free = self.size = None
             return succeed(None)
-        self._running = True
+        self._began = now
         done: Deferred[None] = Deferred()
         waiting = self._clock.callLater(MAX_WAIT_SECONDS, done.callback, None)
 
         def finish(found: os.statvfs_result | Failure) -> None:
-            self._running = False
+            self._began = None
             self._use(found)
             if waiting.active():
                 waiting.cancel()

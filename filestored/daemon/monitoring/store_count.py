@@ -18,6 +18,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from filestored.daemon.process_setup import reopen_signals_blocked
 from filestored.daemon.worker_process import child_environment
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
@@ -62,9 +63,10 @@ class StoreCount:
         child = _Child(self._reactor.seconds(), self._ended)
         command = [sys.executable, "-P", "-m", "filestored", "stat", self._store, "--json"]
         try:
-            self._reactor.spawnProcess(
-                child, sys.executable, command, env=child_environment(), childFDs={1: "r", 2: "r"}
-            )
+            with reopen_signals_blocked():  # for the daemon, and sent to all processes of a service
+                self._reactor.spawnProcess(
+                    child, sys.executable, command, env=child_environment(), childFDs={1: "r", 2: "r"}
+                )
         except Exception as error:  # EAGAIN, ENOMEM, EMFILE; the interpreter was removed
             self._report(str(error))
             self._schedule(0.0)

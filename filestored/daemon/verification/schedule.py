@@ -38,12 +38,15 @@ KILL_AFTER_SECONDS = 10.0
 
 @dataclass
 class VerifiedStore:
-    """A store, the time of its next start, and what its last child has reported; `prefix` begins names."""
+    """A store, the time of its next start, and what its last child has reported; `prefix` begins names.
+
+    `finished` is None until a child has reported it.
+    """
 
     task: Task
     prefix: str
     due: float
-    finished: float = 0.0
+    finished: float | None = None
     corrupt: int = 0
     corrupt_files: list[str] = field(default_factory=list)
 
@@ -72,15 +75,20 @@ class VerificationSchedule:
         self._later = self._reactor.callLater(START_SECONDS, self._start_next)
 
     def stop(self) -> "Deferred[None]":
-        """Stop the child, which records its state. Fires when it has ended."""
+        """Stop the child, which records its state. Fires when it has ended, or is killed: a disk may hang."""
         self._stopped = True
         if self._later is not None and self._later.active():
             self._later.cancel()
         if self._process is None:
             return succeed(None)
         self._process.stop()
-        self._later = self._reactor.callLater(KILL_AFTER_SECONDS, self._process.kill)
+        self._later = self._reactor.callLater(KILL_AFTER_SECONDS, self._kill)
         return self._ended
+
+    def _kill(self) -> None:
+        """Kill the child, and do not wait for it: the kernel may be unable to end it."""
+        self.abort()
+        self._ended.callback(None)
 
     def abort(self) -> None:
         """Kill the child. The next one continues."""
@@ -116,7 +124,7 @@ class VerificationSchedule:
         if self._stopped:
             if self._later is not None and self._later.active():
                 self._later.cancel()
-            self._ended.callback(None)
+                self._ended.callback(None)
             return
         assert self._current is not None, "a child has a store"
         if reason and not self._failed:
@@ -176,7 +184,8 @@ class VerificationSchedule:
 
     def _update_status(self) -> None:
         stores, status = self._stores, self.status
-        status.last_finished = min(each.finished for each in stores)
+        known = [each.finished for each in stores if each.finished is not None]
+        status.last_finished = min(known, default=0.0)
         status.last_corrupt = sum(each.corrupt for each in stores)
         names = [f"{each.prefix}{name}" for each in stores for name in each.corrupt_files]
         status.corrupt_files = names[:MAX_NAMED_FILES]

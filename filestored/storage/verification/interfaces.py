@@ -70,7 +70,8 @@ class Place(Protocol):
     ) -> AbstractContextManager[VerifiedFiles | None]:
         """Open the files of a bucket for the context; None if it was removed.
 
-        Files younger than `before` are left out. `count` is called for the bytes of each chunk that was read.
+        Files younger than `before` are left out. `count` is called for the bytes of each chunk that was read;
+        it may raise an error, which ends the work.
         """
 
     def claimed(self) -> AbstractContextManager[RecordedState]:

@@ -52,6 +52,7 @@ class ObjectFiles:
         """See `VerifiedFiles`; a page of names in memory at a time."""
         last = self._algorithm.parse(after) if after else None
         while page := self._backend.entries(last, _PAGE_FILES):
+            self._count(0)
             for entry in page:
                 if self._before is None or entry.modified < self._before:
                     yield Listed(entry.digest.hex, entry.digest)

@@ -128,7 +128,9 @@ class Verifier:
             for listed in files.listed(after):
                 size = self._verify(files, bucket, listed)
                 self._pass.position = Position(bucket, listed.name)
-                if size is not None:
+                if size is None:
+                    self._count(0)
+                else:
                     self._count_file(size)
 
     def _count_file(self, size: int) -> None:

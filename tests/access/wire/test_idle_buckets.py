@@ -3,7 +3,7 @@
 import pytest
 
 from filestored.storage.buckets import IDLE_SECONDS
-from filestored.web import listing
+from filestored.storage.store import Store
 from tests.access.wire.access_files import RIGHTS, Bucket, access_text
 from tests.access.wire.in_memory import InMemorySite
 from tests.http_clients.raw_socket import head
@@ -30,7 +30,7 @@ def test_idle_bucket_is_closed_and_opened_again(site):
 
 
 def test_bucket_of_an_unfinished_list_stays_open(site, monkeypatch):
-    monkeypatch.setattr(listing, "MAX_PAGE_FILES", PAGE_FILES)
+    monkeypatch.setattr(Store, "max_listed_files", PAGE_FILES)
     site.client.transport.producer.pauseProducing()
     site.client.send(head("GET", "/buckets/one/files/", ["Accept: application/x-ndjson"]))
     site.clock.advance(IDLE_SECONDS)

@@ -65,6 +65,16 @@ def test_values_of_before_are_unknown_while_the_disk_hangs(disk):
     assert (None, None) == disk.values
 
 
+def test_second_scrape_during_a_call_keeps_the_values_of_before(disk):
+    disk.space.refresh()
+    disk.calls[0].callback(STATUS)
+    disk.space.refresh()
+    disk.clock.advance(MAX_WAIT_SECONDS / 2)
+    assert disk.space.refresh().called
+    assert (50 * 1024, 100 * 1024) == disk.values
+    assert 2 == len(disk.calls)
+
+
 def test_disk_that_answers_late_is_asked_again(disk):
     disk.space.refresh()
     disk.clock.advance(MAX_WAIT_SECONDS)

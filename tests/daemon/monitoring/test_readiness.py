@@ -46,7 +46,8 @@ def test_daemon_whose_workers_hang_is_not_alive(start_daemon):
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     until(lambda: ask(port, "/livez").status == 503, "no worker answers")
-    assert 200 == ask(port, "/metrics").status
+    assert (503, ["no worker serves", "workers: 0 of 2 serve"]) == ready(port)
+    assert 0 == scrape(port)["workers_serving",]
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
     until(lambda: ask(port, "/livez").status == 200, "a worker answers")
@@ -107,15 +108,33 @@ def test_stopping_daemon_reports_it_until_the_last_request_has_ended(start_daemo
     until(daemon.ended, "it ends")
 
 
-def test_metrics_over_tls(start_daemon, tmp_path):
-    files = TLSFiles(tmp_path)
-    daemon = start_daemon("--workers", "2", "--metrics", files.endpoint())
-    port = monitor_port(daemon)
+def certificate_of(port, files):
+    """The certificate that the metrics have, and that a client accepts."""
     context = ssl.create_default_context(cafile=files.root_file)
     with connect(port) as plain:
         secure = context.wrap_socket(plain.connection, server_hostname="localhost")
         with BlockingClient(secure) as client:
             assert 200 == client.request(request_head("/livez")).status
+            return secure.getpeercert(binary_form=True)
+
+
+def test_metrics_over_tls_use_a_renewed_certificate(start_daemon, tmp_path):
+    files = TLSFiles(tmp_path)
+    daemon = start_daemon("--workers", "2", "--metrics", files.endpoint())
+    port = monitor_port(daemon)
+    before = certificate_of(port, files)
+    files.renew()
+    daemon.kill(signal.SIGHUP)
+    until(lambda: certificate_of(port, files) != before, "the new certificate is used")
+
+
+def test_metrics_of_a_twistd_in_the_background(start_daemon):
+    daemon = start_daemon("--workers", "2", *OPTIONS, twistd=())
+    port = monitor_port(daemon)
+    assert 200 == upload(daemon).status_code
+    values = scrape(port)
+    assert (1, 1) == (values["uploads_total", "created"], values["requests_total", "POST", "2xx"])
+    assert 0 < values["fsync_seconds_count",]
 
 
 WITHOUT_THE_LIBRARY = """

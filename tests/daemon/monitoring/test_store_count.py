@@ -1,10 +1,10 @@
 """Count of the store by a child process: its intervals, its output, its failures."""
 
+import signal
+
 import pytest
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
-from twisted.python.failure import Failure
 
 from filestored.daemon.monitoring import store_count
 from filestored.daemon.monitoring.store_count import (
@@ -13,43 +13,22 @@ from filestored.daemon.monitoring.store_count import (
     PAUSE_FACTOR,
     StoreCount,
 )
+from filestored.daemon.process_setup import REOPEN_SIGNALS
+from tests.daemon import spawned_processes
 
 NOW = 1_800_000_000.0
 
 
-class Transport:
-    """A child, as its parent sees it."""
-
-    pid = 0x7FFFFFFF  # no process has it
-
-    def __init__(self):
-        self.signals = []
-
-    def signalProcess(self, name):
-        self.signals.append(name)
-
-
-class Reactor(MemoryReactorClock):
-    """Spawns nothing, and remembers it."""
-
-    def __init__(self):
-        super().__init__()
-        self.commands, self.children, self.errors = [], [], []
-
-    def spawnProcess(self, protocol, executable, args, env, childFDs):
-        if self.errors:
-            raise self.errors.pop()
-        self.commands.append(args)
-        self.children.append(protocol)
-        protocol.makeConnection(Transport())
+class Reactor(spawned_processes.Reactor):
+    """A reactor whose children write something and end."""
 
     def end(self, output, seconds=1.0, errors=b""):
         """Let the last child take so long, write this, and end."""
         self.advance(seconds)
-        child = self.children[-1]
-        child.childDataReceived(1, output)
-        child.childDataReceived(2, errors)
-        child.processEnded(Failure(ProcessTerminated(1) if errors else ProcessDone(0)))
+        child = self.transports[-1]
+        child.protocol.childDataReceived(1, output)
+        child.protocol.childDataReceived(2, errors)
+        child.end(ProcessTerminated(1) if errors else ProcessDone(0))
 
 
 class Counted:
@@ -81,7 +60,14 @@ def logged():
 
 
 def test_child_runs_the_command_stat(counted):
-    assert ["-m", "filestored", "stat", "/store", "--json"] == counted.reactor.commands[0][2:]
+    assert ["-m", "filestored", "stat", "/store", "--json"] == counted.reactor.args[2:]
+    assert {1: "r", 2: "r"} == counted.reactor.descriptors
+
+
+def test_signals_that_reopen_logs_are_blocked_in_the_child(counted):
+    """They may be sent to all processes of a service, and would end it."""
+    assert set(REOPEN_SIGNALS) <= counted.reactor.blocked
+    assert not counted.reactor.blocked & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_output_of_the_child_is_the_count(counted):
@@ -93,26 +79,26 @@ def test_output_of_the_child_is_the_count(counted):
 def test_quick_count_is_repeated_after_the_minimum_interval(counted):
     counted.reactor.end(b'{"files": 3, "bytes": 4096}', seconds=0.5)
     counted.reactor.advance(MIN_INTERVAL_SECONDS - 1)
-    assert 1 == len(counted.reactor.commands)
+    assert 1 == len(counted.reactor.transports)
     counted.reactor.advance(1)
-    assert 2 == len(counted.reactor.commands)
+    assert 2 == len(counted.reactor.transports)
 
 
 def test_slow_count_is_repeated_after_a_multiple_of_its_duration(counted):
     counted.reactor.end(b'{"files": 3, "bytes": 4096}', seconds=100)
     counted.reactor.advance(100 * PAUSE_FACTOR - 1)
-    assert 1 == len(counted.reactor.commands)
+    assert 1 == len(counted.reactor.transports)
     counted.reactor.advance(1)
-    assert 2 == len(counted.reactor.commands)
+    assert 2 == len(counted.reactor.transports)
 
 
 def test_object_store_is_counted_less_often():
     counted = Counted("s3://bucket/prefix")
     counted.reactor.end(b'{"files": 3, "bytes": 4096}')
     counted.reactor.advance(MIN_REMOTE_INTERVAL_SECONDS - 1)
-    assert 1 == len(counted.reactor.commands)
+    assert 1 == len(counted.reactor.transports)
     counted.reactor.advance(1)
-    assert 2 == len(counted.reactor.commands)
+    assert 2 == len(counted.reactor.transports)
 
 
 FAILURES = {"nothing": b"", "no JSON": b"Traceback", "no object": b"[]", "no number": b'{"files": null}'}
@@ -125,7 +111,7 @@ def test_failed_count_keeps_the_last_one_and_is_repeated(case, counted):
     counted.reactor.end(FAILURES[case], errors=b"it failed\n")
     assert (3, 4096, NOW) == counted.values
     counted.reactor.advance(MIN_INTERVAL_SECONDS)
-    assert 3 == len(counted.reactor.commands)
+    assert 3 == len(counted.reactor.transports)
 
 
 def test_first_of_several_failures_is_logged(counted, logged):
@@ -141,15 +127,15 @@ def test_child_that_cannot_be_started_is_tried_again(logged):
     StoreCount(reactor, "/store").start()
     assert ["[Errno 11] no process"] == logged
     reactor.advance(MIN_INTERVAL_SECONDS)
-    assert 1 == len(reactor.commands)
+    assert 1 == len(reactor.transports)
 
 
 def test_stop_kills_the_child_and_starts_no_other_one(counted):
     counted.count.stop()
-    assert ["KILL"] == counted.reactor.children[0].transport.signals
+    assert ["KILL"] == counted.reactor.transports[0].signals
     counted.reactor.end(b"")
     counted.reactor.advance(10 * MIN_INTERVAL_SECONDS)
-    assert 1 == len(counted.reactor.commands)
+    assert 1 == len(counted.reactor.transports)
 
 
 def test_stop_between_two_counts_starts_no_other_one(counted):
@@ -159,7 +145,7 @@ def test_stop_between_two_counts_starts_no_other_one(counted):
 
 
 def test_output_of_the_child_is_kept_within_bounds(counted):
-    child = counted.reactor.children[0]
+    child = counted.reactor.transports[0].protocol
     for _ in range(3):
         child.childDataReceived(1, b"x" * store_count.MAX_OUTPUT_BYTES)
     assert store_count.MAX_OUTPUT_BYTES == len(child.output[1])

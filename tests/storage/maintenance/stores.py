@@ -1,4 +1,4 @@
-"""Stores on a disk for tests of commands, made without a daemon."""
+"""Stores for tests of commands, made without a daemon."""
 
 import os
 from collections.abc import Iterable
@@ -7,7 +7,9 @@ from contextlib import closing
 from filestored.digest import Algorithm, algorithm
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.layout import prepare
+from tests.seaweedfs import Prefix
 from tests.storage.contract import digest_of, put
+from tests.storage.object_stores import dropped, open_backend, seaweedfs_client
 
 SHA256 = algorithm("sha256")
 
@@ -25,3 +27,11 @@ def make_store(path: str, contents: Iterable[bytes], own: Algorithm = SHA256) ->
 def path_of(store: str, name: str) -> str:
     """Return the path of a file."""
     return os.path.join(store, name[:2], name)
+
+
+def make_object_store(prefix: Prefix, contents: Iterable[bytes], spool: str) -> None:
+    """Make a store in SeaweedFS with these files."""
+    with dropped(seaweedfs_client(prefix)) as client:
+        backend = open_backend(client, SHA256, spool)
+        for content in contents:
+            put(backend, content, digest_of(content, SHA256))

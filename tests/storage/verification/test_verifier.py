@@ -84,6 +84,12 @@ def test_stopped_pass_continues_behind_the_last_file(verified):
     assert (40, 25, 1) == (done.files, len(second.sizes), done.corrupt.count)
 
 
+def test_pass_over_young_files_is_stopped_although_none_is_read(verified):
+    verified.fill(3)
+    with pytest.raises(VerificationStopped):
+        verify(verified.place, Stopping(after=0), older_than=3600.0)
+
+
 def test_second_process_is_refused_while_a_pass_runs(verified):
     verified.fill(1)
     running = pytest.raises(VerificationRunning, match="another process verifies")
@@ -175,6 +181,18 @@ def test_file_with_a_former_name_is_compared_by_the_former_algorithm(on_disk, pl
     assert (1, True) == (done.files, done.is_faultless)
     on_disk.flip(0)
     assert [digest_of(content(0)).hex] == [*verify(DiskPlace(place)).corrupt.reasons]
+
+
+def test_one_shard_is_listed_at_a_time(on_disk, place):
+    stored = sorted(on_disk.fill(300), key=str)
+    listings = []
+    calls = watched(lambda name, _: listings.append(name) if name == "scandir" else None)
+    with DiskPlace(place, calls=calls).opened("", None, 4096, lambda _: None) as files:
+        found = []
+        for number, listed in enumerate(files.listed("")):
+            found.append(listed.digest)
+            assert len(listings) == int(stored[number].shard, 16) + 1
+    assert stored == found
 
 
 def test_store_in_migration_is_refused(on_disk, place):
