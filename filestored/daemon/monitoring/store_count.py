@@ -1,8 +1,8 @@
 """Count of the files of a store, by a child process of idle priority.
 
-The child is ``filestored stat STORE --json``. It runs at the start, then after an interval of at least
-`MIN_INTERVAL_SECONDS` and `PAUSE_FACTOR` times its own duration. In an object store each thousand files cost
-a request, so the minimum is longer there.
+The child is ``filestored stat STORE --json``. It runs `START_SECONDS` after the start of the daemon, then
+after an interval of at least `MIN_INTERVAL_SECONDS` and `PAUSE_FACTOR` times its own duration. In an object
+store each thousand files cost a request, so the minimum is longer there.
 """
 
 import json
@@ -22,6 +22,9 @@ from filestored.daemon.process_setup import reopen_signals_blocked
 from filestored.daemon.worker_process import child_environment
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
+
+START_SECONDS = 2.0
+"""Seconds between the start of the daemon and that of the first child."""
 
 MIN_INTERVAL_SECONDS = 300.0
 """Minimum of the interval on a disk. The start of the interpreter alone takes half a second."""
@@ -56,10 +59,11 @@ class StoreCount:
         self.counted_at = 0.0
 
     def start(self) -> None:
-        """Count now, and again after each interval."""
+        """Count after `START_SECONDS`, and again after each interval."""
+        self._later = self._reactor.callLater(START_SECONDS, self._count)
+
+    def _count(self) -> None:
         self._later = None
-        if self._stopped:
-            return
         child = _Child(self._reactor.seconds(), self._ended)
         command = [sys.executable, "-P", "-m", "filestored", "stat", self._store, "--json"]
         try:
@@ -103,7 +107,7 @@ class StoreCount:
             self._log.warn("the files of the store could not be counted: {reason}", reason=reason)
 
     def _schedule(self, duration: float) -> None:
-        self._later = self._reactor.callLater(max(self._min_interval, PAUSE_FACTOR * duration), self.start)
+        self._later = self._reactor.callLater(max(self._min_interval, PAUSE_FACTOR * duration), self._count)
 
 
 class _Child(ProcessProtocol):
