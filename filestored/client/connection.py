@@ -84,6 +84,14 @@ class ClientSocket:
         if self._is_ready(select.POLLIN, EXPECT_SECONDS):
             self._check()
 
+    def wait_for_data(self, descriptor: int) -> None:
+        """Wait until a pipe or a device can be read. Raises `ResponseArrived`, also after `shut_down`."""
+        poll = select.poll()
+        for each in (descriptor, self._socket.fileno()):
+            poll.register(each, select.POLLIN)
+        while descriptor not in dict(poll.poll()):
+            self._check()
+
     def poll(self) -> bool:
         """Receive what has arrived; return whether a response has begun, or the input ended.
 

@@ -46,7 +46,7 @@ def list_files(server: Server, path: str, after: str = "", limit: int | None = N
 
 
 def _read(server: Server, target: str) -> bytes:
-    """Request a page. Raises `ClientError`; a server tells nobody which buckets others may list."""
+    """Request a page. Raises `ClientError`; a 404 gets a hint."""
     try:
         return server.repeated(lambda: server.read("GET", target))
     except Refused as error:
