@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.daemon.process_setup import reopen_signals_blocked
-from filestored.daemon.worker_process import child_environment
+from filestored.daemon.worker_process import child_environment, exit_reason
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
 
@@ -37,6 +37,10 @@ PAUSE_FACTOR = 20
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """Maximum bytes of output that are kept."""
+
+
+MAX_REASON_CHARACTERS = 500
+"""Maximum length of an error of the child in the log."""
 
 
 class StoreCount:
@@ -94,7 +98,8 @@ class StoreCount:
             found = json.loads(child.output[1])
             self.files, self.bytes = int(found["files"]), int(found["bytes"])
         except (ValueError, TypeError, KeyError):
-            self._report(child.output[2].decode("utf-8", "backslashreplace").strip()[-500:])
+            errors = child.output[2].decode("utf-8", "backslashreplace").strip()
+            self._report(errors[-MAX_REASON_CHARACTERS:] or child.exit_reason)
         else:
             self.counted_at = self._now()
             self._failed = False
@@ -118,6 +123,7 @@ class _Child(ProcessProtocol):
     def __init__(self, started_at: float, ended: "Callable[[_Child], None]") -> None:
         self.started_at = started_at
         self.output = {1: b"", 2: b""}
+        self.exit_reason = ""
         self._on_end = ended
 
     def connectionMade(self) -> None:
@@ -130,6 +136,7 @@ class _Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Report the end."""
+        self.exit_reason = exit_reason(reason.value)
         self._on_end(self)
 
     def kill(self) -> None:

@@ -123,6 +123,11 @@ def test_first_of_several_failures_is_logged(counted, logged):
     assert ["the disk is gone"] == logged
 
 
+def test_signal_that_has_ended_the_child_is_logged(counted, logged):
+    counted.reactor.transports[-1].end(ProcessTerminated(signal=signal.SIGKILL))
+    assert ["signal SIGKILL"] == logged
+
+
 def test_child_that_cannot_be_started_is_tried_again(logged):
     reactor = Reactor()
     reactor.errors.append(OSError(11, "no process"))
