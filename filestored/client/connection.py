@@ -196,6 +196,7 @@ class Connection(http.client.HTTPConnection):
         self._address = address
         self._context = context
         self.line: ClientSocket | None = None
+        self._is_shut_down = False
         self._body_sent = True
         self._response: http.client.HTTPResponse | None = None
 
@@ -203,6 +204,8 @@ class Connection(http.client.HTTPConnection):
         """Open the connection. Raises `OSError`."""
         self.line = ClientSocket(_connected(self._address, self._context))
         self.sock = self.line
+        if self._is_shut_down:
+            self.line.shut_down()
 
     def exchange(
         self, method: str, target: str, fields: Mapping[str, str], body: Body | None
@@ -233,7 +236,8 @@ class Connection(http.client.HTTPConnection):
         return received and self._body_sent and self.sock is not None
 
     def shut_down(self) -> None:
-        """End the request of another thread with an error."""
+        """End the request of another thread with an error, also if it is still connecting."""
+        self._is_shut_down = True
         if self.line is not None:
             self.line.shut_down()
 
