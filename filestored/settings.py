@@ -165,6 +165,11 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a number with a regular noun, in the plural unless it is one: ``2 files``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def parse_workers(text: str, processors: Callable[[], int]) -> int:
     """Parse a number of processes: ``4``, or ``auto`` for `processors`. Raises `ValueError`."""
     if text.strip().lower() == "auto":

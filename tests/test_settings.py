@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from filestored.settings import (
     LogSettings,
     Settings,
+    format_count,
     format_duration,
     parse_count,
     parse_duration,
@@ -217,3 +218,8 @@ def test_number_of_pixels_is_parsed(text, pixels):
 def test_invalid_number_of_pixels_is_refused(text):
     with pytest.raises(ValueError, match="not a number of pixels"):
         parse_pixels(text)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (21, "21 files")])
+def test_counts_have_plural_forms(count, text):
+    assert text == format_count(count, "file")

@@ -85,10 +85,7 @@ def test_100_flipped_files_of_2000_are_named_moved_and_healed_by_uploads(start_d
             done.returncode,
             set(done.stderr.splitlines()),
         )
-        assert (
-            done.stdout
-            == f"{store}: {FILES} files ({_size(names)}) are verified; 100 are corrupt, 0 cannot be read\n"
-        )
+        assert done.stdout == f"{store}: {FILES} files ({_size(names)}) verified, 100 corrupt, 0 unreadable\n"
         answers = [session.get(f"{daemon.url}files/{names[number]}", timeout=TIMEOUT) for number in contents]
         assert {404} == {answer.status_code for answer in answers}
         for number, data in contents.items():
@@ -106,7 +103,7 @@ def _size(names):
 def test_intact_store_is_one_line_and_status_0(store):
     make_store(store, 1)
     done = run_filestored("verify", store)
-    expected = f"{store}: 1 files (40 B) are verified; 0 are corrupt, 0 cannot be read\n"
+    expected = f"{store}: 1 file (40 B) verified, 0 corrupt, 0 unreadable\n"
     assert (0, expected, "") == (done.returncode, done.stdout, done.stderr)
 
 

@@ -84,6 +84,14 @@ class ClientSocket:
         if self._is_ready(select.POLLIN, EXPECT_SECONDS):
             self._check()
 
+    def wait_for_data(self, descriptor: int) -> None:
+        """Wait until a pipe or a device can be read. Raises `ResponseArrived`, also after `shut_down`."""
+        poll = select.poll()
+        for each in (descriptor, self._socket.fileno()):
+            poll.register(each, select.POLLIN)
+        while descriptor not in dict(poll.poll()):
+            self._check()
+
     def poll(self) -> bool:
         """Receive what has arrived; return whether a response has begun, or the input ended.
 
@@ -188,6 +196,7 @@ class Connection(http.client.HTTPConnection):
         self._address = address
         self._context = context
         self.line: ClientSocket | None = None
+        self._is_shut_down = False
         self._body_sent = True
         self._response: http.client.HTTPResponse | None = None
 
@@ -195,6 +204,8 @@ class Connection(http.client.HTTPConnection):
         """Open the connection. Raises `OSError`."""
         self.line = ClientSocket(_connected(self._address, self._context))
         self.sock = self.line
+        if self._is_shut_down:
+            self.line.shut_down()
 
     def exchange(
         self, method: str, target: str, fields: Mapping[str, str], body: Body | None
@@ -225,7 +236,8 @@ class Connection(http.client.HTTPConnection):
         return received and self._body_sent and self.sock is not None
 
     def shut_down(self) -> None:
-        """End the request of another thread with an error."""
+        """End the request of another thread with an error, also if it is still connecting."""
+        self._is_shut_down = True
         if self.line is not None:
             self.line.shut_down()
 

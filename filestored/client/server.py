@@ -115,7 +115,7 @@ class Server:
         return Retries(self._wait)
 
     def abort(self) -> None:
-        """End all requests of other threads."""
+        """End all requests of other threads; later ones fail."""
         self._aborted.set()
         for connection in list(self._used):
             connection.shut_down()
@@ -130,6 +130,8 @@ class Server:
         """Yield a new or an idle connection; close it afterwards unless it is idle again."""
         connection = self._find_idle() or Connection(self.address, self._context)
         self._used.add(connection)
+        if self._aborted.is_set():
+            connection.shut_down()
         try:
             yield connection
         finally:

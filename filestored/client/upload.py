@@ -209,6 +209,7 @@ class _StreamBody:
         line.sendall(b"0\r\n\r\n")
 
     def _send_chunk(self, line: ClientSocket) -> int:
+        line.wait_for_data(self._descriptor)
         buffer = self._hashes.buffer()
         space = memoryview(buffer)
         try:

@@ -21,7 +21,7 @@ from filestored.commands.progress import progress
 from filestored.commands.store.opening import become_store_owner, parse_place
 from filestored.daemon.verification.places import open_place
 from filestored.errors import VerificationStopped
-from filestored.settings import format_size, parse_duration, parse_rate
+from filestored.settings import format_count, format_size, parse_duration, parse_rate
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.migration.migrate import MigrationProgress
 from filestored.storage.verification.pace import Pace
@@ -80,8 +80,8 @@ def _verify(arguments: Namespace) -> int:
         print_json(_as_json(done))
     else:
         print_line(
-            f"{arguments.store}: {done.files} files ({format_size(done.bytes)}) are verified; "
-            f"{done.corrupt.count} are corrupt, {done.unreadable.count} cannot be read"
+            f"{arguments.store}: {format_count(done.files, 'file')} ({format_size(done.bytes)}) verified, "
+            f"{done.corrupt.count} corrupt, {done.unreadable.count} unreadable"
         )
     return DONE if done.is_faultless else INCOMPLETE
 

@@ -8,6 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
+from filestored.client import connection
+from filestored.client.address import parse_server
+from filestored.client.errors import ConnectionLost
+from filestored.client.server import Server
 from tests.client.cutting_proxy import CuttingProxy, Fault
 from tests.daemon_process import TIMEOUT
 from tests.tls_files import TLSFiles
@@ -144,3 +148,22 @@ def test_server_of_another_kind_is_one_line(run, client_daemon, reply):
         status, out, err = run("put", "a", "--server", proxy.url)
     expected = f"{proxy.url} is no filestored" if reply.startswith(b"200") else "404 Not Found"
     assert (1, "", f"filestored: {expected}\n") == (status, out, err)
+
+
+@pytest.mark.parametrize("connecting", [False, True])
+def test_aborted_server_gets_no_more_requests(server, monkeypatch, connecting):
+    """Also by a connection that is being opened at that moment."""
+    connect = connection._connected
+
+    def abort_then_connect(*arguments):
+        client.abort()
+        return connect(*arguments)
+
+    with CuttingProxy(server.port) as proxy, Server(parse_server(proxy.url)) as client:
+        if connecting:
+            monkeypatch.setattr(connection, "_connected", abort_then_connect)
+        else:
+            client.abort()
+        with pytest.raises(ConnectionLost):
+            client.read("GET", "/")
+        assert not any(proxy.received)

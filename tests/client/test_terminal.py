@@ -108,6 +108,20 @@ def test_sigint_ends_with_one_line_and_status_130(server, files, words):
     assert (130, INTERRUPTED) == (process.returncode, err)
 
 
+def test_sigint_ends_an_upload_whose_input_is_idle(server):
+    with CuttingProxy(server.port) as proxy:
+        words = ("put", "-", "--server", proxy.url)
+        process = command(WITH_RICH, *words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"first")
+        process.stdin.flush()
+        until(lambda: any(b"first" in each for each in proxy.received), "it is sent")
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(TIMEOUT)
+        assert INTERRUPTED == process.stderr.read()
+        process.stdin.close()
+        process.stderr.close()
+
+
 def test_sigint_ends_all_uploads(server, files):
     faults = [Fault(), *[Fault(silent=True)] * 2]
     with CuttingProxy(server.port, *faults) as proxy:

@@ -58,10 +58,11 @@ def test_verification_continues_after_a_kill_and_after_a_stop_of_the_daemon(star
     until(lambda: not os.path.exists(f"/proc/{child}"), "the child has ended with the daemon")
     first = begun_pass(store).files
     assert 3 < first < 1500
-    daemon = start_daemon(*options, "100KiB/s")
+    daemon = start_daemon(*options, "100KiB/s", "--metrics", ENDPOINT)
     until(lambda: verifying(daemon), "a child has started")
     (child,) = verifying(daemon)
     until(lambda: f"the verification of {store} is continued" in daemon.log, "it continues")
+    assert f"corrupt: {names[3]}\n" in ask(monitor_port(daemon), "/readyz").body.decode()
     daemon.end()
     assert not os.path.exists(f"/proc/{child}")
     assert first <= begun_pass(store).files < 1500

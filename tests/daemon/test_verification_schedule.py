@@ -23,7 +23,7 @@ from tests.storage.contract import outcome
 
 FILES, IMAGES = (Task(store, 86_400.0, 1000, 10.0) for store in ("/store", "/images"))
 STATE = {"event": "state", "due": 0, "finished": 0, "corrupt": 0, "corrupt_files": []}
-BEGIN = {"event": "begin", "resumed": False}
+BEGIN = {"event": "begin", "resumed": False, "corrupt_files": []}
 END = {
     "event": "end",
     "due": 86_400,
@@ -105,6 +105,14 @@ def test_healed_files_are_looked_for_more_often(bench):
     bench.reactor.advance(CHECK_CORRUPT_SECONDS)
     bench.send({**STATE, "due": 10**6, "corrupt": 2, "corrupt_files": ["cd"]})
     assert ["cd"] == bench.status.corrupt_files
+
+
+def test_findings_before_an_interruption_are_named_once(bench):
+    bench.send(STATE, {**BEGIN, "resumed": True, "corrupt_files": ["ab", "cd"]})
+    assert ["ab", "cd"] == bench.status.corrupt_files
+    for name in ("cd", "ef"):
+        bench.send({"event": "corrupt", "name": name, "reason": "other bytes"})
+    assert ["ab", "cd", "ef"] == bench.status.corrupt_files
 
 
 def test_events_change_the_status_whose_counters_never_go_back(bench):

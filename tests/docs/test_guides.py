@@ -164,8 +164,8 @@ def test_commands_of_the_page_on_verification_find_quarantine_and_count(daemon):
     )
     script = verify.replace("\n", " || [ $? -eq 3 ]\n", 1)
     printed = run(f"mkdir -p images\n{script}", daemon)
-    assert "store: 1 files" in printed
-    assert "1 are corrupt, 0 cannot be read" in printed
+    assert "store: 1 file (" in printed
+    assert "1 corrupt, 0 unreadable" in printed
     assert 404 == requests.get(f"{daemon.url}files/{name}", timeout=TIMEOUT).status_code
     assert run(count_and_remove, daemon)
     assert name == requests.post(daemon.url, data=b"stored", timeout=TIMEOUT).text

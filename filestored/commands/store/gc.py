@@ -13,7 +13,7 @@ from filestored.commands.store.opening import OWNER, add_store, bucket_names, op
 from filestored.commands.store.rm import reason
 from filestored.errors import EngineUnavailable
 from filestored.interfaces import IExpiringBackend
-from filestored.settings import parse_duration
+from filestored.settings import format_count, parse_duration
 from filestored.storage.maintenance.expired_files import ExpiredFiles
 from filestored.storage.maintenance.opened_bucket import Leftover, Leftovers, OpenedBucket
 from filestored.storage.maintenance.uninterrupted import uninterrupted
@@ -86,8 +86,9 @@ def _collect(arguments: Namespace) -> int:
             expire = rules[name].expire if name in rules else None
             if expire is not None:
                 _collect_expired(collector, bucket, expire, arguments.dry_run)
-    done = "would be removed" if arguments.dry_run else "are removed"
-    print_line(f"{collector.files} files of {collector.bytes} bytes {done}")
+    done = "would be removed" if arguments.dry_run else "removed"
+    found = f"{format_count(collector.files, 'file')} of {format_count(collector.bytes, 'byte')}"
+    print_line(f"{found} {done}")
     return FAILED if collector.failed else DONE
 
 

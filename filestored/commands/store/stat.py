@@ -19,6 +19,7 @@ from filestored.commands.store.opening import (
 from filestored.digest import Digest
 from filestored.errors import NotFound
 from filestored.interfaces import StoredFileInfo
+from filestored.settings import format_count
 from filestored.storage.maintenance.figures import Figures, count_bucket, total
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.maintenance.opened_bucket import OpenedBucket, OpenedStore
@@ -100,7 +101,8 @@ def _as_text(figures: dict[str, Any]) -> Iterator[str]:
             yield f"{name.replace('_', ' ')}: {value}"
     if len(figures["buckets"]) > 1:
         for bucket in figures["buckets"]:
-            yield f"bucket {bucket['bucket']}: {bucket['files']} files, {bucket['bytes']} bytes"
+            files, size = format_count(bucket["files"], "file"), format_count(bucket["bytes"], "byte")
+            yield f"bucket {bucket['bucket']}: {files}, {size}"
 
 
 def _stat_file(store: OpenedStore, arguments: Namespace) -> int:

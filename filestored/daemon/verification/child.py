@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 from threading import Event, Thread
@@ -62,14 +62,14 @@ def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Even
     state = recorded.load()
     due = state.seconds_until_due(task.every, time.time())
     last = state.last or Pass(0, finished=0)
-    named = [*last.corrupt.reasons][:MAX_NAMED_FILES]
-    missing = _missing(place, named)
-    healed = len(named) - len(missing)
+    healed, missing = _missing(place, last)
     corrupt = last.corrupt.count - healed
     _report("state", due=due, finished=last.finished, corrupt=corrupt, corrupt_files=missing)
     if due:
         return
-    _report("begin", resumed=state.find(None) is not None)
+    begun = state.find(None)
+    found = [] if begun is None else _missing(place, begun)[1]
+    _report("begin", resumed=begun is not None, corrupt_files=found)
     watcher = ReportingWatcher()
     done = Verifier(place, recorded, Pace(task.rate), watcher, stop.is_set).run(state)
     watcher.flush()
@@ -84,13 +84,14 @@ def _verify_if_due(task: Task, place: Place, recorded: RecordedState, stop: Even
     )
 
 
-def _missing(place: Place, names: Sequence[str]) -> list[str]:
-    """Return the names whose file was not uploaded again. Raises `OSError`."""
+def _missing(place: Place, searched: Pass) -> tuple[int, list[str]]:
+    """Return how many corrupt files were uploaded again, and the names of the others. Raises `OSError`."""
+    names = [*searched.corrupt.reasons][:MAX_NAMED_FILES]
     found: list[str] = []
     for bucket, group in groupby(names, lambda name: name.rpartition("/")[0]):
         with place.opened(bucket, None, _CHUNK_BYTES, lambda _: None) as files:
             found += [name for name in group if files is None or not _exists(files, name)]
-    return found
+    return len(names) - len(found), found
 
 
 def _exists(files: VerifiedFiles, name: str) -> bool:

@@ -139,7 +139,7 @@ class VerificationSchedule:
     def _on_begin(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         self.status.running = True
         self._set_due(store, RETRY_SECONDS)
-        store.corrupt_files = []
+        store.corrupt_files = [str(each) for each in fields["corrupt_files"]]
         action = "is continued" if fields["resumed"] else "begins"
         self._log.info("the verification of {store} {action}", store=store.task.store, action=action)
 
@@ -150,7 +150,7 @@ class VerificationSchedule:
     def _on_corrupt(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:
         self.status.corrupt += 1
         name = f"{store.prefix}{fields['name']}"
-        if len(store.corrupt_files) < MAX_NAMED_FILES:
+        if len(store.corrupt_files) < MAX_NAMED_FILES and fields["name"] not in store.corrupt_files:
             store.corrupt_files.append(str(fields["name"]))
         self._log.error("{name} is corrupt: {reason}", name=name, reason=fields["reason"])
 
