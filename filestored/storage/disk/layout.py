@@ -12,6 +12,7 @@ privileges change between these, and only the lock of `locks` keeps ``FORMAT`` f
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -41,6 +42,8 @@ Lookup = Callable[[str], Algorithm]
 
 BUCKETS = "buckets"
 """Directory of the buckets besides the default one, which is the store itself."""
+
+_BUCKET_NAME = re.compile("[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 _PROBE = ".probe-"
 
@@ -101,6 +104,11 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
                 os.mkdir(BUCKETS, 0o700, dir_fd=root)
             flush_root(root, Syscalls())
     return path, prepare(path, None if exists else own.name, report=_ignore)
+
+
+def is_bucket_name(name: str) -> bool:
+    """Return whether a bucket may have this name; other entries of `BUCKETS` are none."""
+    return _BUCKET_NAME.fullmatch(name) is not None
 
 
 def _exists(path: str) -> bool:

@@ -15,7 +15,7 @@ from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import error_context, inspect
-from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.disk.quarantine import QUARANTINE, REASON
 from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_after
 from filestored.storage.disk.temp_files import (
@@ -41,7 +41,7 @@ class DiskStore:
         """Return the directories in ``buckets/`` that are stores."""
         buckets = os.path.join(self._path, BUCKETS)
         try:
-            names = os.listdir(buckets)
+            names = filter(is_bucket_name, os.listdir(buckets))
         except FileNotFoundError:
             return []
         return sorted(name for name in names if _has_format(os.path.join(buckets, name)))

@@ -13,7 +13,7 @@ from functools import partial
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.limits.object_expiry import MARKERS
 from filestored.storage.limits.object_usage import UncountedObjectUsage
@@ -41,7 +41,7 @@ class ObjectStore:
 
     def bucket_names(self) -> list[str]:
         """Return the prefixes in ``buckets/`` that are stores."""
-        names = self._client.entries(BUCKETS)
+        names = filter(is_bucket_name, self._client.entries(BUCKETS))
         return [name for name in names if self._below(name).read_format() is not None]
 
     @contextmanager

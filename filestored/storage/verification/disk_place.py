@@ -14,10 +14,10 @@ from filestored.digest import Algorithm
 from filestored.errors import UnusableStore, VerificationRunning
 from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import StoreRoot, error_context, opened, read_format
-from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
+from filestored.storage.disk.syscalls import CREATE_FLAGS, FILE_FLAGS, Syscalls, closed_after
 from filestored.storage.verification.content import Naming
 from filestored.storage.verification.disk_files import DiskFiles
 from filestored.storage.verification.state import State, parse
@@ -27,7 +27,6 @@ STATE = ".verification"
 
 _NEXT = ".verification-next"
 _MAX_BYTES = 64 * 1024 * 1024
-_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DiskPlace:
@@ -39,11 +38,12 @@ class DiskPlace:
         self._calls = calls or Syscalls()
 
     def buckets(self) -> Sequence[str]:
-        """See `Place`; a directory in ``buckets/`` with a ``FORMAT`` is a bucket."""
+        """See `Place`; a directory in ``buckets/`` with the name of a bucket and a ``FORMAT`` is one."""
         found = []
         with suppress(FileNotFoundError), os.scandir(os.path.join(self._path, BUCKETS)) as entries:
             found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        return ["", *sorted(name for name in found if os.path.lexists(self._format_of(name)))]
+        names = filter(is_bucket_name, found)
+        return ["", *sorted(name for name in names if os.path.lexists(self._format_of(name)))]
 
     def _format_of(self, bucket: str) -> str:
         return os.path.join(self._path, BUCKETS, bucket, format_file.NAME)
@@ -114,8 +114,10 @@ class DiskState:
             return parse(file.read(_MAX_BYTES))
 
     def save(self, state: State) -> None:
-        """See `RecordedState`; the file is replaced as a whole."""
-        descriptor = self._calls.open(_NEXT, _NEW_FLAGS, 0o600, dir_fd=self._root)
+        """See `RecordedState`; the file is replaced as a whole, by a new one that no other name leads to."""
+        with suppress(FileNotFoundError):  # left by a crash
+            self._calls.unlink(_NEXT, dir_fd=self._root)
+        descriptor = self._calls.open(_NEXT, CREATE_FLAGS, 0o600, dir_fd=self._root)
         with open(descriptor, "wb") as file:
             file.write(state.to_json())
             file.flush()

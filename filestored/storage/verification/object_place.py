@@ -15,7 +15,7 @@ from tempfile import gettempdir
 
 from filestored.errors import EngineError, OutcomeUnknown, UnusableStore, VerificationRunning
 from filestored.storage.disk.format_file import parse as parse_format
-from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.backend import ObjectBackend
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
@@ -41,7 +41,7 @@ class ObjectPlace:
 
     def buckets(self) -> Sequence[str]:
         """See `Place`."""
-        return ["", *self._client.entries(BUCKETS)]
+        return ["", *filter(is_bucket_name, self._client.entries(BUCKETS))]
 
     @contextmanager
     def opened(
