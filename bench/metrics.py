@@ -7,6 +7,7 @@ from bench.costs import Costs
 from bench.request_mixes import AGENT_HEADS
 from bench.servers.filestored import Filestored
 from bench.workloads import Workload, download_requests, small_uploads
+from filestored.daemon.monitoring.store_count import START_SECONDS
 
 
 class Monitored(Filestored):
@@ -19,6 +20,7 @@ class Monitored(Filestored):
     def start(self) -> None:
         """Start twistd, and wait until its child process has counted the files of the store."""
         super().start()
+        time.sleep(START_SECONDS + 1)
         while len(self.processes.pids()) > 1:
             time.sleep(0.1)
 

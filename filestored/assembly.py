@@ -22,7 +22,7 @@ from filestored.daemon.startup import engine_check
 from filestored.daemon.startup_errors import exit_with
 from filestored.errors import FilestoredError
 from filestored.images import directory as image_directory
-from filestored.images.service import ImageParts, ImageService
+from filestored.images.service import ImageService
 from filestored.interfaces import BucketLimits
 from filestored.logs.access_log import AccessLog
 from filestored.logs.json_access_log import JsonAccessLog
@@ -31,11 +31,11 @@ from filestored.logs.writers import FileWriter, LogWriter
 from filestored.settings import MAX_OPEN_BUCKETS, Settings
 from filestored.storage.buckets import Buckets
 from filestored.storage.disk.layout import check, prepare
-from filestored.storage.health import DeviceHealth, Health
+from filestored.storage.health import DeviceHealth
 from filestored.storage.object_store.url import is_url
 from filestored.storage.recovery import ENGINE_INTERVAL_SECONDS, INTERVAL_SECONDS, Recovery
 from filestored.storage.threads import ThreadPools
-from filestored.stores import FileStores, connect, flush_timed, make_pools
+from filestored.stores import FileStores, open_images
 
 if TYPE_CHECKING:
     from filestored.access.rules import AccessRules
@@ -216,7 +216,7 @@ def make_server(
     pools = ThreadPools(reactor)
     recovery = _make_recovery(reactor, settings, pools)
     stores = FileStores(reactor, settings, pools, devices, recovery, must_exist, metrics)
-    images = _open_images(reactor, settings, pools, devices, recovery, must_exist, metrics)
+    images = open_images(reactor, settings, pools, devices, recovery, must_exist, metrics)
     guard = Guard(lists=settings.open_access)
     buckets = stores.buckets(lambda: factory.clear_caches(), max_buckets)
     site = _make_site(settings, stores, buckets, guard, images)
@@ -313,46 +313,6 @@ def _open_access_log(
         on_dropped = ignore if metrics is None else metrics.from_threads.lines_dropped
         return AccessLog(reactor, FileWriter(settings.access_log, settings.log, on_dropped))
     return JsonAccessLog() if settings.log.json else AccessLog(reactor, LogWriter())
-
-
-def _open_images(
-    reactor: Any,
-    settings: Settings,
-    pools: ThreadPools,
-    devices: DeviceHealth,
-    recovery: Recovery,
-    must_exist: bool,
-    metrics: "Recorder | None",
-) -> ImageService:
-    path = settings.images
-    health = devices.of(path, remote=is_url(path))
-    return ImageService(
-        reactor,
-        _open_image_parts(settings, health, recovery, must_exist, metrics),
-        make_pools(pools, "images", path),
-        health,
-        max_size=settings.max_size,
-        max_uploads=settings.max_uploads,
-        max_pixels=settings.max_pixels,
-        reserve=settings.reserve,
-        metrics=metrics,
-    )
-
-
-def _open_image_parts(
-    settings: Settings, health: Health, recovery: Recovery, must_exist: bool, metrics: "Recorder | None"
-) -> ImageParts:
-    path = settings.images
-    if not is_url(path):
-        report = recovery.add(health, partial(image_directory.repair, path))
-        return image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
-    from filestored.images import bucket
-    from filestored.storage.object_store.spool import Spool
-
-    client = connect(settings, path, health, recovery)
-    recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
-    record = None if metrics is None else metrics.from_threads.flushed
-    return bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
 
 
 def _registration(settings: Settings) -> "RegistrationPolicy":

@@ -1,6 +1,7 @@
-"""Composition of the stores of files: the default bucket, and the buckets that are opened on demand.
+"""Composition of the stores: the default bucket, the buckets that are opened on demand, and the images.
 
-Both are on the same backend, a disk or an object store, and share threads, upload slots and health.
+Both kinds of buckets are on the same backend, a disk or an object store, and share threads, upload slots and
+health. The images are on a backend of their own.
 """
 
 from functools import partial
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.digest import Algorithm, algorithm
+from filestored.images import directory as image_directory
+from filestored.images.service import ImageParts, ImageService
 from filestored.interfaces import IBackend
 from filestored.metrics.recorder import Recorder
 from filestored.settings import Settings
@@ -157,6 +160,47 @@ class FileStores:
         jobs, health = JobCount(), BucketHealth(self._health)
         store = self._make_store(backend, own, self._threads.counted(jobs), cast("Health", health))
         return OpenedStore(store, backend, jobs, close, health)
+
+
+def open_images(
+    reactor: Any,
+    settings: Settings,
+    pools: ThreadPools,
+    devices: DeviceHealth,
+    recovery: Recovery,
+    must_exist: bool,
+    metrics: Recorder | None,
+) -> ImageService:
+    """Return the images of one process, with the arguments of `FileStores`. Blocking, and raises as that."""
+    path = settings.images
+    health = devices.of(path, remote=is_url(path))
+    return ImageService(
+        reactor,
+        _open_image_parts(settings, health, recovery, must_exist, metrics),
+        make_pools(pools, "images", path),
+        health,
+        max_size=settings.max_size,
+        max_uploads=settings.max_uploads,
+        max_pixels=settings.max_pixels,
+        reserve=settings.reserve,
+        metrics=metrics,
+    )
+
+
+def _open_image_parts(
+    settings: Settings, health: Health, recovery: Recovery, must_exist: bool, metrics: Recorder | None
+) -> ImageParts:
+    path = settings.images
+    if not is_url(path):
+        report = recovery.add(health, partial(image_directory.repair, path))
+        return image_directory.open_parts(path, report, must_exist, settings.reserve, flush_timed(metrics))
+    from filestored.images import bucket
+    from filestored.storage.object_store.spool import Spool
+
+    client = connect(settings, path, health, recovery)
+    recovery.monitor(health, client.below(bucket.BLOBS).confirm_format)
+    record = None if metrics is None else metrics.from_threads.flushed
+    return bucket.open_parts(client, Spool(settings.spool, settings.reserve), record)
 
 
 def flush_timed(metrics: Recorder | None) -> Syscalls | None:

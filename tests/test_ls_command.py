@@ -127,7 +127,7 @@ def test_ls_refuses_what_is_no_store(tmp_path, printed, case):
     place = tmp_path / case
     if case == "file":
         place.write_text("file")
-    reason = "there is no FORMAT file; name the --store of a daemon"
+    reason = "there is no FORMAT; name the --store of a daemon"
     assert [f"filestored: the store {place} cannot be used: {reason}"] == printed(str(place), status=1)
 
 

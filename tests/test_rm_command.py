@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import tempfile
 from contextlib import ExitStack
 from hashlib import md5, sha256
 
@@ -19,14 +18,13 @@ from tests.command_line import run_as_another_user, run_filestored
 from tests.daemon_process import TIMEOUT
 from tests.seaweedfs import NEEDS
 from tests.storage.contract import MD5
-from tests.storage.maintenance.stores import make_store, path_of
+from tests.storage.maintenance.stores import make_store, path_of, store_of_another_user
 
 MISSING = "0" * 64
 LIMIT = ["max_files = 3"]
 QUOTA = access_text(*(Bucket(name, RIGHTS, LIMIT) for name in ("default", "small", "fresh")))
 CONTENTS = [b"one", b"three", b"seven"]
 NAMES = [sha256(content).hexdigest() for content in CONTENTS]
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -116,12 +114,7 @@ def test_rm_names_a_file_that_cannot_be_deleted_and_deletes_the_others(store):
 @pytest.fixture
 def owned():
     """A store that root would share with its owner, below a directory that others can reach."""
-    with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as path:
-        make_store(path, CONTENTS)
-        if os.geteuid() == 0:
-            for place, _, files in os.walk(path):
-                for each in [place, *(os.path.join(place, name) for name in files)]:
-                    os.chown(each, NOBODY, NOBODY)
+    with store_of_another_user(CONTENTS) as path:
         yield path
 
 
@@ -133,7 +126,7 @@ def test_ledger_made_by_root_belongs_to_the_owner_of_the_store(owned):
     assert [(owner, 0o600)] * 2 == [(each.st_uid, stat.S_IMODE(each.st_mode)) for each in made]
 
 
-@pytest.mark.parametrize("words", [["ls"], ["rm", MISSING]])
+@pytest.mark.parametrize("words", [["ls"], ["rm", MISSING], ["verify"]])
 def test_another_user_is_refused_with_one_line(owned, words):
     name, *hashes = words
     target = owned if os.geteuid() == 0 else "/etc"

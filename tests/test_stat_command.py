@@ -160,7 +160,7 @@ def test_stat_of_buckets_adds_them_up(store, figures, refused):
 def test_stat_refuses_what_is_no_store(tmp_path, store, refused):
     (tmp_path / "file").write_text("x")
     for place in (tmp_path / "missing", tmp_path, tmp_path / "file"):
-        reason = "there is no FORMAT file; name the --store of a daemon"
+        reason = "there is no FORMAT; name the --store of a daemon"
         assert f"filestored: the store {place} cannot be used: {reason}\n" == refused(str(place))
     image_directory.prepare(str(tmp_path / "images"))
     assert f"the store {tmp_path}/images cannot be used" in refused(str(tmp_path / "images"))
@@ -176,6 +176,6 @@ def test_stat_of_an_object_store(prefix, tmp_path):
     assert (1, 5, None, None) == tuple(found[name] for name in ("files", "bytes", "free_bytes", "size_bytes"))
     empty = prefix.below("empty").url
     done = run_filestored("stat", empty, environment=prefix.server.environment)
-    expected = f"filestored: the object store {empty} cannot be used: there is no FORMAT object; "
+    expected = f"filestored: the object store {empty} cannot be used: there is no FORMAT; "
     assert (1, 1) == (done.returncode, done.stderr.count("\n"))
     assert done.stderr.startswith(expected)

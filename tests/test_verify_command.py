@@ -19,6 +19,7 @@ from filestored.storage.verification.state import parse
 from tests.command_line import run_filestored
 from tests.daemon_process import ROOT, TIMEOUT, until
 from tests.seaweedfs import NEEDS
+from tests.storage.maintenance.stores import store_of_another_user
 from tests.storage.verification.verified_stores import overwrite
 
 FILES, FLIPPED = 2000, 100
@@ -126,10 +127,40 @@ def test_second_process_fails_with_one_line(store):
     assert (1, f"filestored: another process verifies {store}\n") == (done.returncode, done.stderr)
 
 
-def test_directory_without_a_store_fails_with_one_line():
-    done = run_filestored("verify", ROOT)
-    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
-    assert done.stderr.startswith(f"filestored: the store {ROOT} cannot be used: ")
+def test_directory_without_a_store_fails_as_other_commands_do(tmp_path):
+    place = str(tmp_path)
+    reason = "there is no FORMAT; name the --store of a daemon"
+    for command in ("verify", "stat"):
+        done = run_filestored(command, place)
+        expected = (1, "", f"filestored: the store {place} cannot be used: {reason}\n")
+        assert expected == (done.returncode, done.stdout, done.stderr)
+
+
+def test_state_made_by_root_belongs_to_the_owner_of_the_store():
+    with store_of_another_user([b"one"]) as path:
+        done = run_filestored("verify", path)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert os.stat(path).st_uid == os.stat(f"{path}/.verification").st_uid
+
+
+def test_bucket_that_cannot_be_read_is_not_left_out():
+    with store_of_another_user([b"one"]) as path:
+        bucket = f"{path}/buckets/builds"
+        os.makedirs(bucket, mode=0o000)
+        done = run_filestored("verify", path)
+        os.chmod(bucket, 0o700)
+    expected = f"filestored: the store {path} cannot be used: Permission denied"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr.partition(";")[0])
+
+
+def test_link_in_place_of_a_bucket_is_left_out(store, tmp_path):
+    make_store(store, 1)
+    make_store(str(tmp_path / "other"), 2)
+    os.mkdir(f"{store}/buckets")
+    os.symlink(tmp_path / "other", f"{store}/buckets/builds")
+    for words in (("verify", store, "--json"), ("stat", store, "--json")):
+        done = run_filestored(*words)
+        assert (0, 1, "") == (done.returncode, json.loads(done.stdout)["files"], done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +168,7 @@ def test_directory_without_a_store_fails_with_one_line():
     [
         (("store", "--rate", "fast"), "'fast' is not a rate; write it like 100MiB/s"),
         (("store", "--older-than", "30"), "'30' is not a duration"),
+        (("s3://",), "'s3://' names no bucket; write it like s3://bucket/prefix"),
         ((), "STORE"),
     ],
 )

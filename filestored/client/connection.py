@@ -32,9 +32,6 @@ EXPECT_SECONDS = 1.0
 RECEIVE_BYTES = 1 << 16
 """Bytes of a response head that are received at once."""
 
-MAX_INTERIM_BYTES = 1 << 16
-"""Maximum size of the head of an interim response."""
-
 
 class ResponseArrived(Exception):
     """Raised while a body is sent: the response has begun, and no more of the body is needed."""
@@ -100,11 +97,6 @@ class ClientSocket:
         self._received += data
         return self._has_response()
 
-    def wait_for_response(self) -> None:
-        """Wait until a response has begun that is not an interim one, or the input ended."""
-        while not self.poll():
-            self._wait(select.POLLIN, self._answer_seconds)
-
     def wait_longer(self) -> None:
         """Allow more time for the response to an upload."""
         self._answer_seconds = ANSWER_SECONDS
@@ -160,7 +152,7 @@ class ClientSocket:
         while self._received.startswith(b"HTTP/1.1 1"):
             end = self._received.find(b"\r\n\r\n")
             if end < 0:
-                return self._ended or len(self._received) > MAX_INTERIM_BYTES
+                return self._ended
             del self._received[: end + 4]
         return bool(self._received) or self._ended
 
@@ -218,8 +210,6 @@ class Connection(http.client.HTTPConnection):
         self.endheaders()
         if body is not None and self.line is not None:
             self._send(body, self.line)
-        if self.line is not None:
-            self.line.wait_for_response()
         self._response = self.getresponse()
         if self._response.status < 300 and not self._body_sent:
             raise TransferError("the server has responded before it got all bytes")

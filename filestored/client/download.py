@@ -119,6 +119,6 @@ def _read_into(response: http.client.HTTPResponse, buffer: bytearray) -> int:
     """Receive some bytes; return their number, 0 at the end."""
     if not response.chunked:
         return response.readinto(buffer)
-    data = response.read1(len(buffer))  # readinto() needs all bytes of a chunk at once
+    data = response.read(len(buffer))  # readinto() needs all bytes of a chunk at once
     buffer[: len(data)] = data
     return len(data)

@@ -18,7 +18,6 @@ from filestored.client.errors import (
     ConnectionLost,
     Refused,
     TemporaryError,
-    TransferError,
     Unavailable,
     printable,
 )
@@ -31,9 +30,6 @@ MAX_RETRY_AFTER = 10.0
 
 MAX_ERROR_BYTES = 4096
 """Maximum number of bytes of an error that are read."""
-
-MAX_ANSWER_BYTES = 4 << 20
-"""Maximum number of bytes of a response that is read at once; a page of a list has 150 KB."""
 
 NO_FIELDS: Mapping[str, str] = {}
 
@@ -87,16 +83,9 @@ class Server:
     def read(
         self, method: str, target: str, fields: Mapping[str, str] = NO_FIELDS, body: Body | None = None
     ) -> bytes:
-        """Send a request; return the body of the response. Raises what `request` raises, and `TransferError`."""
+        """Send a request; return the body of the response. Raises what `request` raises."""
         with self.request(method, target, fields, body) as response, self.line_errors():
-            data = bytearray()
-            while found := response.read1(MAX_ANSWER_BYTES):
-                data += found
-                if len(data) > MAX_ANSWER_BYTES:
-                    raise TransferError("the response of the server is too large")
-            if response.length:
-                raise http.client.IncompleteRead(bytes(data))
-            return bytes(data)
+            return response.read()
 
     @contextmanager
     def line_errors(self) -> Iterator[None]:

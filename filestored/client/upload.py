@@ -3,6 +3,9 @@
 A regular file is sent with its length. The kernel sends it, and a thread reads it for the hash; over TLS both
 get the same blocks. An upload that failed before the response is repeated: to store the same content twice is
 no error. A stream cannot be repeated.
+
+Rejected: one thread that reads, sends and hashes each block. It takes a tenth less processor time together
+with the daemon, but an upload of 2 GiB took 9.9 s, and not 8.7 s (medians of 5 on two busy processors).
 """
 
 import os

@@ -1,6 +1,5 @@
 """Command ``filestored verify``: compare every file of a store with its name, beside running daemons."""
 
-import os
 import signal
 import sys
 import time
@@ -19,12 +18,12 @@ from filestored.commands.output import (
     print_line,
 )
 from filestored.commands.progress import progress
+from filestored.commands.store.opening import become_store_owner, parse_place
 from filestored.daemon.verification.places import open_place
 from filestored.errors import VerificationStopped
 from filestored.settings import format_size, parse_duration, parse_rate
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.migration.migrate import MigrationProgress
-from filestored.storage.object_store.url import is_url
 from filestored.storage.verification.pace import Pace
 from filestored.storage.verification.state import Pass
 from filestored.storage.verification.verifier import CORRUPT, UNREADABLE, Verifier
@@ -49,7 +48,7 @@ def add_parser(commands: Any) -> None:
         "filestored verify store --rate 100MiB/s",
     )
     parser.add_argument(
-        "store", metavar="STORE", type=_place, help="directory or URL of --store, or of --images"
+        "store", metavar="STORE", type=parse_place, help="directory or URL of --store, or of --images"
     )
     parser.add_argument(
         "--rate", type=checked(parse_rate), help="maximum bytes read per second, as 100MiB/s [default: none]"
@@ -94,6 +93,7 @@ def _stop(stop: Event, number: int, _: object) -> None:
 
 
 def _run(arguments: Namespace, stop: Event) -> Pass:
+    become_store_owner(arguments.store)
     place = open_place(arguments.store)
     with place.claimed() as recorded, progress(sys.stderr) as bar:
         watcher = CommandWatcher(bar)
@@ -142,8 +142,3 @@ def _as_json(done: Pass) -> dict[str, object]:
         "started": format_time(done.started),
         "finished": format_time(done.finished or time.time()),
     }
-
-
-def _place(text: str) -> str:
-    """Return the URL of an object store, or the path of a directory."""
-    return text if is_url(text) else os.path.realpath(text)

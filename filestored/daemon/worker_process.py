@@ -137,7 +137,7 @@ class WorkerProcess(ProcessProtocol):
         self.exited = True
         self.killed = getattr(reason.value, "signal", None) in _EXTERNAL_SIGNALS
         self._late = self._reactor.callLater(MAX_LATE_OUTPUT_SECONDS, self.transport.loseConnection)
-        self._listener.exited(self, _exit_reason(reason.value))
+        self._listener.exited(self, exit_reason(reason.value))
 
     def processEnded(self, reason: Failure) -> None:
         """Handle unfinished lines, then report the end."""
@@ -185,7 +185,8 @@ def child_environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _exit_reason(reason: Any) -> str:
+def exit_reason(reason: Any) -> str:
+    """Return the signal or the exit status of a process, from the error that `processEnded` gets."""
     if getattr(reason, "signal", None):
         return f"signal {signal.Signals(reason.signal).name}"
     return f"exit status {getattr(reason, 'exitCode', None)}"

@@ -70,7 +70,10 @@ class AccessLog:
         if second != self._second:
             self._second, self._prefixes = second, {}
         prefix = self._prefixes.get(peer) or self._new_prefix(peer)
-        line = f"{prefix}{description} {seconds:.6f} {redact_id(request_id)}"
+        shown_id = request_id.decode()
+        if not shown_id.isalnum():
+            shown_id = redact_id(request_id)
+        line = f"{prefix}{description} {seconds:.6f} {shown_id}"
         self._lines.append(line)
         self._size += len(line)
         if self._size >= MAX_BATCH_CHARACTERS:

@@ -170,6 +170,7 @@ def test_token_of_the_environment_writes_into_a_bucket(environment, guarded, run
 @pytest.mark.parametrize(
     ("secret", "words", "status"),
     [(None, (), "401"), (READER, (), "403"), (SECRET, ("--bucket", "other"), "404")],
+    ids=["none", "reader", "other bucket"],
 )
 def test_missing_right_is_one_line_without_the_secret(environment, guarded, run, secret, words, status):
     if secret:
@@ -190,7 +191,9 @@ def test_exceeded_quota_is_one_line_of_the_server(environment, guarded, run):
     assert 1 == err.count("\n")
 
 
-@pytest.mark.parametrize("secret", ["fst_", "x", f"{SECRET}\n", SECRET[:-1]])
+@pytest.mark.parametrize(
+    "secret", ["fst_", "x", f"{SECRET}\n", SECRET[:-1]], ids=["prefix", "text", "newline", "cut"]
+)
 def test_damaged_secret_is_not_sent(environment, run, secret):
     environment.setenv("FILESTORED_TOKEN", secret)
     expected = "filestored: FILESTORED_TOKEN is not a whole secret; copy it again\n"

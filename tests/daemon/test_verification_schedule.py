@@ -1,6 +1,7 @@
 """Schedule of verification in the background: starts, order, events, failures, stop."""
 
 import json
+import signal
 
 import pytest
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -171,6 +172,12 @@ def test_killed_or_stopped_child_is_followed_by_another_one_later(bench, status,
     assert 1 == len(bench.stores)
     bench.reactor.advance(0.2)
     assert 2 == len(bench.stores)
+
+
+def test_signal_that_has_ended_the_child_is_logged(bench):
+    with capturedLogs() as logged:
+        bench.reactor.transports[-1].end(ProcessTerminated(signal=signal.SIGKILL))
+    assert ["signal SIGKILL"] == [each["reason"] for each in logged]
 
 
 @pytest.mark.parametrize(("running", "level"), [(True, LogLevel.info), (False, LogLevel.error)])

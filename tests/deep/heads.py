@@ -1,9 +1,9 @@
 """P42: a response from the cache is the one that the server sends without it, whatever the head.
 
 Random heads (`tests.web.random_heads`) with all fields known to HTTP, a fifth of them with a defect, are sent
-to two servers of one store, one with the response cache and one without. All bytes but dates, the state of
-the connection, and the entry of the access log have to be the same. Files are removed, replaced and restored
-meanwhile.
+to two servers of one store, one with the response cache and one without. All bytes but dates and made request
+ids, the state of the connection, and the entry of the access log have to be the same; the access log has the
+id of the response. Files are removed, replaced and restored meanwhile.
 """
 
 import os

@@ -14,6 +14,7 @@ from filestored.images.catalog import Catalog
 from filestored.images.filenames import canonical
 from filestored.images.listings import MAX_LISTINGS, STEP_RECORDS, Listings
 from filestored.interfaces import Image
+from filestored.request_context import call_for_request
 from filestored.storage.disk.records import DiskRecords, prepare
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryRecords
@@ -284,8 +285,11 @@ def test_damaged_records_are_logged_with_their_ids():
     desk.records.replace(name, desk.records.read(name), b"[]")
     events = []
     globalLogPublisher.addObserver(events.append)
-    answer = desk.ask()
+    answers = [call_for_request(b"first", desk.ask)]
+    answers += [call_for_request(each, desk.ask) for each in (b"second", b"joins")]
     desk.bench.do_all()
     globalLogPublisher.removeObserver(events.append)
-    assert 1 == len(outcome(answer))
-    assert [identity] == [event["damaged"] for event in events]
+    assert [1] * 3 == [len(outcome(answer)) for answer in answers]
+    assert [(identity, each) for each in (b"first", b"second")] == [
+        (event["damaged"], event["request_id"]) for event in events
+    ]

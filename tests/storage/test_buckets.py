@@ -72,7 +72,10 @@ def test_bucket_that_cannot_be_read_is_not_an_empty_one(store):
 
 
 def test_file_in_the_place_of_a_bucket_is_not_an_empty_one(store):
-    with open(f"{store}/buckets/one", "wb"), pytest.raises(UnusableStore, match="Not a directory"):
+    with (
+        open(f"{store}/buckets/one", "wb"),
+        pytest.raises(UnusableStore, match="one is not a directory; remove it"),
+    ):
         prepare_bucket(store, "one", OWN, create=False)
 
 

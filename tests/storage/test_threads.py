@@ -17,6 +17,7 @@ from filestored.images.image_store import ImageStore
 from filestored.images.thumbnails.cache import ThumbnailCache
 from filestored.images.thumbnails.thumbnails import Thumbnails
 from filestored.interfaces import Thumbnail
+from filestored.request_context import call_for_request, current_request_id
 from filestored.storage.health import Health
 from filestored.storage.memory import MemoryBackend, MemoryRecords
 from filestored.storage.read_circuit_breaker import ReadCircuitBreaker
@@ -37,6 +38,16 @@ def pools():
     made = ThreadPools(reactor)
     yield made
     made.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_job_runs_and_fires_on_behalf_of_the_request_that_is_served(pools):
+    run = pools.make("files").write
+    pools.start()
+    jobs = [call_for_request(each, run, current_request_id.get) for each in (b"a", b"", b"b")]
+    fired = [job.addCallback(lambda ran: (ran, current_request_id.get())) for job in jobs]
+    assert [(each, each) for each in (b"a", b"", b"b")] == [await each for each in fired]
+    assert (b"", b"") == (await run(current_request_id.get), current_request_id.get())
 
 
 @pytest.mark.parametrize("kind", KINDS)

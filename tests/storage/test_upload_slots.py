@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from filestored.errors import Overloaded
+from filestored.request_context import call_for_request, current_request_id
 from filestored.storage.admission import MAX_BYTES_WITHOUT_SLOT, MIN_RATE, UploadSlots
 from filestored.storage.memory import MemoryBackend
 from filestored.storage.store import Store
@@ -182,3 +183,24 @@ def test_rate_of_a_client_is_bytes_over_the_time_of_the_window(store, clock, ela
     upload.write(b"x" * size)
     assert rate == upload.rate(clock.seconds() + elapsed)
     upload.abort()
+
+
+class SlowUpload:
+    """A holder of a slot, which keeps the id of the request on whose behalf it was evicted."""
+
+    evicted_for = None
+
+    def rate(self, now):
+        return 0.0
+
+    def evict(self):
+        self.evicted_for = current_request_id.get()
+
+
+def test_eviction_is_on_behalf_of_no_request(clock):
+    """It serves another request than the upload that takes the slot."""
+    slots, slow, fast = UploadSlots(1, clock.seconds), SlowUpload(), SlowUpload()
+    fast.rate = lambda now: MIN_RATE + 1.0
+    slots.acquire(slow)
+    call_for_request(b"fast", slots.acquire, fast)
+    assert b"" == slow.evicted_for

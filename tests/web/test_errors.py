@@ -8,6 +8,7 @@ import pytest
 from filestored import errors
 from filestored.digest import algorithm
 from filestored.errors import FilestoredError
+from filestored.metrics.refusals import Refusal
 from filestored.storage.admission import UploadSlots
 from filestored.storage.memory import MemoryBackend
 from filestored.web.errors import STATUSES, HTTPError, http_error_for
@@ -139,6 +140,7 @@ def leaves(kind):
 def test_every_error_a_client_can_cause_has_a_status():
     started_by_operators = {errors.UnknownAlgorithm, errors.UnusableStore, errors.AccessFileError}
     client_disconnected = {errors.BodyLost}
+    started_by_operators |= {errors.VerificationRunning, errors.VerificationStopped}
     ours = {kind for kind in leaves(FilestoredError) if kind.__module__ == "filestored.errors"}
     ours.add(errors.EngineError)  # an OSError: what it refuses may have been done
     with_status = {kind for kind in ours if set(kind.__mro__) & set(STATUSES)}
@@ -224,3 +226,22 @@ def test_upload_over_the_limit_is_503_with_retry_after(make_wire):
     wire.send(b"lo")
     (answer,) = wire.answers("POST")
     assert answer.status == 200
+
+
+REFUSALS = {
+    errors.QuotaExceeded: Refusal.QUOTA,
+    errors.StorageFull: None,
+    errors.WritesSuspended: Refusal.SUSPENDED,
+    errors.StoreMissing: Refusal.SUSPENDED,
+    errors.EngineUnavailable: Refusal.SUSPENDED,
+    errors.Overloaded: None,
+    errors.UnknownToken: Refusal.TOKEN,
+    errors.NotAnImage: Refusal.NO_IMAGE,
+    errors.TooManyPixels: Refusal.IMAGE_TOO_LARGE,
+    errors.TooLarge: None,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_reason_of_a_refusal_is_known_where_the_status_does_not_tell_it(kind):
+    assert REFUSALS[kind] is http_error_for(kind()).refusal

@@ -49,11 +49,16 @@ def parse_place(text: str) -> str:
         raise ArgumentTypeError(str(error)) from None
 
 
+def become_store_owner(place: str) -> None:
+    """Give up the privileges of root for those of the owner of a directory."""
+    if not is_url(place) and os.path.isdir(place):
+        become_owner(place)
+
+
 def open_store(place: str) -> OpenedStore:
     """Open a store that exists. Raises `UnusableStore` or `OSError`."""
+    become_store_owner(place)
     if not is_url(place):
-        if os.path.isdir(place):
-            become_owner(place)
         return DiskStore(place)
     client = connect(place, ENGINE_TIMEOUT_SECONDS)
     from filestored.storage.maintenance.object_store import ObjectStore

@@ -1,8 +1,8 @@
 """Count of the files of a store, by a child process of idle priority.
 
-The child is ``filestored stat STORE --json``. It runs at the start, then after an interval of at least
-`MIN_INTERVAL_SECONDS` and `PAUSE_FACTOR` times its own duration. In an object store each thousand files cost
-a request, so the minimum is longer there.
+The child is ``filestored stat STORE --json``. It runs `START_SECONDS` after the start of the daemon, then
+after an interval of at least `MIN_INTERVAL_SECONDS` and `PAUSE_FACTOR` times its own duration. In an object
+store each thousand files cost a request, so the minimum is longer there.
 """
 
 import json
@@ -19,9 +19,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.daemon.process_setup import reopen_signals_blocked
-from filestored.daemon.worker_process import child_environment
+from filestored.daemon.worker_process import child_environment, exit_reason
 from filestored.storage.maintenance.idle_priority import use_idle_priority
 from filestored.storage.object_store.url import is_url
+
+START_SECONDS = 2.0
+"""Seconds between the start of the daemon and that of the first child."""
 
 MIN_INTERVAL_SECONDS = 300.0
 """Minimum of the interval on a disk. The start of the interpreter alone takes half a second."""
@@ -34,6 +37,10 @@ PAUSE_FACTOR = 20
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """Maximum bytes of output that are kept."""
+
+
+MAX_REASON_CHARACTERS = 500
+"""Maximum length of an error of the child in the log."""
 
 
 class StoreCount:
@@ -56,10 +63,11 @@ class StoreCount:
         self.counted_at = 0.0
 
     def start(self) -> None:
-        """Count now, and again after each interval."""
+        """Count after `START_SECONDS`, and again after each interval."""
+        self._later = self._reactor.callLater(START_SECONDS, self._count)
+
+    def _count(self) -> None:
         self._later = None
-        if self._stopped:
-            return
         child = _Child(self._reactor.seconds(), self._ended)
         command = [sys.executable, "-P", "-m", "filestored", "stat", self._store, "--json"]
         try:
@@ -90,7 +98,8 @@ class StoreCount:
             found = json.loads(child.output[1])
             self.files, self.bytes = int(found["files"]), int(found["bytes"])
         except (ValueError, TypeError, KeyError):
-            self._report(child.output[2].decode("utf-8", "backslashreplace").strip()[-500:])
+            errors = child.output[2].decode("utf-8", "backslashreplace").strip()
+            self._report(errors[-MAX_REASON_CHARACTERS:] or child.exit_reason)
         else:
             self.counted_at = self._now()
             self._failed = False
@@ -103,7 +112,7 @@ class StoreCount:
             self._log.warn("the files of the store could not be counted: {reason}", reason=reason)
 
     def _schedule(self, duration: float) -> None:
-        self._later = self._reactor.callLater(max(self._min_interval, PAUSE_FACTOR * duration), self.start)
+        self._later = self._reactor.callLater(max(self._min_interval, PAUSE_FACTOR * duration), self._count)
 
 
 class _Child(ProcessProtocol):
@@ -114,6 +123,7 @@ class _Child(ProcessProtocol):
     def __init__(self, started_at: float, ended: "Callable[[_Child], None]") -> None:
         self.started_at = started_at
         self.output = {1: b"", 2: b""}
+        self.exit_reason = ""
         self._on_end = ended
 
     def connectionMade(self) -> None:
@@ -126,6 +136,7 @@ class _Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Report the end."""
+        self.exit_reason = exit_reason(reason.value)
         self._on_end(self)
 
     def kill(self) -> None:

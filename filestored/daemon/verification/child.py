@@ -19,6 +19,7 @@ from threading import Event, Thread
 
 from filestored.daemon.startup_errors import one_line
 from filestored.daemon.verification.places import open_place
+from filestored.daemon.verification.status import MAX_NAMED_FILES
 from filestored.daemon.verification.task import Task
 from filestored.errors import FilestoredError, MalformedDigest, VerificationRunning, VerificationStopped
 from filestored.storage.maintenance.idle_priority import use_idle_priority
@@ -26,9 +27,6 @@ from filestored.storage.verification.interfaces import Place, RecordedState, Ver
 from filestored.storage.verification.pace import Pace
 from filestored.storage.verification.state import Pass
 from filestored.storage.verification.verifier import Verifier
-
-MAX_NAMED_FILES = 100
-"""Maximum number of corrupt files of the last pass that are named, and looked for."""
 
 PROGRESS_SECONDS = 1.0
 """Minimum interval of reports of progress."""

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from filestored.daemon.process_setup import reopen_signals_blocked
 from filestored.daemon.verification.task import Task
-from filestored.daemon.worker_process import child_environment
+from filestored.daemon.worker_process import child_environment, exit_reason
 from filestored.logs.log_line import sanitize
 
 CHILD_MODULE = "filestored.daemon.verification.child"
@@ -75,10 +75,7 @@ class VerificationProcess(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Report the end; all output was read."""
-        status = getattr(reason.value, "exitCode", None)
-        number = getattr(reason.value, "signal", None)
-        orderly = status == 0
-        self._listener.ended("" if orderly else f"signal {number}" if number else f"exit status {status}")
+        self._listener.ended("" if reason.check(ProcessDone) else exit_reason(reason.value))
 
     def _line(self, descriptor: int, text: bytes) -> None:
         if descriptor == 1:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_NAMED_FILES = 100
-"""Maximum number of corrupt files that are named."""
+"""Maximum number of corrupt files that are named, and looked for after their pass."""
 
 
 @dataclass

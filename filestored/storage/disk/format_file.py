@@ -47,6 +47,13 @@ class StoreFormat:
         return json.dumps({"format": self.version, **fields}).encode() + b"\n"
 
 
+def required(found: StoreFormat | None) -> StoreFormat:
+    """Return the format of a store that a command names. Raises `UnusableStore` if it has none."""
+    if found is None:
+        raise UnusableStore(f"there is no {NAME}; name the --store of a daemon")
+    return found
+
+
 def read(root: int, name: str = NAME) -> StoreFormat | None:
     """Return the format of the store open as `root`; None if missing. Raises `UnusableStore` if invalid."""
     try:

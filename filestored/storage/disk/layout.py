@@ -93,7 +93,7 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
     """
     path = os.path.join(store, BUCKETS, name)
     with error_context(path, "bucket"):
-        exists = _exists(os.path.join(path, format_file.NAME))
+        exists = has_format(path)
     if not exists:
         if os.path.lexists(path) and not os.path.isdir(path):
             raise UnusableStore(f"{path} is not a directory; remove it")
@@ -111,11 +111,19 @@ def is_bucket_name(name: str) -> bool:
     return _BUCKET_NAME.fullmatch(name) is not None
 
 
-def _exists(path: str) -> bool:
-    """Return whether a file exists. Raises `OSError`: a bucket that cannot be read is not an empty one."""
+def bucket_names(store: str) -> list[str]:
+    """Return the buckets in ``buckets/`` that are stores, in ascending order. Raises `OSError`."""
+    found = []
+    with suppress(FileNotFoundError), os.scandir(os.path.join(store, BUCKETS)) as entries:
+        found = [each for each in entries if is_bucket_name(each.name) and each.is_dir(follow_symlinks=False)]
+    return sorted(each.name for each in found if has_format(each.path))
+
+
+def has_format(path: str) -> bool:
+    """Return whether a directory has a ``FORMAT``. Raises `OSError`: unreadable is not empty."""
     try:
-        os.lstat(path)
-    except FileNotFoundError:
+        os.lstat(os.path.join(path, format_file.NAME))
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 

@@ -15,7 +15,7 @@ from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
 from filestored.storage.disk.backend import DiskBackend
 from filestored.storage.disk.directory import error_context, inspect
-from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
+from filestored.storage.disk.layout import BUCKETS, bucket_names, check_algorithm, has_format
 from filestored.storage.disk.quarantine import QUARANTINE, REASON
 from filestored.storage.disk.syscalls import DIRECTORY_FLAGS, Syscalls, closed_after
 from filestored.storage.disk.temp_files import (
@@ -38,20 +38,15 @@ class DiskStore:
             self.format = _read_format(path)
 
     def bucket_names(self) -> list[str]:
-        """Return the directories in ``buckets/`` that are stores."""
-        buckets = os.path.join(self._path, BUCKETS)
-        try:
-            names = filter(is_bucket_name, os.listdir(buckets))
-        except FileNotFoundError:
-            return []
-        return sorted(name for name in names if _has_format(os.path.join(buckets, name)))
+        """See `OpenedStore.bucket_names`."""
+        return bucket_names(self._path)
 
     @contextmanager
     def opened(self, bucket: str | None, *, counts: bool = False) -> Iterator[OpenedBucket]:
         """See `OpenedStore.opened`."""
         path = self._path if bucket is None else os.path.join(self._path, BUCKETS, bucket)
         with error_context(path, "store" if bucket is None else "bucket"):
-            exists = bucket is None or _has_format(path)
+            exists = bucket is None or has_format(path)
         if not exists:
             raise UnusableStore(f"the store {self._path} has no bucket {bucket}")
         with error_context(path, "store" if bucket is None else "bucket"):
@@ -128,19 +123,7 @@ class DiskQuarantine:
 
 def _read_format(path: str) -> format_file.StoreFormat:
     """Return the format of a store that exists. Raises `UnusableStore` or `OSError`."""
-    found = inspect(path, "store") if _has_format(path) else None
-    if found is None:
-        raise UnusableStore(f"there is no {format_file.NAME} file; name the --store of a daemon")
-    return found
-
-
-def _has_format(path: str) -> bool:
-    """Return whether a directory is a store. Raises `OSError` if that cannot be found out."""
-    try:
-        os.lstat(os.path.join(path, format_file.NAME))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+    return format_file.required(inspect(path, "store") if has_format(path) else None)
 
 
 def _limited(backend: DiskBackend, path: str, counts: bool) -> LimitedBackend:

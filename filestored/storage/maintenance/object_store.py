@@ -13,14 +13,20 @@ from functools import partial
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import UnusableStore
 from filestored.storage.disk import format_file
-from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
+from filestored.storage.disk.layout import check_algorithm
 from filestored.storage.limits.limited_backend import LimitedBackend
 from filestored.storage.limits.object_expiry import MARKERS
 from filestored.storage.limits.object_usage import UncountedObjectUsage
 from filestored.storage.maintenance.opened_bucket import Leftover, OpenedBucket
 from filestored.storage.object_store.backend import REASON, ObjectBackend
-from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
-from filestored.storage.object_store.layout import PROBES, error_context
+from filestored.storage.object_store.client import ObjectStoreClient
+from filestored.storage.object_store.layout import (
+    PROBES,
+    bucket_client,
+    bucket_names,
+    error_context,
+    read_format,
+)
 from filestored.storage.object_store.sink import QUARANTINE
 from filestored.storage.object_store.spool import Spool
 
@@ -34,22 +40,18 @@ class ObjectStore:
     def __init__(self, client: ObjectStoreClient) -> None:
         self._client = client
         with error_context(client):
-            found = _read_format(client)
-            if found is None:
-                raise UnusableStore(f"there is no {FORMAT} object; name the --store of a daemon")
-            self.format = found
+            self.format = format_file.required(read_format(client))
 
     def bucket_names(self) -> list[str]:
-        """Return the prefixes in ``buckets/`` that are stores."""
-        names = filter(is_bucket_name, self._client.entries(BUCKETS))
-        return [name for name in names if self._below(name).read_format() is not None]
+        """See `OpenedStore.bucket_names`."""
+        return bucket_names(self._client)
 
     @contextmanager
     def opened(self, bucket: str | None, *, counts: bool = False) -> Iterator[OpenedBucket]:
         """See `OpenedStore.opened`; other processes never wait, so nothing is counted."""
-        client = self._client if bucket is None else self._below(bucket)
+        client = self._client if bucket is None else bucket_client(self._client, bucket)
         with error_context(self._client):
-            found = self.format if bucket is None else _read_format(client)
+            found = self.format if bucket is None else read_format(client)
             if found is None:
                 raise UnusableStore(f"there is no bucket {bucket}")
             own = check_algorithm(found, None, algorithm)
@@ -60,9 +62,6 @@ class ObjectStore:
 
     def space(self) -> None:
         """Return None."""
-
-    def _below(self, bucket: str) -> ObjectStoreClient:
-        return self._client.below(f"{BUCKETS}/{bucket}", confirms=False)
 
 
 class ObjectLeftovers:
@@ -89,12 +88,6 @@ class ObjectLeftovers:
         self._client.delete(leftover.path)
         self._client.delete(leftover.path + REASON)
         return True
-
-
-def _read_format(client: ObjectStoreClient) -> format_file.StoreFormat | None:
-    """Return the format of a store; None if there is none. Raises `UnusableStore` or `EngineError`."""
-    text = client.read_format()
-    return None if text is None else format_file.parse(text)
 
 
 def _limited(client: ObjectStoreClient, own: Algorithm) -> LimitedBackend:

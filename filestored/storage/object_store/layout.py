@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import EngineError, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.format_file import StoreFormat, parse
-from filestored.storage.disk.layout import check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
 from filestored.storage.object_store.connection import NO_ANSWER
 
@@ -60,6 +60,23 @@ def prepare_bucket(client: ObjectStoreClient, own: Algorithm, *, create: bool) -
         raise NotFound
     with error_context(client):
         return check_algorithm(prepare(client, own.name), None, algorithm)
+
+
+def read_format(client: ObjectStoreClient) -> StoreFormat | None:
+    """Return the format of a store; None without one. Raises `UnusableStore` or `EngineError`."""
+    text = client.read_format()
+    return None if text is None else parse(text)
+
+
+def bucket_client(store: ObjectStoreClient, name: str) -> ObjectStoreClient:
+    """Return the client of a bucket in a store, for one operation: it does not look for ``FORMAT`` again."""
+    return store.below(f"{BUCKETS}/{name}", confirms=False)
+
+
+def bucket_names(store: ObjectStoreClient) -> list[str]:
+    """Return the prefixes in ``buckets/`` that are stores, in ascending order. Raises `EngineError`."""
+    names = filter(is_bucket_name, store.entries(BUCKETS))
+    return [name for name in names if bucket_client(store, name).read_format() is not None]
 
 
 def _create(client: ObjectStoreClient, contents: str) -> bytes:

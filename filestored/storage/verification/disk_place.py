@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from filestored.digest import Algorithm
-from filestored.errors import UnusableStore, VerificationRunning
+from filestored.errors import VerificationRunning
 from filestored.storage.disk import format_file
-from filestored.storage.disk.directory import StoreRoot, error_context, opened, read_format
-from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
+from filestored.storage.disk.directory import StoreRoot, error_context, opened
+from filestored.storage.disk.layout import BUCKETS, bucket_names, check_algorithm, has_format
 from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.shards import Shards
 from filestored.storage.disk.syscalls import CREATE_FLAGS, FILE_FLAGS, Syscalls, closed_after
@@ -38,25 +38,21 @@ class DiskPlace:
         self._calls = calls or Syscalls()
 
     def buckets(self) -> Sequence[str]:
-        """See `Place`; a directory in ``buckets/`` with the name of a bucket and a ``FORMAT`` is one."""
-        found = []
-        with suppress(FileNotFoundError), os.scandir(os.path.join(self._path, BUCKETS)) as entries:
-            found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        names = filter(is_bucket_name, found)
-        return ["", *sorted(name for name in names if os.path.lexists(self._format_of(name)))]
-
-    def _format_of(self, bucket: str) -> str:
-        return os.path.join(self._path, BUCKETS, bucket, format_file.NAME)
+        """See `Place`."""
+        with error_context(self._path, "store"):
+            return ["", *bucket_names(self._path)]
 
     @contextmanager
     def opened(
         self, bucket: str, before: float | None, chunk_bytes: int, count: Callable[[int], None]
     ) -> Iterator[DiskFiles | None]:
         """See `Place`."""
-        if bucket and not os.path.lexists(self._format_of(bucket)):
+        path = os.path.join(self._path, BUCKETS, bucket) if bucket else self._path
+        with error_context(path, "bucket"):
+            is_removed = bucket != "" and not has_format(path)
+        if is_removed:
             yield None
             return
-        path = os.path.join(self._path, BUCKETS, bucket) if bucket else self._path
         with ExitStack() as held:
             with error_context(path, "bucket" if bucket else "store"):
                 descriptor = held.enter_context(opened(path))
@@ -72,9 +68,7 @@ class DiskPlace:
 
     def _lock(self, root: int) -> list[Algorithm]:
         """Lock a store for reading; return its algorithm and the former ones. Raises `UnusableStore`."""
-        found = read_format(root, "store")
-        if found is None:
-            raise UnusableStore("nothing has ever been stored in it")
+        found = format_file.required(format_file.read(root))
         own = check_algorithm(found, None, self._naming.lookup)
         lock_shared(root, found.hash, self._calls)
         return [own, *map(self._naming.lookup, found.aliases)]
@@ -85,8 +79,7 @@ class DiskPlace:
         with ExitStack() as held:
             with error_context(self._path, "store"):
                 root = held.enter_context(opened(self._path))
-                if read_format(root, "store") is None:
-                    raise UnusableStore("nothing has ever been stored in it")
+                format_file.required(format_file.read(root))
                 lock = held.enter_context(
                     closed_after(self._calls.open(format_file.NAME, FILE_FLAGS, dir_fd=root))
                 )

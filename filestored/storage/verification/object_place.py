@@ -13,13 +13,19 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from tempfile import gettempdir
 
-from filestored.errors import EngineError, OutcomeUnknown, UnusableStore, VerificationRunning
-from filestored.storage.disk.format_file import parse as parse_format
-from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
+from filestored.errors import EngineError, OutcomeUnknown, VerificationRunning
+from filestored.storage.disk import format_file
+from filestored.storage.disk.layout import check_algorithm
 from filestored.storage.limits.object_expiry import ExpiryMarkers
 from filestored.storage.object_store.backend import ObjectBackend
 from filestored.storage.object_store.client import ObjectInfo, ObjectStoreClient
-from filestored.storage.object_store.layout import PROBES, error_context
+from filestored.storage.object_store.layout import (
+    PROBES,
+    bucket_client,
+    bucket_names,
+    error_context,
+    read_format,
+)
 from filestored.storage.object_store.spool import Spool
 from filestored.storage.verification.content import Naming
 from filestored.storage.verification.object_files import ObjectFiles
@@ -41,22 +47,22 @@ class ObjectPlace:
 
     def buckets(self) -> Sequence[str]:
         """See `Place`."""
-        return ["", *filter(is_bucket_name, self._client.entries(BUCKETS))]
+        return ["", *bucket_names(self._client)]
 
     @contextmanager
     def opened(
         self, bucket: str, before: float | None, chunk_bytes: int, count: Callable[[int], None]
     ) -> Iterator[ObjectFiles | None]:
         """See `Place`; removes old markers of processes that have died."""
-        client = self._client.below(f"{BUCKETS}/{bucket}", confirms=False) if bucket else self._client
-        text = client.read_format()
-        if text is None:
-            if not bucket:
-                raise _empty(client)
+        client = bucket_client(self._client, bucket) if bucket else self._client
+        with error_context(client):
+            found = read_format(client)
+            own = None
+            if found is not None or not bucket:
+                own = check_algorithm(format_file.required(found), None, self._naming.lookup)
+        if own is None:
             yield None
             return
-        with error_context(client):
-            own = check_algorithm(parse_format(text), None, self._naming.lookup)
         ExpiryMarkers(client).remove_old(service_time(self._client))
         backend = ObjectBackend(client, own, Spool(gettempdir()))
         yield ObjectFiles(client, backend, own, self._naming.new_check, before, chunk_bytes, count)
@@ -64,10 +70,8 @@ class ObjectPlace:
     @contextmanager
     def claimed(self) -> Iterator["ObjectState"]:
         """See `Place`."""
-        if self._client.read_format() is None:
-            raise UnusableStore(
-                f"{self._client.url} has no FORMAT object: nothing has ever been stored in it"
-            )
+        with error_context(self._client):
+            format_file.required(read_format(self._client))
         state = ObjectState(self._client)
         state.claim()
         try:
@@ -149,12 +153,8 @@ def service_time(client: ObjectStoreClient) -> datetime:
             client.delete(key)
 
 
-def _empty(client: ObjectStoreClient) -> UnusableStore:
-    return UnusableStore(f"{client.url} has no FORMAT object: nothing has ever been stored in it")
-
-
 def _holder(text: bytes) -> str:
     try:
         return str(json.loads(text).get("holder", ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

@@ -34,15 +34,11 @@ def upload(daemon):
     return requests.post(daemon.url, data=os.urandom(100), headers={"Content-Type": "a/b"}, timeout=TIMEOUT)
 
 
-def test_daemon_that_serves_is_ready_and_alive(start_daemon):
-    port = monitor_port(start_daemon("--workers", "2", *OPTIONS))
-    assert (200, ["ok", "workers: 2 of 2 serve"]) == ready(port)
-    assert (200, b"ok\n") == (ask(port, "/livez").status, ask(port, "/livez").body)
-
-
-def test_daemon_whose_workers_hang_is_not_alive(start_daemon):
+def test_daemon_is_ready_and_alive_until_its_workers_hang(start_daemon):
     daemon = start_daemon("--workers", "2", *OPTIONS)
     port, workers = monitor_port(daemon), workers_of(daemon)
+    assert (200, ["ok", "workers: 2 of 2 serve"]) == ready(port)
+    assert (200, b"ok\n") == (ask(port, "/livez").status, ask(port, "/livez").body)
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     until(lambda: ask(port, "/livez").status == 503, "no worker answers")
@@ -126,15 +122,6 @@ def test_metrics_over_tls_use_a_renewed_certificate(start_daemon, tmp_path):
     files.renew()
     daemon.kill(signal.SIGHUP)
     until(lambda: certificate_of(port, files) != before, "the new certificate is used")
-
-
-def test_metrics_of_a_twistd_in_the_background(start_daemon):
-    daemon = start_daemon("--workers", "2", *OPTIONS, twistd=())
-    port = monitor_port(daemon)
-    assert 200 == upload(daemon).status_code
-    values = scrape(port)
-    assert (1, 1) == (values["uploads_total", "created"], values["requests_total", "POST", "2xx"])
-    assert 0 < values["fsync_seconds_count",]
 
 
 WITHOUT_THE_LIBRARY = """

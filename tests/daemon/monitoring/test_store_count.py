@@ -11,6 +11,7 @@ from filestored.daemon.monitoring.store_count import (
     MIN_INTERVAL_SECONDS,
     MIN_REMOTE_INTERVAL_SECONDS,
     PAUSE_FACTOR,
+    START_SECONDS,
     StoreCount,
 )
 from filestored.daemon.process_setup import REOPEN_SIGNALS
@@ -38,6 +39,7 @@ class Counted:
         self.reactor = Reactor()
         self.count = StoreCount(self.reactor, store, lambda: NOW)
         self.count.start()
+        self.reactor.advance(START_SECONDS)
 
     @property
     def values(self):
@@ -121,10 +123,16 @@ def test_first_of_several_failures_is_logged(counted, logged):
     assert ["the disk is gone"] == logged
 
 
+def test_signal_that_has_ended_the_child_is_logged(counted, logged):
+    counted.reactor.transports[-1].end(ProcessTerminated(signal=signal.SIGKILL))
+    assert ["signal SIGKILL"] == logged
+
+
 def test_child_that_cannot_be_started_is_tried_again(logged):
     reactor = Reactor()
     reactor.errors.append(OSError(11, "no process"))
     StoreCount(reactor, "/store").start()
+    reactor.advance(START_SECONDS)
     assert ["[Errno 11] no process"] == logged
     reactor.advance(MIN_INTERVAL_SECONDS)
     assert 1 == len(reactor.transports)
@@ -136,6 +144,14 @@ def test_stop_kills_the_child_and_starts_no_other_one(counted):
     counted.reactor.end(b"")
     counted.reactor.advance(10 * MIN_INTERVAL_SECONDS)
     assert 1 == len(counted.reactor.transports)
+
+
+def test_stop_before_the_first_count_starts_none():
+    reactor = Reactor()
+    count = StoreCount(reactor, "/store")
+    count.start()
+    count.stop()
+    assert [] == reactor.getDelayedCalls()
 
 
 def test_stop_between_two_counts_starts_no_other_one(counted):

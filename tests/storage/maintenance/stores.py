@@ -1,8 +1,9 @@
 """Stores for tests of commands, made without a daemon."""
 
 import os
-from collections.abc import Iterable
-from contextlib import closing
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from filestored.digest import Algorithm, algorithm
 from filestored.storage.disk.backend import DiskBackend
@@ -12,6 +13,7 @@ from tests.storage.contract import digest_of, put
 from tests.storage.object_stores import dropped, open_backend, seaweedfs_client
 
 SHA256 = algorithm("sha256")
+NOBODY = 65534
 
 
 def make_store(path: str, contents: Iterable[bytes], own: Algorithm = SHA256) -> list[str]:
@@ -22,6 +24,18 @@ def make_store(path: str, contents: Iterable[bytes], own: Algorithm = SHA256) ->
         for content in contents:
             put(backend, content, digest_of(content, own))
     return sorted(digest_of(content, own).hex for content in contents)
+
+
+@contextmanager
+def store_of_another_user(contents: Iterable[bytes]) -> Iterator[str]:
+    """Make a store below a directory that others can reach; as root, it is that of another user."""
+    with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as path:
+        make_store(path, contents)
+        if os.geteuid() == 0:
+            for place, _, files in os.walk(path):
+                for each in [place, *(os.path.join(place, name) for name in files)]:
+                    os.chown(each, NOBODY, NOBODY)
+        yield path
 
 
 def path_of(store: str, name: str) -> str:
