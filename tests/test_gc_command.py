@@ -101,6 +101,17 @@ def test_gc_leaves_quarantine_unless_it_is_asked_to(store, gc):
     assert set() == removed(store, gc)
 
 
+def test_gc_prints_any_name_in_one_line(store, gc, monkeypatch):
+    for name in (b"line\nend", b"\x1b[2J", b"\xff", "\u202e".encode()):
+        with open(os.fsencode(store) + b"/quarantine/" + name, "wb"):
+            pass
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * DAY)
+    expected = ["\\x1b[2J", "\\xe2\\x80\\xae", "\\xff", "line\\x0aend"]
+    assert [f"{store}/quarantine/{name}" for name in expected] == gc(store, "--quarantine-older-than", "1d")
+    assert [] == os.listdir(f"{store}/quarantine")
+
+
 def test_gc_removes_old_quarantine_with_its_reasons(store, gc, monkeypatch):
     names = [
         f"{store}/quarantine/{'0' * 64}.01234567",

@@ -32,6 +32,9 @@ EXPECT_SECONDS = 1.0
 RECEIVE_BYTES = 1 << 16
 """Bytes of a response head that are received at once."""
 
+MAX_INTERIM_BYTES = 1 << 16
+"""Maximum size of the head of an interim response."""
+
 
 class ResponseArrived(Exception):
     """Raised while a body is sent: the response has begun, and no more of the body is needed."""
@@ -105,6 +108,11 @@ class ClientSocket:
         self._received += data
         return self._has_response()
 
+    def wait_for_response(self) -> None:
+        """Wait until a response has begun that is not an interim one, or the input ended."""
+        while not (self._has_response() or self.poll()):
+            self._wait(select.POLLIN, self._answer_seconds)
+
     def wait_longer(self) -> None:
         """Allow more time for the response to an upload."""
         self._answer_seconds = ANSWER_SECONDS
@@ -132,6 +140,9 @@ class ClientSocket:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """Do nothing: `http.client` calls it before it reads a response that ends with the connection."""
+
+    def disconnect(self) -> None:
         """Close the connection."""
         self._socket.close()
 
@@ -160,7 +171,7 @@ class ClientSocket:
         while self._received.startswith(b"HTTP/1.1 1"):
             end = self._received.find(b"\r\n\r\n")
             if end < 0:
-                return self._ended
+                return self._ended or len(self._received) > MAX_INTERIM_BYTES
             del self._received[: end + 4]
         return bool(self._received) or self._ended
 
@@ -185,6 +196,19 @@ class _Reader(io.BufferedReader):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # of bytes only
         return self.readinto1(buffer)
+
+
+def read_body(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """Return the body of a response, or its first bytes if it has more than `limit`.
+
+    ``read(limit)`` of a chunked body has no limit: a chunk may have a negative size.
+    """
+    if not response.chunked:
+        return response.read(limit)
+    data = bytearray()
+    while len(data) < limit and (found := response.read1(limit - len(data))):
+        data += found
+    return bytes(data)
 
 
 class Connection(http.client.HTTPConnection):
@@ -221,6 +245,8 @@ class Connection(http.client.HTTPConnection):
         self.endheaders()
         if body is not None and self.line is not None:
             self._send(body, self.line)
+        if self.line is not None:
+            self.line.wait_for_response()
         self._response = self.getresponse()
         if self._response.status < 300 and not self._body_sent:
             raise TransferError("the server has responded before it got all bytes")
@@ -240,6 +266,12 @@ class Connection(http.client.HTTPConnection):
         self._is_shut_down = True
         if self.line is not None:
             self.line.shut_down()
+
+    def disconnect(self) -> None:
+        """Close the connection, and the response."""
+        self.close()
+        if self.line is not None:
+            self.line.disconnect()
 
     def _send(self, body: Body, line: ClientSocket) -> None:
         """Send a body, unless a response comes before its end."""

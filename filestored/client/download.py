@@ -42,6 +42,7 @@ class _Download:
         self._hashers = [each.new() for each in self._algorithms]
         self._tag = f'"{file.hash}"'
         self._restarted = False
+        self._size: int | None = None
 
     def run(self) -> None:
         """Fetch what is missing, check all, and publish it."""
@@ -97,6 +98,7 @@ class _Download:
             self._output.restart()
             self._hashers = [each.new() for each in self._algorithms]
             self._transfer.restart()
+        self._size = size
         if size is not None:
             self._transfer.expect(size)
 
@@ -111,7 +113,7 @@ class _Download:
                 self._output.write(memoryview(buffer)[:size])
                 hashes.update(buffer, size)
                 self._transfer.advance(size)
-        if response.length:
+        if self._output.size < (self._size or 0):  # a range may be shorter than the one requested
             raise ConnectionLost(f"{self._server.address}: the connection ended before the file did")
 
 
@@ -119,6 +121,6 @@ def _read_into(response: http.client.HTTPResponse, buffer: bytearray) -> int:
     """Receive some bytes; return their number, 0 at the end."""
     if not response.chunked:
         return response.readinto(buffer)
-    data = response.read(len(buffer))  # readinto() needs all bytes of a chunk at once
+    data = response.read1(len(buffer))  # readinto() needs all bytes of a chunk at once
     buffer[: len(data)] = data
     return len(data)

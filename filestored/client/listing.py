@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 
+from filestored.client.address import parse_hash
 from filestored.client.errors import Refused, TransferError, printable
 from filestored.client.server import Server
 
@@ -41,6 +42,8 @@ def list_files(server: Server, path: str, after: str = "", limit: int | None = N
         yield from files
         if following is None:
             return
+        if following <= after:
+            raise TransferError("the list of the server does not ascend")
         after = following
         left = None if left is None else left - len(files)
 
@@ -59,10 +62,10 @@ def _page(data: bytes) -> tuple[list[ListedFile], str | None]:
     try:
         found = json.loads(data)
         files = [_file(each) for each in found["files"]]
-        following = found["next"]
-    except (ValueError, KeyError, TypeError):
+        following = None if found["next"] is None else parse_hash(str(found["next"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise TransferError("the server has sent no list of files") from None
-    return files, None if following is None else str(following)
+    return files, following
 
 
 def _file(found: dict[str, object]) -> ListedFile:

@@ -109,8 +109,7 @@ def _open_locked(path: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise FileError(f"{path} is not a regular file")
+            _check(path, found)
             if _is_same(path, found):
                 return descriptor
         except BlockingIOError:
@@ -120,6 +119,14 @@ def _open_locked(path: str) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # another process has just renamed it
+
+
+def _check(path: str, found: os.stat_result) -> None:
+    """Raise `FileError` for a part that another user can write to, or that has another name."""
+    if not stat.S_ISREG(found.st_mode):
+        raise FileError(f"{path} is not a regular file")
+    if found.st_size and (found.st_uid != os.geteuid() or found.st_nlink > 1):
+        raise FileError(f"{path} belongs to another user, or has another name; remove it")
 
 
 def _is_same(path: str, found: os.stat_result) -> bool:

@@ -12,12 +12,13 @@ from typing import Self, TypeVar
 
 from filestored import __version__
 from filestored.client.address import ServerAddress
-from filestored.client.connection import Body, Connection
+from filestored.client.connection import Body, Connection, read_body
 from filestored.client.errors import (
     ClientError,
     ConnectionLost,
     Refused,
     TemporaryError,
+    TransferError,
     Unavailable,
     printable,
 )
@@ -30,6 +31,9 @@ MAX_RETRY_AFTER = 10.0
 
 MAX_ERROR_BYTES = 4096
 """Maximum number of bytes of an error that are read."""
+
+MAX_ANSWER_BYTES = 4 << 20
+"""Maximum number of bytes of a response that is read at once; a page of a list has 150 KB."""
 
 NO_FIELDS: Mapping[str, str] = {}
 
@@ -83,9 +87,14 @@ class Server:
     def read(
         self, method: str, target: str, fields: Mapping[str, str] = NO_FIELDS, body: Body | None = None
     ) -> bytes:
-        """Send a request; return the body of the response. Raises what `request` raises."""
+        """Send a request; return the body. Raises what `request` raises, and `TransferError`."""
         with self.request(method, target, fields, body) as response, self.line_errors():
-            return response.read()
+            data = read_body(response, MAX_ANSWER_BYTES + 1)
+            if len(data) > MAX_ANSWER_BYTES:
+                raise TransferError(f"{self.address} has sent too long a response")
+            if response.length:
+                raise http.client.IncompleteRead(data)
+            return data
 
     @contextmanager
     def line_errors(self) -> Iterator[None]:
@@ -123,7 +132,7 @@ class Server:
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().disconnect()
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -139,7 +148,7 @@ class Server:
             if connection.is_finished():
                 self._idle.append(connection)
             else:
-                connection.close()
+                connection.disconnect()
 
     def _find_idle(self) -> Connection | None:
         with suppress(IndexError):
@@ -147,7 +156,7 @@ class Server:
                 connection = self._idle.pop()
                 if connection.is_usable():
                     return connection
-                connection.close()
+                connection.disconnect()
         return None
 
     def _fields(self, fields: Mapping[str, str], trusted: bool) -> dict[str, str]:
@@ -185,7 +194,7 @@ class Retries:
 
 def _refusal(response: http.client.HTTPResponse) -> Refused:
     """Return the error of a response: the line of filestored, or the phrase of the status."""
-    data = response.read(MAX_ERROR_BYTES)
+    data = read_body(response, MAX_ERROR_BYTES)
     is_text = (response.getheader("Content-Type") or "").startswith("text/plain")
     text = printable(data.decode("utf-8", "replace")) if is_text else ""
     if response.status < 400:

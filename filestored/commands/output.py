@@ -14,6 +14,15 @@ def print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
+def printable_path(path: str) -> str:
+    r"""Return a path in one line: control characters and undecodable bytes are escaped, as ``\x0a``."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in path)
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
 def print_json(document: object) -> None:
     """Write one JSON document to stdout, in one line."""
     print_line(json.dumps(document))

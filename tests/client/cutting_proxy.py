@@ -85,10 +85,11 @@ class CuttingProxy:
         if fault.reply:
             while b"\r\n\r\n" not in received and (data := client.recv(BLOCK_BYTES)):
                 received += data
-            client.sendall(fault.reply)
-            _shut_down(client, socket.SHUT_WR)
-            while client.recv(BLOCK_BYTES):
-                pass
+            with suppress(ConnectionError):  # a client may refuse the response
+                client.sendall(fault.reply)
+                _shut_down(client, socket.SHUT_WR)
+                while client.recv(BLOCK_BYTES):
+                    pass
             return
         backend = socket.create_connection(("127.0.0.1", self._backend), TIMEOUT_SECONDS)
         self._open.append(backend)

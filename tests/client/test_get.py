@@ -10,6 +10,7 @@ import requests
 
 from filestored.access.signed_links import sign
 from filestored.access.tokens import make_secret, sha256_of
+from filestored.client.output import PartFile
 from tests.client.cutting_proxy import CuttingProxy, Fault
 from tests.command_line import run_filestored
 from tests.daemon_process import TIMEOUT
@@ -164,6 +165,16 @@ def test_chunked_response_of_a_proxy_is_read(server, run):
     assert data == content("copy")
 
 
+@pytest.mark.parametrize("fields", [b"", b"Connection: close\r\nContent-Length: %d\r\n" % (2 * MIB)])
+def test_response_that_ends_with_the_connection_is_read(server, run, fields):
+    data = os.urandom(2 * MIB)
+    response = b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (fields, data)
+    with CuttingProxy(server.port, Fault(reply=response)) as proxy:
+        status = run("get", hashlib.sha256(data).hexdigest(), "-o", "copy", "--server", proxy.url)
+        assert ((0, "", ""), 1) == (status, len(proxy.received))
+    assert data == content("copy")
+
+
 def test_missing_file_is_one_line_and_leaves_nothing(server, run):
     expected = f"filestored: {'0' * 64}: 404 No file with this hash is stored.\n"
     assert (1, "", expected) == run("get", "0" * 64)
@@ -192,6 +203,63 @@ def test_part_that_is_no_file_is_refused(server, run, large, case):
     status, out, err = run("get", large[0], "-o", "copy")
     assert (1, "", 1) == (status, out, err.count("\n"))
     assert reason in err
+
+
+def test_part_that_is_another_file_too_is_refused_and_kept(server, run, large):
+    _write("mine", b"precious")
+    os.link("mine", "copy.part")
+    status, out, err = run("get", large[0], "-o", "copy")
+    assert (1, "", 1) == (status, out, err.count("\n"))
+    assert "copy.part belongs to another user, or has another name; remove it" in err
+    assert b"precious" == content("mine")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file to another user")
+def test_part_of_another_user_is_refused(server, run, large):
+    _write("copy.part", large[1][:1000])
+    os.chown("copy.part", 1, 1)
+    status, out, err = run("get", large[0], "-o", "copy")
+    assert (1, "", 1) == (status, out, err.count("\n"))
+    assert "copy.part belongs to another user" in err
+
+
+# --- hostile servers ----------------------------------------------------------------------------------------
+
+
+def test_interim_responses_are_skipped(server, run):
+    digest = hashlib.sha256(b"right").hexdigest()
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 3
+    with CuttingProxy(server.port, Fault(reply=early + reply(b"right").reply)) as proxy:
+        assert (0, "", "") == run("get", digest, "-o", "copy", "--server", proxy.url)
+    assert b"right" == content("copy")
+
+
+def test_endless_interim_response_is_one_line(server, run):
+    endless = Fault(reply=b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * (4 * MIB))
+    with CuttingProxy(server.port, *[endless] * 9) as proxy:
+        status, out, err = run("get", "0" * 64, "-o", "copy", "--server", proxy.url)
+    assert (1, "", 1, []) == (status, out, err.count("\n"), os.listdir())
+
+
+def test_range_that_is_shorter_than_the_rest_is_continued(server, run):
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\nContent-Range: bytes %d-%d/5\r\n\r\n"
+    parts = [Fault(reply=head % (2, 0, 1) + b"ri"), Fault(reply=head % (3, 2, 4) + b"ght")]
+    digest = hashlib.sha256(b"right").hexdigest()
+    with CuttingProxy(server.port, *parts) as proxy:
+        assert (0, "", "") == run("get", digest, "-o", "copy", "--server", proxy.url)
+    assert "Range: bytes=2-" in proxy.heads[1]
+    assert b"right" == content("copy")
+
+
+def test_chunk_of_negative_size_is_not_read_into_memory(server, run, monkeypatch):
+    sizes = []
+    write = PartFile.write
+    monkeypatch.setattr(PartFile, "write", lambda part, data: (sizes.append(len(data)), write(part, data)))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    with CuttingProxy(server.port, *[Fault(reply=head + bytes(8 * MIB))] * 9) as proxy:
+        status, out, err = run("get", "0" * 64, "-o", "copy", "--server", proxy.url)
+    assert (1, "", 1) == (status, out, err.count("\n"))
+    assert max(sizes) <= MIB
 
 
 # --- links and servers --------------------------------------------------------------------------------------

@@ -65,11 +65,43 @@ def test_server_without_lists_is_one_line(server, run):
     assert (1, "", f"filestored: 404 {complaint} (right list).\n") == run("ls")
 
 
-@pytest.mark.parametrize("data", [b"no list", b"[]", b'{"files": [{}], "next": null}', b'{"files": 1}'])
+NO_LISTS = [
+    b"no list",
+    b"[]",
+    b'{"files": [{}], "next": null}',
+    b'{"files": 1}',
+    b'{"files": [], "next": "\\ud800"}',
+    b"[" * 200_000,
+]
+
+
+@pytest.mark.parametrize("data", NO_LISTS)
 def test_other_response_is_one_line(open_daemon, run, data):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
     with CuttingProxy(open_daemon.port, Fault(reply=head + data)) as proxy:
         expected = (1, "", "filestored: the server has sent no list of files\n")
+        assert expected == run("ls", "--server", proxy.url)
+
+
+@pytest.mark.timeout(20)
+def test_list_that_does_not_ascend_is_one_line(open_daemon, run):
+    data = b'{"files": [], "next": "%b"}' % (b"0" * 64)
+    page = Fault(reply=b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
+    with CuttingProxy(open_daemon.port, page, page, page) as proxy:
+        expected = (1, "", "filestored: the list of the server does not ascend\n")
+        assert expected == run("ls", "--server", proxy.url)
+        assert 2 == len(proxy.received)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS_HEADS = [b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"fffffffffff\r\n", CHUNKED + b"-1\r\n"]
+
+
+@pytest.mark.parametrize("head", ENDLESS_HEADS)
+def test_endless_response_is_one_line(open_daemon, run, head):
+    endless = Fault(reply=head + b"[" * (16 << 20))
+    with CuttingProxy(open_daemon.port, endless) as proxy:
+        expected = (1, "", f"filestored: {proxy.url} has sent too long a response\n")
         assert expected == run("ls", "--server", proxy.url)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from filestored.access import access_file
 from filestored.commands.arguments import add_command, checked
-from filestored.commands.output import DONE, FAILED, print_error, print_line
+from filestored.commands.output import DONE, FAILED, print_error, print_line, printable_path
 from filestored.commands.store.opening import OWNER, add_store, bucket_names, open_store, opened_bucket
 from filestored.commands.store.rm import reason
 from filestored.errors import EngineUnavailable
@@ -60,7 +60,7 @@ class _Collector:
             if each.modified < before and (self._dry_run or self._remove(place, leftovers, each)):
                 self.files += 1
                 self.bytes += each.size
-                print_line(f"{place}/{each.path}")
+                print_line(printable_path(f"{place}/{each.path}"))
 
     def _remove(self, place: str, leftovers: Leftovers, each: Leftover) -> bool:
         try:
@@ -70,7 +70,7 @@ class _Collector:
             raise
         except OSError as error:
             self.failed = True
-            print_error(f"{place}/{each.path} cannot be removed: {reason(error)}")
+            print_error(f"{printable_path(f'{place}/{each.path}')} cannot be removed: {reason(error)}")
             return False
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from filestored.access.values import DEFAULT_BUCKET
 from filestored.commands.arguments import add_command, add_json, format_time
-from filestored.commands.output import DONE, FAILED, print_error, print_json, print_line
+from filestored.commands.output import DONE, FAILED, print_error, print_json, print_line, printable_path
 from filestored.commands.store.opening import (
     OWNER,
     add_bucket,
@@ -135,7 +135,7 @@ def _print_fields(fields: dict[str, Any]) -> None:
         for name in ("hash", "bucket", "size", "modified", "path"):
             print_line(f"{name}: {fields[name]}")
     for path in fields["quarantine"]:
-        print_line(f"in quarantine: {path}")
+        print_line(f"in quarantine: {printable_path(path)}")
 
 
 def _describe(bucket: OpenedBucket, digest: Digest) -> StoredFileInfo | None:

@@ -100,7 +100,7 @@ def parse(text: bytes) -> StoreFormat:
         record = json.loads(text)
         number, hash_name, identity = record["format"], record["hash"], record["id"]
         aliases, moving_to = record.get("aliases", []), record.get("moving_to")
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise _unreadable() from None
     if number not in VERSIONS:
         raise UnusableStore(

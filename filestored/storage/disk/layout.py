@@ -12,6 +12,7 @@ privileges change between these, and only the lock of `locks` keeps ``FORMAT`` f
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -41,6 +42,8 @@ Lookup = Callable[[str], Algorithm]
 
 BUCKETS = "buckets"
 """Directory of the buckets besides the default one, which is the store itself."""
+
+_BUCKET_NAME = re.compile("[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 _PROBE = ".probe-"
 
@@ -103,11 +106,16 @@ def prepare_bucket(store: str, name: str, own: Algorithm, *, create: bool) -> tu
     return path, prepare(path, None if exists else own.name, report=_ignore)
 
 
+def is_bucket_name(name: str) -> bool:
+    """Return whether a bucket may have this name; other entries of `BUCKETS` are none."""
+    return _BUCKET_NAME.fullmatch(name) is not None
+
+
 def bucket_names(store: str) -> list[str]:
-    """Return the directories in ``buckets/`` that are stores, in ascending order. Raises `OSError`."""
+    """Return the buckets in ``buckets/`` that are stores, in ascending order. Raises `OSError`."""
     found = []
     with suppress(FileNotFoundError), os.scandir(os.path.join(store, BUCKETS)) as entries:
-        found = [each for each in entries if each.is_dir(follow_symlinks=False)]
+        found = [each for each in entries if is_bucket_name(each.name) and each.is_dir(follow_symlinks=False)]
     return sorted(each.name for each in found if has_format(each.path))
 
 

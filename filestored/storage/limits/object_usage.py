@@ -67,7 +67,7 @@ def parse(text: bytes) -> UsageRecord | None:
         return UsageRecord(
             Usage(int(fields["files"]), int(fields["bytes"])), tuple(map(str, fields["marks"]))
         )
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from filestored.digest import Algorithm, algorithm
 from filestored.errors import EngineError, NotFound, UnknownAlgorithm, UnusableStore
 from filestored.storage.disk.format_file import StoreFormat, parse
-from filestored.storage.disk.layout import BUCKETS, check_algorithm
+from filestored.storage.disk.layout import BUCKETS, check_algorithm, is_bucket_name
 from filestored.storage.object_store.client import FORMAT, ObjectStoreClient
 from filestored.storage.object_store.connection import NO_ANSWER
 
@@ -75,7 +75,7 @@ def bucket_client(store: ObjectStoreClient, name: str) -> ObjectStoreClient:
 
 def bucket_names(store: ObjectStoreClient) -> list[str]:
     """Return the prefixes in ``buckets/`` that are stores, in ascending order. Raises `EngineError`."""
-    names = store.entries(BUCKETS)
+    names = filter(is_bucket_name, store.entries(BUCKETS))
     return [name for name in names if bucket_client(store, name).read_format() is not None]
 
 

@@ -8,7 +8,7 @@ a read-only store can be verified, too. Its state is not recorded then, and corr
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from filestored.digest import Algorithm
 from filestored.errors import VerificationRunning
@@ -17,7 +17,7 @@ from filestored.storage.disk.directory import StoreRoot, error_context, opened
 from filestored.storage.disk.layout import BUCKETS, bucket_names, check_algorithm, has_format
 from filestored.storage.disk.locks import lock_shared
 from filestored.storage.disk.shards import Shards
-from filestored.storage.disk.syscalls import FILE_FLAGS, Syscalls, closed_after
+from filestored.storage.disk.syscalls import CREATE_FLAGS, FILE_FLAGS, Syscalls, closed_after
 from filestored.storage.verification.content import Naming
 from filestored.storage.verification.disk_files import DiskFiles
 from filestored.storage.verification.state import State, parse
@@ -27,7 +27,6 @@ STATE = ".verification"
 
 _NEXT = ".verification-next"
 _MAX_BYTES = 64 * 1024 * 1024
-_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DiskPlace:
@@ -108,8 +107,10 @@ class DiskState:
             return parse(file.read(_MAX_BYTES))
 
     def save(self, state: State) -> None:
-        """See `RecordedState`; the file is replaced as a whole."""
-        descriptor = self._calls.open(_NEXT, _NEW_FLAGS, 0o600, dir_fd=self._root)
+        """See `RecordedState`; the file is replaced as a whole, by a new one that no other name leads to."""
+        with suppress(FileNotFoundError):  # left by a crash
+            self._calls.unlink(_NEXT, dir_fd=self._root)
+        descriptor = self._calls.open(_NEXT, CREATE_FLAGS, 0o600, dir_fd=self._root)
         with open(descriptor, "wb") as file:
             file.write(state.to_json())
             file.flush()

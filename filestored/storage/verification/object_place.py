@@ -156,5 +156,5 @@ def service_time(client: ObjectStoreClient) -> datetime:
 def _holder(text: bytes) -> str:
     try:
         return str(json.loads(text).get("holder", ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

@@ -4,15 +4,20 @@ A pass with a minimum age of files has a position of its own, and does not count
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
+
+from filestored.storage.disk.layout import is_bucket_name
 
 MAX_NAMED_FILES = 1000
 """Maximum number of corrupt, and of unreadable files that the state names; more are counted."""
 
 VERSION = 1
 _FULL = "all"
+_MAX_TIME = 1e11  # the year 5138
+_NAME = re.compile(r"[0-9a-f]*", re.ASCII)
 
 
 class Position(NamedTuple):
@@ -109,7 +114,7 @@ def parse(text: bytes) -> State:
         unfinished = {str(key): _pass(each) for key, each in fields["unfinished"].items()}
         last = fields["last"]
         return State(unfinished, None if last is None else _pass(last))
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return State()
 
 
@@ -118,11 +123,35 @@ def _key(older_than: float | None) -> str:
 
 
 def _pass(fields: Mapping[str, Any]) -> Pass:
+    older_than, finished = fields["older_than"], fields["finished"]
     return Pass(
-        **{
-            **fields,
-            "position": Position(*fields["position"]),
-            "corrupt": Findings(**fields["corrupt"]),
-            "unreadable": Findings(**fields["unreadable"]),
-        }
+        _time(fields["started"]),
+        None if older_than is None else _time(older_than),
+        _position(*fields["position"]),
+        int(fields["files"]),
+        int(fields["bytes"]),
+        None if finished is None else _time(finished),
+        _findings(**fields["corrupt"]),
+        _findings(**fields["unreadable"]),
     )
+
+
+def _time(seconds: float) -> float:
+    """Return a time, or a duration. Raises `ValueError` or `TypeError`."""
+    if not 0 <= seconds <= _MAX_TIME:
+        raise ValueError(f"{seconds!r} is no time")
+    return float(seconds)
+
+
+def _position(bucket: str, name: str) -> Position:
+    if not (_NAME.fullmatch(name) and (not bucket or is_bucket_name(bucket))):
+        raise ValueError("no name of a bucket and a file")
+    return Position(bucket, name)
+
+
+def _findings(count: int, reasons: Mapping[str, str]) -> Findings:
+    return Findings(int(count), {_printable(name): _printable(each) for name, each in reasons.items()})
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)

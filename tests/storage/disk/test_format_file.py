@@ -44,6 +44,8 @@ def test_missing_format_is_none(root):
         b"[]",
         b'"text"',
         b"{",
+        b"[" * 200_000,
+        b'{"format": [], "hash": "md5", "id": "x"}',
         b'{"format": 1, "hash": "md5"}',
         b'{"format": 3, "hash": "md5", "id": "x"}',
         b'{"format": 1, "hash": 5, "id": "x"}',

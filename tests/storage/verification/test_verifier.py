@@ -1,7 +1,9 @@
 """Passes over a store: what is found, moved, left alone; stops and continuations; faults of the disk."""
 
 import errno
+import json
 import os
+import shutil
 import time
 
 import pytest
@@ -360,6 +362,74 @@ def test_damaged_state_begins_a_new_pass(on_disk, place):
         with open(f"{place}/{STATE}", "w") as file:
             file.write(text)
         assert 2 == verify(on_disk.place).files
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files", "x"),
+        ("bytes", []),
+        ("started", float("nan")),
+        ("started", "now"),
+        ("finished", float("inf")),
+        ("older_than", -1),
+        ("position", [5, None]),
+        ("position", ["../x", ""]),
+        ("position", ["", "zz"]),
+        ("corrupt", {"count": 1, "reasons": [["x"]]}),
+        ("unreadable", {"count": None, "reasons": {}}),
+    ],
+)
+def test_state_with_a_damaged_field_begins_a_new_pass(on_disk, place, field, value):
+    on_disk.fill(2)
+    verify(on_disk.place)
+    with open(f"{place}/{STATE}") as file:
+        last = json.load(file)["last"]
+    with open(f"{place}/{STATE}", "w") as file:
+        json.dump({"version": 1, "unfinished": {"all": last | {field: value}}, "last": None}, file)
+    assert state.State() == recorded_state(on_disk.place)
+    assert 2 == verify(on_disk.place).files
+
+
+def test_deeply_nested_state_begins_a_new_pass(on_disk, place):
+    on_disk.fill(2)
+    with open(f"{place}/{STATE}", "w") as file:
+        file.write("[" * 200_000)
+    assert 2 == verify(on_disk.place).files
+
+
+def test_control_characters_of_a_recorded_name_are_replaced(on_disk, place):
+    on_disk.fill(1)
+    on_disk.flip(0)
+    verify(on_disk.place)
+    with open(f"{place}/{STATE}") as file:
+        found = json.load(file)
+    found["last"]["corrupt"]["reasons"] = {"\x1b[2J\n\ud800": "a\nb"}
+    with open(f"{place}/{STATE}", "w") as file:
+        json.dump(found, file)
+    assert {"?[2J??": "a?b"} == recorded_state(on_disk.place).last.corrupt.reasons
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("planted", ["stored file", "pipe", "symlink"])
+def test_planted_file_with_the_temporary_name_of_the_state_is_replaced(on_disk, place, planted):
+    digest = on_disk.fill(1)[0]
+    path, next_state = f"{place}/{digest.shard}/{digest.hex}", f"{place}/{STATE}-next"
+    if planted == "pipe":
+        os.mkfifo(next_state)
+    else:
+        (os.link if planted == "stored file" else os.symlink)(path, next_state)
+    assert verify(on_disk.place).is_faultless
+    assert content(0) == read(on_disk.backend, digest)
+
+
+def test_directory_that_is_no_bucket_is_not_verified(on_disk, place):
+    on_disk.fill(1)
+    for name in ("Upper", "line\nend", "-dash"):
+        os.makedirs(f"{place}/buckets/{name}")
+        shutil.copy(f"{place}/FORMAT", f"{place}/buckets/{name}")
+    assert [""] == list(on_disk.place.buckets())
+    assert verify(on_disk.place).is_faultless
 
 
 def test_deleted_file_is_not_found_by_the_backend_after_its_move(on_disk):
