@@ -176,6 +176,13 @@ def test_invalid_arguments_are_refused(words, complaint, capsys):
     assert (2, True) == (ended.value.code, complaint in capsys.readouterr().err)
 
 
+def test_missing_package_for_object_stores_is_one_line():
+    code = "import sys; sys.modules['obstore'] = None; from filestored.cli import main; sys.exit(main())"
+    done = run_filestored("verify", "s3://bucket/prefix", program=("-c", code))
+    expected = "filestored: object stores need the package obstore: in the checkout run pip install '.[s3]'\n"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
+
+
 # --- interruptions ------------------------------------------------------------------------------------------
 
 
