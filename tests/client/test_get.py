@@ -10,6 +10,7 @@ import requests
 
 from filestored.access.signed_links import sign
 from filestored.access.tokens import make_secret, sha256_of
+from filestored.client.connection import MAX_INTERIM_BYTES, RECEIVE_BYTES, ClientSocket
 from filestored.client.output import PartFile
 from tests.client.cutting_proxy import CuttingProxy, Fault
 from tests.command_line import run_filestored
@@ -234,11 +235,15 @@ def test_interim_responses_are_skipped(server, run):
     assert b"right" == content("copy")
 
 
-def test_endless_interim_response_is_one_line(server, run):
+def test_endless_interim_response_is_not_read_into_memory(server, run, monkeypatch):
+    sizes = []
+    poll = ClientSocket.poll
+    monkeypatch.setattr(ClientSocket, "poll", lambda line: (poll(line), sizes.append(len(line._received)))[0])
     endless = Fault(reply=b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * (4 * MIB))
     with CuttingProxy(server.port, *[endless] * 9) as proxy:
         status, out, err = run("get", "0" * 64, "-o", "copy", "--server", proxy.url)
     assert (1, "", 1, []) == (status, out, err.count("\n"), os.listdir())
+    assert MAX_INTERIM_BYTES < max(sizes) <= MAX_INTERIM_BYTES + RECEIVE_BYTES
 
 
 def test_range_that_is_shorter_than_the_rest_is_continued(server, run):
