@@ -2,12 +2,13 @@
 
 from contextlib import suppress
 
+from filestored.daemon.startup.engine_check import connect
 from filestored.errors import FilestoredError
 from filestored.images.blob_ids import BlobCheck, find_algorithm
 from filestored.images.directory import FORMAT_NAME, blobs_path
 from filestored.settings import ENGINE_TIMEOUT_SECONDS
 from filestored.storage.disk.directory import inspect
-from filestored.storage.object_store.url import is_url, parse_url
+from filestored.storage.object_store.url import is_url
 from filestored.storage.verification.content import Naming
 from filestored.storage.verification.disk_place import DiskPlace
 from filestored.storage.verification.interfaces import Place
@@ -30,12 +31,11 @@ def open_place(store: str, timeout: float = ENGINE_TIMEOUT_SECONDS) -> Place:
 
 
 def _open_object_place(url: str, timeout: float) -> Place:
+    client = connect(url, timeout)
     from filestored.images.bucket import BLOBS
     from filestored.storage.disk.format_file import parse
-    from filestored.storage.object_store.client import ObjectStoreClient
     from filestored.storage.verification.object_place import ObjectPlace
 
-    client = ObjectStoreClient(parse_url(url), timeout)
     text = client.read_format()
     if text is not None and parse(text).hash == FORMAT_NAME:
         return ObjectPlace(client.below(BLOBS), _IMAGES)
