@@ -15,7 +15,7 @@ from filestored import __version__
 from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens, verify
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
 from filestored.commands.store import gc, ls, rm, stat
-from filestored.daemon.startup_errors import one_line
+from filestored.daemon.startup_errors import describe
 from filestored.errors import FilestoredError
 
 DESCRIPTION = """\
@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        print_error(one_line(getattr(error, "reason", "") or error))
+        print_error(describe(getattr(error, "reason", "") or error))
         return FAILED
     except KeyboardInterrupt:
         print_error("interrupted; run the same command again to continue")
