@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 
-from filestored.client.errors import TransferError, printable
+from filestored.client.errors import Refused, TransferError, printable
 from filestored.client.server import Server
 
 PAGE_FILES = 1000
@@ -34,12 +34,21 @@ def list_files(server: Server, path: str, after: str = "", limit: int | None = N
         size = PAGE_FILES if left is None else min(left, PAGE_FILES)
         query = f"limit={size}" + (f"&after={quote(after)}" if after else "")
         target = f"{path}/files/?{query}"
-        files, following = _page(server.repeated(lambda: server.read("GET", target)))  # noqa: B023  # called at once
+        files, following = _page(_read(server, target))
         yield from files
         if following is None:
             return
         after = following
         left = None if left is None else left - len(files)
+
+
+def _read(server: Server, target: str) -> bytes:
+    try:
+        return server.repeated(lambda: server.read("GET", target))
+    except Refused as error:
+        if error.status != 404:
+            raise
+        raise Refused(404, f"{error} A daemon lists files with --access or --open only.") from None
 
 
 def _page(data: bytes) -> tuple[list[ListedFile], str | None]:
