@@ -317,3 +317,13 @@ def test_object_store_is_verified_beside_daemons_by_one_process_at_a_time(start_
         assert names[7] == session.post(daemon.url, data=contents[7], timeout=TIMEOUT).text
         assert contents[7] == session.get(address, timeout=TIMEOUT).content
     assert 2 == sum(name.startswith("quarantine/") for name in prefix.names())
+
+
+def test_verify_without_the_package_of_object_stores_names_the_extra(tmp_path):
+    (tmp_path / "obstore").mkdir()
+    (tmp_path / "obstore" / "__init__.py").write_text('raise ModuleNotFoundError("gone", name="obstore")\n')
+    done = run_filestored(
+        "verify", "s3://bucket/store", environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    )
+    expected = "filestored: object stores need the package obstore: in the checkout run pip install '.[s3]'\n"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
