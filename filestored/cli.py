@@ -15,7 +15,7 @@ from importlib import import_module
 from filestored import __version__
 from filestored.commands import serve
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
-from filestored.daemon.startup_errors import one_line
+from filestored.daemon.startup_errors import describe
 from filestored.errors import FilestoredError
 
 COMMANDS = {
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        print_error(one_line(getattr(error, "reason", "") or error))
+        print_error(describe(getattr(error, "reason", "") or error))
         return FAILED
     except KeyboardInterrupt:
         print_error("interrupted; run the same command again to continue")
