@@ -60,7 +60,7 @@ def test_help_is_that_of_the_daemon():
 
 
 def test_help_of_the_daemon_has_no_gaps_within_its_sentences():
-    lines = run_filestored("serve", "--help").stdout.splitlines()
+    lines = run_filestored("serve", "--help", environment={"COLUMNS": "110"}).stdout.splitlines()
     assert [] == [line for line in lines if re.search(r"[a-z,;:.\]]  +[A-Za-z\[]", line[26:])]
 
 
