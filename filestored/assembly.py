@@ -112,7 +112,7 @@ def _make_monitor(
     if not settings.metrics:
         return None
     if find_spec("prometheus_client") is None:
-        raise ValueError("--metrics needs prometheus-client: in the checkout, pip install '.[metrics]'")
+        raise ValueError("--metrics needs prometheus-client: in the checkout run pip install '.[metrics]'")
     from filestored.daemon.monitoring.monitor import make_monitor
 
     return make_monitor(reactor, settings, None if verification is None else verification.status)

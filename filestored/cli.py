@@ -9,14 +9,31 @@ Rejected: a subcommand of twistd, which would start a reactor, a log and a pidfi
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 
 from filestored import __version__
-from filestored.commands import accounts, buckets, get, links, migration, put, serve, tokens, verify
+from filestored.commands import serve
 from filestored.commands.output import FAILED, INTERRUPTED, WRONG_ARGUMENTS, print_error
-from filestored.commands.store import gc, ls, rm, stat
-from filestored.daemon.startup_errors import one_line
+from filestored.daemon.startup_errors import describe
 from filestored.errors import FilestoredError
+
+COMMANDS = {
+    "serve": "serve",
+    "put": "put",
+    "get": "get",
+    "link": "links",
+    "ls": "store.ls",
+    "stat": "store.stat",
+    "rm": "store.rm",
+    "gc": "store.gc",
+    "verify": "verify",
+    "migrate": "migration",
+    "account": "accounts",
+    "token": "tokens",
+    "bucket": "buckets",
+}
+"""Modules of `commands/` by command. A command imports its own only, which halves the time of its start."""
 
 DESCRIPTION = """\
 Start the daemon on http://localhost:9000, with its files in ./store:
@@ -33,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     if words[:1] == [serve.NAME]:
         serve.serve(words[1:])
-    parser = _parser()
+    parser = _parser(words[:1] if words and words[0] in COMMANDS else COMMANDS)
     if not words:
         parser.print_help(sys.stderr)
         return WRONG_ARGUMENTS
@@ -41,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.command(arguments)
     except (FilestoredError, OSError) as error:
-        print_error(one_line(getattr(error, "reason", "") or error))
+        print_error(describe(getattr(error, "reason", "") or error))
         return FAILED
     except KeyboardInterrupt:
         print_error("interrupted; run the same command again to continue")
@@ -49,14 +66,15 @@ def main(words: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> ArgumentParser:
+def _parser(names: Iterable[str]) -> ArgumentParser:
+    """Return the parser of these commands."""
     parser = ArgumentParser(
         prog="filestored", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"filestored {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, put, get, links, ls, stat, rm, gc, verify, migration, accounts, tokens, buckets):
-        module.add_parser(commands)
+    for name in names:
+        import_module(f"filestored.commands.{COMMANDS[name]}").add_parser(commands)
     return parser
 
 

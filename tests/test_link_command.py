@@ -92,7 +92,7 @@ def test_wrong_secret_is_one_line_without_it(environment, case):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([HASH, "--expires", "7d"], "required: --server"),
+        ([HASH, "--expires", "7d"], "name a server with --server URL, or in FILESTORED_SERVER"),
         ([HASH, "--server", "https://a"], "required: --expires"),
         (
             ["x" * 32, "--expires", "7d", "--server", "https://a"],

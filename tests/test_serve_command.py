@@ -1,6 +1,7 @@
 """``filestored serve``, and ``filestored`` without a command."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,6 +57,11 @@ def test_used_port_is_reported_with_status_1(tmp_path):
 
 def test_help_is_that_of_the_daemon():
     assert "--log-rotation" in run_filestored("serve", "--help").stdout
+
+
+def test_help_of_the_daemon_has_no_gaps_within_its_sentences():
+    lines = run_filestored("serve", "--help", environment={"COLUMNS": "110"}).stdout.splitlines()
+    assert [] == [line for line in lines if re.search(r"[a-z,;:.\]]  +[A-Za-z\[]", line[26:])]
 
 
 @pytest.mark.parametrize("module", ["filestored", "filestored.cli"])

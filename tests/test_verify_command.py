@@ -91,7 +91,8 @@ def test_100_flipped_files_of_2000_are_named_moved_and_healed_by_uploads(start_d
         for number, data in contents.items():
             assert names[number] == session.post(daemon.url, data=data, timeout=TIMEOUT).text
             assert data == session.get(f"{daemon.url}files/{names[number]}", timeout=TIMEOUT).content
-    assert (0, "") == (run_filestored("verify", store).returncode, "")
+    again = run_filestored("verify", store)
+    assert (0, "") == (again.returncode, again.stderr)
 
 
 def _size(names):
@@ -173,6 +174,13 @@ def test_invalid_arguments_are_refused(words, complaint, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["verify", *words])
     assert (2, True) == (ended.value.code, complaint in capsys.readouterr().err)
+
+
+def test_missing_package_for_object_stores_is_one_line():
+    code = "import sys; sys.modules['obstore'] = None; from filestored.cli import main; sys.exit(main())"
+    done = run_filestored("verify", "s3://bucket/prefix", program=("-c", code))
+    expected = "filestored: object stores need the package obstore: in the checkout run pip install '.[s3]'\n"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)
 
 
 # --- interruptions ------------------------------------------------------------------------------------------
@@ -309,3 +317,13 @@ def test_object_store_is_verified_beside_daemons_by_one_process_at_a_time(start_
         assert names[7] == session.post(daemon.url, data=contents[7], timeout=TIMEOUT).text
         assert contents[7] == session.get(address, timeout=TIMEOUT).content
     assert 2 == sum(name.startswith("quarantine/") for name in prefix.names())
+
+
+def test_verify_without_the_package_of_object_stores_names_the_extra(tmp_path):
+    (tmp_path / "obstore").mkdir()
+    (tmp_path / "obstore" / "__init__.py").write_text('raise ModuleNotFoundError("gone", name="obstore")\n')
+    done = run_filestored(
+        "verify", "s3://bucket/store", environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    )
+    expected = "filestored: object stores need the package obstore: in the checkout run pip install '.[s3]'\n"
+    assert (1, "", expected) == (done.returncode, done.stdout, done.stderr)

@@ -12,7 +12,7 @@ from filestored.client.server import Server
 PAGE_FILES = 1000
 """Files of a page."""
 
-HINT = "There is no such bucket, or the token may not list its files (right list)."
+HINT = "Lists need the right list in an existing bucket, by --access, or a daemon with --open."
 """Reasons of a 404: it is also the response without the right."""
 
 

@@ -4,7 +4,6 @@ The secret comes from the environment, because each user of a machine can read t
 """
 
 import math
-import os
 from argparse import Namespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from filestored.access.signed_links import sign
 from filestored.client.address import parse_hash
 from filestored.commands.arguments import add_bucket, add_command, add_expires, bucket_path, checked
 from filestored.commands.output import DONE, FAILED, print_error, print_line
-from filestored.commands.server_arguments import SECRET_VARIABLE, SERVER_VARIABLE, read_secret
+from filestored.commands.server_arguments import SECRET_VARIABLE, add_server_address, read_secret
 
 
 def add_parser(commands: Any) -> None:
@@ -29,15 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("hash", metavar="HASH", type=checked(parse_hash), help="hash of the file")
     add_bucket(parser, "its bucket")
     add_expires(parser, required=True)
-    server = os.environ.get(SERVER_VARIABLE)
-    parser.add_argument(
-        "--server",
-        metavar="URL",
-        default=server,
-        required=not server,
-        type=checked(parse_server),
-        help=f"address of the server, without a path [default: {SERVER_VARIABLE}]",
-    )
+    add_server_address(parser, parse_server, "address of the server, without a path", required=True)
     parser.set_defaults(command=_link)
 
 

@@ -6,6 +6,7 @@ The secret comes from the environment, because each user of a machine can read t
 import os
 import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 
 from filestored.access.tokens import has_checksum
 from filestored.client.address import ServerAddress, parse_server
@@ -31,19 +32,31 @@ EPILOG = (
 
 def add_server(parser: ArgumentParser, *, required: bool = True) -> None:
     """Add the options ``--server`` and ``--cacert``."""
-    default = os.environ.get(SERVER_VARIABLE) or None  # argparse parses this text, too
-    parser.add_argument(
-        "--server",
-        metavar="URL",
-        default=default,
-        required=required and default is None,
-        type=checked(parse_server),
-        help=f"http://, https:// or unix:/path/of/socket [default: {SERVER_VARIABLE}]",
-    )
+    add_server_address(parser, parse_server, "http://, https:// or unix:/path/of/socket", required=required)
     parser.add_argument(
         "--cacert",
         metavar="FILE",
         help="certificates of authorities, in place of the system's",
+    )
+
+
+def add_server_address(
+    parser: ArgumentParser, parse: Callable[[str], object], text: str, *, required: bool
+) -> None:
+    """Add the option ``--server``, with a parser of its value and the beginning of its help."""
+
+    def parse_address(address: str) -> object:
+        if not address:
+            raise ValueError(f"name a server with --server URL, or in {SERVER_VARIABLE}")
+        return parse(address)
+
+    missing = "" if required else None  # argparse parses a default that is a text
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default=os.environ.get(SERVER_VARIABLE) or missing,
+        type=checked(parse_address),
+        help=f"{text} [default: {SERVER_VARIABLE}]",
     )
 
 

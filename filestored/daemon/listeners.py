@@ -222,7 +222,7 @@ def _parse_error(text: str, error: Exception) -> str:
             "no such socket was passed to this process (LISTEN_PID, LISTEN_FDS); start it by its socket unit"
         )
     if "OpenSSL" in str(error) and isinstance(error, ImportError):
-        return "this endpoint needs pyOpenSSL: in the checkout, pip install '.[tls]'"
+        return "this endpoint needs pyOpenSSL: in the checkout run pip install '.[tls]'"
     if "nknown endpoint type" in str(error):
         return f"this is no endpoint; {EXAMPLES}"
     if text.startswith("ssl:") and not isinstance(error, ValueError):

@@ -192,6 +192,7 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        self.docs = {name: " ".join((text or "").split()) for name, text in self.docs.items()}
         self._endpoints: list[str] = []
         self._hosts: list[str] = []
         self._trusted_proxies: list[str] = []

@@ -109,3 +109,19 @@ def test_neither_store_nor_server_is_status_2(run):
     expected = "filestored: name a STORE, or a server by --server URL or FILESTORED_SERVER\n"
     assert (2, "", expected) == run("ls")
     assert [] == os.listdir()
+
+
+def test_server_without_lists_is_one_line_that_names_the_options(client_daemon, run):
+    status, out, err = run("ls", "--server", client_daemon.url)
+    expected = (
+        "filestored: 404 There is nothing at this address. "
+        "Lists need the right list in an existing bucket, by --access, or a daemon with --open.\n"
+    )
+    assert (1, "", expected) == (status, out, err)
+
+
+@pytest.mark.parametrize("words", [("put", "file"), ("link", "0" * 64, "--expires", "7d")])
+def test_missing_server_is_an_error_that_names_the_option_and_the_variable(run, capfd, words):
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert "name a server with --server URL, or in FILESTORED_SERVER" in capfd.readouterr().err

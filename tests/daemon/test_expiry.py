@@ -50,6 +50,6 @@ def test_file_is_kept_while_it_is_uploaded_again_and_deleted_afterwards(start_da
         assert DOWNLOADED == received + download.raw.read()
     until(lambda: 404 == status(kept), "the other file has expired, too")
     assert 200 == status(other)
-    until(lambda: "1 files of the bucket builds have expired and were deleted" in daemon.log, "it is logged")
+    until(lambda: "deleted 1 file of the bucket builds that expired" in daemon.log, "it is logged")
     assert kept == upload(builds, HELLO)
     assert 200 == status(kept)

@@ -26,7 +26,7 @@ def test_corrupt_file_is_logged_moved_and_healed(start_daemon):
     digest = requests.post(daemon.url, data=CONTENT, timeout=TIMEOUT).text
     flip(daemon.store, digest)
     until(
-        lambda: f"{daemon.store} is verified: 1 files, 1 corrupt, 0 unreadable" in daemon.log, "it has ended"
+        lambda: f"{daemon.store} is verified: 1 file, 1 corrupt, 0 unreadable" in daemon.log, "it has ended"
     )
     assert f"{digest} is corrupt: its bytes do not have the sha256 of its name" in daemon.log
     until(lambda: f"{daemon.directory}/images is verified: 0 files" in daemon.log, "images are verified, too")

@@ -72,7 +72,10 @@ def checked(block: str) -> str:
 @pytest.mark.needs("curl")
 @pytest.mark.needs("openssl")
 def test_commands_of_the_page_store_list_and_sign(start_daemon, tmp_path):
-    secret = run_in(str(tmp_path), f"{first_line(block_with('TOKEN=$(.venv'))}\necho $TOKEN").strip()
+    secret = run_in(
+        str(tmp_path),
+        first_line(block_with("token add ci --access access.toml --bucket builds=read,write,list")),
+    ).strip()
     daemon = start_daemon("--workers", "1", "--access", str(tmp_path / "access.toml"))
     variables = f"TOKEN={secret} HASH={HASH}\n"
     blocks = [block for block in commands(PAGE) if "http://localhost:9000" in block]

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from filestored.daemon.verification.process import VerificationProcess
 from filestored.daemon.verification.status import MAX_NAMED_FILES, VerificationStatus
 from filestored.daemon.verification.task import Task
+from filestored.settings import format_count
 
 START_SECONDS = 3.0
 """Seconds between the start of the daemon and that of the first child."""
@@ -166,9 +167,11 @@ class VerificationSchedule:
         store.finished, store.corrupt = float(fields["finished"]), int(fields["corrupt"])
         self._set_due(store, float(fields["due"]))
         self._log.info(
-            "{store} is verified: {files} files, {corrupt} corrupt, {unreadable} unreadable",
+            "{store} is verified: {files}, {corrupt} corrupt, {unreadable} unreadable",
             store=store.task.store,
-            **{name: fields[name] for name in ("files", "corrupt", "unreadable")},
+            files=format_count(fields["files"], "file"),
+            corrupt=fields["corrupt"],
+            unreadable=fields["unreadable"],
         )
 
     def _on_failed(self, store: VerifiedStore, fields: Mapping[str, Any]) -> None:

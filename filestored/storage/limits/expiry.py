@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from filestored.errors import EngineError
 from filestored.interfaces import IBackend, IExpiringBackend
+from filestored.settings import format_count
 from filestored.storage.limits.clock import boot_seconds
 from filestored.storage.limits.usage_count import all_entries
 from filestored.storage.thread_pool import DaemonThread
@@ -217,8 +218,8 @@ class ExpirySweeper:
     def _report(self, name: str, result: SweepResult) -> None:
         if result.deleted:
             self._log.info(
-                "{count} files of the bucket {name} have expired and were deleted",
-                count=result.deleted,
+                "deleted {files} of the bucket {name} that expired",
+                files=format_count(result.deleted, "file"),
                 name=name,
             )
         if result.error is not None:

@@ -149,7 +149,7 @@ def start_in_vain(directory, *options):
 
 def test_missing_library_is_one_line(tmp_path):
     done = start_in_vain(tmp_path, "--listen", "127.0.0.1:0", *OPTIONS)
-    assert_one_line(done, re.escape("--metrics needs prometheus-client: in the checkout, pip install"))
+    assert_one_line(done, re.escape("--metrics needs prometheus-client: in the checkout run pip install"))
 
 
 def test_wrong_endpoint_of_metrics_is_one_line_that_names_the_option(start_daemon):

@@ -360,7 +360,7 @@ def test_thread_deletes_expired_files_of_its_buckets_only(open_disk, place, tmp_
     with capturedLogs() as logged:
         reactor.run()
     texts = [event["log_format"].format(**event) for event in logged]
-    assert ["1 files of the bucket builds have expired and were deleted"] == texts
+    assert ["deleted 1 file of the bucket builds that expired"] == texts
 
 
 def test_processes_share_the_sweeps_of_a_bucket(open_disk, place, sweeper, reactor):
