@@ -58,13 +58,6 @@ def test_broken_page_is_requested_again(open_daemon, run, stored):
     assert (0, 25, "") == (status, out.count("\n"), err)
 
 
-def test_server_without_lists_is_one_line(server, run):
-    complaint = (
-        "There is nothing at this address. There is no such bucket, or the token may not list its files"
-    )
-    assert (1, "", f"filestored: 404 {complaint} (right list).\n") == run("ls")
-
-
 NO_LISTS = [
     b"no list",
     b"[]",
