@@ -7,11 +7,12 @@ a read-only store can be verified, too. Its state is not recorded then, and corr
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from filestored.digest import Algorithm
-from filestored.errors import VerificationRunning
+from filestored.errors import UnusableStore, VerificationRunning
 from filestored.storage.disk import format_file
 from filestored.storage.disk.directory import StoreRoot, error_context, opened
 from filestored.storage.disk.layout import BUCKETS, bucket_names, check_algorithm, has_format
@@ -98,12 +99,14 @@ class DiskState:
         self._calls = calls
 
     def load(self) -> State:
-        """See `RecordedState`."""
+        """See `RecordedState`. Raises `UnusableStore` if it is no regular file."""
         try:
-            descriptor = self._calls.open(STATE, FILE_FLAGS, dir_fd=self._root)
+            status = self._calls.stat(STATE, dir_fd=self._root, follow_symlinks=False)
         except FileNotFoundError:
             return State()
-        with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableStore(f"{STATE} in the store is not a regular file; remove it")
+        with open(self._calls.open(STATE, FILE_FLAGS, dir_fd=self._root), "rb") as file:
             return parse(file.read(_MAX_BYTES))
 
     def save(self, state: State) -> None:

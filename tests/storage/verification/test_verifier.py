@@ -423,6 +423,14 @@ def test_planted_file_with_the_temporary_name_of_the_state_is_replaced(on_disk, 
     assert content(0) == read(on_disk.backend, digest)
 
 
+@pytest.mark.parametrize("planted", [os.mkdir, os.mkfifo, lambda path: os.symlink("FORMAT", path)])
+def test_state_that_is_no_file_is_one_error(on_disk, place, planted):
+    on_disk.fill(1)
+    planted(f"{place}/{STATE}")
+    with pytest.raises(UnusableStore, match=r"\.verification in the store is not a regular file; remove it"):
+        verify(on_disk.place)
+
+
 def test_directory_that_is_no_bucket_is_not_verified(on_disk, place):
     on_disk.fill(1)
     for name in ("Upper", "line\nend", "-dash"):
