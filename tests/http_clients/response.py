@@ -24,6 +24,11 @@ class Response:
         lines = [line for line in self.lines if line[0].lower() not in (b"date", b"x-request-id")]
         return self.status, lines, self.body
 
+    @property
+    def undated_fields(self) -> dict[str, str]:
+        """The fields without these two."""
+        return {name: value for name, value in self.fields.items() if name not in ("date", "x-request-id")}
+
 
 class ResponseParser:
     """Parses the response to one request with this method, by h11; `response` is what came of it so far."""

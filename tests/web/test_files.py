@@ -30,9 +30,8 @@ MALFORMED = [NAME[:-1], NAME + "0", "x" * 64, "%00" * 64, "%D0%B6", "..", NAME[:
 def test_get_returns_the_bytes_and_all_headers(wire, target):
     answer = wire.ask("GET", target)
     assert (answer.status, answer.body) == (200, DATA)
-    for name in ("server", "date"):
-        del answer.fields[name]
-    assert answer.fields == {
+    assert answer.undated_fields == {
+        "server": "filestored",
         "content-length": str(len(DATA)),
         "content-type": "application/octet-stream",
         "etag": TAG,
@@ -46,8 +45,7 @@ def test_get_returns_the_bytes_and_all_headers(wire, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_head_returns_the_headers_of_get_without_body(wire, target):
     head, get = wire.ask("HEAD", target), wire.ask("GET", target)
-    del head.fields["date"], get.fields["date"]
-    assert (head.status, head.fields, head.body) == (get.status, get.fields, b"")
+    assert (head.status, head.undated_fields, head.body) == (get.status, get.undated_fields, b"")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])

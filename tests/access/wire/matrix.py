@@ -225,7 +225,7 @@ def differences(awaited: Expected, answer: Response) -> Iterator[str]:
     for raw_name, raw_value in answer.lines:
         name, value = raw_name.decode().lower(), raw_value.decode()
         found[name] = f"{found[name]}, {value}" if name in found else value
-    for name in ("server", "date", "connection"):
+    for name in ("server", "date", "connection", "x-request-id"):
         found.pop(name, None)
     wanted = {name: value for name, value in awaited.fields.items() if value != ABSENT}
     for name in sorted(found.keys() | wanted.keys()):

@@ -317,7 +317,7 @@ async def test_thumbnail_of_an_invalid_image_is_406(ask):
 async def test_second_thumbnail_request_is_a_cache_hit(ask, decoder_pool):
     first = await ask(SAMPLES["png"], "?width=40")
     await decoder_pool.stop()
-    assert await ask(SAMPLES["png"], "?width=40&height=2048") == first
+    assert (await ask(SAMPLES["png"], "?width=40&height=2048")).undated == first.undated
     assert (await ask(SAMPLES["png"], "?width=41")).status == 503
 
 
