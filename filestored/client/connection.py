@@ -1,12 +1,11 @@
 """One connection to a server: HTTP/1.1 by ``http.client``, with a look for the response while a body is sent.
 
 A server may refuse an upload before it has read it. So the input is polled before each block, and a response
-ends the sending. The kernel sends files of connections without TLS (sendfile(2)).
+ends the sending.
 """
 
 import http.client
 import io
-import os
 import select
 import socket
 import ssl
@@ -58,7 +57,6 @@ class ClientSocket:
         self._received = bytearray()
         self._ended = False
         self._answer_seconds = STALL_SECONDS
-        self.sends_files = not isinstance(connected, ssl.SSLSocket)
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes."""
@@ -72,15 +70,6 @@ class ClientSocket:
         while rest:
             self._check()
             rest = rest[self._send(rest, select.POLLIN | select.POLLOUT) :]
-
-    def send_file(self, descriptor: int, offset: int, size: int) -> int:
-        """Send bytes of a file; return their number, 0 at its end. Raises `ResponseArrived`."""
-        while True:
-            self._check()
-            try:
-                return os.sendfile(self._socket.fileno(), descriptor, offset, size)
-            except BlockingIOError:
-                self._wait(select.POLLIN | select.POLLOUT, STALL_SECONDS)
 
     def wait_for_continue(self) -> None:
         """Wait for ``100 Continue``, for a while. Raises `ResponseArrived` for a response."""

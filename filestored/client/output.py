@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from filestored.client.errors import FileError, TransferError
-from filestored.client.hash_thread import BLOCK_BYTES, FileRange, HashThread
+from filestored.client.hash_thread import BLOCK_BYTES
 from filestored.client.progress import Transfer
 from filestored.digest import Hasher
 
@@ -52,12 +52,13 @@ class PartFile:
 
     def update(self, hashers: list[Hasher], transfer: Transfer) -> None:
         """Hash the bytes of an earlier run."""
-        with HashThread(hashers) as hashes:
-            for offset in range(0, self.size, BLOCK_BYTES):
-                size = min(BLOCK_BYTES, self.size - offset)
-                hashes.update_range(FileRange(self._descriptor, offset, size))
-                transfer.advance(size)
-            hashes.finish()
+        space = memoryview(bytearray(BLOCK_BYTES))
+        offset = 0
+        while size := os.preadv(self._descriptor, [space], offset):
+            for hasher in hashers:
+                hasher.update(space[:size])
+            transfer.advance(size)
+            offset += size
 
     def write(self, data: memoryview) -> None:
         """Append bytes. Raises `FileError`."""

@@ -186,7 +186,10 @@ class DiskFiles:
             wanted = min(len(self._view), size - offset)
             before = resident_pages(descriptor, offset, wanted)
             read = self._read_chunk(descriptor, offset)
-            drop_pages(descriptor, offset, before)
+            if (
+                not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT
+            ):  # another reader may have brought some
+                drop_pages(descriptor, offset, before)
             if read < wanted:
                 read -= read % mmap.PAGESIZE  # O_DIRECT reads whole pages; a short file is noticed below
             if read == 0:
