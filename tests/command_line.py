@@ -8,7 +8,9 @@ from tests.daemon_process import ROOT, TIMEOUT
 
 _AS_ANOTHER_USER = """
 import os, sys
-from filestored.cli import main
+from importlib import import_module
+from filestored.cli import COMMANDS, main
+import_module(f"filestored.commands.{COMMANDS[sys.argv[1]]}")  # which that user may be unable to read
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(1), os.setuid(1)
 sys.exit(main(sys.argv[1:]))

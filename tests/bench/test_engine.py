@@ -19,6 +19,7 @@ from bench.parallel_uploads import SIZE
 from bench.processes import memory
 from bench.servers.base import get
 from bench.servers.seaweedfs_s3 import Gateway
+from tests.daemon_process import until
 
 
 @pytest.mark.needs("weed")
@@ -31,7 +32,7 @@ def test_gateway_stores_and_serves_without_a_signature(tmp_path):
         path = target.replace("@", "1")
         assert 200 == get(gateway.port, path, method, b"content")[0]
         assert (200, b"content") == get(gateway.port, path)
-        assert {"PUT": 1, "GET": 1} == requests(gateway) - before
+        until(lambda: {"PUT": 1, "GET": 1} == requests(gateway) - before, "the gateway has counted")
     finally:
         gateway.stop()
 

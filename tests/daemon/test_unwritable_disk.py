@@ -193,7 +193,7 @@ def test_lines_go_to_stderr_until_a_reopen_where_the_log_cannot_be_opened_on_a_f
     path = str(tmp_path / "log")
     daemon, end_fault = start_faulty("ENOSPC", "--workers", "1", calls="openat", path=path)
     assert 200 == get(daemon)
-    assert "listening on" in read(str(tmp_path / "stderr"))
+    until(lambda: "listening on" in read(str(tmp_path / "stderr")), "the start is logged")
     end_fault()
     lines = read(path).count("\n")
     daemon.kill(signal.SIGUSR1)
