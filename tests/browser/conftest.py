@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.daemon_process import Running
 from tests.tools import find_tool
+
+TIMEOUT_MILLISECONDS = 20_000
+"""Time for an action, and for a state that is expected, on a busy machine."""
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -27,6 +30,8 @@ ARGUMENTS = [
 """Options of Chromium. The name is for pages without a secure context, which addresses of loopback have."""
 _REFUSED = "Failed to load resource: "
 """Messages of Chromium for failed requests, which a test may expect."""
+
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
 
 class Chromium:
@@ -68,7 +73,7 @@ class Visits:
         """Open a page in a profile of its own, with `options` of playwright's `new_context`."""
         context = self._chromium.new_context(**{"locale": "en-GB", **options})
         self._contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(TIMEOUT_MILLISECONDS)
         page = context.new_page()
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
