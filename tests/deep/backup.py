@@ -50,6 +50,7 @@ HARMLESS = (
     "file has vanished: ",
     "rsync warning: some files vanished",
     "ERROR : ",
+    "\tstatus code: 404, ",  # second line of such an error
 )
 """Parts of the lines on stderr about such files; rclone tries such a copy again, and fails at the end."""
 
