@@ -129,7 +129,7 @@ class TransferBars:
 
     def update(self, task: int, size: int, total: int | None) -> None:
         """Set the bar of a file."""
-        self._progress.update(task, completed=size, total=total)  # type: ignore[arg-type]
+        self._progress.update(task, completed=size, total=total)  # type: ignore[arg-type]  # a TaskID is an int
 
     def count(self, size: int) -> None:
         """Count bytes in the bar of all files."""
@@ -138,7 +138,7 @@ class TransferBars:
 
     def remove(self, task: int) -> None:
         """Remove a bar."""
-        self._progress.remove_task(task)  # type: ignore[arg-type]
+        self._progress.remove_task(task)  # type: ignore[arg-type]  # likewise
 
 
 class TransferBar:

@@ -74,14 +74,14 @@ def add_expires(parser: ArgumentParser, *, required: bool) -> None:
     )
 
 
-def add_bucket(parser: ArgumentParser, text: str) -> None:
-    """Add the option ``--bucket``, with the beginning of its help."""
+def add_bucket(parser: ArgumentParser, text: str, *, default: str | None = DEFAULT_BUCKET) -> None:
+    """Add the option ``--bucket``, whose help begins with `text`; without a `default` it means all buckets."""
     parser.add_argument(
         "--bucket",
         metavar="NAME",
-        default=DEFAULT_BUCKET,
+        default=default,
         type=checked(check_bucket_name),
-        help=f"{text} [default: default]",
+        help=f"{text} [default: {default or 'all'}]",
     )
 
 

@@ -25,7 +25,8 @@ def serve(words: Sequence[str]) -> NoReturn:
     """Become the daemon, with these options."""
     # Nothing is imported from the working directory, unless this process does: python -m filestored.
     safe_path = () if os.getcwd() in sys.path else ("-P",)
-    os.execv(sys.executable, [sys.executable, *safe_path, "-m", __name__, "-n", "filestored", *words])  # noqa: S606
+    command = [sys.executable, *safe_path, "-m", __name__, "-n", "filestored", *words]
+    os.execv(sys.executable, command)  # noqa: S606  # no shell is wanted
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 from filestored.client.listing import ListedFile, list_files
-from filestored.commands.arguments import add_command, bucket_path, checked
+from filestored.commands.arguments import add_bucket, add_command, bucket_path, checked
 from filestored.commands.output import DONE, WRONG_ARGUMENTS, print_error, print_lines
 from filestored.commands.server_arguments import SERVER_VARIABLE, add_server, make_server
-from filestored.commands.store.opening import OWNER, add_bucket, add_store, open_store, opened_bucket
+from filestored.commands.store.opening import OWNER, add_store, open_store, opened_bucket
 from filestored.digest import Digest
 from filestored.interfaces import StoredFileInfo
 from filestored.storage.limits.usage_count import all_entries
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         "filestored ls store --long --after 9001 --limit 20",
     )
     add_store(parser, optional=True)
-    add_bucket(parser)
+    add_bucket(parser, "name of the bucket")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--long", action="store_true", help="print hash, time of last upload, size in bytes")
     form.add_argument("--json", action="store_true", help=f"print one JSON document a line: {JSON_FORM}")

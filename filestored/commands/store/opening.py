@@ -4,9 +4,7 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import AbstractContextManager
 
-from filestored.access.access_toml import check_bucket_name
 from filestored.access.values import DEFAULT_BUCKET
-from filestored.commands.arguments import checked
 from filestored.daemon.startup.engine_check import connect
 from filestored.daemon.startup.owner import become_owner
 from filestored.settings import ENGINE_TIMEOUT_SECONDS
@@ -26,17 +24,6 @@ def add_store(parser: ArgumentParser, *, optional: bool = False) -> None:
     """Add the argument STORE."""
     nargs = "?" if optional else None
     parser.add_argument("store", metavar="STORE", nargs=nargs, type=parse_place, help=STORE_HELP)
-
-
-def add_bucket(parser: ArgumentParser, *, default: str | None = DEFAULT_BUCKET) -> None:
-    """Add the option ``--bucket``; without a `default` it means all buckets."""
-    parser.add_argument(
-        "--bucket",
-        metavar="NAME",
-        default=default,
-        type=checked(check_bucket_name),
-        help=f"name of the bucket [default: {default or 'all'}]",
-    )
 
 
 def parse_place(text: str) -> str:

@@ -3,9 +3,9 @@
 from argparse import Namespace
 from typing import Any
 
-from filestored.commands.arguments import add_command
+from filestored.commands.arguments import add_bucket, add_command
 from filestored.commands.output import DONE, FAILED, print_error
-from filestored.commands.store.opening import OWNER, add_bucket, add_store, open_store, opened_bucket
+from filestored.commands.store.opening import OWNER, add_store, open_store, opened_bucket
 from filestored.daemon.startup_errors import one_line
 from filestored.digest import Digest
 from filestored.errors import EngineUnavailable, NotFound
@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     add_store(parser)
     parser.add_argument("hashes", metavar="HASH", nargs="+", help="hash of a file, also a former one")
-    add_bucket(parser)
+    add_bucket(parser, "name of the bucket")
     parser.set_defaults(command=_remove)
 
 

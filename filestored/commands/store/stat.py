@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from filestored.access.values import DEFAULT_BUCKET
-from filestored.commands.arguments import add_command, add_json, format_time
+from filestored.commands.arguments import add_bucket, add_command, add_json, format_time
 from filestored.commands.output import DONE, FAILED, print_error, print_json, print_line, printable_path
 from filestored.commands.store.opening import (
     OWNER,
-    add_bucket,
     add_store,
     bucket_names,
     open_store,
@@ -42,7 +41,7 @@ def add_parser(commands: Any) -> None:
     )
     add_store(parser)
     parser.add_argument("hash", metavar="HASH", nargs="?", help="hash of a file: its size, time and path")
-    add_bucket(parser, default=None)
+    add_bucket(parser, "name of the bucket", default=None)
     parser.add_argument(
         "--idle", action="store_true", help="use only processor and disk time that nothing else wants"
     )
