@@ -75,7 +75,7 @@ def add_expires(parser: ArgumentParser, *, required: bool) -> None:
 
 
 def add_bucket(parser: ArgumentParser, text: str, *, default: str | None = DEFAULT_BUCKET) -> None:
-    """Add the option ``--bucket``, whose help begins with `text`; without a `default` it means all buckets."""
+    """Add the option ``--bucket``, whose help begins with `text`; no `default` means all buckets."""
     parser.add_argument(
         "--bucket",
         metavar="NAME",
